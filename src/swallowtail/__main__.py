@@ -1,0 +1,5 @@
+"""`python -m swallowtail`."""
+
+from swallowtail.cli import main
+
+main()

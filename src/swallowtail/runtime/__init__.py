@@ -1,0 +1,1 @@
+"""The asyncio that we allow ourselves: named tasks, a network that can be simulated, one pump for every machine, PHI-free logs."""

@@ -1,0 +1,59 @@
+"""The network as an argument: what shells may ask of it. `AsyncioNetwork` is the real one; `tests/world` brings a simulated one.
+
+Both hand out asyncio transports to asyncio protocols, so that a shell is the same code over TCP and in the simulated world. The
+clock is the running loop's own `loop.time()`; the world runs on a loop whose time is virtual.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+
+
+class Listener(Protocol):
+    """An open listening port."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens; the port is the real one when 0 was asked for."""
+
+    async def close(self) -> None:
+        """Stop accepting; connections that were accepted live on."""
+
+
+class Network(Protocol):
+    """Opens connections and listening ports."""
+
+    async def connect(
+        self, factory: Callable[[], ProtocolT], host: str, port: int, *, tls: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.Transport, ProtocolT]:
+        """Connect; raises OSError, or what the TLS handshake raises. Deadlines are the caller's (`asyncio.timeout`)."""
+
+    async def listen(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Listener:
+        """Open a listening port; raises OSError with the reason when that is not possible."""
+
+
+class AsyncioNetwork:
+    """The machine's own network."""
+
+    async def connect(
+        self, factory: Callable[[], ProtocolT], host: str, port: int, *, tls: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.Transport, ProtocolT]:
+        loop = asyncio.get_running_loop()
+        return await loop.create_connection(factory, host, port, ssl=tls)
+
+    async def listen(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Listener:
+        server = await asyncio.get_running_loop().create_server(factory, host, port, backlog=128)
+        return _AsyncioListener(server)
+
+
+class _AsyncioListener:
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
+        host, port = server.sockets[0].getsockname()[:2]
+        self.address: tuple[str, int] = (host, port)
+
+    async def close(self) -> None:
+        self._server.close()  # not wait_closed(): from 3.12 on that waits for the accepted connections too

@@ -1,0 +1,71 @@
+"""The surface that every protocol machine has, so that one pump drives them all.
+
+The shell hands in bytes and the time, pulls events one at a time, and writes what the machine wants written. Pull, not push: a
+consumer that does not ask for the next event makes the machine answer `PAUSED`, and the shell then stops reading the socket, so
+memory stays bounded without a queue.
+
+    shell                                   machine
+    receive_data(chunk, now)        ─────▶  buffers at most what its spec allows
+    next_event()                    ◀─────  an event, NEED_DATA (read more), PAUSED (consume first), or CLOSED (nothing will follow)
+    data_to_send()                  ◀─────  bytes for the peer, in order; b"" when there are none
+    next_timeout()                  ◀─────  when to call handle_timeout, on the clock that `now` comes from; None: never
+
+Time is a float in seconds on a monotonic clock that the caller owns.
+"""
+
+import enum
+from typing import Final, Literal, Protocol, TypeVar
+
+
+class Signal(enum.Enum):
+    """What `next_event` answers when there is no event."""
+
+    NEED_DATA = "need data"
+    PAUSED = "paused"
+    CLOSED = "closed"
+
+
+NEED_DATA: Final = Signal.NEED_DATA
+PAUSED: Final = Signal.PAUSED
+CLOSED: Final = Signal.CLOSED
+
+NeedData = Literal[Signal.NEED_DATA]
+
+Bytes = bytes | bytearray | memoryview
+
+EventT_co = TypeVar("EventT_co", covariant=True)
+
+
+class Machine(Protocol[EventT_co]):
+    """A protocol as a state machine without I/O."""
+
+    def receive_data(self, data: Bytes, now: float) -> None:
+        """Take bytes from the peer; the machine copies what it must keep."""
+
+    def receive_eof(self, now: float) -> None:
+        """Learn that the peer sends nothing more."""
+
+    def next_event(self) -> EventT_co | Signal:
+        """Give the next event; raises RemoteProtocolError once if the peer broke the protocol, then answers CLOSED."""
+
+    def data_to_send(self) -> bytes:
+        """Hand over the bytes for the peer, in order; empty when there are none."""
+
+    def next_timeout(self) -> float | None:
+        """Say when `handle_timeout` is due next."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on every deadline that `now` has reached."""
+
+
+class BulkMachine(Machine[EventT_co], Protocol[EventT_co]):
+    """A machine that owns its receive buffer, so that bulk bytes are copied once: from the socket into it.
+
+    A bulk event carries a memoryview into this buffer, valid until the next call of `next_event`.
+    """
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        """Give writable space for the next read, at least one byte long; the shell must not read while the machine is PAUSED."""
+
+    def buffer_updated(self, nbytes: int, now: float) -> None:
+        """Learn that the first `nbytes` of the last `get_buffer` were filled."""
