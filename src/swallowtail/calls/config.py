@@ -1,0 +1,222 @@
+"""The configuration of one Link: a versioned document that the Cloud owns and Link applies as a whole or refuses as a whole.
+
+The structs are the schema; the Cloud publishes it as JSON Schema. Rules that a type cannot say are in `problems`, which both sides
+run: the Cloud before it accepts a document, Link before it applies one.
+"""
+
+import enum
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from swallowtail.calls.codec import Call, Reader
+
+CONFIGURE: Final = "configure"
+
+AeTitle = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
+"""PS3.5 6.2: up to 16 characters of the default repertoire, no backslash, no control characters, not only spaces."""
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Uid = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*$")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the document's parts: a key that nobody reads is an error, since a person wrote it for a reason."""
+
+
+class EchoMeaning(enum.StrEnum):
+    """What a C-ECHO answered with 0000 says."""
+
+    CLOUD = "cloud"
+    """The way to the Cloud is alive; without it the association is refused with (2,3,1)."""
+    LINK = "link"
+    """Link is up."""
+
+
+class Device(Document, frozen=True, kw_only=True):
+    """A system in the hospital that may speak to Link."""
+
+    name: Name
+    ae_title: AeTitle
+    addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
+    """Addresses or networks in CIDR notation that it may come from."""
+    listeners: tuple[Name, ...] = ()
+    """The listeners it may use; empty: all."""
+    description: Annotated[str, Meta(max_length=200)] = ""
+
+
+class Timeouts(Document, frozen=True, kw_only=True):
+    """Deadlines of a DICOM listener, in seconds."""
+
+    associate: Seconds = 30.0
+    """From the connection to the complete A-ASSOCIATE-RQ (ARTIM, PS3.8 9.1.5)."""
+    idle: Seconds = 300.0
+    """An association on which nothing is said."""
+
+
+class DicomListener(Document, frozen=True, kw_only=True):
+    """A port on which Link is a DICOM application entity."""
+
+    name: Name
+    ae_title: AeTitle
+    port: Port
+    address: str = "0.0.0.0"  # noqa: S104 - the policy file narrows it
+    services: tuple[Annotated[str, Meta(pattern="^(verification|storage)$")], ...] = ("verification", "storage")
+    sop_classes: Annotated[tuple[Uid, ...], Meta(max_length=256)] = ()
+    """Storage SOP classes that are accepted; empty: every storage SOP class."""
+    transfer_syntaxes: Annotated[tuple[Uid, ...], Meta(max_length=64)] = ()
+    """Transfer syntaxes that are accepted, the preferred one first; empty: any, the first that is proposed."""
+    unknown_devices: Annotated[str, Meta(pattern="^(reject|accept)$")] = "reject"
+    echo: EchoMeaning = EchoMeaning.CLOUD
+    max_associations: Annotated[int, Meta(ge=1, le=256)] = 32
+    max_associations_per_address: Annotated[int, Meta(ge=1, le=256)] = 16
+    max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 262_144
+    max_object: Annotated[int, Meta(ge=1_048_576)] = 17_179_869_184
+    """Bytes of one data set."""
+    timeouts: Timeouts = Timeouts()
+
+
+class Configuration(Document, frozen=True, kw_only=True):
+    """Everything that a Link does, but for what the hospital's policy file forbids."""
+
+    listeners: Annotated[tuple[DicomListener, ...], Meta(max_length=64)] = ()
+    devices: Annotated[tuple[Device, ...], Meta(max_length=4096)] = ()
+
+
+class Problem(Call, frozen=True, kw_only=True):
+    """Why a document is refused: where in it, what is wrong, and the remedy."""
+
+    field: str
+    message: str
+
+
+class Configure(Call, frozen=True, kw_only=True):
+    """The Cloud's wish: run this document."""
+
+    version: int
+    document: bytes
+    """JSON of Configuration; up to MAX_DOCUMENT, so it travels as DATA when it does not fit into OPEN."""
+
+
+class EndpointState(Call, frozen=True, kw_only=True):
+    """How one listener is doing, as Link sees it now."""
+
+    name: str
+    state: str
+    """`listening`, `failed`, `closing`."""
+    detail: str = ""
+    since: float = 0.0
+    associations: int = 0
+
+
+class Applied(Call, tag="applied", frozen=True, kw_only=True):
+    """Link runs this version; single endpoints may have failed, each with its reason."""
+
+    version: int
+    endpoints: tuple[EndpointState, ...]
+
+
+class ConfigurationRefused(Call, tag="refused", frozen=True, kw_only=True):
+    """Link keeps what it ran before."""
+
+    version: int
+    problems: tuple[Problem, ...]
+
+
+ConfigureAnswer = Applied | ConfigurationRefused
+
+MAX_DOCUMENT: Final = 4 * 1024 * 1024
+
+read_configure: Reader[Configure] = Reader(Configure)
+read_configure_answer: Reader[ConfigureAnswer] = Reader(ConfigureAnswer)
+_json = msgspec.json.Decoder(Configuration)
+
+
+class InvalidConfigurationError(Exception):
+    """The document cannot be run; `problems` says where and why."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
+        self.problems = problems
+
+
+def parse(document: bytes) -> Configuration:
+    """Read and check a JSON document; raises InvalidConfigurationError with every problem that was found."""
+    if len(document) > MAX_DOCUMENT:
+        raise InvalidConfigurationError((Problem(field="$", message=f"is longer than {MAX_DOCUMENT} bytes"),))
+    try:
+        configuration = _json.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidConfigurationError((_problem_of(str(error)),)) from error
+    if found := tuple(problems(configuration)):
+        raise InvalidConfigurationError(found)
+    return configuration
+
+
+def dump(configuration: Configuration) -> bytes:
+    """Give the canonical JSON of a configuration: the same configuration, the same bytes."""
+    return msgspec.json.encode(configuration, order="deterministic")
+
+
+def _problem_of(message: str) -> Problem:
+    text, _, path = message.partition(" - at ")
+    return Problem(field=path.strip("`") or "$", message=text)
+
+
+def problems(configuration: Configuration) -> Iterator[Problem]:
+    """Find what the types cannot forbid: doubled names and ports, references to nothing, addresses that are none."""
+    yield from _doubled("listeners", (listener.name for listener in configuration.listeners))
+    yield from _doubled("devices", (device.name for device in configuration.devices))
+    taken = Counter((listener.address, listener.port) for listener in configuration.listeners)
+    yield from (
+        Problem(field="$.listeners[...].port", message=f"{address}:{port} is used {count} times; give each listener its own")
+        for (address, port), count in taken.items()
+        if count > 1
+    )
+    names = {listener.name for listener in configuration.listeners}
+    for index, listener in enumerate(configuration.listeners):
+        if not _is_address(listener.address):
+            yield Problem(field=f"$.listeners[{index}].address", message=f"{listener.address!r} is not an IP address")
+    for index, device in enumerate(configuration.devices):
+        yield from _device_problems(f"$.devices[{index}]", device, names)
+
+
+def _device_problems(field: str, device: Device, listeners: set[str]) -> Iterator[Problem]:
+    for address in device.addresses:
+        if not _is_network(address):
+            yield Problem(
+                field=f"{field}.addresses", message=f"{address!r} is neither an IP address nor a network like 10.1.0.0/16"
+            )
+    for name in device.listeners:
+        if name not in listeners:
+            yield Problem(field=f"{field}.listeners", message=f"there is no listener {name!r}")
+
+
+def _doubled(field: str, names: Iterable[str]) -> Iterator[Problem]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield Problem(field=f"$.{field}[...].name", message=f"{name!r} is used {count} times; names are unique")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_network(text: str) -> bool:
+    if not re.fullmatch(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?", text):
+        return False
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True

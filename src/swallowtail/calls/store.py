@@ -1,0 +1,94 @@
+"""Store in: one instance from a modality, through Link, into the Cloud.
+
+The channel: OPEN(StoreRequest, transfer), DATA … , MESSAGE(TransferEnd)+FIN; then the Cloud's one answer, MESSAGE+FIN. The opener
+believes an answer only if it carries the length and the checksum of what it sent (wire §8).
+"""
+
+import enum
+from typing import Final
+
+from swallowtail.calls.codec import Call, Reader
+
+STORE: Final = "store"
+
+
+class StoreRequest(Call, frozen=True, kw_only=True):
+    """What Link knows of an instance before its bytes: the command set, the presentation context, the association.
+
+    The data set follows as DATA exactly as the modality sent it: without preamble or group 0002, never decoded on Link.
+    """
+
+    listener: str
+    """The name of the listener in the configuration."""
+    configuration: int
+    """The version of the configuration that was running."""
+    peer: str
+    """The modality's address, without port."""
+    calling_ae: str
+    called_ae: str
+    device: str = ""
+    """The name of the configured device that the address and AE title matched."""
+    association: bytes
+    """16 bytes, the same for all instances of one association."""
+    sop_class: str
+    sop_instance: str
+    transfer_syntax: str
+    received_at: float
+    """UTC seconds on Link's clock when the command was read; for display, never for order."""
+
+
+class TransferEnd(Call, frozen=True, kw_only=True):
+    """The last word of a body (wire §8)."""
+
+    length: int
+    crc32: int
+
+
+class Stored(enum.StrEnum):
+    """What the commit found."""
+
+    NEW = "new"
+    SAME = "same"
+    """This very instance was there already."""
+    OTHER_SYNTAX = "other-syntax"
+    """The SOP Instance UID was there in another transfer syntax; kept, noted, the older stays visible."""
+    CONFLICT = "conflict"
+    """The SOP Instance UID was there with other bytes; kept, alarm, the older stays visible."""
+
+
+class Committed(Call, tag="committed", frozen=True, kw_only=True):
+    """The blob is fsynced and its row is committed. Nothing else may be answered with 0000."""
+
+    length: int
+    crc32: int
+    stored: Stored
+
+
+class NotStoredReason(enum.StrEnum):
+    """Why an instance was not stored; `answers` maps each to what the modality hears."""
+
+    STORAGE_UNAVAILABLE = "storage-unavailable"
+    TOO_LARGE = "too-large"
+    MALFORMED = "malformed"
+    """The command set is not usable: an illegal UID, say."""
+    SOP_CLASS = "sop-class"
+    FENCED = "fenced"
+    """A newer session of this Link has taken over."""
+    TRANSFER_DAMAGED = "transfer-damaged"
+    """Length or checksum did not agree."""
+    BUSY = "busy"
+
+
+class NotStored(Call, tag="not-stored", frozen=True, kw_only=True):
+    """The instance was not stored, and nothing of it is kept."""
+
+    reason: NotStoredReason
+    detail: str = ""
+    """For a person; no patient data."""
+
+
+StoreAnswer = Committed | NotStored
+
+read_store_request: Reader[StoreRequest] = Reader(StoreRequest)
+read_transfer_end: Reader[TransferEnd] = Reader(TransferEnd)
+read_store_answer: Reader[StoreAnswer] = Reader(StoreAnswer)
