@@ -1,7 +1,7 @@
 """What each sender is told, as data (`docs/conformance/answers.md` is generated from it; tests walk every row).
 
-The rule behind the table: an answer that looks permanent is given for permanent causes alone, since many modalities park a job for good
-on one; an acknowledgement is given for what is durable alone; silence and half answers are never given.
+The rule behind the table: an answer that looks permanent is given for permanent causes alone, since many modalities park a job for
+good on one; an acknowledgement is given for what is durable alone; silence and half answers are never given.
 """
 
 import enum
