@@ -1,0 +1,67 @@
+# `make demo` and `make test` need nothing before them: they make their own environment. `make help` lists the rest.
+SHELL := /bin/bash
+VENV ?= .venv
+ARGS ?=
+PYTHON_ = $(VENV)/bin/python
+export VENV
+
+# Seconds that each suite may take, and pytest processes where they help: SUITE=SECONDS[/PROCESSES]. Fast is unit, tables and property.
+BUDGET_FAST ?= 180/2
+BUDGET_WORLD ?= 240/2
+BUDGET_INTEROP ?= 300
+BUDGET_CRASH ?= 120
+BUDGET_BROWSER ?= 240
+BUDGET_REST ?= 120
+SUITES ?= fast=$(BUDGET_FAST) world=$(BUDGET_WORLD) interop=$(BUDGET_INTEROP) crash=$(BUDGET_CRASH) browser=$(BUDGET_BROWSER) \
+  rest=$(BUDGET_REST)
+SOAK_SUITES ?= fast=3600/2 world=14400/2 interop=3600 crash=14400 browser=3600 rest=3600
+FUZZ_SECONDS ?= 60
+
+.PHONY: help demo test check format bench fuzz soak lock environment clean
+
+help: ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: ## Cloud, Link and a simulated hospital on this machine; ARGS=--once ends after the story
+	@tools/environment demo
+	@exec $(PYTHON_) -m swallowtail demo $(ARGS)
+
+test: check ## What CI runs: check, then every suite within its budget
+	@tools/debian-packages
+	@$(PYTHON_) -m tools.suites $(SUITES)
+
+check: environment ## Style, types, import contracts, sizes, what files must not name
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --explicit-package-bases tools
+	PYTHONPATH=src $(VENV)/bin/lint-imports
+	$(PYTHON_) tools/sizes.py
+	$(PYTHON_) tools/tracked.py
+
+format: environment ## Put every file into the form that check asks for
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+
+bench: environment ## Side-by-side benchmarks; ARGS="--json FILE", ARGS=--full
+	@tools/debian-packages
+	@exec $(PYTHON_) -m bench $(ARGS)
+
+soak: environment ## Every test, slow ones and all seeds included: hours
+	@tools/debian-packages
+	@SWALLOWTAIL_SOAK=1 $(PYTHON_) -m tools.suites --reports .make/soak $(SOAK_SUITES)
+
+fuzz: ## Each fuzz target for FUZZ_SECONDS; what breaks one stays in .make/fuzz
+	@tools/environment fuzz
+	@tools/fuzz $(FUZZ_SECONDS) $(ARGS)
+
+lock: environment ## Resolve requirements/*.lock anew
+	@[ -x .make/uv/bin/uv ] || $(PYTHON_) -m pip install --quiet --disable-pip-version-check --target .make/uv uv
+	@tools/lock .make/uv/bin/uv
+
+environment: ## The environment for development, in .venv
+	@tools/environment dev
+
+clean: ## Remove the environment and everything that was made
+	rm -rf .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	[ -L $(VENV) ] || rm -rf $(VENV)

@@ -1,0 +1,159 @@
+"""Runs the test suites one after the other, each under pytest and within its budget, and prints one table at the end.
+
+    python -m tools.suites [--reports FOLDER] SUITE=SECONDS[/WORKERS] ...
+
+A suite is the folder of that name under `tests`; `fast` is what a developer runs all day (FAST), `rest` is what no other covers.
+A suite without a test file is left out. A suite that outlives its budget is ended and has failed. No test at all is a failure too.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+TESTS = Path("tests")
+FAST = ("unit", "tables", "property")
+NEVER = ("fuzz",)  # has a runner of its own, `make fuzz`
+NO_TESTS = 5  # pytest's exit status when it collected nothing
+GRACE = 10.0  # seconds between asking a suite to end and ending it
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One line of the table: which folders, for how long, in how many processes."""
+
+    name: str
+    budget: float
+    workers: int
+    folders: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one suite did. `status` is pytest's exit status, None when the budget ended it."""
+
+    suite: Suite
+    status: int | None
+    seconds: float
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    @property
+    def held(self) -> bool:
+        return self.status in (0, NO_TESTS)
+
+
+def planned(words: Sequence[str], root: Path = TESTS) -> list[Suite]:
+    """The suites named by `words` (`world=240/2`) that have a test file; raises ValueError for a word of another form."""
+    names = [word.partition("=")[0] for word in words]
+    named = {*NEVER, *(FAST if "fast" in names else ()), *names}
+    suites = []
+    for word in words:
+        name, _, limits = word.partition("=")
+        seconds, _, workers = limits.partition("/")
+        if name == "fast":
+            candidates = [root / folder for folder in FAST]
+        elif name == "rest":
+            candidates = sorted(path for path in root.iterdir() if path.is_dir() and path.name not in named)
+        else:
+            candidates = [root / name]
+        folders = tuple(folder for folder in candidates if any(folder.rglob("test_*.py")))
+        if folders:
+            suites.append(Suite(name, float(seconds), int(workers or 0), folders))
+    return suites
+
+
+def command(suite: Suite, report: Path) -> list[str]:
+    """The pytest command line of one suite. A test that hangs shows where: faulthandler prints every thread's stack."""
+    hang = max(10, min(60, int(suite.budget / 3)))
+    options = ["-q", "--durations=5", "--durations-min=1", f"--junitxml={report}", "-o", f"faulthandler_timeout={hang}"]
+    if suite.workers:
+        options += ["-n", str(suite.workers), "--dist", "worksteal"]
+    return [sys.executable, "-m", "pytest", *options, *map(str, suite.folders)]
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the suite to stop, as Ctrl-C does, so that pytest says what it was doing; then end its whole process group."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def counts(report: Path) -> tuple[int, int, int]:
+    """Passed, failed, skipped, as pytest's report has them; nothing when the suite did not get to write one."""
+    if not report.exists():
+        return (0, 0, 0)
+    suite = ET.parse(report).find("testsuite")
+    if suite is None:
+        return (0, 0, 0)
+    total, failures, errors, skipped = (int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped"))
+    return (total - failures - errors - skipped, failures + errors, skipped)
+
+
+def run(suite: Suite, reports: Path) -> Outcome:
+    """Run one suite to its end or to the end of its budget."""
+    report = reports / f"{suite.name}.xml"
+    report.unlink(missing_ok=True)
+    print(f"\n=== {suite.name}: {' '.join(map(str, suite.folders))} (budget {suite.budget:.0f} s)", flush=True)
+    start = time.monotonic()
+    process = subprocess.Popen(command(suite, report), start_new_session=True)
+    status: int | None
+    try:
+        status = process.wait(suite.budget)
+    except subprocess.TimeoutExpired:
+        status = None
+        end(process)
+    except BaseException:
+        end(process)
+        raise
+    return Outcome(suite, status, time.monotonic() - start, *counts(report))
+
+
+def verdict(outcome: Outcome) -> str:
+    """One word, or what went wrong."""
+    if outcome.status is None:
+        return "OVER BUDGET, ended"
+    return "ok" if outcome.held else f"FAILED (pytest exit {outcome.status})"
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """All suites, time against budget."""
+    lines = [f"{'suite':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8} {'budget':>7}  verdict"]
+    for one in outcomes:
+        figures = f"{one.passed:>7} {one.failed:>7} {one.skipped:>8} {one.seconds:>8.1f} {one.suite.budget:>7.0f}"
+        lines.append(f"{one.suite.name:<10} {figures}  {verdict(one)}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what was asked for; 0 when every suite held and at least one test ran."""
+    parser = argparse.ArgumentParser(description="Runs the test suites, each within its budget.")
+    parser.add_argument("suites", nargs="+", metavar="SUITE=SECONDS[/WORKERS]")
+    parser.add_argument("--reports", type=Path, default=Path(".make/reports"))
+    asked = parser.parse_args(arguments)
+    asked.reports.mkdir(parents=True, exist_ok=True)
+    outcomes = [run(suite, asked.reports) for suite in planned(asked.suites)]
+    passed, failed = sum(one.passed for one in outcomes), sum(one.failed for one in outcomes)
+    print(f"\n{table(outcomes)}\n")
+    if not passed + failed:
+        print("suites: no test ran; at least one must")
+    print(f"{passed} passed, {failed} failed, {sum(one.skipped for one in outcomes)} skipped", flush=True)
+    return 0 if passed and all(one.held for one in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
