@@ -1,0 +1,161 @@
+"""Instances as they arrive, and studies, series and instances as they are found."""
+
+import enum
+from datetime import date, time
+
+from swallowtail.calls.store import Stored
+from swallowtail.cloud.model.tenancy import Value
+
+
+class InstanceIdentity(Value, frozen=True, kw_only=True):
+    """What makes two instances the same one, within a tenant (design, "Cloud")."""
+
+    sop_instance: str
+    transfer_syntax: str
+    sha256: bytes
+    """Of the data set as received, without preamble or group 0002; also the blob's address."""
+
+
+class Origin(Value, frozen=True, kw_only=True):
+    """Where an instance came from. `link` is None for an upload through the API, which then names its facility."""
+
+    link: str | None
+    epoch: int = 0
+    """Of the Link's session; checked inside the commit."""
+    facility: str = ""
+    listener: str = ""
+    device: str = ""
+    peer: str = ""
+    calling_ae: str = ""
+    called_ae: str = ""
+    association: bytes = b""
+    actor: str = ""
+    """The principal's id, for an upload."""
+
+
+class Arrival(Value, frozen=True, kw_only=True):
+    """An instance whose blob is durable and whose row is not yet."""
+
+    identity: InstanceIdentity
+    sop_class: str
+    length: int
+    origin: Origin
+
+
+class Receipt(Value, frozen=True, kw_only=True):
+    """What the commit found, and the row that holds the instance."""
+
+    id: int
+    stored: Stored
+
+
+class IndexState(enum.StrEnum):
+    """How far the index has come with an instance."""
+
+    WAITING = "waiting"
+    INDEXED = "indexed"
+    QUARANTINED = "quarantined"
+    """Kept and fetchable, but its data set is malformed or unlike its command set; `problem` says how."""
+
+
+class Instance(Value, frozen=True, kw_only=True):
+    """A stored instance. `study`, `series`, `number` and `frames` are known once it is indexed."""
+
+    id: int
+    """The order of arrival within the whole Cloud."""
+    identity: InstanceIdentity
+    sop_class: str
+    length: int
+    origin: Origin
+    received: float
+    visible: bool
+    """One instance per SOP Instance UID is: the first, until a person chooses another."""
+    stored: Stored
+    state: IndexState = IndexState.WAITING
+    problem: str = ""
+    study: str = ""
+    series: str = ""
+    number: int | None = None
+    rows: int | None = None
+    columns: int | None = None
+    frames: int | None = None
+
+
+class Series(Value, frozen=True, kw_only=True):
+    """A series as QIDO-RS tells of it (PS3.18 10.6)."""
+
+    study: str
+    uid: str
+    modality: str = ""
+    number: int | None = None
+    description: str = ""
+    body_part: str = ""
+    performed_date: date | None = None
+    performed_time: time | None = None
+    instances: int = 0
+    received: float = 0.0
+
+
+class Study(Value, frozen=True, kw_only=True):
+    """A study as QIDO-RS tells of it (PS3.18 10.6)."""
+
+    uid: str
+    patient_name: str = ""
+    patient_id: str = ""
+    issuer: str = ""
+    birth_date: date | None = None
+    sex: str = ""
+    accession: str = ""
+    study_id: str = ""
+    study_date: date | None = None
+    study_time: time | None = None
+    description: str = ""
+    referring_physician: str = ""
+    modalities: tuple[str, ...] = ()
+    series: int = 0
+    instances: int = 0
+    received: float = 0.0
+    """When its first instance came."""
+    updated: float = 0.0
+    """When its last instance came; lists start with the newest."""
+
+
+class StudySearch(Value, frozen=True, kw_only=True):
+    """Which studies: every given key must match (PS3.4 C.2.2.2: `*` and `?` are wildcards in text, names ignore case)."""
+
+    facilities: frozenset[str] | None = None
+    uids: tuple[str, ...] = ()
+    patient_name: str = ""
+    patient_id: str = ""
+    accession: str = ""
+    description: str = ""
+    modality: str = ""
+    date_from: date | None = None
+    date_to: date | None = None
+    received_since: float | None = None
+    fuzzy: bool = False
+    """Names match when each word of the key begins a word of the name (PS3.18 8.3.4.2 leaves the rule to us)."""
+
+
+class SeriesSearch(Value, frozen=True, kw_only=True):
+    """Which series; `study` limits to one."""
+
+    facilities: frozenset[str] | None = None
+    study: str = ""
+    uids: tuple[str, ...] = ()
+    modality: str = ""
+    description: str = ""
+
+
+class InstanceSearch(Value, frozen=True, kw_only=True):
+    """Which instances; the invisible ones only if asked for."""
+
+    facilities: frozenset[str] | None = None
+    study: str = ""
+    series: str = ""
+    sop_instances: tuple[str, ...] = ()
+    sop_class: str = ""
+    state: IndexState | None = None
+    received_since: float | None = None
+    hidden: bool = False
+    """Also those that are kept but not visible."""

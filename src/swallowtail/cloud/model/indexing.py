@@ -1,0 +1,58 @@
+"""What the index workers are given and what they find: Transaction 2, which can be repeated at any time (design, "Cloud")."""
+
+from swallowtail.cloud.model.imaging import InstanceIdentity, Series, Study
+from swallowtail.cloud.model.tenancy import Tenant, Value
+
+
+class IndexJob(Value, frozen=True, kw_only=True):
+    """An instance to be read; claimed until `until`, after which another may claim it."""
+
+    tenant: Tenant
+    instance: int
+    identity: InstanceIdentity
+    sop_class: str
+    length: int
+    attempts: int
+    """Claims before this one that never ended."""
+    until: float
+
+
+class FrameIndex(Value, frozen=True, kw_only=True):
+    """Where each frame's bytes lie in the blob: pairs of (offset, length); several fragments of one frame are one span."""
+
+    spans: tuple[tuple[int, int], ...] = ()
+    encapsulated: bool = False
+
+
+class Indexed(Value, frozen=True, kw_only=True):
+    """What the data set says. Counts and times in `study` and `series` are ignored: they are the store's."""
+
+    tenant: Tenant
+    instance: int
+    study: Study
+    series: Series
+    number: int | None = None
+    rows: int | None = None
+    columns: int | None = None
+    frames: FrameIndex = FrameIndex()
+    document: bytes = b""
+    """The DICOM JSON of the data set without bulk data (PS3.18 Annex F), zlib-compressed."""
+
+
+class Quarantined(Value, frozen=True, kw_only=True):
+    """The data set cannot be trusted; it is kept, an alarm is raised. `problem` is for a person and holds no patient data."""
+
+    tenant: Tenant
+    instance: int
+    problem: str
+
+
+IndexOutcome = Indexed | Quarantined
+
+
+class IndexedDocument(Value, frozen=True, kw_only=True):
+    """The stored result of indexing one instance; `document` as in Indexed."""
+
+    instance: int
+    document: bytes
+    frames: FrameIndex

@@ -1,0 +1,103 @@
+"""What operations are made of: configuration versions, what Links run, unknown devices, alarms."""
+
+import enum
+
+from swallowtail.cloud.model.tenancy import Value
+
+
+class ConfigurationVersion(Value, frozen=True, kw_only=True):
+    """One version of a Link's document; versions count from 1 and are never changed. `document` is opaque here."""
+
+    link: str
+    version: int
+    document: bytes
+    author: str
+    created: float
+    comment: str = ""
+    restored_from: int | None = None
+    """The version that a rollback repeated."""
+
+
+class Running(Value, frozen=True, kw_only=True):
+    """What a Link last said of itself: what it runs, on which release, and whether a session is alive."""
+
+    link: str
+    connected: bool
+    since: float
+    """Of the present `connected`."""
+    seen: float
+    epoch: int = 0
+    version: int = 0
+    """Of the configuration that runs; 0: none."""
+    release: str = ""
+    address: str = ""
+    report: bytes = b""
+    """MessagePack of the endpoints and policy, opaque here."""
+    problems: tuple[tuple[str, str], ...] = ()
+    """(field, message) of why the desired version was refused; empty: it was not."""
+
+
+class UnknownDevice(Value, frozen=True, kw_only=True):
+    """A system that knocked and matches no configured device; counted per all but count and times."""
+
+    link: str
+    listener: str
+    address: str
+    calling_ae: str
+    called_ae: str
+    reason: str
+    count: int
+    first: float
+    last: float
+
+
+class Severity(enum.StrEnum):
+    """How soon a person should look."""
+
+    WARNING = "warning"
+    MAJOR = "major"
+    CRITICAL = "critical"
+
+
+class Condition(enum.StrEnum):
+    """What an alarm is about; every condition is documented and tested."""
+
+    INSTANCE_CONFLICT = "instance-conflict"
+    """A SOP Instance UID came again with other bytes; the first stays visible until a person chooses."""
+    INSTANCE_QUARANTINED = "instance-quarantined"
+    """A stored data set is malformed or unlike its command set."""
+    LINK_KEY = "link-key"
+    """A Link's code was presented with another device key: a stolen code, or a machine that was replaced without rebind."""
+    LINK_AWAY = "link-away"
+    """A Link has no live session."""
+    CONFIGURATION_REFUSED = "configuration-refused"
+    """A Link refused the desired configuration and runs the old one."""
+    STORAGE = "storage"
+    """Disk or database refuse writes."""
+
+
+class Alarm(Value, frozen=True, kw_only=True):
+    """One condition of one subject, raised once until it is cleared (edge-triggered); `count` tells how often it was seen."""
+
+    id: int
+    condition: Condition
+    subject: str
+    """What it is about: a Link's id, a SOP Instance UID."""
+    severity: Severity
+    detail: str = ""
+    """For a person; no patient data."""
+    since: float
+    last: float
+    count: int = 1
+    acknowledged: float | None = None
+    acknowledged_by: str = ""
+    cleared: float | None = None
+
+
+class NewAlarm(Value, frozen=True, kw_only=True):
+    """A condition that was seen."""
+
+    condition: Condition
+    subject: str
+    severity: Severity
+    detail: str = ""

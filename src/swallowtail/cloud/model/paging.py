@@ -1,0 +1,57 @@
+"""Keyset paging: a page ends with a cursor that names the last row's key, so that rows which come or go shift nothing."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from swallowtail.cloud.model.errors import InvalidCursorError
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+MAX_PAGE: Final = 1000
+
+
+class PageRequest(msgspec.Struct, frozen=True):
+    """At most `limit` items (1 to MAX_PAGE) after `cursor`, which is a previous page's `next`; None: from the start."""
+
+    limit: int = 100
+    cursor: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= MAX_PAGE:
+            raise ValueError(f"a page holds 1 to {MAX_PAGE} items, not {self.limit}")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Some items in the list's order; `next` is the cursor of the following page, None at the end."""
+
+    items: tuple[T, ...]
+    next: str | None = None
+
+
+FIRST_PAGE: Final = PageRequest()
+
+
+def cursor_of(key: tuple[str | int | float, ...]) -> str:
+    """Give the opaque cursor of a key."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(key)).rstrip(b"=").decode()
+
+
+def key_of(cursor: str, kind: type[K]) -> K:
+    """Read the key back, checked to be a `kind` such as `tuple[str, int]`; raises InvalidCursorError."""
+    try:
+        return msgspec.msgpack.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=kind)
+    except (msgspec.DecodeError, binascii.Error, ValueError) as error:
+        raise InvalidCursorError from error
+
+
+def page_of(rows: Sequence[T], limit: int, key: Callable[[T], tuple[str | int | float, ...]]) -> Page[T]:
+    """Make a page of `limit` items from rows of which one more than that was asked for."""
+    if len(rows) <= limit:
+        return Page(tuple(rows))
+    items = tuple(rows[:limit])
+    return Page(items, cursor_of(key(items[-1])))

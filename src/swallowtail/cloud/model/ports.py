@@ -1,0 +1,333 @@
+"""The ports: what the Cloud asks of its stores, one Protocol per family, each at most ten methods (style habit 20).
+
+Rules that hold for all:
+- A method that changes something is one transaction: all of it is durable when it returns, or none of it happened. It takes the
+  audit event that belongs to it (where it does not make one itself), which commits with it.
+- It raises StorageUnavailableError when the store is down. Nothing is kept then, as far as the store can tell; repeating is safe.
+- `tenant` scopes everything; another tenant's thing raises NotFoundError. Methods without a tenant are for the operator or for the
+  machinery and say so.
+- `now` is UTC seconds. Lists page by keyset cursor in the order that the method names.
+"""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+import msgspec
+
+from swallowtail.cloud.model.audit import AuditEvent, AuditRecord, ChainVerdict
+from swallowtail.cloud.model.imaging import (
+    Arrival,
+    Instance,
+    InstanceSearch,
+    Receipt,
+    Series,
+    SeriesSearch,
+    Study,
+    StudySearch,
+)
+from swallowtail.cloud.model.indexing import IndexedDocument, IndexJob, IndexOutcome
+from swallowtail.cloud.model.operations import Alarm, Condition, ConfigurationVersion, NewAlarm, Running, UnknownDevice
+from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.tenancy import Admission, ApiToken, Code, Facility, Link, Organisation, OrganisationState, Tenant
+
+
+class Clock(Protocol):
+    """The time of day."""
+
+    def __call__(self) -> float:
+        """Give UTC seconds."""
+
+
+class Randomness(Protocol):
+    """The dice; `secrets.token_bytes` fits."""
+
+    def __call__(self, size: int, /) -> bytes:
+        """Give `size` unpredictable bytes."""
+
+
+class People(Protocol):
+    """Organisations, facilities and API tokens."""
+
+    async def add_organisation(self, organisation: Organisation, *, now: float, event: AuditEvent) -> None:
+        """Create a tenant (operator); raises ConflictError when the id or name is taken."""
+
+    async def change_organisation(
+        self, tenant: Tenant, *, title: str | None = None, state: OrganisationState | None = None, now: float, event: AuditEvent
+    ) -> Organisation:
+        """Give it another title or state (operator); suspending or removing raises the epoch of its Links, which fences them."""
+
+    async def organisation(self, tenant: Tenant) -> Organisation:
+        """Give one that is not removed."""
+
+    async def organisations(self, page: PageRequest = FIRST_PAGE, *, name: str | None = None) -> Page[Organisation]:
+        """List those that are not removed (operator), by name."""
+
+    async def put_facility(self, tenant: Tenant, facility: Facility, *, now: float, event: AuditEvent) -> None:
+        """Create it or change its name, title and time zone; raises ConflictError when the name is another one's."""
+
+    async def facilities(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, name: str | None = None) -> Page[Facility]:
+        """List facilities by name."""
+
+    async def add_token(self, token: ApiToken, digest: bytes, *, now: float, event: AuditEvent) -> None:
+        """Keep a token under the keyed hash (32 bytes) of its secret; raises ConflictError when id or hash is taken."""
+
+    async def token(self, digest: bytes, *, now: float) -> ApiToken | None:
+        """Give the token of this hash if it is neither revoked nor expired and its organisation is active; else None."""
+
+    async def tokens(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[ApiToken]:
+        """List a tenant's tokens by id, the revoked too; OPERATOR lists the operator's."""
+
+    async def revoke_token(self, tenant: Tenant, token: str, *, now: float, event: AuditEvent) -> None:
+        """End a token; ending one twice is no error. OPERATOR for the operator's."""
+
+
+class Links(Protocol):
+    """Links and their credentials. Whatever kills a session raises the epoch here; closing the socket is the caller's."""
+
+    async def add(self, tenant: Tenant, link: Link, code: Code, *, now: float, event: AuditEvent) -> None:
+        """Create a Link with a fresh code (`code.until` is FIRST_CODE_WINDOW away); ConflictError when id or name is taken."""
+
+    async def link(self, tenant: Tenant, link: str) -> Link:
+        """Give one Link."""
+
+    async def links(
+        self,
+        tenant: Tenant,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        name: str | None = None,
+        facilities: frozenset[str] | None = None,
+    ) -> Page[Link]:
+        """List Links by name, those of `facilities` only if given."""
+
+    async def change(self, tenant: Tenant, link: str, *, name: str, facility: str, now: float, event: AuditEvent) -> Link:
+        """Give it another name or facility; ConflictError when the name is another one's."""
+
+    async def remove(self, tenant: Tenant, link: str, *, now: float, event: AuditEvent) -> None:
+        """Forget the Link, its code and its documents; what it brought stays."""
+
+    async def rotate(self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent) -> Link:
+        """Replace the code, fence the session; a bound key stays bound; a Link without key gets a new window (`code.until`)."""
+
+    async def rebind(self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent) -> Link:
+        """Replace this machine: drop key and code, fence the session; the first key before `code.until` is bound."""
+
+    async def revoke(self, tenant: Tenant, link: str, *, now: float, event: AuditEvent) -> Link:
+        """Make the code good for nothing and fence the session; rotate or rebind bring the Link back."""
+
+    async def admit(self, code: bytes, key: bytes, *, address: str, now: float) -> Admission:
+        """Judge a hello by the code's keyed hash and the proven key: bind a fresh code, raise the epoch, write the audit record.
+
+        Another key than the bound one raises the alarm LINK_KEY. The caller has checked the proof before (wire §3).
+        """
+
+    async def epoch(self, tenant: Tenant, link: str) -> int:
+        """Give the present epoch: a session that has an older one must end."""
+
+
+class Configuration(Protocol):
+    """Documents of Links and what the Links say they run. Documents are opaque here: validate before, with `calls.config.parse`."""
+
+    async def put(
+        self,
+        tenant: Tenant,
+        link: str,
+        document: bytes,
+        *,
+        expected: int | None = None,
+        restored_from: int | None = None,
+        author: str,
+        comment: str = "",
+        now: float,
+        event: AuditEvent,
+    ) -> ConfigurationVersion:
+        """Make `document` the desired one and give its version; the same bytes as the present one give the present version.
+
+        Raises ConflictError when `expected` is given and is not the present version (0: none yet).
+        """
+
+    async def desired(self, tenant: Tenant, link: str) -> ConfigurationVersion | None:
+        """Give the newest version; None before the first."""
+
+    async def version(self, tenant: Tenant, link: str, version: int) -> ConfigurationVersion:
+        """Give one version."""
+
+    async def history(self, tenant: Tenant, link: str, page: PageRequest = FIRST_PAGE) -> Page[ConfigurationVersion]:
+        """List versions, the newest first, with their documents left empty."""
+
+    async def note_running(self, tenant: Tenant, running: Running) -> None:
+        """Keep what a Link says of itself; a report of an older epoch than the kept one is ignored. Not audited."""
+
+    async def running(self, tenant: Tenant, links: Collection[str]) -> dict[str, Running]:
+        """Give what these Links said last; a Link that never did is absent."""
+
+    async def note_unknown(self, tenant: Tenant, devices: Sequence[UnknownDevice]) -> None:
+        """Add up what Links saw: counts grow, `first` and `last` widen. At most 1,000 are kept per Link, the latest."""
+
+    async def unknown_devices(
+        self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, link: str | None = None
+    ) -> Page[UnknownDevice]:
+        """List unknown devices, the latest seen first."""
+
+    async def forget_unknown(self, tenant: Tenant, link: str, address: str, calling_ae: str) -> None:
+        """Drop what was noted of this device, since it is configured now or dismissed."""
+
+
+class Instances(Protocol):
+    """Stored instances: the commit that an acknowledgement stands on, and what was found in them."""
+
+    async def commit(self, tenant: Tenant, arrival: Arrival, *, now: float) -> Receipt:
+        """Transaction 1 (design, "Cloud"): check the Link's epoch, keep the instance with its index job and audit record.
+
+        The blob must be durable before. The same identity again changes nothing but the audit. Another transfer syntax is kept and
+        noted; other bytes are kept with the alarm INSTANCE_CONFLICT; the first stays visible. FencedError: the epoch is old.
+        """
+
+    async def studies(self, tenant: Tenant, search: StudySearch, page: PageRequest = FIRST_PAGE) -> Page[Study]:
+        """Find studies, the latest updated first."""
+
+    async def series(self, tenant: Tenant, search: SeriesSearch, page: PageRequest = FIRST_PAGE) -> Page[Series]:
+        """Find series, by study and UID."""
+
+    async def instances(self, tenant: Tenant, search: InstanceSearch, page: PageRequest = FIRST_PAGE) -> Page[Instance]:
+        """Find instances, in the order of arrival."""
+
+    async def instance(self, tenant: Tenant, instance: int) -> Instance:
+        """Give one by its id, visible or not."""
+
+    async def copies(self, tenant: Tenant, sop_instance: str) -> tuple[Instance, ...]:
+        """Give everything kept under a SOP Instance UID, the visible one first; empty when there is none."""
+
+    async def documents(self, tenant: Tenant, instances: Collection[int]) -> dict[int, IndexedDocument]:
+        """Give the stored DICOM JSON and frame index of at most MAX_PAGE instances; those not indexed are absent."""
+
+    async def choose(self, tenant: Tenant, instance: int, *, now: float, event: AuditEvent) -> Instance:
+        """Make this the visible one of its SOP Instance UID: a person has decided a conflict."""
+
+    async def referenced(self, tenant: Tenant, digests: Collection[bytes]) -> frozenset[bytes]:
+        """Give those of the blob digests that a row refers to: the rest are orphans or on their way."""
+
+
+class IndexJobs(Protocol):
+    """The index workers' side of the instances; for the machinery, so it spans tenants."""
+
+    async def claim(self, limit: int, *, now: float, until: float) -> tuple[IndexJob, ...]:
+        """Take at most `limit` waiting jobs, the oldest first; they are nobody else's before `until`."""
+
+    async def settle(self, outcomes: Sequence[IndexOutcome], *, now: float) -> None:
+        """Transaction 2: study, series, document and counts of each outcome; quarantine raises the alarm INSTANCE_QUARANTINED.
+
+        Repeating an outcome changes nothing. The visible instances alone are counted.
+        """
+
+    async def rebuild(self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent) -> int:
+        """Give every instance of the tenant, or of one study, a new job; gives their number."""
+
+    async def waiting(self) -> int:
+        """Count the jobs that are not settled."""
+
+
+class Alarms(Protocol):
+    """Conditions that a person should see; edge-triggered."""
+
+    async def raise_alarm(self, tenant: Tenant, alarm: NewAlarm, *, now: float) -> Alarm:
+        """Raise it, or count it again if this condition of this subject is raised already."""
+
+    async def clear(self, tenant: Tenant, condition: Condition, subject: str, *, now: float) -> bool:
+        """The condition is over; False when it was not raised."""
+
+    async def acknowledge(self, tenant: Tenant, alarm: int, *, now: float, event: AuditEvent) -> Alarm:
+        """A person has seen it: `event.actor` is kept. Acknowledging twice keeps the first."""
+
+    async def alarms(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, cleared: bool = False) -> Page[Alarm]:
+        """List alarms, the newest first; the cleared too if asked for."""
+
+
+class Audit(Protocol):
+    """The tenant's hash chain. OPERATOR has one of its own."""
+
+    async def append(self, tenant: Tenant, events: Sequence[AuditEvent], *, now: float) -> None:
+        """Add events that change nothing else: reading, searching, signing in."""
+
+    async def records(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[AuditRecord]:
+        """List records, the newest first."""
+
+    async def verify(self, tenant: Tenant) -> ChainVerdict:
+        """Walk the whole chain."""
+
+
+class BlobDigest(msgspec.Struct, frozen=True):
+    """The address and size of a blob that is durable."""
+
+    sha256: bytes
+    length: int
+
+
+class BlobFound(msgspec.Struct, frozen=True):
+    """A blob that the sweep met; `modified` is when it was finished."""
+
+    sha256: bytes
+    length: int
+    modified: float
+
+
+class Incoming(Protocol):
+    """A blob on its way in. Leaving the `async with` without `finish` discards it."""
+
+    async def write(self, view: memoryview) -> None:
+        """Take bytes. The memory under the view must stay unchanged until `finish` or `discard`; returning means: send on.
+
+        Raises TooLargeError above the cap, StorageUnavailableError when the disk refuses; the rest is then discarded.
+        """
+
+    async def finish(self) -> BlobDigest:
+        """Make it durable under its address, file and folder; a blob that is there already is kept as it is."""
+
+    async def discard(self) -> None:
+        """Drop it; a no-op after `finish`."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Blobs(Protocol):
+    """Data sets as received, addressed by SHA-256 within a tenant, written once: a finished one is never deleted or overwritten."""
+
+    def incoming(self, tenant: Tenant, *, max_length: int | None = None) -> Incoming:
+        """Begin a blob of at most `max_length` bytes, and never more than the store's own cap."""
+
+    def read(self, tenant: Tenant, sha256: bytes, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Stream a range in pieces of at most 1 MiB; NotFoundError when there is no such blob."""
+
+    async def length(self, tenant: Tenant, sha256: bytes) -> int | None:
+        """Give the blob's length; None when it is not there."""
+
+    async def verify(self, tenant: Tenant, sha256: bytes) -> bool:
+        """Read it all and hash it again; False when it is missing or differs."""
+
+    def found(self, tenant: Tenant) -> AsyncIterator[BlobFound]:
+        """Walk all finished blobs of a tenant, in no order: for the orphan sweep."""
+
+
+class Subscription(Protocol):
+    """Wake-ups of one topic. Those that came since the last `wait` are one."""
+
+    async def wait(self) -> None:
+        """Return at once if something was published since the last return, else when it is."""
+
+    def close(self) -> None:
+        """Hear nothing more."""
+
+
+class Bus(Protocol):
+    """Wake-ups between parts and nodes. They may be lost or doubled: the truth is in the store, so look there now and then too."""
+
+    def publish(self, topic: str) -> None:
+        """Wake every subscriber of the topic; topics are `index`, `link/<id>` and the like, and hold no patient data."""
+
+    def subscribe(self, topic: str) -> Subscription:
+        """Hear the topic from now on; close the subscription when done."""

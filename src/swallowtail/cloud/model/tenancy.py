@@ -1,0 +1,142 @@
+"""Who is there: organisations (the tenants), their facilities, Links and people."""
+
+import enum
+from typing import Final, NewType
+
+import msgspec
+
+Tenant = NewType("Tenant", str)
+"""An organisation's id: 1 to 32 of a-z and 0-9, so that it can name a folder."""
+
+OPERATOR: Final = Tenant("")
+"""The operator's own audit chain and tokens; no organisation has this id."""
+
+FIRST_CODE_WINDOW: Final = 14 * 86_400.0
+"""How long a new Link's first code waits for its key, in seconds (design, "The wire")."""
+REBIND_WINDOW: Final = 3_600.0
+"""How long a rebind's code waits for the new machine's key, in seconds (design, "The wire")."""
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the model: frozen, compared by value."""
+
+
+class OrganisationState(enum.StrEnum):
+    """Whether an organisation works; a removed one is kept until its retention ends, and is not found."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REMOVED = "removed"
+
+
+class Organisation(Value, frozen=True, kw_only=True):
+    """A tenant; `name` is unique among all and is what `apply` calls it."""
+
+    id: Tenant
+    name: str
+    title: str = ""
+    state: OrganisationState = OrganisationState.ACTIVE
+    created: float
+
+
+class Facility(Value, frozen=True, kw_only=True):
+    """A place of the organisation; `name` is unique in it; `time_zone` is an IANA name."""
+
+    id: str
+    name: str
+    title: str = ""
+    time_zone: str
+
+
+class CodeState(enum.StrEnum):
+    """What a Link's security code is good for."""
+
+    FRESH = "fresh"
+    """No key yet: the first key that presents it until `code_until` is bound."""
+    BOUND = "bound"
+    """Good for one device key."""
+    REVOKED = "revoked"
+    """Good for nothing."""
+
+
+class Link(Value, frozen=True, kw_only=True):
+    """A Link as the Cloud knows it. `key` is its Ed25519 public key, empty until bound; the code is kept as keyed hash only."""
+
+    id: str
+    facility: str
+    name: str
+    code_state: CodeState = CodeState.FRESH
+    code_until: float | None = None
+    """When a fresh code ends to be good for binding."""
+    key: bytes = b""
+    epoch: int = 0
+    """Raised by every admission and by rotate, revoke and rebind; commits of an older epoch are fenced."""
+    created: float
+
+
+class Code(Value, frozen=True, kw_only=True):
+    """A new security code: its keyed hash (32 bytes) and, if a key has still to be bound, until when that may happen."""
+
+    digest: bytes
+    until: float | None = None
+
+
+class Admitted(Value, frozen=True, kw_only=True):
+    """The code and key are good: whose Link this is, and the epoch that this session has from now on."""
+
+    tenant: Tenant
+    link: Link
+    bound: bool
+    """This admission bound the key."""
+
+
+class AdmissionProblem(enum.StrEnum):
+    """Why a Link is not admitted, in the words of wire §3."""
+
+    CODE = "code"
+    KEY = "key"
+
+
+class NotAdmitted(Value, frozen=True, kw_only=True):
+    """Refused. `tenant` and `link` say whose code it was, for audit and alarm; None when nobody's. Never told to the outside."""
+
+    problem: AdmissionProblem
+    tenant: Tenant | None = None
+    link: str | None = None
+
+
+Admission = Admitted | NotAdmitted
+
+
+class Role(enum.StrEnum):
+    """What a principal may do (design, "Cloud")."""
+
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
+    INTEGRATOR = "integrator"
+    CLINICIAN = "clinician"
+    AUDITOR = "auditor"
+
+
+class ApiToken(Value, frozen=True, kw_only=True):
+    """A right to use the API; the secret is kept as keyed hash only. An operator's token has no organisation."""
+
+    id: str
+    tenant: Tenant | None
+    name: str
+    role: Role
+    facilities: frozenset[str] | None = None
+    """Facility ids it is limited to; None: all."""
+    created: float
+    expires: float | None = None
+    revoked: float | None = None
+
+
+class Principal(Value, frozen=True, kw_only=True):
+    """Who acts, as audit and permission checks see it."""
+
+    id: str
+    name: str
+    role: Role
+    tenant: Tenant | None
+    facilities: frozenset[str] | None = None
