@@ -1,7 +1,7 @@
 """A simulated network: hosts, connections with latency, bandwidth and windows, and everything that goes wrong with them.
 
 Asyncio transports are handed to asyncio protocols, as `swallowtail.runtime.network.Network` promises: the shells under test are the
-shells that ship. A direction of a connection is a queue of what travels (bytes, FIN, RST), each with the time at which it arrives; a
+shells that ship. A direction of a connection is a queue of what travels (bytes, FIN, RST), each with its time of arrival; a
 direction that is *cut off* keeps what travels and delivers it after the repair, as TCP's retransmission does, or never.
 """
 
