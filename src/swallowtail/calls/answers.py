@@ -17,6 +17,8 @@ class Situation(enum.StrEnum):
     STORED = "stored durably"
     CLOUD_AWAY = "the Cloud is away before the association"
     CLOUD_LOST = "the Cloud was lost during the operation"
+    CLOUD_LOST_NOT_WHOLE = "the same, and the message was not whole in time"
+    FAILED_TOO_OFTEN = "the third store on one association failed"
     TOO_MANY_ASSOCIATIONS = "too many associations"
     STORAGE_UNAVAILABLE = "the Cloud's disk, database or blob store is down"
     UNKNOWN_CALLING_AE = "unknown calling AE title, or its address does not fit"
@@ -95,6 +97,8 @@ ANSWERS: Final[dict[tuple[Situation, Service], Answer]] = {
     (Situation.SAME_AGAIN, Service.STORE): Status(0x0000),
     (Situation.CONFLICT, Service.STORE): Status(0x0000),
     (Situation.CLOUD_LOST, Service.STORE): Status(0xA700),
+    (Situation.CLOUD_LOST_NOT_WHOLE, Service.STORE): Abort(),
+    (Situation.FAILED_TOO_OFTEN, Service.STORE): Abort(),
     (Situation.STORAGE_UNAVAILABLE, Service.STORE): Status(0xA700),
     (Situation.TOO_LARGE, Service.STORE): Status(0xA700, then_abort=True),
     (Situation.MALFORMED, Service.STORE): Status(0xC000),

@@ -1,0 +1,121 @@
+"""Who may open an association on a listener: judged by numbers that are given, so that every case is a line in a test.
+
+Slots: of `max_associations` a quarter is kept for the addresses of known devices, and each address has a cap of its own, so that a
+machine that opens and dribbles keeps nobody else out (threat 16).
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from swallowtail.calls.answers import Situation
+from swallowtail.calls.config import Device, DicomListener, EchoMeaning
+from swallowtail.link.policy import IpNetwork, numeric
+
+RESERVED_SHARE: Final = 4
+"""One in so many slots is for known devices alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a listener carries at the moment; a connection counts until it is closed."""
+
+    associations: int = 0
+    from_address: int = 0
+    """Associations from the address in question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The association may be negotiated; `device` is the configured name, empty when any device may come."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The association is rejected as the table says for `situation`; `reason` names what did not match, empty for the rest."""
+
+    situation: Situation
+    reason: str = ""
+
+
+Admission = Admitted | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The devices of a configuration, found by AE title and address."""
+
+    by_title: dict[str, list[tuple[Device, tuple[IpNetwork, ...]]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, devices: Iterable[Device]) -> "Directory":
+        """Sort the devices of a configuration that `problems` found nothing against."""
+        directory = cls()
+        for device in devices:
+            networks = tuple(ipaddress.ip_network(address, strict=False) for address in device.addresses)
+            directory.by_title.setdefault(device.ae_title.strip(), []).append((device, networks))
+        return directory
+
+    def find(self, listener: str, title: str, address: str) -> Device | str:
+        """Give the device, or what did not match: `calling-ae` or `address`."""
+        candidates = [
+            (device, networks)
+            for device, networks in self.by_title.get(title.strip(), ())
+            if not device.listeners or listener in device.listeners
+        ]
+        if not candidates:
+            return "calling-ae"
+        for device, networks in candidates:
+            if _from(address, networks):
+                return device
+        return "address"
+
+    def knows_address(self, listener: str, address: str) -> bool:
+        """Say whether some device may come from this address to this listener."""
+        return any(
+            _from(address, networks)
+            for devices in self.by_title.values()
+            for device, networks in devices
+            if not device.listeners or listener in device.listeners
+        )
+
+
+def _from(address: str, networks: Iterable[IpNetwork]) -> bool:
+    here = numeric(address)
+    return any(here.version == network.version and here in network for network in networks)
+
+
+def may_connect(listener: DicomListener, load: Load, *, known: bool) -> bool:
+    """Judge a bare connection, of which nothing but the address is known: False closes it unheard.
+
+    An address gets twice the connections that it may have associations, all of them twice `max_associations`, so that one too many
+    still hears the proper answer. `load` counts connections here.
+    """
+    slots = 2 * listener.max_associations
+    if not known:
+        slots -= max(1, slots // RESERVED_SHARE)
+    return load.associations < slots and load.from_address < 2 * listener.max_associations_per_address
+
+
+def judge_association(  # noqa: PLR0917 - the six facts that decide
+    listener: DicomListener, directory: Directory, called: str, calling: str, address: str, load: Load, *, cloud_alive: bool
+) -> Admission:
+    """Judge a proposed association; the permanent answers come first, since they hold whatever else is the case."""
+    if called.strip() != listener.ae_title.strip():
+        return Rejected(Situation.UNKNOWN_CALLED_AE, "called-ae")
+    device = directory.find(listener.name, calling, address)
+    if isinstance(device, str) and listener.unknown_devices == "reject":
+        return Rejected(Situation.UNKNOWN_CALLING_AE, device)
+    if load.from_address >= listener.max_associations_per_address:
+        return Rejected(Situation.TOO_MANY_ASSOCIATIONS)
+    slots = listener.max_associations
+    if isinstance(device, str):
+        slots -= max(1, slots // RESERVED_SHARE) if directory.by_title and slots > 1 else 0
+    if load.associations >= slots:
+        return Rejected(Situation.TOO_MANY_ASSOCIATIONS)
+    if not cloud_alive and not (listener.echo is EchoMeaning.LINK and "verification" in listener.services):
+        return Rejected(Situation.CLOUD_AWAY)
+    return Admitted("" if isinstance(device, str) else device.name)

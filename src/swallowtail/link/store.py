@@ -1,0 +1,124 @@
+"""One C-STORE on its way through Link: what is counted, what is believed, and when it has failed (design, Deadlines).
+
+A machine without I/O: the shell tells it what happens and asks for the verdict. It never touches the bytes, but for their checksum.
+
+    RELAYING    fragments go to the Cloud as they arrive
+       │ lost, or no credit for 15 s, or refused early          every byte and the end are sent
+       ▼                                                           ▼
+    DISCARDING  read on, at most 10 s: an answer can be      AWAITING  the Cloud's answer, at most 24 s after
+       │        heard only after a whole message                   │   the last byte was read
+       ▼                                                           ▼
+    OVER        `verdict` is the situation that the table answers
+"""
+
+import enum
+import zlib
+from typing import Final
+
+from swallowtail.calls.answers import NOT_STORED, Situation
+from swallowtail.calls.store import Committed, StoreAnswer, TransferEnd
+from swallowtail.sansio.machine import Bytes
+
+NO_CREDIT_LIMIT: Final = 15.0
+DISCARD_LIMIT: Final = 10.0
+ANSWER_LIMIT: Final = 24.0
+"""One second less than the sender is promised: the answer has a way to go too."""
+
+
+class Phase(enum.Enum):
+    """Where the store is."""
+
+    RELAYING = "relaying"
+    DISCARDING = "discarding"
+    AWAITING = "awaiting the answer"
+    OVER = "over"
+
+
+class StoreRelay:
+    """Decides the fate of one store; `verdict` is None until it is over."""
+
+    def __init__(self, max_object: int) -> None:
+        self.phase = Phase.RELAYING
+        self.verdict: Situation | None = None
+        self.length = 0
+        self.crc32 = 0
+        self._max_object = max_object
+        self._failure = Situation.CLOUD_LOST
+        self._deadline: float | None = None  # of the phase: credit, or discarding
+        self._answer_by: float | None = None  # from the last byte on, whatever the phase
+
+    def fragment(self, data: Bytes) -> bool:
+        """Count bytes of the data set; True means: they go to the Cloud."""
+        if self.phase is not Phase.RELAYING:
+            return False
+        self.length += len(data)
+        if self.length > self._max_object:
+            self._over(Situation.TOO_LARGE)
+            return False
+        self.crc32 = zlib.crc32(data, self.crc32)
+        return True
+
+    def no_credit(self, now: float) -> None:
+        """Learn that the Cloud takes no more for now."""
+        if self.phase is Phase.RELAYING and self._deadline is None:
+            self._deadline = now + NO_CREDIT_LIMIT
+
+    def credit(self) -> None:
+        """Learn that the Cloud takes bytes again."""
+        if self.phase is Phase.RELAYING:
+            self._deadline = None
+
+    def whole(self, now: float) -> None:
+        """Learn that the last byte of the message was read."""
+        if self.phase is Phase.DISCARDING:
+            self._over(self._failure)
+        elif self.phase is Phase.RELAYING:
+            self._answer_by = now + ANSWER_LIMIT
+
+    def sent(self) -> TransferEnd | None:
+        """Learn that every byte went to the Cloud; gives the last word to it, None when there is nobody to tell."""
+        if self.phase is not Phase.RELAYING:
+            return None
+        self.phase = Phase.AWAITING
+        self._deadline = None
+        return TransferEnd(length=self.length, crc32=self.crc32)
+
+    def lost(self, now: float) -> None:
+        """Learn that no answer will come: the session or the channel has ended."""
+        self._failed(Situation.CLOUD_LOST, now)
+
+    def answered(self, answer: StoreAnswer, now: float) -> None:
+        """Learn what the Cloud says; a commit is believed only with this store's own numbers (wire §8)."""
+        if not isinstance(answer, Committed):
+            self._failed(NOT_STORED[answer.reason], now)
+        elif self.phase is Phase.AWAITING and (answer.length, answer.crc32) == (self.length, self.crc32):
+            self._over(Situation.STORED)
+        else:
+            self._failed(Situation.CLOUD_LOST, now)
+
+    def next_timeout(self) -> float | None:
+        """Say when `handle_timeout` is due."""
+        return min((due for due in (self._deadline, self._answer_by) if due is not None), default=None)
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on every deadline that `now` has reached."""
+        due = self.next_timeout()
+        if due is None or now < due:
+            return
+        if self.phase is Phase.DISCARDING:
+            self._over(Situation.CLOUD_LOST_NOT_WHOLE)
+        else:
+            self._failed(Situation.CLOUD_LOST, now)
+
+    def _failed(self, situation: Situation, now: float) -> None:
+        if self.phase is Phase.AWAITING or (self.phase is Phase.RELAYING and self._answer_by is not None):
+            self._over(situation)
+        elif self.phase is Phase.RELAYING:
+            self.phase = Phase.DISCARDING
+            self._failure = situation
+            self._deadline = now + DISCARD_LIMIT
+
+    def _over(self, situation: Situation) -> None:
+        self.phase = Phase.OVER
+        self.verdict = situation
+        self._deadline = self._answer_by = None
