@@ -108,7 +108,8 @@ def judge_target(
         return f"{target} port {port} is not allowed by {policy.source}; the hospital adds it under [outbound]"
     fresh = sum(1 for first in recent.values() if now - first < MINUTE)
     if (target, port) not in recent and fresh >= policy.new_targets_per_minute:
-        return f"{target} port {port} would be new target number {fresh + 1} within a minute; {policy.source} allows {fresh}"
+        limit = policy.new_targets_per_minute
+        return f"{target} port {port} would be new target number {fresh + 1} within a minute; {policy.source} allows {limit}"
     return None
 
 

@@ -1,0 +1,117 @@
+"""What the Cloud is told unasked: bounded, coalesced, overflow counted."""
+
+from swallowtail.calls.codec import encode
+from swallowtail.calls.report import AssociationEnded, Endpoints, Report, UnknownDevice
+from swallowtail.link.reports import COALESCE, MAX_BATCH, MAX_ENDED, MAX_UNKNOWN, Reports
+
+
+def unknown(title: str = "US9", at: float = 1.0) -> UnknownDevice:
+    return UnknownDevice(
+        listener="echo-room",
+        address="10.0.0.9",
+        calling_ae=title,
+        called_ae="SWALLOW",
+        reason="calling-ae",
+        count=1,
+        first=at,
+        last=at,
+    )
+
+
+def ended(number: int = 0) -> AssociationEnded:
+    return AssociationEnded(
+        association=number.to_bytes(16, "big"),
+        listener="l",
+        device="d",
+        address="a",
+        calling_ae="c",
+        called_ae="s",
+        outcome="released",
+    )
+
+
+def test_nothing_seen_nothing_sent():
+    reports = Reports()
+    assert reports.next_due(5.0) is None
+    assert reports.take(5.0) is None
+
+
+def test_the_first_sight_of_a_device_is_told_at_once_and_repeats_together():
+    reports = Reports()
+    reports.unknown(unknown(at=1.0))
+    assert reports.take(10.0) == Report(observations=(unknown(at=1.0),))
+    reports.unknown(unknown(at=11.0))
+    reports.unknown(unknown(at=12.0))
+    assert reports.take(12.0) is None
+    assert reports.next_due(12.0) == 10.0 + COALESCE
+    found = reports.take(10.0 + COALESCE)
+    assert found is not None
+    assert [(seen.count, seen.first, seen.last) for seen in found.observations] == [(2, 11.0, 12.0)]
+
+
+def test_only_the_newest_state_of_the_endpoints_counts():
+    reports = Reports()
+    reports.endpoints(Endpoints(version=1, endpoints=()))
+    reports.endpoints(Endpoints(version=2, endpoints=()))
+    assert reports.take(0.0) == Report(observations=(Endpoints(version=2, endpoints=()),))
+
+
+def test_a_flood_of_titles_is_bounded_and_counted():
+    reports = Reports()
+    for number in range(MAX_UNKNOWN + 7):
+        reports.unknown(unknown(f"US{number}"))
+    batches = []
+    while (batch := reports.take(0.0)) is not None:
+        batches.append(batch)
+    assert sum(len(batch.observations) for batch in batches) == MAX_UNKNOWN
+    assert sum(batch.dropped for batch in batches) == 7
+    assert all(len(batch.observations) <= MAX_BATCH for batch in batches)
+
+
+def test_ended_associations_keep_the_newest_and_count_the_rest():
+    reports = Reports()
+    for number in range(MAX_ENDED + 3):
+        reports.ended(ended(number))
+    first = reports.take(0.0)
+    assert first is not None
+    assert first.dropped == 3
+    assert first.observations[0] == ended(3)
+
+
+def test_a_batch_that_did_not_arrive_is_told_again_in_order_with_its_counts():
+    reports = Reports()
+    reports.endpoints(Endpoints(version=1, endpoints=()))
+    reports.ended(ended(1))
+    reports.ended(ended(2))
+    reports.unknown(unknown(at=1.0))
+    lost = reports.take(0.0)
+    assert lost is not None
+    reports.endpoints(Endpoints(version=2, endpoints=()))
+    reports.ended(ended(3))
+    reports.unknown(unknown(at=7.0))
+    reports.restore(lost)
+    again = reports.take(COALESCE)
+    assert again is not None
+    assert again.observations[:4] == (Endpoints(version=2, endpoints=()), ended(1), ended(2), ended(3))
+    assert (again.observations[4].count, again.observations[4].first, again.observations[4].last) == (2, 1.0, 7.0)
+
+
+def test_a_full_batch_of_long_words_fits_into_one_message():
+    reports = Reports()
+    for number in range(MAX_BATCH):
+        reports.unknown(
+            UnknownDevice(
+                listener="l" * 64,
+                address="fd00:1111:2222:3333:4444:5555:6666:7777",
+                calling_ae=f"{number:016}",
+                called_ae="C" * 16,
+                reason="calling-ae",
+                count=2**31,
+                first=1e9,
+                last=2e9,
+            )
+        )
+    batch = reports.take(0.0)
+    assert batch is not None
+    assert len(batch.observations) == MAX_BATCH
+    encode(batch)

@@ -1,0 +1,77 @@
+"""Writes docs/conformance/answers.md from `swallowtail.calls.answers`: what each sender is told, in words a site can check.
+
+python -m tools.generate_answers           writes the file
+python -m tools.generate_answers --check   fails when it is not current
+"""
+
+import sys
+from pathlib import Path
+
+from swallowtail.calls.answers import (
+    ANSWERS,
+    FAILED_STORES_UNTIL_ABORT,
+    Abort,
+    Answer,
+    RefuseContext,
+    Reject,
+    Service,
+    Situation,
+    Status,
+)
+
+PAGE = Path(__file__).parents[1] / "docs" / "conformance" / "answers.md"
+HEAD = f"""# What each sender is told
+
+Generated from `swallowtail.calls.answers` by `python -m tools.generate_answers`; `tests/unit/link/test_answers.py` provokes every row.
+
+0000 is said for what the Cloud has fsynced and committed, for nothing else. An answer that looks permanent is given for permanent
+causes alone. Any sender is answered at most 25 seconds after the last byte of its message was read. After
+{FAILED_STORES_UNTIL_ABORT} stores on one association were answered A700, the association is aborted.
+"""
+RESULTS = {1: "permanent", 2: "transient"}
+SOURCES = {1: "service user", 2: "service provider, ACSE", 3: "service provider, presentation"}
+STATUSES = {
+    0x0000: "success",
+    0x0122: "SOP class not supported",
+    0x0124: "not authorised",
+    0xA700: "out of resources",
+    0xC000: "cannot understand",
+}
+
+
+def words(answer: Answer) -> str:
+    """Say an answer as a conformance statement does."""
+    match answer:
+        case Status(code, then_abort):
+            return f"status {code:04X} ({STATUSES[code]})" + (", then A-ABORT" if then_abort else "")
+        case Reject(result, source, reason):
+            return f"A-ASSOCIATE-RJ ({result},{source},{reason}): {RESULTS[result]}, {SOURCES[source]}, reason {reason}"
+        case RefuseContext(result):
+            return f"presentation context refused with result {result}"
+        case Abort(source, reason):
+            return f"A-ABORT (source {source}, reason {reason})"
+
+
+def page() -> str:
+    """Give the whole page."""
+    lines = [HEAD, "| situation | " + " | ".join(Service) + " |", "|---|" + "---|" * len(Service)]
+    for situation in Situation:
+        cells = (words(ANSWERS[situation, service]) if (situation, service) in ANSWERS else "—" for service in Service)
+        lines.append(f"| {situation} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or compare it."""
+    if arguments == ["--check"]:
+        if PAGE.read_text() != page():
+            print(f"{PAGE.name} is not current; run: python -m tools.generate_answers")
+            return 1
+        return 0
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
