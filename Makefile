@@ -35,7 +35,7 @@ check: environment ## Style, types, import contracts, sizes, what files must not
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy --explicit-package-bases tools
-	PYTHONPATH=src $(VENV)/bin/lint-imports
+	PYTHONPATH=src $(VENV)/bin/lint-imports --no-logo
 	$(PYTHON_) tools/sizes.py
 	$(PYTHON_) tools/tracked.py
 

@@ -25,15 +25,13 @@ from structlog.typing import Processor
 WITHHELD: Final = "(text withheld: not a literal of the source)"
 
 _EVENT = frozenset({"event", "level", "logger", "timestamp"})  # written by the source, or by the processors below
-_FAILURE = frozenset(
-    {"error", "trace", "source", "phase", "status", "reason", "dropped_fields", "lost_lines"}
-)  # closed sets, types, places
+# Closed sets, types and places.
+_FAILURE = frozenset({"error", "trace", "source", "phase", "status", "reason", "dropped_fields", "lost_lines"})
 # Names that an administrator gave to our own parts, and numbers that we made up.
 _CONFIGURED = frozenset({"component", "destination", "endpoint", "link", "listener", "node", "tenant"})
 _PART = frozenset({"alarm", "channel", "epoch", "kind", "pid", "release", "session", "state", "task", "version"}) | _CONFIGURED
-_PEER = frozenset(
-    {"peer", "host", "port", "calling_ae", "called_ae"}
-)  # which machine: host:port, AE titles; nobody is cared for by one
+# Which machine: nobody is cared for by a host, a port or an AE title.
+_PEER = frozenset({"peer", "host", "port", "calling_ae", "called_ae"})
 _AMOUNT = frozenset({"bytes", "count", "seconds", "attempt", "limit"})
 _HTTP = frozenset({"method", "route"})  # the route's template, never the path or the query: QIDO carries patients there
 ALLOWED: Final = _EVENT | _FAILURE | _PART | _PEER | _AMOUNT | _HTTP
@@ -44,7 +42,6 @@ _MOST_ENTRIES = 40  # of one trace
 _PACKAGE_ROOT = re.compile(r".*/(?:site-packages|dist-packages|src|lib/python3\.\d+)/")
 
 Event = MutableMapping[str, Any]
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure(level: str = "info", stream: TextIO | None = None, *, json: bool | None = None) -> None:
