@@ -1,0 +1,40 @@
+"""UIDs by name and kind. The tables are generated from PS3.6 Annex A; what the standard does not list is still a legal UID."""
+
+import re
+from typing import Final
+
+from swallowtail.dicom.uid_table import OTHER_SOP_CLASSES, OTHER_UIDS, STORAGE_CLASSES, TRANSFER_SYNTAXES
+
+APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
+VERIFICATION: Final = "1.2.840.10008.1.1"
+IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
+
+# UUID-derived root of PS3.5 B.2: unique without a registration. The second arc set is the implementation's version.
+IMPLEMENTATION_CLASS_UID: Final = "2.25.43588546811154707189608633181949904005.1"
+IMPLEMENTATION_VERSION_NAME: Final = "SWALLOWTAIL_0"
+
+_UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1, without the rules that real UIDs break (leading zeros, empty arcs)
+
+
+def is_valid(uid: str) -> bool:
+    """Say whether `uid` has only the characters and the length of a UID (PS3.5 9.1); components are not judged."""
+    return _UID.fullmatch(uid) is not None
+
+
+def is_storage(uid: str) -> bool:
+    """Say whether `uid` is a SOP class of the storage services (PS3.4 Annexes B and GG), retired ones included."""
+    return uid in STORAGE_CLASSES
+
+
+def is_transfer_syntax(uid: str) -> bool:
+    """Say whether `uid` is a transfer syntax of the standard, retired ones included."""
+    return uid in TRANSFER_SYNTAXES
+
+
+def name_of(uid: str) -> str:
+    """Give the standard's name of `uid`, or `uid` itself when the standard has none."""
+    for table in (STORAGE_CLASSES, OTHER_SOP_CLASSES, TRANSFER_SYNTAXES, OTHER_UIDS):
+        if uid in table:
+            return table[uid]
+    return uid
