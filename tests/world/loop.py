@@ -86,6 +86,7 @@ class Process:
         self.steps = 0
         self.on_death: list[Callable[[], None]] = []
         """What the machine does when the process dies: closes sockets, forgets memory."""
+        loop.processes.append(self)
         self._loop = loop
         self._tasks: list[asyncio.Task[Any]] = []
         self._fuse: tuple[int, Callable[[], None]] | None = None
@@ -155,8 +156,10 @@ class WorldLoop(asyncio.AbstractEventLoop):
         self._random = random.Random(f"{seed}/loop")
         self._trace = 0
         self.steps = 0
+        self.processes: list[Process] = []
         self.recent: deque[str] = deque(maxlen=2000)
         """The last lines of the trace, for a person."""
+        self._world = Process(self, "world")
         self.problems: list[str] = []
         """What reached the exception handler: a bug in a program, or in the world."""
 
@@ -203,8 +206,7 @@ class WorldLoop(asyncio.AbstractEventLoop):
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[T]:
         task = WorldTask(coro, number=self._next_number(), loop=self, name=name, context=context)
-        if task.process is not None:
-            task.process.own(task)
+        (task.process or self._world).own(task)
         return task
 
     def get_task_factory(self) -> None:
@@ -316,6 +318,9 @@ class WorldLoop(asyncio.AbstractEventLoop):
         return self._closed
 
     def close(self) -> None:
+        """End everything that still runs, without a trace and without an effect."""
+        for process in self.processes:
+            process.kill()
         self._closed = True
         self._ready.clear()
         self._timers.clear()

@@ -48,6 +48,10 @@ class _Direction:
     free_at: float = 0.0
     flying: int = 0
     sent: int = 0
+    taken: int = 0
+    """Bytes that the program at the other end has read."""
+    taken_at: float = 0.0
+    marks: deque[tuple[int, Callable[[float], None]]] = field(default_factory=deque)
     cut_off: bool = False
     arrival_due: bool = False
     fuse: tuple[int, str] | None = None
@@ -152,6 +156,21 @@ class Socket(asyncio.Transport):
     def abort(self) -> None:
         if not self._dead():
             self._force_close(None)
+
+    # what the world asks of it
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Nothing can pass in at least one direction, now or for ever."""
+        return self.outgoing.cut_off or self.peer.outgoing.cut_off
+
+    def when_read(self, tell: Callable[[float], None]) -> None:
+        """Call `tell` with the time at which the program at the other end has read all that was written until now."""
+        mark = self.outgoing.sent + len(self._unsent)
+        if self.outgoing.taken >= mark:
+            tell(self.outgoing.taken_at)
+        else:
+            self.outgoing.marks.append((mark, tell))
 
     # towards the peer
 
@@ -258,7 +277,12 @@ class Socket(asyncio.Transport):
     def _taken(self, length: int) -> None:
         del self._inbox[:length]
         self._loop.trace(f"{self.host.name}:{self.address[1]} reads {length}")
-        self.peer.outgoing.flying -= length
+        way, now = self.peer.outgoing, self._loop.time()
+        way.flying -= length
+        way.taken += length
+        way.taken_at = now
+        while way.marks and way.taken >= way.marks[0][0]:
+            way.marks.popleft()[1](now)
         self._network.later(self.peer.outgoing.road.latency, self.peer.window_opened)
 
     def window_opened(self) -> None:

@@ -82,11 +82,13 @@ class Outcome(enum.StrEnum):
 
 @dataclass(eq=False)
 class Sending:
-    """One attempt of one modality to store one instance (or, without an instance, to be echoed)."""
+    """One message of one modality that wants an answer."""
 
     modality: str
-    instance: Instance | None
+    what: str
+    """`associate`, `echo` or `store`."""
     began: float
+    instance: Instance | None = None
     read_at: float | None = None
     """When the last byte of the message was read at the other end."""
     progress_at: float = 0.0
@@ -102,8 +104,8 @@ class Sending:
         return self.outcome is Outcome.ANSWERED and self.status == SUCCESS
 
     def __str__(self) -> str:
-        what = self.instance.sop_instance if self.instance is not None else "C-ECHO"
-        return f"{self.modality} {what} begun at {self.began:.3f}"
+        which = "" if self.instance is None else f" {self.instance.sop_instance}"
+        return f"{self.modality} {self.what}{which} begun at {self.began:.3f}"
 
 
 @dataclass(frozen=True)
@@ -155,9 +157,7 @@ class Oracle:
         """Learn how an attempt ended; what was acknowledged must be beyond the reach of any crash at this very moment."""
         self._open.pop(sending)
         sending.outcome, sending.status, sending.heard_at = outcome, status, now
-        self.counts[
-            f"{'store' if sending.instance is not None else 'echo'} {outcome}{'' if status is None else f' {status:04X}'}"
-        ] += 1
+        self.counts[f"{sending.what} {outcome}{'' if status is None else f' {status:04X}'}"] += 1
         self._judge_time(sending, now)
         if sending.succeeded and sending.instance is not None:
             self.acknowledged[sending.instance.identity] = sending.instance

@@ -131,6 +131,23 @@ def test_a_peer_that_does_not_read_stops_the_writer_and_reading_lets_it_go_on():
     assert world(story, road=Road(window=50_000)) == (["pause", "resume"], 1_000_000)
 
 
+def test_it_tells_when_the_other_end_has_read_everything():
+    async def story(wire):
+        client, server = await wire.open()
+        server.transport.pause_reading()
+        read = []
+        client.transport.when_read(read.append)
+        client.transport.write(bytes(1000))
+        client.transport.when_read(read.append)
+        await asyncio.sleep(5)
+        assert len(read) == 1
+        server.transport.resume_reading()
+        await asyncio.sleep(5)
+        return read[1]
+
+    assert world(story) == pytest.approx(5.1, abs=0.05)
+
+
 def test_close_sends_what_was_written_and_then_fin():
     async def story(wire):
         client, server = await wire.open()

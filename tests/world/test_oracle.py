@@ -38,7 +38,7 @@ def oracle(shelf):
 
 
 def send(oracle, instance=HERON, *, began=0.0):
-    sending = Sending("US1", instance, began)
+    sending = Sending("US1", "echo" if instance is None else "store", began, instance)
     oracle.sends(sending)
     return sending
 
