@@ -56,7 +56,7 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS; what breaks one stays in .make/fuzz
 	@tools/fuzz $(FUZZ_SECONDS) $(ARGS)
 
 lock: environment ## Resolve requirements/*.lock anew
-	@[ -x .make/uv/bin/uv ] || $(PYTHON_) -m pip install --quiet --disable-pip-version-check --target .make/uv uv
+	@[ -x .make/uv/bin/uv ] || $(PYTHON_) -m pip install -qq --disable-pip-version-check --target .make/uv uv
 	@tools/lock .make/uv/bin/uv
 
 environment: ## The environment for development, in .venv
