@@ -22,7 +22,7 @@ from swallowtail.calls.answers import (
 PAGE = Path(__file__).parents[1] / "docs" / "conformance" / "answers.md"
 HEAD = f"""# What each sender is told
 
-Generated from `swallowtail.calls.answers` by `python -m tools.generate_answers`; `tests/unit/link/test_answers.py` provokes each row.
+Generated from `swallowtail.calls.answers` by `python -m tools.generate_answers`; `tests/unit/link/test_answers.py` walks every row.
 
 0000 is said for what the Cloud has fsynced and committed, for nothing else. An answer that looks permanent is given for permanent
 causes alone. Any sender is answered at most 25 seconds after the last byte of its message was read. After
