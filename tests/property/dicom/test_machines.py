@@ -1,0 +1,132 @@
+"""Whatever way the bytes are cut, the same happens; whatever the peer sends, the machine answers with events or one violation."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swallowtail.dicom import commands, uids
+from swallowtail.dicom.buffers import BufferPool
+from swallowtail.dicom.dimse import CommandReceived, Dimse
+from swallowtail.dicom.errors import ViolationError
+from swallowtail.dicom.events import Released, ReleaseRequested
+from swallowtail.dicom.negotiation import answer
+from swallowtail.dicom.pace import Limits
+from swallowtail.dicom.pdu import AssociateRQ
+from swallowtail.sansio.machine import CLOSED, Signal
+from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, REQUEST, Pair
+
+LIMITS = Limits(max_pdu=600)
+DATA_SETS = st.lists(st.binary(max_size=3000), min_size=1, max_size=3)
+
+
+def _story(pair: Pair, data_sets: list[bytes], pieces: random.Random) -> None:
+    """Echo, store each data set, release."""
+    sender, receiver = pair.requestor.machine, pair.acceptor.machine
+    pair.associate(REQUEST, POLICY)
+    sender.send(ECHO_CONTEXT, commands.echo_request(sender.new_message_id(), uids.VERIFICATION), 0.0)
+    pair.exchange()
+    receiver.send(ECHO_CONTEXT, commands.response_to(pair.acceptor.events[0].command, 0), 0.0)
+    pair.exchange()
+    for data_set in data_sets:
+        command = commands.store_request(sender.new_message_id(), CT, f"1.2.{len(data_set)}")
+        sender.send(CT_CONTEXT, command, 0.0)
+        view = memoryview(data_set)
+        while view:
+            size = pieces.randint(1, len(view))
+            sender.send_data(view[:size], 0.0, last=False)
+            view = view[size:]
+        sender.send_data(b"", 0.0, last=True)
+        pair.exchange()
+        receiver.send(CT_CONTEXT, commands.response_to(command, 0), 0.0)
+        pair.exchange()
+    sender.release(0.0)
+    pair.exchange()
+    receiver.release(0.0)
+    pair.exchange()
+
+
+@given(DATA_SETS, st.integers(0, 2**32), st.integers(1, 64))
+def test_any_chunking_gives_the_same_events(data_sets: list[bytes], seed: int, buffer_size: int) -> None:
+    rng = random.Random(seed)
+    whole = Pair(LIMITS)
+    _story(whole, data_sets, random.Random(seed))
+    cut = Pair(LIMITS, cut=lambda size: rng.randint(1, min(size, 200)), buffer_size=buffer_size)
+    _story(cut, data_sets, random.Random(seed))
+    for one, other in ((whole.acceptor, cut.acceptor), (whole.requestor, cut.requestor)):
+        assert one.events == other.events
+        assert one.sent == other.sent
+    stored = [event[1] for event in whole.acceptor.events if isinstance(event, tuple)]
+    assert stored == data_sets
+    assert isinstance(whole.acceptor.events[-1], ReleaseRequested)
+    assert whole.requestor.events[-1] == Released()
+    assert [event.command.status for event in whole.requestor.events if isinstance(event, CommandReceived)] == [0] * (
+        len(data_sets) + 1
+    )
+    assert all(end.machine.finished for end in (whole.acceptor, whole.requestor, cut.acceptor, cut.requestor))
+
+
+@given(DATA_SETS, st.integers(0, 2**32))
+def test_fragments_are_even_and_fit(data_sets: list[bytes], seed: int) -> None:
+    pair = Pair(LIMITS)
+    _story(pair, data_sets, random.Random(seed))
+    raw, at = bytes(pair.requestor.sent), 0
+    while at < len(raw):
+        length = int.from_bytes(raw[at + 2 : at + 6])
+        if raw[at] == 4:
+            assert length <= LIMITS.max_pdu
+            assert int.from_bytes(raw[at + 6 : at + 10]) == length - 4, "one PDV per PDU"
+            last = raw[at + 11] & 2
+            assert last or length % 2 == 0, "only the end of an odd data set is odd"
+        at += 6 + length
+
+
+def _feed(machine: Dimse, raw: bytes, rng: random.Random) -> int:
+    """Feed cut bytes, answer what comes; the number of violations."""
+    violations = 0
+    view = memoryview(raw)
+    while view:
+        size = rng.randint(1, min(len(view), 100))
+        machine.receive_data(view[:size], 0.0)
+        view = view[size:]
+        try:
+            while not isinstance(event := machine.next_event(), Signal):
+                if isinstance(request := getattr(event, "request", None), AssociateRQ):
+                    machine.accept(answer(request, POLICY), 0.0)
+                elif isinstance(event, ReleaseRequested):
+                    machine.release(0.0)
+        except ViolationError:
+            violations += 1
+            assert machine.next_event() is CLOSED
+            assert machine.data_to_send()[-10:-9] in {b"\x07", b"\x03"}, "an A-ABORT, or the rejection of an odd A-ASSOCIATE-RQ"
+            assert machine.next_timeout() is not None
+    return violations
+
+
+@given(st.binary(max_size=2000), st.integers(0, 2**32), st.booleans())
+def test_garbage_gives_one_violation_and_then_nothing(raw: bytes, seed: int, associated: bool) -> None:
+    machine = Dimse(LIMITS, BufferPool(64), 0.0)
+    machine.accepted_transport(0.0)
+    rng = random.Random(seed)
+    if associated:
+        pair = Pair(LIMITS)
+        pair.associate()
+        machine = pair.acceptor.machine
+    assert _feed(machine, raw, rng) <= 1
+    machine.receive_eof(1.0)
+    while not isinstance(machine.next_event(), Signal):
+        pass
+    assert machine.next_event() is CLOSED
+    assert machine.finished
+
+
+@given(st.data(), st.integers(0, 2**32))
+def test_a_damaged_conversation_gives_at_most_one_violation(data: st.DataObject, seed: int) -> None:
+    pair = Pair(LIMITS)
+    _story(pair, [b"heron" * 100], random.Random(seed))
+    raw = bytearray(pair.requestor.sent)
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    machine = Dimse(LIMITS, BufferPool(64), 0.0)
+    machine.accepted_transport(0.0)
+    assert _feed(machine, bytes(raw), random.Random(seed)) <= 1
