@@ -23,8 +23,8 @@ help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: ## Cloud, Link and a simulated hospital on this machine; ARGS=--once ends after the story
-	@tools/environment demo
-	@exec $(PYTHON_) -m swallowtail demo $(ARGS)
+	@tools/environment demo && $(PYTHON_) -m swallowtail demo $(ARGS); \
+	status=$$?; echo "demo: $$SECONDS s from make to exit"; exit $$status
 
 test: check ## What CI runs: check, then every suite within its budget
 	@tools/debian-packages
@@ -51,7 +51,7 @@ soak: environment ## Every test, slow ones and all seeds included: hours
 	@tools/debian-packages
 	@SWALLOWTAIL_SOAK=1 $(PYTHON_) -m tools.suites --reports .make/soak $(SOAK_SUITES)
 
-fuzz: ## Each fuzz target for FUZZ_SECONDS; what breaks one stays in .make/fuzz
+fuzz: ## Each fuzz target for FUZZ_SECONDS; ARGS=NAME for one; what breaks it stays in .make/fuzz
 	@tools/environment fuzz
 	@tools/fuzz $(FUZZ_SECONDS) $(ARGS)
 
