@@ -1,0 +1,413 @@
+"""One channel: its states as a table, what it sends, and what waits to be read.
+
+All changes of state go through `CHANNEL_TABLE`, which does not know which side opened the channel. Received DATA waits here,
+bounded by the credit that was granted, until the owner pulls it with `next_event`; nobody else waits for that.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from swallowtail.sansio.errors import LocalProtocolError
+from swallowtail.sansio.machine import CLOSED, NEED_DATA, Signal
+from swallowtail.wire.errors import ResetReason, WireError
+from swallowtail.wire.frames import (
+    FIN,
+    HEADER,
+    MAX_FRAME,
+    MAX_PAYLOAD,
+    Credit,
+    Frame,
+    FrameType,
+    Opening,
+    credit_frame,
+    frame,
+    read_credit,
+    read_reset,
+    reset_frame,
+)
+from swallowtail.wire.window import ReceiveWindow, RetainedWindow, SendWindow
+
+MERGE_BELOW: Final = 4096  # smaller pieces that wait are put together, or their bookkeeping would outweigh their bytes
+MAX_WAITING_MESSAGES: Final = 1024
+
+
+class ChannelState(enum.Enum):
+    """Which directions are open."""
+
+    IDLE = "idle"
+    OPEN = "open"
+    HALF_CLOSED_LOCAL = "half closed (local)"
+    HALF_CLOSED_REMOTE = "half closed (remote)"
+    CLOSED = "closed"
+    RESET = "reset"
+
+
+class ChannelInput(enum.Enum):
+    """What can happen to a channel; a frame with FIN is two inputs."""
+
+    SEND_OPEN = "send OPEN"
+    SEND_DATA = "send DATA or MESSAGE"
+    SEND_FIN = "send FIN"
+    SEND_RESET = "send RESET"
+    RECEIVE_OPEN = "receive OPEN"
+    RECEIVE_ATTACH = "receive ATTACH"
+    RECEIVE_DATA = "receive DATA or MESSAGE"
+    RECEIVE_FIN = "receive FIN"
+    RECEIVE_CREDIT = "receive CREDIT"
+    RECEIVE_RESET = "receive RESET"
+    LOSE_SESSION = "lose the session"
+
+
+class ChannelAction(enum.Enum):
+    """What an input leads to."""
+
+    DO = "do"
+    DROP = "drop"
+
+
+_S, _I, _DO, _DROP = ChannelState, ChannelInput, ChannelAction.DO, ChannelAction.DROP
+
+CHANNEL_TABLE: Final[Mapping[tuple[ChannelState, ChannelInput], tuple[ChannelAction, ChannelState]]] = {
+    # nothing has been said
+    (_S.IDLE, _I.SEND_OPEN): (_DO, _S.OPEN),
+    (_S.IDLE, _I.RECEIVE_OPEN): (_DO, _S.OPEN),
+    (_S.IDLE, _I.RECEIVE_ATTACH): (_DO, _S.OPEN),
+    # both directions are open
+    (_S.OPEN, _I.SEND_DATA): (_DO, _S.OPEN),
+    (_S.OPEN, _I.SEND_FIN): (_DO, _S.HALF_CLOSED_LOCAL),
+    (_S.OPEN, _I.SEND_RESET): (_DO, _S.RESET),
+    (_S.OPEN, _I.RECEIVE_DATA): (_DO, _S.OPEN),
+    (_S.OPEN, _I.RECEIVE_FIN): (_DO, _S.HALF_CLOSED_REMOTE),
+    (_S.OPEN, _I.RECEIVE_CREDIT): (_DO, _S.OPEN),
+    (_S.OPEN, _I.RECEIVE_RESET): (_DO, _S.RESET),
+    (_S.OPEN, _I.LOSE_SESSION): (_DO, _S.RESET),
+    # we said FIN
+    (_S.HALF_CLOSED_LOCAL, _I.SEND_RESET): (_DO, _S.RESET),
+    (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_DATA): (_DO, _S.HALF_CLOSED_LOCAL),
+    (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_FIN): (_DO, _S.CLOSED),
+    (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_CREDIT): (_DO, _S.HALF_CLOSED_LOCAL),
+    (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_RESET): (_DO, _S.RESET),
+    (_S.HALF_CLOSED_LOCAL, _I.LOSE_SESSION): (_DO, _S.RESET),
+    # the peer said FIN
+    (_S.HALF_CLOSED_REMOTE, _I.SEND_DATA): (_DO, _S.HALF_CLOSED_REMOTE),
+    (_S.HALF_CLOSED_REMOTE, _I.SEND_FIN): (_DO, _S.CLOSED),
+    (_S.HALF_CLOSED_REMOTE, _I.SEND_RESET): (_DO, _S.RESET),
+    (_S.HALF_CLOSED_REMOTE, _I.RECEIVE_CREDIT): (_DO, _S.HALF_CLOSED_REMOTE),
+    (_S.HALF_CLOSED_REMOTE, _I.RECEIVE_RESET): (_DO, _S.RESET),
+    (_S.HALF_CLOSED_REMOTE, _I.LOSE_SESSION): (_DO, _S.RESET),
+    # both said FIN; what crossed it on the way is dropped
+    (_S.CLOSED, _I.SEND_RESET): (_DROP, _S.CLOSED),
+    (_S.CLOSED, _I.RECEIVE_DATA): (_DROP, _S.CLOSED),
+    (_S.CLOSED, _I.RECEIVE_FIN): (_DROP, _S.CLOSED),
+    (_S.CLOSED, _I.RECEIVE_CREDIT): (_DROP, _S.CLOSED),
+    (_S.CLOSED, _I.RECEIVE_RESET): (_DROP, _S.CLOSED),
+    (_S.CLOSED, _I.LOSE_SESSION): (_DROP, _S.CLOSED),
+    # one side reset it; what crossed that on the way is dropped
+    (_S.RESET, _I.SEND_RESET): (_DROP, _S.RESET),
+    (_S.RESET, _I.RECEIVE_DATA): (_DROP, _S.RESET),
+    (_S.RESET, _I.RECEIVE_FIN): (_DROP, _S.RESET),
+    (_S.RESET, _I.RECEIVE_CREDIT): (_DROP, _S.RESET),
+    (_S.RESET, _I.RECEIVE_RESET): (_DROP, _S.RESET),
+    (_S.RESET, _I.LOSE_SESSION): (_DROP, _S.RESET),
+}
+
+
+class Data(NamedTuple):
+    """Bytes of the body, in order; the view is into the received frame. Call `consumed` when they have a new owner."""
+
+    view: memoryview
+
+
+class Message(NamedTuple):
+    """A message of the call. It counts as consumed when it is pulled."""
+
+    body: bytes
+
+
+class End(NamedTuple):
+    """The peer sends nothing more on this channel."""
+
+
+class WasReset(NamedTuple):
+    """The channel failed: the peer's reason, or SESSION_LOST."""
+
+    reason: ResetReason
+    text: str
+
+
+ChannelEvent = Data | Message | End | WasReset
+
+
+class Owner(Protocol):
+    """What a channel asks of its session."""
+
+    def send_control(self, frame: Frame, channel: "ChannelMachine") -> None: ...
+    def send_credit(self, channel: "ChannelMachine") -> None: ...
+    def send_frames(self, channel: "ChannelMachine") -> None: ...
+    def readable(self, channel: "ChannelMachine") -> None: ...
+    def writable(self, channel: "ChannelMachine") -> None: ...
+
+
+class ChannelMachine:
+    """One channel of a session. The session makes it; the owner sends, pulls `next_event`, and tells what it `consumed`.
+
+    Sending raises LocalProtocolError where the state does not allow it: after FIN, or when the channel has failed.
+    """
+
+    def __init__(self, number: int, opening: Opening, owner: Owner, send: SendWindow, receive: ReceiveWindow) -> None:
+        self.number = number
+        self.opening = opening
+        self.priority = opening.priority
+        self.state = ChannelState.IDLE
+        self.outbox: deque[Frame] = deque()  # at most the granted window
+        self.queued = False
+        self.sending = send
+        self.receiving = receive
+        self.retained = RetainedWindow() if opening.transfer is not None else None
+        self.failure: WasReset | None = None
+        self.counted_transfer = False  # the session's mark: this channel holds its transfer's place
+        self._owner = owner
+        self._credit_due = False
+        self._frame: bytearray | None = None
+        self._space = memoryview(b"")
+        self._fill = 0
+        self._inbox: deque[ChannelEvent | bytearray] = deque()  # bounded by credit and MAX_WAITING_MESSAGES
+        self._messages_waiting = 0
+        self._pulled = 0  # data bytes handed out and not consumed
+        self._deferred = 0  # message bytes pulled behind such data: `received` never skips what has no owner yet
+
+    def step(self, what: ChannelInput) -> ChannelAction:
+        """Take an input by the table; what it does not list is a violation by whoever did it."""
+        row = CHANNEL_TABLE.get((self.state, what))
+        if row is None:
+            text = f"{what.value} on channel {self.number}, which is {self.state.value}"
+            raise LocalProtocolError(text) if what.name.startswith("SEND") else WireError(f"{text} (wire §2)")
+        action, self.state = row
+        return action
+
+    @property
+    def over(self) -> bool:
+        """Whether the channel has ended in both directions."""
+        return self.state in (ChannelState.CLOSED, ChannelState.RESET)
+
+    # Sending
+
+    def write(self, view: memoryview, now: float) -> int:
+        """Copy as much of a body as credit allows into frames; answers how many bytes that was.
+
+        A frame leaves when it is full, or at `flush`. After a short answer wait for Writable.
+        """
+        self.step(ChannelInput.SEND_DATA)
+        size = min(len(view), self.sending.credit)
+        done = 0
+        while done < size:
+            if self._frame is None:
+                self._frame, self._fill = bytearray(MAX_FRAME), HEADER.size
+                self._space = memoryview(self._frame)
+            end = min(self._fill + size - done, MAX_FRAME)
+            piece = end - self._fill
+            self._space[self._fill : end] = view[done : done + piece]
+            done, self._fill = done + piece, end
+            if end == MAX_FRAME:
+                self.flush()
+        self.sending.sent += size
+        if size < len(view):
+            self.flush()  # the peer grants nothing for bytes that it does not see
+            self._blocked(now)
+        return size
+
+    def flush(self, *, fin: bool = False) -> None:
+        """Let the frame that is not full yet leave: the source ran dry."""
+        if self._frame is None:
+            return
+        full = self._frame
+        self._space.release()
+        if self._fill < MAX_FRAME:
+            del full[self._fill :]
+        HEADER.pack_into(full, 0, FrameType.DATA, FIN if fin else 0, 0, self.number)
+        self._frame = None
+        self._queue(full)
+
+    def message(self, body: bytes, now: float, *, fin: bool = False) -> bool:
+        """Send a message of the call; False when credit does not cover it yet: then wait for Writable and call again."""
+        if len(body) > MAX_PAYLOAD:
+            raise LocalProtocolError(f"a message of {len(body)} bytes; a frame holds {MAX_PAYLOAD}")
+        self.step(ChannelInput.SEND_DATA)
+        self.flush()
+        if len(body) > self.sending.credit:
+            self._blocked(now)
+            return False
+        self.sending.sent += len(body)
+        if fin:
+            self.step(ChannelInput.SEND_FIN)
+        self._queue(frame(FrameType.MESSAGE, self.number, body, fin=fin))
+        return True
+
+    def finish(self) -> None:
+        """Send nothing more: FIN goes with the last frame."""
+        self.step(ChannelInput.SEND_FIN)
+        if self._frame is not None:
+            self.flush(fin=True)
+        else:
+            self._queue(frame(FrameType.DATA, self.number, fin=True))
+
+    def reset(self, reason: ResetReason, text: str = "") -> None:
+        """Give the channel up: what waits in it is dropped. Does nothing on a channel that has ended."""
+        if self.step(ChannelInput.SEND_RESET) is ChannelAction.DO:
+            self._give_up()
+            self._forget()
+            self.failure = WasReset(reason, text)
+            self._owner.send_control(reset_frame(self.number, reason, text), self)
+
+    def _queue(self, full: Frame) -> None:
+        if self.retained is not None and len(full) > HEADER.size:
+            self.retained.sent(full)
+        self.outbox.append(full)
+        self._owner.send_frames(self)
+
+    def _blocked(self, now: float) -> None:
+        if self.sending.blocked_since is None:
+            self.sending.blocked_since = now
+
+    def take_credit(self) -> Frame | None:
+        """Give the CREDIT that is due, with the newest numbers."""
+        if not self._credit_due or self.over:
+            return None
+        self._credit_due = False
+        return credit_frame(self.number, Credit(self.receiving.consumed, self.receiving.limit))
+
+    # Receiving
+
+    def next_event(self, now: float) -> ChannelEvent | Signal:
+        """Pull the next event; NEED_DATA: wait for Readable; CLOSED: nothing will follow."""
+        if not self._inbox:
+            return CLOSED if self._ended() else NEED_DATA
+        event = self._inbox.popleft()
+        if isinstance(event, bytearray):
+            event = Data(memoryview(event))
+        if isinstance(event, Data):
+            self._pulled += len(event.view)
+        elif isinstance(event, Message):
+            self._messages_waiting -= 1
+            self._deferred += len(event.body)
+            if not self._pulled:
+                self._settle(0, now)
+        return event
+
+    def _ended(self) -> bool:
+        return self.state in (ChannelState.HALF_CLOSED_REMOTE, ChannelState.CLOSED, ChannelState.RESET)
+
+    def consumed(self, size: int, now: float) -> None:
+        """Say that `size` more bytes of the data pulled have a new owner; this is what grants the peer credit."""
+        if self.state is ChannelState.RESET:
+            return
+        if size > self._pulled:
+            raise LocalProtocolError(f"{size} bytes consumed, but only {self._pulled} were pulled")
+        self._pulled -= size
+        self._settle(size, now)
+
+    def _settle(self, size: int, now: float) -> None:
+        if not self._pulled:
+            size, self._deferred = size + self._deferred, 0
+        if size and self.receiving.consume(size, now) and not self._credit_due:
+            self._credit_due = True
+            self._owner.send_credit(self)
+
+    def receive_data(self, received: Frame, flags: int) -> int:
+        """Take a DATA frame; answers how many payload bytes it brought."""
+        if self.step(ChannelInput.RECEIVE_DATA) is ChannelAction.DROP:
+            return 0
+        size = len(received) - HEADER.size
+        if not size and not flags & FIN:
+            raise WireError("DATA without bytes or FIN (wire §2)")
+        self.receiving.arrive(size)
+        if size:
+            self.receiving.receive_data()
+            self._put_data(received, size)
+        self._received(flags)
+        return size
+
+    def _put_data(self, received: Frame, size: int) -> None:
+        if size >= MERGE_BELOW:
+            self._inbox.append(Data(memoryview(received)[HEADER.size :]))
+            return
+        last = self._inbox[-1] if self._inbox else None
+        if isinstance(last, bytearray) and len(last) + size <= MAX_PAYLOAD:
+            last += memoryview(received)[HEADER.size :]
+        else:
+            self._inbox.append(bytearray(memoryview(received)[HEADER.size :]))
+
+    def receive_message(self, received: Frame, flags: int) -> None:
+        """Take a MESSAGE frame."""
+        if self.step(ChannelInput.RECEIVE_DATA) is ChannelAction.DROP:
+            return
+        self.receiving.arrive(len(received) - HEADER.size)
+        if self._messages_waiting >= MAX_WAITING_MESSAGES:
+            self.reset(ResetReason.LIMIT, f"more than {MAX_WAITING_MESSAGES} messages wait to be read")
+            self._owner.readable(self)
+            return
+        self._messages_waiting += 1
+        self._inbox.append(Message(bytes(memoryview(received)[HEADER.size :])))
+        self._received(flags)
+
+    def _received(self, flags: int) -> None:
+        if flags & FIN:
+            self.receive_fin()
+        self._owner.readable(self)
+
+    def receive_fin(self) -> None:
+        """Take the peer's FIN."""
+        self.step(ChannelInput.RECEIVE_FIN)
+        self.receiving.end()
+        self._inbox.append(End())
+
+    def receive_credit(self, payload: memoryview, now: float) -> None:
+        """Take a CREDIT frame."""
+        credit = read_credit(payload)
+        if self.step(ChannelInput.RECEIVE_CREDIT) is ChannelAction.DROP:
+            return
+        raised = self.sending.credited(credit, now)
+        if self.retained is not None:
+            self.retained.forget(self.sending.received)
+        if raised:
+            self._owner.writable(self)
+
+    def receive_reset(self, payload: memoryview) -> None:
+        """Take a RESET frame."""
+        reason, text = read_reset(payload)
+        self._fail(ChannelInput.RECEIVE_RESET, reason, text)
+        self._forget()
+
+    def lose(self, text: str) -> None:
+        """The session ended under this channel; the retained window stays (wire §8)."""
+        self.flush()
+        self._fail(ChannelInput.LOSE_SESSION, ResetReason.SESSION_LOST, text)
+
+    def _fail(self, what: ChannelInput, reason: ResetReason, text: str) -> None:
+        if self.step(what) is ChannelAction.DROP:
+            return
+        self._give_up()
+        self.failure = WasReset(reason, text)
+        self._inbox.append(self.failure)
+        self._owner.readable(self)
+        self._owner.writable(self)
+
+    def _give_up(self) -> None:
+        self._frame = None
+        self._space.release()
+        self.outbox.clear()
+        self._inbox.clear()
+        self._messages_waiting = self._pulled = self._deferred = 0
+        self.receiving.drop()
+
+    def _forget(self) -> None:
+        if self.retained is not None:
+            self.retained.forget(self.retained.end)
+
+    def resend(self, offset: int) -> Iterator[tuple[int, memoryview]]:
+        """Say what would be sent again from `offset` (wire §8); only a transfer's sender can."""
+        if self.retained is None:
+            raise LocalProtocolError("this channel carries no transfer")
+        return self.retained.since(offset)

@@ -1,0 +1,47 @@
+"""What a session and a channel can end with (wire §7, §9), and the one error that the machines raise for a broken peer."""
+
+import enum
+
+from swallowtail.sansio.errors import RemoteProtocolError
+
+
+class CloseCode(enum.IntEnum):
+    """WebSocket close codes (wire §9)."""
+
+    DONE = 1000
+    VIOLATION = 1002
+    TOO_LONG = 1009
+    INTERNAL = 1011
+    REFUSED = 4401
+    DEADLINE = 4408
+    REPLACED = 4409
+    LIMIT = 4429
+
+
+class ResetReason(enum.IntEnum):
+    """Why a channel was reset (wire §7)."""
+
+    CANCELLED = 1
+    REFUSED = 2
+    UNKNOWN_CALL = 3
+    MALFORMED = 4
+    DEADLINE = 5
+    LIMIT = 6
+    UNAVAILABLE = 7
+    NOT_RESUMABLE = 8
+    FENCED = 9
+    INTERNAL = 10
+    SESSION_LOST = 11
+
+    @classmethod
+    def read(cls, code: int) -> "ResetReason":
+        """Give the reason that `code` names; an unknown one is INTERNAL (wire §7)."""
+        return cls(code) if 1 <= code <= 10 else cls.INTERNAL
+
+
+class WireError(RemoteProtocolError):
+    """The peer broke the wire's rules, or its deadlines; `code` is the WebSocket close code to say so with."""
+
+    def __init__(self, text: str, code: CloseCode = CloseCode.VIOLATION) -> None:
+        super().__init__(text)
+        self.code = code

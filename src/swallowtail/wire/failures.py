@@ -1,0 +1,29 @@
+"""What the shell raises when a channel or a session has failed: values of the machines, as exceptions for those who await."""
+
+from swallowtail.wire.channel import WasReset
+from swallowtail.wire.control import Refuse
+from swallowtail.wire.session import Close
+
+
+class ChannelResetError(Exception):
+    """The channel failed; `reason` and `text` are the peer's, ours if we reset it, or SESSION_LOST."""
+
+    def __init__(self, failure: WasReset) -> None:
+        super().__init__(f"{failure.reason.name}: {failure.text}")
+        self.reason, self.text = failure
+
+
+class SessionClosedError(Exception):
+    """The session has ended; `close` says how."""
+
+    def __init__(self, close: Close) -> None:
+        super().__init__(f"the session was closed with {close.code}: {close.text}")
+        self.close = close
+
+
+class RefusedError(Exception):
+    """The Cloud refused the hello; `refuse` says why and when to come again."""
+
+    def __init__(self, refuse: Refuse) -> None:
+        super().__init__(f"the Cloud refused this Link ({refuse.reason}): {refuse.detail}")
+        self.refuse = refuse

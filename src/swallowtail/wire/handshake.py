@@ -1,0 +1,262 @@
+"""Hello (wire §3) as two small machines, one for each side. Whether a Link is accepted is the Cloud's decision, not the machine's.
+
+Signatures are made and checked by callables that the owner passes in, a nonce is an argument: nothing here knows a secret key.
+"""
+
+import enum
+import hashlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from swallowtail.sansio.errors import LocalProtocolError
+from swallowtail.wire.control import VERSION, Challenge, Control, Hello, Refuse, RefuseReason, Welcome
+from swallowtail.wire.errors import CloseCode, WireError
+from swallowtail.wire.window import START_BUDGET
+
+STEP_SECONDS: Final = 10.0  # wire §3
+HELLO_SECONDS: Final = 20.0
+DEFAULT_CHANNELS: Final = 256
+PROOF_CONTEXT: Final = b"swallowtail link 1\0"
+
+Sign = Callable[[bytes], bytes]
+"""The message to the 64-byte Ed25519 signature."""
+Verify = Callable[[bytes, bytes, bytes], bool]
+"""Key, signature, message."""
+
+
+class HelloState(enum.Enum):
+    """Where a hello stands; the first two are the Link's, the next two the Cloud's."""
+
+    EXPECT_CHALLENGE = "expect challenge"
+    EXPECT_WELCOME = "expect welcome"
+    EXPECT_HELLO = "expect hello"
+    DECIDING = "deciding"
+    WELCOMED = "welcomed"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class HelloInput(enum.Enum):
+    """What can happen to a hello."""
+
+    RECEIVE_CHALLENGE = "receive challenge"
+    RECEIVE_HELLO = "receive hello"
+    RECEIVE_WELCOME = "receive welcome"
+    RECEIVE_REFUSE = "receive refuse"
+    SEND_WELCOME = "send welcome"
+    SEND_REFUSE = "send refuse"
+    TIME_OUT = "time out"
+
+
+_S, _I = HelloState, HelloInput
+
+LINK_HELLO_TABLE: Final[Mapping[tuple[HelloState, HelloInput], HelloState]] = {
+    (_S.EXPECT_CHALLENGE, _I.RECEIVE_CHALLENGE): _S.EXPECT_WELCOME,
+    (_S.EXPECT_CHALLENGE, _I.RECEIVE_REFUSE): _S.REFUSED,
+    (_S.EXPECT_CHALLENGE, _I.TIME_OUT): _S.FAILED,
+    (_S.EXPECT_WELCOME, _I.RECEIVE_WELCOME): _S.WELCOMED,
+    (_S.EXPECT_WELCOME, _I.RECEIVE_REFUSE): _S.REFUSED,
+    (_S.EXPECT_WELCOME, _I.TIME_OUT): _S.FAILED,
+}
+
+CLOUD_HELLO_TABLE: Final[Mapping[tuple[HelloState, HelloInput], HelloState]] = {
+    (_S.EXPECT_HELLO, _I.RECEIVE_HELLO): _S.DECIDING,
+    (_S.EXPECT_HELLO, _I.SEND_REFUSE): _S.REFUSED,
+    (_S.EXPECT_HELLO, _I.TIME_OUT): _S.FAILED,
+    (_S.DECIDING, _I.SEND_WELCOME): _S.WELCOMED,
+    (_S.DECIDING, _I.SEND_REFUSE): _S.REFUSED,
+    (_S.DECIDING, _I.TIME_OUT): _S.FAILED,
+}
+
+_RECEIVED: Final[Mapping[type[Control], HelloInput]] = {
+    Challenge: _I.RECEIVE_CHALLENGE,
+    Hello: _I.RECEIVE_HELLO,
+    Welcome: _I.RECEIVE_WELCOME,
+    Refuse: _I.RECEIVE_REFUSE,
+}
+
+
+class HelloReceived(NamedTuple):
+    """To the Cloud: a Link has said who it is. Answer with `welcome` or `refuse`; `welcome` demands that it is `proved`."""
+
+    hello: Hello
+    proved: bool
+
+
+class Welcomed(NamedTuple):
+    """The session stands; `peer_channels` and `peer_budget` are what the other side allows us."""
+
+    welcome: Welcome
+    peer_channels: int
+    peer_budget: int
+
+
+class Refused(NamedTuple):
+    """No session; the connection ends after this."""
+
+    refuse: Refuse
+
+
+HelloEvent = HelloReceived | Welcomed | Refused
+
+
+def proof_message(nonce: bytes, code: str, key: bytes) -> bytes:
+    """Give what a Link signs (wire §3)."""
+    return PROOF_CONTEXT + nonce + hashlib.sha256(code.encode()).digest() + key
+
+
+class _Hello:
+    table: Mapping[tuple[HelloState, HelloInput], HelloState]
+    opens_first: int
+    """The first channel number of this side (wire §2)."""
+
+    def __init__(self, state: HelloState, *, channels: int) -> None:
+        self.state = state
+        self.channels = channels
+        self.outbox: deque[Control] = deque()  # at most two messages in a hello
+        self._step_by = self._whole_by = 0.0
+
+    def start(self, now: float) -> None:
+        """Begin to count the time."""
+        self._step_by, self._whole_by = now + STEP_SECONDS, now + HELLO_SECONDS
+
+    def deadline(self) -> float | None:
+        """When `time_out` is due; None once the hello has ended."""
+        ended = self.state in (HelloState.WELCOMED, HelloState.REFUSED, HelloState.FAILED)
+        return None if ended else min(self._step_by, self._whole_by)
+
+    def time_out(self) -> None:
+        """The deadline has passed."""
+        waited = self.state.value
+        self._step(HelloInput.TIME_OUT)
+        raise WireError(f"the hello took too long; it stood at: {waited} (wire §3)", CloseCode.DEADLINE)
+
+    def receive(self, message: Control, now: float) -> HelloEvent | None:
+        """Take a CONTROL message; any that is not due is a violation."""
+        what = _RECEIVED.get(type(message))
+        if what is None:
+            raise WireError(f"{type(message).__name__.lower()} before welcome (wire §3)")
+        self._step(what)
+        self._step_by = now + STEP_SECONDS
+        return self._take(message)
+
+    def _take(self, message: Control) -> HelloEvent | None:
+        raise NotImplementedError
+
+    def _step(self, what: HelloInput) -> None:
+        state = self.table.get((self.state, what))
+        if state is None:
+            text = f"{what.value}, but the hello stands at: {self.state.value}"
+            raise LocalProtocolError(text) if what.name.startswith("SEND") else WireError(f"{text} (wire §3)")
+        self.state = state
+
+
+class LinkHello(_Hello):
+    """The Link's side: answers the challenge by itself, then tells Welcomed or Refused."""
+
+    table = LINK_HELLO_TABLE
+    opens_first = 1
+
+    def __init__(
+        self,
+        *,
+        release: str,
+        capabilities: tuple[str, ...],
+        code: str,
+        key: bytes,
+        sign: Sign,
+        instance: bytes,
+        channels: int = DEFAULT_CHANNELS,
+    ) -> None:
+        super().__init__(HelloState.EXPECT_CHALLENGE, channels=channels)
+        self._release, self._capabilities, self._instance = release, capabilities, instance
+        self._code, self._key, self._sign = code, key, sign
+
+    def _take(self, message: Control) -> HelloEvent | None:
+        match message:
+            case Challenge():
+                self.outbox.append(self._answer(message))
+                return None
+            case Welcome():
+                if message.version != VERSION:
+                    raise WireError(f"welcome to version {message.version}, which was not offered (wire §3)")
+                return Welcomed(message, message.channels, message.budget)
+            case Refuse():
+                return Refused(message)
+        raise AssertionError(message)
+
+    def _answer(self, challenge: Challenge) -> Hello:
+        """Answer with our highest version even when there is none in common: the refusal then names the range."""
+        return Hello(
+            version=VERSION,
+            release=self._release,
+            capabilities=self._capabilities,
+            code=self._code,
+            key=self._key,
+            proof=self._sign(proof_message(challenge.nonce, self._code, self._key)),
+            instance=self._instance,
+            budget=START_BUDGET,
+            channels=self.channels,
+        )
+
+
+class CloudHello(_Hello):
+    """The Cloud's side: challenges, checks version and proof, tells HelloReceived, and waits for `welcome` or `refuse`."""
+
+    table = CLOUD_HELLO_TABLE
+    opens_first = 2
+
+    def __init__(
+        self,
+        *,
+        release: str,
+        capabilities: tuple[str, ...],
+        nonce: bytes,
+        time: float,
+        verify: Verify,
+        channels: int = DEFAULT_CHANNELS,
+    ) -> None:
+        super().__init__(HelloState.EXPECT_HELLO, channels=channels)
+        self._release, self._capabilities, self._nonce, self._time, self._verify = release, capabilities, nonce, time, verify
+        self._hello: Hello | None = None
+        self._proved = False
+
+    def start(self, now: float) -> None:
+        super().start(now)
+        self.outbox.append(Challenge(versions=(VERSION, VERSION), nonce=self._nonce, time=self._time, release=self._release))
+
+    def _take(self, message: Control) -> HelloEvent | None:
+        assert isinstance(message, Hello)
+        if message.version != VERSION:
+            return self.refuse(RefuseReason.VERSION, f"the Cloud speaks {VERSION} to {VERSION}", retry_after=60.0)
+        self._hello = message
+        self._proved = self._verify(message.key, message.proof, proof_message(self._nonce, message.code, message.key))
+        return HelloReceived(message, self._proved)
+
+    def welcome(self, *, session: bytes, epoch: int, time: float, echo_after: float, dead_after: float) -> Welcomed:
+        """Accept the Link; `session` is 16 random bytes, `time` is UTC seconds."""
+        if self._hello is None or not self._proved:
+            raise LocalProtocolError("welcome to a Link that has proved nothing")
+        self._step(HelloInput.SEND_WELCOME)
+        offered = set(self._hello.capabilities)
+        answer = Welcome(
+            version=VERSION,
+            session=session,
+            epoch=epoch,
+            capabilities=tuple(name for name in self._capabilities if name in offered),
+            budget=START_BUDGET,
+            channels=self.channels,
+            time=time,
+            echo_after=echo_after,
+            dead_after=dead_after,
+        )
+        self.outbox.append(answer)
+        return Welcomed(answer, self._hello.channels, self._hello.budget)
+
+    def refuse(self, reason: RefuseReason, detail: str, *, retry_after: float) -> Refused:
+        """Send the Link away."""
+        self._step(HelloInput.SEND_REFUSE)
+        answer = Refuse(reason=reason, detail=detail, retry_after=retry_after)
+        self.outbox.append(answer)
+        return Refused(answer)

@@ -1,0 +1,88 @@
+"""Which frame goes next (wire §6): control before interactive before bulk, and channels of one priority take turns.
+
+One frame at a time leaves here, and little unsent data waits below, so what is urgent overtakes everything that has not left yet.
+"""
+
+from collections import deque
+from typing import Final, Protocol
+
+from swallowtail.wire.frames import Frame, Priority
+
+
+class Sender(Protocol):
+    """What the scheduler sees of a channel."""
+
+    outbox: deque[Frame]
+    priority: Priority
+    queued: bool
+
+    def take_credit(self) -> Frame | None:
+        """Give the CREDIT that is due, with the newest numbers; None when there is none any more."""
+
+
+class Scheduler:
+    """Orders frames. Bounded by what it is given: credit bounds the outboxes, the machine bounds the control frames."""
+
+    def __init__(self) -> None:
+        self._urgent: deque[Frame] = deque()
+        self._control: deque[tuple[Frame | None, Sender | None]] = deque()
+        self._turns: Final = {priority: deque[Sender]() for priority in Priority}
+
+    def urgent(self, frame: Frame) -> None:
+        """Send before everything else: an echo, or its answer."""
+        self._urgent.append(frame)
+
+    def control(self, frame: Frame, sender: Sender | None = None) -> None:
+        """Send before all data; `sender` is handed back by `take` together with the frame."""
+        self._control.append((frame, sender))
+
+    def credit(self, sender: Sender) -> None:
+        """Send the CREDIT of a channel; it is built when its turn has come."""
+        self._control.append((None, sender))
+
+    def ready(self, sender: Sender) -> None:
+        """Give a channel whose outbox is not empty its turns."""
+        if not sender.queued:
+            sender.queued = True
+            self._turns[sender.priority].append(sender)
+
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        self._urgent.clear()
+        self._control.clear()
+        for turns in self._turns.values():
+            turns.clear()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there may be something to send."""
+        return bool(self._urgent or self._control or any(self._turns.values()))
+
+    @property
+    def urgent_waiting(self) -> int:
+        """How many urgent frames have not left yet."""
+        return len(self._urgent)
+
+    def take(self) -> tuple[Frame | None, Sender | None]:
+        """Give the next frame and the channel whose it is; (None, None) when nothing waits."""
+        if self._urgent:
+            return self._urgent.popleft(), None
+        while self._control:
+            frame, sender = self._control.popleft()
+            if frame is None and sender is not None:
+                frame = sender.take_credit()
+            if frame is not None:
+                return frame, sender
+        for turns in self._turns.values():
+            while turns:
+                sender = turns.popleft()
+                if not sender.outbox:  # reset in the meantime
+                    sender.queued = False
+                    continue
+                frame = sender.outbox.popleft()
+                if sender.outbox:
+                    turns.append(sender)
+                else:
+                    sender.queued = False
+                return frame, sender
+        return None, None

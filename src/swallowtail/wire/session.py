@@ -1,0 +1,487 @@
+"""The session: one WebSocket from hello to close, as a machine (wire §1 to §9). The same for Link and Cloud but for the hello.
+
+    receive_data(message, now)    one whole WebSocket message, which from then on is the machine's
+    next_event()                  session events; a channel's own wait in the channel until its owner pulls them
+    data_to_send()                ONE frame, the most urgent; ask again only when the transport has little left to send
+    next_timeout(), handle_timeout(now)
+    closing                       set when the session has ended: send what data_to_send still gives, then close with it
+
+No channel holds up another: Readable and Writable are told once per channel until it was served, so the number of events that wait
+is bounded by the number of channels.
+"""
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from swallowtail.sansio.errors import LocalProtocolError
+from swallowtail.sansio.machine import CLOSED, NEED_DATA, Signal
+from swallowtail.wire.channel import ChannelInput, ChannelMachine
+from swallowtail.wire.control import (
+    MAX_DEAD_AFTER,
+    MAX_ECHO_AFTER,
+    Budget,
+    Echo,
+    Echoed,
+    Goodbye,
+    GoodbyeReason,
+    RefuseReason,
+    control_frame,
+    read_control,
+)
+from swallowtail.wire.errors import CloseCode, ResetReason, WireError
+from swallowtail.wire.frames import (
+    FIN,
+    HEADER,
+    MAX_FRAME,
+    Frame,
+    FrameType,
+    Opening,
+    Priority,
+    opening_frame,
+    read_attach,
+    read_opening,
+)
+from swallowtail.wire.handshake import CloudHello, HelloEvent, LinkHello, Refused, Welcomed
+from swallowtail.wire.scheduler import Scheduler
+from swallowtail.wire.window import (
+    INITIAL_LIMIT,
+    START_BUDGET,
+    NodeBudget,
+    ReceiveWindow,
+    SendWindow,
+    SessionBudget,
+    allowance,
+    opening_credit,
+)
+
+DRAIN_SECONDS: Final = 10.0  # wire §6
+MAX_UNANSWERED_ECHOES: Final = 8  # wire §4
+
+
+class Close(NamedTuple):
+    """How a session ended; `by_peer` tells who closed."""
+
+    code: int
+    text: str
+    by_peer: bool = False
+
+
+class Opened(NamedTuple):
+    """The peer opened a channel; `channel.opening` says what for."""
+
+    channel: ChannelMachine
+
+
+class Readable(NamedTuple):
+    """The channel has events to pull."""
+
+    channel: ChannelMachine
+
+
+class Writable(NamedTuple):
+    """The channel, which was short of credit, has some; or it has failed."""
+
+    channel: ChannelMachine
+
+
+class Roomy(NamedTuple):
+    """A channel that we opened has ended, so another can be opened."""
+
+
+class GoodbyeReceived(NamedTuple):
+    """The peer ends the session; nothing can be opened any more."""
+
+    goodbye: Goodbye
+
+
+class RoundTrip(NamedTuple):
+    """An echo came back."""
+
+    id: int
+    seconds: float
+
+
+SessionEvent = HelloEvent | Opened | Readable | Writable | Roomy | GoodbyeReceived | RoundTrip
+
+
+class SessionMachine:
+    """One session. `hello` decides the role; `node` is the budget that the sessions of a process share."""
+
+    def __init__(self, hello: LinkHello | CloudHello, *, now: float, node: NodeBudget | None = None) -> None:
+        self.closing: Close | None = None
+        self.ready = False
+        self.budget = SessionBudget(node)
+        self._hello = hello
+        self._scheduler = Scheduler()
+        self._events: deque[SessionEvent] = deque()  # bounded: see the head of this file
+        self._error: WireError | None = None
+        self._channels: dict[int, ChannelMachine] = {}
+        self._told: set[tuple[type, int]] = set()  # which Readable and Writable wait in _events
+        self._transfers: set[bytes] = set()  # that the peer has running
+        self._next = hello.opens_first
+        self._peer_next = 3 - hello.opens_first
+        self._own_open = self._peer_open = self._peer_limit = 0
+        self._room_wanted = False
+        self._opening: dict[int, int] = {}  # credit that openers granted themselves and that no CREDIT has raised yet
+        self._peer_allowance = 0
+        self._announced = self._tolerated = allowance(START_BUDGET)
+        self._leaving = False
+        self._drain: tuple[float, Close] | None = None
+        self._received_at = now
+        self._echo_after, self._dead_after = MAX_ECHO_AFTER, MAX_DEAD_AFTER
+        self._echoes: dict[int, float] = {}  # sent and not answered; at most MAX_UNANSWERED_ECHOES
+        self._echo_id = 0
+        self._probed = False
+        hello.start(now)
+        self._say_hello()
+
+    # What the shell drives
+
+    def receive_data(self, message: Frame, now: float) -> None:
+        """Take one WebSocket message. It must not be changed afterwards: events are views into it."""
+        if self.closing is not None:
+            return
+        self._received_at, self._probed = now, False
+        try:
+            self._receive(message, now)
+        except WireError as error:
+            self._fail(error)
+
+    def receive_eof(self, now: float, code: int = 1006, text: str = "the connection was lost") -> None:
+        """Learn that the WebSocket is closed, and with which code."""
+        if self.closing is None:
+            self._end(Close(code, text, by_peer=True))
+
+    def next_event(self) -> SessionEvent | Signal:
+        """Pull the next event; raises WireError once when the peer broke the rules, then answers CLOSED."""
+        if self._events:
+            event = self._events.popleft()
+            if isinstance(event, Readable | Writable):
+                self._told.discard((type(event), event.channel.number))
+            return event
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        return NEED_DATA if self.closing is None else CLOSED
+
+    def data_to_send(self) -> Frame:
+        """Hand over one frame, the most urgent; empty when there is none."""
+        frame, sender = self._scheduler.take()
+        if frame is None:
+            return b""
+        if sender is not None:
+            assert isinstance(sender, ChannelMachine)
+            self._retire_if_over(sender)
+        return frame
+
+    @property
+    def sending(self) -> bool:
+        """Whether `data_to_send` may have a frame."""
+        return self._scheduler.waiting
+
+    def next_timeout(self) -> float | None:
+        """Say when `handle_timeout` is due. Frames that arrive move it later: no need to ask after each one."""
+        if self.closing is not None:
+            return None
+        if not self.ready:
+            return self._hello.deadline()
+        due = self._received_at + (self._dead_after if self._probed else self._echo_after)
+        return due if self._drain is None else min(due, self._drain[0])
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on every deadline that `now` has reached."""
+        if self.closing is not None:
+            return
+        try:
+            self._time_out(now)
+        except WireError as error:
+            self._fail(error)
+
+    def _time_out(self, now: float) -> None:
+        deadline = self._hello.deadline()
+        if deadline is not None and now >= deadline:
+            self._hello.time_out()
+        if not self.ready:
+            return
+        silence = now - self._received_at
+        if silence >= self._dead_after:
+            raise WireError(f"nothing was heard for {self._dead_after:g} s (wire §4)", CloseCode.DEADLINE)
+        if silence >= self._echo_after and not self._probed:
+            self._probed = True
+            if len(self._echoes) < MAX_UNANSWERED_ECHOES:
+                self.echo(now)
+        if self._drain is not None and now >= self._drain[0]:
+            self._end(self._drain[1])
+
+    # What the owner asks for
+
+    @property
+    def can_open(self) -> bool:
+        """Whether the peer allows one more channel; when not, Roomy will tell."""
+        self._room_wanted = self._own_open >= self._peer_limit
+        return not self._room_wanted
+
+    def open(
+        self, call: str, body: bytes, priority: Priority, *, now: float, transfer: bytes | None = None, fin: bool = False
+    ) -> ChannelMachine:
+        """Open a channel with the call's first message; raises LocalProtocolError outside welcome to goodbye, or without room."""
+        if not self.ready or self._leaving or self.closing is not None:
+            raise LocalProtocolError("a channel can be opened only between welcome and goodbye")
+        if not self.can_open:
+            raise LocalProtocolError(f"the peer allows {self._peer_limit} channels at a time")
+        taken = sum(size for number, size in self._opening.items() if number % 2 == self._next % 2)
+        credit = 0 if fin else opening_credit(max(0, self._peer_allowance - taken))
+        opening = Opening(call=call, priority=priority, credit=credit, transfer=transfer, body=body)
+        frame = opening_frame(self._next, opening, fin=fin)
+        if len(frame) > MAX_FRAME:
+            raise LocalProtocolError(f"the first message of {call} takes {len(body)} bytes and does not fit into a frame")
+        channel = self._add(self._next, opening, SendWindow(credit), INITIAL_LIMIT, now)
+        self._next += 2
+        self._own_open += 1
+        channel.step(ChannelInput.SEND_OPEN)
+        if fin:
+            channel.step(ChannelInput.SEND_FIN)
+        self._scheduler.control(frame, channel)
+        return channel
+
+    def echo(self, now: float) -> int:
+        """Ask for a sign of life; RoundTrip with the same id will tell how long it took."""
+        if len(self._echoes) >= MAX_UNANSWERED_ECHOES:
+            raise LocalProtocolError(f"{MAX_UNANSWERED_ECHOES} echoes are unanswered")
+        self._echo_id += 1
+        self._echoes[self._echo_id] = now
+        self._scheduler.urgent(control_frame(Echo(id=self._echo_id)))
+        return self._echo_id
+
+    def goodbye(self, reason: GoodbyeReason, now: float, *, detail: str = "", retry_after: float = 0.0) -> None:
+        """End the session: `draining` lets channels end within 10 s, any other reason ends them now (wire §6)."""
+        if self.closing is not None or self._drain is not None:
+            return
+        self._leaving = True
+        self._scheduler.control(control_frame(Goodbye(reason=reason, detail=detail, retry_after=retry_after)))
+        close = Close(CloseCode.REPLACED if reason is GoodbyeReason.REPLACED else CloseCode.DONE, reason.value)
+        if reason is GoodbyeReason.DRAINING and self._channels:
+            self._drain = (now + DRAIN_SECONDS, close)
+        else:
+            self._end(close)
+
+    def close(self, code: CloseCode, text: str) -> None:
+        """End the session now, without goodbye."""
+        if self.closing is None:
+            self._end(Close(code, text))
+
+    def welcome(
+        self, *, session: bytes, epoch: int, time: float, echo_after: float = MAX_ECHO_AFTER, dead_after: float = MAX_DEAD_AFTER
+    ) -> None:
+        """Accept the Link after HelloReceived; `session` is 16 random bytes, `time` UTC seconds."""
+        hello = self._cloud_hello()
+        self._stand(hello.welcome(session=session, epoch=epoch, time=time, echo_after=echo_after, dead_after=dead_after))
+        self._say_hello()
+
+    def refuse(self, reason: RefuseReason, detail: str = "", *, retry_after: float = 0.0) -> None:
+        """Send the Link away after HelloReceived."""
+        self._refused(self._cloud_hello().refuse(reason, detail, retry_after=retry_after), by_peer=False)
+        self._say_hello()
+
+    def _cloud_hello(self) -> CloudHello:
+        if not isinstance(self._hello, CloudHello) or self.closing is not None:
+            raise LocalProtocolError("only the Cloud decides about a Link, and only while it waits")
+        return self._hello
+
+    # What arrives
+
+    def _receive(self, message: Frame, now: float) -> None:
+        if len(message) > MAX_FRAME:
+            raise WireError(f"a message of {len(message)} bytes (wire §1)", CloseCode.TOO_LONG)
+        if len(message) < HEADER.size:
+            raise WireError(f"a message of {len(message)} bytes is no frame (wire §2)")
+        kind, flags, _, number = HEADER.unpack_from(message)
+        if kind == FrameType.CONTROL:
+            if number:
+                raise WireError("CONTROL on a channel (wire §2)")
+            self._receive_control(memoryview(message)[HEADER.size :], now)
+            return
+        if kind > FrameType.ATTACH:
+            return  # a frame of unknown type is ignored (wire §2)
+        if not self.ready:
+            raise WireError(f"{FrameType(kind).name} before welcome (wire §3)")
+        if kind in (FrameType.OPEN, FrameType.ATTACH):
+            self._receive_opening(kind, flags, number, memoryview(message)[HEADER.size :], now)
+            return
+        channel = self._channels.get(number)
+        if channel is not None:
+            self._receive_on(channel, kind, flags, message, now)
+        elif not self._was_open(number):
+            raise WireError(f"{FrameType(kind).name} on channel {number}, which was never opened (wire §2)")
+
+    def _receive_on(self, channel: ChannelMachine, kind: int, flags: int, message: Frame, now: float) -> None:
+        if kind == FrameType.DATA:
+            size = channel.receive_data(message, flags)
+            if self.budget.arrived(size, now):
+                self._announce_budget()
+        elif kind == FrameType.MESSAGE:
+            channel.receive_message(message, flags)
+        elif kind == FrameType.CREDIT:
+            channel.receive_credit(memoryview(message)[HEADER.size :], now)
+        else:
+            channel.receive_reset(memoryview(message)[HEADER.size :])
+        self._retire_if_over(channel)
+
+    def _was_open(self, number: int) -> bool:
+        return 0 < number < (self._next if number % 2 == self._next % 2 else self._peer_next)
+
+    def _receive_opening(self, kind: int, flags: int, number: int, payload: memoryview, now: float) -> None:
+        if number % 2 != self._peer_next % 2 or number < self._peer_next:
+            raise WireError(f"channel {number} cannot be opened by the peer now (wire §2)")
+        if self._peer_open >= self._hello.channels:
+            raise WireError(f"more than {self._hello.channels} channels (wire §6)", CloseCode.LIMIT)
+        if kind == FrameType.ATTACH:
+            opening = Opening(call="", priority=Priority.BULK, transfer=read_attach(payload).transfer)
+        else:
+            opening = read_opening(payload)
+        granted = opening.credit + sum(
+            size for other, size in self._opening.items() if other % 2 == number % 2 and not self._channels[other].receiving.raised
+        )
+        if granted > self._tolerated:
+            raise WireError(f"openers grant themselves {granted} bytes; {self._tolerated} are allowed (wire §5)", CloseCode.LIMIT)
+        self._peer_next = number + 2
+        self._peer_open += 1
+        channel = self._add(number, opening, SendWindow(INITIAL_LIMIT), opening.credit, now)
+        channel.step(ChannelInput.RECEIVE_ATTACH if kind == FrameType.ATTACH else ChannelInput.RECEIVE_OPEN)
+        if flags & FIN:
+            channel.receive_fin()
+        self._accept(channel, kind)
+
+    def _accept(self, channel: ChannelMachine, kind: int) -> None:
+        transfer = channel.opening.transfer
+        if kind == FrameType.ATTACH:
+            channel.reset(ResetReason.NOT_RESUMABLE, "this release resumes no transfer")  # wire §8
+        elif self._leaving:
+            channel.reset(ResetReason.UNAVAILABLE, "the session is ending")
+        elif transfer is not None and transfer in self._transfers:
+            channel.reset(ResetReason.REFUSED, "this transfer is running already")  # wire §8
+        else:
+            if transfer is not None:
+                self._transfers.add(transfer)
+                channel.counted_transfer = True
+            self._events.append(Opened(channel))
+
+    def _receive_control(self, payload: memoryview, now: float) -> None:
+        message = read_control(payload)
+        if message is None:
+            return
+        if not self.ready:
+            self._hello_event(self._hello.receive(message, now))
+            self._say_hello()
+            return
+        match message:
+            case Echo():
+                if self._scheduler.urgent_waiting >= MAX_UNANSWERED_ECHOES + len(self._echoes):
+                    raise WireError("too many echoes wait for their answer (wire §4)", CloseCode.LIMIT)
+                self._scheduler.urgent(control_frame(Echoed(id=message.id)))
+            case Echoed():
+                sent = self._echoes.pop(message.id, None)
+                if sent is None:
+                    raise WireError("an echo was answered that was not sent (wire §4)")
+                self._events.append(RoundTrip(message.id, now - sent))
+            case Budget():
+                self._peer_allowance = allowance(message.bytes)
+            case Goodbye():
+                if not self._leaving or self._drain is not None:
+                    self._leaving = True
+                    self._events.append(GoodbyeReceived(message))
+            case _:
+                self._hello.receive(message, now)  # its table lists nothing any more: a violation
+
+    def _hello_event(self, event: HelloEvent | None) -> None:
+        if event is None:
+            return
+        self._events.append(event)
+        if isinstance(event, Welcomed):
+            self._stand(event)
+        elif isinstance(event, Refused):
+            self._refused(event, by_peer=isinstance(self._hello, LinkHello))
+
+    def _stand(self, welcomed: Welcomed) -> None:
+        self.ready = True
+        self._peer_limit = welcomed.peer_channels
+        self._peer_allowance = allowance(welcomed.peer_budget)
+        self._echo_after, self._dead_after = welcomed.welcome.echo_after, welcomed.welcome.dead_after
+
+    def _refused(self, refused: Refused, *, by_peer: bool) -> None:
+        self._end(Close(CloseCode.REFUSED, f"{refused.refuse.reason}: {refused.refuse.detail}"[:120], by_peer))
+
+    def _say_hello(self) -> None:
+        while self._hello.outbox:
+            self._scheduler.control(control_frame(self._hello.outbox.popleft()))
+
+    def _announce_budget(self) -> None:
+        share = allowance(self.budget.total)
+        if share != self._announced:
+            self._announced = share
+            self._tolerated = max(self._tolerated, share)  # what was announced may be on its way (wire §5)
+            self._scheduler.control(control_frame(Budget(bytes=self.budget.total)))
+
+    # Channels come and go
+
+    def _add(self, number: int, opening: Opening, send: SendWindow, limit: int, now: float) -> ChannelMachine:
+        channel = ChannelMachine(number, opening, self, send, ReceiveWindow(limit, self.budget, now))
+        self._channels[number] = channel
+        if opening.credit:
+            self._opening[number] = opening.credit
+        return channel
+
+    def _retire_if_over(self, channel: ChannelMachine) -> None:
+        """Forget a channel once it has ended and its last frame has left: only then may its place be taken again."""
+        if not channel.over or channel.outbox or self._channels.pop(channel.number, None) is None:
+            return
+        self._opening.pop(channel.number, None)
+        if channel.number % 2 == self._next % 2:
+            self._own_open -= 1
+            if self._room_wanted:
+                self._room_wanted = False
+                self._events.append(Roomy())
+        else:
+            self._peer_open -= 1
+            if channel.counted_transfer and channel.opening.transfer is not None:
+                self._transfers.discard(channel.opening.transfer)
+        if self._drain is not None and not self._channels:
+            self._end(self._drain[1])
+
+    def _fail(self, error: WireError) -> None:
+        self._error = error
+        self._scheduler.clear()  # wire §9: answers nothing more
+        self._end(Close(error.code, str(error)))
+
+    def _end(self, close: Close) -> None:
+        self.closing = close
+        for channel in list(self._channels.values()):
+            channel.lose(close.text)
+        self._channels.clear()
+        if self._room_wanted:
+            self._events.append(Roomy())
+
+    # What channels ask for (channel.Owner)
+
+    def send_control(self, frame: Frame, channel: ChannelMachine) -> None:
+        self._scheduler.control(frame, channel)
+
+    def send_credit(self, channel: ChannelMachine) -> None:
+        self._scheduler.credit(channel)
+
+    def send_frames(self, channel: ChannelMachine) -> None:
+        self._scheduler.ready(channel)
+
+    def readable(self, channel: ChannelMachine) -> None:
+        self._tell(Readable(channel))
+
+    def writable(self, channel: ChannelMachine) -> None:
+        if channel.number % 2 == self._next % 2:
+            self._opening.pop(channel.number, None)
+        self._tell(Writable(channel))
+
+    def _tell(self, event: Readable | Writable) -> None:
+        mark = (type(event), event.channel.number)
+        if mark not in self._told:
+            self._told.add(mark)
+            self._events.append(event)

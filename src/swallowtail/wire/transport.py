@@ -1,0 +1,29 @@
+"""What a session needs below it: something that carries whole messages (wire §1). A WebSocket, or its twin in a test."""
+
+from typing import Final, Protocol
+
+from swallowtail.wire.frames import Frame
+
+SUBPROTOCOL: Final = "swallowtail.1"  # wire §1
+UNSENT_LIMIT: Final = 128 * 1024  # wire §6
+
+
+class TransportClosedError(Exception):
+    """The transport is closed; `code` and `text` are the peer's, or 1006 when it said nothing."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"closed with {code} {text}".rstrip())
+        self.code, self.text = code, text
+
+
+class FrameTransport(Protocol):
+    """Carries whole messages, in order. `send` and `receive` raise TransportClosedError once it is closed; `close` never fails."""
+
+    async def send(self, frame: Frame) -> None:
+        """Send one message; returns when at most UNSENT_LIMIT bytes wait below. The frame is not changed afterwards."""
+
+    async def receive(self) -> bytes:
+        """Wait for one binary message, whose bytes the caller then owns."""
+
+    async def close(self, code: int, text: str) -> None:
+        """Close, telling the peer why; returns within a few seconds, whatever the peer does."""

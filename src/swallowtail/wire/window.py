@@ -1,0 +1,227 @@
+"""Credit (wire §5): how far a sender may go, what it must keep, and what a receiver grants out of which budget.
+
+Every number is an offset from 0 in one direction of one channel. `held` is what a receiver has promised room for and what its owner
+has not consumed yet; it is what budgets are about.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from swallowtail.sansio.errors import LocalProtocolError
+from swallowtail.wire.errors import CloseCode, WireError
+from swallowtail.wire.frames import HEADER, MAX_OPENING_CREDIT, MAX_PAYLOAD, Credit, Frame
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+FLOOR: Final = 64 * KIB  # a channel is never granted less, whatever the budgets say
+MAX_CHANNEL_WINDOW: Final = 4 * MIB
+MAX_ALLOWANCE: Final = 2 * MIB
+MIN_BUDGET: Final = 256 * KIB
+START_BUDGET: Final = 4 * MIB
+MAX_BUDGET: Final = 24 * MIB
+BUDGET_SECONDS: Final = 10.0
+CREDIT_INTERVAL: Final = 2.0
+MEASURE_GAP: Final = 3.0
+INITIAL_LIMIT: Final = MAX_PAYLOAD  # the opener's receiving direction
+
+
+def allowance(budget: int) -> int:
+    """How much openers may grant themselves in all, out of the acceptor's `budget` (wire §5)."""
+    return min(budget // 2, MAX_ALLOWANCE)
+
+
+def opening_credit(left: int) -> int:
+    """How much of what is left of the allowance the next channel takes: a third, so that several can open at once."""
+    return min(left, max(left // 3, FLOOR), MAX_OPENING_CREDIT)
+
+
+class SendWindow:
+    """How far this side may send on a channel, and since when it could not."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.sent = 0
+        self.received = 0
+        self.blocked_since: float | None = None
+
+    @property
+    def credit(self) -> int:
+        """How many bytes may be sent now."""
+        return self.limit - self.sent
+
+    def credited(self, credit: Credit, now: float) -> bool:
+        """Take the peer's CREDIT; True when `limit` rose. Lower numbers are ignored; impossible ones are a violation (wire §5)."""
+        if credit.received > self.sent or credit.limit > credit.received + MAX_CHANNEL_WINDOW:
+            raise WireError("CREDIT for bytes that were never sent, or beyond the largest window (wire §5)")
+        raised = credit.limit > self.limit
+        if self.blocked_since is not None and (raised or credit.received > self.received):
+            self.blocked_since = None if raised else now
+        self.limit = max(self.limit, credit.limit)
+        self.received = max(self.received, credit.received)
+        return raised
+
+
+class RetainedWindow:
+    """The sent frames of a transfer that hold bytes at or above the last `received`: the very objects that were sent (wire §5)."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.end = 0
+        self._frames: deque[tuple[int, Frame]] = deque()  # start offset; bounded by the channel's window
+
+    def __len__(self) -> int:
+        return self.end - self.received
+
+    def sent(self, frame: Frame) -> None:
+        """Keep a frame whose payload follows directly on `end`."""
+        self._frames.append((self.end, frame))
+        self.end += len(frame) - HEADER.size
+
+    def forget(self, received: int) -> None:
+        """Let go of what lies below `received`."""
+        self.received = max(self.received, received)
+        while self._frames and self._frames[0][0] + len(self._frames[0][1]) - HEADER.size <= self.received:
+            self._frames.popleft()
+
+    def since(self, offset: int) -> Iterator[tuple[int, memoryview]]:
+        """Say what would be sent again from `offset`: offsets and payloads, in order."""
+        if not self.received <= offset <= self.end:
+            raise LocalProtocolError(f"the bytes from {offset} on are not here: {self.received} to {self.end} are")
+        for start, frame in self._frames:
+            skip = max(0, offset - start)
+            if skip < len(frame) - HEADER.size:
+                yield start + skip, memoryview(frame)[HEADER.size + skip :]
+
+
+class NodeBudget:
+    """What all sessions of a process together may hold. It makes them grant less; it never takes back (wire §5)."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.held = 0
+
+    @property
+    def room(self) -> int:
+        return max(0, self.total - self.held)
+
+
+class SessionBudget:
+    """What one receiver grants on all channels of a session together, after the rate that it measures (wire §5)."""
+
+    def __init__(self, node: NodeBudget | None = None) -> None:
+        self.total = START_BUDGET
+        self.held = 0  # on channels that were granted something; opening credit and initial limits are apart
+        self.receiving = 0  # channels on which DATA arrives
+        self._node = node
+        self._rate = 0.0
+        self._since: float | None = None
+        self._arrived = 0
+        self._last = 0.0
+
+    @property
+    def share(self) -> int:
+        """What one channel may hold: its part of what is not set aside for opening credit."""
+        return max(FLOOR, min((self.total - allowance(self.total)) // max(1, self.receiving), MAX_CHANNEL_WINDOW))
+
+    def target(self, held: int) -> int:
+        """How much a channel that holds `held` of the budget may hold after its next grant."""
+        room = self.total - allowance(self.total) - self.held
+        if self._node is not None:
+            room = min(room, self._node.room)
+        return max(FLOOR, min(self.share, max(0, room) + held))
+
+    def hold(self, change: int) -> None:
+        """Account for bytes granted (positive), or consumed and given up (negative)."""
+        self.held += change
+        if self._node is not None:
+            self._node.held += change
+
+    def arrived(self, size: int, now: float) -> bool:
+        """Measure the rate, at most once a second; True when the budget changed.
+
+        A gap of three seconds is a pause of the sender, not a slow line: measuring starts again after it.
+        """
+        if self._since is None or now - self._last > MEASURE_GAP:
+            self._since, self._arrived, self._last = now, 0, now
+            return False
+        self._arrived += size
+        self._last = now
+        elapsed = now - self._since
+        if elapsed < 1.0:
+            return False
+        self._rate = max(self._arrived / elapsed, self._rate / 2)  # one slow second halves it at most
+        self._since, self._arrived = now, 0
+        before = self.total
+        self.total = int(min(max(self._rate * BUDGET_SECONDS, MIN_BUDGET), MAX_BUDGET))
+        return self.total != before
+
+
+class ReceiveWindow:
+    """What one direction of one channel was granted, has brought, and has handed to an owner."""
+
+    def __init__(self, limit: int, budget: SessionBudget, now: float) -> None:
+        self.limit = limit
+        self.arrived = 0
+        self.consumed = 0
+        self.raised = False  # once it is, what it holds counts in the session's budget
+        self._budget = budget
+        self._credited_at = now
+        self._ended = False
+        self._receiving = False
+
+    @property
+    def held(self) -> int:
+        return (self.arrived if self._ended else self.limit) - self.consumed
+
+    def arrive(self, size: int) -> None:
+        """Take `size` payload bytes."""
+        self.arrived += size
+        if self.arrived > self.limit:
+            raise WireError(f"{self.arrived - self.limit} bytes more than granted (wire §5)", CloseCode.LIMIT)
+
+    def receive_data(self) -> None:
+        """Count this channel among those that receive a body."""
+        if not self._receiving and not self._ended:
+            self._receiving = True
+            self._budget.receiving += 1
+
+    def consume(self, size: int, now: float) -> bool:
+        """Learn that `size` more bytes have an owner; True when CREDIT is due (wire §5)."""
+        self.consumed += size
+        if self.raised:
+            self._budget.hold(-size)
+        if self._ended:
+            return False
+        target = self._budget.target(self.held if self.raised else 0)
+        rise = self.consumed + target - self.limit
+        quarter = rise >= self._budget.share // 4
+        cramped = rise > 0 and self.limit - self.arrived < MAX_PAYLOAD  # the peer may not be able to send a whole message
+        if not (quarter or cramped or now - self._credited_at >= CREDIT_INTERVAL):
+            return False
+        self._credited_at = now
+        if rise > 0:
+            self._raise(self.consumed + target)
+        return True
+
+    def _raise(self, limit: int) -> None:
+        before = self.held if self.raised else 0
+        self.raised, self.limit = True, limit
+        self._budget.hold(self.held - before)
+
+    def end(self) -> None:
+        """Nothing more arrives: what was granted and not used is free again."""
+        if self._ended:
+            return
+        if self.raised:
+            self._budget.hold(self.arrived - self.limit)
+        self._ended = True
+        if self._receiving:
+            self._budget.receiving -= 1
+
+    def drop(self) -> None:
+        """What arrived and was not consumed is thrown away."""
+        self.end()
+        if self.raised:
+            self._budget.hold(self.consumed - self.arrived)
+        self.consumed = self.arrived
