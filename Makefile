@@ -4,6 +4,7 @@ VENV ?= .venv
 ARGS ?=
 PYTHON_ = $(VENV)/bin/python
 export VENV
+export PYTHONPATH := src$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 # Seconds that each suite may take, and pytest processes where they help: SUITE=SECONDS[/PROCESSES]. Fast is unit, tables and property.
 BUDGET_FAST ?= 180/2
@@ -35,7 +36,7 @@ check: environment ## Style, types, import contracts, sizes, what files must not
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy --explicit-package-bases tools
-	PYTHONPATH=src $(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/lint-imports --no-logo
 	$(PYTHON_) tools/sizes.py
 	$(PYTHON_) tools/tracked.py
 
