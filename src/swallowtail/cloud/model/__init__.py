@@ -7,6 +7,7 @@
     indexing     IndexJob and its outcomes
     operations   configuration versions, running reports, unknown devices, alarms
     audit        AuditEvent in the terms of PS3.15 A.5, and the chain
+    decisions    what every store must decide alike, as pure functions
     ports        one Protocol per family, each with one conformance suite that every adapter passes
 
 The tenant is a parameter of every method that concerns one, and part of every key: what belongs to another tenant is not found.

@@ -33,6 +33,10 @@ class InvalidCursorError(CloudError):
     """The cursor is not one that this list gave out; start at the first page."""
 
 
+class DamagedError(CloudError):
+    """Length or checksum differ from what the sender said; nothing was kept."""
+
+
 class TooLargeError(CloudError):
     """The object is larger than the cap allows."""
 

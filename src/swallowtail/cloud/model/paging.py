@@ -2,15 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from typing import Final, Generic, TypeVar
+from types import GenericAlias
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from swallowtail.cloud.model.errors import InvalidCursorError
 
 T = TypeVar("T")
-K = TypeVar("K")
 
 MAX_PAGE: Final = 1000
 
@@ -41,17 +40,11 @@ def cursor_of(key: tuple[str | int | float, ...]) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(key)).rstrip(b"=").decode()
 
 
-def key_of(cursor: str, kind: type[K]) -> K:
-    """Read the key back, checked to be a `kind` such as `tuple[str, int]`; raises InvalidCursorError."""
+def key_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
+    """Read the key back, checked to be of these types; raises InvalidCursorError."""
+    packed = cursor + "=" * (-len(cursor) % 4)
     try:
-        return msgspec.msgpack.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=kind)
+        key: tuple[Any, ...] = msgspec.msgpack.decode(base64.urlsafe_b64decode(packed), type=GenericAlias(tuple, kinds))
     except (msgspec.DecodeError, binascii.Error, ValueError) as error:
         raise InvalidCursorError from error
-
-
-def page_of(rows: Sequence[T], limit: int, key: Callable[[T], tuple[str | int | float, ...]]) -> Page[T]:
-    """Make a page of `limit` items from rows of which one more than that was asked for."""
-    if len(rows) <= limit:
-        return Page(tuple(rows))
-    items = tuple(rows[:limit])
-    return Page(items, cursor_of(key(items[-1])))
+    return key

@@ -281,8 +281,11 @@ class Incoming(Protocol):
         Raises TooLargeError above the cap, StorageUnavailableError when the disk refuses; the rest is then discarded.
         """
 
-    async def finish(self) -> BlobDigest:
-        """Make it durable under its address, file and folder; a blob that is there already is kept as it is."""
+    async def finish(self, *, length: int | None = None, crc32: int | None = None) -> BlobDigest:
+        """Make it durable under its address, file and folder; a blob that is there already is kept as it is.
+
+        Raises DamagedError, and discards it, when the bytes that were written do not have this length or CRC-32 (wire §8).
+        """
 
     async def discard(self) -> None:
         """Drop it; a no-op after `finish`."""

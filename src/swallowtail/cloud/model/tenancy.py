@@ -75,10 +75,10 @@ class Link(Value, frozen=True, kw_only=True):
 
 
 class Code(Value, frozen=True, kw_only=True):
-    """A new security code: its keyed hash (32 bytes) and, if a key has still to be bound, until when that may happen."""
+    """A new security code: its keyed hash (32 bytes), and until when a key may be bound to it, where one still has to be."""
 
     digest: bytes
-    until: float | None = None
+    until: float
 
 
 class Admitted(Value, frozen=True, kw_only=True):

@@ -1,0 +1,115 @@
+"""What every store must decide alike, as pure functions over what it has read (style habit 18)."""
+
+import unicodedata
+from collections.abc import Iterable
+
+from swallowtail.calls.store import Stored
+from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
+from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity
+from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.tenancy import AdmissionProblem, CodeState, Link
+
+
+def stored_as(copies: Iterable[tuple[str, bytes]], identity: InstanceIdentity) -> Stored:
+    """Judge an arrival against the (transfer syntax, SHA-256) of what is kept under its SOP Instance UID (design, "Cloud")."""
+    kept = set(copies)
+    if not kept:
+        return Stored.NEW
+    if (identity.transfer_syntax, identity.sha256) in kept:
+        return Stored.SAME
+    if any(syntax == identity.transfer_syntax for syntax, _ in kept):
+        return Stored.CONFLICT
+    return Stored.OTHER_SYNTAX
+
+
+def transferred(arrival: Arrival, stored: Stored) -> AuditEvent:
+    """The audit event of an arrival: DICOM Instances Transferred (PS3.15 A.5.3.7)."""
+    origin = arrival.origin
+    return AuditEvent(
+        event=EventId.INSTANCES_TRANSFERRED,
+        action=EventAction.CREATE if stored is Stored.NEW else EventAction.UPDATE,
+        type=f"instance.{stored}",
+        actor=origin.actor or origin.calling_ae,
+        address=origin.peer,
+        objects=(("instance", arrival.identity.sop_instance), ("sha256", arrival.identity.sha256.hex()))
+        + ((("link", origin.link),) if origin.link else ()),
+    )
+
+
+def conflict_alarm(arrival: Arrival) -> NewAlarm:
+    """The alarm that a UID came again with other bytes."""
+    sender = arrival.origin.device or arrival.origin.calling_ae or "an upload"
+    return NewAlarm(
+        condition=Condition.INSTANCE_CONFLICT,
+        subject=arrival.identity.sop_instance,
+        severity=Severity.MAJOR,
+        detail=f"{sender} sent this SOP Instance UID with other content; both are kept, the first stays visible until you choose",
+    )
+
+
+def quarantine_alarm(sop_instance: str, problem: str) -> NewAlarm:
+    """The alarm that a stored data set cannot be trusted."""
+    return NewAlarm(
+        condition=Condition.INSTANCE_QUARANTINED,
+        subject=sop_instance,
+        severity=Severity.MAJOR,
+        detail=f"the stored data set cannot be read: {problem}; ask the sender to send it again, or fetch it to examine it",
+    )
+
+
+def judge(link: Link, key: bytes, now: float) -> AdmissionProblem | None:
+    """Judge a key that presents this Link's code (wire §3); None: admit it, and bind it where the code is fresh."""
+    if link.code_state is CodeState.FRESH:
+        return None if link.code_until is None or now < link.code_until else AdmissionProblem.CODE
+    if link.code_state is CodeState.REVOKED:
+        return AdmissionProblem.CODE
+    return None if link.key == key else AdmissionProblem.KEY
+
+
+def admitted(link: Link, *, bound: bool, address: str) -> AuditEvent:
+    """The audit event of a session that begins (PS3.15 A.5.3.11, Login)."""
+    return AuditEvent(
+        event=EventId.USER_AUTHENTICATION,
+        action=EventAction.EXECUTE,
+        type="link.bound" if bound else "link.admitted",
+        actor=link.name,
+        role="link",
+        address=address,
+        objects=(("link", link.id),),
+    )
+
+
+def not_admitted(link: Link, problem: AdmissionProblem, *, address: str) -> AuditEvent:
+    """The audit event of a known code that was refused."""
+    return AuditEvent(
+        event=EventId.USER_AUTHENTICATION,
+        action=EventAction.EXECUTE,
+        outcome=EventOutcome.SERIOUS_FAILURE,
+        type=f"link.refused.{problem}",
+        actor=link.name,
+        role="link",
+        address=address,
+        objects=(("link", link.id),),
+    )
+
+
+def key_alarm(link: Link, address: str) -> NewAlarm:
+    """The alarm that a bound code was presented with another key."""
+    return NewAlarm(
+        condition=Condition.LINK_KEY,
+        subject=link.id,
+        severity=Severity.CRITICAL,
+        detail=f"{address} presented the code of Link {link.name} with another device key: rebind if the machine was replaced, "
+        "otherwise rotate the code, it has leaked",
+    )
+
+
+def folded(text: str) -> str:
+    """Give text as it is compared where case and accents do not count (PS3.4 C.2.2.2.1 allows it for names)."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+
+
+def words_of(name: str) -> list[str]:
+    """Give the words of a person name, which components, groups and spaces part (PS3.5 6.2.1)."""
+    return name.replace("^", " ").replace("=", " ").replace(",", " ").replace("*", " ").replace("?", " ").split()

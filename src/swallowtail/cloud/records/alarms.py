@@ -1,0 +1,77 @@
+"""Alarms: the statements of the port `Alarms`, and `raised` for the intents of other ports."""
+
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.operations import Alarm, Condition, NewAlarm
+from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records import schema
+from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.rows import Listing, only, paged, values
+
+ALARM = select(schema.alarm).where(schema.alarm.c.tenant == bindparam("tenant"), schema.alarm.c.id == bindparam("id"))
+ALARMS = Listing(
+    select(schema.alarm).where(schema.alarm.c.tenant == bindparam("tenant")), Alarm, (schema.alarm.c.id,), descending=True
+)
+RAISED = select(schema.alarm.c.id).where(
+    schema.alarm.c.tenant == bindparam("tenant"),
+    schema.alarm.c.condition == bindparam("condition"),
+    schema.alarm.c.subject == bindparam("subject"),
+    schema.alarm.c.cleared.is_(None),
+)
+ADD = insert(schema.alarm).returning(schema.alarm.c.id)
+
+
+def raised(connection: Connection, tenant: Tenant, new: NewAlarm, now: float) -> Alarm:
+    """Raise the alarm or count it again, within the caller's transaction."""
+    found = connection.execute(RAISED, {"tenant": tenant, "condition": new.condition, "subject": new.subject}).first()
+    if found is None:
+        row = {"tenant": tenant, "since": now, "last": now, "count": 1, "acknowledged_by": ""}
+        key = connection.execute(ADD, values(new) | row).scalar_one()
+        return _alarm(connection, tenant, key)
+    again: dict[str, Any] = {"count": schema.alarm.c.count + 1, "last": now, "severity": new.severity, "detail": new.detail}
+    connection.execute(update(schema.alarm).where(schema.alarm.c.id == found.id).values(again))
+    return _alarm(connection, tenant, found.id)
+
+
+def _alarm(connection: Connection, tenant: Tenant, alarm_id: int) -> Alarm:
+    return only(connection.execute(ALARM, {"tenant": tenant, "id": alarm_id}), Alarm, "alarm")
+
+
+class AlarmRecords:
+    """The port `Alarms` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def raise_alarm(self, tenant: Tenant, alarm: NewAlarm, *, now: float) -> Alarm:
+        return await self._database.write(lambda unit: raised(unit.connection, tenant, alarm, now))
+
+    async def clear(self, tenant: Tenant, condition: Condition, subject: str, *, now: float) -> bool:
+        key = {"tenant": tenant, "condition": condition, "subject": subject}
+
+        def clear(unit: Unit) -> bool:
+            found = unit.connection.execute(RAISED, key).first()
+            if found is None:
+                return False
+            unit.connection.execute(update(schema.alarm).where(schema.alarm.c.id == found.id).values(cleared=now))
+            return True
+
+        return await self._database.write(clear)
+
+    async def acknowledge(self, tenant: Tenant, alarm: int, *, now: float, event: AuditEvent) -> Alarm:
+        def acknowledge(unit: Unit) -> Alarm:
+            if _alarm(unit.connection, tenant, alarm).acknowledged is None:
+                seen = {"acknowledged": now, "acknowledged_by": event.actor}
+                unit.connection.execute(update(schema.alarm).where(schema.alarm.c.id == alarm).values(seen))
+            unit.audit(tenant, event, now)
+            return _alarm(unit.connection, tenant, alarm)
+
+        return await self._database.write(acknowledge)
+
+    async def alarms(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, cleared: bool = False) -> Page[Alarm]:
+        query = ALARMS if cleared else ALARMS.where(schema.alarm.c.cleared.is_(None))
+        return await self._database.read(lambda connection: paged(connection, query, {"tenant": tenant}, page))

@@ -1,0 +1,129 @@
+"""Group commit. An *intent* is one caller's change; a *batch* is whatever waits when the previous commit ends, without a timer.
+
+Every intent runs in a savepoint of its own: one that fails fails alone. A failure of the storage itself (disk full, I/O error, a
+commit that does not succeed) fails the whole batch, since none of it is durable. After an I/O error nobody knows what the disk
+holds (PostgreSQL panics there, and so do we): `on_fatal` is told, and the process must stop.
+
+The audit chain is extended once per batch, by the events of the intents that held, within the same transaction.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.errors import CloudError, ConflictError, StorageUnavailableError
+from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records.chain import ChainEntry, extend
+
+T = TypeVar("T")
+
+MAX_BATCH: Final = 256
+MAX_WAITING: Final = 8192
+
+_FATAL_SQLITE: Final = {10, 11, 26}  # IOERR, CORRUPT, NOTADB: primary result codes of sqlite.org/rescode.html
+
+
+class FatalStorageError(StorageUnavailableError):
+    """The storage failed in a way after which nothing can be trusted; the process must stop."""
+
+
+class Unit:
+    """What an intent may use: the open transaction, and the audit events that commit with it."""
+
+    __slots__ = ("connection", "entries")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.entries: list[ChainEntry] = []
+
+    def audit(self, tenant: Tenant, event: AuditEvent, at: float) -> None:
+        """Let `event` become part of the tenant's chain when this intent commits."""
+        self.entries.append((tenant, at, event))
+
+
+Intent = Callable[[Unit], T]
+Query = Callable[[Connection], T]
+
+
+class Database(Protocol):
+    """Where statements run."""
+
+    async def write(self, intent: Intent[T]) -> T:
+        """Run a change and return when it is durable; raises what the intent raised, or StorageUnavailableError."""
+
+    async def read(self, query: Query[T]) -> T:
+        """Run a query on a consistent state that includes every write that has returned."""
+
+
+class Failed:
+    """An intent that failed alone."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def run_batch(connection: Connection, intents: Sequence[Intent[Any]]) -> list[Any]:
+    """Run intents in one transaction and commit it; gives each one's result or Failed.
+
+    Raises StorageUnavailableError (FatalStorageError) when the batch as a whole did not become durable.
+    """
+    try:
+        with connection.begin():
+            results, entries = _run_intents(connection, intents)
+            extend(connection, entries)
+    except DBAPIError as error:
+        raise storage_error(error) from error
+    return results
+
+
+def _run_intents(connection: Connection, intents: Sequence[Intent[Any]]) -> tuple[list[Any], list[ChainEntry]]:
+    results: list[Any] = []
+    entries: list[ChainEntry] = []
+    for intent in intents:
+        unit = Unit(connection)
+        connection.exec_driver_sql("SAVEPOINT intent")
+        try:
+            results.append(intent(unit))
+        except OperationalError:
+            raise  # the storage's failure, not the intent's
+        except Exception as error:  # noqa: BLE001 - a bug in one intent must not fail its neighbours; its caller gets it
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT intent")
+            results.append(Failed(_translated(error)))
+        else:
+            entries += unit.entries
+        connection.exec_driver_sql("RELEASE SAVEPOINT intent")
+    return results, entries
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, CloudError) or not isinstance(error, IntegrityError):
+        return error
+    conflict = ConflictError("the name or id is taken; choose another or change the existing one")
+    conflict.__cause__ = error
+    return conflict
+
+
+def storage_error(error: DBAPIError) -> StorageUnavailableError:
+    """Translate a failure of the storage; the message names the database's reason and holds no values."""
+    reason = f"the database refused: {error.orig}"
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in _FATAL_SQLITE:
+        return FatalStorageError(f"{reason}; the process must stop, check the disk before it is started again")
+    return StorageUnavailableError(f"{reason}; check free space and the disk, then try again")
+
+
+class Refuse:
+    """The answer to everything after a fatal failure."""
+
+    def __init__(self) -> None:
+        self.reason: StorageUnavailableError | None = None
+
+    def check(self) -> None:
+        """Raise if the storage has failed for good."""
+        if self.reason is not None:
+            raise FatalStorageError(str(self.reason))

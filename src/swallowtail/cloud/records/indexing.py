@@ -1,0 +1,188 @@
+"""Index jobs and Transaction 2: the statements of the port `IndexJobs`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+
+from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.decisions import folded, quarantine_alarm, words_of
+from swallowtail.cloud.model.imaging import IndexState, InstanceIdentity, Series, Study
+from swallowtail.cloud.model.indexing import Indexed, IndexJob, IndexOutcome, Quarantined
+from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records import schema
+from swallowtail.cloud.records.alarms import raised
+from swallowtail.cloud.records.counting import recount
+from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.instances import UNREAD
+from swallowtail.cloud.records.rows import plain, values
+
+_instance, _job, _document = schema.instance, schema.index_job, schema.index_document
+OPEN_JOBS = (
+    select(
+        _job.c.tenant,
+        _job.c.instance,
+        _job.c.attempts,
+        _instance.c.sop_instance,
+        _instance.c.transfer_syntax,
+        _instance.c.sha256,
+        _instance.c.sop_class,
+        _instance.c.length,
+    )
+    .join(_instance, _instance.c.id == _job.c.instance)
+    .where(_job.c.until <= bindparam("now"))
+    .order_by(_job.c.instance)
+    .limit(bindparam("limit"))
+)
+TAKE = update(_job).where(_job.c.instance == bindparam("taken")).values(until=bindparam("end"), attempts=_job.c.attempts + 1)
+WAITING = select(func.count()).select_from(_job)
+PLACE = select(_instance.c.study, _instance.c.sop_instance).where(
+    _instance.c.tenant == bindparam("tenant"), _instance.c.id == bindparam("id")
+)
+SET_INSTANCE = (
+    update(_instance).where(_instance.c.id == bindparam("done")).values({name: bindparam(f"new_{name}") for name in UNREAD})
+)
+DROP_DOCUMENT = delete(_document).where(_document.c.instance == bindparam("done"))
+ADD_DOCUMENT = insert(_document)
+DROP_JOB = delete(_job).where(_job.c.instance == bindparam("done"))
+
+
+class IndexJobRecords:
+    """The port `IndexJobs` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, limit: int, *, now: float, until: float) -> tuple[IndexJob, ...]:
+        def claim(unit: Unit) -> tuple[IndexJob, ...]:
+            rows = unit.connection.execute(OPEN_JOBS, {"now": now, "limit": limit}).mappings().all()
+            if rows:
+                unit.connection.execute(TAKE, [{"taken": row["instance"], "end": until} for row in rows])
+            return tuple(_job_of(plain(row), until) for row in rows)
+
+        return await self._database.write(claim)
+
+    async def settle(self, outcomes: Sequence[IndexOutcome], *, now: float) -> None:
+        await self._database.write(lambda unit: _settle(unit, outcomes, now))
+
+    async def rebuild(self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent) -> int:
+        def rebuild(unit: Unit) -> int:
+            mine = _instance.c.tenant == tenant if study is None else (_instance.c.tenant == tenant) & (_instance.c.study == study)
+            ids = unit.connection.execute(select(_instance.c.id).where(mine)).scalars().all()
+            jobs = [{"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0} for key in ids]
+            if jobs:
+                unit.connection.execute(DROP_JOB, [{"done": key} for key in ids])
+                unit.connection.execute(insert(_job), jobs)
+            _forget_sources(unit.connection, tenant, study)
+            unit.audit(tenant, event, now)
+            return len(jobs)
+
+        return await self._database.write(rebuild)
+
+    async def waiting(self) -> int:
+        return await self._database.read(lambda connection: int(connection.execute(WAITING).scalar_one()))
+
+
+def _job_of(row: dict[str, Any], until: float) -> IndexJob:
+    identity = msgspec.convert(row, InstanceIdentity)
+    return msgspec.convert(row | {"identity": values(identity), "until": until}, IndexJob)
+
+
+def _forget_sources(connection: Connection, tenant: Tenant, study: str | None) -> None:
+    """Let the attributes of studies and series be taken anew from the first instance that is settled."""
+    for table, column in ((schema.study, schema.study.c.uid), (schema.series, schema.series.c.study)):
+        mine = table.c.tenant == tenant if study is None else (table.c.tenant == tenant) & (column == study)
+        connection.execute(update(table).where(mine).values(source=None))
+
+
+def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
+    touched: dict[Tenant, set[str]] = {}
+    for outcome in outcomes:
+        place = unit.connection.execute(PLACE, {"tenant": outcome.tenant, "id": outcome.instance}).first()
+        if place is None:
+            continue
+        studies = touched.setdefault(outcome.tenant, set())
+        studies.add(place.study)
+        if isinstance(outcome, Indexed):
+            studies.add(outcome.study.uid)
+            _keep_attributes(unit.connection, outcome)
+        else:
+            raised(unit.connection, outcome.tenant, quarantine_alarm(place.sop_instance, outcome.problem), now)
+    known = [outcome for outcome in outcomes if outcome.tenant in touched]
+    _keep_instances(unit.connection, known)
+    for tenant, studies in touched.items():
+        recount(unit.connection, tenant, studies - {""})
+
+
+def _keep_instances(connection: Connection, outcomes: Sequence[IndexOutcome]) -> None:
+    if not outcomes:
+        return
+    done = [{"done": outcome.instance} for outcome in outcomes]
+    connection.execute(SET_INSTANCE, [_instance_row(outcome) for outcome in outcomes])
+    connection.execute(DROP_DOCUMENT, done)
+    if documents := [_document_row(outcome) for outcome in outcomes if isinstance(outcome, Indexed)]:
+        connection.execute(ADD_DOCUMENT, documents)
+    connection.execute(DROP_JOB, done)
+
+
+def _instance_row(outcome: IndexOutcome) -> dict[str, Any]:
+    row = dict(UNREAD)
+    if isinstance(outcome, Quarantined):
+        row |= {"state": IndexState.QUARANTINED, "problem": outcome.problem}
+    else:
+        row |= {"state": IndexState.INDEXED, "study": outcome.study.uid, "series": outcome.series.uid}
+        row |= {"number": outcome.number, "rows": outcome.rows, "columns": outcome.columns}
+        row |= {"frames": len(outcome.frames.spans) or None}
+    return {f"new_{name}": value for name, value in row.items()} | {"done": outcome.instance}
+
+
+def _document_row(outcome: Indexed) -> dict[str, Any]:
+    spans = msgspec.msgpack.encode(outcome.frames.spans)
+    return {
+        "instance": outcome.instance,
+        "document": outcome.document,
+        "spans": spans,
+        "encapsulated": outcome.frames.encapsulated,
+    }
+
+
+def _keep_attributes(connection: Connection, outcome: Indexed) -> None:
+    tenant, first = outcome.tenant, outcome.instance
+    study, series = outcome.study, outcome.series
+    _keep(connection, schema.study, {"tenant": tenant, "uid": study.uid}, _study_row(study), first)
+    _keep(connection, schema.series, {"tenant": tenant, "study": study.uid, "uid": series.uid}, _series_row(series), first)
+
+
+def _keep(connection: Connection, table: Table, key: dict[str, Any], row: dict[str, Any], source: int) -> None:
+    """Keep the attributes of the first instance that came, whatever the order in which they are read."""
+    mine = [table.c[name] == value for name, value in key.items()]
+    kept = connection.execute(select(table.c.source).where(*mine)).first()
+    if kept is None:
+        connection.execute(insert(table), key | row | {"source": source})
+    elif kept.source is None or source <= kept.source:
+        attributes = {name: value for name, value in row.items() if name not in _COUNTED}
+        connection.execute(update(table).where(*mine).values(attributes | {"source": source}))
+
+
+_COUNTED = frozenset({"series", "instances", "received", "updated", "modalities"})
+
+
+def _study_row(study: Study) -> dict[str, Any]:
+    name = folded(study.patient_name)
+    return values(study) | {
+        "patient_key": "=".join(group.rstrip("^") for group in name.split("=")),
+        "patient_words": _spaced(words_of(name)),
+        "description_key": folded(study.description),
+        "modalities": "",
+        "series": 0,
+        "instances": 0,
+    }
+
+
+def _series_row(series: Series) -> dict[str, Any]:
+    return values(series) | {"description_key": folded(series.description), "instances": 0}
+
+
+def _spaced(words: Iterable[str]) -> str:
+    return "".join(f" {word}" for word in words)

@@ -1,0 +1,180 @@
+"""Stored instances: the commit that an acknowledgement stands on, and looking single ones up. Searches stand in `searching`."""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from swallowtail.calls.store import Stored
+from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.decisions import conflict_alarm, stored_as, transferred
+from swallowtail.cloud.model.errors import FencedError
+from swallowtail.cloud.model.imaging import (
+    Arrival,
+    IndexState,
+    Instance,
+    InstanceIdentity,
+    InstanceSearch,
+    Origin,
+    Receipt,
+    Series,
+    SeriesSearch,
+    Study,
+    StudySearch,
+)
+from swallowtail.cloud.model.indexing import FrameIndex, IndexedDocument
+from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageRequest
+from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records import schema, searching
+from swallowtail.cloud.records.alarms import raised
+from swallowtail.cloud.records.counting import recount
+from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.people import require_active
+from swallowtail.cloud.records.rows import Listing, only, paged, plain, values
+
+_instance, _document = schema.instance, schema.index_document
+_TENANT = _instance.c.tenant == bindparam("tenant")
+EPOCH = select(schema.link.c.epoch, schema.link.c.facility).where(
+    schema.link.c.tenant == bindparam("tenant"), schema.link.c.id == bindparam("link")
+)
+KEPT = select(_instance.c.id, _instance.c.transfer_syntax, _instance.c.sha256).where(
+    _TENANT, _instance.c.sop_instance == bindparam("sop_instance")
+)
+ADD = insert(_instance).returning(_instance.c.id)
+ADD_JOB = insert(schema.index_job)
+INSTANCE = select(_instance).where(_TENANT, _instance.c.id == bindparam("id"))
+COPIES = (
+    select(_instance)
+    .where(_TENANT, _instance.c.sop_instance == bindparam("sop_instance"))
+    .order_by(_instance.c.visible.desc(), _instance.c.id)
+)
+REFERENCED = select(_instance.c.sha256).where(_TENANT, _instance.c.sha256.in_(bindparam("digests", expanding=True)))
+DOCUMENTS = (
+    select(_document)
+    .join(_instance, _instance.c.id == _document.c.instance)
+    .where(_TENANT, _document.c.instance.in_(bindparam("ids", expanding=True)))
+)
+HIDE = (
+    update(_instance)
+    .where(_instance.c.tenant == bindparam("of"), _instance.c.sop_instance == bindparam("uid"), _instance.c.visible)
+    .values(visible=False)
+)
+SHOW = update(_instance).where(_instance.c.id == bindparam("chosen")).values(visible=True)
+UNREAD: Final[dict[str, Any]] = {
+    "state": IndexState.WAITING,
+    "problem": "",
+    "study": "",
+    "series": "",
+    "number": None,
+    "rows": None,
+    "columns": None,
+    "frames": None,
+}
+"""What a row says of an instance that is not indexed yet."""
+
+
+class InstanceRecords:
+    """The port `Instances` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def commit(self, tenant: Tenant, arrival: Arrival, *, now: float) -> Receipt:
+        return await self._database.write(lambda unit: _commit(unit, tenant, arrival, now))
+
+    async def studies(self, tenant: Tenant, search: StudySearch, page: PageRequest = FIRST_PAGE) -> Page[Study]:
+        return await self._database.read(lambda connection: searching.studies(connection, tenant, search, page))
+
+    async def series(self, tenant: Tenant, search: SeriesSearch, page: PageRequest = FIRST_PAGE) -> Page[Series]:
+        return await self._database.read(lambda connection: searching.series(connection, tenant, search, page))
+
+    async def instances(self, tenant: Tenant, search: InstanceSearch, page: PageRequest = FIRST_PAGE) -> Page[Instance]:
+        listing = INSTANCES.where(*searching.instance_conditions(search))
+        return await self._database.read(lambda connection: paged(connection, listing, {"tenant": tenant}, page))
+
+    async def instance(self, tenant: Tenant, instance: int) -> Instance:
+        return await self._database.read(lambda connection: _instance_row(connection, tenant, instance))
+
+    async def copies(self, tenant: Tenant, sop_instance: str) -> tuple[Instance, ...]:
+        def find(connection: Connection) -> tuple[Instance, ...]:
+            rows = connection.execute(COPIES, {"tenant": tenant, "sop_instance": sop_instance}).mappings().all()
+            return tuple(instance_of(plain(row)) for row in rows)
+
+        return await self._database.read(find)
+
+    async def documents(self, tenant: Tenant, instances: Collection[int]) -> dict[int, IndexedDocument]:
+        if len(instances) > MAX_PAGE:
+            raise ValueError(f"at most {MAX_PAGE} documents at once, not {len(instances)}")
+
+        def find(connection: Connection) -> dict[int, IndexedDocument]:
+            rows = connection.execute(DOCUMENTS, {"tenant": tenant, "ids": list(instances)}).mappings().all()
+            return {row["instance"]: _document_of(plain(row)) for row in rows}
+
+        return await self._database.read(find)
+
+    async def choose(self, tenant: Tenant, instance: int, *, now: float, event: AuditEvent) -> Instance:
+        def choose(unit: Unit) -> Instance:
+            chosen = _instance_row(unit.connection, tenant, instance)
+            key = {"tenant": tenant, "sop_instance": chosen.identity.sop_instance}
+            studies = {row["study"] for row in unit.connection.execute(COPIES, key).mappings() if row["study"]}
+            unit.connection.execute(HIDE, {"of": tenant, "uid": chosen.identity.sop_instance})
+            unit.connection.execute(SHOW, {"chosen": chosen.id})
+            recount(unit.connection, tenant, studies)
+            unit.audit(tenant, event, now)
+            return msgspec.structs.replace(chosen, visible=True)
+
+        return await self._database.write(choose)
+
+    async def referenced(self, tenant: Tenant, digests: Collection[bytes]) -> frozenset[bytes]:
+        key = {"tenant": tenant, "digests": list(digests)}
+        return await self._database.read(lambda connection: frozenset(connection.execute(REFERENCED, key).scalars()))
+
+
+def _commit(unit: Unit, tenant: Tenant, arrival: Arrival, now: float) -> Receipt:
+    connection, identity = unit.connection, arrival.identity
+    facility = _admissible_facility(connection, tenant, arrival.origin)
+    kept = connection.execute(KEPT, {"tenant": tenant, "sop_instance": identity.sop_instance}).all()
+    stored = stored_as(((row.transfer_syntax, row.sha256) for row in kept), identity)
+    unit.audit(tenant, transferred(arrival, stored), now)
+    if stored is Stored.SAME:
+        same = next(row.id for row in kept if (row.transfer_syntax, row.sha256) == (identity.transfer_syntax, identity.sha256))
+        return Receipt(id=same, stored=stored)
+    row = values(identity) | values(arrival.origin) | UNREAD
+    row |= {"tenant": tenant, "sop_class": arrival.sop_class, "length": arrival.length, "facility": facility}
+    row |= {"received": now, "visible": stored is Stored.NEW, "stored": stored}
+    key = int(connection.execute(ADD, row).scalar_one())
+    connection.execute(ADD_JOB, {"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0})
+    if stored is Stored.CONFLICT:
+        raised(connection, tenant, conflict_alarm(arrival), now)
+    return Receipt(id=key, stored=stored)
+
+
+def _admissible_facility(connection: Connection, tenant: Tenant, origin: Origin) -> str:
+    """Check the epoch inside the transaction (design, "The wire"): a session that was replaced commits nothing."""
+    if origin.link is None:
+        require_active(connection, tenant)
+        return origin.facility
+    row = connection.execute(EPOCH, {"tenant": tenant, "link": origin.link}).first()
+    if row is None or row.epoch != origin.epoch:
+        raise FencedError
+    return str(row.facility)
+
+
+def _instance_row(connection: Connection, tenant: Tenant, instance: int) -> Instance:
+    return only(connection.execute(INSTANCE, {"tenant": tenant, "id": instance}), instance_of, "instance")
+
+
+def instance_of(row: dict[str, Any]) -> Instance:
+    """Make the model's instance of a row."""
+    identity, origin = msgspec.convert(row, InstanceIdentity), msgspec.convert(row, Origin)
+    return msgspec.convert(row | {"identity": values(identity), "origin": values(origin)}, Instance)
+
+
+def _document_of(row: dict[str, Any]) -> IndexedDocument:
+    spans = msgspec.msgpack.decode(row["spans"], type=tuple[tuple[int, int], ...])
+    frames = FrameIndex(spans=spans, encapsulated=row["encapsulated"])
+    return IndexedDocument(instance=row["instance"], document=row["document"], frames=frames)
+
+
+INSTANCES = Listing(select(_instance).where(_TENANT), instance_of, (_instance.c.id,))

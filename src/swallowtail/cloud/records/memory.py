@@ -1,0 +1,91 @@
+"""The twin: the adapters' own statements on a database in memory, on the caller's loop, without threads.
+
+What was committed outlives `crash()`, what was not is forgotten, so the object plays the disk: keep it across restarts of a
+simulated Cloud. The moments before and after a commit take time from `delay`, which a simulated world draws from its seed; a crash
+may fall into either, so a commit can be lost, or be durable with its answer lost.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, StaticPool, create_engine, event
+
+from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.records.database import Failed, Intent, Query, run_batch
+from swallowtail.cloud.records.schema import metadata
+from swallowtail.cloud.records.sqlite import Resolve, resolve
+
+T = TypeVar("T")
+
+
+class MemoryDatabase:
+    """A database that forgets what was not committed."""
+
+    def __init__(self, *, delay: Callable[[], float] = lambda: 0.0) -> None:
+        engine = create_engine("sqlite://", poolclass=StaticPool)
+
+        @event.listens_for(engine, "connect")
+        def connected(connection: Any, _record: object) -> None:
+            connection.isolation_level = None
+            connection.execute("PRAGMA case_sensitive_like = ON")
+
+        @event.listens_for(engine, "begin")
+        def begun(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        metadata.create_all(engine)
+        self._connection = engine.connect()
+        self._delay = delay
+        self._waiting: list[tuple[Intent[Any], asyncio.Future[Any]]] = []
+        self._answers: list[Resolve] = []
+        self._step: asyncio.TimerHandle | None = None
+        self.unavailable = False
+        """Set it to make every write fail as a full disk does."""
+
+        @event.listens_for(engine, "commit")
+        def committing(_connection: Connection) -> None:
+            if self.unavailable:
+                raise StorageUnavailableError
+
+    async def write(self, intent: Intent[T]) -> T:
+        """Run a change and return when it is durable (`Database`)."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((intent, done))
+        if self._step is None:
+            self._step = loop.call_later(self._delay(), self._commit, loop)
+        return await done
+
+    async def read(self, query: Query[T]) -> T:
+        """Run a query (`Database`)."""
+        await asyncio.sleep(0)
+        with self._connection.begin():
+            return query(self._connection)
+
+    def crash(self) -> None:
+        """Forget what was not committed; those who wait for an answer are cancelled, as their process is."""
+        if self._step is not None:
+            self._step.cancel()
+            self._step = None
+        lost = [done for _, done in self._waiting] + [done for done, _ in self._answers]
+        self._waiting, self._answers = [], []
+        for done in lost:
+            done.cancel()
+
+    async def close(self) -> None:
+        """Nothing to end: the object is the disk."""
+
+    def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch, self._waiting = self._waiting, []
+        try:
+            results = run_batch(self._connection, [intent for intent, _ in batch])
+        except StorageUnavailableError as error:
+            results = [Failed(error)] * len(batch)
+        self._answers = [(done, result) for (_, done), result in zip(batch, results, strict=True)]
+        self._step = loop.call_later(self._delay(), self._answer, loop)
+
+    def _answer(self, loop: asyncio.AbstractEventLoop) -> None:
+        answers, self._answers = self._answers, []
+        self._step = loop.call_later(self._delay(), self._commit, loop) if self._waiting else None
+        resolve(answers)

@@ -1,0 +1,20 @@
+"""The history of the tables, run at every start of the Cloud.
+
+A change comes as a pair of revisions, `<n>_pre` and, where needed, `<n>_post`. The first only adds, so that the release before
+still works on it; the second takes away what nobody reads any more, and ships with the release after.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the tables of this connection's database up to date, each revision in a transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    connection.commit()

@@ -1,0 +1,154 @@
+"""Organisations, facilities and API tokens: the statements of the port `People`."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
+
+from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Facility, Organisation, OrganisationState, Tenant
+from swallowtail.cloud.records import schema
+from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.rows import Listing, only, paged, plain, values
+
+_TENANT = schema.organisation.c.id == bindparam("tenant")
+ORGANISATION = select(schema.organisation).where(_TENANT, schema.organisation.c.state != OrganisationState.REMOVED)
+ACTIVE = select(schema.organisation.c.id).where(_TENANT, schema.organisation.c.state == OrganisationState.ACTIVE)
+ORGANISATIONS = Listing(
+    select(schema.organisation).where(schema.organisation.c.state != OrganisationState.REMOVED),
+    Organisation,
+    (schema.organisation.c.name,),
+)
+FACILITIES = Listing(
+    select(schema.facility).where(schema.facility.c.tenant == bindparam("tenant")), Facility, (schema.facility.c.name,)
+)
+TOKEN = (
+    select(schema.api_token)
+    .outerjoin(schema.organisation, schema.organisation.c.id == schema.api_token.c.tenant)
+    .where(
+        schema.api_token.c.digest == bindparam("digest"),
+        schema.api_token.c.revoked.is_(None),
+        or_(schema.api_token.c.expires.is_(None), schema.api_token.c.expires > bindparam("now")),
+        or_(schema.api_token.c.tenant == OPERATOR, schema.organisation.c.state == OrganisationState.ACTIVE),
+    )
+)
+
+
+def require_organisation(connection: Connection, tenant: Tenant) -> Organisation:
+    """Give the organisation, or raise NotFoundError where there is none that is not removed."""
+    return only(connection.execute(ORGANISATION, {"tenant": tenant}), Organisation, "organisation")
+
+
+def require_active(connection: Connection, tenant: Tenant) -> None:
+    """Raise NotFoundError unless the organisation is active."""
+    if connection.execute(ACTIVE, {"tenant": tenant}).first() is None:
+        raise NotFoundError("there is no such active organisation")
+
+
+class PeopleRecords:
+    """The port `People` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add_organisation(self, organisation: Organisation, *, now: float, event: AuditEvent) -> None:
+        def add(unit: Unit) -> None:
+            unit.connection.execute(insert(schema.organisation), values(organisation))
+            unit.audit(OPERATOR, event, now)
+
+        await self._database.write(add)
+
+    async def change_organisation(
+        self, tenant: Tenant, *, title: str | None = None, state: OrganisationState | None = None, now: float, event: AuditEvent
+    ) -> Organisation:
+        def change(unit: Unit) -> Organisation:
+            old = require_organisation(unit.connection, tenant)
+            new = msgspec.structs.replace(
+                old, title=old.title if title is None else title, state=old.state if state is None else state
+            )
+            unit.connection.execute(
+                update(schema.organisation).where(schema.organisation.c.id == tenant).values(title=new.title, state=new.state)
+            )
+            if new.state is not old.state and new.state is not OrganisationState.ACTIVE:
+                unit.connection.execute(
+                    update(schema.link).where(schema.link.c.tenant == tenant).values(epoch=schema.link.c.epoch + 1)
+                )
+            unit.audit(OPERATOR, event, now)
+            return new
+
+        return await self._database.write(change)
+
+    async def organisation(self, tenant: Tenant) -> Organisation:
+        return await self._database.read(lambda connection: require_organisation(connection, tenant))
+
+    async def organisations(self, page: PageRequest = FIRST_PAGE, *, name: str | None = None) -> Page[Organisation]:
+        query = ORGANISATIONS if name is None else ORGANISATIONS.where(schema.organisation.c.name == name)
+        return await self._database.read(lambda connection: paged(connection, query, {}, page))
+
+    async def put_facility(self, tenant: Tenant, facility: Facility, *, now: float, event: AuditEvent) -> None:
+        def put(unit: Unit) -> None:
+            require_organisation(unit.connection, tenant)
+            row = values(facility)
+            mine = (schema.facility.c.tenant == tenant) & (schema.facility.c.id == facility.id)
+            if unit.connection.execute(update(schema.facility).where(mine).values(row)).rowcount == 0:
+                unit.connection.execute(insert(schema.facility), {"tenant": tenant, **row})
+            unit.audit(tenant, event, now)
+
+        await self._database.write(put)
+
+    async def facilities(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, name: str | None = None) -> Page[Facility]:
+        query = FACILITIES if name is None else FACILITIES.where(schema.facility.c.name == name)
+        return await self._database.read(lambda connection: paged(connection, query, {"tenant": tenant}, page))
+
+    async def add_token(self, token: ApiToken, digest: bytes, *, now: float, event: AuditEvent) -> None:
+        tenant = token.tenant or OPERATOR
+
+        def add(unit: Unit) -> None:
+            if tenant != OPERATOR:
+                require_organisation(unit.connection, tenant)
+            facilities = None if token.facilities is None else msgspec.json.encode(sorted(token.facilities)).decode()
+            row = values(token) | {"tenant": tenant, "digest": digest, "facilities": facilities}
+            unit.connection.execute(insert(schema.api_token), row)
+            unit.audit(tenant, event, now)
+
+        await self._database.write(add)
+
+    async def token(self, digest: bytes, *, now: float) -> ApiToken | None:
+        def find(connection: Connection) -> ApiToken | None:
+            row = connection.execute(TOKEN, {"digest": digest, "now": now}).mappings().first()
+            return None if row is None else _token(plain(row))
+
+        return await self._database.read(find)
+
+    async def tokens(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[ApiToken]:
+        return await self._database.read(lambda connection: paged(connection, TOKENS, {"tenant": tenant}, page))
+
+    async def revoke_token(self, tenant: Tenant, token: str, *, now: float, event: AuditEvent) -> None:
+        mine = (schema.api_token.c.tenant == tenant) & (schema.api_token.c.id == token)
+
+        def revoke(unit: Unit) -> None:
+            row = unit.connection.execute(select(schema.api_token.c.revoked).where(mine)).first()
+            if row is None:
+                raise NotFoundError("there is no such token")
+            if row.revoked is None:
+                unit.connection.execute(update(schema.api_token).where(mine).values(revoked=now))
+            unit.audit(tenant, event, now)
+
+        await self._database.write(revoke)
+
+
+def _token(row: dict[str, Any]) -> ApiToken:
+    facilities = row["facilities"]
+    return msgspec.convert(
+        row
+        | {
+            "tenant": row["tenant"] or None,
+            "facilities": None if facilities is None else msgspec.json.decode(str(facilities)),
+        },
+        ApiToken,
+    )
+
+
+TOKENS = Listing(select(schema.api_token).where(schema.api_token.c.tenant == bindparam("tenant")), _token, (schema.api_token.c.id,))

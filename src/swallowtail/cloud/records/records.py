@@ -1,0 +1,23 @@
+"""All ports of the records over one database."""
+
+from swallowtail.cloud.records.alarms import AlarmRecords
+from swallowtail.cloud.records.audit import AuditRecords
+from swallowtail.cloud.records.configuration import ConfigurationRecords
+from swallowtail.cloud.records.database import Database
+from swallowtail.cloud.records.indexing import IndexJobRecords
+from swallowtail.cloud.records.instances import InstanceRecords
+from swallowtail.cloud.records.links import LinkRecords
+from swallowtail.cloud.records.people import PeopleRecords
+
+
+class Records:
+    """The ports, each under its name; the database is whoever opened it's to close."""
+
+    def __init__(self, database: Database) -> None:
+        self.people = PeopleRecords(database)
+        self.links = LinkRecords(database)
+        self.configuration = ConfigurationRecords(database)
+        self.instances = InstanceRecords(database)
+        self.index_jobs = IndexJobRecords(database)
+        self.alarms = AlarmRecords(database)
+        self.audit = AuditRecords(database)

@@ -1,0 +1,257 @@
+"""The tables. The tenant leads every key; what spans tenants (claims, token digests) says so at its index.
+
+Names follow the model. Times are UTC seconds as float. `operator` rows have the tenant ''. Change a table here and add a migration
+in the same commit: `tests/unit/cloud/records/test_migrations.py` compares the two.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    Time,
+    UniqueConstraint,
+    text,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _tenant(**options: Any) -> Column[str]:
+    return Column("tenant", String(32), nullable=False, **options)
+
+
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, Text, nullable=False, **options)
+
+
+def _moment(name: str, *, nullable: bool = False) -> Column[float]:
+    return Column(name, Double, nullable=nullable)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+organisation = Table(
+    "organisation",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _text("name"),
+    _text("title"),
+    _text("state"),
+    _moment("created"),
+)
+Index("uq_organisation_name", organisation.c.name, unique=True, **_where("state <> 'removed'"))
+
+facility = Table(
+    "facility",
+    metadata,
+    _tenant(primary_key=True),
+    _text("id", primary_key=True),
+    _text("name"),
+    _text("title"),
+    _text("time_zone"),
+    UniqueConstraint("tenant", "name"),
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    _tenant(primary_key=True),
+    _text("id", primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),  # across tenants: the token tells the tenant
+    _text("name"),
+    _text("role"),
+    Column("facilities", Text),  # JSON list; null: all
+    _moment("created"),
+    _moment("expires", nullable=True),
+    _moment("revoked", nullable=True),
+)
+
+link = Table(
+    "link",
+    metadata,
+    _tenant(primary_key=True),
+    _text("id", primary_key=True),
+    _text("facility"),
+    _text("name"),
+    _text("code_state"),
+    _moment("code_until", nullable=True),
+    Column("code", LargeBinary(32), nullable=False, unique=True),  # across tenants: the code tells the tenant
+    Column("key", LargeBinary(32), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    _moment("created"),
+    UniqueConstraint("tenant", "name"),
+)
+
+configuration = Table(
+    "configuration",
+    metadata,
+    _tenant(primary_key=True),
+    _text("link", primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("document", LargeBinary, nullable=False),
+    _text("author"),
+    _moment("created"),
+    _text("comment"),
+    Column("restored_from", Integer),
+)
+
+running = Table(
+    "running",
+    metadata,
+    _tenant(primary_key=True),
+    _text("link", primary_key=True),
+    Column("connected", Boolean, nullable=False),
+    _moment("since"),
+    _moment("seen"),
+    Column("epoch", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    _text("release"),
+    _text("address"),
+    Column("report", LargeBinary, nullable=False),
+    _text("problems"),  # JSON list of [field, message]
+)
+
+unknown_device = Table(
+    "unknown_device",
+    metadata,
+    _tenant(primary_key=True),
+    *(_text(name, primary_key=True) for name in ("link", "listener", "address", "calling_ae", "called_ae", "reason")),
+    Column("count", Integer, nullable=False),
+    _moment("first"),
+    _moment("last"),
+)
+Index(None, unknown_device.c.tenant, unknown_device.c.last)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", Integer, primary_key=True),  # the order of arrival; rows are never deleted, so it only rises
+    _tenant(),
+    *(_text(name) for name in ("sop_instance", "transfer_syntax")),
+    Column("sha256", LargeBinary(32), nullable=False),
+    _text("sop_class"),
+    Column("length", Integer, nullable=False),
+    Column("link", Text),
+    Column("epoch", Integer, nullable=False),
+    *(_text(name) for name in ("facility", "listener", "device", "peer", "calling_ae", "called_ae")),
+    Column("association", LargeBinary, nullable=False),
+    _text("actor"),
+    _moment("received"),
+    Column("visible", Boolean, nullable=False),
+    _text("stored"),
+    _text("state"),
+    _text("problem"),
+    *(_text(name) for name in ("study", "series")),
+    *(Column(name, Integer) for name in ("number", "rows", "columns", "frames")),
+    UniqueConstraint("tenant", "sop_instance", "transfer_syntax", "sha256"),
+)
+Index("uq_instance_visible", instance.c.tenant, instance.c.sop_instance, unique=True, **_where("visible"))
+Index("ix_instance_study", instance.c.tenant, instance.c.study, instance.c.series, **_where("study <> ''"))
+Index("ix_instance_blob", instance.c.tenant, instance.c.sha256)
+
+index_job = Table(
+    "index_job",
+    metadata,
+    Column("instance", Integer, primary_key=True, autoincrement=False),
+    _tenant(),
+    _moment("until"),
+    Column("attempts", Integer, nullable=False),
+)
+
+index_document = Table(
+    "index_document",
+    metadata,
+    Column("instance", Integer, primary_key=True, autoincrement=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("spans", LargeBinary, nullable=False),  # MessagePack of FrameIndex.spans
+    Column("encapsulated", Boolean, nullable=False),
+)
+
+study = Table(
+    "study",
+    metadata,
+    _tenant(primary_key=True),
+    _text("uid", primary_key=True),
+    Column("source", Integer),  # the instance whose attributes these are: the first that came; null: take the next
+    *(_text(name) for name in ("patient_name", "patient_key", "patient_words", "patient_id", "issuer")),
+    Column("birth_date", Date),
+    *(_text(name) for name in ("sex", "accession", "study_id")),
+    Column("study_date", Date),
+    Column("study_time", Time),
+    *(_text(name) for name in ("description", "description_key", "referring_physician", "modalities")),
+    Column("series", Integer, nullable=False),
+    Column("instances", Integer, nullable=False),
+    _moment("received"),
+    _moment("updated"),
+)
+Index(None, study.c.tenant, study.c.updated)
+Index(None, study.c.tenant, study.c.patient_id)
+Index(None, study.c.tenant, study.c.accession)
+
+series = Table(
+    "series",
+    metadata,
+    _tenant(primary_key=True),
+    _text("study", primary_key=True),
+    _text("uid", primary_key=True),
+    Column("source", Integer),
+    _text("modality"),
+    Column("number", Integer),
+    *(_text(name) for name in ("description", "description_key", "body_part")),
+    Column("performed_date", Date),
+    Column("performed_time", Time),
+    Column("instances", Integer, nullable=False),
+    _moment("received"),
+)
+
+alarm = Table(
+    "alarm",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _tenant(),
+    *(_text(name) for name in ("condition", "subject", "severity", "detail")),
+    _moment("since"),
+    _moment("last"),
+    Column("count", Integer, nullable=False),
+    _moment("acknowledged", nullable=True),
+    _text("acknowledged_by"),
+    _moment("cleared", nullable=True),
+)
+Index("uq_alarm_raised", alarm.c.tenant, alarm.c.condition, alarm.c.subject, unique=True, **_where("cleared IS NULL"))
+
+audit = Table(
+    "audit",
+    metadata,
+    _tenant(primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    _moment("at"),
+    Column("event", LargeBinary, nullable=False),  # model.audit.event_bytes
+    Column("digest", LargeBinary(32), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    _tenant(primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+)

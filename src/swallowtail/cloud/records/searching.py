@@ -1,0 +1,121 @@
+"""Searches as statements: attribute matching of PS3.4 C.2.2.2 on the columns that indexing has filled."""
+
+from typing import Any, Final
+
+from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, exists, or_, select, true
+
+from swallowtail.cloud.model.decisions import folded, words_of
+from swallowtail.cloud.model.imaging import InstanceSearch, Series, SeriesSearch, Study, StudySearch
+from swallowtail.cloud.model.paging import Page, PageRequest
+from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records import schema
+from swallowtail.cloud.records.rows import Listing, paged
+
+_ESCAPE: Final = "\\"
+_study, _series, _instance = schema.study, schema.series, schema.instance
+SERIES = Listing(
+    select(_series).where(_series.c.tenant == bindparam("tenant"), _series.c.instances > 0),
+    Series,
+    (_series.c.study, _series.c.uid),
+)
+
+
+def matches(column: Column[str], pattern: str) -> ColumnElement[bool]:
+    """Match one text key (PS3.4 C.2.2.2.1, C.2.2.2.4): exact, or with `*` and `?` as wildcards; the empty and `*` match all."""
+    if pattern.strip("*") == "":
+        return true()
+    if "*" not in pattern and "?" not in pattern:
+        return column == pattern
+    escaped = "".join(_ESCAPE + letter if letter in "\\%_" else letter for letter in pattern)
+    return column.like(escaped.replace("*", "%").replace("?", "_"), escape=_ESCAPE)
+
+
+def studies(connection: Connection, tenant: Tenant, search: StudySearch, page: PageRequest) -> Page[Study]:
+    """Run one page of a study search, the latest updated first."""
+    return paged(connection, STUDIES.where(*_study_conditions(search)), {"tenant": tenant}, page)
+
+
+def series(connection: Connection, tenant: Tenant, search: SeriesSearch, page: PageRequest) -> Page[Series]:
+    """Run one page of a series search, by study and UID."""
+    query = SERIES.where(
+        matches(_series.c.modality, search.modality), matches(_series.c.description_key, folded(search.description))
+    )
+    if search.study:
+        query = query.where(_series.c.study == search.study)
+    if search.uids:
+        query = query.where(_series.c.uid.in_(search.uids))
+    if search.facilities is not None:
+        query = query.where(_seen_in(search.facilities, _instance.c.study == _series.c.study, _instance.c.series == _series.c.uid))
+    return paged(connection, query, {"tenant": tenant}, page)
+
+
+def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
+    """Give what an instance search asks of a row."""
+    exact = {"study": search.study, "series": search.series, "sop_class": search.sop_class, "state": search.state}
+    conditions = [_instance.c[name] == value for name, value in exact.items() if value]
+    if search.sop_instances:
+        conditions.append(_instance.c.sop_instance.in_(search.sop_instances))
+    if search.received_since is not None:
+        conditions.append(_instance.c.received >= search.received_since)
+    if search.facilities is not None:
+        conditions.append(_instance.c.facility.in_(sorted(search.facilities)))
+    if not search.hidden:
+        conditions.append(_instance.c.visible)
+    return conditions
+
+
+def study_of(row: dict[str, Any]) -> Study:
+    """Make the model's study of a row."""
+    return Study(**{name: row[name] for name in Study.__struct_fields__ if name != "modalities"}, modalities=_modalities(row))
+
+
+def _modalities(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(part for part in row["modalities"].split("\\") if part)
+
+
+def _study_conditions(search: StudySearch) -> list[ColumnElement[bool]]:
+    conditions = [
+        matches(_study.c.patient_id, search.patient_id),
+        matches(_study.c.accession, search.accession),
+        matches(_study.c.description_key, folded(search.description)),
+        _name_matches(search),
+    ]
+    if search.uids:
+        conditions.append(_study.c.uid.in_(search.uids))
+    if search.modality:
+        of_study = and_(_series.c.tenant == _study.c.tenant, _series.c.study == _study.c.uid, _series.c.instances > 0)
+        conditions.append(exists().where(of_study, matches(_series.c.modality, search.modality)))
+    if search.date_from is not None:
+        conditions.append(_study.c.study_date >= search.date_from)
+    if search.date_to is not None:
+        conditions.append(_study.c.study_date <= search.date_to)
+    if search.received_since is not None:
+        conditions.append(_study.c.updated >= search.received_since)
+    if search.facilities is not None:
+        conditions.append(_seen_in(search.facilities, _instance.c.study == _study.c.uid))
+    return conditions
+
+
+def _name_matches(search: StudySearch) -> ColumnElement[bool]:
+    """Names ignore case and accents; each component group may match alone (PS3.5 6.2.1.2 parts groups by `=`)."""
+    key = folded(search.patient_name)
+    if search.fuzzy:
+        return and_(true(), *(matches(_study.c.patient_words, f"* {word}*") for word in words_of(key)))
+    if key.strip("*") == "":
+        return true()
+    whole = key.rstrip("^")
+    spellings = (whole, f"{whole}=*", f"*={whole}", f"*={whole}=*")
+    return or_(*(matches(_study.c.patient_key, spelling) for spelling in spellings))
+
+
+def _seen_in(facilities: frozenset[str], *same: ColumnElement[bool]) -> ColumnElement[bool]:
+    tenant = _instance.c.tenant == bindparam("tenant")
+    return exists().where(tenant, _instance.c.visible, _instance.c.facility.in_(sorted(facilities)), *same)
+
+
+STUDIES = Listing(
+    select(_study).where(_study.c.tenant == bindparam("tenant"), _study.c.instances > 0),
+    study_of,
+    (_study.c.updated, _study.c.uid),
+    descending=True,
+)

@@ -1,0 +1,203 @@
+import asyncio
+from datetime import date
+
+import pytest
+
+from swallowtail.calls.store import Stored
+from swallowtail.cloud.model.audit import EventId
+from swallowtail.cloud.model.errors import FencedError, NotFoundError
+from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, SeriesSearch, StudySearch
+from swallowtail.cloud.model.operations import Condition
+from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.records.records import Records
+from tests.conformance.invented import EVENT, IMPLICIT, NORTH, NOW, SOUTH, admitted_link, arrival, digest, indexed
+
+HIDDEN = InstanceSearch(hidden=True)
+
+
+@pytest.fixture
+async def ward(records: Records) -> Records:
+    assert await admitted_link(records) == 1
+    return records
+
+
+async def commit(records: Records, *values: object, **more: object) -> int:
+    return (await records.instances.commit(NORTH, arrival(*values, **more), now=NOW)).id
+
+
+async def test_a_new_instance_gets_a_row_a_job_and_an_audit_record(ward: Records) -> None:
+    before = (await ward.audit.verify(NORTH)).records
+    receipt = await ward.instances.commit(NORTH, arrival(), now=NOW)
+    assert receipt.stored is Stored.NEW
+    instance = await ward.instances.instance(NORTH, receipt.id)
+    assert (instance.identity, instance.visible, instance.state) == (arrival().identity, True, IndexState.WAITING)
+    assert (instance.origin.link, instance.origin.facility, instance.received) == ("ward", "clinic", NOW)
+    assert await ward.index_jobs.waiting() == 1
+    record = (await ward.audit.records(NORTH)).items[0]
+    assert (record.event.event, record.event.type) == (EventId.INSTANCES_TRANSFERRED, "instance.new")
+    assert (await ward.audit.verify(NORTH)).records == before + 1
+
+
+async def test_the_same_again_is_a_success_without_a_new_row(ward: Records) -> None:
+    first = await commit(ward)
+    again = await ward.instances.commit(NORTH, arrival(), now=NOW + 1)
+    assert (again.id, again.stored) == (first, Stored.SAME)
+    assert len((await ward.instances.instances(NORTH, HIDDEN)).items) == 1
+    assert await ward.index_jobs.waiting() == 1
+    assert (await ward.audit.records(NORTH)).items[0].event.type == "instance.same"
+    assert (await ward.alarms.alarms(NORTH)).items == ()
+
+
+async def test_another_syntax_is_kept_and_noted_and_the_first_stays_visible(ward: Records) -> None:
+    first = await commit(ward)
+    other = await ward.instances.commit(NORTH, arrival(content="recoded", syntax=IMPLICIT), now=NOW)
+    assert other.stored is Stored.OTHER_SYNTAX
+    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.3")] == [(first, True), (other.id, False)]
+    assert (await ward.alarms.alarms(NORTH)).items == ()
+
+
+async def test_other_bytes_are_kept_with_an_alarm_and_the_first_stays_visible(ward: Records) -> None:
+    first = await commit(ward)
+    other = await ward.instances.commit(NORTH, arrival(content="other pixels"), now=NOW)
+    assert other.stored is Stored.CONFLICT
+    (alarm,) = (await ward.alarms.alarms(NORTH)).items
+    assert (alarm.condition, alarm.subject) == (Condition.INSTANCE_CONFLICT, "1.2.3")
+    assert [one.id for one in (await ward.instances.instances(NORTH, InstanceSearch())).items] == [first]
+    assert [one.id for one in (await ward.instances.instances(NORTH, HIDDEN)).items] == [first, other.id]
+    assert (await ward.instances.commit(NORTH, arrival(content="other pixels"), now=NOW)).stored is Stored.SAME
+
+
+async def test_an_old_epoch_is_fenced_and_leaves_nothing(ward: Records) -> None:
+    await ward.links.admit(digest("north/ward"), b"k" * 32, address="", now=NOW)
+    before = (await ward.audit.verify(NORTH)).records
+    with pytest.raises(FencedError):
+        await ward.instances.commit(NORTH, arrival(epoch=1), now=NOW)
+    with pytest.raises(FencedError):
+        await ward.instances.commit(SOUTH, arrival(epoch=2), now=NOW)
+    assert await ward.instances.copies(NORTH, "1.2.3") == ()
+    assert (await ward.audit.verify(NORTH)).records == before
+
+
+async def test_two_that_race_are_one_and_a_failing_one_fails_alone(ward: Records) -> None:
+    arrivals = [arrival("1.2.4"), arrival("1.2.4"), arrival("1.2.4", epoch=9), arrival("1.2.5")]
+    results = await asyncio.gather(*(ward.instances.commit(NORTH, one, now=NOW) for one in arrivals), return_exceptions=True)
+    assert [type(result).__name__ if isinstance(result, Exception) else str(result.stored) for result in results] == [
+        "new",
+        "same",
+        "FencedError",
+        "new",
+    ]
+
+
+async def test_the_same_uid_in_two_tenants_is_two_instances(ward: Records) -> None:
+    await admitted_link(ward, SOUTH)
+    mine = await commit(ward)
+    theirs = await ward.instances.commit(SOUTH, arrival(content="theirs"), now=NOW)
+    assert theirs.stored is Stored.NEW
+    with pytest.raises(NotFoundError):
+        await ward.instances.instance(SOUTH, mine)
+    assert [one.id for one in await ward.instances.copies(SOUTH, "1.2.3")] == [theirs.id]
+    assert await ward.instances.referenced(SOUTH, [digest("theirs"), digest("pixels")]) == {digest("theirs")}
+    assert await ward.instances.documents(SOUTH, [mine]) == {}
+    with pytest.raises(NotFoundError):
+        await ward.instances.choose(SOUTH, mine, now=NOW, event=EVENT)
+
+
+async def test_an_upload_is_bound_to_no_epoch_and_names_its_facility(records: Records) -> None:
+    receipt = await records.instances.commit(NORTH, arrival(link=None, facility="clinic"), now=NOW)
+    assert (await records.instances.instance(NORTH, receipt.id)).origin.facility == "clinic"
+
+
+async def test_choosing_makes_one_copy_visible_and_counts_follow(ward: Records) -> None:
+    first, other = await commit(ward), await commit(ward, content="other")
+    await ward.index_jobs.settle([indexed(first, study="1.5"), indexed(other, study="1.6")], now=NOW)
+    assert [one.uid for one in (await ward.instances.studies(NORTH, StudySearch())).items] == ["1.5"]
+    assert (await ward.instances.choose(NORTH, other, now=NOW, event=EVENT)).visible
+    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.3")] == [(other, True), (first, False)]
+    assert [one.uid for one in (await ward.instances.studies(NORTH, StudySearch())).items] == ["1.6"]
+
+
+@pytest.fixture
+async def indexed_ward(ward: Records) -> Records:
+    """Three studies: of Ada in the clinic, of Béa in the clinic, of a third in the tower."""
+    await admitted_link(ward, name="tower-link", facility="tower")
+    ids = [await commit(ward, f"1.2.{number}", str(number)) for number in range(3)]
+    ids.append(await commit(ward, "1.2.9", "9", link="tower-link"))
+    outcomes = [
+        indexed(ids[0]),
+        indexed(ids[1], series="1.2.1.2", modality="SR"),
+        indexed(
+            ids[2],
+            study="1.3",
+            series="1.3.1",
+            name="Bittern^Béa=鷺^美",
+            patient_id="H_2",
+            accession="A%",
+            study_date=date(2026, 4, 1),
+        ),
+        indexed(ids[3], study="1.4", series="1.4.1", name="Crane^Cora Ann", patient_id="h_2", description="Knee 50%"),
+    ]
+    await ward.index_jobs.settle(outcomes, now=NOW)
+    return ward
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        (StudySearch(), {"1.2.1", "1.3", "1.4"}),
+        (StudySearch(patient_name="heron^ada"), {"1.2.1"}),
+        (StudySearch(patient_name="HERON*"), {"1.2.1"}),
+        (StudySearch(patient_name="Heron"), set()),
+        (StudySearch(patient_name="bittern^bea"), {"1.3"}),
+        (StudySearch(patient_name="鷺*"), {"1.3"}),
+        (StudySearch(patient_name="?eron^*"), {"1.2.1"}),
+        (StudySearch(patient_name="*"), {"1.2.1", "1.3", "1.4"}),
+        (StudySearch(patient_name="ann cra", fuzzy=True), {"1.4"}),
+        (StudySearch(patient_name="ran", fuzzy=True), set()),
+        (StudySearch(patient_id="H_2"), {"1.3"}),
+        (StudySearch(patient_id="H_*"), {"1.3"}),
+        (StudySearch(patient_id="?_2"), {"1.3", "1.4"}),
+        (StudySearch(accession="A%"), {"1.3"}),
+        (StudySearch(accession="A?"), {"1.2.1", "1.3", "1.4"}),
+        (StudySearch(description="knee 50%*"), {"1.4"}),
+        (StudySearch(modality="SR"), {"1.2.1"}),
+        (StudySearch(date_from=date(2026, 3, 2)), {"1.3"}),
+        (StudySearch(date_to=date(2026, 3, 31)), {"1.2.1", "1.4"}),
+        (StudySearch(date_from=date(2026, 3, 1), date_to=date(2026, 3, 1), patient_name="Crane*"), {"1.4"}),
+        (StudySearch(uids=("1.3", "1.4", "1.99")), {"1.3", "1.4"}),
+        (StudySearch(received_since=NOW), {"1.2.1", "1.3", "1.4"}),
+        (StudySearch(received_since=NOW + 1), set()),
+        (StudySearch(facilities=frozenset({"tower"})), {"1.4"}),
+        (StudySearch(facilities=frozenset()), set()),
+    ],
+)
+async def test_studies_are_found(indexed_ward: Records, search: StudySearch, found: set[str]) -> None:
+    page = await indexed_ward.instances.studies(NORTH, search)
+    assert {one.uid for one in page.items} == found
+    assert (await indexed_ward.instances.studies(SOUTH, search)).items == ()
+
+
+async def test_studies_carry_their_counts_and_page(indexed_ward: Records) -> None:
+    page = await indexed_ward.instances.studies(NORTH, StudySearch(), PageRequest(2))
+    rest = await indexed_ward.instances.studies(NORTH, StudySearch(), PageRequest(2, page.next))
+    assert [one.uid for one in (*page.items, *rest.items)] == ["1.4", "1.3", "1.2.1"]
+    ada = rest.items[0]
+    assert (ada.series, ada.instances, ada.modalities, ada.patient_name) == (2, 2, ("SR", "US"), "Heron^Ada")
+    assert (ada.received, ada.updated, ada.study_date) == (NOW, NOW, date(2026, 3, 1))
+
+
+async def test_series_and_instances_are_found(indexed_ward: Records) -> None:
+    port = indexed_ward.instances
+    found = (await port.series(NORTH, SeriesSearch(study="1.2.1"))).items
+    assert [(one.uid, one.modality, one.instances) for one in found] == [("1.2.1.1", "US", 1), ("1.2.1.2", "SR", 1)]
+    assert [one.uid for one in (await port.series(NORTH, SeriesSearch(modality="S?"))).items] == ["1.2.1.2"]
+    assert [one.uid for one in (await port.series(NORTH, SeriesSearch(facilities=frozenset({"tower"})))).items] == ["1.4.1"]
+    assert (await port.series(SOUTH, SeriesSearch())).items == ()
+    (instance,) = (await port.instances(NORTH, InstanceSearch(study="1.2.1", series="1.2.1.2"))).items
+    assert (instance.number, instance.rows, instance.columns, instance.frames) == (1, 240, 320, 2)
+    tower = InstanceSearch(facilities=frozenset({"tower"}))
+    assert [one.identity.sop_instance for one in (await port.instances(NORTH, tower)).items] == ["1.2.9"]
+    chosen = InstanceSearch(sop_instances=("1.2.0", "1.2.9"), state=IndexState.INDEXED, received_since=NOW)
+    page = await port.instances(NORTH, chosen, PageRequest(1))
+    rest = await port.instances(NORTH, chosen, PageRequest(1, page.next))
+    assert [one.identity.sop_instance for one in (*page.items, *rest.items)] == ["1.2.0", "1.2.9"]
