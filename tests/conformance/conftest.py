@@ -1,9 +1,14 @@
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from swallowtail.cloud.records.memory import MemoryDatabase
+from swallowtail.cloud.blobs.disk import Disk, OsDisk
+from swallowtail.cloud.blobs.folder import FolderBlobs
+from swallowtail.cloud.blobs.simulated import SimulatedDisk
+from swallowtail.cloud.blobs.workers import InlineWorkers, ThreadWorkers
+from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from tests.conformance.invented import tenants
@@ -13,10 +18,34 @@ from tests.conformance.invented import tenants
 async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Records]:
     """Every adapter of the records' ports in turn, with two organisations in it."""
     if request.param == "memory":
-        database = MemoryDatabase()
+        rows = CommittedRows()
+        records = Records(MemoryDatabase(rows))
+        await tenants(records)
+        yield records
+        rows.close()
     else:
         database = SqliteDatabase.open(tmp_path / "records.sqlite", on_fatal=lambda error: pytest.fail(str(error)))
-    records = Records(database)
-    await tenants(records)
-    yield records
-    await database.close()
+        records = Records(database)
+        await tenants(records)
+        yield records
+        await database.close()
+
+
+@dataclass
+class Store:
+    """A blob store with the disk that it stands on."""
+
+    blobs: FolderBlobs
+    disk: Disk
+
+
+@pytest.fixture(params=["folder", "simulated"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """Every adapter of the port `Blobs` in turn, with a cap of 5 MB."""
+    disk = OsDisk(tmp_path / "data") if request.param == "folder" else SimulatedDisk().mount()
+    workers = ThreadWorkers(2) if request.param == "folder" else InlineWorkers()
+    blobs = FolderBlobs(disk, workers, on_fatal=lambda error: pytest.fail(str(error)), max_object=5_000_000)
+    assert await blobs.open() == 0
+    yield Store(blobs, disk)
+    if isinstance(workers, ThreadWorkers):
+        await workers.close()

@@ -10,6 +10,7 @@ Rules that hold for all:
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -311,6 +312,9 @@ class Blobs(Protocol):
 
     async def verify(self, tenant: Tenant, sha256: bytes) -> bool:
         """Read it all and hash it again; False when it is missing or differs."""
+
+    def path(self, tenant: Tenant, sha256: bytes) -> Path | None:
+        """Give a finished blob's place as a local file, for the index workers to read; None where the store has no such thing."""
 
     def found(self, tenant: Tenant) -> AsyncIterator[BlobFound]:
         """Walk all finished blobs of a tenant, in no order: for the orphan sweep."""

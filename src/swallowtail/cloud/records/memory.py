@@ -1,8 +1,8 @@
 """The twin: the adapters' own statements on a database in memory, on the caller's loop, without threads.
 
-What was committed outlives `crash()`, what was not is forgotten, so the object plays the disk: keep it across restarts of a
-simulated Cloud. The moments before and after a commit take time from `delay`, which a simulated world draws from its seed; a crash
-may fall into either, so a commit can be lost, or be durable with its answer lost.
+`CommittedRows` is what is durable and outlives a crash; a `MemoryDatabase` is one process's access to it, and after `crash()` a
+dead one's. The moments before and after a commit take time from `delay`, which a simulated world draws from its seed; a crash may
+fall into either, so a commit can be lost, or be durable with its answer lost.
 """
 
 import asyncio
@@ -19,10 +19,11 @@ from swallowtail.cloud.records.sqlite import Resolve, resolve
 T = TypeVar("T")
 
 
-class MemoryDatabase:
-    """A database that forgets what was not committed."""
+class CommittedRows:
+    """The rows that are durable. Set `unavailable` to make every write fail as a full disk does."""
 
-    def __init__(self, *, delay: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self) -> None:
+        self.unavailable = False
         engine = create_engine("sqlite://", poolclass=StaticPool)
 
         @event.listens_for(engine, "connect")
@@ -35,21 +36,34 @@ class MemoryDatabase:
             connection.exec_driver_sql("BEGIN")
 
         metadata.create_all(engine)
-        self._connection = engine.connect()
+        self.connection = engine.connect()
+
+    def run(self, intents: list[Intent[Any]]) -> list[Any]:
+        """Commit a batch (`run_batch`)."""
+        if self.unavailable:
+            raise StorageUnavailableError
+        return run_batch(self.connection, intents)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.connection.close()
+        self.connection.engine.dispose()
+
+
+class MemoryDatabase:
+    """One process's database, which forgets what was not committed."""
+
+    def __init__(self, rows: CommittedRows, *, delay: Callable[[], float] = lambda: 0.0) -> None:
+        self._rows = rows
         self._delay = delay
         self._waiting: list[tuple[Intent[Any], asyncio.Future[Any]]] = []
         self._answers: list[Resolve] = []
         self._step: asyncio.TimerHandle | None = None
-        self.unavailable = False
-        """Set it to make every write fail as a full disk does."""
-
-        @event.listens_for(engine, "commit")
-        def committing(_connection: Connection) -> None:
-            if self.unavailable:
-                raise StorageUnavailableError
+        self._dead = False
 
     async def write(self, intent: Intent[T]) -> T:
         """Run a change and return when it is durable (`Database`)."""
+        self._check_alive()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._waiting.append((intent, done))
@@ -60,26 +74,26 @@ class MemoryDatabase:
     async def read(self, query: Query[T]) -> T:
         """Run a query (`Database`)."""
         await asyncio.sleep(0)
-        with self._connection.begin():
-            return query(self._connection)
+        self._check_alive()
+        with self._rows.connection.begin():
+            return query(self._rows.connection)
 
     def crash(self) -> None:
-        """Forget what was not committed; those who wait for an answer are cancelled, as their process is."""
+        """Die: forget what was not committed; those who wait for an answer are cancelled, as their process is."""
+        self._dead = True
         if self._step is not None:
             self._step.cancel()
-            self._step = None
-        lost = [done for _, done in self._waiting] + [done for done, _ in self._answers]
-        self._waiting, self._answers = [], []
-        for done in lost:
+        for done in [done for _, done in self._waiting] + [done for done, _ in self._answers]:
             done.cancel()
 
-    async def close(self) -> None:
-        """Nothing to end: the object is the disk."""
+    def _check_alive(self) -> None:
+        if self._dead:
+            raise StorageUnavailableError("the process of this database has crashed")
 
     def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._waiting = self._waiting, []
         try:
-            results = run_batch(self._connection, [intent for intent, _ in batch])
+            results = self._rows.run([intent for intent, _ in batch])
         except StorageUnavailableError as error:
             results = [Failed(error)] * len(batch)
         self._answers = [(done, result) for (_, done), result in zip(batch, results, strict=True)]
