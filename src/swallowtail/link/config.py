@@ -80,7 +80,7 @@ def plan(running: Mapping[Socket, DicomListener], desired: Configuration, policy
     wanted = {socket_of(listener): listener for listener in desired.listeners}
     opening = [socket for socket in wanted if socket not in running]
     closing = [socket for socket in running if socket not in wanted]
-    in_the_way = [old for old in closing if any(_overlap(old, new) for new in opening)]
+    in_the_way = [old for old in closing if any(overlap(old, new) for new in opening)]
     actions: list[Action] = [Close(socket) for socket in in_the_way]
     actions += [Open(wanted[socket]) for socket in opening]
     actions += [
@@ -104,7 +104,7 @@ def _problems(listeners: Iterable[DicomListener], policy: Policy) -> Iterator[Pr
             yield Problem(field=f"$.listeners[{index}].address", message=reason)
         socket = socket_of(listener)
         for other, taken in seen:
-            if _overlap(socket, taken):
+            if overlap(socket, taken):
                 yield Problem(
                     field=f"$.listeners[{index}].port",
                     message=f"port {listener.port} on {listener.address} is taken by listener {other}; give each its own",
@@ -112,7 +112,7 @@ def _problems(listeners: Iterable[DicomListener], policy: Policy) -> Iterator[Pr
         seen.append((index, socket))
 
 
-def _overlap(one: Socket, other: Socket) -> bool:
+def overlap(one: Socket, other: Socket) -> bool:
     """Say whether both cannot listen at once: the same port, and the same address or one that means all of them."""
     if one[1] != other[1]:
         return False
