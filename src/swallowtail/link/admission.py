@@ -6,11 +6,14 @@ machine that opens and dribbles keeps nobody else out (threat 16).
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from swallowtail.calls.answers import Situation
+from swallowtail.calls.answers import ANSWERS, RefuseContext, Service, Situation
 from swallowtail.calls.config import Device, DicomListener, EchoMeaning
+from swallowtail.dicom.negotiation import AcceptorPolicy, answer
+from swallowtail.dicom.pdu import AnsweredContext, AssociateAC, AssociateRQ
+from swallowtail.dicom.uids import VERIFICATION, is_storage
 from swallowtail.link.policy import IpNetwork, numeric
 
 RESERVED_SHARE: Final = 4
@@ -100,13 +103,13 @@ def may_connect(listener: DicomListener, load: Load, *, known: bool) -> bool:
     return load.associations < slots and load.from_address < 2 * listener.max_associations_per_address
 
 
-def judge_association(  # noqa: PLR0917 - the six facts that decide
-    listener: DicomListener, directory: Directory, called: str, calling: str, address: str, load: Load, *, cloud_alive: bool
+def judge_association(
+    listener: DicomListener, directory: Directory, request: AssociateRQ, address: str, load: Load, *, cloud_alive: bool
 ) -> Admission:
     """Judge a proposed association; the permanent answers come first, since they hold whatever else is the case."""
-    if called.strip() != listener.ae_title.strip():
+    if request.called.strip() != listener.ae_title.strip():
         return Rejected(Situation.UNKNOWN_CALLED_AE, "called-ae")
-    device = directory.find(listener.name, calling, address)
+    device = directory.find(listener.name, request.calling, address)
     if isinstance(device, str) and listener.unknown_devices == "reject":
         return Rejected(Situation.UNKNOWN_CALLING_AE, device)
     if load.from_address >= listener.max_associations_per_address:
@@ -116,6 +119,55 @@ def judge_association(  # noqa: PLR0917 - the six facts that decide
         slots -= max(1, slots // RESERVED_SHARE) if directory.by_title and slots > 1 else 0
     if load.associations >= slots:
         return Rejected(Situation.TOO_MANY_ASSOCIATIONS)
-    if not cloud_alive and not (listener.echo is EchoMeaning.LINK and "verification" in listener.services):
+    if not cloud_alive and not (listener.echo is EchoMeaning.LINK and _asks_echo_alone(request)):
         return Rejected(Situation.CLOUD_AWAY)
     return Admitted("" if isinstance(device, str) else device.name)
+
+
+def _asks_echo_alone(request: AssociateRQ) -> bool:
+    """An association that wants more is better told (2,3,1), and comes again, than accepted for a C-ECHO with the rest refused."""
+    return all(context.abstract_syntax == VERIFICATION for context in request.contexts)
+
+
+def negotiate(listener: DicomListener, request: AssociateRQ) -> AssociateAC:
+    """Plan the A-ASSOCIATE-AC of an admitted association from what the listener serves."""
+    plain = answer(request, AcceptorPolicy(max_pdu=listener.max_pdu))  # for Verification every syntax will do
+    storage = answer(request, _storage_policy(listener))
+    contexts = tuple(
+        _answer_context(listener, proposed.abstract_syntax, for_echo if proposed.abstract_syntax == VERIFICATION else for_store)
+        for proposed, for_echo, for_store in zip(request.contexts, plain.contexts, storage.contexts, strict=True)
+    )
+    return replace(storage, contexts=contexts)
+
+
+def judge_message(listener: DicomListener, sop_class: str, context: str) -> Situation | None:
+    """Judge a request on an association that stands: the configuration may have changed since, and peers mix up contexts."""
+    if service_of(sop_class) not in listener.services:
+        return Situation.SERVICE_NOT_ALLOWED
+    if sop_class != context or (sop_class != VERIFICATION and not _storage_policy(listener).takes(sop_class)):
+        return Situation.SOP_CLASS_NOT_CONFIGURED
+    return None
+
+
+def service_of(sop_class: str) -> str:
+    """Give the configuration's name of the service that a SOP class belongs to; what we do not know is somebody's storage class."""
+    return "verification" if sop_class == VERIFICATION else "storage"
+
+
+def _storage_policy(listener: DicomListener) -> AcceptorPolicy:
+    return AcceptorPolicy(
+        sop_classes=frozenset(listener.sop_classes),
+        any_storage=not listener.sop_classes,
+        transfer_syntaxes=frozenset(listener.transfer_syntaxes) or None,
+        preferred=listener.transfer_syntaxes,
+        max_pdu=listener.max_pdu,
+    )
+
+
+def _answer_context(listener: DicomListener, sop_class: str, answered: AnsweredContext) -> AnsweredContext:
+    if service_of(sop_class) in listener.services:
+        return answered
+    if service_of(sop_class) == "storage" and not is_storage(sop_class):
+        return answered
+    refused = ANSWERS[Situation.SERVICE_NOT_ALLOWED, Service.ASSOCIATE]
+    return replace(answered, result=refused.result) if isinstance(refused, RefuseContext) else answered
