@@ -109,8 +109,9 @@ class AssociationListener:
     """A listening port whose associations run in tasks of their own."""
 
     def __init__(self, on_connection: Callable[[Connection], Awaitable[None]], limits: Limits, buffers: BufferPool) -> None:
+        self.limits = limits
+        """For the connections to come; may change while the port is open."""
         self._on_connection = on_connection
-        self._limits = limits
         self._buffers = buffers
         self._tasks = Tasks("dicom")
         self._connections: dict[Pump[DimseEvent], Connection] = {}
@@ -145,7 +146,7 @@ class AssociationListener:
 
     def _accept(self) -> Pump[DimseEvent]:
         now = asyncio.get_running_loop().time()
-        dimse = Dimse(self._limits, self._buffers, now)
+        dimse = Dimse(self.limits, self._buffers, now)
         dimse.accepted_transport(now)
 
         def begin(pump: Pump[DimseEvent]) -> None:

@@ -91,16 +91,16 @@ def _from(address: str, networks: Iterable[IpNetwork]) -> bool:
     return any(here.version == network.version and here in network for network in networks)
 
 
-def may_connect(listener: DicomListener, load: Load, *, known: bool) -> bool:
+def may_connect(listener: DicomListener, directory: Directory, address: str, load: Load) -> bool:
     """Judge a bare connection, of which nothing but the address is known: False closes it unheard.
 
     An address gets twice the connections that it may have associations, all of them twice `max_associations`, so that one too many
     still hears the proper answer. `load` counts connections here.
     """
     slots = 2 * listener.max_associations
-    if not known:
-        slots -= max(1, slots // RESERVED_SHARE)
-    return load.associations < slots and load.from_address < 2 * listener.max_associations_per_address
+    if load.associations >= slots or load.from_address >= 2 * listener.max_associations_per_address:
+        return False
+    return load.associations < slots - max(1, slots // RESERVED_SHARE) or directory.knows_address(listener.name, address)
 
 
 def judge_association(
@@ -131,30 +131,23 @@ def _asks_echo_alone(request: AssociateRQ) -> bool:
 
 def negotiate(listener: DicomListener, request: AssociateRQ) -> AssociateAC:
     """Plan the A-ASSOCIATE-AC of an admitted association from what the listener serves."""
-    plain = answer(request, AcceptorPolicy(max_pdu=listener.max_pdu))  # for Verification every syntax will do
-    storage = answer(request, _storage_policy(listener))
+    for_echo = answer(request, AcceptorPolicy(max_pdu=listener.max_pdu))  # Verification takes any syntax
+    for_store = answer(request, storage_policy(listener))
     contexts = tuple(
-        _answer_context(listener, proposed.abstract_syntax, for_echo if proposed.abstract_syntax == VERIFICATION else for_store)
-        for proposed, for_echo, for_store in zip(request.contexts, plain.contexts, storage.contexts, strict=True)
+        _answer_context(listener, proposed.abstract_syntax, echo if proposed.abstract_syntax == VERIFICATION else store)
+        for proposed, echo, store in zip(request.contexts, for_echo.contexts, for_store.contexts, strict=True)
     )
-    return replace(storage, contexts=contexts)
+    return replace(for_store, contexts=contexts)
 
 
 def judge_message(listener: DicomListener, sop_class: str, context: str) -> Situation | None:
     """Judge a request on an association that stands: the configuration may have changed since, and peers mix up contexts."""
-    if service_of(sop_class) not in listener.services:
-        return Situation.SERVICE_NOT_ALLOWED
-    if sop_class != context or (sop_class != VERIFICATION and not _storage_policy(listener).takes(sop_class)):
-        return Situation.SOP_CLASS_NOT_CONFIGURED
-    return None
+    situation = _judge_class(listener, sop_class)
+    return Situation.SOP_CLASS_NOT_CONFIGURED if situation is None and sop_class != context else situation
 
 
-def service_of(sop_class: str) -> str:
-    """Give the configuration's name of the service that a SOP class belongs to; what we do not know is somebody's storage class."""
-    return "verification" if sop_class == VERIFICATION else "storage"
-
-
-def _storage_policy(listener: DicomListener) -> AcceptorPolicy:
+def storage_policy(listener: DicomListener) -> AcceptorPolicy:
+    """Give what the listener takes for storage; a private class has to be listed."""
     return AcceptorPolicy(
         sop_classes=frozenset(listener.sop_classes),
         any_storage=not listener.sop_classes,
@@ -165,9 +158,15 @@ def _storage_policy(listener: DicomListener) -> AcceptorPolicy:
 
 
 def _answer_context(listener: DicomListener, sop_class: str, answered: AnsweredContext) -> AnsweredContext:
-    if service_of(sop_class) in listener.services:
-        return answered
-    if service_of(sop_class) == "storage" and not is_storage(sop_class):
-        return answered
-    refused = ANSWERS[Situation.SERVICE_NOT_ALLOWED, Service.ASSOCIATE]
-    return replace(answered, result=refused.result) if isinstance(refused, RefuseContext) else answered
+    situation = _judge_class(listener, sop_class)
+    refusal = None if situation is None else ANSWERS[situation, Service.ASSOCIATE]
+    return replace(answered, result=refusal.result) if isinstance(refusal, RefuseContext) else answered
+
+
+def _judge_class(listener: DicomListener, sop_class: str) -> Situation | None:
+    if sop_class == VERIFICATION:
+        return None if "verification" in listener.services else Situation.SERVICE_NOT_ALLOWED
+    known = is_storage(sop_class) or sop_class in listener.sop_classes
+    if known and "storage" not in listener.services:
+        return Situation.SERVICE_NOT_ALLOWED
+    return None if known and storage_policy(listener).takes(sop_class) else Situation.SOP_CLASS_NOT_CONFIGURED

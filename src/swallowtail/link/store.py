@@ -75,17 +75,29 @@ class StoreRelay:
         elif self.phase is Phase.RELAYING:
             self._answer_by = now + ANSWER_LIMIT
 
-    def sent(self) -> TransferEnd | None:
-        """Learn that every byte went to the Cloud; gives the last word to it, None when there is nobody to tell."""
-        if self.phase is not Phase.RELAYING:
-            return None
-        self.phase = Phase.AWAITING
-        self._deadline = None
+    @property
+    def end(self) -> TransferEnd:
+        """What Link says of the body as its last word to the Cloud."""
         return TransferEnd(length=self.length, crc32=self.crc32)
+
+    def sent(self) -> None:
+        """Learn that every byte and the last word went to the Cloud."""
+        if self.phase is Phase.RELAYING:
+            self.phase = Phase.AWAITING
+            self._deadline = None
 
     def lost(self, now: float) -> None:
         """Learn that no answer will come: the session or the channel has ended."""
         self._failed(Situation.CLOUD_LOST, now)
+
+    def refused(self, situation: Situation, now: float) -> None:
+        """Learn from Link itself that this store is not wanted."""
+        self._failed(situation, now)
+
+    def abandoned(self) -> None:
+        """Learn that the modality has gone: nobody is left to hear an answer."""
+        if self.phase is not Phase.OVER:
+            self._over(Situation.BAD_PEER)
 
     def answered(self, answer: StoreAnswer, now: float) -> None:
         """Learn what the Cloud says; a commit is believed only with this store's own numbers (wire §8)."""

@@ -5,7 +5,18 @@ import pytest
 
 from swallowtail.calls.answers import Situation
 from swallowtail.calls.config import Device, DicomListener, EchoMeaning
-from swallowtail.link.admission import Admitted, Directory, Load, Rejected, judge_association, may_connect
+from swallowtail.dicom.negotiation import propose
+from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
+from swallowtail.link.admission import (
+    Admitted,
+    Directory,
+    Load,
+    Rejected,
+    judge_association,
+    judge_message,
+    may_connect,
+    negotiate,
+)
 
 LISTENER = DicomListener(name="echo-room", ae_title="SWALLOW", port=11112, max_associations=8, max_associations_per_address=4)
 DEVICES = Directory.of([
@@ -16,8 +27,21 @@ DEVICES = Directory.of([
 ])  # fmt: skip
 
 
+US = "1.2.840.10008.5.1.4.1.1.6.1"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+WORKLIST = "1.2.840.10008.5.1.4.31"
+PRIVATE = "1.2.3.4.5"
+JPEG = "1.2.840.10008.1.2.4.50"
+BOTH = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+
+
+def request(called="SWALLOW", calling="US1", classes=(VERIFICATION, US), syntaxes=BOTH):
+    return propose(called, calling, [(uid, syntaxes) for uid in classes])
+
+
 def judge(calling="US1", address="10.0.0.9", *, called="SWALLOW", listener=LISTENER, load=None, alive=True, directory=DEVICES):
-    return judge_association(listener, directory, called, calling, address, load or Load(), cloud_alive=alive)
+    asked = request(called, calling)
+    return judge_association(listener, directory, asked, address, load or Load(), cloud_alive=alive)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +86,17 @@ def test_the_cloud_away_is_told_before_the_association():
     assert judge(alive=False) == Rejected(Situation.CLOUD_AWAY)
 
 
-def test_a_listener_whose_echo_means_link_stays_open_for_it():
-    listener = msgspec.structs.replace(LISTENER, echo=EchoMeaning.LINK)
-    assert judge(listener=listener, alive=False) == Admitted("us1")
-    storage_only = msgspec.structs.replace(listener, services=("storage",))
-    assert judge(listener=storage_only, alive=False) == Rejected(Situation.CLOUD_AWAY)
+@pytest.mark.parametrize(
+    ("classes", "echo", "found"),
+    [
+        ((VERIFICATION,), EchoMeaning.LINK, Admitted("us1")),
+        ((VERIFICATION, US), EchoMeaning.LINK, Rejected(Situation.CLOUD_AWAY)),
+        ((VERIFICATION,), EchoMeaning.CLOUD, Rejected(Situation.CLOUD_AWAY)),
+    ],
+)
+def test_an_echo_that_means_link_is_admitted_without_the_cloud_and_nothing_else(classes, echo, found):
+    listener = msgspec.structs.replace(LISTENER, echo=echo)
+    assert judge_association(listener, DEVICES, request(classes=classes), "10.0.0.9", Load(), cloud_alive=False) == found
 
 
 def test_slots_are_capped_in_all_and_per_address():
@@ -83,12 +113,19 @@ def test_a_quarter_of_the_slots_waits_for_known_devices():
     assert judge("ANY", load=Load(7, 0), listener=listener, directory=Directory()) == Admitted(""), "none known, none reserved"
 
 
-def test_connections_that_say_nothing_do_not_keep_known_devices_out():
-    assert may_connect(LISTENER, Load(11, 0), known=False)
-    assert not may_connect(LISTENER, Load(12, 0), known=False)
-    assert may_connect(LISTENER, Load(15, 0), known=True)
-    assert not may_connect(LISTENER, Load(16, 0), known=True)
-    assert not may_connect(LISTENER, Load(8, 8), known=True)
+@pytest.mark.parametrize(
+    ("load", "address", "found"),
+    [
+        (Load(11, 0), "203.0.113.5", True),
+        (Load(12, 0), "203.0.113.5", False),
+        (Load(12, 0), "10.0.0.9", True),
+        (Load(15, 7), "10.0.0.9", True),
+        (Load(16, 0), "10.0.0.9", False),
+        (Load(8, 8), "10.0.0.9", False),
+    ],
+)
+def test_connections_that_say_nothing_do_not_keep_known_devices_out(load, address, found):
+    assert may_connect(LISTENER, DEVICES, address, load) is found
 
 
 def test_addresses_of_known_devices_are_known_to_their_listener_alone():
@@ -97,3 +134,49 @@ def test_addresses_of_known_devices_are_known_to_their_listener_alone():
     only_or = Directory.of([Device(name="or", ae_title="OR1", addresses=("10.0.0.9",), listeners=("or",))])
     assert only_or.knows_address("or", "10.0.0.9")
     assert not only_or.knows_address("echo-room", "10.0.0.9")
+
+
+def results(listener: DicomListener, classes, syntaxes=BOTH) -> list[int]:
+    return [context.result for context in negotiate(listener, request(classes=classes, syntaxes=syntaxes)).contexts]
+
+
+def test_every_storage_class_of_the_standard_is_taken_unless_some_are_listed():
+    assert results(LISTENER, (VERIFICATION, US, CT, PRIVATE, WORKLIST)) == [0, 0, 0, 3, 3]
+    listed = msgspec.structs.replace(LISTENER, sop_classes=(US, PRIVATE))
+    assert results(listed, (VERIFICATION, US, CT, PRIVATE, WORKLIST)) == [0, 0, 3, 0, 3]
+
+
+def test_a_service_that_is_not_allowed_is_refused_as_such():
+    assert results(msgspec.structs.replace(LISTENER, services=("verification",)), (VERIFICATION, US, WORKLIST)) == [0, 1, 3]
+    assert results(msgspec.structs.replace(LISTENER, services=("storage",)), (VERIFICATION, US)) == [1, 0]
+
+
+def test_transfer_syntaxes_are_the_first_proposed_or_the_first_preferred_and_echo_takes_any():
+    def chosen(listener, syntaxes):
+        return [(one.result, one.transfer_syntax) for one in negotiate(listener, request(syntaxes=syntaxes)).contexts]
+
+    assert chosen(LISTENER, (JPEG, IMPLICIT_VR_LITTLE_ENDIAN))[1] == (0, JPEG)
+    picky = msgspec.structs.replace(LISTENER, transfer_syntaxes=(EXPLICIT_VR_LITTLE_ENDIAN, JPEG))
+    assert chosen(picky, (JPEG, EXPLICIT_VR_LITTLE_ENDIAN))[1] == (0, EXPLICIT_VR_LITTLE_ENDIAN)
+    echo, store = chosen(picky, (IMPLICIT_VR_LITTLE_ENDIAN,))
+    assert echo == (0, IMPLICIT_VR_LITTLE_ENDIAN)
+    assert store[0] == 4
+
+
+def test_the_largest_pdu_is_the_listeners():
+    assert negotiate(msgspec.structs.replace(LISTENER, max_pdu=16_384), request()).user.max_pdu == 16_384
+
+
+@pytest.mark.parametrize(
+    ("services", "sop_class", "context", "found"),
+    [
+        (("verification", "storage"), US, US, None),
+        (("verification", "storage"), VERIFICATION, VERIFICATION, None),
+        (("verification", "storage"), US, CT, Situation.SOP_CLASS_NOT_CONFIGURED),
+        (("verification", "storage"), WORKLIST, WORKLIST, Situation.SOP_CLASS_NOT_CONFIGURED),
+        (("verification",), US, US, Situation.SERVICE_NOT_ALLOWED),
+        (("storage",), VERIFICATION, VERIFICATION, Situation.SERVICE_NOT_ALLOWED),
+    ],
+)
+def test_a_message_is_judged_by_the_configuration_of_now(services, sop_class, context, found):
+    assert judge_message(msgspec.structs.replace(LISTENER, services=services), sop_class, context) is found

@@ -21,7 +21,9 @@ def awaiting(now: float = 100.0) -> StoreRelay:
     assert store.fragment(BODY[:5])
     assert store.fragment(memoryview(BODY)[5:])
     store.whole(now)
-    assert store.sent() == TransferEnd(length=len(BODY), crc32=zlib.crc32(BODY))
+    assert store.end == TransferEnd(length=len(BODY), crc32=zlib.crc32(BODY))
+    store.sent()
+    assert store.phase is Phase.AWAITING
     return store
 
 
@@ -45,8 +47,8 @@ def test_a_commit_before_everything_was_sent_is_not():
     store.fragment(BODY)
     store.whole(100.0)
     store.answered(COMMITTED, 100.0)
+    store.sent()
     assert store.verdict is Situation.CLOUD_LOST
-    assert store.sent() is None
 
 
 @pytest.mark.parametrize("reason", NotStoredReason)
@@ -147,7 +149,22 @@ def test_an_object_over_the_cap_is_over_with_the_byte_that_exceeds_it():
     assert store.phase is Phase.OVER
 
 
-@pytest.mark.parametrize("after", ["lost", "answered", "whole", "timeout"])
+def test_what_link_itself_refuses_is_read_to_its_end_and_told():
+    store = relay()
+    store.refused(Situation.MALFORMED, 100.0)
+    assert not store.fragment(BODY)
+    store.whole(101.0)
+    assert store.verdict is Situation.MALFORMED
+
+
+def test_a_modality_that_goes_away_ends_the_store():
+    store = relay()
+    store.fragment(BODY)
+    store.abandoned()
+    assert store.verdict is Situation.BAD_PEER
+
+
+@pytest.mark.parametrize("after", ["lost", "answered", "whole", "timeout", "abandoned"])
 def test_a_verdict_never_changes(after):
     store = awaiting()
     store.answered(COMMITTED, 101.0)
@@ -160,4 +177,6 @@ def test_a_verdict_never_changes(after):
             store.whole(102.0)
         case "timeout":
             store.handle_timeout(999.0)
+        case "abandoned":
+            store.abandoned()
     assert store.verdict is Situation.STORED
