@@ -27,9 +27,9 @@ class SettingError(Exception):
 class UplinkError(Exception):
     """There is no session with the Cloud: in which phase it ended, why, and what to do."""
 
-    def __init__(self, phase: str, what: str, *, retry_after: float = 0.0) -> None:
-        super().__init__(f"{phase}: {what}; {REMEDIES[phase]}")
-        self.phase = phase
+    def __init__(self, phase: str, what: str, remedy: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(f"{phase}: {what}; {remedy}")
+        self.phase, self.what, self.remedy = phase, what, remedy
         self.retry_after = retry_after
 
 
@@ -39,15 +39,13 @@ REMEDIES: Final = {
     "proxy": "check --proxy, its user and password, and that it allows CONNECT to the Cloud",
     "tls": "check --ca, this machine's clock, and whether something in between inspects TLS",
     "upgrade": "check that --cloud is a Cloud and that no proxy in between strips the WebSocket",
-    "hello": "see the Link's page in the Cloud",
-    "session": "Link connects again by itself",
 }
 
 _PHASES: Final = {"address": "upgrade", "network": "connect", "time": "connect"}
 
 
 @dataclass(frozen=True, slots=True)
-class Uplink:
+class WebSocketUplink:
     """Where the Cloud is and how it is reached; `proxy` is a URL, None for the direct way."""
 
     url: str
@@ -61,7 +59,7 @@ class Uplink:
             return await connect(self.url, user_agent=self.user_agent, ssl=self.tls, proxy=self.proxy)
         except ConnectError as error:
             phase = "resolve" if isinstance(error.__cause__, socket.gaierror) else _PHASES.get(error.phase, error.phase)
-            raise UplinkError(phase, str(error)) from error
+            raise UplinkError(phase, str(error), REMEDIES[phase]) from error
 
 
 def link_url(cloud: str) -> str:
@@ -87,7 +85,9 @@ def proxy_url(proxy: str | None) -> str | None:
     except ValueError:
         usable = False
     if not usable:
-        raise SettingError("--proxy: give the proxy's address like http://proxy.example:3128 or http://user:password@proxy.example:3128")
+        raise SettingError(
+            "--proxy: give the proxy's address like http://proxy.example:3128 or http://user:password@proxy.example:3128"
+        )
     return proxy
 
 

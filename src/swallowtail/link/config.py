@@ -5,14 +5,15 @@ never notice. New ports are opened before old ones are closed, but for an old on
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from swallowtail.calls.config import Configuration, DicomListener, Problem
-from swallowtail.link.policy import Policy, judge_listener
 
 Socket = tuple[str, int]
+Judge = Callable[[str, int], str | None]
+"""Address and port of a listener; None when the hospital's policy allows it, else the reason (`policy.judge_listener`)."""
 
 DRAIN_LIMIT: Final = 30.0
 """Seconds that an association may take to end after its listener was closed or its device was removed."""
@@ -70,12 +71,12 @@ def socket_of(listener: DicomListener) -> Socket:
     return str(ipaddress.ip_address(listener.address)), listener.port
 
 
-def plan(running: Mapping[Socket, DicomListener], desired: Configuration, policy: Policy) -> Plan | Refusal:
-    """Decide how Link gets from `running` to `desired` under the hospital's policy.
+def plan(running: Mapping[Socket, DicomListener], desired: Configuration, judge: Judge) -> Plan | Refusal:
+    """Decide how Link gets from `running` to `desired`, where the hospital's policy is asked through `judge`.
 
     `running` holds what is meant to listen now, an endpoint that failed to open included: its shell retries.
     """
-    if found := tuple(_problems(desired.listeners, policy)):
+    if found := tuple(_problems(desired.listeners, judge)):
         return Refusal(found)
     wanted = {socket_of(listener): listener for listener in desired.listeners}
     opening = [socket for socket in wanted if socket not in running]
@@ -97,10 +98,10 @@ def retry_delay(failures: int) -> float:
     return min(RETRY_CEILING, RETRY_FIRST * 2.0 ** min(failures - 1, 10))
 
 
-def _problems(listeners: Iterable[DicomListener], policy: Policy) -> Iterator[Problem]:
+def _problems(listeners: Iterable[DicomListener], judge: Judge) -> Iterator[Problem]:
     seen: list[tuple[int, Socket]] = []
     for index, listener in enumerate(listeners):
-        if (reason := judge_listener(policy, listener.address, listener.port)) is not None:
+        if (reason := judge(listener.address, listener.port)) is not None:
             yield Problem(field=f"$.listeners[{index}].address", message=reason)
         socket = socket_of(listener)
         for other, taken in seen:

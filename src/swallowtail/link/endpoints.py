@@ -8,11 +8,12 @@ import asyncio
 import errno
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol
 
 from swallowtail.calls.config import Configuration, DicomListener, EndpointState, Problem
 from swallowtail.link.config import DRAIN_LIMIT, Close, Keep, Open, Refusal, Socket, Update, overlap, plan, retry_delay, socket_of
-from swallowtail.link.policy import Policy
+from swallowtail.link.policy import Policy, judge_listener
 from swallowtail.runtime.network import Network
 from swallowtail.runtime.tasks import Tasks
 
@@ -135,7 +136,7 @@ class Endpoints:
         self._closing: set[Endpoint] = set()
         self._lives: set[asyncio.Task[None]] = set()
         self._network = network
-        self._policy = policy
+        self._judge = partial(judge_listener, policy)
         self._tasks = tasks
         self._entity = entity
         self._wall = wall
@@ -151,7 +152,7 @@ class Endpoints:
 
         `adopt` is called between the decision and the first change: what is judged with the configuration changes with the ports.
         """
-        decided = plan({socket: endpoint.listener for socket, endpoint in self.running.items()}, desired, self._policy)
+        decided = plan({socket: endpoint.listener for socket, endpoint in self.running.items()}, desired, self._judge)
         if isinstance(decided, Refusal):
             return decided.problems
         adopt()

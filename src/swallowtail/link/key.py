@@ -7,7 +7,7 @@ in the Cloud, then start again.
 import os
 import stat
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -29,13 +29,6 @@ class DeviceKey:
     def sign(self, message: bytes) -> bytes:
         """Give the 64 bytes of the signature."""
         return self._private.sign(message)
-
-
-class KeyStore(Protocol):
-    """Where the device key lives."""
-
-    def load(self) -> DeviceKey:
-        """Give the key, made now when there was none; raises DeviceKeyError."""
 
 
 class KeyFile:

@@ -6,9 +6,7 @@ message. What each sender hears is looked up in `calls.answers`, never decided h
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -27,31 +25,17 @@ from swallowtail.dicom.net import AssociationListener, Connection
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateRQ, RejectResult, RejectSource
 from swallowtail.dicom.status import Status as Code
-from swallowtail.link.admission import Directory, Load, Rejected, judge_association, judge_message, may_connect, negotiate
+from swallowtail.link.admission import Load, Rejected, judge_association, judge_message, may_connect, negotiate
 from swallowtail.link.policy import numeric
 from swallowtail.link.relaying import discard, relay
-from swallowtail.link.reports import Reports
+from swallowtail.link.site import Site
 from swallowtail.link.store import StoreRelay
 from swallowtail.runtime.network import Network
 from swallowtail.sansio.errors import RemoteProtocolError
-from swallowtail.wire.net import Session
 
 log = structlog.get_logger()
 
 BUFFERS: Final = BufferPool()
-
-
-@dataclass
-class Site:
-    """What all listeners of this Link share; `directory` and `version` change with the configuration."""
-
-    session: Callable[[], Session | None]
-    """The session with the Cloud while it is alive by the design's deadlines."""
-    random: Callable[[int], bytes]
-    wall: Callable[[], float]
-    reports: Reports = field(default_factory=Reports)
-    directory: Directory = field(default_factory=Directory)
-    version: int = 0
 
 
 class ApplicationEntity:

@@ -17,8 +17,8 @@ from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.channel import End, Message
 from swallowtail.wire.errors import ResetReason
-from swallowtail.wire.frames import Priority
 from swallowtail.wire.failures import ChannelResetError, SessionClosedError
+from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel, Session
 
 FLUSH_AFTER: Final = 0.002

@@ -4,6 +4,7 @@ Reports may be lost, so nothing here carries the truth about an instance (`calls
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -22,6 +23,8 @@ class Reports:
     """The buffer between what happens on the listeners and the uplink."""
 
     def __init__(self) -> None:
+        self.on_news: Callable[[], None] = lambda: None
+        """Called when something was noted."""
         self._endpoints: Endpoints | None = None
         self._ended: deque[AssociationEnded] = deque()
         self._unknown: dict[tuple[str, str, str, str, str], UnknownDevice] = {}
@@ -31,6 +34,7 @@ class Reports:
     def endpoints(self, seen: Endpoints) -> None:
         """Note how the endpoints are; only the newest word counts."""
         self._endpoints = seen
+        self.on_news()
 
     def ended(self, seen: AssociationEnded) -> None:
         """Note that an association is over."""
@@ -38,6 +42,7 @@ class Reports:
             self._ended.popleft()
             self._dropped += 1
         self._ended.append(seen)
+        self.on_news()
 
     def unknown(self, seen: UnknownDevice) -> None:
         """Note an unknown device; the same one again raises a count."""
@@ -48,6 +53,7 @@ class Reports:
             self._unknown[key] = seen
         else:
             self._dropped += seen.count
+        self.on_news()
 
     def next_due(self, now: float) -> float | None:
         """Say when there is something to send: `now`, later for repeats alone, None when there is nothing."""

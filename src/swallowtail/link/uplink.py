@@ -1,11 +1,10 @@
 """The way up: one session with the Cloud at a time, from hello to close, and the loop that starts the next one.
 
-`connect_once` lives exactly as long as one connection. While it has a session that is alive by the design's deadlines, `session` gives
-it to whoever has something to say: stores, reports. What the Cloud asks is answered by `Answering`.
+`connect_once` lives exactly as long as one connection. While it has a session that is alive by the design's deadlines, `session`
+gives it to whoever has something to say: stores, reports. What the Cloud asks is answered by `Answering`.
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,12 +12,12 @@ import structlog
 
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.report import REPORT, Report, read_noted
+from swallowtail.link.backoff import Backoff
 from swallowtail.link.cloud import Connect, UplinkError
 from swallowtail.link.key import DeviceKey
 from swallowtail.link.reports import Reports
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.backoff import Backoff
 from swallowtail.wire.channel import Message
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
 from swallowtail.wire.errors import ResetReason
@@ -27,21 +26,23 @@ from swallowtail.wire.frames import Priority
 from swallowtail.wire.handshake import LinkHello
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.session import SessionMachine
-from swallowtail.wire.transport import FrameTransport
 
 log = structlog.get_logger()
 
 CAPABILITIES: Final[tuple[str, ...]] = ()
+CALL_LIMIT: Final = 60.0
 NOTED_LIMIT: Final = 15.0
-REFUSED_REMEDIES: Final = {
-    RefuseReason.CODE: "the security code is unknown, revoked or mistyped: put a fresh one into --code-file (rotate it in the Cloud)",
-    RefuseReason.KEY: "the code is bound to another device key: choose `rebind` for this Link in the Cloud and use the code it shows",
+REPORT_PAUSE: Final = 1.0
+"""Seconds between two reports: what happens within them travels together."""
+REFUSED_REMEDIES: Final[dict[str, str]] = {
+    RefuseReason.CODE: "rotate the security code in the Cloud and put the fresh one into --code-file",
+    RefuseReason.KEY: "choose rebind for this Link in the Cloud and put the fresh code into --code-file",
     RefuseReason.VERSION: "update Link, or the Cloud",
     RefuseReason.CAPABILITY: "update Link",
     RefuseReason.BUSY: "Link tries again by itself",
 }
 """What a person does after each refusal (wire §3)."""
-REFUSED_WAITS: Final = {
+REFUSED_WAITS: Final[dict[str, float]] = {
     RefuseReason.VERSION: 60.0,
     RefuseReason.CODE: 30.0,
     RefuseReason.KEY: 30.0,
@@ -81,10 +82,124 @@ class Uplink:
         self._reports = reports
         self._backoff = backoff
         self._current: Session | None = None
-        self._stopping = asyncio.Event()
+        self._news = asyncio.Event()
+        reports.on_news = self._news.set
 
     @property
     def session(self) -> Session | None:
         """The session, while new work may be begun on it."""
         session = self._current
         return session if session is not None and session.machine.closing is None and session.farewell is None else None
+
+    async def run(self) -> None:
+        """Connect, live, wait, and connect again, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began, retry_after = loop.time(), 0.0
+            try:
+                retry_after = await self.connect_once()
+            except UplinkError as error:
+                retry_after = error.retry_after
+                log.warning("no session with the Cloud", phase=error.phase, reason=error.what[:120], remedy=error.remedy[:120])
+            delay = self._backoff.next_delay(loop.time() - began, retry_after)
+            log.info("the next try to reach the Cloud follows", seconds=round(delay, 1))
+            await asyncio.sleep(delay)
+
+    async def connect_once(self) -> float:
+        """Live one connection from its opening to its close; gives the seconds that the Cloud asks us to stay away at least."""
+        transport = await self._connect()
+        machine = SessionMachine(self._hello(), now=asyncio.get_running_loop().time())
+        async with Session(machine, transport, name="uplink") as session:
+            await self._be_welcomed(session)
+            self._current = session
+            try:
+                return await self._live(session)
+            finally:
+                self._current = None
+
+    async def drain(self) -> None:
+        """Say goodbye and wait until the session is closed; what runs on it may end within 10 s (wire §6)."""
+        if (session := self._current) is not None:
+            session.goodbye(GoodbyeReason.DRAINING, detail="Link stops")
+            await asyncio.wait([session.closed])
+
+    def _hello(self) -> LinkHello:
+        identity = self._identity
+        return LinkHello(
+            release=identity.release,
+            capabilities=CAPABILITIES,
+            code=identity.code,
+            key=identity.key.public,
+            sign=identity.key.sign,
+            instance=identity.instance,
+        )
+
+    async def _be_welcomed(self, session: Session) -> None:
+        try:
+            welcome = await session.welcomed()
+        except RefusedError as error:
+            refuse = error.refuse
+            floor = max(refuse.retry_after, REFUSED_WAITS.get(refuse.reason, 0.0))
+            remedy = REFUSED_REMEDIES.get(refuse.reason, "see the Link's page in the Cloud")
+            raise UplinkError("hello", f"refused ({refuse.reason}): {refuse.detail}", remedy, retry_after=floor) from error
+        except SessionClosedError as error:
+            raise UplinkError("hello", str(error), "Link tries again by itself") from error
+        log.info("session with the Cloud", epoch=welcome.epoch, session=welcome.session.hex())
+
+    async def _live(self, session: Session) -> float:
+        """Answer and report until the session ends."""
+        async with Tasks("calls") as tasks:
+            tasks.spawn(self._accept(session, tasks), name="accept")
+            tasks.spawn(self._report(session), name="report")
+            self._answering.greeted()
+            await asyncio.wait([session.closed])
+        close = session.closed.result()
+        log.info("the session with the Cloud has ended", status=close.code, reason=close.text)
+        return session.farewell.retry_after if session.farewell is not None else 0.0
+
+    async def _accept(self, session: Session, tasks: Tasks) -> None:
+        async for channel in session.opened():
+            tasks.spawn(self._answer(channel), name=channel.opening.call)
+
+    async def _answer(self, channel: Channel) -> None:
+        try:
+            async with asyncio.timeout(CALL_LIMIT):
+                await self._answering.answer(channel)
+        except TimeoutError:
+            channel.reset(ResetReason.DEADLINE, f"the call was not served within {CALL_LIMIT:g} s")
+        except MalformedCallError as error:
+            channel.reset(ResetReason.MALFORMED, str(error))
+        except (ChannelResetError, LocalProtocolError):
+            log.info("a call of the Cloud ended early", kind=channel.opening.call)
+
+    # Reports
+
+    async def _report(self, session: Session) -> None:
+        loop = asyncio.get_running_loop()
+        while session.machine.closing is None:
+            self._news.clear()
+            now = loop.time()
+            batch = self._reports.take(now)
+            if batch is not None:
+                await self._send_report(session, batch)
+                await asyncio.sleep(REPORT_PAUSE)
+                continue
+            due = self._reports.next_due(now)
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _send_report(self, session: Session, batch: Report) -> None:
+        noted = False
+        try:
+            async with asyncio.timeout(NOTED_LIMIT):
+                channel = await session.open(REPORT, encode(batch), Priority.INTERACTIVE, fin=True)
+                answer = await channel.receive()
+                noted = isinstance(answer, Message) and read_noted(answer.body) is not None
+        except (TimeoutError, ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError) as error:
+            log.info("a report was not noted", error=error)
+        finally:
+            if not noted:
+                self._reports.restore(batch)

@@ -26,7 +26,7 @@ WITHHELD: Final = "(text withheld: not a literal of the source)"
 
 _EVENT = frozenset({"event", "level", "logger", "timestamp"})  # written by the source, or by the processors below
 # Closed sets, types and places.
-_FAILURE = frozenset({"error", "trace", "source", "phase", "status", "reason", "dropped_fields", "lost_lines"})
+_FAILURE = frozenset({"error", "trace", "source", "phase", "status", "reason", "remedy", "dropped_fields", "lost_lines"})
 # Names that an administrator gave to our own parts, and numbers that we made up.
 _CONFIGURED = frozenset({"component", "destination", "endpoint", "link", "listener", "node", "tenant"})
 _PART = frozenset({"alarm", "channel", "epoch", "kind", "pid", "release", "session", "state", "task", "version"}) | _CONFIGURED

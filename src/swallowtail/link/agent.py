@@ -1,0 +1,97 @@
+"""Link as a whole: the composition root. What it touches of the world is an argument, so that a simulated world runs the same Link.
+
+Agent(…).run()          until stop() or a bug; stop() drains: no new associations, running messages end, goodbye
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from swallowtail.calls.config import DicomListener
+from swallowtail.link.answering import About, Answers
+from swallowtail.link.backoff import Backoff
+from swallowtail.link.cloud import Connect
+from swallowtail.link.endpoints import Endpoints
+from swallowtail.link.key import DeviceKey
+from swallowtail.link.modality import ApplicationEntity
+from swallowtail.link.policy import Policy
+from swallowtail.link.site import Site
+from swallowtail.link.uplink import Identity, Uplink
+from swallowtail.runtime.network import Network
+from swallowtail.runtime.tasks import Tasks
+
+log = structlog.get_logger()
+
+STOP_LIMIT: Final = 10.0
+"""Seconds that running messages get when Link is told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a Link touches outside of itself."""
+
+    network: Network
+    connect: Connect
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    random: Callable[[], float] = random.random
+    wall: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a Link knows without its Cloud."""
+
+    code: str
+    key: DeviceKey
+    policy: Policy
+    release: str
+    platform: str = ""
+    host: str = ""
+
+
+class Agent:
+    """One running Link."""
+
+    def __init__(self, world: World, facts: Facts) -> None:
+        loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._tasks = Tasks("link", on_failure=self._failed)
+        self._bug: BaseException | None = None
+        self.site = Site(session=lambda: self.uplink.session, random=world.random_bytes, wall=world.wall)
+        self.endpoints = Endpoints(world.network, facts.policy, self._tasks, self._entity, wall=world.wall, changed=self._changed)
+        about = About(facts.release, facts.platform, facts.host, started=loop.time())
+        self.answers = Answers(self.endpoints, self.site, facts.policy, about, loop.time)
+        identity = Identity(facts.release, facts.code, facts.key, world.random_bytes(16))
+        self.uplink = Uplink(world.connect, identity, self.answers, self.site.reports, Backoff(world.random))
+
+    def stop(self) -> None:
+        """Begin to end: accept nothing new, let running messages end, say goodbye."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Live until `stop`; raises what a part of Link failed with, which is a bug."""
+        async with self._tasks:
+            self._tasks.spawn(self.uplink.run(), name="uplink")
+            await self._stop.wait()
+            log.info("Link stops", state="draining")
+            await self.endpoints.drain(STOP_LIMIT)
+            await self.uplink.drain()
+        if self._bug is not None:
+            raise self._bug
+
+    def _changed(self) -> None:
+        self.answers.report_endpoints()
+
+    def _entity(self, listener: DicomListener) -> ApplicationEntity:
+        return ApplicationEntity(listener, self.site)
+
+    def _failed(self, _: str, error: BaseException) -> None:
+        """A listener or the uplink met a bug: end in good order, and let whoever supervises this process start it anew."""
+        self._bug = error
+        self.stop()
