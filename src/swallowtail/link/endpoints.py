@@ -80,6 +80,13 @@ class Endpoint:
     async def run(self, network: Network, after: Iterable["Endpoint"]) -> None:
         """Live from opening to the end of the last association; `after` hold the same port and close first."""
         try:
+            await self._live(network, after)
+        except asyncio.CancelledError:
+            await self.entity.drain(0.0, stopping=True)
+            raise
+
+    async def _live(self, network: Network, after: Iterable["Endpoint"]) -> None:
+        try:
             for other in after:
                 await other.closed.wait()
             if await self._open(network):
