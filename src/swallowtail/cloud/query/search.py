@@ -1,0 +1,170 @@
+"""Searching and fetching for a principal: permission, tenant, facilities and audit in one place, the store behind its ports.
+
+Everything that reads patient data leaves an audit record: a search as Query (PS3.15 A.5.3.10), an access as Instances Accessed
+(A.5.3.6). What lies outside the principal's facilities is not found, just as another tenant's is not.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.imaging import Instance, InstanceSearch, Series, SeriesSearch, Study, StudySearch
+from swallowtail.cloud.model.indexing import IndexedDocument
+from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.ports import Audit, Blobs, Clock, Instances
+from swallowtail.cloud.model.tenancy import Principal, Role, Tenant
+from swallowtail.cloud.query.part10 import header
+
+READERS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN})
+"""Who may see patient data: the operator and the auditor may not (design, "Cloud")."""
+
+
+class Fetched(NamedTuple):
+    """A stored instance on its way out: `head` first, then the pieces of `body`; `length` is that of both."""
+
+    instance: Instance
+    head: bytes
+    body: AsyncIterator[bytes]
+    length: int
+
+
+class Query:
+    """Use cases of everybody who reads. `principal` comes from the session; `address` is the caller's, for the audit."""
+
+    def __init__(self, instances: Instances, blobs: Blobs, audit: Audit, *, clock: Clock) -> None:
+        self._instances = instances
+        self._blobs = blobs
+        self._audit = audit
+        self._clock = clock
+
+    async def studies(
+        self, principal: Principal, search: StudySearch, page: PageRequest = FIRST_PAGE, *, address: str = ""
+    ) -> Page[Study]:
+        """Find studies, the latest updated first."""
+        tenant = readable(principal)
+        await self._record(tenant, principal, address, _asked("study", search))
+        return await self._instances.studies(tenant, _limited(search, principal), page)
+
+    async def series(
+        self, principal: Principal, search: SeriesSearch, page: PageRequest = FIRST_PAGE, *, address: str = ""
+    ) -> Page[Series]:
+        """Find series, by study and UID."""
+        tenant = readable(principal)
+        await self._record(tenant, principal, address, _asked("series", search))
+        return await self._instances.series(tenant, _limited(search, principal), page)
+
+    async def instances(
+        self, principal: Principal, search: InstanceSearch, page: PageRequest = FIRST_PAGE, *, address: str = ""
+    ) -> Page[Instance]:
+        """Find instances, in the order of arrival."""
+        tenant = readable(principal)
+        await self._record(tenant, principal, address, _asked("instance", search))
+        return await self._instances.instances(tenant, _limited(search, principal), page)
+
+    async def instance(self, principal: Principal, sop_instance: str, *, study: str = "", series: str = "") -> Instance:
+        """Give the visible instance of a UID, within `study` and `series` if given; NotFoundError otherwise."""
+        copies = await self.copies(principal, sop_instance)
+        for one in copies:
+            if one.visible and study in ("", one.study) and series in ("", one.series):
+                return one
+        raise NotFoundError("there is no such instance")
+
+    async def copies(self, principal: Principal, sop_instance: str) -> tuple[Instance, ...]:
+        """Give everything kept under a UID that this principal may see, the visible one first."""
+        copies = await self._instances.copies(readable(principal), sop_instance)
+        return tuple(one for one in copies if _within(one, principal))
+
+    async def documents(self, principal: Principal, instances: tuple[Instance, ...]) -> dict[int, IndexedDocument]:
+        """Give the DICOM JSON (compressed) and frame index of instances that this principal has found."""
+        ids = [one.id for one in instances if _within(one, principal)]
+        return await self._instances.documents(readable(principal), ids)
+
+    async def file(self, principal: Principal, instance: Instance, *, address: str = "") -> Fetched:
+        """Fetch a DICOM file: the header that we write and the data set as received."""
+        identity, origin = instance.identity, instance.origin
+        head = header(
+            instance.sop_class,
+            identity.sop_instance,
+            identity.transfer_syntax,
+            receiving_ae=origin.called_ae,
+            sending_ae=origin.calling_ae,
+        )
+        return await self._fetch(principal, instance, head, address)
+
+    async def data_set(self, principal: Principal, instance: Instance, *, address: str = "") -> Fetched:
+        """Fetch the data set alone, byte by byte as received; its SHA-256 is `instance.identity.sha256`."""
+        return await self._fetch(principal, instance, b"", address)
+
+    async def span(
+        self, principal: Principal, instance: Instance, start: int, length: int, *, address: str = ""
+    ) -> AsyncIterator[bytes]:
+        """Fetch a range of the data set: a frame, by its span in the frame index."""
+        tenant = await self._accessed(principal, instance, address)
+        return self._blobs.read(tenant, instance.identity.sha256, start, length)
+
+    async def _fetch(self, principal: Principal, instance: Instance, head: bytes, address: str) -> Fetched:
+        tenant = await self._accessed(principal, instance, address)
+        sha256 = instance.identity.sha256
+        if await self._blobs.length(tenant, sha256) is None:
+            raise NotFoundError("the instance's blob is missing; restore it from a backup")
+        return Fetched(instance, head, self._blobs.read(tenant, sha256), len(head) + instance.length)
+
+    async def _accessed(self, principal: Principal, instance: Instance, address: str) -> Tenant:
+        tenant = readable(principal)
+        if not _within(instance, principal):
+            raise NotFoundError("there is no such instance")
+        objects = (("instance", instance.identity.sop_instance), ("study", instance.study))
+        event = AuditEvent(
+            event=EventId.INSTANCES_ACCESSED,
+            action=EventAction.READ,
+            type="instance.fetch",
+            actor=principal.id,
+            role=principal.role,
+            address=address,
+            objects=objects,
+        )
+        await self._audit.append(tenant, [event], now=self._clock())
+        return tenant
+
+    async def _record(self, tenant: Tenant, principal: Principal, address: str, asked: tuple[str, str]) -> None:
+        kind, keys = asked
+        event = AuditEvent(
+            event=EventId.QUERY,
+            action=EventAction.EXECUTE,
+            type=f"{kind}.search",
+            actor=principal.id,
+            role=principal.role,
+            address=address,
+            detail=keys,
+        )
+        await self._audit.append(tenant, [event], now=self._clock())
+
+
+def readable(principal: Principal) -> Tenant:
+    """Give the tenant whose patient data this principal may read; NotFoundError where there is none, so that nothing is told."""
+    if principal.tenant is None or principal.role not in READERS:
+        raise NotFoundError
+    return principal.tenant
+
+
+Search = TypeVar("Search", StudySearch, SeriesSearch, InstanceSearch)
+
+
+def _limited(search: Search, principal: Principal) -> Search:
+    """Narrow a search to the principal's facilities."""
+    if principal.facilities is None:
+        return search
+    asked = search.facilities
+    allowed = principal.facilities if asked is None else asked & principal.facilities
+    return msgspec.structs.replace(search, facilities=allowed)
+
+
+def _asked(kind: str, search: StudySearch | SeriesSearch | InstanceSearch) -> tuple[str, str]:
+    return kind, msgspec.json.encode(search).decode()
+
+
+def _within(instance: Instance, principal: Principal) -> bool:
+    return principal.facilities is None or instance.origin.facility in principal.facilities
