@@ -1,0 +1,23 @@
+"""A receiver that somebody else runs, measured in place of ours: for work on the DICOM layer alone."""
+
+from swallowtail.sim.processes import Program
+
+
+class Bare:
+    """What listens on a port of this machine; nothing is known of where it puts things."""
+
+    name = "bare receiver"
+    called_ae = "ANY-SCP"
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.sender_environment: dict[str, str] = {}
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def wait_for_all(self, count: int) -> None:
+        """Believe the sender's report."""
+
+    def programs(self) -> dict[str, Program]:
+        return {}

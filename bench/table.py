@@ -1,0 +1,95 @@
+"""Rows and bars: what is printed and what `--json` writes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+NOBODY: Final = "-"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of ours beside a peer's; `ratio` above 1 means that ours is better. Without a peer only `ours` is set."""
+
+    name: str
+    ours: float | None
+    peer: float | None
+    peer_name: str
+    unit: str
+    ratio: float | None = None
+    note: str = ""
+
+
+def versus(name: str, ours: float | None, peer: float, peer_name: str, *, note: str = "") -> Row:
+    """Compare two durations; less is better."""
+    return Row(name, ours, peer, peer_name, "s", None if ours is None else peer / ours, note)
+
+
+def alone(name: str, value: float, unit: str, *, note: str = "") -> Row:
+    """Report a figure that has no peer."""
+    return Row(name, value, None, NOBODY, unit, None, note)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a row must reach: at least `least` for ratios, at most `most` for figures of ours; `aim` is what we hope for."""
+
+    row: str
+    peer_name: str
+    least: float | None = None
+    most: float | None = None
+    aim: float | None = None
+
+    def judge(self, rows: Sequence[Row]) -> str:
+        """Give `pass`, `miss` or `not measured` with the figures."""
+        for row in rows:
+            value = row.ratio if self.least is not None else row.ours
+            if (row.name, row.peer_name) == (self.row, self.peer_name) and value is not None:
+                limit = self.least if self.least is not None else self.most
+                assert limit is not None
+                held = value >= limit if self.least is not None else value <= limit
+                sign = "≥" if self.least is not None else "≤"
+                aim = "" if self.aim is None else f", aim {self.aim:g}"
+                return f"{'pass' if held else 'MISS'}  {value:.2f} (must be {sign} {limit:g}{aim})"
+        return "not measured"
+
+
+BARS: Final = (
+    Bar("store-in ct one default", "storescp", least=8),
+    Bar("store-in ct one default", "orthanc chain", least=8),
+    Bar("store-in ct one default", "storescp nodelay + floor", least=0.5, aim=0.8),
+    Bar("store-in cine one default", "storescp", least=0.4, aim=0.7),
+    Bar("store-in cine one default", "orthanc chain", least=2, aim=4),
+    Bar("store-in small one default", "floor", least=0.4, aim=0.7),
+    Bar("store-in small eight default", "floor", least=0.9),
+    Bar("link memory idle", NOBODY, most=48, aim=40),
+    Bar("link memory 4 GB over idle", NOBODY, most=32),
+    Bar("link cpu 20 idle associations", NOBODY, most=1),
+    Bar("control echo p99 behind 10 Mbit/s", NOBODY, most=500),
+    Bar("ping p99 behind 10 Mbit/s", NOBODY, most=500),
+)
+
+
+def render(rows: Sequence[Row]) -> str:
+    """Give the table as text."""
+    lines = [f"{'name':<42}{'ours':>10}  {'peer':>10}  {'ratio':>7}  peer, unit"]
+    for row in rows:
+        figures = f"{_figure(row.ours):>10}  {_figure(row.peer):>10}  {_figure(row.ratio):>7}"
+        lines.append(f"{row.name:<42}{figures}  {row.peer_name}, {row.unit}  {row.note}".rstrip())
+    return "\n".join(lines)
+
+
+def render_bars(rows: Sequence[Row]) -> str:
+    """Give each bar with pass or miss."""
+    return "\n".join(f"{bar.row:<42}{bar.peer_name:<26}{bar.judge(rows)}" for bar in BARS)
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows as JSON."""
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+def _figure(value: float | None) -> str:
+    return NOBODY if value is None else f"{value:.2f}"

@@ -1,0 +1,134 @@
+"""Programs as child processes: each with its output in a file, a certain end, and a failure that shows its last words.
+
+Used by the demo, the benchmark and the tests that need real servers. Synchronous on purpose: so are the peers' libraries.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Self
+
+TAIL: Final = 25
+"""Lines of output that a failure shows."""
+_PACE: Final = 0.02
+_given: set[int] = set()
+_lock = threading.Lock()
+
+
+class ProgramFailedError(Exception):
+    """A program could not be started, ended early, or did not become ready in time; the text carries its last lines."""
+
+
+def free_port() -> int:
+    """Give a TCP port of 127.0.0.1 that nobody listens on; this process gives none twice."""
+    with _lock:
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = int(probe.getsockname()[1])
+            if port not in _given:
+                _given.add(port)
+                return port
+
+
+class Program:
+    """A running child process in a session of its own, so that its children end with it. Call `stop` or use it as a context."""
+
+    def __init__(
+        self, name: str, argv: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.argv = [str(word) for word in argv]
+        self.output = folder / f"{name}.log"
+        folder.mkdir(parents=True, exist_ok=True)
+        with self.output.open("ab") as output:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - argv is ours
+                    self.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=folder,
+                    env={**os.environ, **(environment or {})},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise ProgramFailedError(f"{name} could not be started: {error} ({self.argv[0]})") from error
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Give the exit code, negative for a signal, None while it runs."""
+        return self._process.poll()
+
+    def text(self) -> str:
+        """Give everything it has printed."""
+        return self.output.read_text(errors="replace")
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float, what: str) -> None:
+        """Return when `ready()` holds; raises ProgramFailedError when the program ends before or time is over."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if time.monotonic() > deadline:
+                raise self.failure(f"{what} did not happen within {seconds:g} s")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(_PACE)
+                raise self.failure(f"ended with {code} before: {what}")
+
+    def wait_for_port(self, port: int, *, seconds: float = 20.0) -> None:
+        """Return when somebody accepts connections on `port` of 127.0.0.1."""
+        self.wait_until(lambda: accepts(port), seconds=seconds, what=f"listening on port {port}")
+
+    def wait(self, *, seconds: float) -> int:
+        """Wait for its end and give the exit code; raises ProgramFailedError when it is still there after `seconds`."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"still runs after {seconds:g} s") from None
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL, to it and to its children, without a chance to say goodbye."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self, *, seconds: float = 10.0) -> int:
+        """Ask it to end (SIGTERM), insist after `seconds`, and give its exit code."""
+        if self.running:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+        self.kill()
+        return self._process.returncode
+
+    def failure(self, what: str) -> ProgramFailedError:
+        """Give the error that says what this program did wrong and shows its last lines."""
+        lines = self.text().splitlines()[-TAIL:]
+        shown = "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
+        return ProgramFailedError(f"{self.name} {what}; its last lines ({self.output}):\n{shown}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Say whether somebody accepts TCP connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((host, port)) == 0
