@@ -1,24 +1,48 @@
-"""Receive buffers, shared by every association: an idle one holds none, a busy one holds one, taken for each read."""
+"""Receive buffers, shared by every association: an idle one holds none, a busy one holds one, taken for each read.
+
+The number of large buffers is bounded, whoever connects: when hundreds of peers send a byte each at the same moment, or many stop
+in the middle of a message, the rest get by with small ones.
+"""
 
 from typing import Final
 
-BUFFER_SIZE: Final = 131_072
-KEPT: Final = 16  # 2 MiB of spare buffers at most
+LARGE: Final = 131_072
+SMALL: Final = 8_192
+LENT: Final = 32  # large buffers in use at most: 4 MiB
+KEPT: Final = 8  # … and kept for the next read: 1 MiB
 
 
 class BufferPool:
-    """Hands out buffers of one size and keeps a few that come back, most recently used first, so that they stay in the cache."""
+    """Hands out large buffers while there are some, most recently used first (they are still in the cache), and small ones else."""
 
-    def __init__(self, size: int = BUFFER_SIZE, kept: int = KEPT) -> None:
-        self.size = size
+    def __init__(self, large: int = LARGE, *, small: int = SMALL, lent: int = LENT, kept: int = KEPT) -> None:
+        self.large = large
+        self._small = small
+        self._most = lent
         self._kept = kept
         self._spare: list[bytearray] = []
+        self._lent: set[int] = set()
+
+    @property
+    def lent(self) -> int:
+        """How many large buffers are in use."""
+        return len(self._lent)
 
     def take(self) -> bytearray:
-        """Give a buffer of `size` bytes; what is in it is old data."""
-        return self._spare.pop() if self._spare else bytearray(self.size)
+        """Give a buffer with old data in it. It goes back with `give`, or with `forget` when somebody may still look at it."""
+        if len(self._lent) >= self._most:
+            return bytearray(self._small)
+        buffer = self._spare.pop() if self._spare else bytearray(self.large)
+        self._lent.add(id(buffer))
+        return buffer
 
     def give(self, buffer: bytearray) -> None:
-        """Take a buffer back; nobody may use it afterwards."""
-        if len(buffer) == self.size and len(self._spare) < self._kept:
-            self._spare.append(buffer)
+        """Take a buffer back; nobody may use it afterwards. One that is not from here is left alone."""
+        if id(buffer) in self._lent:
+            self._lent.remove(id(buffer))
+            if len(self._spare) < self._kept:
+                self._spare.append(buffer)
+
+    def forget(self, buffer: bytearray) -> None:
+        """Learn that a buffer will not come back."""
+        self._lent.discard(id(buffer))

@@ -17,8 +17,8 @@ class Limits:
     idle: float = 300.0  # silence between messages while we owe no response
     rate: float = 1024.0  # bytes per second inside a message, averaged over `window`, while we read
     window: float = 30.0
-    tiny_count: int = 10_000  # so many PDVs in a row …
-    tiny_bytes: int = 16  # … must carry this many bytes each on average
+    tiny_count: int = 1_000  # so many PDVs in a row …
+    tiny_bytes: int = 32  # … must carry this many bytes each on average
 
 
 class Deadline(enum.Enum):

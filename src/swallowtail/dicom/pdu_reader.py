@@ -63,13 +63,15 @@ class PduReader:
         if self._buffer is None:
             self._buffer = self._pool.take()
             if len(self._aside) >= len(self._buffer):
+                self._pool.give(self._buffer)
                 self._buffer = bytearray(2 * len(self._aside))
             self._start, self._end = 0, len(self._aside)
             self._buffer[: self._end] = self._aside
             self._aside = b""
         elif self._end == len(self._buffer):  # a shell that cannot stop at once, as on Windows; it adds at most one read
             unread = self._buffer[self._start :]
-            self._buffer = bytearray(len(unread) + max(size_hint, self._pool.size))
+            self._pool.forget(self._buffer)
+            self._buffer = bytearray(len(unread) + max(size_hint, self._pool.large))
             self._buffer[: len(unread)] = unread
             self._start, self._end = 0, len(unread)
         return memoryview(self._buffer)[self._end :]

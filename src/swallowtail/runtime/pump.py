@@ -16,6 +16,7 @@ EventT_co = TypeVar("EventT_co", covariant=True)
 
 FLUSH_TIME: Final = 1.0  # for what is still unwritten when a machine has finished; then the transport is cut
 DISCARD_LIMIT: Final = 262_144  # read and ignored from a peer that was told to go away
+TURN: Final = 256  # events that one consumer takes before the others get their turn
 
 
 class PumpedMachine(BulkMachine[EventT_co], Protocol[EventT_co]):
@@ -60,12 +61,16 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         self._timer: asyncio.TimerHandle | None = None
         self._reading = True
         self._discarded = 0
+        self._taken = 0
         self._closing = False
 
     # For the consumer
 
     async def next_event(self) -> EventT | Signal:
         """Give the next event, or CLOSED; raises what the machine raises. Cancelling loses nothing."""
+        self._taken += 1
+        if self._taken % TURN == 0:  # a buffer may hold thousands of tiny events
+            await asyncio.sleep(0)
         while True:
             try:
                 event = self._machine.next_event()

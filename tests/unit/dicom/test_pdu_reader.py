@@ -14,20 +14,6 @@ from swallowtail.dicom.pdu_reader import Fragment, PduReader
 LIMITS = Limits(max_pdu=1000, tiny_count=10, tiny_bytes=4)
 
 
-class CountedPool(BufferPool):
-    """Counts the buffers that are out."""
-
-    out = 0
-
-    def take(self) -> bytearray:
-        self.out += 1
-        return super().take()
-
-    def give(self, buffer: bytearray) -> None:
-        self.out -= 1
-        super().give(buffer)
-
-
 def _pdv(data: bytes, *, context: int = 1, control: int = 0) -> bytes:
     return struct.pack(">IBB", len(data) + 2, context, control) + data
 
@@ -38,7 +24,7 @@ def _data_tf(*pdvs: bytes) -> bytes:
 
 
 def _reader(raw: bytes = b"", size: int = 256) -> PduReader:
-    reader = PduReader(LIMITS, CountedPool(size))
+    reader = PduReader(LIMITS, BufferPool(size))
     reader.feed(raw)
     return reader
 
@@ -67,19 +53,19 @@ def test_many_pdvs_in_one_pdu() -> None:
 
 
 def test_an_idle_reader_holds_no_buffer() -> None:
-    pool = CountedPool(64)
+    pool = BufferPool(64)
     reader = PduReader(LIMITS, pool)
     raw = encode_pdu(ReleaseRQ()) + encode_pdu(Abort(0, 0))[:7]
     reader.feed(raw)
-    assert pool.out == 1
+    assert pool.lent == 1
     assert reader.next_item() == ReleaseRQ()
     assert reader.next_item() is None
-    assert pool.out == 0
+    assert pool.lent == 0
     assert reader.inside, "seven bytes are kept aside"
     reader.feed(encode_pdu(Abort(0, 0))[7:])
     assert reader.next_item() == Abort(0, 0)
     assert reader.next_item() is None
-    assert pool.out == 0
+    assert pool.lent == 0
 
 
 def test_a_view_cannot_be_used_for_too_long() -> None:
@@ -131,13 +117,3 @@ def test_tiny_fragments_are_counted() -> None:
     with pytest.raises(ViolationError, match="10 PDVs carried 30 bytes"):
         _fragments(_reader(_data_tf(*[_pdv(b"abc")] * 10)))
     assert len(_fragments(_reader(_data_tf(*[_pdv(b"abcd")] * 30)))) == 30
-
-
-def test_the_pool_keeps_a_few_buffers() -> None:
-    pool = BufferPool(size=8, kept=1)
-    first, second = pool.take(), pool.take()
-    pool.give(first)
-    pool.give(second)
-    pool.give(bytearray(9))
-    assert pool.take() is first
-    assert pool.take() is not second

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from swallowtail.runtime.pump import DISCARD_LIMIT, Pump
+from swallowtail.runtime.pump import DISCARD_LIMIT, TURN, Pump
 from swallowtail.sansio.machine import CLOSED, NEED_DATA, Signal
 
 
@@ -129,6 +129,21 @@ async def test_reading_follows_the_consumer(pump: Pump[bytes], machine: Lines, t
     _arrive(pump, b"four\n")
     assert transport.calls == ["pause", "resume"], "a consumer waits"
     assert await waiting == b"four"
+
+
+async def test_a_flood_of_events_leaves_others_their_turn(pump: Pump[bytes]) -> None:
+    _arrive(pump, b"x\n" * 3 * TURN)
+    turns = 0
+
+    def other() -> None:
+        nonlocal turns
+        turns += 1
+        asyncio.get_running_loop().call_soon(other)
+
+    other()
+    for _ in range(3 * TURN):
+        await pump.next_event()
+    assert turns >= 3
 
 
 async def test_cancelling_loses_nothing(pump: Pump[bytes]) -> None:
