@@ -72,9 +72,10 @@ class BlobFolder:
             with self._fatal():
                 file.fsync()
             file.close()
-            self._prepare_folder(target.rpartition("/")[0])
+            folder = target.rpartition("/")[0]
+            self._prepare_home(folder.rpartition("/")[0])
             self._disk.rename(path, target)  # one that appeared meanwhile has the same bytes, fsynced
-            self._sync_folder(target.rpartition("/")[0])
+            self._sync_folder(folder)
 
     def settled(self, target: str, length: int) -> bool:
         """Is this blob here already? Then its name is made durable once more: who brought it may have died before doing so."""
@@ -112,16 +113,16 @@ class BlobFolder:
         with self._translated():
             return self._disk.read(path, offset, length)
 
-    def _prepare_folder(self, path: str) -> None:
-        """Make a blob's folder, every new one's name durable in its parent before anything is put into it."""
-        if path in self._known:
+    def _prepare_home(self, home: str) -> None:
+        """Make a tenant's folders, durable in their parents before anything is put into them; all 256 at once cost two fsyncs."""
+        if home in self._known:
             return
-        parent = path.rpartition("/")[0]
-        if parent:
-            self._prepare_folder(parent)
-        self._disk.make_folder(path)
-        self._sync_folder(parent)  # also if it was there: who made it may have died before this
-        self._known.add(path)
+        self._disk.make_folder(home)
+        self._sync_folder(_BLOBS)  # also if it was there: who made it may have died before this
+        for number in range(256):
+            self._disk.make_folder(f"{home}/{number:02x}")
+        self._sync_folder(home)
+        self._known.add(home)
 
     def _sync_folder(self, path: str) -> None:
         with self._fatal():

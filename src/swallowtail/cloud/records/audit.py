@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select
 from swallowtail.cloud.model.audit import GENESIS, AuditEvent, AuditRecord, ChainVerdict, chain
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records.chain import HEAD
+from swallowtail.cloud.records.chain import head
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.rows import Listing, paged
 from swallowtail.cloud.records.schema import audit
@@ -37,8 +37,7 @@ class AuditRecords:
         return await self._database.read(lambda connection: paged(connection, RECORDS, {"tenant": tenant}, page))
 
     async def verify(self, tenant: Tenant) -> ChainVerdict:
-        head = await self._database.read(lambda connection: connection.execute(HEAD, {"tenant": tenant}).first())
-        total, last = (0, GENESIS) if head is None else (head.sequence, head.digest)
+        total, last = await self._database.read(lambda connection: head(connection, tenant))
         after, digest = 0, GENESIS
         while after < total:
             rows = await self._database.read(lambda connection, after=after: _stretch(connection, tenant, after))  # type: ignore[misc]

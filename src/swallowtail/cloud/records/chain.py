@@ -4,18 +4,26 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from swallowtail.cloud.model.audit import GENESIS, AuditEvent, chain, event_bytes
 from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.schema import audit, audit_head
 
 ChainEntry = tuple[Tenant, float, AuditEvent]
 
-HEAD = select(audit_head.c.sequence, audit_head.c.digest).where(audit_head.c.tenant == bindparam("tenant"))
-ADD = insert(audit)
-BEGIN = insert(audit_head)
-MOVE = (
+HEAD = Prepared(select(audit_head.c.sequence, audit_head.c.digest).where(audit_head.c.tenant == bindparam("tenant")))
+ADD = Prepared(insert(audit))
+BEGIN = Prepared(insert(audit_head))
+MOVE = Prepared(
     update(audit_head)
     .where(audit_head.c.tenant == bindparam("of"))
     .values(sequence=bindparam("sequence"), digest=bindparam("digest"))
 )
+
+
+def head(connection: Connection, tenant: Tenant) -> tuple[int, bytes]:
+    """Give the sequence and digest of a chain's last record."""
+    for sequence, digest in HEAD.rows(connection, {"tenant": tenant}):
+        return sequence, digest
+    return 0, GENESIS
 
 
 def extend(connection: Connection, entries: list[ChainEntry]) -> None:
@@ -28,16 +36,13 @@ def extend(connection: Connection, entries: list[ChainEntry]) -> None:
 
 
 def _extend_one(connection: Connection, tenant: Tenant, events: list[tuple[float, AuditEvent]]) -> None:
-    head = connection.execute(HEAD, {"tenant": tenant}).first()
-    sequence, digest = (0, GENESIS) if head is None else (head.sequence, head.digest)
+    sequence, digest = head(connection, tenant)
+    begins = sequence == 0
     rows = []
     for at, event in events:
         sequence += 1
         encoded = event_bytes(event)
         digest = chain(digest, tenant, sequence, at, encoded)
         rows.append({"tenant": tenant, "sequence": sequence, "at": at, "event": encoded, "digest": digest})
-    connection.execute(ADD, rows)
-    if head is None:
-        connection.execute(BEGIN, {"tenant": tenant, "sequence": sequence, "digest": digest})
-    else:
-        connection.execute(MOVE, {"of": tenant, "sequence": sequence, "digest": digest})
+    ADD.run(connection, *rows)
+    (BEGIN if begins else MOVE).run(connection, {"tenant": tenant, "of": tenant, "sequence": sequence, "digest": digest})

@@ -7,6 +7,7 @@ holds (PostgreSQL panics there, and so do we): `on_fatal` is told, and the proce
 The audit chain is extended once per batch, by the events of the intents that held, within the same transaction.
 """
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.errors import CloudError, ConflictError, StorageUnavailableError
+from swallowtail.cloud.model.errors import ConflictError, StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.chain import ChainEntry, extend
 
@@ -24,6 +25,8 @@ MAX_BATCH: Final = 256
 MAX_WAITING: Final = 8192
 
 _FATAL_SQLITE: Final = {10, 11, 26}  # IOERR, CORRUPT, NOTADB: primary result codes of sqlite.org/rescode.html
+
+_STORAGE_FAILED: Final = (OperationalError, sqlite3.OperationalError)
 
 
 class FatalStorageError(StorageUnavailableError):
@@ -73,11 +76,30 @@ def run_batch(connection: Connection, intents: Sequence[Intent[Any]]) -> list[An
     Raises StorageUnavailableError (FatalStorageError) when the batch as a whole did not become durable.
     """
     try:
-        with connection.begin():
-            results, entries = _run_intents(connection, intents)
-            extend(connection, entries)
-    except DBAPIError as error:
+        return _run_alone(connection, intents[0]) if len(intents) == 1 else _run_together(connection, intents)
+    except (DBAPIError, sqlite3.Error) as error:
         raise storage_error(error) from error
+
+
+def _run_alone(connection: Connection, intent: Intent[Any]) -> list[Any]:
+    """Run one intent: where it fails there is nothing to commit, so it needs no savepoint."""
+    unit = Unit(connection)
+    with connection.begin() as transaction:
+        try:
+            result = intent(unit)
+        except _STORAGE_FAILED:
+            raise
+        except Exception as error:  # noqa: BLE001 - its caller gets it
+            transaction.rollback()
+            return [Failed(_translated(error))]
+        extend(connection, unit.entries)
+    return [result]
+
+
+def _run_together(connection: Connection, intents: Sequence[Intent[Any]]) -> list[Any]:
+    with connection.begin():
+        results, entries = _run_intents(connection, intents)
+        extend(connection, entries)
     return results
 
 
@@ -89,8 +111,8 @@ def _run_intents(connection: Connection, intents: Sequence[Intent[Any]]) -> tupl
         connection.exec_driver_sql("SAVEPOINT intent")
         try:
             results.append(intent(unit))
-        except OperationalError:
-            raise  # the storage's failure, not the intent's
+        except _STORAGE_FAILED:
+            raise  # not the intent's failure
         except Exception as error:  # noqa: BLE001 - a bug in one intent must not fail its neighbours; its caller gets it
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT intent")
             results.append(Failed(_translated(error)))
@@ -101,17 +123,18 @@ def _run_intents(connection: Connection, intents: Sequence[Intent[Any]]) -> tupl
 
 
 def _translated(error: Exception) -> Exception:
-    if isinstance(error, CloudError) or not isinstance(error, IntegrityError):
+    if not isinstance(error, (IntegrityError, sqlite3.IntegrityError)):
         return error
     conflict = ConflictError("the name or id is taken; choose another or change the existing one")
     conflict.__cause__ = error
     return conflict
 
 
-def storage_error(error: DBAPIError) -> StorageUnavailableError:
+def storage_error(error: DBAPIError | sqlite3.Error) -> StorageUnavailableError:
     """Translate a failure of the storage; the message names the database's reason and holds no values."""
-    reason = f"the database refused: {error.orig}"
-    code = getattr(error.orig, "sqlite_errorcode", None)
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    reason = f"the database refused: {cause}"
+    code = getattr(cause, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in _FATAL_SQLITE:
         return FatalStorageError(f"{reason}; the process must stop, check the disk before it is started again")
     return StorageUnavailableError(f"{reason}; check free space and the disk, then try again")

@@ -31,18 +31,27 @@ from swallowtail.cloud.records.alarms import raised
 from swallowtail.cloud.records.counting import recount
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.people import require_active
+from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.rows import Listing, only, paged, plain, values
 
 _instance, _document = schema.instance, schema.index_document
 _TENANT = _instance.c.tenant == bindparam("tenant")
-EPOCH = select(schema.link.c.epoch, schema.link.c.facility).where(
-    schema.link.c.tenant == bindparam("tenant"), schema.link.c.id == bindparam("link")
+EPOCH = Prepared(
+    select(schema.link.c.epoch, schema.link.c.facility).where(
+        schema.link.c.tenant == bindparam("tenant"), schema.link.c.id == bindparam("link")
+    )
 )
-KEPT = select(_instance.c.id, _instance.c.transfer_syntax, _instance.c.sha256).where(
-    _TENANT, _instance.c.sop_instance == bindparam("sop_instance")
+KEPT = Prepared(
+    select(_instance.c.id, _instance.c.transfer_syntax, _instance.c.sha256).where(
+        _TENANT, _instance.c.sop_instance == bindparam("sop_instance")
+    )
 )
-ADD = insert(_instance).returning(_instance.c.id)
-ADD_JOB = insert(schema.index_job)
+ADD = Prepared(
+    insert(_instance)
+    .values({column.name: bindparam(column.name) for column in _instance.c if column.name != "id"})
+    .returning(_instance.c.id)
+)
+ADD_JOB = Prepared(insert(schema.index_job))
 INSTANCE = select(_instance).where(_TENANT, _instance.c.id == bindparam("id"))
 COPIES = (
     select(_instance)
@@ -134,17 +143,17 @@ class InstanceRecords:
 def _commit(unit: Unit, tenant: Tenant, arrival: Arrival, now: float) -> Receipt:
     connection, identity = unit.connection, arrival.identity
     facility = _admissible_facility(connection, tenant, arrival.origin)
-    kept = connection.execute(KEPT, {"tenant": tenant, "sop_instance": identity.sop_instance}).all()
-    stored = stored_as(((row.transfer_syntax, row.sha256) for row in kept), identity)
+    rows = KEPT.rows(connection, {"tenant": tenant, "sop_instance": identity.sop_instance})
+    kept = {(syntax, sha256): key for key, syntax, sha256 in rows}
+    stored = stored_as(kept, identity)
     unit.audit(tenant, transferred(arrival, stored), now)
     if stored is Stored.SAME:
-        same = next(row.id for row in kept if (row.transfer_syntax, row.sha256) == (identity.transfer_syntax, identity.sha256))
-        return Receipt(id=same, stored=stored)
+        return Receipt(id=kept[identity.transfer_syntax, identity.sha256], stored=stored)
     row = values(identity) | values(arrival.origin) | UNREAD
     row |= {"tenant": tenant, "sop_class": arrival.sop_class, "length": arrival.length, "facility": facility}
     row |= {"received": now, "visible": stored is Stored.NEW, "stored": stored}
-    key = int(connection.execute(ADD, row).scalar_one())
-    connection.execute(ADD_JOB, {"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0})
+    ((key,),) = ADD.rows(connection, row)
+    ADD_JOB.run(connection, {"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0})
     if stored is Stored.CONFLICT:
         raised(connection, tenant, conflict_alarm(arrival), now)
     return Receipt(id=key, stored=stored)
@@ -155,10 +164,10 @@ def _admissible_facility(connection: Connection, tenant: Tenant, origin: Origin)
     if origin.link is None:
         require_active(connection, tenant)
         return origin.facility
-    row = connection.execute(EPOCH, {"tenant": tenant, "link": origin.link}).first()
-    if row is None or row.epoch != origin.epoch:
-        raise FencedError
-    return str(row.facility)
+    for epoch, facility in EPOCH.rows(connection, {"tenant": tenant, "link": origin.link}):
+        if epoch == origin.epoch:
+            return str(facility)
+    raise FencedError
 
 
 def _instance_row(connection: Connection, tenant: Tenant, instance: int) -> Instance:
