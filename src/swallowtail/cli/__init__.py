@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 COMMANDS: Final = {
+    "cloud": "swallowtail.cli.cloud",
     "link": "swallowtail.cli.link",
 }
 """Name of a command and the module that holds it under the same name."""

@@ -1,0 +1,118 @@
+"""`swallowtail cloud`: serve, and apply."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from swallowtail.cli.apply import Application, Outcome
+from swallowtail.cli.hospital import MAX_FILE, InvalidHospitalError, Step, read
+from swallowtail.cli.rest import RestClient, RestError
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def cloud() -> None:
+    """Run a Cloud, or set one up."""
+
+
+@cloud.command()
+@click.argument("file", type=FILE)
+@click.option(
+    "--cloud", "url", required=True, envvar="SWALLOWTAIL_CLOUD", help="Address of the Cloud, like https://cloud.example:8443."
+)
+@click.option("--token-file", required=True, type=FILE, envvar="SWALLOWTAIL_TOKEN_FILE", help="File with an API token.")
+@click.option("--ca", type=FILE, envvar="SWALLOWTAIL_CA", help="Certificates to trust instead of the system's.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+def apply(file: Path, url: str, token_file: Path, ca: Path | None, *, as_json: bool, dry_run: bool) -> None:
+    """Make the Cloud look like FILE: organisation, facilities, Links with listeners and devices, tokens.
+
+    Twice is the same as once. What FILE does not name is left alone. A new Link's security code is shown once.
+    """
+    try:
+        hospital = read(_text(file))
+    except InvalidHospitalError as error:
+        raise click.ClickException(f"{file}: {error}") from error
+    try:
+        client = RestClient(url, _text(token_file).strip(), ca)
+        application = Application(client, hospital)
+        steps = application.plan()
+        if not as_json:
+            _print_plan(steps, dry_run=dry_run)
+        outcome = Outcome(steps=steps) if dry_run else application.run()
+        client.close()
+    except RestError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(asdict(outcome)))
+    else:
+        _print_secrets(outcome)
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise click.ClickException(f"{path} is longer than {MAX_FILE} bytes")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _print_plan(steps: list[Step], *, dry_run: bool) -> None:
+    for step in steps:
+        click.echo(str(step))
+    changes = sum(step.verb != "keep" for step in steps)
+    click.echo(f"{changes or 'no'} changes" + (", nothing was done" if dry_run and changes else ""))
+
+
+def _print_secrets(outcome: Outcome) -> None:
+    for name, code in outcome.codes.items():
+        click.echo(f"\nSecurity code of Link {name}, shown once, good for its first machine within 14 days:\n  {code}")
+    for name, token in outcome.tokens.items():
+        click.echo(f"\nAPI token {name}, shown once:\n  {token}")
+
+
+@cloud.command()
+@click.option(
+    "--data", required=True, type=click.Path(file_okay=False, path_type=Path), envvar="SWALLOWTAIL_DATA", help="Data folder."
+)
+@click.option(
+    "--listen", default="127.0.0.1:8443", show_default=True, envvar="SWALLOWTAIL_LISTEN", help="HOST:PORT; port 0 takes a free one."
+)
+@click.option(
+    "--cert", type=FILE, envvar="SWALLOWTAIL_CERT", help="Certificate chain, PEM. Without it the Cloud makes a private CA."
+)
+@click.option("--key", type=FILE, envvar="SWALLOWTAIL_KEY", help="Private key of --cert, PEM.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it listens.")
+def serve(data: Path, listen: str, cert: Path | None, key: Path | None, *, as_json: bool) -> None:
+    """Serve a Cloud from one folder: API, DICOMweb and Links on one HTTPS port."""
+    try:
+        from swallowtail.cloud.server import ServeError, Settings, run
+    except ImportError as error:
+        raise click.ClickException(f"{error.name} is missing; install swallowtail[cloud]") from error
+    from swallowtail.runtime import log
+
+    log.configure()
+    log.take_crashes()
+    try:
+        run(Settings.of(data=data, listen=listen, cert=cert, key=key), announce=lambda facts: _announce(facts, as_json=as_json))
+    except ServeError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+
+
+def _announce(facts: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(f"Swallowtail Cloud {facts['release']} listens on {facts['url']}")
+        if "ca" in facts:
+            click.echo(f"Its certificates are signed by its own CA: {facts['ca']}")
+        if "token" in facts:
+            click.echo(f"Operator's token, shown once: {facts['token']}")
+            click.echo(f"Sign in: {facts['sign_in']}")
+    sys.stdout.flush()

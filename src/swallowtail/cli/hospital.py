@@ -1,0 +1,238 @@
+"""A hospital as one TOML document: read, checked, and compared with what is there. Pure; `cli.apply` talks to the Cloud.
+
+    [organisation]      name, title
+    [[facility]]        name, title, time_zone
+    [[link]]            name, facility
+    [[link.listener]]   as in a Link's configuration (calls.config.DicomListener)
+    [[link.device]]     as in a Link's configuration (calls.config.Device)
+    [[token]]           name, role, facilities
+
+What the document does not name is left alone; nothing is ever removed.
+"""
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from swallowtail.calls.config import Configuration, Device, DicomListener, Document, Name, dump, problems
+
+MAX_FILE: Final = 4 * 1024 * 1024
+
+Title = Annotated[str, Meta(max_length=200)]
+
+
+class OrganisationEntry(Document, frozen=True, kw_only=True):
+    """The tenant."""
+
+    name: Name
+    title: Title = ""
+
+
+class FacilityEntry(Document, frozen=True, kw_only=True):
+    """A place of the organisation."""
+
+    name: Name
+    title: Title = ""
+    time_zone: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class LinkEntry(Document, frozen=True, kw_only=True):
+    """A Link with everything that it does; without listeners and devices its configuration is left alone."""
+
+    name: Name
+    facility: Name
+    listener: tuple[DicomListener, ...] | None = None
+    device: tuple[Device, ...] | None = None
+
+    def configuration(self) -> Configuration | None:
+        """Give the configuration that the document asks for."""
+        if self.listener is None and self.device is None:
+            return None
+        return Configuration(listeners=self.listener or (), devices=self.device or ())
+
+
+class TokenEntry(Document, frozen=True, kw_only=True):
+    """An API token, told apart by its name."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    role: Annotated[str, Meta(pattern="^(administrator|integrator|clinician|auditor)$")]
+    facilities: tuple[Name, ...] | None = None
+
+
+class Hospital(Document, frozen=True, kw_only=True):
+    """The whole document."""
+
+    organisation: OrganisationEntry
+    facility: tuple[FacilityEntry, ...] = ()
+    link: tuple[LinkEntry, ...] = ()
+    token: tuple[TokenEntry, ...] = ()
+
+
+class InvalidHospitalError(Exception):
+    """The document cannot be applied; the message has one line for each problem, with the line in the file."""
+
+
+def read(text: str) -> Hospital:
+    """Read and check a document; raises InvalidHospitalError."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidHospitalError(f"this is not TOML: {error}") from error
+    try:
+        hospital = msgspec.convert(content, Hospital)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at ")
+        raise InvalidHospitalError(_located(text, path.strip("`") or "$", message)) from error
+    if found := [_located(text, path, message) for path, message in _problems(hospital)]:
+        raise InvalidHospitalError("\n".join(found))
+    return hospital
+
+
+def _problems(hospital: Hospital) -> Iterator[tuple[str, str]]:
+    facilities = {entry.name for entry in hospital.facility}
+    for kind, entries in (("facility", hospital.facility), ("link", hospital.link), ("token", hospital.token)):
+        for name, count in Counter(entry.name for entry in entries).items():
+            if count > 1:
+                yield f"$.{kind}", f"{name!r} is used {count} times; names are unique"
+    for index, link in enumerate(hospital.link):
+        if link.facility not in facilities:
+            yield f"$.link[{index}].facility", f"there is no facility {link.facility!r} in this file"
+        for problem in problems(link.configuration() or Configuration()):
+            inside = re.sub(r"^\$\.(listener|device)s", r"\1", problem.field)
+            yield f"$.link[{index}].{inside}", problem.message
+    for index, token in enumerate(hospital.token):
+        for name in token.facilities or ():
+            if name not in facilities:
+                yield f"$.token[{index}].facilities", f"there is no facility {name!r} in this file"
+
+
+def _located(text: str, path: str, message: str) -> str:
+    """Give a problem with its place: tomllib keeps no lines, so the path is looked up in the text."""
+    unknown = re.search(r"unknown field `(.*)`", message)
+    where = f"{path}.{unknown[1]}" if unknown else path
+    return f"line {line_of(text, where)}: {where.removeprefix('$.')}: {message}"
+
+
+_HEADER: Final = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_.\- ]+?)\s*\]")
+_KEY: Final = re.compile(r"^\s*([A-Za-z0-9_\-\"']+)\s*[=.]")
+
+
+def line_of(text: str, path: str) -> int:
+    """Give the line of `$.link[0].listener[1].port`, or of the closest thing around it that has a line."""
+    lines = {"$": 1}
+    counts: Counter[str] = Counter()
+    current = "$"
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            current = _table(header[2].replace(" ", "").split("."), counts, is_list=header[1] == "[[")
+            lines.setdefault(current, number)
+        elif key := _KEY.match(line):
+            lines.setdefault(f"{current}.{key[1].strip(chr(34) + chr(39))}", number)
+    while path not in lines and f"{path}[0]" not in lines:
+        path = re.sub(r"(\.[^.\[]*|\[[^\]]*\])$", "", path)
+    return lines.get(path) or lines[f"{path}[0]"]
+
+
+def _table(names: list[str], counts: Counter[str], *, is_list: bool) -> str:
+    """Give the path of a table header; parts that are lists mean their last element (TOML 1.0, arrays of tables)."""
+    path = "$"
+    for name in names[:-1]:
+        path += f".{name}"
+        path += f"[{counts[path] - 1}]" if counts[path] else ""
+    path += f".{names[-1]}"
+    if not is_list:
+        return path
+    counts[path] += 1
+    return f"{path}[{counts[path] - 1}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What is there: facilities, Links and tokens by name, as the API gives them, and each Link's configuration."""
+
+    organisation: Mapping[str, Any] | None = None
+    facilities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tokens: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that has to be done: `create` or `change` of an `organisation`, `facility`, `link`, `configuration` or `token`."""
+
+    verb: str
+    kind: str
+    name: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Give the line of the plan."""
+        sign = {"create": "+", "change": "~", "keep": "="}[self.verb]
+        return f"{sign} {self.kind} {self.name}" + (f": {self.detail}" if self.detail else "")
+
+
+def plan(hospital: Hospital, present: Present) -> list[Step]:
+    """Compare the document with what is there; gives every step in order, also those that keep what is there."""
+    steps = [_entry_step("organisation", hospital.organisation, present.organisation, ("title",))]
+    steps += [
+        _entry_step("facility", entry, present.facilities.get(entry.name), ("title", "time_zone")) for entry in hospital.facility
+    ]
+    for link in hospital.link:
+        steps.append(_link_step(link, present))
+        if (wanted := link.configuration()) is not None:
+            steps.append(_configuration_step(link.name, wanted, present.configurations.get(link.name)))
+    steps.extend(_token_step(token, present) for token in hospital.token)
+    return steps
+
+
+def _entry_step(
+    kind: str, entry: OrganisationEntry | FacilityEntry, there: Mapping[str, Any] | None, keys: tuple[str, ...]
+) -> Step:
+    if there is None:
+        return Step("create", kind, entry.name)
+    changed = [key for key in keys if getattr(entry, key) != there[key]]
+    return Step("change", kind, entry.name, ", ".join(changed)) if changed else Step("keep", kind, entry.name)
+
+
+def _link_step(link: LinkEntry, present: Present) -> Step:
+    there = present.links.get(link.name)
+    if there is None:
+        return Step("create", "link", link.name)
+    facility = present.facilities.get(link.facility)
+    if facility is not None and facility["id"] == there["facility"]:
+        return Step("keep", "link", link.name)
+    return Step("change", "link", link.name, f"moves to facility {link.facility}")
+
+
+def _configuration_step(name: str, wanted: Configuration, there: Mapping[str, Any] | None) -> Step:
+    if there is None:
+        return Step("create", "configuration", name, f"{len(wanted.listeners)} listeners, {len(wanted.devices)} devices")
+    old = msgspec.convert(there["document"], Configuration)
+    if dump(old) == dump(wanted):
+        return Step("keep", "configuration", name)
+    parts = [_difference("listener", old.listeners, wanted.listeners), _difference("device", old.devices, wanted.devices)]
+    return Step("change", "configuration", name, f"after version {there['version']}: " + ", ".join(part for part in parts if part))
+
+
+def _difference(kind: str, old: Iterable[DicomListener | Device], new: Iterable[DicomListener | Device]) -> str:
+    before, after = {item.name: item for item in old}, {item.name: item for item in new}
+    marks = [f"+{kind} {name}" for name in after if name not in before]
+    marks += [f"-{kind} {name}" for name in before if name not in after]
+    marks += [f"~{kind} {name}" for name in after if name in before and after[name] != before[name]]
+    return ", ".join(marks)
+
+
+def _token_step(token: TokenEntry, present: Present) -> Step:
+    there = present.tokens.get(token.name)
+    if there is None:
+        return Step("create", "token", token.name, token.role)
+    if there["role"] != token.role:
+        return Step("change", "token", token.name, f"{there['role']} becomes {token.role}; the old one is revoked")
+    return Step("keep", "token", token.name)

@@ -1,0 +1,102 @@
+"""The data folder of an embedded Cloud: who may look into it, who has it open, and the master key that seals its secrets.
+
+DATA/                0700
+  lock               held while a Cloud runs on this folder
+  master.key         0600, 32 random bytes; without it sealed secrets are lost, so it belongs into the backup of another place
+  pepper.sealed      the pepper of codes and tokens
+  ca.pem ca.key server.pem server.key
+  blobs/             data sets, named by their SHA-256
+  cloud.sqlite3      everything else
+"""
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from swallowtail.cloud.certificates import write_private
+
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+SEALED: Final = b"swt1"
+
+
+class DataFolderError(Exception):
+    """The data folder cannot be used; the message says why and what to do."""
+
+
+class Seal:
+    """Seals secrets under the master key (AES-256-GCM); each is bound to its purpose, so that one cannot pass for another."""
+
+    def __init__(self, master: bytes) -> None:
+        self._cipher = AESGCM(master)
+
+    def close(self, secret: bytes, purpose: str) -> bytes:
+        """Give the sealed form of `secret`."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return SEALED + nonce + self._cipher.encrypt(nonce, secret, purpose.encode())
+
+    def open(self, sealed: bytes, purpose: str) -> bytes:
+        """Give the secret; raises DataFolderError when it was sealed under another key or for another purpose."""
+        nonce, text = sealed[len(SEALED) :][:NONCE_BYTES], sealed[len(SEALED) + NONCE_BYTES :]
+        try:
+            return self._cipher.decrypt(nonce, text, purpose.encode())
+        except (InvalidTag, ValueError) as error:
+            raise DataFolderError(
+                f"the sealed {purpose} does not open with master.key; restore the key that belongs to it"
+            ) from error
+
+
+class DataFolder:
+    """An open data folder; at most one process has it open. Close it when the Cloud has stopped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.chmod(0o700)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DataFolderError(f"cannot use {path}: {error.strerror}; name another folder with --data") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise DataFolderError(f"another Cloud runs on {path}; stop it, or name another folder with --data") from error
+        self.blobs = path / "blobs"
+        self.database = path / "cloud.sqlite3"
+        self.blobs.mkdir(mode=0o700, exist_ok=True)
+        self.seal = Seal(self._secret_file("master.key"))
+
+    def pepper(self) -> bytes:
+        """Give the pepper of codes and tokens, made at the first start."""
+        path = self.path / "pepper.sealed"
+        if not path.exists():
+            self._refuse_if_in_use(path)
+            write_private(path, self.seal.close(secrets.token_bytes(KEY_BYTES), "pepper"))
+        return self.seal.open(path.read_bytes(), "pepper")
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        os.close(self._lock)
+
+    def _secret_file(self, name: str) -> bytes:
+        path = self.path / name
+        if not path.exists():
+            self._refuse_if_in_use(path)
+            write_private(path, secrets.token_bytes(KEY_BYTES))
+        if path.stat().st_mode & 0o077:
+            raise DataFolderError(f"{path} can be read by others; run: chmod 600 {path}")
+        key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            raise DataFolderError(f"{path} has {len(key)} bytes instead of {KEY_BYTES}; restore it from a backup")
+        return key
+
+    def _refuse_if_in_use(self, missing: Path) -> None:
+        """A new key beside an old database would make every code and token in it useless, silently."""
+        if self.database.exists():
+            raise DataFolderError(f"{missing} is missing although {self.database} exists; restore it from a backup")

@@ -1,0 +1,111 @@
+"""Keeps one connected Link in step with the Cloud: its configuration is pushed, its credentials are watched.
+
+The bus wakes this on every change of the Link; since a wake-up may be lost it also looks by itself, now and then.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from swallowtail.calls.config import Applied, ConfigurationRefused, ConfigureAnswer
+from swallowtail.calls.report import Endpoints
+from swallowtail.cloud.links.live import LiveLink
+from swallowtail.cloud.links.reports import Reports
+from swallowtail.cloud.model.errors import NotFoundError, StorageUnavailableError
+from swallowtail.cloud.model.operations import Condition, ConfigurationVersion, NewAlarm, Severity
+from swallowtail.cloud.model.ports import Alarms, Bus, Clock, Configuration, Links
+from swallowtail.cloud.model.presence import LinkAwayError
+from swallowtail.cloud.model.tenancy import CodeState, Link
+from swallowtail.wire.control import GoodbyeReason
+
+log = structlog.get_logger()
+
+LOOK_EVERY: Final = 30.0
+"""Seconds between two looks without a wake-up."""
+RETRY_AFTER: Final = 2.0
+"""Seconds after which a push that failed is tried again."""
+
+
+class Desired:
+    """Watches over the connected Links of a node."""
+
+    def __init__(
+        self, *, links: Links, configuration: Configuration, alarms: Alarms, bus: Bus, reports: Reports, clock: Clock
+    ) -> None:
+        self._links, self._configuration, self._alarms = links, configuration, alarms
+        self._bus, self._reports, self._clock = bus, reports, clock
+
+    async def watch(self, live: LiveLink) -> None:
+        """Run until the session ends; ends it when its credentials do not hold any more."""
+        subscription = self._bus.subscribe(f"link/{live.link}")
+        pushed = 0
+        try:
+            while not live.session.closed.done():
+                pushed, pause = await self._step(live, pushed)
+                try:
+                    async with asyncio.timeout(pause):
+                        await subscription.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            subscription.close()
+
+    async def _step(self, live: LiveLink, pushed: int) -> tuple[int, float]:
+        """Look once; gives the version that the Link has answered to, and when to look again."""
+        try:
+            reason = await self._end_of(live)
+            if reason is not None:
+                log.info("a session is ended", link=live.link, reason=reason)
+                live.session.goodbye(reason)
+                return pushed, LOOK_EVERY
+            desired = await self._configuration.desired(live.tenant, live.link)
+            if desired is not None and desired.version > pushed:
+                await self._push(live, desired)
+                return desired.version, LOOK_EVERY
+        except (StorageUnavailableError, LinkAwayError):
+            return pushed, RETRY_AFTER
+        return pushed, LOOK_EVERY
+
+    async def _end_of(self, live: LiveLink) -> GoodbyeReason | None:
+        try:
+            return end_of(await self._links.link(live.tenant, live.link), live.epoch)
+        except NotFoundError:
+            return GoodbyeReason.REVOKED
+
+    async def _push(self, live: LiveLink, desired: ConfigurationVersion) -> None:
+        answer = await live.configure(desired.version, desired.document)
+        await self._note(live, answer)
+
+    async def _note(self, live: LiveLink, answer: ConfigureAnswer) -> None:
+        match answer:
+            case Applied():
+                endpoints = Endpoints(version=answer.version, endpoints=answer.endpoints)
+                await self._reports.note_running(live, endpoints)
+                await self._alarms.clear(live.tenant, Condition.CONFIGURATION_REFUSED, live.link, now=self._clock())
+            case ConfigurationRefused():
+                await self._refused(live, answer)
+
+    async def _refused(self, live: LiveLink, answer: ConfigurationRefused) -> None:
+        log.warning("a Link refuses its configuration", link=live.link, version=answer.version)
+        problems = tuple((problem.field, problem.message) for problem in answer.problems)
+        await self._reports.note_problems(live, problems)
+        first = f"{answer.problems[0].field}: {answer.problems[0].message}" if answer.problems else "no reason was given"
+        alarm = NewAlarm(
+            condition=Condition.CONFIGURATION_REFUSED,
+            subject=live.link,
+            severity=Severity.MAJOR,
+            detail=f"version {answer.version} is refused, the Link runs what it ran before; {first}",
+        )
+        await self._alarms.raise_alarm(live.tenant, alarm, now=self._clock())
+
+
+def end_of(link: Link, epoch: int) -> GoodbyeReason | None:
+    """Say why a session of this epoch must end; None: it need not."""
+    if link.code_state is CodeState.REVOKED:
+        return GoodbyeReason.REVOKED
+    if link.epoch <= epoch:
+        return None
+    if not link.key:
+        return GoodbyeReason.REBOUND
+    return GoodbyeReason.ROTATED

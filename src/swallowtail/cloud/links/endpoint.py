@@ -1,0 +1,175 @@
+"""`/link`: one session from the upgrade to the close, and the registry of those that live (wire §1, §3, §6)."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Gauge
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket
+
+from swallowtail import __version__
+from swallowtail.calls.diagnostics import LinkStatus
+from swallowtail.cloud.links.admission import Gate, Refusal, verify
+from swallowtail.cloud.links.desired import Desired
+from swallowtail.cloud.links.frames import AsgiFrames
+from swallowtail.cloud.links.live import LiveLink
+from swallowtail.cloud.links.reports import Reports
+from swallowtail.cloud.links.served import Calls
+from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.ports import Clock
+from swallowtail.cloud.model.presence import LinkAwayError, Presence
+from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.runtime.tasks import Tasks
+from swallowtail.sansio.errors import LocalProtocolError
+from swallowtail.wire.control import GoodbyeReason, RefuseReason
+from swallowtail.wire.failures import RefusedError, SessionClosedError
+from swallowtail.wire.handshake import CloudHello
+from swallowtail.wire.net import Session
+from swallowtail.wire.session import SessionMachine
+from swallowtail.wire.transport import SUBPROTOCOL
+from swallowtail.wire.window import NodeBudget
+
+log = structlog.get_logger()
+
+PATH: Final = "/link"
+CAPABILITIES: Final[tuple[str, ...]] = ()
+NODE_BUDGET: Final = 512 * 1024 * 1024
+"""Bytes that all sessions of this node may hold; each keeps its floor beyond it (wire §5)."""
+DRAIN_WAIT: Final = 1.0
+
+SESSIONS: Final = Gauge("swallowtail_sessions", "Links with a live session")
+REFUSED: Final = Counter("swallowtail_hellos_refused", "Hellos that were refused", ["reason"])
+
+
+class LinkSessions:
+    """The Links that are connected to this node; serves each from its upgrade on."""
+
+    def __init__(self, *, gate: Gate, calls: Calls, desired: Desired, reports: Reports, clock: Clock) -> None:
+        self._gate, self._calls, self._desired, self._reports, self._clock = gate, calls, desired, reports, clock
+        self._node = NodeBudget(NODE_BUDGET)
+        self._live: dict[tuple[Tenant, str], LiveLink] = {}
+        self._draining = False
+
+    # What the API asks (model.presence.Sessions)
+
+    def presence(self, tenant: Tenant, link: str) -> Presence | None:
+        """Give the live session of a Link; None when it has none here."""
+        live = self._live.get((tenant, link))
+        return live.presence if live else None
+
+    def connected(self) -> Mapping[tuple[Tenant, str], Presence]:
+        """Give all live sessions."""
+        return {key: live.presence for key, live in self._live.items()}
+
+    async def ping(self, tenant: Tenant, link: str, size: int) -> float:
+        """Send `size` bytes to the Link and back; gives the seconds."""
+        return await self._need(tenant, link).ping(size)
+
+    async def status(self, tenant: Tenant, link: str) -> LinkStatus:
+        """Ask a Link how it is."""
+        return await self._need(tenant, link).status()
+
+    def _need(self, tenant: Tenant, link: str) -> LiveLink:
+        live = self._live.get((tenant, link))
+        if live is None:
+            raise LinkAwayError
+        return live
+
+    # Sessions
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Serve one WebSocket to its end."""
+        if SUBPROTOCOL not in websocket.scope["subprotocols"]:
+            text = f"This is where Links connect; they speak the WebSocket subprotocol {SUBPROTOCOL}.\n"
+            await websocket.send_denial_response(PlainTextResponse(text, HTTPStatus.BAD_REQUEST))
+            return
+        await websocket.accept(SUBPROTOCOL)
+        loop = asyncio.get_running_loop()
+        address = websocket.client.host if websocket.client else ""
+        frames = AsgiFrames(websocket.receive, websocket.send, loop)
+        hello = CloudHello(
+            release=__version__, capabilities=CAPABILITIES, nonce=secrets.token_bytes(32), time=self._clock(), verify=verify
+        )
+        machine = SessionMachine(hello, now=loop.time(), node=self._node)
+        try:
+            async with Session(machine, frames, name="link") as session:
+                if (live := await self._admit(session, frames, address)) is not None:
+                    await self._live_with(live)
+                await asyncio.wait([session.closed])
+        except (SessionClosedError, RefusedError):
+            REFUSED.labels("left").inc()
+
+    async def drain(self) -> None:
+        """End every session in good order; those that knock now are told to come again."""
+        self._draining = True
+        waiting = [live.session.closed for live in self._live.values()]
+        for live in self._live.values():
+            live.session.goodbye(GoodbyeReason.DRAINING, detail="the Cloud stops", retry_after=DRAIN_WAIT)
+        if waiting:
+            await asyncio.wait(waiting)
+
+    async def _admit(self, session: Session, frames: AsgiFrames, address: str) -> LiveLink | None:
+        now = session.time()
+        refusal = Refusal(RefuseReason.BUSY, "the Cloud stops", DRAIN_WAIT) if self._draining else self._gate.knock(address, now)
+        if refusal is not None:
+            _refuse(session, refusal)
+            return None
+        received = await session.hello()
+        judged = await self._gate.judge(received, address, now)
+        if isinstance(judged, Refusal):
+            _refuse(session, judged)
+            return None
+        try:
+            session.welcome(session=secrets.token_bytes(16), epoch=judged.link.epoch, time=self._clock())
+        except LocalProtocolError:
+            return None  # its deadline has passed meanwhile
+        return LiveLink(session, frames, judged, address, received.hello.release, self._clock())
+
+    async def _live_with(self, live: LiveLink) -> None:
+        """Serve a welcomed Link until its session ends; the session that it replaces is sent away."""
+        key = (live.tenant, live.link)
+        older = self._live.get(key)
+        if older is not None and older.epoch > live.epoch:
+            live.session.goodbye(GoodbyeReason.REPLACED)
+            return
+        self._live[key] = live
+        SESSIONS.set(len(self._live))
+        if older is not None:
+            older.session.goodbye(GoodbyeReason.REPLACED, detail="another session of this Link has begun")
+        log.info(
+            "a Link is connected", link=live.link, tenant=live.tenant, epoch=live.epoch, peer=live.address, release=live.release
+        )
+        try:
+            async with Tasks(f"link {live.link}") as tasks:
+                tasks.spawn(self._calls.serve(live, tasks), name="calls")
+                tasks.spawn(self._keep(live), name="desired")
+                await asyncio.wait([live.session.closed])
+        finally:
+            if self._live.get(key) is live:
+                del self._live[key]
+            SESSIONS.set(len(self._live))
+            await self._gone(live)
+
+    async def _keep(self, live: LiveLink) -> None:
+        try:
+            await self._reports.note_connected(live)
+        except StorageUnavailableError:
+            log.warning("a session could not be noted", link=live.link)
+        await self._desired.watch(live)
+
+    async def _gone(self, live: LiveLink) -> None:
+        status = live.session.closed.result().code if live.session.closed.done() else None
+        log.info("a Link is away", link=live.link, tenant=live.tenant, epoch=live.epoch, status=status)
+        try:
+            await self._reports.note_away(live, self._clock())
+        except StorageUnavailableError:
+            log.warning("the end of a session could not be noted", link=live.link)
+
+
+def _refuse(session: Session, refusal: Refusal) -> None:
+    REFUSED.labels(refusal.reason.value).inc()
+    session.refuse(refusal.reason, refusal.detail, retry_after=refusal.retry_after)

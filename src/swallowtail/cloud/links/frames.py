@@ -1,0 +1,73 @@
+"""The Cloud's end of a WebSocket as a FrameTransport: ASGI messages in and out, nothing between them and the session."""
+
+import asyncio
+from typing import Any, Final, Protocol
+
+from starlette.types import Receive, Send
+from uvicorn.protocols.utils import ClientDisconnected
+
+from swallowtail.wire.errors import CloseCode
+from swallowtail.wire.frames import Frame
+from swallowtail.wire.transport import TransportClosedError
+
+MAX_CLOSE_TEXT: Final = 123  # RFC 6455 5.5
+CLOSE_SECONDS: Final = 3.0
+NEVER_SENT: Final = frozenset({1005, 1006, 1015})  # RFC 6455 7.4.1
+
+
+class Loop(Protocol):
+    """The clock of a connection."""
+
+    def time(self) -> float: ...
+
+
+class AsgiFrames:
+    """Carries whole messages over an accepted WebSocket; `proven` is when the last one came, on the loop's clock."""
+
+    def __init__(self, receive: Receive, send: Send, loop: Loop) -> None:
+        self._receive, self._send, self._loop = receive, send, loop
+        self._closed: TransportClosedError | None = None
+        self.proven = loop.time()
+
+    async def send(self, frame: Frame) -> None:
+        """Send one message; LinkWebSocket holds this until at most UNSENT_LIMIT bytes wait below (wire §6)."""
+        if self._closed is not None:
+            raise self._closed
+        try:
+            await self._send({"type": "websocket.send", "bytes": frame})
+        except (ClientDisconnected, RuntimeError) as error:
+            raise self._lost() from error
+
+    async def receive(self) -> bytes:
+        """Wait for one binary message."""
+        if self._closed is not None:
+            raise self._closed
+        message: Any = await self._receive()
+        if message["type"] == "websocket.receive" and message.get("bytes") is not None:
+            self.proven = self._loop.time()
+            data: bytes = message["bytes"]
+            return data
+        if message["type"] == "websocket.disconnect":
+            self._closed = TransportClosedError(message.get("code", 1006), message.get("reason") or "")
+            raise self._closed
+        await self.close(CloseCode.VIOLATION, "a text message (wire §1)")
+        raise self._lost()
+
+    async def close(self, code: int, text: str) -> None:
+        """Close, telling the peer why; the rest of the closing handshake has its own deadline in uvicorn."""
+        if self._closed is not None:
+            return
+        self._closed = TransportClosedError(code, text)
+        reason = text.encode()[:MAX_CLOSE_TEXT].decode("utf-8", "ignore")
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._send(
+                    {"type": "websocket.close", "code": CloseCode.DONE if code in NEVER_SENT else code, "reason": reason}
+                )
+        except (ClientDisconnected, RuntimeError, TimeoutError):
+            return  # it is closed already, or the peer takes nothing more: the connection is dropped when this request ends
+
+    def _lost(self) -> TransportClosedError:
+        if self._closed is None:
+            self._closed = TransportClosedError(1006, "the connection was lost")
+        return self._closed

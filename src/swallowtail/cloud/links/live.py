@@ -1,0 +1,92 @@
+"""One live session of a Link: the calls that the Cloud makes on it, and its presence."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from swallowtail.calls.codec import MalformedCallError, Reader, T, encode
+from swallowtail.calls.config import CONFIGURE, Configure, ConfigureAnswer, read_configure_answer
+from swallowtail.calls.diagnostics import PING, STATUS, LinkStatus, Ping, StatusQuery, read_link_status, read_pong
+from swallowtail.cloud.links.frames import AsgiFrames
+from swallowtail.cloud.model.presence import LinkAwayError, Presence
+from swallowtail.cloud.model.tenancy import Admitted, Tenant
+from swallowtail.sansio.errors import LocalProtocolError
+from swallowtail.wire.channel import Message
+from swallowtail.wire.failures import ChannelResetError, SessionClosedError
+from swallowtail.wire.frames import Priority
+from swallowtail.wire.net import Session
+
+CALL_SECONDS: Final = 30.0
+IN_OPEN: Final = 60_000
+"""A configuration of at most so many bytes travels in OPEN; a longer one follows it as DATA (calls.config)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLink:
+    """A Link with a session, until `session.closed`."""
+
+    session: Session
+    frames: AsgiFrames
+    admitted: Admitted
+    address: str
+    release: str
+    since: float
+    """UTC seconds."""
+
+    @property
+    def tenant(self) -> Tenant:
+        """Whose Link this is."""
+        return self.admitted.tenant
+
+    @property
+    def link(self) -> str:
+        """The Link's id."""
+        return self.admitted.link.id
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this session got; commits carry it."""
+        return self.admitted.link.epoch
+
+    @property
+    def presence(self) -> Presence:
+        """How the session is."""
+        silence = self.session.time() - self.frames.proven
+        return Presence(
+            since=self.since, proven=time.time() - silence, address=self.address, release=self.release, epoch=self.epoch
+        )
+
+    async def ping(self, size: int) -> float:
+        """Send `size` bytes there and back at interactive priority; gives the seconds. Raises LinkAwayError."""
+        began = self.session.time()
+        payload = bytes(size)
+        pong = await self._ask(PING, encode(Ping(payload=payload)), read_pong)
+        if pong.payload != payload:
+            raise LinkAwayError("the Link sent other bytes back than it got; update it")
+        return self.session.time() - began
+
+    async def status(self) -> LinkStatus:
+        """Ask how the Link is. Raises LinkAwayError."""
+        return await self._ask(STATUS, encode(StatusQuery()), read_link_status)
+
+    async def configure(self, version: int, document: bytes) -> ConfigureAnswer:
+        """Wish that the Link runs this document. Raises LinkAwayError."""
+        if len(document) <= IN_OPEN:
+            return await self._ask(CONFIGURE, encode(Configure(version=version, document=document)), read_configure_answer)
+        opening = encode(Configure(version=version, document=b""))
+        return await self._ask(CONFIGURE, opening, read_configure_answer, body=document)
+
+    async def _ask(self, call: str, opening: bytes, read: Reader[T], *, body: bytes = b"") -> T:
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                channel = await self.session.open(call, opening, Priority.INTERACTIVE, fin=not body)
+                if body:
+                    await channel.send(memoryview(body))
+                    channel.finish()
+                answer = await channel.receive()
+                if not isinstance(answer, Message):
+                    raise LinkAwayError(f"the Link answered {call!r} with nothing; update it")
+                return read(answer.body)
+        except (TimeoutError, ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError) as error:
+            raise LinkAwayError(f"the Link did not answer {call!r}: {str(error) or 'it took too long'}") from error

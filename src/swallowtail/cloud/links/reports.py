@@ -1,0 +1,83 @@
+"""What a Link tells unasked: endpoint states, unknown devices, associations that ended (calls.report)."""
+
+from typing import Any, Final
+
+import msgspec
+import structlog
+from prometheus_client import Counter
+
+from swallowtail.calls.codec import encode
+from swallowtail.calls.report import AssociationEnded, Endpoints, Noted, UnknownDevice, read_report
+from swallowtail.cloud.links.live import LiveLink
+from swallowtail.cloud.model import operations
+from swallowtail.cloud.model.ports import Configuration
+from swallowtail.wire.net import Channel
+
+log = structlog.get_logger()
+
+ASSOCIATIONS: Final = Counter("swallowtail_associations", "Associations of Links that ended", ["outcome"])
+OUTCOMES: Final = frozenset({"released", "aborted", "rejected", "lost"})
+DROPPED: Final = Counter("swallowtail_reports_dropped", "Observations that Links could not keep until the Cloud was back")
+
+
+class Reports:
+    """Serves the call `report` and keeps what Links say of themselves."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+
+    async def serve(self, live: LiveLink, channel: Channel) -> None:
+        """Keep a batch, then say so."""
+        report = read_report(channel.opening.body)
+        DROPPED.inc(report.dropped)
+        devices = [_device(live.link, seen) for seen in report.observations if isinstance(seen, UnknownDevice)]
+        if devices:
+            await self._configuration.note_unknown(live.tenant, devices)
+        endpoints = [seen for seen in report.observations if isinstance(seen, Endpoints)]
+        if endpoints:
+            await self.note_running(live, endpoints[-1])
+        for seen in report.observations:
+            if isinstance(seen, AssociationEnded):
+                ASSOCIATIONS.labels(seen.outcome if seen.outcome in OUTCOMES else "other").inc()
+        await channel.message(encode(Noted()), fin=True)
+
+    async def note_running(self, live: LiveLink, endpoints: Endpoints, problems: tuple[tuple[str, str], ...] = ()) -> None:
+        """Keep what a connected Link runs."""
+        presence = live.presence
+        running = operations.Running(
+            link=live.link,
+            connected=True,
+            since=live.since,
+            seen=presence.proven,
+            epoch=live.epoch,
+            version=endpoints.version,
+            release=live.release,
+            address=live.address,
+            report=msgspec.msgpack.encode(endpoints.endpoints),
+            problems=problems,
+        )
+        await self._configuration.note_running(live.tenant, running)
+
+    async def note_connected(self, live: LiveLink) -> None:
+        """Keep that a session has begun; what runs is known with the first report."""
+        await self._change(live, connected=True, since=live.since, epoch=live.epoch, release=live.release, address=live.address)
+
+    async def note_problems(self, live: LiveLink, problems: tuple[tuple[str, str], ...]) -> None:
+        """Keep why the Link has refused its configuration; what it ran before still runs."""
+        await self._change(live, problems=problems)
+
+    async def note_away(self, live: LiveLink, now: float) -> None:
+        """Keep that the session has ended."""
+        await self._change(live, connected=False, since=now)
+
+    async def _change(self, live: LiveLink, **values: Any) -> None:
+        """Change what is kept of a Link, unless a newer session has begun."""
+        before = (await self._configuration.running(live.tenant, [live.link])).get(live.link)
+        kept = before or operations.Running(link=live.link, connected=True, since=live.since, seen=live.since, epoch=live.epoch)
+        if kept.epoch <= live.epoch:
+            changed = msgspec.structs.replace(kept, seen=live.presence.proven, **values)
+            await self._configuration.note_running(live.tenant, changed)
+
+
+def _device(link: str, seen: UnknownDevice) -> operations.UnknownDevice:
+    return operations.UnknownDevice(link=link, **{name: getattr(seen, name) for name in seen.__struct_fields__})

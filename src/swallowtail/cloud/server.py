@@ -1,0 +1,243 @@
+"""The composition root of an embedded Cloud: one folder, one process, one HTTPS port. The only file that names every adapter."""
+
+import asyncio
+import datetime as dt
+import os
+import secrets
+import signal
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+from prometheus_client import Gauge, Histogram
+from starlette.routing import WebSocketRoute
+
+from swallowtail import __version__
+from swallowtail.cloud.blobs.disk import OsDisk
+from swallowtail.cloud.blobs.folder import FolderBlobs
+from swallowtail.cloud.blobs.workers import ThreadWorkers
+from swallowtail.cloud.bus import InProcessBus
+from swallowtail.cloud.certificates import ensure_certificate, server_context
+from swallowtail.cloud.folder import DataFolder, DataFolderError
+from swallowtail.cloud.ingest.receiving import Ingest
+from swallowtail.cloud.links.admission import Gate
+from swallowtail.cloud.links.desired import Desired
+from swallowtail.cloud.links.endpoint import PATH, LinkSessions
+from swallowtail.cloud.links.reports import Reports
+from swallowtail.cloud.links.served import Calls
+from swallowtail.cloud.links.stores import Stores
+from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.codes import KeyedHash, mint_token
+from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role
+from swallowtail.cloud.records.records import Records
+from swallowtail.cloud.records.sqlite import SqliteDatabase
+from swallowtail.cloud.serving import BACKLOG, Server, server_of
+from swallowtail.cloud.web.access import Services
+from swallowtail.cloud.web.app import build
+from swallowtail.cloud.web.identity import new_id
+from swallowtail.runtime.tasks import Tasks
+
+log = structlog.get_logger()
+
+FATAL_EXIT: Final = 70
+LAG_EVERY: Final = 0.1
+LAG: Final = Histogram(
+    "swallowtail_loop_lag_seconds", "How late the event loop was", buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2)
+)
+WORST_LAG: Final = Gauge("swallowtail_loop_lag_worst_seconds", "The latest that the event loop was since the start")
+
+Announce = Callable[[dict[str, str]], None]
+
+
+class ServeError(Exception):
+    """The Cloud cannot serve; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `cloud serve` was told."""
+
+    data: Path
+    host: str
+    port: int
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @classmethod
+    def of(cls, *, data: Path, listen: str, cert: Path | None, key: Path | None) -> "Settings":
+        """Check the flags; raises ServeError."""
+        host, colon, port = listen.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+            raise ServeError(f"--listen {listen!r} is no HOST:PORT; one is 127.0.0.1:8443, or [::]:8443 for all addresses")
+        if (cert is None) != (key is None):
+            raise ServeError("--cert and --key belong together; give both, or neither for a private CA")
+        return cls(data.absolute(), host, int(port), cert, key)
+
+
+def run(settings: Settings, *, announce: Announce) -> None:
+    """Serve until SIGINT or SIGTERM; raises ServeError. `announce` is called once, when the port listens."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(serve(settings, announce=announce))
+        except (DataFolderError, StorageUnavailableError) as error:
+            raise ServeError(str(error)) from error
+
+
+async def serve(settings: Settings, *, announce: Announce) -> None:
+    """Put the Cloud together, serve, and take it apart again."""
+    folder = DataFolder(settings.data)
+    try:
+        context, facts = _tls(settings, folder)
+        listening = _listen(settings)
+        async with _cloud(folder) as (services, sessions, tasks):
+            facts |= {"release": __version__, "url": _url(settings, listening)}
+            facts |= await _bootstrap(services, facts["url"])
+            server = server_of(build(services, [WebSocketRoute(PATH, sessions.serve)]), context)
+            _stop_on_signals(server, sessions, tasks)
+            tasks.spawn(_measure_lag(), name="lag")
+            announce(facts)
+            log.info("the Cloud serves", release=__version__, host=settings.host, port=listening.getsockname()[1])
+            await server.serve([listening])
+        log.info("the Cloud has stopped")
+    finally:
+        folder.close()
+
+
+@asynccontextmanager
+async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Services, LinkSessions, Tasks]]:
+    """Open the stores and wire everything to them."""
+    hashes = KeyedHash(folder.pepper())  # before there is a database, beside which a new one would be refused
+    database = SqliteDatabase.open(folder.database, on_fatal=_fatal)
+    workers = ThreadWorkers()
+    try:
+        records = Records(database)
+        blobs = FolderBlobs(OsDisk(folder.path), workers, on_fatal=_fatal)
+        await blobs.open()
+        bus = InProcessBus()
+        reports = Reports(records.configuration)
+        desired = Desired(
+            links=records.links,
+            configuration=records.configuration,
+            alarms=records.alarms,
+            bus=bus,
+            reports=reports,
+            clock=time.time,
+        )
+        gate = Gate(records.links, hashes, time.time, asyncio.get_running_loop().time())
+        ingest = Ingest(blobs=blobs, instances=records.instances, bus=bus, clock=time.time)
+        calls = Calls(Stores(ingest), reports)
+        sessions = LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, clock=time.time)
+        services = Services(
+            people=records.people,
+            links=records.links,
+            configuration=records.configuration,
+            instances=records.instances,
+            blobs=blobs,
+            alarms=records.alarms,
+            audit=records.audit,
+            bus=bus,
+            sessions=sessions,
+            hashes=hashes,
+            clock=time.time,
+            random=secrets.token_bytes,
+        )
+        async with Tasks("cloud") as tasks:
+            yield services, sessions, tasks
+    finally:
+        await workers.close()
+        await database.close()
+
+
+def _tls(settings: Settings, folder: DataFolder) -> tuple[ssl.SSLContext, dict[str, str]]:
+    facts: dict[str, str] = {}
+    certificate, key = settings.certificate, settings.key
+    if certificate is None or key is None:
+        names = {"localhost", "127.0.0.1", "::1", socket.gethostname()} | ({settings.host} - {"0.0.0.0", "::"})  # noqa: S104
+        certificate, key = ensure_certificate(folder.path, names, dt.datetime.now(dt.UTC))
+        facts["ca"] = str(folder.path / "ca.pem")
+    try:
+        return server_context(certificate, key), facts
+    except (OSError, ssl.SSLError) as error:
+        raise ServeError(f"cannot use {certificate} with {key}: {error}; both are PEM and belong together") from error
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(
+            address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=family == socket.AF_INET6 and settings.host == "::"
+        )
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise ServeError(f"cannot listen on {where}: {error.strerror or error}; choose another with --listen") from error
+
+
+def _url(settings: Settings, listening: socket.socket) -> str:
+    host = "localhost" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
+    return f"https://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+
+
+async def _bootstrap(services: Services, url: str) -> dict[str, str]:
+    """Make the first operator's token, once; what it gives is printed and kept nowhere."""
+    if (await services.people.tokens(OPERATOR)).items:
+        return {}
+    secret, now = mint_token(), services.clock()
+    token = ApiToken(id=new_id(services.random), tenant=None, name="bootstrap", role=Role.OPERATOR, created=now)
+    event = AuditEvent(
+        event=EventId.APPLICATION_ACTIVITY,
+        action=EventAction.CREATE,
+        type="operator.bootstrap",
+        actor="cloud serve",
+        objects=(("token", token.id),),
+    )
+    await services.people.add_token(token, services.hashes.of_token(secret), now=now, event=event)
+    return {"token": secret, "sign_in": f"{url}/#token={secret}"}
+
+
+def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> None:
+    """Links first: they are told to come again and finish what runs, then the port closes."""
+
+    async def stop() -> None:
+        await sessions.drain()
+        server.should_exit = True
+
+    def heard() -> None:
+        log.info("the Cloud stops")
+        tasks.spawn(stop(), name="stop")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)  # a second signal does not wait
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, heard)
+
+
+async def _measure_lag() -> None:
+    loop = asyncio.get_running_loop()
+    worst = 0.0
+    while True:
+        due = loop.time() + LAG_EVERY
+        await asyncio.sleep(LAG_EVERY)
+        lag = max(0.0, loop.time() - due)
+        LAG.observe(lag)
+        if lag > worst:
+            worst = lag
+            WORST_LAG.set(worst)
+
+
+def _fatal(error: StorageUnavailableError) -> None:
+    """The disk has failed under something that was promised to be durable: what the kernel still holds cannot be trusted."""
+    log.critical(
+        "the disk has failed; the Cloud stops at once, look at the disk and start it again", error=error.__cause__ or error
+    )
+    os._exit(FATAL_EXIT)

@@ -1,0 +1,118 @@
+"""uvicorn as we need it: deadlines and limits on request heads, small buffers below the wire's scheduler, our own way to stop."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Generator
+from typing import Any, Final
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from swallowtail.wire.frames import MAX_FRAME
+from swallowtail.wire.net import tune_socket
+from swallowtail.wire.transport import UNSENT_LIMIT
+
+HEAD_DEADLINE: Final = 15.0
+"""Seconds from the first byte of a request to the end of its head, TLS handshake excluded (asyncio limits that to 60 s)."""
+MAX_HEAD: Final = 64 * 1024
+IDLE: Final = 30
+"""Seconds that a connection may be kept without a request."""
+BACKLOG: Final = 2048
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """HTTP/1.1 whose request heads are bounded in time and size; httptools bounds neither."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for the first head."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a head that is too long ends the connection."""
+        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._wait_for_head()
+        if self._head_timer is not None:
+            if self._head_bytes > MAX_HEAD:  # before this read, which may hold a body too
+                self._give_up()
+                return
+            self._head_bytes += len(data)
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._end_of_head()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._end_of_head()
+        super().connection_lost(exc)
+
+    def _wait_for_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(HEAD_DEADLINE, self._give_up)
+
+    def _end_of_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._end_of_head()
+        self.transport.abort()
+
+
+class LinkWebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket that keeps little unsent data below the wire's scheduler (wire §6)."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Tune the connection."""
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(high=UNSENT_LIMIT)
+        tune_socket(self.transport.get_extra_info("socket"))
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send, then wait until little is left unsent, so that the scheduler picks the next frame as late as it can."""
+        await super().send(message)
+        await self.writable.wait()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server without its signal handling: the composition root decides when it ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals alone."""
+        yield
+
+
+def server_of(app: ASGIApp, context: ssl.SSLContext, **settings: Any) -> Server:
+    """Give the server of the one port; call `serve(sockets=…)` and set `should_exit` to end it."""
+    config = uvicorn.Config(
+        app,
+        http=BoundedHttp,
+        ws=LinkWebSocket,
+        ws_max_size=MAX_FRAME,
+        ws_ping_interval=None,  # wire §1: liveness is the wire's own
+        ws_ping_timeout=None,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # QIDO carries patients in its query string
+        proxy_headers=False,  # the peer's address is the peer's
+        server_header=False,
+        timeout_keep_alive=IDLE,
+        timeout_graceful_shutdown=5,
+        backlog=BACKLOG,
+        ssl_context_factory=lambda _config, _default: context,
+        **settings,
+    )
+    return Server(config)

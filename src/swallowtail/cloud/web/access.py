@@ -1,0 +1,182 @@
+"""Who asks, and what they may do: a bearer token gives the principal, the route's roles judge it, the token alone gives the tenant.
+
+The order is the order of secrecy: no good token 401, wrong role 403, another tenant's thing 404. All of it happens before a byte of
+the body is read.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import Depends
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.codes import KeyedHash
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.ports import (
+    Alarms,
+    Audit,
+    Blobs,
+    Bus,
+    Clock,
+    Configuration,
+    Instances,
+    Links,
+    People,
+    Randomness,
+)
+from swallowtail.cloud.model.presence import Sessions
+from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
+from swallowtail.cloud.web.problems import ProblemError
+
+ROLES_KEY: Final = "x-roles"
+"""Where a route keeps its roles: the OpenAPI document shows them, and GuardedRoute judges by them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything that the API speaks to; the composition root fills it."""
+
+    people: People
+    links: Links
+    configuration: Configuration
+    instances: Instances
+    blobs: Blobs
+    alarms: Alarms
+    audit: Audit
+    bus: Bus
+    sessions: Sessions
+    hashes: KeyedHash
+    clock: Clock
+    random: Randomness
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, in which organisation, from where."""
+
+    principal: Principal
+    tenant: Tenant
+    address: str
+    services: Services
+
+    @property
+    def now(self) -> float:
+        """Give UTC seconds."""
+        return self.services.clock()
+
+    def event(
+        self, action: EventAction, kind: str, *objects: tuple[str, str], event: EventId = EventId.SECURITY_ALERT, detail: str = ""
+    ) -> AuditEvent:
+        """Give the audit event of what this caller does."""
+        return AuditEvent(
+            event=event,
+            action=action,
+            type=kind,
+            actor=self.principal.id,
+            role=self.principal.role,
+            address=self.address,
+            objects=objects,
+            detail=detail,
+        )
+
+    def check_facility(self, facility: str) -> None:
+        """Hide what lies in a facility that the caller is not allowed to see; raises NotFoundError."""
+        if self.principal.facilities is not None and facility not in self.principal.facilities:
+            raise NotFoundError
+
+    def check_unlimited(self) -> None:
+        """Refuse what concerns the whole organisation to a caller who is limited to some facilities."""
+        if self.principal.facilities is not None:
+            raise forbidden("this concerns the whole organisation, and the token is limited to some of its facilities")
+
+
+def forbidden(detail: str) -> ProblemError:
+    """Say that the principal may not do this."""
+    return ProblemError(HTTPStatus.FORBIDDEN, "forbidden", detail, remedy="Use a token whose role may do this.")
+
+
+def services_of(request: Request) -> Services:
+    """Give what the composition root has put together."""
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+async def authenticate(request: Request) -> Principal:
+    """Give the principal of the bearer token; raises a 401 that is the same for none, unknown, expired and revoked."""
+    services = services_of(request)
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and secret:
+        token = await services.people.token(services.hashes.of_token(secret.strip()), now=services.clock())
+        if token is not None:
+            return Principal(id=token.id, name=token.name, role=token.role, tenant=token.tenant, facilities=token.facilities)
+    raise ProblemError(
+        HTTPStatus.UNAUTHORIZED,
+        "unauthorized",
+        "there is no good token with this request",
+        remedy="Send the header 'Authorization: Bearer swt_…' with a token that is neither expired nor revoked.",
+    )
+
+
+async def admit(request: Request, roles: frozenset[Role]) -> Principal:
+    """Authenticate and judge by role; the principal is kept with the request for `caller`."""
+    principal = await authenticate(request)
+    if principal.role not in roles:
+        allowed = ", ".join(sorted(roles))
+        raise forbidden(f"the role {principal.role} may not do this; these may: {allowed}")
+    request.state.principal = principal
+    return principal
+
+
+class GuardedRoute(APIRoute):
+    """A route of the API: judges the caller before FastAPI reads the body."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Give FastAPI's own handling with ours before it."""
+        handle = super().get_route_handler()
+        roles = frozenset(Role(role) for role in (self.openapi_extra or {})[ROLES_KEY])
+
+        async def guarded(request: Request) -> Response:
+            await admit(request, roles)
+            return await handle(request)
+
+        return guarded
+
+
+async def caller(request: Request, organisation: str | None = None) -> Caller:
+    """Give who asks, within an organisation: the token's own, or for an operator the one that `organisation` names by id."""
+    principal: Principal = request.state.principal
+    services = services_of(request)
+    tenant = principal.tenant
+    if tenant is None:
+        if organisation is None:
+            raise ProblemError(
+                HTTPStatus.BAD_REQUEST,
+                "organisation",
+                "an operator's token belongs to no organisation",
+                remedy="Name the organisation's id with ?organisation=….",
+            )
+        tenant = (await services.people.organisation(Tenant(organisation))).id
+    elif organisation not in {None, tenant}:
+        raise NotFoundError
+    return Caller(principal, tenant, address_of(request), services)
+
+
+async def operator(request: Request) -> Caller:
+    """Give who asks, outside any organisation but the token's own."""
+    principal: Principal = request.state.principal
+    return Caller(principal, principal.tenant or OPERATOR, address_of(request), services_of(request))
+
+
+def address_of(request: Request) -> str:
+    """Give the peer's address without port."""
+    return request.client.host if request.client else ""
+
+
+InOrganisation = Annotated[Caller, Depends(caller)]
+Anywhere = Annotated[Caller, Depends(operator)]

@@ -1,0 +1,181 @@
+"""The configuration of a Link: its versions, what of it runs, the schema that it follows, the devices that are missing in it."""
+
+import json
+from typing import Any, Final
+
+import msgspec
+from fastapi import Response
+
+from swallowtail.calls.config import Configuration, Device, EndpointState, dump, parse
+from swallowtail.cloud.model.audit import EventAction, EventId
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.operations import ConfigurationVersion, Running, UnknownDevice
+from swallowtail.cloud.model.tenancy import Link
+from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation
+from swallowtail.cloud.web.links import link_of, presence_of, topic
+from swallowtail.cloud.web.paging import Paging
+from swallowtail.cloud.web.schemas import (
+    Comparison,
+    ConfigurationNew,
+    ConfigurationOut,
+    EndpointComparison,
+    EndpointOut,
+    FaultOut,
+    PageOut,
+    Rollback,
+    UnknownDeviceKey,
+    UnknownDeviceOut,
+    page_out,
+)
+
+_read_endpoints: Final = msgspec.msgpack.Decoder(tuple[EndpointState, ...])
+
+
+async def configuration_schema(caller: Anywhere) -> dict[str, Any]:
+    """Give the JSON Schema of a Link's configuration; rules between parts are checked when a version is put."""
+    return msgspec.json.schema(Configuration)
+
+
+async def get_configuration(caller: InOrganisation, link_id: str) -> ConfigurationOut:
+    """Give the desired configuration: the newest version."""
+    link = await link_of(caller, link_id)
+    return _out(await _desired(caller, link))
+
+
+async def put_configuration(caller: InOrganisation, link_id: str, body: ConfigurationNew) -> ConfigurationOut:
+    """Make a document the desired configuration; a connected Link runs it within a second, or refuses it whole and says why."""
+    link = await link_of(caller, link_id)
+    document = dump(parse(json.dumps(body.document).encode()))
+    event = caller.event(EventAction.UPDATE, "configuration.put", ("link", link.id), event=EventId.APPLICATION_ACTIVITY)
+    version = await caller.services.configuration.put(
+        caller.tenant,
+        link.id,
+        document,
+        expected=body.expected,
+        author=caller.principal.id,
+        comment=body.comment,
+        now=caller.now,
+        event=event,
+    )
+    caller.services.bus.publish(topic(link.id))
+    return _out(version)
+
+
+async def configuration_history(caller: InOrganisation, link_id: str, page: Paging) -> PageOut[ConfigurationOut]:
+    """List the versions, the newest first, without their documents."""
+    link = await link_of(caller, link_id)
+    return page_out(await caller.services.configuration.history(caller.tenant, link.id, page), _out)
+
+
+async def configuration_version(caller: InOrganisation, link_id: str, version: int) -> ConfigurationOut:
+    """Give one version with its document."""
+    link = await link_of(caller, link_id)
+    return _out(await caller.services.configuration.version(caller.tenant, link.id, version))
+
+
+async def roll_back(caller: InOrganisation, link_id: str, body: Rollback) -> ConfigurationOut:
+    """Make an older version the newest again; history only grows."""
+    link = await link_of(caller, link_id)
+    old = await caller.services.configuration.version(caller.tenant, link.id, body.version)
+    event = caller.event(EventAction.UPDATE, "configuration.rollback", ("link", link.id), event=EventId.APPLICATION_ACTIVITY)
+    version = await caller.services.configuration.put(
+        caller.tenant,
+        link.id,
+        dump(parse(old.document)),  # a rule that is newer than the old version is checked again
+        restored_from=old.version,
+        author=caller.principal.id,
+        comment=body.comment,
+        now=caller.now,
+        event=event,
+    )
+    caller.services.bus.publish(topic(link.id))
+    return _out(version)
+
+
+async def compare_configuration(caller: InOrganisation, link_id: str) -> Comparison:
+    """Compare the desired configuration with what the Link says that it runs, listener by listener."""
+    link = await link_of(caller, link_id)
+    desired = await caller.services.configuration.desired(caller.tenant, link.id)
+    running = (await caller.services.configuration.running(caller.tenant, [link.id])).get(link.id)
+    return compare(desired, running, connected=presence_of(caller, link.id, running).connected)
+
+
+def compare(desired: ConfigurationVersion | None, running: Running | None, *, connected: bool) -> Comparison:
+    """Compare what should run with what does."""
+    wanted = [listener.name for listener in parse(desired.document).listeners] if desired else []
+    states = {state.name: EndpointOut.model_validate(state) for state in _endpoints(running)}
+    endpoints = [EndpointComparison(name=name, desired=True, running=states.get(name)) for name in wanted]
+    endpoints += [
+        EndpointComparison(name=name, desired=False, running=state) for name, state in states.items() if name not in wanted
+    ]
+    want, have = desired.version if desired else 0, running.version if running else 0
+    well = all(row.running is not None and row.running.state == "listening" for row in endpoints if row.desired)
+    return Comparison(
+        desired=want,
+        running=have,
+        in_step=connected and want == have and well,
+        connected=connected,
+        problems=[FaultOut(field=field, message=message) for field, message in running.problems] if running else [],
+        endpoints=endpoints,
+    )
+
+
+def _endpoints(running: Running | None) -> tuple[EndpointState, ...]:
+    return _read_endpoints.decode(running.report) if running and running.report else ()
+
+
+async def list_unknown_devices(caller: InOrganisation, page: Paging, link: str | None = None) -> PageOut[UnknownDeviceOut]:
+    """List systems that knocked at a Link and match no configured device, the latest first."""
+    if link is not None:
+        await link_of(caller, link)
+    elif caller.principal.facilities is not None:
+        raise NotFoundError("a token that is limited to facilities names the Link with ?link=…")
+    found = await caller.services.configuration.unknown_devices(caller.tenant, page, link=link)
+    return page_out(found, _unknown)
+
+
+async def dismiss_unknown_device(caller: InOrganisation, body: UnknownDeviceKey) -> Response:
+    """Drop what was noted of a device; it shows again when it knocks again."""
+    link = await link_of(caller, body.link)
+    await caller.services.configuration.forget_unknown(caller.tenant, link.id, body.address, body.calling_ae)
+    return Response(status_code=204)
+
+
+def _unknown(device: UnknownDevice) -> UnknownDeviceOut:
+    return UnknownDeviceOut(**msgspec.structs.asdict(device), hint=_hint(device))
+
+
+def _hint(device: UnknownDevice) -> dict[str, Any]:
+    """Give the device entry that would let it in; empty when its AE title can be nobody's, or the called one was wrong."""
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in device.calling_ae.strip().lower()).strip(
+        "-"
+    )
+    if device.reason == "called-ae" or not name:
+        return {}
+    try:
+        entry = msgspec.convert(
+            {"name": name, "ae_title": device.calling_ae.strip(), "addresses": [device.address], "listeners": [device.listener]},
+            Device,
+        )
+    except msgspec.ValidationError:
+        return {}
+    return {"name": entry.name, "ae_title": entry.ae_title, "addresses": [*entry.addresses], "listeners": [*entry.listeners]}
+
+
+async def _desired(caller: Caller, link: Link) -> ConfigurationVersion:
+    version = await caller.services.configuration.desired(caller.tenant, link.id)
+    if version is None:
+        raise NotFoundError("this Link has no configuration yet; put one")
+    return version
+
+
+def _out(version: ConfigurationVersion) -> ConfigurationOut:
+    return ConfigurationOut(
+        link=version.link,
+        version=version.version,
+        document=json.loads(version.document) if version.document else None,
+        author=version.author,
+        created=version.created,
+        comment=version.comment,
+        restored_from=version.restored_from,
+    )

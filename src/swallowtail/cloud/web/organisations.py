@@ -1,0 +1,143 @@
+"""Organisations (the operator's) and their facilities."""
+
+from fastapi import Response
+
+from swallowtail.cloud.model.audit import EventAction
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest
+from swallowtail.cloud.model.tenancy import Facility, Organisation, OrganisationState, Tenant
+from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation
+from swallowtail.cloud.web.identity import new_id
+from swallowtail.cloud.web.paging import Paging
+from swallowtail.cloud.web.problems import invalid
+from swallowtail.cloud.web.schemas import (
+    FacilityChange,
+    FacilityNew,
+    FacilityOut,
+    OrganisationChange,
+    OrganisationNew,
+    OrganisationOut,
+    PageOut,
+    WhoAmI,
+    page_out,
+    sorted_or_none,
+)
+
+
+async def who_am_i(caller: Anywhere) -> WhoAmI:
+    """Say who the token says that you are."""
+    principal = caller.principal
+    organisation = await caller.services.people.organisation(principal.tenant) if principal.tenant is not None else None
+    return WhoAmI(
+        id=principal.id,
+        name=principal.name,
+        role=principal.role,
+        organisation=OrganisationOut.model_validate(organisation) if organisation else None,
+        facilities=sorted_or_none(principal.facilities),
+    )
+
+
+async def list_organisations(caller: Anywhere, page: Paging, name: str | None = None) -> PageOut[OrganisationOut]:
+    """List organisations, by name."""
+    return page_out(await caller.services.people.organisations(page, name=name), OrganisationOut.model_validate)
+
+
+async def create_organisation(caller: Anywhere, body: OrganisationNew) -> OrganisationOut:
+    """Create an organisation."""
+    people, now = caller.services.people, caller.now
+    tenant = Tenant(new_id(caller.services.random))
+    organisation = Organisation(id=tenant, name=body.name, title=body.title, created=now)
+    event = caller.event(EventAction.CREATE, "organisation.create", ("organisation", tenant))
+    await people.add_organisation(organisation, now=now, event=event)
+    return OrganisationOut.model_validate(organisation)
+
+
+async def get_organisation(caller: Anywhere, organisation_id: str) -> OrganisationOut:
+    """Give one organisation."""
+    return OrganisationOut.model_validate(await caller.services.people.organisation(Tenant(organisation_id)))
+
+
+async def change_organisation(caller: Anywhere, organisation_id: str, body: OrganisationChange) -> OrganisationOut:
+    """Give it another title, suspend it, or let it work again; suspending ends the sessions of its Links."""
+    if body.state is OrganisationState.REMOVED:
+        raise invalid("$.state", "removing is a request of its own: DELETE this organisation")
+    return await _change(caller, organisation_id, title=body.title, state=body.state, act="organisation.change")
+
+
+async def remove_organisation(caller: Anywhere, organisation_id: str) -> Response:
+    """Remove an organisation; its data is kept until its retention ends, and is found no more."""
+    await _change(caller, organisation_id, title=None, state=OrganisationState.REMOVED, act="organisation.remove")
+    return Response(status_code=204)
+
+
+async def _change(
+    caller: Caller, organisation_id: str, *, title: str | None, state: OrganisationState | None, act: str
+) -> OrganisationOut:
+    tenant = Tenant(organisation_id)
+    event = caller.event(EventAction.UPDATE, act, ("organisation", organisation_id))
+    links = await _link_ids(caller, tenant) if state not in {None, OrganisationState.ACTIVE} else []
+    changed = await caller.services.people.change_organisation(tenant, title=title, state=state, now=caller.now, event=event)
+    for link in links:
+        caller.services.bus.publish(f"link/{link}")
+    return OrganisationOut.model_validate(changed)
+
+
+async def _link_ids(caller: Caller, tenant: Tenant) -> list[str]:
+    found: list[str] = []
+    page = await caller.services.links.links(tenant, PageRequest(MAX_PAGE))
+    found.extend(link.id for link in page.items)
+    while page.next is not None:
+        page = await caller.services.links.links(tenant, PageRequest(MAX_PAGE, page.next))
+        found.extend(link.id for link in page.items)
+    return found
+
+
+async def list_facilities(caller: InOrganisation, page: Paging, name: str | None = None) -> PageOut[FacilityOut]:
+    """List facilities, by name; a token that is limited to some sees those."""
+    found = await caller.services.people.facilities(caller.tenant, page, name=name)
+    out = page_out(found, FacilityOut.model_validate)
+    if (allowed := caller.principal.facilities) is not None:
+        out.items = [facility for facility in out.items if facility.id in allowed]
+    return out
+
+
+async def create_facility(caller: InOrganisation, body: FacilityNew) -> FacilityOut:
+    """Create a facility."""
+    caller.check_unlimited()
+    facility = Facility(id=new_id(caller.services.random), name=body.name, title=body.title, time_zone=body.time_zone)
+    event = caller.event(EventAction.CREATE, "facility.create", ("facility", facility.id))
+    await caller.services.people.put_facility(caller.tenant, facility, now=caller.now, event=event)
+    return FacilityOut.model_validate(facility)
+
+
+async def change_facility(caller: InOrganisation, facility_id: str, body: FacilityChange) -> FacilityOut:
+    """Give it another title or time zone."""
+    old = await facility_of(caller, facility_id)
+    facility = Facility(
+        id=old.id,
+        name=old.name,
+        title=old.title if body.title is None else body.title,
+        time_zone=old.time_zone if body.time_zone is None else body.time_zone,
+    )
+    event = caller.event(EventAction.UPDATE, "facility.change", ("facility", facility.id))
+    await caller.services.people.put_facility(caller.tenant, facility, now=caller.now, event=event)
+    return FacilityOut.model_validate(facility)
+
+
+async def get_facility(caller: InOrganisation, facility_id: str) -> FacilityOut:
+    """Give one facility."""
+    return FacilityOut.model_validate(await facility_of(caller, facility_id))
+
+
+async def facility_of(caller: Caller, facility_id: str) -> Facility:
+    """Give a facility that the caller may see; raises NotFoundError."""
+    caller.check_facility(facility_id)
+    cursor: str | None = None
+    while True:
+        page = await caller.services.people.facilities(caller.tenant, PageRequest(MAX_PAGE, cursor))
+        for facility in page.items:
+            if facility.id == facility_id:
+                return facility
+        if page.next is None:
+            raise NotFoundError(f"there is no facility {facility_id!r}")
+        cursor = page.next

@@ -1,0 +1,148 @@
+"""What an API client is told when something fails (RFC 9457), and the one place where our errors become HTTP."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from swallowtail.calls.config import InvalidConfigurationError
+from swallowtail.cloud.model.errors import (
+    CloudError,
+    ConflictError,
+    FencedError,
+    InvalidCursorError,
+    NotFoundError,
+    StorageUnavailableError,
+    TooLargeError,
+)
+from swallowtail.cloud.model.presence import LinkAwayError
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER: Final = "5"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, and where: a JSON path, or the name of a parameter."""
+
+    field: str
+    message: str
+
+
+class ProblemError(Exception):
+    """A failure with everything that the client has to know: what, where, and what to do next."""
+
+    def __init__(self, status: HTTPStatus, code: str, detail: str, *, remedy: str = "", faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.remedy, self.faults = status, code, detail, remedy, faults
+
+
+def invalid(field: str, message: str) -> ProblemError:
+    """Say that one value of the request cannot be used."""
+    return ProblemError(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid",
+        f"{field}: {message}",
+        remedy="Correct the named fields and send the request again.",
+        faults=(Fault(field, message),),
+    )
+
+
+MAPPED: Final[Mapping[type[CloudError], tuple[HTTPStatus, str, str]]] = {
+    NotFoundError: (HTTPStatus.NOT_FOUND, "not-found", "Check the id; list the collection to see what there is."),
+    ConflictError: (HTTPStatus.CONFLICT, "conflict", "Read the present state, then decide again."),
+    FencedError: (HTTPStatus.CONFLICT, "fenced", "Nothing to do: the newer session goes on."),
+    InvalidCursorError: (HTTPStatus.BAD_REQUEST, "cursor", "Start the list again without cursor."),
+    TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", "Send less at once."),
+    LinkAwayError: (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "link-away",
+        "Look at the Link's host, its network and its code, then try again.",
+    ),
+    StorageUnavailableError: (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "storage",
+        "Nothing was kept. Try again later; the operator sees the cause in the log.",
+    ),
+    CloudError: (HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "Tell the operator; the log names the cause."),
+}
+
+
+def problem_of(error: Exception) -> ProblemError:
+    """Translate any error into what the client is told; what we did not foresee says nothing of its inside."""
+    match error:
+        case ProblemError():
+            return error
+        case CloudError():
+            kind = next(kind for kind in type(error).__mro__ if kind in MAPPED)
+            status, code, remedy = MAPPED[kind]
+            return ProblemError(status, code, str(error), remedy=remedy)
+        case InvalidConfigurationError():
+            faults = tuple(Fault(problem.field, problem.message) for problem in error.problems)
+            return _unprocessable("the configuration cannot be run", "invalid-configuration", faults)
+        case RequestValidationError():
+            faults = tuple(Fault(_where(fault["loc"]), fault["msg"]) for fault in error.errors())
+            return _unprocessable("the request cannot be read", "invalid", faults)
+        case HTTPException():
+            return _of_http(error)
+        case _:
+            return ProblemError(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "this is a fault of the Cloud", remedy=MAPPED[CloudError][2]
+            )
+
+
+def _unprocessable(what: str, code: str, faults: tuple[Fault, ...]) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        code,
+        f"{what}: " + "; ".join(f"{fault.field}: {fault.message}" for fault in faults),
+        remedy="Correct the named fields and send the request again.",
+        faults=faults,
+    )
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    """Turn FastAPI's location into a path: ("body", "listeners", 0, "port") becomes $.listeners[0].port."""
+    origin, *rest = location
+    if origin != "body":
+        return ".".join(map(str, rest))
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+
+
+def _of_http(error: HTTPException) -> ProblemError:
+    status = HTTPStatus(error.status_code)
+    remedies = {
+        HTTPStatus.NOT_FOUND: "See /openapi.json for the paths that there are.",
+        HTTPStatus.METHOD_NOT_ALLOWED: "See /openapi.json for the methods of this path.",
+    }
+    return ProblemError(status, status.phrase.lower().replace(" ", "-"), str(error.detail), remedy=remedies.get(status, ""))
+
+
+def response_of(problem: ProblemError) -> Response:
+    """Write the problem down."""
+    body: dict[str, Any] = {
+        "type": f"urn:swallowtail:problem:{problem.code}",
+        "title": problem.status.phrase,
+        "status": int(problem.status),
+        "code": problem.code,
+        "detail": problem.detail,
+        "remedy": problem.remedy,
+    }
+    if problem.faults:
+        body["errors"] = [{"field": fault.field, "message": fault.message} for fault in problem.faults]
+    headers = {}
+    if problem.status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="swallowtail"'
+    if problem.status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
+        headers["Retry-After"] = RETRY_AFTER
+    return JSONResponse(body, problem.status, headers, MEDIA_TYPE)
+
+
+async def answer_problem(_: Request, error: Exception) -> Response:
+    """Answer a request that failed; registered for every exception that we know."""
+    return response_of(problem_of(error))

@@ -1,0 +1,246 @@
+"""Studies, series and instances over REST: listed, found, and fetched as a file or as the bytes that the modality sent."""
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+from fastapi import Query
+from starlette.responses import StreamingResponse
+
+from swallowtail.calls.store import Stored
+from swallowtail.cloud.model.audit import EventAction, EventId
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.imaging import IndexState, Instance, InstanceSearch, SeriesSearch, StudySearch
+from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.web.paging import Paging
+from swallowtail.cloud.web.part10 import part10_header
+from swallowtail.cloud.web.schemas import Out, PageOut, page_out
+
+UidKey = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9.]+$")]
+TextKey = Annotated[str, Query(max_length=64)]
+
+
+class StudyOut(Out):
+    """A study; it appears once its first instance is indexed."""
+
+    uid: str
+    patient_name: str
+    patient_id: str
+    issuer: str
+    birth_date: dt.date | None
+    sex: str
+    accession: str
+    study_id: str
+    study_date: dt.date | None
+    study_time: dt.time | None
+    description: str
+    referring_physician: str
+    modalities: list[str]
+    series: int
+    instances: int
+    received: float
+    updated: float
+
+
+class SeriesOut(Out):
+    """A series of a study."""
+
+    study: str
+    uid: str
+    modality: str
+    number: int | None
+    description: str
+    body_part: str
+    performed_date: dt.date | None
+    performed_time: dt.time | None
+    instances: int
+    received: float
+
+
+class InstanceOut(Out):
+    """A stored instance; `sha256` and `length` are of the data set as the modality sent it."""
+
+    id: int
+    sop_instance: str
+    sop_class: str
+    transfer_syntax: str
+    sha256: str
+    length: int
+    received: float
+    visible: bool
+    stored: Stored
+    state: IndexState
+    problem: str
+    study: str
+    series: str
+    number: int | None
+    rows: int | None
+    columns: int | None
+    frames: int | None
+    link: str | None
+    listener: str
+    device: str
+    calling_ae: str
+    called_ae: str
+
+
+async def list_studies(
+    caller: InOrganisation,
+    page: Paging,
+    *,
+    patient_name: TextKey = "",
+    patient_id: TextKey = "",
+    accession: TextKey = "",
+    description: TextKey = "",
+    modality: TextKey = "",
+    date_from: dt.date | None = None,
+    date_to: dt.date | None = None,
+) -> PageOut[StudyOut]:
+    """Find studies, the latest updated first; `*` and `?` are wildcards in text."""
+    search = StudySearch(
+        facilities=caller.principal.facilities,
+        patient_name=patient_name,
+        patient_id=patient_id,
+        accession=accession,
+        description=description,
+        modality=modality,
+        date_from=date_from,
+        date_to=date_to,
+    )
+    found = await caller.services.instances.studies(caller.tenant, search, page)
+    await note_access(caller, EventId.QUERY, "studies")
+    return page_out(found, StudyOut.model_validate)
+
+
+async def get_study(caller: InOrganisation, study_uid: str) -> StudyOut:
+    """Give one study."""
+    search = StudySearch(facilities=caller.principal.facilities, uids=(study_uid,))
+    found = await caller.services.instances.studies(caller.tenant, search)
+    if not found.items:
+        raise NotFoundError("there is no such study")
+    await note_access(caller, EventId.INSTANCES_ACCESSED, "study", ("study", study_uid))
+    return StudyOut.model_validate(found.items[0])
+
+
+async def list_series(caller: InOrganisation, study_uid: str, page: Paging) -> PageOut[SeriesOut]:
+    """List the series of a study."""
+    search = SeriesSearch(facilities=caller.principal.facilities, study=study_uid)
+    found = await caller.services.instances.series(caller.tenant, search, page)
+    await note_access(caller, EventId.QUERY, "series", ("study", study_uid))
+    return page_out(found, SeriesOut.model_validate)
+
+
+async def list_instances(
+    caller: InOrganisation,
+    page: Paging,
+    *,
+    study: UidKey = None,
+    series: UidKey = None,
+    sop_instance: UidKey = None,
+    state: IndexState | None = None,
+    received_since: float | None = None,
+    hidden: bool = False,
+) -> PageOut[InstanceOut]:
+    """Find instances, in the order of arrival; `hidden` also shows kept copies that are not visible."""
+    search = InstanceSearch(
+        facilities=caller.principal.facilities,
+        study=study or "",
+        series=series or "",
+        sop_instances=(sop_instance,) if sop_instance else (),
+        state=state,
+        received_since=received_since,
+        hidden=hidden,
+    )
+    found = await caller.services.instances.instances(caller.tenant, search, page)
+    await note_access(caller, EventId.QUERY, "instances")
+    return page_out(found, _out)
+
+
+async def get_instance(caller: InOrganisation, instance_id: int) -> InstanceOut:
+    """Give one instance."""
+    instance = await instance_of(caller, instance_id)
+    await note_access(caller, EventId.INSTANCES_ACCESSED, "instance", ("instance", instance.identity.sop_instance))
+    return _out(instance)
+
+
+async def get_file(caller: InOrganisation, instance_id: int) -> StreamingResponse:
+    """Fetch the instance as a Part 10 file."""
+    instance = await instance_of(caller, instance_id)
+    await note_transfer(caller, instance)
+    header = part10_header(instance)
+    return StreamingResponse(
+        with_header(header, caller.services.blobs.read(caller.tenant, instance.identity.sha256)),
+        media_type="application/dicom",
+        headers=_download(instance, len(header) + instance.length),
+    )
+
+
+async def get_data_set(caller: InOrganisation, instance_id: int) -> StreamingResponse:
+    """Fetch the data set, byte by byte as the modality sent it: without preamble and group 0002."""
+    instance = await instance_of(caller, instance_id)
+    await note_transfer(caller, instance)
+    return StreamingResponse(
+        caller.services.blobs.read(caller.tenant, instance.identity.sha256),
+        media_type="application/octet-stream",
+        headers=_download(instance, instance.length),
+    )
+
+
+async def choose_instance(caller: InOrganisation, instance_id: int) -> InstanceOut:
+    """Make this copy the visible one of its SOP Instance UID: a person has decided a conflict."""
+    instance = await instance_of(caller, instance_id)
+    event = caller.event(
+        EventAction.UPDATE, "instance.choose", ("instance", instance.identity.sop_instance), event=EventId.APPLICATION_ACTIVITY
+    )
+    return _out(await caller.services.instances.choose(caller.tenant, instance.id, now=caller.now, event=event))
+
+
+async def instance_of(caller: Caller, instance_id: int) -> Instance:
+    """Give an instance that the caller may see; raises NotFoundError."""
+    instance = await caller.services.instances.instance(caller.tenant, instance_id)
+    if caller.principal.facilities is not None:
+        search = InstanceSearch(
+            facilities=caller.principal.facilities, sop_instances=(instance.identity.sop_instance,), hidden=True
+        )
+        page = await caller.services.instances.instances(caller.tenant, search)
+        if instance.id not in {found.id for found in page.items}:
+            raise NotFoundError
+    return instance
+
+
+async def with_header(header: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Stream a header and what follows it."""
+    yield header
+    async for piece in body:
+        yield piece
+
+
+async def note_access(caller: Caller, event: EventId, kind: str, *objects: tuple[str, str]) -> None:
+    """Write into the audit that somebody looked."""
+    record = caller.event(EventAction.READ, f"imaging.{kind}", *objects, event=event)
+    await caller.services.audit.append(caller.tenant, [record], now=caller.now)
+
+
+async def note_transfer(caller: Caller, instance: Instance) -> None:
+    """Write into the audit that an instance is handed out, before its first byte is."""
+    await note_access(caller, EventId.INSTANCES_TRANSFERRED, "fetch", ("instance", instance.identity.sop_instance))
+
+
+def _download(instance: Instance, length: int) -> dict[str, str]:
+    return {
+        "Content-Length": str(length),
+        "Content-Disposition": f'attachment; filename="{instance.identity.sop_instance}.dcm"',
+        "ETag": f'"{instance.identity.sha256.hex()}"',  # of the data set
+    }
+
+
+def _out(instance: Instance) -> InstanceOut:
+    values: dict[str, Any] = {name: getattr(instance, name) for name in _OWN}
+    values |= {name: getattr(instance.origin, name) for name in ("link", "listener", "device", "calling_ae", "called_ae")}
+    identity = instance.identity
+    return InstanceOut(
+        **values, sop_instance=identity.sop_instance, transfer_syntax=identity.transfer_syntax, sha256=identity.sha256.hex()
+    )
+
+
+_OWN: Final = tuple(name for name in InstanceOut.model_fields if name in Instance.__struct_fields__)

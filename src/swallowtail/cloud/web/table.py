@@ -1,0 +1,118 @@
+"""Every route of the API as one table: path, method, who may use it; tests walk it without token, wrong tenant, wrong role."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import APIRouter
+
+from swallowtail.cloud.model.tenancy import Role
+from swallowtail.cloud.web import configuration, dicomweb, links, organisations, oversight, studies
+from swallowtail.cloud.web.access import ROLES_KEY, GuardedRoute
+
+PREFIX: Final = "/api/v1"
+
+ANYONE: Final = frozenset(Role)
+OPERATOR: Final = frozenset({Role.OPERATOR})
+PEOPLE: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
+"""Who manages tokens, facilities and whose Link it is."""
+SETUP: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR, Role.INTEGRATOR})
+"""Who connects systems; an operator does so by applying a whole file."""
+SETUP_VIEW: Final = SETUP | {Role.AUDITOR}
+PATIENTS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN})
+"""Who sees patient data; never an operator."""
+AUDIT: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR, Role.AUDITOR})
+ALARMS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN, Role.AUDITOR})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the table."""
+
+    method: str
+    path: str
+    endpoint: Callable[..., Any]
+    roles: frozenset[Role]
+    tag: str
+    status: int = 200
+
+
+ROUTES: Final = (
+    Route("GET", "/whoami", organisations.who_am_i, ANYONE, "access"),
+    Route("GET", "/organisations", organisations.list_organisations, OPERATOR, "organisations"),
+    Route("POST", "/organisations", organisations.create_organisation, OPERATOR, "organisations", 201),
+    Route("GET", "/organisations/{organisation_id}", organisations.get_organisation, OPERATOR, "organisations"),
+    Route("PATCH", "/organisations/{organisation_id}", organisations.change_organisation, OPERATOR, "organisations"),
+    Route("DELETE", "/organisations/{organisation_id}", organisations.remove_organisation, OPERATOR, "organisations", 204),
+    Route("GET", "/facilities", organisations.list_facilities, ANYONE, "organisations"),
+    Route("POST", "/facilities", organisations.create_facility, PEOPLE, "organisations", 201),
+    Route("GET", "/facilities/{facility_id}", organisations.get_facility, ANYONE, "organisations"),
+    Route("PATCH", "/facilities/{facility_id}", organisations.change_facility, PEOPLE, "organisations"),
+    Route("GET", "/links", links.list_links, SETUP_VIEW, "links"),
+    Route("POST", "/links", links.create_link, SETUP, "links", 201),
+    Route("GET", "/links/{link_id}", links.get_link, SETUP_VIEW, "links"),
+    Route("PATCH", "/links/{link_id}", links.change_link, SETUP, "links"),
+    Route("DELETE", "/links/{link_id}", links.remove_link, PEOPLE, "links", 204),
+    Route("POST", "/links/{link_id}/rotate", links.rotate_code, SETUP, "links"),
+    Route("POST", "/links/{link_id}/rebind", links.rebind_link, SETUP, "links"),
+    Route("POST", "/links/{link_id}/revoke", links.revoke_code, SETUP, "links"),
+    Route("POST", "/links/{link_id}/ping", links.ping_link, SETUP, "links"),
+    Route("GET", "/links/{link_id}/status", links.link_status, SETUP_VIEW, "links"),
+    Route("GET", "/links/{link_id}/configuration", configuration.get_configuration, SETUP_VIEW, "configuration"),
+    Route("PUT", "/links/{link_id}/configuration", configuration.put_configuration, SETUP, "configuration"),
+    Route("GET", "/links/{link_id}/configuration/versions", configuration.configuration_history, SETUP_VIEW, "configuration"),
+    Route(
+        "GET", "/links/{link_id}/configuration/versions/{version}", configuration.configuration_version, SETUP_VIEW, "configuration"
+    ),
+    Route("POST", "/links/{link_id}/configuration/rollback", configuration.roll_back, SETUP, "configuration"),
+    Route("GET", "/links/{link_id}/configuration/comparison", configuration.compare_configuration, SETUP_VIEW, "configuration"),
+    Route("GET", "/schemas/configuration", configuration.configuration_schema, ANYONE, "configuration"),
+    Route("GET", "/unknown-devices", configuration.list_unknown_devices, SETUP_VIEW, "devices"),
+    Route("POST", "/unknown-devices/dismiss", configuration.dismiss_unknown_device, SETUP, "devices", 204),
+    Route("GET", "/tokens", oversight.list_tokens, PEOPLE, "access"),
+    Route("POST", "/tokens", oversight.create_token, PEOPLE, "access", 201),
+    Route("DELETE", "/tokens/{token_id}", oversight.revoke_token, PEOPLE, "access", 204),
+    Route("GET", "/operator-tokens", oversight.list_operator_tokens, OPERATOR, "access"),
+    Route("POST", "/operator-tokens", oversight.create_operator_token, OPERATOR, "access", 201),
+    Route("DELETE", "/operator-tokens/{token_id}", oversight.revoke_operator_token, OPERATOR, "access", 204),
+    Route("GET", "/studies", studies.list_studies, PATIENTS, "imaging"),
+    Route("GET", "/studies/{study_uid}", studies.get_study, PATIENTS, "imaging"),
+    Route("GET", "/studies/{study_uid}/series", studies.list_series, PATIENTS, "imaging"),
+    Route("GET", "/instances", studies.list_instances, PATIENTS, "imaging"),
+    Route("GET", "/instances/{instance_id}", studies.get_instance, PATIENTS, "imaging"),
+    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, "imaging"),
+    Route("GET", "/instances/{instance_id}/dataset", studies.get_data_set, PATIENTS, "imaging"),
+    Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, frozenset({Role.ADMINISTRATOR}), "imaging"),
+    Route("GET", "/alarms", oversight.list_alarms, ALARMS, "oversight"),
+    Route("POST", "/alarms/{alarm_id}/acknowledge", oversight.acknowledge_alarm, ALARMS - {Role.AUDITOR}, "oversight"),
+    Route("GET", "/audit", oversight.list_audit, AUDIT, "oversight"),
+    Route("GET", "/audit/verify", oversight.verify_audit, AUDIT, "oversight"),
+)
+
+
+DICOMWEB: Final = (
+    Route("GET", "/studies", dicomweb.search_studies, PATIENTS, "dicomweb"),
+    Route("GET", "/studies/{study}", dicomweb.retrieve_study, PATIENTS, "dicomweb"),
+    Route("GET", "/studies/{study}/series", dicomweb.search_series, PATIENTS, "dicomweb"),
+    Route("GET", "/studies/{study}/series/{series}", dicomweb.retrieve_series, PATIENTS, "dicomweb"),
+    Route("GET", "/studies/{study}/series/{series}/instances", dicomweb.search_instances, PATIENTS, "dicomweb"),
+    Route("GET", "/studies/{study}/series/{series}/instances/{instance}", dicomweb.retrieve_instance, PATIENTS, "dicomweb"),
+)
+
+TABLES: Final = ((PREFIX, ROUTES), (dicomweb.PREFIX, DICOMWEB))
+
+
+def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
+    """Give the routes of one table, each guarded by its roles."""
+    api = APIRouter(prefix=prefix, route_class=GuardedRoute)
+    for route in routes:
+        api.add_api_route(
+            route.path,
+            route.endpoint,
+            methods=[route.method],
+            status_code=route.status,
+            tags=[route.tag],
+            operation_id=route.endpoint.__name__,
+            openapi_extra={ROLES_KEY: sorted(route.roles), "security": [{"token": []}]},
+        )
+    return api

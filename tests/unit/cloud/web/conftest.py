@@ -1,0 +1,171 @@
+"""A whole API over the stores' twins, spoken to without a socket."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import pytest
+
+from swallowtail.calls.config import EndpointState
+from swallowtail.calls.diagnostics import LinkStatus, PolicyStatus
+from swallowtail.calls.store import Stored
+from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.codes import KeyedHash, mint_token
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
+from swallowtail.cloud.model.indexing import Indexed
+from swallowtail.cloud.model.presence import LinkAwayError, Presence
+from swallowtail.cloud.model.tenancy import ApiToken, Code, Facility, Link, Organisation, Role, Tenant
+from swallowtail.cloud.records.memory import MemoryDatabase
+from swallowtail.cloud.records.records import Records
+from swallowtail.cloud.web.access import Services
+from swallowtail.cloud.web.app import build
+
+NOW = 1_795_500_000.0
+HERON, EGRET = Tenant("heron"), Tenant("egret")
+"""Two tenants with the same names and UIDs everywhere (reliability, threat 12)."""
+EVENT = AuditEvent(event=EventId.APPLICATION_ACTIVITY, action=EventAction.CREATE, actor="test")
+STUDY, SERIES, INSTANCE = "1.2.3.1", "1.2.3.1.1", "1.2.3.1.1.1"
+SYNTAX = "1.2.840.10008.1.2.1"
+DATA = b"x" * 2500
+
+
+@dataclass
+class Sessions:
+    """Links that are connected because a test says so."""
+
+    live: dict[tuple[Tenant, str], Presence] = field(default_factory=dict)
+
+    def presence(self, tenant: Tenant, link: str) -> Presence | None:
+        return self.live.get((tenant, link))
+
+    def connected(self) -> Mapping[tuple[Tenant, str], Presence]:
+        return self.live
+
+    async def ping(self, tenant: Tenant, link: str, size: int) -> float:
+        self._need(tenant, link)
+        return size / 1_000_000
+
+    async def status(self, tenant: Tenant, link: str) -> LinkStatus:
+        self._need(tenant, link)
+        return LinkStatus(
+            release="0.1.0",
+            platform="linux",
+            host="gate",
+            uptime=1.0,
+            configuration=1,
+            endpoints=(EndpointState(name="store", state="listening"),),
+            policy=PolicyStatus(source="default policy", summary=()),
+            memory=1,
+            associations=0,
+        )
+
+    def _need(self, tenant: Tenant, link: str) -> None:
+        if (tenant, link) not in self.live:
+            raise LinkAwayError
+
+
+@dataclass
+class Blobs:
+    """Blobs in a dictionary; only reading is asked of them here."""
+
+    kept: dict[tuple[Tenant, bytes], bytes] = field(default_factory=dict)
+
+    async def read(self, tenant: Tenant, sha256: bytes, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        data = self.kept.get((tenant, sha256))
+        if data is None:
+            raise NotFoundError
+        for offset in range(start, len(data), 1000):
+            yield data[offset : offset + 1000]
+
+
+@dataclass
+class Bus:
+    """Notes what was published."""
+
+    published: list[str] = field(default_factory=list)
+
+    def publish(self, topic: str) -> None:
+        self.published.append(topic)
+
+    def subscribe(self, topic: str) -> Any:
+        raise NotImplementedError
+
+
+class Cloud:
+    """The API, its stores, and a token for whoever is needed."""
+
+    def __init__(self) -> None:
+        self.records = Records(MemoryDatabase())
+        self.sessions, self.blobs, self.bus = Sessions(), Blobs(), Bus()
+        self.hashes = KeyedHash(b"p" * 32)
+        self.services = Services(
+            people=self.records.people,
+            links=self.records.links,
+            configuration=self.records.configuration,
+            instances=self.records.instances,
+            blobs=self.blobs,  # type: ignore[arg-type]
+            alarms=self.records.alarms,
+            audit=self.records.audit,
+            bus=self.bus,
+            sessions=self.sessions,
+            hashes=self.hashes,
+            clock=lambda: NOW,
+            random=secrets.token_bytes,
+        )
+        self.app = build(self.services)
+        transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
+        self.http = httpx2.AsyncClient(transport=transport, base_url="https://cloud.example")
+
+    async def token(self, role: Role, tenant: Tenant | None = HERON, **values: Any) -> str:
+        """Mint a token."""
+        secret, owner = mint_token(), None if role is Role.OPERATOR else tenant
+        token = ApiToken(id=secrets.token_hex(8), tenant=owner, name=role, role=role, created=NOW, **values)
+        await self.records.people.add_token(token, self.hashes.of_token(secret), now=NOW, event=EVENT)
+        return secret
+
+    async def call(self, method: str, path: str, token: str | None, body: Any = None, **query: Any) -> httpx2.Response:
+        """Send one request; a path that does not begin with a slash is one of /api/v1."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        target = path if path.startswith("/") else f"/api/v1/{path}"
+        return await self.http.request(method, target, headers=headers, json=body, params=query)
+
+    async def populate(self, tenant: Tenant) -> None:
+        """Give a tenant one of everything, with the same names in every tenant."""
+        people = self.records.people
+        await people.add_organisation(Organisation(id=tenant, name=f"{tenant}sgate", created=NOW), now=NOW, event=EVENT)
+        for name in ("main", "annex"):
+            await people.put_facility(tenant, Facility(id=f"{name}-{tenant}", name=name, time_zone="UTC"), now=NOW, event=EVENT)
+        for name, facility in (("radiology", "main"), ("annex-link", "annex")):
+            link = Link(id=f"{name}-{tenant}", facility=f"{facility}-{tenant}", name=name, created=NOW)
+            code = Code(digest=secrets.token_bytes(32), until=NOW + 60)
+            await self.records.links.add(tenant, link, code, now=NOW, event=EVENT)
+        await self.store(tenant, f"radiology-{tenant}", INSTANCE, DATA)
+
+    async def store(self, tenant: Tenant, link: str, uid: str, data: bytes) -> int:
+        """Keep an instance as ingest and index would."""
+        digest = hashlib.sha256(data).digest()
+        self.blobs.kept[tenant, digest] = data
+        identity = InstanceIdentity(sop_instance=uid, transfer_syntax=SYNTAX, sha256=digest)
+        origin = Origin(link=link, epoch=0, listener="store", calling_ae="US1", called_ae="SWALLOWTAIL")
+        arrival = Arrival(identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.6.1", length=len(data), origin=origin)
+        receipt = await self.records.instances.commit(tenant, arrival, now=NOW)
+        assert receipt.stored is Stored.NEW
+        study = Study(uid=STUDY, patient_name="Heron^Ada=花", patient_id="P1", modalities=("US",))
+        found = Indexed(tenant=tenant, instance=receipt.id, study=study, series=Series(study=STUDY, uid=SERIES, modality="US"))
+        await self.records.index_jobs.claim(10, now=NOW, until=NOW + 60)
+        await self.records.index_jobs.settle([found], now=NOW)
+        return receipt.id
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[Cloud]:
+    """A Cloud with two tenants that look the same."""
+    made = Cloud()
+    for tenant in (HERON, EGRET):
+        await made.populate(tenant)
+    yield made
+    await made.http.aclose()

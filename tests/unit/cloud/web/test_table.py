@@ -1,0 +1,112 @@
+"""Every route, with no token, a wrong role, and another tenant's things: the table is walked, so a new route is tested at once."""
+
+import re
+from typing import Any
+
+import pytest
+
+from swallowtail.cloud.model.tenancy import Role
+from swallowtail.cloud.web import table
+from swallowtail.cloud.web.app import describe
+from tests.unit.cloud.web.conftest import EGRET, INSTANCE, SERIES, STUDY, Cloud
+
+ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route in routes]
+IDS = [f"{route.method} {path}" for path, route in ALL]
+SCOPED = [(path, route) for path, route in ALL if "{" in path and not route.roles <= {Role.OPERATOR}]
+TENANTS = [(path, route) for path, route in ALL if not route.roles <= {Role.OPERATOR}]
+OF_NO_ORGANISATION = {"who_am_i", "configuration_schema"}
+LISTS_OF_A_STUDY = {"list_series", "search_series", "search_instances"}
+
+BODIES: dict[str, Any] = {
+    "change_facility": {},
+    "create_facility": {"name": "x", "time_zone": "UTC"},
+    "create_link": {"name": "x", "facility": "main-heron"},
+    "change_link": {},
+    "put_configuration": {"document": {}},
+    "roll_back": {"version": 1},
+    "dismiss_unknown_device": {"link": "radiology-egret", "address": "192.0.2.1", "calling_ae": "X"},
+    "create_token": {"name": "x", "role": "auditor"},
+}
+
+
+def filled(path: str, values: dict[str, str]) -> str:
+    return re.sub(r"{(\w+)}", lambda part: values.get(part[1], "1"), path)
+
+
+def a_role(route: table.Route) -> Role:
+    """Give one of the organisation's roles that the route allows."""
+    return min(route.roles - {Role.OPERATOR})
+
+
+@pytest.mark.parametrize(("path", "route"), ALL, ids=IDS)
+async def test_without_a_token_nothing_is_told(cloud: Cloud, path: str, route: table.Route) -> None:
+    for token in (None, "swt_" + "0" * 48, "x" * 10_000):
+        answer = await cloud.call(route.method, filled(path, {}), token)
+        assert answer.status_code == 401
+        assert answer.json()["code"] == "unauthorized"
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(("path", "route"), ALL, ids=IDS)
+async def test_a_wrong_role_is_refused_before_the_body_is_looked_at(cloud: Cloud, path: str, route: table.Route) -> None:
+    for role in sorted(set(Role) - route.roles):
+        answer = await cloud.call(route.method, filled(path, {}), await cloud.token(role), body={"no": "sense"})
+        assert answer.status_code == 403, role
+        assert answer.json()["code"] == "forbidden"
+
+
+@pytest.mark.parametrize(("path", "route"), SCOPED, ids=[f"{route.method} {path}" for path, route in SCOPED])
+async def test_another_tenants_things_are_not_found(cloud: Cloud, path: str, route: table.Route) -> None:
+    """The ids are real ones of another tenant, so that a 404 is not one for want of the thing."""
+    await cloud.token(Role.AUDITOR, EGRET)
+    theirs = {"link_id": "radiology-egret", "facility_id": "main-egret", "instance_id": "2", "version": "1", "alarm_id": "1"}
+    theirs["token_id"] = (await cloud.records.people.tokens(EGRET)).items[0].id
+    theirs |= {"study_uid": "9.9", "study": "9.9", "series": "9.9", "instance": "9.9"}  # UIDs are every tenant's; see below
+    body = BODIES.get(route.endpoint.__name__)
+    answer = await cloud.call(route.method, filled(path, theirs), await cloud.token(a_role(route)), body=body)
+    if route.endpoint.__name__ in LISTS_OF_A_STUDY:
+        assert answer.status_code in {200, 204}
+        assert not answer.content or answer.json()["items"] == []
+    else:
+        assert answer.status_code == 404, answer.text
+        assert answer.json()["code"] == "not-found"
+
+
+@pytest.mark.parametrize(("path", "route"), TENANTS, ids=[f"{route.method} {path}" for path, route in TENANTS])
+async def test_naming_another_organisation_finds_nothing(cloud: Cloud, path: str, route: table.Route) -> None:
+    if route.endpoint.__name__ in OF_NO_ORGANISATION:
+        return
+    values = {"link_id": "radiology-heron", "facility_id": "main-heron", "instance_id": "1", "study_uid": STUDY, "study": STUDY}
+    body = BODIES.get(route.endpoint.__name__)
+    answer = await cloud.call(route.method, filled(path, values), await cloud.token(a_role(route)), body=body, organisation="egret")
+    assert answer.status_code == 404, answer.text
+
+
+async def test_the_same_study_uid_in_two_tenants_shows_each_its_own(cloud: Cloud) -> None:
+    await cloud.store(EGRET, "radiology-egret", "1.2.3.1.1.2", b"theirs")
+    for path in (f"studies/{STUDY}", f"/dicomweb/studies/{STUDY}/series/{SERIES}/instances"):
+        answer = (await cloud.call("GET", path, await cloud.token(Role.CLINICIAN))).json()
+        assert (answer["instances"] if isinstance(answer, dict) else len(answer)) == 1
+    answer = await cloud.call("GET", f"/dicomweb/studies/{STUDY}", await cloud.token(Role.CLINICIAN))
+    assert b"theirs" not in answer.content
+
+
+@pytest.mark.parametrize("path", ["studies", "instances", "audit", "/dicomweb/studies", f"/dicomweb/studies/{STUDY}"])
+async def test_an_operator_never_sees_patient_data(cloud: Cloud, path: str) -> None:
+    answer = await cloud.call("GET", path, await cloud.token(Role.OPERATOR), organisation="heron")
+    assert answer.status_code == 403
+
+
+def test_every_described_route_stands_in_the_table(cloud: Cloud) -> None:
+    described = {(method.upper(), path) for path, methods in describe(cloud.app)["paths"].items() for method in methods}
+    assert described == {(route.method, path) for path, route in ALL}
+
+
+async def test_the_right_role_in_the_right_organisation_gets_an_answer(cloud: Cloud) -> None:
+    values = {"link_id": "radiology-heron", "facility_id": "main-heron", "instance_id": "1", "study_uid": STUDY}
+    values |= {"study": STUDY, "series": SERIES, "instance": INSTANCE}
+    nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404}
+    for path, route in TENANTS:
+        if route.method == "GET":
+            answer = await cloud.call("GET", filled(path, values), await cloud.token(a_role(route)))
+            assert answer.status_code == nothing_there.get(route.endpoint.__name__, 200), path
