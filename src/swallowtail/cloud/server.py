@@ -16,7 +16,6 @@ from typing import Final
 
 import structlog
 import uvloop
-from prometheus_client import Gauge, Histogram
 from starlette.routing import WebSocketRoute
 
 from swallowtail import __version__
@@ -26,17 +25,19 @@ from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.bus import InProcessBus
 from swallowtail.cloud.certificates import ensure_certificate, server_context
 from swallowtail.cloud.folder import DataFolder, DataFolderError
-from swallowtail.cloud.ingest.receiving import Ingest
+from swallowtail.cloud.ingest.store import Ingest
 from swallowtail.cloud.links.admission import Gate
 from swallowtail.cloud.links.desired import Desired
 from swallowtail.cloud.links.endpoint import PATH, LinkSessions
 from swallowtail.cloud.links.reports import Reports
 from swallowtail.cloud.links.served import Calls
 from swallowtail.cloud.links.stores import Stores
+from swallowtail.cloud.metrics import StoreMeter, measure_lag
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role
+from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from swallowtail.cloud.serving import BACKLOG, Server, server_of
@@ -48,12 +49,6 @@ from swallowtail.runtime.tasks import Tasks
 log = structlog.get_logger()
 
 FATAL_EXIT: Final = 70
-LAG_EVERY: Final = 0.1
-LAG: Final = Histogram(
-    "swallowtail_loop_lag_seconds", "How late the event loop was", buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2)
-)
-WORST_LAG: Final = Gauge("swallowtail_loop_lag_worst_seconds", "The latest that the event loop was since the start")
-
 Announce = Callable[[dict[str, str]], None]
 
 
@@ -103,7 +98,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
             facts |= await _bootstrap(services, facts["url"])
             server = server_of(build(services, [WebSocketRoute(PATH, sessions.serve)]), context)
             _stop_on_signals(server, sessions, tasks)
-            tasks.spawn(_measure_lag(), name="lag")
+            tasks.spawn(measure_lag(), name="lag")
             announce(facts)
             log.info("the Cloud serves", release=__version__, host=settings.host, port=listening.getsockname()[1])
             await server.serve([listening])
@@ -133,7 +128,7 @@ async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Services, LinkSessio
             clock=time.time,
         )
         gate = Gate(records.links, hashes, time.time, asyncio.get_running_loop().time())
-        ingest = Ingest(blobs=blobs, instances=records.instances, bus=bus, clock=time.time)
+        ingest = Ingest(records.instances, blobs, clock=time.time, meter=StoreMeter(), on_stored=lambda: bus.publish("index"))
         calls = Calls(Stores(ingest), reports)
         sessions = LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, clock=time.time)
         services = Services(
@@ -141,7 +136,7 @@ async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Services, LinkSessio
             links=records.links,
             configuration=records.configuration,
             instances=records.instances,
-            blobs=blobs,
+            query=Query(records.instances, blobs, records.audit, clock=time.time),
             alarms=records.alarms,
             audit=records.audit,
             bus=bus,
@@ -220,19 +215,6 @@ def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, heard)
-
-
-async def _measure_lag() -> None:
-    loop = asyncio.get_running_loop()
-    worst = 0.0
-    while True:
-        due = loop.time() + LAG_EVERY
-        await asyncio.sleep(LAG_EVERY)
-        lag = max(0.0, loop.time() - due)
-        LAG.observe(lag)
-        if lag > worst:
-            worst = lag
-            WORST_LAG.set(worst)
 
 
 def _fatal(error: StorageUnavailableError) -> None:

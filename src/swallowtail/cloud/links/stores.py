@@ -5,11 +5,13 @@ Link forget its copy. An early refusal is answered at once; what still comes is 
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from swallowtail.calls.codec import encode
-from swallowtail.calls.store import NotStored, NotStoredReason, StoreAnswer, read_store_request, read_transfer_end
-from swallowtail.cloud.ingest.receiving import Ingest, Reception
+from swallowtail.calls.store import NotStored, TransferEnd, read_store_request, read_transfer_end
+from swallowtail.cloud.ingest.store import Ingest
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.wire.channel import Data, Message
 from swallowtail.wire.errors import ResetReason
@@ -29,26 +31,28 @@ class Stores:
     async def serve(self, live: LiveLink, channel: Channel) -> None:
         """Serve one store to its end."""
         request = read_store_request(channel.opening.body)
-        async with self._ingest.receive(live.tenant, live.admitted.link, request) as reception:
-            answer = await self._receive(channel, reception)
+        async with aclosing(_body(channel)) as body:
+            answer = await self._ingest.store(live.tenant, live.link, live.epoch, request, body)
         await channel.message(encode(answer), fin=True)
         if isinstance(answer, NotStored):
             await _drop(channel)
 
-    async def _receive(self, channel: Channel, reception: Reception) -> StoreAnswer:
-        while reception.refused is None:
-            async with asyncio.timeout(IDLE_SECONDS):
-                event = await channel.receive()
-            match event:
-                case Data(view):
-                    size = len(view)
-                    await reception.write(view)
-                    channel.consumed(size)
-                case Message(body):
-                    return await reception.finish(read_transfer_end(body))
-                case _:
-                    return NotStored(reason=NotStoredReason.TRANSFER_DAMAGED, detail="the body ended without its last word")
-        return reception.refused
+
+async def _body(channel: Channel) -> AsyncGenerator[memoryview | TransferEnd, None]:
+    """Give the bytes as they come; the ingest owns a piece when it asks for the next one."""
+    while True:
+        async with asyncio.timeout(IDLE_SECONDS):
+            event = await channel.receive()
+        match event:
+            case Data(view):
+                size = len(view)
+                yield view
+                channel.consumed(size)
+            case Message(body):
+                yield read_transfer_end(body)
+                return
+            case _:
+                return
 
 
 async def _drop(channel: Channel) -> None:

@@ -20,7 +20,6 @@ from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.ports import (
     Alarms,
     Audit,
-    Blobs,
     Bus,
     Clock,
     Configuration,
@@ -31,6 +30,7 @@ from swallowtail.cloud.model.ports import (
 )
 from swallowtail.cloud.model.presence import Sessions
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
+from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.web.problems import ProblemError
 
 ROLES_KEY: Final = "x-roles"
@@ -45,7 +45,7 @@ class Services:
     links: Links
     configuration: Configuration
     instances: Instances
-    blobs: Blobs
+    query: Query
     alarms: Alarms
     audit: Audit
     bus: Bus

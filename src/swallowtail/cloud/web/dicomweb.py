@@ -8,15 +8,13 @@ from typing import Any, Final, TypeVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from swallowtail.cloud.model.audit import EventId
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import Instance, InstanceSearch
 from swallowtail.cloud.model.paging import MAX_PAGE, Page, PageRequest
 from swallowtail.cloud.web import qido
 from swallowtail.cloud.web.access import Caller, InOrganisation
-from swallowtail.cloud.web.part10 import part10_header
 from swallowtail.cloud.web.problems import ProblemError
-from swallowtail.cloud.web.studies import note_access, note_transfer
+from swallowtail.cloud.web.studies import pieces
 
 T = TypeVar("T")
 
@@ -28,49 +26,50 @@ RETRIEVABLE: Final = frozenset({"multipart/related", "application/dicom", "multi
 async def search_studies(caller: InOrganisation, request: Request) -> Response:
     """Find studies (QIDO-RS, PS3.18 10.6)."""
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS)
-    search = qido.study_search(keys, fuzzy=fuzzy, facilities=caller.principal.facilities)
-    found = await _window(lambda page: caller.services.instances.studies(caller.tenant, search, page), window)
-    await note_access(caller, EventId.QUERY, "qido")
+    search = qido.study_search(keys, fuzzy=fuzzy)
+    found = await _window(
+        lambda page: caller.services.query.studies(caller.principal, search, page, address=caller.address), window
+    )
     return _answer([qido.study_json(study, _root(request)) for study in found])
 
 
 async def search_series(caller: InOrganisation, request: Request, study: str) -> Response:
     """Find series of a study."""
     keys, window, _ = qido.read_keys(_query(request), qido.SERIES_KEYS)
-    search = qido.series_search(keys, study, caller.principal.facilities)
-    found = await _window(lambda page: caller.services.instances.series(caller.tenant, search, page), window)
-    await note_access(caller, EventId.QUERY, "qido", ("study", study))
+    search = qido.series_search(keys, study)
+    found = await _window(lambda page: caller.services.query.series(caller.principal, search, page, address=caller.address), window)
     return _answer([qido.series_json(series, _root(request)) for series in found])
 
 
 async def search_instances(caller: InOrganisation, request: Request, study: str, series: str) -> Response:
     """Find instances of a series."""
     keys, window, _ = qido.read_keys(_query(request), qido.INSTANCE_KEYS)
-    search = qido.instance_search(keys, study, series, caller.principal.facilities)
-    found = await _window(lambda page: caller.services.instances.instances(caller.tenant, search, page), window)
-    await note_access(caller, EventId.QUERY, "qido", ("study", study))
+    search = qido.instance_search(keys, study, series)
+    found = await _window(
+        lambda page: caller.services.query.instances(caller.principal, search, page, address=caller.address), window
+    )
     return _answer([qido.instance_json(instance, _root(request)) for instance in found])
 
 
 async def retrieve_study(caller: InOrganisation, request: Request, study: str) -> Response:
     """Retrieve every instance of a study (WADO-RS, PS3.18 10.4)."""
-    return await _retrieve(caller, request, InstanceSearch(facilities=caller.principal.facilities, study=study))
+    return await _retrieve(caller, request, InstanceSearch(study=study))
 
 
 async def retrieve_series(caller: InOrganisation, request: Request, study: str, series: str) -> Response:
     """Retrieve every instance of a series."""
-    return await _retrieve(caller, request, InstanceSearch(facilities=caller.principal.facilities, study=study, series=series))
+    return await _retrieve(caller, request, InstanceSearch(study=study, series=series))
 
 
 async def retrieve_instance(caller: InOrganisation, request: Request, study: str, series: str, instance: str) -> Response:
     """Retrieve one instance."""
-    search = InstanceSearch(facilities=caller.principal.facilities, study=study, series=series, sop_instances=(instance,))
+    search = InstanceSearch(study=study, series=series, sop_instances=(instance,))
     return await _retrieve(caller, request, search)
 
 
 async def _retrieve(caller: Caller, request: Request, search: InstanceSearch) -> Response:
     _check_accept(request.headers.get("accept", "*/*"))
-    first = await caller.services.instances.instances(caller.tenant, search, PageRequest(MAX_PAGE))
+    first = await caller.services.query.instances(caller.principal, search, PageRequest(MAX_PAGE), address=caller.address)
     if not first.items:
         raise NotFoundError("nothing is stored under this UID")
     boundary = secrets.token_hex(16)
@@ -83,16 +82,16 @@ async def _retrieve(caller: Caller, request: Request, search: InstanceSearch) ->
 async def _parts(caller: Caller, search: InstanceSearch, page: Page[Instance], boundary: str) -> AsyncIterator[bytes]:
     while True:
         for instance in page.items:
-            await note_transfer(caller, instance)
+            fetched = await caller.services.query.file(caller.principal, instance, address=caller.address)
             syntax = instance.identity.transfer_syntax
             yield f"--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={syntax}\r\n\r\n".encode()
-            yield part10_header(instance)
-            async for piece in caller.services.blobs.read(caller.tenant, instance.identity.sha256):
+            async for piece in pieces(fetched):
                 yield piece
             yield b"\r\n"
         if page.next is None:
             break
-        page = await caller.services.instances.instances(caller.tenant, search, PageRequest(MAX_PAGE, page.next))
+        rest = PageRequest(MAX_PAGE, page.next)
+        page = await caller.services.query.instances(caller.principal, search, rest, address=caller.address)
     yield f"--{boundary}--\r\n".encode()
 
 

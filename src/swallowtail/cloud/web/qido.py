@@ -58,11 +58,10 @@ def read_keys(query: Iterable[tuple[str, str]], allowed: Mapping[str, str]) -> t
     return keys, Window(offset, limit), fuzzy
 
 
-def study_search(keys: Keys, *, fuzzy: bool, facilities: frozenset[str] | None) -> StudySearch:
+def study_search(keys: Keys, *, fuzzy: bool) -> StudySearch:
     """Give the search for studies."""
     date_from, date_to = _dates("StudyDate", keys.get("StudyDate", ""))
     return StudySearch(
-        facilities=facilities,
         uids=_uids(keys.get("StudyInstanceUID", "")),
         patient_name=keys.get("PatientName", ""),
         patient_id=keys.get("PatientID", ""),
@@ -75,10 +74,9 @@ def study_search(keys: Keys, *, fuzzy: bool, facilities: frozenset[str] | None) 
     )
 
 
-def series_search(keys: Keys, study: str, facilities: frozenset[str] | None) -> SeriesSearch:
+def series_search(keys: Keys, study: str) -> SeriesSearch:
     """Give the search for series; `study` limits to one."""
     return SeriesSearch(
-        facilities=facilities,
         study=study,
         uids=_uids(keys.get("SeriesInstanceUID", "")),
         modality=keys.get("Modality", ""),
@@ -86,10 +84,9 @@ def series_search(keys: Keys, study: str, facilities: frozenset[str] | None) -> 
     )
 
 
-def instance_search(keys: Keys, study: str, series: str, facilities: frozenset[str] | None) -> InstanceSearch:
+def instance_search(keys: Keys, study: str, series: str) -> InstanceSearch:
     """Give the search for instances."""
     return InstanceSearch(
-        facilities=facilities,
         study=study,
         series=series,
         sop_instances=_uids(keys.get("SOPInstanceUID", "")),

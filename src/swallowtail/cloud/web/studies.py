@@ -11,9 +11,9 @@ from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import IndexState, Instance, InstanceSearch, SeriesSearch, StudySearch
+from swallowtail.cloud.query.search import Fetched
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.paging import Paging
-from swallowtail.cloud.web.part10 import part10_header
 from swallowtail.cloud.web.schemas import Out, PageOut, page_out
 
 UidKey = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9.]+$")]
@@ -98,7 +98,6 @@ async def list_studies(
 ) -> PageOut[StudyOut]:
     """Find studies, the latest updated first; `*` and `?` are wildcards in text."""
     search = StudySearch(
-        facilities=caller.principal.facilities,
         patient_name=patient_name,
         patient_id=patient_id,
         accession=accession,
@@ -107,26 +106,22 @@ async def list_studies(
         date_from=date_from,
         date_to=date_to,
     )
-    found = await caller.services.instances.studies(caller.tenant, search, page)
-    await note_access(caller, EventId.QUERY, "studies")
+    found = await caller.services.query.studies(caller.principal, search, page, address=caller.address)
     return page_out(found, StudyOut.model_validate)
 
 
 async def get_study(caller: InOrganisation, study_uid: str) -> StudyOut:
     """Give one study."""
-    search = StudySearch(facilities=caller.principal.facilities, uids=(study_uid,))
-    found = await caller.services.instances.studies(caller.tenant, search)
+    found = await caller.services.query.studies(caller.principal, StudySearch(uids=(study_uid,)), address=caller.address)
     if not found.items:
         raise NotFoundError("there is no such study")
-    await note_access(caller, EventId.INSTANCES_ACCESSED, "study", ("study", study_uid))
     return StudyOut.model_validate(found.items[0])
 
 
 async def list_series(caller: InOrganisation, study_uid: str, page: Paging) -> PageOut[SeriesOut]:
     """List the series of a study."""
-    search = SeriesSearch(facilities=caller.principal.facilities, study=study_uid)
-    found = await caller.services.instances.series(caller.tenant, search, page)
-    await note_access(caller, EventId.QUERY, "series", ("study", study_uid))
+    search = SeriesSearch(study=study_uid)
+    found = await caller.services.query.series(caller.principal, search, page, address=caller.address)
     return page_out(found, SeriesOut.model_validate)
 
 
@@ -143,7 +138,6 @@ async def list_instances(
 ) -> PageOut[InstanceOut]:
     """Find instances, in the order of arrival; `hidden` also shows kept copies that are not visible."""
     search = InstanceSearch(
-        facilities=caller.principal.facilities,
         study=study or "",
         series=series or "",
         sop_instances=(sop_instance,) if sop_instance else (),
@@ -151,39 +145,31 @@ async def list_instances(
         received_since=received_since,
         hidden=hidden,
     )
-    found = await caller.services.instances.instances(caller.tenant, search, page)
-    await note_access(caller, EventId.QUERY, "instances")
+    found = await caller.services.query.instances(caller.principal, search, page, address=caller.address)
     return page_out(found, _out)
 
 
 async def get_instance(caller: InOrganisation, instance_id: int) -> InstanceOut:
     """Give one instance."""
     instance = await instance_of(caller, instance_id)
-    await note_access(caller, EventId.INSTANCES_ACCESSED, "instance", ("instance", instance.identity.sop_instance))
+    event = caller.event(
+        EventAction.READ, "instance.look", ("instance", instance.identity.sop_instance), event=EventId.INSTANCES_ACCESSED
+    )
+    await caller.services.audit.append(caller.tenant, [event], now=caller.now)
     return _out(instance)
 
 
 async def get_file(caller: InOrganisation, instance_id: int) -> StreamingResponse:
     """Fetch the instance as a Part 10 file."""
     instance = await instance_of(caller, instance_id)
-    await note_transfer(caller, instance)
-    header = part10_header(instance)
-    return StreamingResponse(
-        with_header(header, caller.services.blobs.read(caller.tenant, instance.identity.sha256)),
-        media_type="application/dicom",
-        headers=_download(instance, len(header) + instance.length),
-    )
+    return _download(await caller.services.query.file(caller.principal, instance, address=caller.address), "application/dicom")
 
 
 async def get_data_set(caller: InOrganisation, instance_id: int) -> StreamingResponse:
     """Fetch the data set, byte by byte as the modality sent it: without preamble and group 0002."""
     instance = await instance_of(caller, instance_id)
-    await note_transfer(caller, instance)
-    return StreamingResponse(
-        caller.services.blobs.read(caller.tenant, instance.identity.sha256),
-        media_type="application/octet-stream",
-        headers=_download(instance, instance.length),
-    )
+    fetched = await caller.services.query.data_set(caller.principal, instance, address=caller.address)
+    return _download(fetched, "application/octet-stream")
 
 
 async def choose_instance(caller: InOrganisation, instance_id: int) -> InstanceOut:
@@ -198,40 +184,25 @@ async def choose_instance(caller: InOrganisation, instance_id: int) -> InstanceO
 async def instance_of(caller: Caller, instance_id: int) -> Instance:
     """Give an instance that the caller may see; raises NotFoundError."""
     instance = await caller.services.instances.instance(caller.tenant, instance_id)
-    if caller.principal.facilities is not None:
-        search = InstanceSearch(
-            facilities=caller.principal.facilities, sop_instances=(instance.identity.sop_instance,), hidden=True
-        )
-        page = await caller.services.instances.instances(caller.tenant, search)
-        if instance.id not in {found.id for found in page.items}:
-            raise NotFoundError
+    caller.check_facility(instance.origin.facility)
     return instance
 
 
-async def with_header(header: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Stream a header and what follows it."""
-    yield header
-    async for piece in body:
+async def pieces(fetched: Fetched) -> AsyncIterator[bytes]:
+    """Stream what was fetched."""
+    yield fetched.head
+    async for piece in fetched.body:
         yield piece
 
 
-async def note_access(caller: Caller, event: EventId, kind: str, *objects: tuple[str, str]) -> None:
-    """Write into the audit that somebody looked."""
-    record = caller.event(EventAction.READ, f"imaging.{kind}", *objects, event=event)
-    await caller.services.audit.append(caller.tenant, [record], now=caller.now)
-
-
-async def note_transfer(caller: Caller, instance: Instance) -> None:
-    """Write into the audit that an instance is handed out, before its first byte is."""
-    await note_access(caller, EventId.INSTANCES_TRANSFERRED, "fetch", ("instance", instance.identity.sop_instance))
-
-
-def _download(instance: Instance, length: int) -> dict[str, str]:
-    return {
-        "Content-Length": str(length),
-        "Content-Disposition": f'attachment; filename="{instance.identity.sop_instance}.dcm"',
-        "ETag": f'"{instance.identity.sha256.hex()}"',  # of the data set
+def _download(fetched: Fetched, media_type: str) -> StreamingResponse:
+    identity = fetched.instance.identity
+    headers = {
+        "Content-Length": str(fetched.length),
+        "Content-Disposition": f'attachment; filename="{identity.sop_instance}.dcm"',
+        "ETag": f'"{identity.sha256.hex()}"',  # of the data set
     }
+    return StreamingResponse(pieces(fetched), media_type=media_type, headers=headers)
 
 
 def _out(instance: Instance) -> InstanceOut:

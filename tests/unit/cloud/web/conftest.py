@@ -1,6 +1,5 @@
 """A whole API over the stores' twins, spoken to without a socket."""
 
-import hashlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -12,14 +11,17 @@ import pytest
 from swallowtail.calls.config import EndpointState
 from swallowtail.calls.diagnostics import LinkStatus, PolicyStatus
 from swallowtail.calls.store import Stored
+from swallowtail.cloud.blobs.folder import FolderBlobs
+from swallowtail.cloud.blobs.simulated import SimulatedDisk
+from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import Indexed
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import ApiToken, Code, Facility, Link, Organisation, Role, Tenant
-from swallowtail.cloud.records.memory import MemoryDatabase
+from swallowtail.cloud.query.search import Query
+from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
@@ -31,6 +33,8 @@ EVENT = AuditEvent(event=EventId.APPLICATION_ACTIVITY, action=EventAction.CREATE
 STUDY, SERIES, INSTANCE = "1.2.3.1", "1.2.3.1.1", "1.2.3.1.1.1"
 SYNTAX = "1.2.840.10008.1.2.1"
 DATA = b"x" * 2500
+APP = build(None)
+"""Putting it together takes longer than any test, so there is one; each test brings its own services."""
 
 
 @dataclass
@@ -69,20 +73,6 @@ class Sessions:
 
 
 @dataclass
-class Blobs:
-    """Blobs in a dictionary; only reading is asked of them here."""
-
-    kept: dict[tuple[Tenant, bytes], bytes] = field(default_factory=dict)
-
-    async def read(self, tenant: Tenant, sha256: bytes, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        data = self.kept.get((tenant, sha256))
-        if data is None:
-            raise NotFoundError
-        for offset in range(start, len(data), 1000):
-            yield data[offset : offset + 1000]
-
-
-@dataclass
 class Bus:
     """Notes what was published."""
 
@@ -99,15 +89,16 @@ class Cloud:
     """The API, its stores, and a token for whoever is needed."""
 
     def __init__(self) -> None:
-        self.records = Records(MemoryDatabase())
-        self.sessions, self.blobs, self.bus = Sessions(), Blobs(), Bus()
+        self.records = Records(MemoryDatabase(CommittedRows()))
+        self.sessions, self.bus = Sessions(), Bus()
+        self.blobs = FolderBlobs(SimulatedDisk().mount(), InlineWorkers(), on_fatal=pytest.fail)
         self.hashes = KeyedHash(b"p" * 32)
         self.services = Services(
             people=self.records.people,
             links=self.records.links,
             configuration=self.records.configuration,
             instances=self.records.instances,
-            blobs=self.blobs,  # type: ignore[arg-type]
+            query=Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW),
             alarms=self.records.alarms,
             audit=self.records.audit,
             bus=self.bus,
@@ -116,8 +107,8 @@ class Cloud:
             clock=lambda: NOW,
             random=secrets.token_bytes,
         )
-        self.app = build(self.services)
-        transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
+        APP.state.services = self.services
+        transport = httpx2.ASGITransport(app=APP, raise_app_exceptions=False)
         self.http = httpx2.AsyncClient(transport=transport, base_url="https://cloud.example")
 
     async def token(self, role: Role, tenant: Tenant | None = HERON, **values: Any) -> str:
@@ -147,9 +138,10 @@ class Cloud:
 
     async def store(self, tenant: Tenant, link: str, uid: str, data: bytes) -> int:
         """Keep an instance as ingest and index would."""
-        digest = hashlib.sha256(data).digest()
-        self.blobs.kept[tenant, digest] = data
-        identity = InstanceIdentity(sop_instance=uid, transfer_syntax=SYNTAX, sha256=digest)
+        async with self.blobs.incoming(tenant) as incoming:
+            await incoming.write(memoryview(data))
+            blob = await incoming.finish()
+        identity = InstanceIdentity(sop_instance=uid, transfer_syntax=SYNTAX, sha256=blob.sha256)
         origin = Origin(link=link, epoch=0, listener="store", calling_ae="US1", called_ae="SWALLOWTAIL")
         arrival = Arrival(identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.6.1", length=len(data), origin=origin)
         receipt = await self.records.instances.commit(tenant, arrival, now=NOW)
@@ -165,6 +157,7 @@ class Cloud:
 async def cloud() -> AsyncIterator[Cloud]:
     """A Cloud with two tenants that look the same."""
     made = Cloud()
+    await made.blobs.open()
     for tenant in (HERON, EGRET):
         await made.populate(tenant)
     yield made

@@ -8,7 +8,7 @@ import pytest
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import table
 from swallowtail.cloud.web.app import describe
-from tests.unit.cloud.web.conftest import EGRET, INSTANCE, SERIES, STUDY, Cloud
+from tests.unit.cloud.web.conftest import APP, EGRET, INSTANCE, SERIES, STUDY, Cloud
 
 ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route in routes]
 IDS = [f"{route.method} {path}" for path, route in ALL]
@@ -97,8 +97,8 @@ async def test_an_operator_never_sees_patient_data(cloud: Cloud, path: str) -> N
     assert answer.status_code == 403
 
 
-def test_every_described_route_stands_in_the_table(cloud: Cloud) -> None:
-    described = {(method.upper(), path) for path, methods in describe(cloud.app)["paths"].items() for method in methods}
+def test_every_described_route_stands_in_the_table() -> None:
+    described = {(method.upper(), path) for path, methods in describe(APP)["paths"].items() for method in methods}
     assert described == {(route.method, path) for path, route in ALL}
 
 
