@@ -48,7 +48,7 @@ class Pair:
         self, limits: Limits | None = None, *, cut: Callable[[int], int] = lambda size: size, buffer_size: int = 4096
     ) -> None:
         limits = limits or Limits()
-        pool = BufferPool(buffer_size)
+        pool = self.pool = BufferPool(buffer_size)
         self.cut = cut
         self.now = 0.0
         self.requestor = End(limits, pool)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import response_to
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
 from swallowtail.dicom.errors import ViolationError
@@ -24,6 +25,7 @@ class Receiver:
         self.events: list[Any] = []
         self.violations: list[str] = []
         self.ended = 0
+        self.buffers = BufferPool()
         self.listener: AssociationListener
 
     async def __call__(self, connection: Connection) -> None:
@@ -64,8 +66,9 @@ async def receiver(limits: Limits | None = None, policy: AcceptorPolicy | None =
     """Run a Receiver on a free port of loopback."""
     limits = limits or Limits(linger=0.2)
     counting = Receiver(policy or AcceptorPolicy(any_storage=True))
-    counting.listener = await serve(AsyncioNetwork(), "127.0.0.1", 0, counting, limits=limits)
+    counting.listener = await serve(AsyncioNetwork(), "127.0.0.1", 0, counting, limits=limits, buffers=counting.buffers)
     try:
         yield counting
     finally:
         await counting.listener.shutdown()
+        assert counting.buffers.lent == 0, "every buffer came back"

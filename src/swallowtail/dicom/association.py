@@ -139,6 +139,8 @@ class Association:
         self._eof = True
         if self.state is State.CLOSING:
             self._fire(Event.TRANSPORT_CLOSED)
+        elif self.finished:
+            self._reader.discard()
 
     def next_event(self) -> AssociationEvent | Signal:
         while not self._events and not self.closed:
@@ -221,6 +223,7 @@ class Association:
 
     def _drain(self) -> None:
         """Read on in Sta13, where no consumer pulls: the peer's A-ABORT ends the wait, the rest is ignored."""
+        self._reader.let_go()
         try:
             while self.state is State.CLOSING and not self._broken and (item := self._reader.next_item()) is not None:
                 self._fire(_EVENT_OF[type(item)], item)
@@ -264,7 +267,13 @@ class Association:
     def _fire(self, event: Event, subject: Subject = None) -> AssociationEvent | None:
         action, self.state = transition(self.state, event)
         self._started = True
-        return self._ACTIONS[action](self, subject)
+        told = self._ACTIONS[action](self, subject)
+        if self._eof and self.state is State.CLOSING:
+            self._fire(Event.TRANSPORT_CLOSED)
+        elif self.state is State.IDLE:
+            self._reader.let_go()
+            self._reader.discard()
+        return told
 
     def _send(self, pdu: Subject) -> None:
         if pdu is None or isinstance(pdu, Fragment | ViolationError):

@@ -162,7 +162,7 @@ class AssociationListener:
         try:
             await self._on_connection(connection)
         except RemoteProtocolError as error:
-            log.info("association aborted: the peer broke the protocol", peer=connection.peer[0], error=str(error))
+            log.info("association aborted: the peer broke the protocol", peer=connection.peer[0], reason=str(error))
         finally:
             connection.abort()
 
@@ -195,7 +195,8 @@ async def associate(
     limits: Limits = DEFAULT_LIMITS,
     buffers: BufferPool = SHARED_BUFFERS,
 ) -> Connection | NotAssociated:
-    """Open an association as the requestor, or say why there is none; OSError, TimeoutError included, when nothing listens.
+    """Open an association as the requestor, or say why there is none; OSError, TimeoutError included, when nothing listens;
+    ViolationError when what listens does not speak DICOM.
 
     The caller ends it with `release` and the events that follow, and in any case with `close`.
     """

@@ -46,7 +46,7 @@ class PduReader:
         self._buffer: bytearray | None = None
         self._start = self._end = 0
         self._aside = b""  # unread bytes while there is no buffer
-        self._view = memoryview(b"")  # the last one handed out
+        self._view: memoryview | None = None  # handed out, and valid until the next item is asked for
         self._pdu_left = 0  # bytes of the current P-DATA-TF that were not read
         self._pdv: tuple[int, bool, bool] | None = None  # context id, command, last
         self._pdv_left = 0
@@ -92,7 +92,9 @@ class PduReader:
 
     def next_item(self) -> Pdu | Fragment | None:
         """Give what comes next, None when more bytes are needed; ViolationError when the peer may not send this."""
-        self._view.release()
+        if self._view is not None:
+            self._view.release()
+            self._view = None
         while True:
             if self._pdv is not None:
                 if self._pdv_left and self._start == self._end:
@@ -119,6 +121,14 @@ class PduReader:
             else:
                 self._start += len(whole)
                 return decode_pdu(kind, whole[HEADER_LENGTH:])
+
+    def let_go(self) -> None:
+        """Leave the last view to whoever holds it: the association ended without asking its consumer."""
+        if self._view is not None and self._buffer is not None:
+            self._aside = bytes(memoryview(self._buffer)[self._start : self._end])
+            self._pool.forget(self._buffer)
+            self._buffer = self._view = None
+            self._start = self._end = 0
 
     def discard(self) -> None:
         """Forget every byte that was not read."""
@@ -172,14 +182,14 @@ class PduReader:
 
     def _fragment(self, context_id: int, command: bool, last: bool) -> Fragment:
         n = min(self._pdv_left, self._end - self._start)
-        self._view = memoryview(self._buffer or b"")[self._start : self._start + n]
+        view = self._view = memoryview(self._buffer or b"")[self._start : self._start + n]
         self._start += n
         self._pdv_left -= n
         if self._pdv_left:
             last = False
         else:
             self._pdv = None
-        return Fragment(context_id, command, last, self._view)
+        return Fragment(context_id, command, last, view)
 
     def _dry(self) -> None:
         """Give the buffer back: there is nothing more to read from it."""

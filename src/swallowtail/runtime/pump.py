@@ -1,8 +1,9 @@
 """Drives any machine over a transport: bytes in, events out on demand, bytes out, one timer.
 
 Reading follows the consumer: bytes that arrive while nobody waits for an event stop the socket until somebody does, so that at most
-one read is buffered ahead. The timer is re-armed only when it fires or when an earlier deadline appears: a busy or idle connection
-costs no timer work per read. All time is `loop.time()`; the transport may be a simulated one without a socket.
+one read is buffered ahead. A peer that does not read what it is sent is not read either, so that answers do not pile up. The timer
+is re-armed only when it fires or when an earlier deadline appears: a busy or idle connection costs no timer work per read. All time
+is `loop.time()`; the transport may be a simulated one without a socket.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ EventT_co = TypeVar("EventT_co", covariant=True)
 
 FLUSH_TIME: Final = 1.0  # for what is still unwritten when a machine has finished; then the transport is cut
 DISCARD_LIMIT: Final = 262_144  # read and ignored from a peer that was told to go away
+UNREAD_LIMIT: Final = 262_144  # bytes that a peer leaves unread before it is not read either
 TURN: Final = 256  # events that one consumer takes before the others get their turn
 
 
@@ -71,6 +73,10 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         self._taken += 1
         if self._taken % TURN == 0:  # a buffer may hold thousands of tiny events
             await asyncio.sleep(0)
+        while self._drained is not None and self._transport is not None and self._transport.get_write_buffer_size() > UNREAD_LIMIT:
+            await asyncio.wait((self._drained, self._gone), return_when=asyncio.FIRST_COMPLETED)
+            if self._gone.done():
+                break
         while True:
             try:
                 event = self._machine.next_event()

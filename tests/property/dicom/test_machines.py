@@ -63,6 +63,7 @@ def test_any_chunking_gives_the_same_events(data_sets: list[bytes], seed: int, b
     assert [event.command.status for event in whole.requestor.events if isinstance(event, CommandReceived)] == [0] * (
         len(data_sets) + 1
     )
+    assert whole.pool.lent == cut.pool.lent == 0
     assert all(end.machine.finished for end in (whole.acceptor, whole.requestor, cut.acceptor, cut.requestor))
 
 
@@ -105,19 +106,21 @@ def _feed(machine: Dimse, raw: bytes, rng: random.Random) -> int:
 
 @given(st.binary(max_size=2000), st.integers(0, 2**32), st.booleans())
 def test_garbage_gives_one_violation_and_then_nothing(raw: bytes, seed: int, associated: bool) -> None:
-    machine = Dimse(LIMITS, BufferPool(64), 0.0)
+    pool = BufferPool(64)
+    machine = Dimse(LIMITS, pool, 0.0)
     machine.accepted_transport(0.0)
     rng = random.Random(seed)
     if associated:
         pair = Pair(LIMITS)
         pair.associate()
-        machine = pair.acceptor.machine
+        machine, pool = pair.acceptor.machine, pair.pool
     assert _feed(machine, raw, rng) <= 1
     machine.receive_eof(1.0)
     while not isinstance(machine.next_event(), Signal):
         pass
     assert machine.next_event() is CLOSED
     assert machine.finished
+    assert pool.lent == 0
 
 
 @given(st.data(), st.integers(0, 2**32))

@@ -16,6 +16,7 @@ from swallowtail.dicom.events import (
 from swallowtail.dicom.pace import Deadline, Limits
 from swallowtail.dicom.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ, RejectResult, RejectSource, ReleaseRP, ReleaseRQ
 from swallowtail.dicom.pdu_codec import encode_pdu
+from swallowtail.dicom.pdu_reader import Fragment
 from swallowtail.dicom.states import State
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
@@ -222,3 +223,36 @@ def test_an_answer_out_of_turn_is_our_mistake() -> None:
     with pytest.raises(LocalProtocolError, match=r"ANSWER_ACCEPT \(Evt7\) is not possible in ESTABLISHED \(Sta6\)"):
         machine.accept(AssociateAC("A", "B", ()), 0.0)
     assert machine.state is State.ESTABLISHED
+
+
+DATA = bytes.fromhex("04000000000a 00000006 01 02 6865726f 0400")
+
+
+@pytest.mark.parametrize("ending", ["abort", "abort after EOF", "EOF unread", "deadline"])
+def test_every_ending_gives_the_buffer_back_and_spares_the_view(ending: str) -> None:
+    pool = BufferPool(64)
+    machine = Association(LIMITS, pool, 0.0)
+    machine.accepted_transport(0.0)
+    machine.receive_data(encode_pdu(REQUEST), 0.0)
+    machine.next_event()
+    machine.accept(ANSWER, 0.0)
+    machine.data_to_send()
+    machine.get_buffer(-1)[: len(DATA)] = DATA
+    machine.buffer_updated(len(DATA), 0.0)
+    fragment = machine.next_event()
+    assert isinstance(fragment, Fragment)
+    if "EOF" in ending:
+        machine.receive_eof(1.0)
+    if ending == "deadline":
+        machine.handle_timeout(300.0)
+    else:
+        machine.abort(2.0)
+    assert machine.data_to_send() == encode_pdu(Abort(0, 0))
+    assert machine.finished is ("EOF" in ending)
+    machine.get_buffer(-1)[:3] = b"xyz"
+    machine.buffer_updated(3, 2.5)
+    machine.get_buffer(-1)
+    machine.receive_eof(3.0)
+    assert machine.finished
+    assert bytes(fragment.data) == b"hero"
+    assert pool.lent == 0

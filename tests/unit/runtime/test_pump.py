@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from swallowtail.runtime.pump import DISCARD_LIMIT, TURN, Pump
+from swallowtail.runtime.pump import DISCARD_LIMIT, TURN, UNREAD_LIMIT, Pump
 from swallowtail.sansio.machine import CLOSED, NEED_DATA, Signal
 
 
@@ -16,9 +16,13 @@ class Recorder(asyncio.Transport):
         super().__init__()
         self.calls: list[str] = []
         self.written = b""
+        self.unsent = 0
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def pause_reading(self) -> None:
         self.calls.append("pause")
@@ -144,6 +148,24 @@ async def test_a_flood_of_events_leaves_others_their_turn(pump: Pump[bytes]) -> 
     for _ in range(3 * TURN):
         await pump.next_event()
     assert turns >= 3
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_peer_that_reads_no_answers_is_not_read(pump: Pump[bytes], transport: Recorder, lost: bool) -> None:
+    _arrive(pump, b"one\n")
+    transport.unsent = UNREAD_LIMIT + 1
+    pump.pause_writing()
+    waiting = asyncio.ensure_future(pump.next_event())  # noqa: TID251
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    transport.unsent = 0
+    if lost:
+        pump.connection_lost(None)
+        assert await waiting is CLOSED
+    else:
+        pump.resume_writing()
+        assert await waiting == b"one"
 
 
 async def test_cancelling_loses_nothing(pump: Pump[bytes]) -> None:
