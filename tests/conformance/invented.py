@@ -89,6 +89,7 @@ def indexed(
         number=1,
         rows=240,
         columns=320,
+        frame_count=2,
         frames=FrameIndex(spans=((100, 20), (128, 30)), encapsulated=True),
         document=b"compressed json",
     )

@@ -18,13 +18,16 @@ class IndexJob(Value, frozen=True, kw_only=True):
 
 
 class FrameIndex(Value, frozen=True, kw_only=True):
-    """Where each frame's bytes lie in the blob: pairs of (offset, length); several fragments of one frame are one span."""
+    """Where each frame's bytes lie in the blob: per frame, offset and length of its fragments, one pair after the other.
 
-    spans: tuple[tuple[int, int], ...] = ()
+    Empty where frames cannot be told apart without decoding (video), or lie in a deflated data set.
+    """
+
+    spans: tuple[tuple[int, ...], ...] = ()
     encapsulated: bool = False
 
 
-class Indexed(Value, frozen=True, kw_only=True):
+class Indexed(Value, frozen=True, kw_only=True, tag="indexed"):
     """What the data set says. Counts and times in `study` and `series` are ignored: they are the store's."""
 
     tenant: Tenant
@@ -34,12 +37,14 @@ class Indexed(Value, frozen=True, kw_only=True):
     number: int | None = None
     rows: int | None = None
     columns: int | None = None
+    frame_count: int | None = None
+    """Number of Frames (0028,0008), 1 where an image does not say; None: no image."""
     frames: FrameIndex = FrameIndex()
     document: bytes = b""
     """The DICOM JSON of the data set without bulk data (PS3.18 Annex F), zlib-compressed."""
 
 
-class Quarantined(Value, frozen=True, kw_only=True):
+class Quarantined(Value, frozen=True, kw_only=True, tag="quarantined"):
     """The data set cannot be trusted; it is kept, an alarm is raised. `problem` is for a person and holds no patient data."""
 
     tenant: Tenant

@@ -133,7 +133,7 @@ def _instance_row(outcome: IndexOutcome) -> dict[str, Any]:
     else:
         row |= {"state": IndexState.INDEXED, "study": outcome.study.uid, "series": outcome.series.uid}
         row |= {"number": outcome.number, "rows": outcome.rows, "columns": outcome.columns}
-        row |= {"frames": len(outcome.frames.spans) or None}
+        row |= {"frames": outcome.frame_count}
     return {f"new_{name}": value for name, value in row.items()} | {"done": outcome.instance}
 
 

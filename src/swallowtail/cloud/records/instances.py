@@ -181,7 +181,7 @@ def instance_of(row: dict[str, Any]) -> Instance:
 
 
 def _document_of(row: dict[str, Any]) -> IndexedDocument:
-    spans = msgspec.msgpack.decode(row["spans"], type=tuple[tuple[int, int], ...])
+    spans = msgspec.msgpack.decode(row["spans"], type=tuple[tuple[int, ...], ...])
     frames = FrameIndex(spans=spans, encapsulated=row["encapsulated"])
     return IndexedDocument(instance=row["instance"], document=row["document"], frames=frames)
 

@@ -1,0 +1,106 @@
+"""What a study, a series and an instance say of themselves, out of a pydicom data set; odd values are left out, never fatal."""
+
+from datetime import date, time
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from swallowtail.cloud.index.frames import Image
+from swallowtail.cloud.index.source import MalformedDataSetError
+from swallowtail.cloud.model.imaging import Series, Study
+from swallowtail.dicom import uids
+
+
+def study_of(data: Dataset) -> Study:
+    """Give the study's attributes (PS3.18 Table 10.6.3-3)."""
+    return Study(
+        uid=required_uid(data, "StudyInstanceUID"),
+        patient_name=text(data, "PatientName"),
+        patient_id=text(data, "PatientID"),
+        issuer=text(data, "IssuerOfPatientID"),
+        birth_date=day(text(data, "PatientBirthDate")),
+        sex=text(data, "PatientSex"),
+        accession=text(data, "AccessionNumber"),
+        study_id=text(data, "StudyID"),
+        study_date=day(text(data, "StudyDate")),
+        study_time=clock(text(data, "StudyTime")),
+        description=text(data, "StudyDescription"),
+        referring_physician=text(data, "ReferringPhysicianName"),
+    )
+
+
+def series_of(data: Dataset) -> Series:
+    """Give the series' attributes (PS3.18 Table 10.6.3-4)."""
+    return Series(
+        study=required_uid(data, "StudyInstanceUID"),
+        uid=required_uid(data, "SeriesInstanceUID"),
+        modality=text(data, "Modality"),
+        number=number(data, "SeriesNumber"),
+        description=text(data, "SeriesDescription"),
+        body_part=text(data, "BodyPartExamined"),
+        performed_date=day(text(data, "PerformedProcedureStepStartDate")),
+        performed_time=clock(text(data, "PerformedProcedureStepStartTime")),
+    )
+
+
+def image_of(data: Dataset) -> Image | None:
+    """Give what is said of the pixel data; None where it is too little."""
+    needed = [number(data, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
+    if any(value is None or value < 0 for value in needed):
+        return None
+    rows, columns, bits = (value or 0 for value in needed)
+    return Image(
+        frames=max(1, number(data, "NumberOfFrames") or 1),
+        rows=rows,
+        columns=columns,
+        samples=number(data, "SamplesPerPixel") or 1,
+        bits_allocated=bits,
+        photometric=text(data, "PhotometricInterpretation"),
+    )
+
+
+def required_uid(data: Dataset, keyword: str) -> str:
+    """Give a UID that an instance cannot be without; raises MalformedDataSetError."""
+    uid = text(data, keyword)
+    if not uids.is_valid(uid):
+        raise MalformedDataSetError(f"{keyword} is missing or not a UID")
+    return uid
+
+
+def text(data: Dataset, keyword: str) -> str:
+    """Give a value as text, decoded as the data set's character sets say; several values joined by a backslash."""
+    value = data.get(keyword)
+    if value is None:
+        return ""
+    if isinstance(value, MultiValue):
+        return "\\".join(str(one) for one in value)
+    return str(value).strip("\0 ")
+
+
+def number(data: Dataset, keyword: str) -> int | None:
+    """Give a value as integer; None where it is none."""
+    value: Any = data.get(keyword)
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def day(value: str) -> date | None:
+    """Read a DA, also in the form with dots that PS3.5 6.2 keeps for old files; None where it is no day."""
+    digits = value.replace(".", "")
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8])) if len(digits) == 8 else None
+    except ValueError:
+        return None
+
+
+def clock(value: str) -> time | None:
+    """Read a TM, from `HH` on, also with colons (PS3.5 6.2); None where it is no time."""
+    whole, _, fraction = value.replace(":", "").partition(".")
+    try:
+        hour, minute, second = (int(whole[start : start + 2] or "0") for start in (0, 2, 4))
+        return time(hour, minute, second, int(fraction.ljust(6, "0")[:6])) if whole else None
+    except ValueError:
+        return None

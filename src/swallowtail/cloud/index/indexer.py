@@ -1,0 +1,60 @@
+"""Claims jobs, has them parsed, settles them: batch after batch while there are some, then asleep until something is stored."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+import structlog
+
+from swallowtail.cloud.index.pool import Parser
+from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.ports import Bus, Clock, IndexJobs
+
+TOPIC: Final = "index"
+"""Publish it after a store (`model.ports.Bus`)."""
+BATCH: Final = 32
+LEASE: Final = 300.0
+"""Seconds that a claim holds: longer than a batch of the slowest objects, since no other node may take it meanwhile."""
+IDLE: Final = 15.0
+"""A wake-up may be lost, so it looks by itself this often; also the pause after a failure of the storage."""
+
+log = structlog.get_logger()
+
+
+class Indexer:
+    """Keeps the index up with what is stored; run one per node."""
+
+    def __init__(self, jobs: IndexJobs, parser: Parser, bus: Bus, *, clock: Clock, batch: int = BATCH) -> None:
+        self._jobs = jobs
+        self._parser = parser
+        self._bus = bus
+        self._clock = clock
+        self._batch = batch
+
+    async def run(self) -> None:
+        """Index until cancelled."""
+        subscription = self._bus.subscribe(TOPIC)
+        try:
+            while True:
+                if not await self._step_safely():
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(IDLE):
+                            await subscription.wait()
+        finally:
+            subscription.close()
+
+    async def step(self) -> int:
+        """Index one batch; gives how many jobs that was."""
+        now = self._clock()
+        jobs = await self._jobs.claim(self._batch, now=now, until=now + LEASE)
+        if jobs:
+            outcomes = await asyncio.gather(*(self._parser.parse(job) for job in jobs))
+            await self._jobs.settle(outcomes, now=self._clock())
+        return len(jobs)
+
+    async def _step_safely(self) -> int:
+        try:
+            return await self.step()
+        except StorageUnavailableError as error:
+            log.warning("index waits for the storage", reason=str(error))
+            return 0

@@ -1,0 +1,114 @@
+"""One blob, one outcome. Runs in a worker process: it alone loads pydicom, and it may be killed at any moment.
+
+First the walk judges the structure, then pydicom reads the elements that are not bulk, each exactly as long as the walk found it.
+"""
+
+import io
+import zlib
+from typing import Any, BinaryIO, Final
+
+import msgspec
+import pydicom.config
+from pydicom.datadict import dictionary_VR
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+
+from swallowtail.cloud.index import attributes, frames
+from swallowtail.cloud.index.source import MalformedDataSetError, Source, inflated
+from swallowtail.cloud.index.walk import BIG_ENDIAN, DEFLATED, IMPLICIT, PIXEL_DATA, Element, Walk, name_of
+from swallowtail.cloud.model.indexing import FrameIndex, Indexed, IndexJob, IndexOutcome, Quarantined
+
+BULK: Final = 64 * 1024
+"""Longer values, and pixel data whatever its length, are bulk data: named in the DICOM JSON, not held in it (PS3.18 F.2.2)."""
+_INLINE: Final = 1024
+_PIXELS: Final = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009})
+_EXTENDED_OFFSETS: Final = 0x7FE00001
+_VIDEO: Final = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (*range(100, 109), "100.1", "101.1", "102.1"))
+
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+
+def parse(job: IndexJob, blob: BinaryIO) -> IndexOutcome:
+    """Read a stored data set; whatever is wrong with it is an outcome too."""
+    try:
+        return _indexed(job, blob)
+    except MalformedDataSetError as error:
+        problem = str(error)
+    except MemoryError:
+        problem = "it needs more memory than a worker has"
+    except Exception as error:  # noqa: BLE001 - any error of the library on foreign bytes is a verdict on the bytes
+        problem = f"it cannot be read ({type(error).__name__})"
+    return Quarantined(tenant=job.tenant, instance=job.instance, problem=problem)
+
+
+def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
+    syntax, length = job.identity.transfer_syntax, job.length
+    if deflated := syntax in DEFLATED:
+        content = inflated(blob, length)
+        blob, length = io.BytesIO(content), len(content)
+    source = Source(blob, length)
+    elements = Walk(source, syntax, _vr_of).elements()
+    data = _read(source, elements, syntax)
+    _check_identity(job, data, elements)
+    image, pixels = attributes.image_of(data), next((one for one in elements if one.tag in _PIXELS), None)
+    found = FrameIndex()
+    if image is not None and pixels is not None and syntax not in _VIDEO:
+        found = _frames(source, elements, pixels, image)
+    return Indexed(
+        tenant=job.tenant,
+        instance=job.instance,
+        study=attributes.study_of(data),
+        series=attributes.series_of(data),
+        number=attributes.number(data, "InstanceNumber"),
+        rows=image.rows if image else None,
+        columns=image.columns if image else None,
+        frame_count=image.frames if image and pixels else None,
+        frames=FrameIndex() if deflated else found,
+        document=_document(data, elements),
+    )
+
+
+def _vr_of(tag: int) -> bytes:
+    try:
+        return dictionary_VR(tag)[:2].encode()
+    except KeyError:
+        return b"UN"
+
+
+def _is_bulk(element: Element) -> bool:
+    return element.tag in _PIXELS or (element.vr != b"SQ" and element.end - element.start > BULK)
+
+
+def _read(source: Source, elements: list[Element], syntax: str) -> Dataset:
+    parts = (source.take(one.begin, one.end - one.begin) for one in elements if not _is_bulk(one))
+    content = io.BytesIO(b"".join(parts))
+    return read_dataset(content, syntax == IMPLICIT, syntax != BIG_ENDIAN, bytelength=content.getbuffer().nbytes)
+
+
+def _check_identity(job: IndexJob, data: Dataset, elements: list[Element]) -> None:
+    if elements and elements[0].tag >> 16 <= 2:
+        raise MalformedDataSetError(f"it begins with {name_of(elements[0].tag)}, which does not belong into a data set")
+    for keyword, said in (("SOPInstanceUID", job.identity.sop_instance), ("SOPClassUID", job.sop_class)):
+        if attributes.required_uid(data, keyword) != said:
+            raise MalformedDataSetError(f"its {keyword} is not the one of the command set")
+
+
+def _frames(source: Source, elements: list[Element], pixels: Element, image: frames.Image) -> FrameIndex:
+    if pixels.fragments is None:
+        return frames.native(pixels, image)
+    table = next((one for one in elements if one.tag == _EXTENDED_OFFSETS), None)
+    extended = b"" if table is None else source.take(table.start, table.end - table.start)
+    return frames.encapsulated(pixels, image, source, extended=extended)
+
+
+def _document(data: Dataset, elements: list[Element]) -> bytes:
+    """Give the DICOM JSON (PS3.18 Annex F), zlib-compressed; bulk data by relative URI, to be resolved where it is served."""
+    document: dict[str, Any] = data.to_json_dict(
+        _INLINE, lambda element: f"bulkdata/{int(element.tag):08X}", suppress_invalid_tags=True
+    )
+    for one in elements:
+        if _is_bulk(one):
+            key = f"{one.tag:08X}"
+            document[key] = {"vr": one.vr.decode(), "BulkDataURI": f"bulkdata/{key}"}
+    ordered = {key: document[key] for key in sorted(document)}
+    return zlib.compress(msgspec.json.encode(ordered, enc_hook=str), 1)

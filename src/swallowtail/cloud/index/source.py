@@ -1,0 +1,59 @@
+"""The bytes of a data set by offset, out of a file or out of memory, and inflated where they are deflated."""
+
+import zlib
+from typing import BinaryIO, Final
+
+_WINDOW: Final = 64 * 1024
+MAX_RATIO: Final = 200
+MAX_INFLATED: Final = 256 * 1024 * 1024
+_STEP: Final = 1024 * 1024
+
+
+class MalformedDataSetError(Exception):
+    """The data set is not what its transfer syntax says; the message is for a person and holds no values."""
+
+
+class Source:
+    """A file read through a window, so that a header costs one read and pixel data none."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self.length = length
+        self._file = file
+        self._start = 0
+        self._window = b""
+
+    def take(self, offset: int, size: int) -> bytes:
+        """Give `size` bytes from `offset` on; raises MalformedDataSetError beyond the end."""
+        if offset + size > self.length:
+            raise MalformedDataSetError(f"it ends at {self.length}, inside what begins at {offset}")
+        begin = offset - self._start
+        if begin < 0 or begin + size > len(self._window):
+            self._file.seek(offset)
+            self._window = self._file.read(max(size, _WINDOW))
+            self._start, begin = offset, 0
+        piece = self._window[begin : begin + size]
+        if len(piece) != size:
+            raise MalformedDataSetError(f"the blob ends at {offset + len(piece)}, before its length of {self.length}")
+        return piece
+
+
+def inflated(deflated: BinaryIO, length: int) -> bytes:
+    """Inflate a data set (PS3.5 A.5), within MAX_RATIO and MAX_INFLATED; raises MalformedDataSetError."""
+    cap = min(MAX_INFLATED, max(length, 1024) * MAX_RATIO)
+    inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while not inflate.eof:
+            data = inflate.unconsumed_tail or deflated.read(_STEP)
+            if not data:
+                raise MalformedDataSetError("the deflated data set ends early")
+            pieces.append(inflate.decompress(data, _STEP))
+            size += len(pieces[-1])
+            if size > cap:
+                raise MalformedDataSetError(f"it inflates to more than {cap} bytes, {MAX_RATIO} times its size or the limit")
+    except zlib.error as error:
+        raise MalformedDataSetError("the deflated data set is damaged") from error
+    if len(inflate.unused_data) + len(deflated.read(2)) > 1:  # one byte of padding to an even length (PS3.5 A.5)
+        raise MalformedDataSetError("bytes follow the deflated data set")
+    return b"".join(pieces)
