@@ -156,7 +156,7 @@ class AssociationListener:
         def end(pump: Pump[DimseEvent]) -> None:
             self._connections.pop(pump, None)
 
-        return Pump(dimse, after_read=quick_ack, on_connected=begin, on_lost=end)
+        return Pump(dimse, after_read=quick_ack, on_connected=begin, on_lost=end, stall=self.limits.stall)
 
     async def _serve(self, connection: Connection) -> None:
         try:
@@ -206,7 +206,7 @@ async def associate(
 
     def factory() -> Pump[DimseEvent]:
         dimse.connected(loop.time())
-        return Pump(dimse, after_read=quick_ack)
+        return Pump(dimse, after_read=quick_ack, stall=limits.stall)
 
     async with asyncio.timeout(limits.answer):
         _, pump = await network.connect(factory, host, port)

@@ -17,6 +17,7 @@ class Limits:
     idle: float = 300.0  # silence between messages while we owe no response
     rate: float = 1024.0  # bytes per second inside a message, averaged over `window`, while we read
     window: float = 30.0
+    stall: float = 60.0  # in which the peer takes nothing of what we send
     tiny_count: int = 1_000  # so many PDVs in a row …
     tiny_bytes: int = 32  # … must carry this many bytes each on average
 

@@ -17,6 +17,7 @@ EventT_co = TypeVar("EventT_co", covariant=True)
 
 FLUSH_TIME: Final = 1.0  # for what is still unwritten when a machine has finished; then the transport is cut
 DISCARD_LIMIT: Final = 262_144  # read and ignored from a peer that was told to go away
+STALL: Final = 60.0  # seconds in which a peer takes nothing of what waits for it; then the transport is cut
 UNREAD_LIMIT: Final = 262_144  # bytes that a peer leaves unread before it is not read either
 TURN: Final = 256  # events that one consumer takes before the others get their turn
 
@@ -49,6 +50,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         after_read: Callable[[asyncio.BaseTransport], Callable[[], None] | None] | None = None,
         on_connected: Callable[["Pump[EventT]"], None] | None = None,
         on_lost: Callable[["Pump[EventT]"], None] | None = None,
+        stall: float = STALL,
     ) -> None:
         self._machine = machine
         self._loop = asyncio.get_running_loop()
@@ -59,6 +61,8 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         self._on_lost = on_lost
         self._waiter: asyncio.Future[None] | None = None  # the consumer, when it waits
         self._drained: asyncio.Future[None] | None = None  # pending while the transport is full
+        self._stall = stall
+        self._stalled: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._reading = True
@@ -157,8 +161,9 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self._machine.receive_eof(self._loop.time())
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._stalled):
+            if timer is not None:
+                timer.cancel()
         if not self._gone.done():
             self._gone.set_result(None)
         self._wake()
@@ -168,13 +173,27 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
     def pause_writing(self) -> None:
         if self._drained is None:
             self._drained = self._loop.create_future()
+            self._watch_stall()
 
     def resume_writing(self) -> None:
         if self._drained is not None:
             self._drained.set_result(None)
             self._drained = None
+        if self._stalled is not None:
+            self._stalled.cancel()
 
     # Inside
+
+    def _watch_stall(self) -> None:
+        if self._transport is not None:
+            waiting = self._transport.get_write_buffer_size()
+            self._stalled = self._loop.call_later(self._stall, self._judge_stall, waiting)
+
+    def _judge_stall(self, waited: int) -> None:
+        if self._transport is not None and self._transport.get_write_buffer_size() >= waited:
+            self._transport.abort()
+        else:
+            self._watch_stall()
 
     def _wake(self) -> bool:
         if self._waiter is None or self._waiter.done():

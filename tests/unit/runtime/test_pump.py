@@ -135,6 +135,18 @@ async def test_reading_follows_the_consumer(pump: Pump[bytes], machine: Lines, t
     assert await waiting == b"four"
 
 
+async def test_a_peer_that_takes_nothing_is_cut(machine: Lines, transport: Recorder) -> None:
+    pump: Pump[bytes] = Pump(machine, stall=0.02)
+    pump.connection_made(transport)
+    transport.unsent = 100_000
+    pump.pause_writing()
+    began = asyncio.get_running_loop().time()
+    transport.unsent = 90_000
+    await asyncio.wait_for(_until(lambda: "abort" in transport.calls), 1)
+    assert asyncio.get_running_loop().time() - began >= 0.04, "once it took something"
+    pump.connection_lost(None)
+
+
 async def test_a_flood_of_events_leaves_others_their_turn(pump: Pump[bytes]) -> None:
     _arrive(pump, b"x\n" * 3 * TURN)
     turns = 0
