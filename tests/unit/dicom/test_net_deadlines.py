@@ -217,8 +217,9 @@ def test_a_peer_that_reads_slowly_is_not_cut() -> None:
         await world.listen(slow)
         connection = await world.associate()
         connection.send(CT_CONTEXT, commands.store_request(1, CT, "1.2.3"))
-        connection.send_data(bytes(1_000_000), last=True)
-        await connection.drain()
+        for n in range(16):
+            connection.send_data(bytes(65_536), last=n == 15)
+            await connection.drain()
         assert asyncio.get_running_loop().time() > 120
         await connection.close()
 
