@@ -167,6 +167,7 @@ class ChannelMachine:
         self.receiving = receive
         self.retained = RetainedWindow() if opening.transfer is not None else None
         self.failure: WasReset | None = None
+        self.reset_waiting = False  # our RESET has not left yet
         self.counted_transfer = False  # the session's mark: this channel holds its transfer's place
         self._owner = owner
         self._credit_due = False
@@ -191,6 +192,11 @@ class ChannelMachine:
     def over(self) -> bool:
         """Whether the channel has ended in both directions."""
         return self.state in (ChannelState.CLOSED, ChannelState.RESET)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is over and its last frame has left."""
+        return self.over and not self.outbox and not self.reset_waiting
 
     # Sending
 
@@ -259,6 +265,7 @@ class ChannelMachine:
             self._give_up()
             self._forget()
             self.failure = WasReset(reason, text)
+            self.reset_waiting = True
             self._owner.send_control(reset_frame(self.number, reason, text), self)
 
     def _queue(self, full: Frame) -> None:

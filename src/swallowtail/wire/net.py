@@ -23,7 +23,7 @@ from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire.channel import ChannelMachine, ChannelState, Data, End, Message, WasReset
 from swallowtail.wire.control import Goodbye, GoodbyeReason, RefuseReason, Welcome
 from swallowtail.wire.errors import CloseCode, ResetReason, WireError
-from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
+from swallowtail.wire.failures import ChannelResetError, ConnectError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import MAX_FRAME, Frame, Opening, Priority
 from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
 from swallowtail.wire.session import (
@@ -42,6 +42,7 @@ from swallowtail.wire.transport import SUBPROTOCOL, UNSENT_LIMIT, FrameTransport
 WINDOWS_SEND_BUFFER: Final = 256 * 1024
 OPEN_SECONDS: Final = 15.0
 CLOSE_SECONDS: Final = 5.0
+LAST_WORDS_SECONDS: Final = 2.0
 MAX_CLOSE_TEXT: Final = 123  # RFC 6455 5.5
 
 
@@ -176,6 +177,7 @@ class Session:
         self._hello: asyncio.Future[HelloReceived | Welcomed | Refused] = self._loop.create_future()
         self._tasks = Tasks(name, on_failure=self._failed)
         self._channels: dict[int, Channel] = {}
+        self._closing = False
         self._opened: deque[Channel] = deque()  # bounded by the number of channels that the peer may open
         self._change = asyncio.Event()  # set, then replaced, whenever `opened` or `open` should look again
         self._work = asyncio.Event()
@@ -188,7 +190,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self._tasks.spawn(self._read(), name="reader")
-        self._tasks.spawn(self._write(), name="writer")
+        self._writer = self._tasks.spawn(self._write(), name="writer")
         self._arm()
         return self
 
@@ -196,8 +198,10 @@ class Session:
         broken = isinstance(error, Exception) and not isinstance(error, SessionClosedError | ChannelResetError | RefusedError)
         self.machine.close(CloseCode.INTERNAL if broken else CloseCode.DONE, "")
         self._pump()
-        await asyncio.wait([self.closed])
-        await self._tasks.close()
+        try:
+            await asyncio.wait([self.closed])
+        finally:
+            await self._tasks.close()
 
     async def welcomed(self) -> Welcome:
         """Link: wait for the Cloud's answer; raises RefusedError or SessionClosedError."""
@@ -298,34 +302,40 @@ class Session:
     # The three that drive the machine
 
     async def _read(self) -> None:
-        while self.machine.closing is None:
-            try:
-                frame = await self._transport.receive()
-            except TransportClosedError as error:
-                self.machine.receive_eof(self.time(), error.code, error.text)
-            else:
-                self.machine.receive_data(frame, self.time())
-            self._pump()
-
-    async def _write(self) -> None:
         try:
-            while True:
-                frame = self.machine.data_to_send()
-                if frame:
-                    await self._transport.send(frame)
-                elif self.machine.closing is not None:
-                    break
-                else:
-                    self._work.clear()
-                    await self._work.wait()
+            while True:  # also while closing: the peer's last words must not fill the buffers below
+                self.machine.receive_data(await self._transport.receive(), self.time())
+                self._pump()
         except TransportClosedError as error:
             self.machine.receive_eof(self.time(), error.code, error.text)
             self._pump()
-        close = self.machine.closing
-        assert close is not None
-        await self._transport.close(close.code, close.text)
-        if not self.closed.done():
-            self.closed.set_result(close)
+
+    async def _write(self) -> None:
+        while True:
+            frame = self.machine.data_to_send()
+            if frame:
+                try:
+                    await self._transport.send(frame)
+                except TransportClosedError:
+                    return  # the reader hears it too, with the peer's reason
+            elif self.machine.closing is not None:
+                return
+            else:
+                self._work.clear()
+                await self._work.wait()
+
+    async def _close(self, close: Close) -> None:
+        """Let the last words leave, if the transport still moves, then close it; whatever happens, `closed` resolves."""
+        try:
+            if close.code != CloseCode.DEADLINE:
+                await asyncio.wait([self._writer], timeout=LAST_WORDS_SECONDS)
+        finally:
+            self._writer.cancel()
+            try:
+                await self._transport.close(close.code, close.text)
+            finally:
+                if not self.closed.done():
+                    self.closed.set_result(close)
 
     def _arm(self) -> None:
         due = self.machine.next_timeout()
@@ -344,9 +354,6 @@ class Session:
     def _failed(self, _: str, error: BaseException) -> None:
         self.machine.close(CloseCode.INTERNAL, type(error).__name__)
         self._pump()
-        if not self.closed.done():
-            assert self.machine.closing is not None
-            self.closed.set_result(self.machine.closing)
 
     # Events
 
@@ -359,10 +366,12 @@ class Session:
             if event is NEED_DATA or event is CLOSED:
                 break
             self._dispatch(event)  # type: ignore[arg-type]
-        if self.machine.closing is not None:
+        self.kick()
+        if self.machine.closing is not None and not self._closing:
+            self._closing = True
             self._arm()
             self._changed()
-        self.kick()
+            self._tasks.spawn(self._close(self.machine.closing), name="close")
 
     def _dispatch(self, event: SessionEvent) -> None:
         match event:
@@ -411,14 +420,6 @@ def tune_socket(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WINDOWS_SEND_BUFFER)
 
 
-class ConnectError(Exception):
-    """No WebSocket to the Cloud; `phase` is address, proxy, network, tls, upgrade or time."""
-
-    def __init__(self, phase: str, text: str) -> None:
-        super().__init__(text)
-        self.phase = phase
-
-
 class _NoRedirects(websocket_connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc  # the security code goes to the address that was configured, and nowhere else
@@ -450,7 +451,13 @@ class WebSocketTransport:
     async def close(self, code: int, text: str) -> None:
         if code in (1005, 1006, 1015):  # RFC 6455 7.4.1: never sent
             code = CloseCode.DONE
-        await self._connection.close(code, text.encode()[:MAX_CLOSE_TEXT].decode("utf-8", "ignore"))
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):  # the library's own deadline does not cover a full send buffer
+                await self._connection.close(code, text.encode()[:MAX_CLOSE_TEXT].decode("utf-8", "ignore"))
+        except TimeoutError:
+            pass
+        finally:
+            self._connection.transport.abort()
 
 
 def _closed(error: ConnectionClosed) -> TransportClosedError:

@@ -125,7 +125,7 @@ class SessionMachine:
         self._opening: dict[int, int] = {}  # credit that openers granted themselves and that no CREDIT has raised yet
         self._peer_allowance = 0
         self._announced = self._tolerated = allowance(START_BUDGET)
-        self._leaving = False
+        self._leaving = self._farewell = False
         self._drain: tuple[float, Close] | None = None
         self._received_at = now
         self._echo_after, self._dead_after = MAX_ECHO_AFTER, MAX_DEAD_AFTER
@@ -171,7 +171,9 @@ class SessionMachine:
             return b""
         if sender is not None:
             assert isinstance(sender, ChannelMachine)
-            self._retire_if_over(sender)
+            if frame[0] == FrameType.RESET:
+                sender.reset_waiting = False
+            self._retire_if_gone(sender)
         return frame
 
     @property
@@ -325,7 +327,7 @@ class SessionMachine:
             channel.receive_credit(memoryview(message)[HEADER.size :], now)
         else:
             channel.receive_reset(memoryview(message)[HEADER.size :])
-        self._retire_if_over(channel)
+        self._retire_if_gone(channel)
 
     def _was_open(self, number: int) -> bool:
         return 0 < number < (self._next if number % 2 == self._next % 2 else self._peer_next)
@@ -387,8 +389,9 @@ class SessionMachine:
             case Budget():
                 self._peer_allowance = allowance(message.bytes)
             case Goodbye():
-                if not self._leaving or self._drain is not None:
-                    self._leaving = True
+                self._leaving = True
+                if not self._farewell:
+                    self._farewell = True
                     self._events.append(GoodbyeReceived(message))
             case _:
                 self._hello.receive(message, now)  # its table lists nothing any more: a violation
@@ -431,9 +434,9 @@ class SessionMachine:
             self._opening[number] = opening.credit
         return channel
 
-    def _retire_if_over(self, channel: ChannelMachine) -> None:
+    def _retire_if_gone(self, channel: ChannelMachine) -> None:
         """Forget a channel once it has ended and its last frame has left: only then may its place be taken again."""
-        if not channel.over or channel.outbox or self._channels.pop(channel.number, None) is None:
+        if not channel.gone or self._channels.pop(channel.number, None) is None:
             return
         self._opening.pop(channel.number, None)
         if channel.number % 2 == self._next % 2:
