@@ -7,6 +7,7 @@ bounded by the credit that was granted, until the owner pulls it with `next_even
 import enum
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from swallowtail.sansio.errors import LocalProtocolError
@@ -126,7 +127,8 @@ class Message(NamedTuple):
     body: bytes
 
 
-class End(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class End:
     """The peer sends nothing more on this channel."""
 
 
@@ -238,8 +240,8 @@ class ChannelMachine:
 
     def message(self, body: bytes, now: float, *, fin: bool = False) -> bool:
         """Send a message of the call; False when credit does not cover it yet: then wait for Writable and call again."""
-        if len(body) > MAX_PAYLOAD:
-            raise LocalProtocolError(f"a message of {len(body)} bytes; a frame holds {MAX_PAYLOAD}")
+        if not 0 < len(body) <= MAX_PAYLOAD:
+            raise LocalProtocolError(f"a message of {len(body)} bytes; a frame holds 1 to {MAX_PAYLOAD}")
         self.step(ChannelInput.SEND_DATA)
         self.flush()
         if len(body) > self.sending.credit:
@@ -318,9 +320,18 @@ class ChannelMachine:
     def _settle(self, size: int, now: float) -> None:
         if not self._pulled:
             size, self._deferred = size + self._deferred, 0
-        if size and self.receiving.consume(size, now) and not self._credit_due:
+        if size and self.receiving.consume(size, now):
+            self._grant()
+
+    def _grant(self) -> None:
+        if not self._credit_due:
             self._credit_due = True
             self._owner.send_credit(self)
+
+    def accept(self, now: float) -> None:
+        """The peer has opened the channel: grant it something at once if it could not grant itself enough (wire §5)."""
+        if not self._ended() and self.receiving.limit < MAX_PAYLOAD and self.receiving.consume(0, now):
+            self._grant()
 
     def receive_data(self, received: Frame, flags: int) -> int:
         """Take a DATA frame; answers how many payload bytes it brought."""
@@ -350,6 +361,8 @@ class ChannelMachine:
         """Take a MESSAGE frame."""
         if self.step(ChannelInput.RECEIVE_DATA) is ChannelAction.DROP:
             return
+        if len(received) == HEADER.size:
+            raise WireError("an empty MESSAGE (wire §2)")  # it would cost no credit
         self.receiving.arrive(len(received) - HEADER.size)
         if self._messages_waiting >= MAX_WAITING_MESSAGES:
             self.reset(ResetReason.LIMIT, f"more than {MAX_WAITING_MESSAGES} messages wait to be read")

@@ -27,11 +27,3 @@ class RefusedError(Exception):
     def __init__(self, refuse: Refuse) -> None:
         super().__init__(f"the Cloud refused this Link ({refuse.reason}): {refuse.detail}")
         self.refuse = refuse
-
-
-class ConnectError(Exception):
-    """No WebSocket to the Cloud; `phase` is address, proxy, network, tls, upgrade or time."""
-
-    def __init__(self, phase: str, text: str) -> None:
-        super().__init__(text)
-        self.phase = phase

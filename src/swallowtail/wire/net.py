@@ -23,7 +23,7 @@ from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire.channel import ChannelMachine, ChannelState, Data, End, Message, WasReset
 from swallowtail.wire.control import Goodbye, GoodbyeReason, RefuseReason, Welcome
 from swallowtail.wire.errors import CloseCode, ResetReason, WireError
-from swallowtail.wire.failures import ChannelResetError, ConnectError, RefusedError, SessionClosedError
+from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import MAX_FRAME, Frame, Opening, Priority
 from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
 from swallowtail.wire.session import (
@@ -418,6 +418,14 @@ def tune_socket(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
     elif sys.platform == "win32":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WINDOWS_SEND_BUFFER)
+
+
+class ConnectError(Exception):
+    """No WebSocket to the Cloud; `phase` is address, proxy, network, tls, upgrade or time."""
+
+    def __init__(self, phase: str, text: str) -> None:
+        super().__init__(text)
+        self.phase = phase
 
 
 class _NoRedirects(websocket_connect):

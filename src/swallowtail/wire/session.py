@@ -11,6 +11,7 @@ is bounded by the number of channels.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from swallowtail.sansio.errors import LocalProtocolError
@@ -84,7 +85,8 @@ class Writable(NamedTuple):
     channel: ChannelMachine
 
 
-class Roomy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Roomy:
     """A channel that we opened has ended, so another can be opened."""
 
 
@@ -352,9 +354,9 @@ class SessionMachine:
         channel.step(ChannelInput.RECEIVE_ATTACH if kind == FrameType.ATTACH else ChannelInput.RECEIVE_OPEN)
         if flags & FIN:
             channel.receive_fin()
-        self._accept(channel, kind)
+        self._accept(channel, kind, now)
 
-    def _accept(self, channel: ChannelMachine, kind: int) -> None:
+    def _accept(self, channel: ChannelMachine, kind: int, now: float) -> None:
         transfer = channel.opening.transfer
         if kind == FrameType.ATTACH:
             channel.reset(ResetReason.NOT_RESUMABLE, "this release resumes no transfer")  # wire §8
@@ -366,6 +368,7 @@ class SessionMachine:
             if transfer is not None:
                 self._transfers.add(transfer)
                 channel.counted_transfer = True
+            channel.accept(now)
             self._events.append(Opened(channel))
 
     def _receive_control(self, payload: memoryview, now: float) -> None:
