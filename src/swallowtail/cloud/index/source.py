@@ -1,5 +1,6 @@
 """The bytes of a data set by offset, out of a file or out of memory, and inflated where they are deflated."""
 
+import struct
 import zlib
 from typing import BinaryIO, Final
 
@@ -7,6 +8,9 @@ _WINDOW: Final = 64 * 1024
 MAX_RATIO: Final = 200
 MAX_INFLATED: Final = 256 * 1024 * 1024
 _STEP: Final = 1024 * 1024
+_TRAILER: Final = struct.Struct("<II")
+"""CRC-32 and length: a data set ends without (PS3.5 A.5, RFC 1951), but files that gzip's habits made are about; and one byte of
+padding."""
 
 
 class MalformedDataSetError(Exception):
@@ -54,6 +58,8 @@ def inflated(deflated: BinaryIO, length: int) -> bytes:
                 raise MalformedDataSetError(f"it inflates to more than {cap} bytes, {MAX_RATIO} times its size or the limit")
     except zlib.error as error:
         raise MalformedDataSetError("the deflated data set is damaged") from error
-    if len(inflate.unused_data) + len(deflated.read(2)) > 1:  # one byte of padding to an even length (PS3.5 A.5)
+    content = b"".join(pieces)
+    rest = inflate.unused_data + deflated.read(_TRAILER.size + 2)
+    if len(rest) > 1 and rest[: _TRAILER.size] != _TRAILER.pack(zlib.crc32(content), size):
         raise MalformedDataSetError("bytes follow the deflated data set")
-    return b"".join(pieces)
+    return content

@@ -1,0 +1,30 @@
+import sqlite3
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from swallowtail.cloud.records.migrations import upgrade
+from swallowtail.cloud.records.schema import metadata
+
+
+def test_the_migrations_make_the_tables_that_the_statements_expect(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'db'}")
+    with engine.connect() as connection:
+        upgrade(connection)
+        upgrade(connection)
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_partial_unique_indexes_survive_the_migration(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'db'}")
+    with engine.connect() as connection:
+        upgrade(connection)
+    engine.dispose()
+    with sqlite3.connect(tmp_path / "db") as connection:
+        made = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '%WHERE%'"))
+    connection.close()
+    assert set(made) == {"uq_organisation_name", "uq_instance_visible", "ix_instance_study", "uq_alarm_raised"}
