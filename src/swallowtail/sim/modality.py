@@ -1,0 +1,173 @@
+"""A modality on pynetdicom, a peer that we did not write. It tells for every instance what it heard, and nothing else.
+
+Data sets travel byte by byte as they stand in their files: pynetdicom reads and encodes them anew unless it is told otherwise.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pydicom.filereader import read_file_meta_info
+from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
+from pynetdicom.pdu import P_DATA_TF
+
+_config.STORE_SEND_CHUNKED_DATASET = True  # the file's bytes, not pydicom's encoding of what it read
+
+VERIFICATION: Final = "1.2.840.10008.1.1"
+DEADLINE: Final = 40.0
+"""Seconds for an answer; the promise is 25 after the last byte (design, Deadlines)."""
+
+Context = tuple[str, str]
+"""A SOP class and the one transfer syntax that is proposed for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the modality was told about one instance, or about the association when `sop_instance` is empty."""
+
+    sop_instance: str
+    status: int | None
+    """The DIMSE status; None when no answer came."""
+    outcome: str
+    """`0000` and other statuses as four hexadecimal digits, `rejected (r,s,d)`, `context refused (n)`, `aborted`, `no answer`,
+    `connection lost`, `no connection`, `not sent` (the association had ended before)."""
+    seconds: float
+
+    @property
+    def stored(self) -> bool:
+        """Say whether the modality may forget the instance."""
+        return self.status == 0x0000
+
+
+@dataclass(frozen=True, slots=True)
+class Modality:
+    """One device with its AE title; every `send` and `echo` is an association of its own."""
+
+    port: int
+    called_ae: str
+    calling_ae: str = "ULTRASOUND1"
+    host: str = "127.0.0.1"
+    max_pdu: int = 16_382
+    handlers: list[Any] = field(default_factory=list)
+
+    def echo(self) -> Heard:
+        """Ask for C-ECHO and give what was heard."""
+        with self._associate([(VERIFICATION, "1.2.840.10008.1.2")]) as (association, started, refused):
+            if refused:
+                return Heard("", None, refused, time.monotonic() - started)
+            return _heard("", association.send_c_echo(), association, started)
+
+    def send(
+        self,
+        files: Sequence[Path],
+        *,
+        contexts: Iterable[Context] | None = None,
+        told: Callable[[Heard], None] = lambda _: None,
+        during: Callable[[int], None] | None = None,
+    ) -> list[Heard]:
+        """Send Part 10 files over one association and give what was heard about each, in their order.
+
+        Without `contexts` each pair of SOP class and transfer syntax in the files is proposed once. `during` is called after each
+        P-DATA PDU of the association has left, with their number so far: a place to pull a plug in the middle of a store.
+        """
+        identities = [_identity(path) for path in files]
+        proposed = list(dict.fromkeys(contexts if contexts is not None else [(one.sop_class, one.syntax) for one in identities]))
+        results: list[Heard] = []
+        with self._associate(proposed, during) as (association, began, refused):
+            started = began
+            for number, (path, identity) in enumerate(zip(files, identities, strict=True)):
+                over = refused or ("" if association.is_established else "not sent")
+                if not (over := over or _context_refusal(association, identity)):
+                    answer = association.send_c_store(path, msg_id=number % 0xFFFF + 1)
+                    heard = _heard(identity.instance, answer, association, started)
+                else:
+                    heard = Heard(identity.instance, None, over, time.monotonic() - started)
+                if heard.outcome in {"no answer", "connection lost"}:
+                    association.abort()
+                results.append(heard)
+                told(heard)
+                started = time.monotonic()
+        return results
+
+    @contextmanager
+    def _associate(
+        self, proposed: Sequence[Context], during: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[Association, float, str]]:
+        entity = AE(ae_title=self.calling_ae)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = DEADLINE
+        for sop_class, syntax in proposed:
+            entity.add_requested_context(sop_class, syntax)
+        connected: list[bool] = []
+        handlers = [
+            *self.handlers,
+            (evt.EVT_CONN_OPEN, lambda _: connected.append(True)),
+            *([(evt.EVT_PDU_SENT, _counting(during))] if during else []),
+        ]
+        started = time.monotonic()
+        association = entity.associate(self.host, self.port, ae_title=self.called_ae, max_pdu=self.max_pdu, evt_handlers=handlers)
+        try:
+            yield association, started, _refusal(association) if connected else "no connection"
+        finally:
+            if association.is_established:
+                association.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    sop_class: str
+    syntax: str
+    instance: str
+
+
+def _identity(path: Path) -> _Identity:
+    meta = read_file_meta_info(path)
+    return _Identity(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID), str(meta.MediaStorageSOPInstanceUID))
+
+
+def _counting(during: Callable[[int], None]) -> Callable[[Any], None]:
+    sent = 0
+
+    def on_sent(event: Any) -> None:
+        nonlocal sent
+        if isinstance(event.pdu, P_DATA_TF):
+            sent += 1
+            during(sent)
+
+    return on_sent
+
+
+def _refusal(association: Association) -> str:
+    """Say why there is no association to speak on; empty when there is one."""
+    if association.is_established:
+        return ""
+    if association.is_rejected:
+        answer: Any = association.acceptor.primitive
+        return f"rejected ({answer.result},{answer.result_source},{answer.diagnostic})"
+    return "aborted"
+
+
+def _context_refusal(association: Association, identity: _Identity) -> str:
+    sop_class, syntax = identity.sop_class, identity.syntax
+    accepted = [context for context in association.accepted_contexts if context.abstract_syntax == sop_class]
+    if any(syntax in context.transfer_syntax for context in accepted):
+        return ""
+    reasons = [
+        context.result
+        for context in association.rejected_contexts
+        if context.abstract_syntax == sop_class and syntax in context.transfer_syntax
+    ]
+    return f"context refused ({reasons[0]})" if reasons else "context refused (not proposed)"
+
+
+def _heard(instance: str, answer: Any, association: Association, started: float) -> Heard:
+    seconds = time.monotonic() - started
+    status = answer.get("Status")
+    if status is not None:
+        return Heard(instance, int(status), f"{int(status):04X}", seconds)
+    if association.is_aborted:
+        return Heard(instance, None, "aborted", seconds)
+    return Heard(instance, None, "no answer" if seconds >= DEADLINE else "connection lost", seconds)
