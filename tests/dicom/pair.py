@@ -1,6 +1,7 @@
 """Two real machines joined by a pretend wire, which may cut the bytes anywhere."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from swallowtail.dicom import uids
@@ -17,6 +18,13 @@ EXPLICIT = uids.EXPLICIT_VR_LITTLE_ENDIAN
 REQUEST = propose("SWALLOWTAIL", "HERON", [(uids.VERIFICATION, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)), (CT, (EXPLICIT,))])
 ECHO_CONTEXT, CT_CONTEXT = 1, 3
 POLICY = AcceptorPolicy(any_storage=True)
+
+
+def _small(pdu_size: int) -> tuple[AssociateRQ, AcceptorPolicy]:
+    return replace(REQUEST, user=replace(REQUEST.user, max_pdu=pdu_size)), replace(POLICY, max_pdu=pdu_size)
+
+
+SMALL_REQUEST, SMALL_POLICY = _small(600)
 
 
 class End:

@@ -86,6 +86,7 @@ class Association:
 
     def associate(self, request: AssociateRQ, now: float) -> None:
         """Begin as the requestor; `connected` sends the request."""
+        self._offer(request.user.max_pdu)
         self.requestor = True
         self._request = request
         self._local(Event.ASK_ASSOCIATE, now)
@@ -96,6 +97,7 @@ class Association:
 
     def accept(self, answer: AssociateAC, now: float) -> None:
         """Accept the association."""
+        self._offer(answer.user.max_pdu)
         self._local(Event.ANSWER_ACCEPT, now, answer)
 
     def reject(self, result: RejectResult, source: RejectSource, reason: int, now: float) -> None:
@@ -255,6 +257,11 @@ class Association:
     def _give_up(self, deadline: Deadline) -> None:
         self._events.append(DeadlinePassed(deadline))
         self._fire(Event.ASK_ABORT, Abort(AbortSource.SERVICE_USER))
+
+    def _offer(self, max_pdu: int) -> None:
+        if max_pdu == 0:  # PS3.8 D.1: no limit
+            raise LocalProtocolError("a peer without a limit could send a PDU of 4 GiB; offer one")
+        self._reader.max_pdu = max_pdu
 
     # Transitions
 

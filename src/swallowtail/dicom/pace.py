@@ -10,7 +10,7 @@ from swallowtail.dicom.pdu import DEFAULT_MAX_PDU
 class Limits:
     """What a peer gets from us. Seconds and bytes."""
 
-    max_pdu: int = DEFAULT_MAX_PDU  # largest P-DATA-TF that we take: what we advertise, so never 0
+    max_pdu: int = DEFAULT_MAX_PDU  # largest P-DATA-TF that we take until we have advertised a length; then that one counts
     artim: float = 30.0  # from the open transport to the whole A-ASSOCIATE-RQ, however the bytes come
     linger: float = 0.8  # ARTIM in Sta13: how long the peer may take to close before we do, within a second in all
     answer: float = 30.0  # for the peer's answer to our A-ASSOCIATE-RQ or A-RELEASE-RQ

@@ -41,6 +41,8 @@ class PduReader:
     """Turns received bytes into control PDUs and fragments, and judges every length before it reads on."""
 
     def __init__(self, limits: Limits, pool: BufferPool) -> None:
+        self.max_pdu = limits.max_pdu
+        """The largest P-DATA-TF that is taken."""
         self._limits = limits
         self._pool = pool
         self._buffer: bytearray | None = None
@@ -145,7 +147,7 @@ class PduReader:
     def _judge_length(self, kind: int, length: int) -> None:
         match kind:
             case PduType.DATA_TF:
-                limit = self._limits.max_pdu  # PS3.8 D.1
+                limit = self.max_pdu  # PS3.8 D.1
             case PduType.ASSOCIATE_RQ | PduType.ASSOCIATE_AC:
                 limit = MAX_ASSOCIATE_LENGTH
             case PduType.ASSOCIATE_RJ | PduType.RELEASE_RQ | PduType.RELEASE_RP | PduType.ABORT:

@@ -1,6 +1,7 @@
 """Whatever way the bytes are cut, the same happens; whatever the peer sends, the machine answers with events or one violation."""
 
 import random
+import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,16 +15,16 @@ from swallowtail.dicom.negotiation import answer
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateRQ
 from swallowtail.sansio.machine import CLOSED, Signal
-from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, REQUEST, Pair
+from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, SMALL_POLICY, SMALL_REQUEST, Pair
 
-LIMITS = Limits(max_pdu=600)
+LIMITS = Limits()
 DATA_SETS = st.lists(st.binary(max_size=3000), min_size=1, max_size=3)
 
 
 def _story(pair: Pair, data_sets: list[bytes], pieces: random.Random) -> None:
     """Echo, store each data set, release."""
     sender, receiver = pair.requestor.machine, pair.acceptor.machine
-    pair.associate(REQUEST, POLICY)
+    pair.associate(SMALL_REQUEST, SMALL_POLICY)
     sender.send(ECHO_CONTEXT, commands.echo_request(sender.new_message_id(), uids.VERIFICATION), 0.0)
     pair.exchange()
     receiver.send(ECHO_CONTEXT, commands.response_to(pair.acceptor.events[0].command, 0), 0.0)
@@ -75,7 +76,7 @@ def test_fragments_are_even_and_fit(data_sets: list[bytes], seed: int) -> None:
     while at < len(raw):
         length = int.from_bytes(raw[at + 2 : at + 6])
         if raw[at] == 4:
-            assert length <= LIMITS.max_pdu
+            assert length <= SMALL_POLICY.max_pdu
             assert int.from_bytes(raw[at + 6 : at + 10]) == length - 4, "one PDV per PDU"
             last = raw[at + 11] & 2
             assert last or length % 2 == 0, "only the end of an odd data set is odd"
@@ -133,3 +134,39 @@ def test_a_damaged_conversation_gives_at_most_one_violation(data: st.DataObject,
     machine = Dimse(LIMITS, BufferPool(64), 0.0)
     machine.accepted_transport(0.0)
     assert _feed(machine, bytes(raw), random.Random(seed)) <= 1
+
+
+@given(DATA_SETS, st.integers(0, 2**32))
+def test_any_packing_of_fragments_gives_the_same_messages(data_sets: list[bytes], seed: int) -> None:
+    """PS3.8 E.1: a P-DATA-TF may hold any number of PDVs, of several messages too."""
+    rng = random.Random(seed)
+    pdvs: list[bytes] = []
+    for number, data_set in enumerate(data_sets, start=1):
+        for kind, whole in ((1, commands.encode(commands.store_request(number, CT, f"1.2.{number}"))), (0, data_set)):
+            pieces = _cut(whole, rng)
+            pdvs += [
+                struct.pack(">IBB", len(piece) + 2, CT_CONTEXT, kind | 2 * (n == len(pieces))) + piece
+                for n, piece in enumerate(pieces, start=1)
+            ]
+    stream = b""
+    while pdvs:
+        body = b"".join(pdvs[: (count := rng.randint(1, 5))])
+        del pdvs[:count]
+        stream += struct.pack(">BxI", 4, len(body)) + body
+    pair = Pair(buffer_size=rng.randint(1, 100))
+    pair.associate()
+    for piece in _cut(stream, rng):
+        pair.acceptor.machine.receive_data(piece, 0.0)
+        pair.acceptor.pull()
+    messages = [event[1] if isinstance(event, tuple) else event.command.sop_instance for event in pair.acceptor.events]
+    assert messages == [part for n, data_set in enumerate(data_sets, start=1) for part in (f"1.2.{n}", data_set)]
+
+
+def _cut(whole: bytes, rng: random.Random) -> list[bytes]:
+    """Pieces of any size, an empty one perhaps at the end."""
+    pieces = []
+    while whole:
+        size = rng.randint(1, len(whole))
+        pieces.append(whole[:size])
+        whole = whole[size:]
+    return pieces + [b""] * (rng.random() < 0.3 or not pieces)

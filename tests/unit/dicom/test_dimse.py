@@ -9,7 +9,7 @@ from swallowtail.dicom.commands import CommandField, Element
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
 from swallowtail.dicom.errors import ViolationError
 from swallowtail.dicom.events import Aborted, DeadlinePassed
-from swallowtail.dicom.negotiation import propose
+from swallowtail.dicom.negotiation import AcceptorPolicy, propose
 from swallowtail.dicom.pace import Deadline, Limits
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
@@ -128,6 +128,22 @@ def test_a_peer_that_takes_almost_nothing_is_refused() -> None:
     pair.acceptor.machine.receive_data(pair.requestor.machine.data_to_send(), 0.0)
     with pytest.raises(ViolationError, match="we need 128"):
         pair.acceptor.machine.next_event()
+
+
+def test_what_was_offered_counts() -> None:
+    pair = Pair(Limits(max_pdu=1000))
+    pair.associate(policy=AcceptorPolicy(any_storage=True, max_pdu=2000))
+    pair.acceptor.machine.receive_data(_pdu(commands.encode(STORE), CT_CONTEXT, 3) + _pdu(bytes(1994), CT_CONTEXT, 0), 0.0)
+    pair.acceptor.pull()
+    assert len(pair.acceptor.data) == 1994
+    pair.acceptor.machine.receive_data(_pdu(bytes(1995), CT_CONTEXT, 0), 0.0)
+    with pytest.raises(ViolationError, match="claims 2001 bytes, allowed are 2000"):
+        pair.acceptor.pull()
+
+
+def test_no_limit_is_never_offered() -> None:
+    with pytest.raises(LocalProtocolError, match="offer one"):
+        Pair().associate(propose("A", "B", [(CT, (EXPLICIT,))], max_pdu=0))
 
 
 def test_deadlines_follow_the_message() -> None:
