@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,13 +39,12 @@ def apply(file: Path, url: str, token_file: Path, ca: Path | None, *, as_json: b
     except InvalidHospitalError as error:
         raise click.ClickException(f"{file}: {error}") from error
     try:
-        client = RestClient(url, _text(token_file).strip(), ca)
-        application = Application(client, hospital)
-        steps = application.plan()
-        if not as_json:
-            _print_plan(steps, dry_run=dry_run)
-        outcome = Outcome(steps=steps) if dry_run else application.run()
-        client.close()
+        with closing(RestClient(url, _text(token_file).strip(), ca)) as client:
+            application = Application(client, hospital)
+            steps = application.plan()
+            if not as_json:
+                _print_plan(steps, dry_run=dry_run)
+            outcome = Outcome(steps=steps) if dry_run else application.run()
     except RestError as error:
         raise click.ClickException(str(error)) from error
     if as_json:

@@ -96,7 +96,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
         async with _cloud(folder) as (services, sessions, tasks):
             facts |= {"release": __version__, "url": _url(settings, listening)}
             facts |= await _bootstrap(services, facts["url"])
-            server = server_of(build(services, [WebSocketRoute(PATH, sessions.serve)]), context)
+            server = server_of(build(services, [WebSocketRoute(PATH, sessions)]), context)
             _stop_on_signals(server, sessions, tasks)
             tasks.spawn(measure_lag(), name="lag")
             announce(facts)

@@ -82,6 +82,8 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         """Send, then wait until little is left unsent, so that the scheduler picks the next frame as late as it can."""
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # uvicorn forgets this for an upgrade that was denied, and logs an error
         await self.writable.wait()
 
 

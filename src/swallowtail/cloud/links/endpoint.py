@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Gauge
 from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from swallowtail import __version__
@@ -81,16 +82,17 @@ class LinkSessions:
 
     # Sessions
 
-    async def serve(self, websocket: WebSocket) -> None:
-        """Serve one WebSocket to its end."""
-        if SUBPROTOCOL not in websocket.scope["subprotocols"]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket to its end (ASGI)."""
+        websocket = WebSocket(scope, receive, send)
+        if SUBPROTOCOL not in scope["subprotocols"]:
             text = f"This is where Links connect; they speak the WebSocket subprotocol {SUBPROTOCOL}.\n"
             await websocket.send_denial_response(PlainTextResponse(text, HTTPStatus.BAD_REQUEST))
             return
         await websocket.accept(SUBPROTOCOL)
         loop = asyncio.get_running_loop()
         address = websocket.client.host if websocket.client else ""
-        frames = AsgiFrames(websocket.receive, websocket.send, loop)
+        frames = AsgiFrames(receive, send, loop)
         hello = CloudHello(
             release=__version__, capabilities=CAPABILITIES, nonce=secrets.token_bytes(32), time=self._clock(), verify=verify
         )

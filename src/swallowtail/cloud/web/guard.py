@@ -107,12 +107,13 @@ class _Exchange:
 
     async def refuse(self, problem: ProblemError) -> None:
         """Answer with a problem if nothing was answered yet; else the client sees the connection end early."""
+        self.deadline = None
         if not self._begun:
             await response_of(problem)(self._scope, self._receive, self.send)
 
     def _begin(self, message: Message) -> None:
         self._begun = True
-        if self.deadline is not None and not self.deadline.expired():
+        if self.deadline is not None:
             self.deadline.reschedule(None)
         given = {name.lower() for name, _ in message.get("headers", ())}
         message["headers"] = [*message.get("headers", ()), *(header for header in SECURITY_HEADERS if header[0] not in given)]

@@ -1,0 +1,211 @@
+"""A real Cloud in a process of its own, a client of its API, and a Link that is only a wire client."""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import ssl
+import subprocess
+import sys
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
+
+from swallowtail.calls.codec import encode
+from swallowtail.calls.config import CONFIGURE, Applied, ConfigurationRefused, EndpointState, Problem, parse, read_configure
+from swallowtail.calls.diagnostics import PING, Pong, read_ping
+from swallowtail.calls.report import REPORT, Observation, Report, read_noted
+from swallowtail.calls.store import STORE, StoreAnswer, StoreRequest, TransferEnd, read_store_answer
+from swallowtail.runtime.tasks import Tasks
+from swallowtail.wire.channel import Data, End, Message
+from swallowtail.wire.frames import MAX_FRAME, Priority
+from swallowtail.wire.handshake import LinkHello
+from swallowtail.wire.net import Channel, Session, WebSocketTransport
+from swallowtail.wire.session import SessionMachine
+from swallowtail.wire.transport import SUBPROTOCOL
+
+START_SECONDS = 60
+T = TypeVar("T")
+
+
+class CloudProcess:
+    """`swallowtail cloud serve` on a folder and a free port; `facts` is the line that it has printed."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "swallowtail", "cloud", "serve", "--data", str(data), "--listen", "127.0.0.1:0", "--json"]
+        environment = os.environ | {"PYTHONPATH": "src"}
+        self.log = (data.parent / f"{data.name}.log").open("a+", encoding="utf-8")
+        self.process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=self.log, env=environment, text=True)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait(START_SECONDS)
+            self.log.seek(0)
+            raise AssertionError(f"the Cloud did not start: {self.log.read()}")
+        self.facts: dict[str, str] = json.loads(line)
+        self.url = self.facts["url"]
+        self.ca = Path(self.facts["ca"])
+        self._clients: list[Api] = []
+
+    def api(self, token: str | None = None) -> "Api":
+        """Give a client with this token, by default the operator's."""
+        self._clients.append(Api(self.url, self.ca, token or self.facts["token"]))
+        return self._clients[-1]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it and give its exit status."""
+        for client in self._clients:
+            client.http.close()
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(30)
+        finally:
+            self.process.kill()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            self.log.close()
+
+
+class Api:
+    """The REST API with one token."""
+
+    def __init__(self, url: str, ca: Path, token: str) -> None:
+        context = ssl.create_default_context(cafile=str(ca))
+        self.http = httpx2.Client(base_url=url, verify=context, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self.query: dict[str, str] = {}
+
+    def __call__(self, method: str, path: str, body: Any = None, *, status: int = 200, **query: Any) -> Any:
+        """Send one request, check its status, give the JSON."""
+        answer = self.http.request(method, f"/api/v1/{path}", json=body, params=self.query | query)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+
+@dataclass
+class WireLink:
+    """Enough of a Link to speak with a Cloud: keeps what it was configured with, stores what a test gives it."""
+
+    url: str
+    ca: Path
+    code: str
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    address: str = "127.0.0.1"
+    versions: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    documents: list[bytes] = field(default_factory=list)
+    refuses: str = ""
+    """Why it refuses every configuration, if it does."""
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Session]:
+        """Open a session; raises RefusedError. What the Cloud asks is answered meanwhile."""
+        socket = await connect(
+            f"wss{self.url.removeprefix('https')}/link",
+            ssl=ssl.create_default_context(cafile=str(self.ca)),
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            max_size=MAX_FRAME,
+            local_addr=(self.address, 0),
+        )
+        hello = LinkHello(
+            release="0.1.0",
+            capabilities=(),
+            code=self.code,
+            key=self.key.public_key().public_bytes_raw(),
+            sign=self.key.sign,
+            instance=secrets.token_bytes(16),
+        )
+        machine = SessionMachine(hello, now=asyncio.get_running_loop().time())
+        async with Session(machine, WebSocketTransport(socket)) as session:
+            await session.welcomed()
+            async with Tasks("answers") as tasks:
+                tasks.spawn(self._answer(session), name="answers")
+                yield session
+
+    async def _answer(self, session: Session) -> None:
+        async for channel in session.opened():
+            if channel.opening.call == CONFIGURE:
+                await self._configure(channel)
+            elif channel.opening.call == PING:
+                await channel.message(encode(Pong(payload=read_ping(channel.opening.body).payload)), fin=True)
+
+    async def _configure(self, channel: Channel) -> None:
+        wish = read_configure(channel.opening.body)
+        document = wish.document or await _read_all(channel)
+        endpoints = tuple(EndpointState(name=listener.name, state="listening") for listener in parse(document).listeners)
+        problem = Problem(field="$.listeners[0].port", message=self.refuses)
+        answer = (
+            ConfigurationRefused(version=wish.version, problems=(problem,))
+            if self.refuses
+            else Applied(version=wish.version, endpoints=endpoints)
+        )
+        await channel.message(encode(answer), fin=True)
+        self.documents.append(document)
+        self.versions.put_nowait(wish.version)
+
+    async def store(self, session: Session, uid: str, data: bytes, *, crc32: int | None = None) -> StoreAnswer:
+        """Store a data set and give the Cloud's answer."""
+        request = StoreRequest(
+            listener="store",
+            configuration=1,
+            peer="192.0.2.7",
+            calling_ae="US1",
+            called_ae="SWALLOWTAIL",
+            association=bytes(16),
+            sop_class="1.2.840.10008.5.1.4.1.1.6.1",
+            sop_instance=uid,
+            transfer_syntax="1.2.840.10008.1.2.1",
+            received_at=0.0,
+        )
+        channel = await session.open(STORE, encode(request), Priority.BULK, transfer=secrets.token_bytes(16))
+        await channel.send(memoryview(data))
+        end = TransferEnd(length=len(data), crc32=zlib.crc32(data) if crc32 is None else crc32)
+        await channel.message(encode(end), fin=True)
+        answer = await channel.receive()
+        assert isinstance(answer, Message)
+        return read_store_answer(answer.body)
+
+    async def report(self, session: Session, *observations: Observation) -> None:
+        """Tell the Cloud what was seen, and wait until it has noted it."""
+        channel = await session.open(REPORT, encode(Report(observations=observations)), Priority.INTERACTIVE, fin=True)
+        answer = await channel.receive()
+        assert isinstance(answer, Message)
+        read_noted(answer.body)
+
+
+async def _read_all(channel: Channel) -> bytes:
+    data = bytearray()
+    while not isinstance(event := await channel.receive(), End):
+        assert isinstance(event, Data)
+        data += event.view
+        channel.consumed(len(event.view))
+    return bytes(data)
+
+
+async def eventually(look: Callable[[], T], holds: Callable[[T], object], seconds: float = 5.0) -> T:
+    """Look again and again until what is seen holds; raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not holds(seen := await asyncio.to_thread(look)):
+            continue
+    return seen
+
+
+def hospital(cloud: CloudProcess, name: str) -> tuple[Api, dict[str, Any]]:
+    """Create an organisation with a facility and a Link; gives an administrator's client and the Link with its code."""
+    api = cloud.api()
+    organisation = api("POST", "organisations", {"name": name}, status=201)["id"]
+    api.query = {"organisation": organisation}
+    token = api("POST", "tokens", {"name": "admin", "role": "administrator"}, status=201)["token"]
+    admin = cloud.api(token)
+    facility = admin("POST", "facilities", {"name": "main", "time_zone": "Europe/Berlin"}, status=201)
+    return admin, admin("POST", "links", {"name": "radiology", "facility": facility["id"]}, status=201)

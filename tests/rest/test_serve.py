@@ -1,0 +1,187 @@
+"""The program itself: TLS, the folder, what is printed once, how it stops, and `cloud apply` against it."""
+
+import asyncio
+import json
+import signal
+import socket
+import ssl
+import stat
+import urllib.parse
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from swallowtail.cli import main
+from swallowtail.cloud.server import ServeError, Settings, run
+from tests.rest.served import Api, CloudProcess, WireLink, hospital
+
+EXAMPLE = Path("examples/hospital.toml")
+
+
+def handshake(url: str, context: ssl.SSLContext, name: str = "localhost") -> str | None:
+    parts = urllib.parse.urlsplit(url)
+    with (
+        socket.create_connection((parts.hostname, parts.port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secured,
+    ):
+        return secured.version()
+
+
+def test_tls_1_3_is_preferred_1_2_served_and_1_1_refused(served: CloudProcess) -> None:
+    def client() -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(served.ca))
+
+    assert handshake(served.url, client()) == "TLSv1.3"
+    assert handshake(served.url, client(), "127.0.0.1") == "TLSv1.3"
+    older = client()
+    older.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert handshake(served.url, older) == "TLSv1.2"
+    oldest = client()
+    oldest.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        oldest.minimum_version = oldest.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ssl.SSLError):
+        handshake(served.url, oldest)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(served.url, ssl.create_default_context())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(served.url, client(), "elsewhere.example")
+
+
+def test_plain_http_gets_nothing(served: CloudProcess) -> None:
+    parts = urllib.parse.urlsplit(served.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"HTTP" not in plain.recv(1000)
+
+
+def test_the_folder_is_private(served: CloudProcess) -> None:
+    folder = served.ca.parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for name in ("master.key", "pepper.sealed", "ca.key", "server.key"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
+    assert served.facts["token"].encode() not in b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
+
+
+def test_health_readiness_and_metrics_need_no_token(served: CloudProcess) -> None:
+    http = served.api().http
+    for path in ("/healthz", "/readyz", "/metrics", "/", "/openapi.json"):
+        assert http.get(path, headers={"Authorization": ""}).status_code == 200
+    assert "swallowtail_loop_lag_seconds_count" in http.get("/metrics").text
+
+
+def test_link_says_what_it_is_to_whoever_is_no_link(served: CloudProcess) -> None:
+    http = served.api().http
+    assert http.get("/link").status_code == 404
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    answer = http.get("/link", headers=upgrade)
+    assert answer.status_code == 400
+    assert "swallowtail.1" in answer.text
+
+
+def command(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["cloud", *arguments])
+
+
+def apply(served: CloudProcess, token_file: Path, file: Path, *options: str) -> Result:
+    return command("apply", str(file), "--cloud", served.url, "--token-file", str(token_file), "--ca", str(served.ca), *options)
+
+
+def test_apply_does_it_once_and_shows_secrets_once(served: CloudProcess, tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(served.facts["token"] + "\n")
+    planned = apply(served, token_file, EXAMPLE, "--dry-run")
+    assert "+ link main-radiology" in planned.stdout
+    assert "nothing was done" in planned.stdout
+    first = json.loads(apply(served, token_file, EXAMPLE, "--json").stdout)
+    assert len(first["codes"]["main-radiology"]) == 34
+    assert first["tokens"]["reading room"].startswith("swt_")
+    second = apply(served, token_file, EXAMPLE)
+    assert second.stdout.endswith("no changes\n")
+    assert "code" not in second.stdout
+    reader = served.api(first["tokens"]["reading room"])
+    assert reader("GET", "whoami")["organisation"]["name"] == "heronsgate"
+    assert reader("GET", "studies")["items"] == []
+    changed = tmp_path / "hospital.toml"
+    changed.write_text(EXAMPLE.read_text().replace("11112", "11113"))
+    third = apply(served, token_file, changed)
+    assert "~ configuration main-radiology: after version 1: ~listener store" in third.stdout
+    token_file.write_text(first["tokens"]["reading room"])
+    refused = apply(served, token_file, changed)
+    assert refused.exit_code == 1
+    assert "the role clinician may not do this" in refused.stderr
+
+
+def test_apply_says_what_is_wrong_and_what_to_do(served: CloudProcess, tmp_path: Path) -> None:
+    token_file, broken = tmp_path / "token", tmp_path / "hospital.toml"
+    token_file.write_text("swt_nobody")
+    broken.write_text(EXAMPLE.read_text().replace("ae_title", "aetitle", 1))
+    assert "line 19: link[0].listener[0].aetitle: " in apply(served, token_file, broken).stderr
+    refused = apply(served, token_file, EXAMPLE).stderr
+    assert "neither expired nor revoked" in refused
+    untrusted = command("apply", str(EXAMPLE), "--cloud", served.url, "--token-file", str(token_file)).stderr
+    assert "DATA/ca.pem" in untrusted
+    nowhere = command("apply", str(EXAMPLE), "--cloud", "http://x", "--token-file", str(token_file)).stderr
+    assert "https://cloud.example:8443" in nowhere
+    assert "cannot read" in command("apply", str(EXAMPLE), "--cloud", served.url, "--token-file", str(tmp_path / "no")).stderr
+
+
+def test_a_second_process_does_not_get_the_folder(served: CloudProcess) -> None:
+    with pytest.raises(ServeError, match="another Cloud runs on"):
+        run(Settings(served.ca.parent, "127.0.0.1", 0), announce=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("listen", "cert", "key", "expected"),
+    [
+        ("nowhere", None, None, "is no HOST:PORT"),
+        ("127.0.0.1:65536", None, None, "is no HOST:PORT"),
+        ("192.0.2.1:1", None, None, "cannot listen on 192.0.2.1:1"),
+        ("127.0.0.1:0", EXAMPLE, None, "--cert and --key belong together"),
+        ("127.0.0.1:0", EXAMPLE, EXAMPLE, "both are PEM and belong together"),
+    ],
+)
+def test_a_wrong_flag_is_named_with_its_remedy(
+    tmp_path: Path, listen: str, cert: Path | None, key: Path | None, expected: str
+) -> None:
+    with pytest.raises(ServeError) as failed:
+        run(Settings.of(data=tmp_path / "data", listen=listen, cert=cert, key=key), announce=pytest.fail)
+    assert expected in str(failed.value)
+
+
+async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: Path) -> None:
+    first = CloudProcess(tmp_path / "data")
+    admin, link = hospital(first, "heronsgate")
+    machine = WireLink(first.url, first.ca, link["code"])
+    async with machine.connected() as session:
+        await machine.store(session, "1.2.3", b"stored before the restart")
+        stopped = asyncio.create_task(asyncio.to_thread(first.stop))  # noqa: TID251
+        async with asyncio.timeout(15):
+            await asyncio.wait([session.closed])
+        assert session.farewell is not None
+        assert session.farewell.reason == "draining"
+        assert await stopped == 0
+    token = admin.http.headers["Authorization"].removeprefix("Bearer ")
+    again = CloudProcess(tmp_path / "data")
+    try:
+        assert "token" not in again.facts
+        assert again.ca.read_bytes() == first.ca.read_bytes()
+        api: Api = again.api(token)
+        shown = api("GET", "links")["items"][0]
+        assert not shown["presence"]["connected"]
+        (instance,) = api("GET", "instances")["items"]
+        assert api.http.get(f"/api/v1/instances/{instance['id']}/dataset").content == b"stored before the restart"
+        assert api("GET", "audit/verify")["broken_at"] is None
+        machine.url = again.url
+        async with machine.connected() as session:
+            again.process.send_signal(signal.SIGKILL)
+            async with asyncio.timeout(15):
+                await asyncio.wait([session.closed])
+    finally:
+        again.stop(signal.SIGKILL)
