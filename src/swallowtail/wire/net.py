@@ -319,6 +319,7 @@ class Session:
                 except TransportClosedError:
                     return  # the reader hears it too, with the peer's reason
             elif self.machine.closing is not None:
+                self._pump()  # the last frame may have ended a draining session
                 return
             else:
                 self._work.clear()
