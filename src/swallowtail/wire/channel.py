@@ -37,6 +37,8 @@ MAX_WAITING_MESSAGES: Final = 1024
 class ChannelState(enum.Enum):
     """Which directions are open."""
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own hash is a Python call for every frame
+
     IDLE = "idle"
     OPEN = "open"
     HALF_CLOSED_LOCAL = "half closed (local)"
@@ -47,6 +49,8 @@ class ChannelState(enum.Enum):
 
 class ChannelInput(enum.Enum):
     """What can happen to a channel; a frame with FIN is two inputs."""
+
+    __hash__ = object.__hash__
 
     SEND_OPEN = "send OPEN"
     SEND_DATA = "send DATA or MESSAGE"
@@ -170,6 +174,7 @@ class ChannelMachine:
         self.retained = RetainedWindow() if opening.transfer is not None else None
         self.failure: WasReset | None = None
         self.reset_waiting = False  # our RESET has not left yet
+        self.told_readable = self.told_writable = False  # the session's marks: that event waits already
         self.counted_transfer = False  # the session's mark: this channel holds its transfer's place
         self._owner = owner
         self._credit_due = False
@@ -208,10 +213,14 @@ class ChannelMachine:
         A frame leaves when it is full, or at `flush`. After a short answer wait for Writable.
         """
         self.step(ChannelInput.SEND_DATA)
-        size = min(len(view), self.sending.credit)
+        size = min(len(view), self.sending.limit - self.sending.sent)
         done = 0
         while done < size:
             if self._frame is None:
+                if size - done >= MAX_PAYLOAD:  # a whole frame at once
+                    self._queue(frame(FrameType.DATA, self.number, view[done : done + MAX_PAYLOAD]))
+                    done += MAX_PAYLOAD
+                    continue
                 self._frame, self._fill = bytearray(MAX_FRAME), HEADER.size
                 self._space = memoryview(self._frame)
             end = min(self._fill + size - done, MAX_FRAME)
@@ -294,10 +303,11 @@ class ChannelMachine:
         if not self._inbox:
             return CLOSED if self._ended() else NEED_DATA
         event = self._inbox.popleft()
-        if isinstance(event, bytearray):
-            event = Data(memoryview(event))
         if isinstance(event, Data):
             self._pulled += len(event.view)
+        elif isinstance(event, bytearray):
+            self._pulled += len(event)
+            return Data(memoryview(event))
         elif isinstance(event, Message):
             self._messages_waiting -= 1
             self._deferred += len(event.body)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA, Signal
-from swallowtail.wire.channel import ChannelInput, ChannelMachine
+from swallowtail.wire.channel import ChannelInput, ChannelMachine, ChannelState
 from swallowtail.wire.control import (
     MAX_DEAD_AFTER,
     MAX_ECHO_AFTER,
@@ -118,7 +118,6 @@ class SessionMachine:
         self._events: deque[SessionEvent] = deque()  # bounded: see the head of this file
         self._error: WireError | None = None
         self._channels: dict[int, ChannelMachine] = {}
-        self._told: set[tuple[type, int]] = set()  # which Readable and Writable wait in _events
         self._transfers: set[bytes] = set()  # that the peer has running
         self._next = hello.opens_first
         self._peer_next = 3 - hello.opens_first
@@ -158,8 +157,10 @@ class SessionMachine:
         """Pull the next event; raises WireError once when the peer broke the rules, then answers CLOSED."""
         if self._events:
             event = self._events.popleft()
-            if isinstance(event, Readable | Writable):
-                self._told.discard((type(event), event.channel.number))
+            if isinstance(event, Readable):
+                event.channel.told_readable = False
+            elif isinstance(event, Writable):
+                event.channel.told_writable = False
             return event
         if self._error is not None:
             error, self._error = self._error, None
@@ -323,6 +324,8 @@ class SessionMachine:
             size = channel.receive_data(message, flags)
             if self.budget.arrived(size, now):
                 self._announce_budget()
+            if channel.state is ChannelState.OPEN:
+                return
         elif kind == FrameType.MESSAGE:
             channel.receive_message(message, flags)
         elif kind == FrameType.CREDIT:
@@ -479,15 +482,13 @@ class SessionMachine:
         self._scheduler.ready(channel)
 
     def readable(self, channel: ChannelMachine) -> None:
-        self._tell(Readable(channel))
+        if not channel.told_readable:
+            channel.told_readable = True
+            self._events.append(Readable(channel))
 
     def writable(self, channel: ChannelMachine) -> None:
         if channel.number % 2 == self._next % 2:
             self._opening.pop(channel.number, None)
-        self._tell(Writable(channel))
-
-    def _tell(self, event: Readable | Writable) -> None:
-        mark = (type(event), event.channel.number)
-        if mark not in self._told:
-            self._told.add(mark)
-            self._events.append(event)
+        if not channel.told_writable:
+            channel.told_writable = True
+            self._events.append(Writable(channel))

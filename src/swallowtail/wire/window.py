@@ -111,6 +111,7 @@ class SessionBudget:
 
     def __init__(self, node: NodeBudget | None = None) -> None:
         self.total = START_BUDGET
+        self.share = 0
         self.held = 0  # on channels that were granted something; opening credit and initial limits are apart
         self.receiving = 0  # channels on which DATA arrives
         self._node = node
@@ -118,15 +119,21 @@ class SessionBudget:
         self._since: float | None = None
         self._arrived = 0
         self._last = 0.0
+        self._divide()
 
-    @property
-    def share(self) -> int:
-        """What one channel may hold: its part of what is not set aside for opening credit."""
-        return max(FLOOR, min((self.total - allowance(self.total)) // max(1, self.receiving), MAX_CHANNEL_WINDOW))
+    def _divide(self) -> None:
+        """Say what one channel may hold: its part of what is not set aside for opening credit."""
+        self._granted = self.total - allowance(self.total)
+        self.share = max(FLOOR, min(self._granted // max(1, self.receiving), MAX_CHANNEL_WINDOW))
+
+    def receive_on(self, change: int) -> None:
+        """One channel more (1) or less (-1) receives a body."""
+        self.receiving += change
+        self._divide()
 
     def target(self, held: int) -> int:
         """How much a channel that holds `held` of the budget may hold after its next grant."""
-        room = self.total - allowance(self.total) - self.held
+        room = self._granted - self.held
         if self._node is not None:
             room = min(room, self._node.room)
         return max(FLOOR, min(self.share, max(0, room) + held))
@@ -154,6 +161,7 @@ class SessionBudget:
         self._since, self._arrived = now, 0
         before = self.total
         self.total = int(min(max(self._rate * BUDGET_SECONDS, MIN_BUDGET), MAX_BUDGET))
+        self._divide()
         return self.total != before
 
 
@@ -184,7 +192,7 @@ class ReceiveWindow:
         """Count this channel among those that receive a body."""
         if not self._receiving and not self._ended:
             self._receiving = True
-            self._budget.receiving += 1
+            self._budget.receive_on(1)
 
     def consume(self, size: int, now: float) -> bool:
         """Learn that `size` more bytes have an owner; True when CREDIT is due (wire §5)."""
@@ -217,7 +225,7 @@ class ReceiveWindow:
             self._budget.hold(self.arrived - self.limit)
         self._ended = True
         if self._receiving:
-            self._budget.receiving -= 1
+            self._budget.receive_on(-1)
 
     def drop(self) -> None:
         """What arrived and was not consumed is thrown away."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import ipaddress
 import os
 import ssl
@@ -198,7 +198,7 @@ async def test_open_waits_for_a_place():
 
 async def test_everything_that_waits_hears_that_the_connection_is_lost():
     link_end, cloud_end = pipes()
-    async with joined(link_end, cloud_end) as (link, cloud):
+    async with joined(link_end, cloud_end) as (link, _):
         ours = await link.open("store", b"r", Priority.BULK)
         await link.echo()
         cloud_end.stuck = True
@@ -242,7 +242,7 @@ async def test_a_refused_link_hears_why_and_when_to_come_again():
     ):
         await cloud.hello()
         cloud.refuse(RefuseReason.CODE, "not known", retry_after=30)
-        with pytest.raises(RefusedError, match="code.*not known") as caught:
+        with pytest.raises(RefusedError, match=r"code.*not known") as caught:
             await link.welcomed()
         assert caught.value.refuse.retry_after == 30
         assert (await link.closed).code == (await cloud.closed).code == CloseCode.REFUSED
@@ -297,15 +297,15 @@ def certificate(folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Make a certificate for 127.0.0.1; give the server's context and that of a client that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
