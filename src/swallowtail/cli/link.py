@@ -1,5 +1,7 @@
 """`swallowtail link run`: the program that runs inside the hospital."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -7,7 +9,6 @@ from typing import Any, Final
 import click
 
 DEFAULT_STATE: Final = Path("/var/lib/swallowtail")
-BUG: Final = 3
 
 
 @click.group()
@@ -26,10 +27,10 @@ def link() -> None:
 @click.option("--state", type=click.Path(path_type=Path), envvar="SWALLOWTAIL_STATE", default=DEFAULT_STATE, show_default=True)
 def run(**flags: Any) -> None:
     """Run Link until it is told to stop (SIGTERM, Ctrl-C)."""
-    from swallowtail.link.program import SettingError, Settings, run_link
+    from swallowtail.link.program import environment
 
-    try:
-        stopped = run_link(Settings(**flags))
-    except SettingError as error:
-        raise click.UsageError(str(error)) from error
-    sys.exit(0 if stopped else BUG)
+    os.environ.update(environment(flags))
+    command = [sys.executable, "-m", "swallowtail.link"]
+    if sys.platform == "win32":  # where exec is a second process that nobody watches
+        sys.exit(subprocess.call(command))  # noqa: S603 - our own module
+    os.execv(sys.executable, command)  # noqa: S606 - the same process, without the command line's libraries in its memory

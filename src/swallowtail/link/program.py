@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -21,7 +23,16 @@ from swallowtail.runtime.network import AsyncioNetwork
 
 log = structlog.get_logger()
 
-__all__ = ["SettingError", "Settings", "run_link"]
+DEFAULT_STATE: Final = "/var/lib/swallowtail"
+PREFIX: Final = "SWALLOWTAIL_"
+STOPPED: Final = 0
+WRONG_SETTING: Final = 2
+BUG: Final = 3
+
+
+def environment(flags: Mapping[str, object]) -> dict[str, str]:
+    """Give the environment that says what the flags say: `--code-file` is SWALLOWTAIL_CODE_FILE."""
+    return {PREFIX + name.upper(): str(value) for name, value in flags.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,15 @@ class Settings:
     proxy: str | None
     policy: Path | None
     state: Path
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings from the environment; raises SettingError when one is missing."""
+        given = {name: environ.get(PREFIX + name.upper()) or None for name in cls.__slots__}
+        if (cloud := given["cloud"]) is None or (code_file := given["code_file"]) is None:
+            raise SettingError("--cloud and --code-file are needed (or SWALLOWTAIL_CLOUD and SWALLOWTAIL_CODE_FILE)")
+        ca, policy = (Path(path) if (path := given[name]) else None for name in ("ca", "policy"))
+        return cls(cloud, Path(code_file), ca, given["proxy"], policy, Path(given["state"] or DEFAULT_STATE))
 
     def check(self) -> tuple[Facts, WebSocketUplink]:
         """Read every file that a flag names; raises SettingError that names the flag and the remedy."""
@@ -49,12 +69,16 @@ class Settings:
         return Facts(code, key, policy, __version__, _platform(), socket.gethostname()), uplink
 
 
-def run_link(settings: Settings) -> bool:
-    """Run Link until it is told to stop: True when it stopped in good order, False when a bug ended it. Raises SettingError."""
+def main() -> int:
+    """Run Link as the environment says until it is told to stop; gives the exit code."""
     logs.configure()
     logs.take_crashes()
-    facts, uplink = settings.check()
-    return asyncio.run(_run(World(AsyncioNetwork(), uplink), facts))
+    try:
+        facts, uplink = Settings.of(os.environ).check()
+    except SettingError as error:
+        sys.stderr.write(f"swallowtail link run: {error}\n")
+        return WRONG_SETTING
+    return STOPPED if asyncio.run(_run(World(AsyncioNetwork(), uplink), facts)) else BUG
 
 
 async def _run(world: World, facts: Facts) -> bool:

@@ -150,7 +150,7 @@ class Cloud:
 
     async def call(self, name: str, body: bytes) -> Channel:
         """Open a call to Link."""
-        return await self.sessions[-1].open(name, body, Priority.INTERACTIVE)
+        return await self.sessions[-1].open(name, body, Priority.INTERACTIVE, fin=True)
 
     def lose(self) -> None:
         """Cut the session's connection, as a proxy that dies does."""
