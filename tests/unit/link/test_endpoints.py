@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -57,7 +58,9 @@ class FakeEntity:
 
     async def drain(self, limit: float, *, stopping: bool) -> None:
         self.drains.append((limit, stopping))
-        await self.ended.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self.ended.wait()
 
 
 class World:
