@@ -15,7 +15,6 @@ import structlog
 
 from swallowtail.calls.config import DicomListener
 from swallowtail.link.answering import About, Answers
-from swallowtail.link.backoff import Backoff
 from swallowtail.link.cloud import Connect
 from swallowtail.link.endpoints import Endpoints
 from swallowtail.link.key import DeviceKey
@@ -25,6 +24,7 @@ from swallowtail.link.site import Site
 from swallowtail.link.uplink import Identity, Uplink
 from swallowtail.runtime.network import Network
 from swallowtail.runtime.tasks import Tasks
+from swallowtail.wire.backoff import Backoff
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class Agent:
         about = About(facts.release, facts.platform, facts.host, started=loop.time())
         self.answers = Answers(self.endpoints, self.site, facts.policy, about, loop.time)
         identity = Identity(facts.release, facts.code, facts.key, world.random_bytes(16))
-        self.uplink = Uplink(world.connect, identity, self.answers, self.site.reports, Backoff(world.random))
+        self.uplink = Uplink(world.connect, identity, self.answers, self.site.reports, Backoff(world.random, loop.time()))
 
     def stop(self) -> None:
         """Begin to end: accept nothing new, let running messages end, say goodbye."""

@@ -12,12 +12,12 @@ import structlog
 
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.report import REPORT, Report, read_noted
-from swallowtail.link.backoff import Backoff
 from swallowtail.link.cloud import Connect, UplinkError
 from swallowtail.link.key import DeviceKey
 from swallowtail.link.reports import Reports
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
+from swallowtail.wire.backoff import Backoff
 from swallowtail.wire.channel import Message
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
 from swallowtail.wire.errors import ResetReason
@@ -95,15 +95,14 @@ class Uplink:
         """Connect, live, wait, and connect again, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            began, retry_after = loop.time(), 0.0
+            await asyncio.sleep(self._backoff.due - loop.time())
             try:
                 retry_after = await self.connect_once()
             except UplinkError as error:
                 retry_after = error.retry_after
                 log.warning("no session with the Cloud", phase=error.phase, reason=error.what[:120], remedy=error.remedy[:120])
-            delay = self._backoff.next_delay(loop.time() - began, retry_after)
-            log.info("the next try to reach the Cloud follows", seconds=round(delay, 1))
-            await asyncio.sleep(delay)
+            due = self._backoff.ended(loop.time(), retry_after)
+            log.info("the next try to reach the Cloud follows", seconds=round(due - loop.time(), 1))
 
     async def connect_once(self) -> float:
         """Live one connection from its opening to its close; gives the seconds that the Cloud asks us to stay away at least."""
@@ -144,6 +143,7 @@ class Uplink:
             raise UplinkError("hello", f"refused ({refuse.reason}): {refuse.detail}", remedy, retry_after=floor) from error
         except SessionClosedError as error:
             raise UplinkError("hello", str(error), "Link tries again by itself") from error
+        self._backoff.welcomed(session.time())
         log.info("session with the Cloud", epoch=welcome.epoch, session=welcome.session.hex())
 
     async def _live(self, session: Session) -> float:
