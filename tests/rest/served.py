@@ -153,7 +153,16 @@ class WireLink:
         self.documents.append(document)
         self.versions.put_nowait(wish.version)
 
-    async def store(self, session: Session, uid: str, data: bytes, *, crc32: int | None = None) -> StoreAnswer:
+    async def store(
+        self,
+        session: Session,
+        uid: str,
+        data: bytes,
+        sop_class: str = "1.2.840.10008.5.1.4.1.1.6.1",
+        transfer_syntax: str = "1.2.840.10008.1.2.1",
+        *,
+        crc32: int | None = None,
+    ) -> StoreAnswer:
         """Store a data set and give the Cloud's answer."""
         request = StoreRequest(
             listener="store",
@@ -162,9 +171,9 @@ class WireLink:
             calling_ae="US1",
             called_ae="SWALLOWTAIL",
             association=bytes(16),
-            sop_class="1.2.840.10008.5.1.4.1.1.6.1",
+            sop_class=sop_class,
             sop_instance=uid,
-            transfer_syntax="1.2.840.10008.1.2.1",
+            transfer_syntax=transfer_syntax,
             received_at=0.0,
         )
         channel = await session.open(STORE, encode(request), Priority.BULK, transfer=secrets.token_bytes(16))

@@ -1,6 +1,7 @@
 """The program itself: TLS, the folder, what is printed once, how it stops, and `cloud apply` against it."""
 
 import asyncio
+import io
 import json
 import signal
 import socket
@@ -9,12 +10,14 @@ import stat
 import urllib.parse
 from pathlib import Path
 
+import pydicom
 import pytest
 from click.testing import CliRunner, Result
+from pydicom.data import get_testdata_file
 
 from swallowtail.cli import main
 from swallowtail.cloud.server import ServeError, Settings, run
-from tests.rest.served import Api, CloudProcess, WireLink, hospital
+from tests.rest.served import Api, CloudProcess, WireLink, eventually, hospital
 
 EXAMPLE = Path("examples/hospital.toml")
 
@@ -26,6 +29,12 @@ def handshake(url: str, context: ssl.SSLContext, name: str = "localhost") -> str
         context.wrap_socket(plain, server_hostname=name) as secured,
     ):
         return secured.version()
+
+
+def data_set_of(file: Path) -> bytes:
+    """Give what stands after group 0002 (PS3.10 7.1)."""
+    content = file.read_bytes()
+    return content[144 + int.from_bytes(content[140:144], "little") :]
 
 
 def test_tls_1_3_is_preferred_1_2_served_and_1_1_refused(served: CloudProcess) -> None:
@@ -153,6 +162,31 @@ def test_a_wrong_flag_is_named_with_its_remedy(
     with pytest.raises(ServeError) as failed:
         run(Settings.of(data=tmp_path / "data", listen=listen, cert=cert, key=key), announce=pytest.fail)
     assert expected in str(failed.value)
+
+
+async def test_a_stored_study_is_found_and_retrieved_over_dicomweb(served: CloudProcess) -> None:
+    admin, link = hospital(served, "dicomweb")
+    with pydicom.dcmread(get_testdata_file("examples_ybr_color.dcm"), stop_before_pixels=True) as head:
+        study, series, instance = str(head.StudyInstanceUID), str(head.SeriesInstanceUID), str(head.SOPInstanceUID)
+    data = data_set_of(Path(get_testdata_file("examples_ybr_color.dcm")))
+    machine = WireLink(served.url, served.ca, link["code"])
+    async with machine.connected() as session:
+        await machine.store(session, instance, data, "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.1.2.4.50")
+    http = admin.http
+    assert http.get("/dicomweb/studies", params={"PatientID": "nobody"}).status_code == 204
+    answer = await eventually(lambda: http.get("/dicomweb/studies", params={"limit": 5}), lambda seen: seen.status_code == 200)
+    assert answer.headers["content-type"] == "application/dicom+json"
+    (found,) = answer.json()
+    assert found["0020000D"]["Value"] == [study]
+    assert found["00201208"]["Value"] == [1]
+    retrieved = http.get(f"/dicomweb/studies/{study}/series/{series}/instances/{instance}")
+    assert retrieved.headers["content-type"].startswith('multipart/related; type="application/dicom"; boundary=')
+    boundary = retrieved.headers["content-type"].rpartition("=")[2].encode()
+    head, _, file = retrieved.content.removesuffix(b"\r\n--" + boundary + b"--\r\n").partition(b"\r\n\r\n")
+    assert head == b"--" + boundary + b"\r\nContent-Type: application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50"
+    assert file.endswith(data)
+    assert pydicom.dcmread(io.BytesIO(file)).NumberOfFrames == 30
+    assert http.get(found["00081190"]["Value"][0], headers={"Accept": "image/jpeg"}).status_code == 406
 
 
 async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,8 @@ from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.bus import InProcessBus
 from swallowtail.cloud.certificates import ensure_certificate, server_context
 from swallowtail.cloud.folder import DataFolder, DataFolderError
+from swallowtail.cloud.index.indexer import TOPIC, Indexer
+from swallowtail.cloud.index.pool import WorkerPool
 from swallowtail.cloud.ingest.store import Ingest
 from swallowtail.cloud.links.admission import Gate
 from swallowtail.cloud.links.desired import Desired
@@ -36,6 +38,7 @@ from swallowtail.cloud.metrics import StoreMeter, measure_lag
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.ports import Blobs, Bus
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
@@ -109,47 +112,48 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
 
 @asynccontextmanager
 async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Services, LinkSessions, Tasks]]:
-    """Open the stores and wire everything to them."""
+    """Open the stores, wire everything to them, and keep the index up."""
     hashes = KeyedHash(folder.pepper())  # before there is a database, beside which a new one would be refused
-    database = SqliteDatabase.open(folder.database, on_fatal=_fatal)
-    workers = ThreadWorkers()
-    try:
-        records = Records(database)
+    async with AsyncExitStack() as stack:
+        database = SqliteDatabase.open(folder.database, on_fatal=_fatal)
+        stack.push_async_callback(database.close)
+        workers = ThreadWorkers()
+        stack.push_async_callback(workers.close)
         blobs = FolderBlobs(OsDisk(folder.path), workers, on_fatal=_fatal)
         await blobs.open()
-        bus = InProcessBus()
-        reports = Reports(records.configuration)
-        desired = Desired(
-            links=records.links,
-            configuration=records.configuration,
-            alarms=records.alarms,
-            bus=bus,
-            reports=reports,
-            clock=time.time,
-        )
-        gate = Gate(records.links, hashes, time.time, asyncio.get_running_loop().time())
-        ingest = Ingest(records.instances, blobs, clock=time.time, meter=StoreMeter(), on_stored=lambda: bus.publish("index"))
-        calls = Calls(Stores(ingest), reports)
-        sessions = LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, clock=time.time)
-        services = Services(
-            people=records.people,
-            links=records.links,
-            configuration=records.configuration,
-            instances=records.instances,
-            query=Query(records.instances, blobs, records.audit, clock=time.time),
-            alarms=records.alarms,
-            audit=records.audit,
-            bus=bus,
-            sessions=sessions,
-            hashes=hashes,
-            clock=time.time,
-            random=secrets.token_bytes,
-        )
-        async with Tasks("cloud") as tasks:
-            yield services, sessions, tasks
-    finally:
-        await workers.close()
-        await database.close()
+        parsers = WorkerPool(blobs)
+        stack.push_async_callback(parsers.close)
+        records, bus = Records(database), InProcessBus()
+        services, sessions = assemble(records, blobs, bus, hashes)
+        tasks = await stack.enter_async_context(Tasks("cloud"))
+        tasks.spawn(Indexer(records.index_jobs, parsers, bus, clock=time.time).run(), name="index")
+        yield services, sessions, tasks
+
+
+def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> tuple[Services, LinkSessions]:
+    """Wire use cases to stores; call it on the loop that will serve."""
+    clock = time.time
+    links, configuration, alarms, audit = records.links, records.configuration, records.alarms, records.audit
+    reports = Reports(configuration)
+    desired = Desired(links=links, configuration=configuration, alarms=alarms, bus=bus, reports=reports, clock=clock)
+    gate = Gate(links, hashes, clock, asyncio.get_running_loop().time())
+    ingest = Ingest(records.instances, blobs, clock=clock, meter=StoreMeter(), on_stored=lambda: bus.publish(TOPIC))
+    sessions = LinkSessions(gate=gate, calls=Calls(Stores(ingest), reports), desired=desired, reports=reports, clock=clock)
+    services = Services(
+        people=records.people,
+        links=links,
+        configuration=configuration,
+        instances=records.instances,
+        query=Query(records.instances, blobs, audit, clock=clock),
+        alarms=alarms,
+        audit=audit,
+        bus=bus,
+        sessions=sessions,
+        hashes=hashes,
+        clock=clock,
+        random=secrets.token_bytes,
+    )
+    return services, sessions
 
 
 def _tls(settings: Settings, folder: DataFolder) -> tuple[ssl.SSLContext, dict[str, str]]:
