@@ -114,7 +114,7 @@ class Query:
 
     async def _accessed(self, principal: Principal, instance: Instance, address: str) -> Tenant:
         tenant = readable(principal)
-        if not _within(instance, principal):
+        if not _within(await self._instances.instance(tenant, instance.id), principal):
             raise NotFoundError("there is no such instance")
         objects = (("instance", instance.identity.sop_instance), ("study", instance.study))
         event = AuditEvent(
