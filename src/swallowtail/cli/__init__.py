@@ -7,6 +7,7 @@ import click
 
 COMMANDS: Final = {
     "cloud": "swallowtail.cli.cloud",
+    "demo": "swallowtail.cli.demo",
     "link": "swallowtail.cli.link",
 }
 """Name of a command and the module that holds it under the same name."""

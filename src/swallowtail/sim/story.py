@@ -1,0 +1,202 @@
+"""The demo's story: one day of a hospital, as steps that each hold or do not. `swallowtail demo` shows it, tests run it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from swallowtail.sim.files import PATIENTS, Sample, data_set_of, ultrasound_study
+from swallowtail.sim.installation import Installation, Listening
+from swallowtail.sim.modality import Heard, Modality
+from swallowtail.sim.processes import ProgramFailedError
+from swallowtail.sim.rest import RestFailedError
+
+PULL_THE_PLUG_AT: Final = 4
+"""P-DATA PDUs of 16 KiB that have left when Link is killed: the command and some 48 KiB of a cine of 190 KiB."""
+LISTENER: Final = Listening("imaging", more={"max_pdu": 16_384})
+DEVICE: Final = {"name": "echo-room-1", "ae_title": "ULTRASOUND1", "addresses": ["127.0.0.1"], "description": "invented"}
+
+
+class StoryFailedError(Exception):
+    """Something was not as it must be; the text says what, where, and what to look at next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one step went; `detail` is what was seen, or what failed."""
+
+    title: str
+    held: bool
+    detail: str
+    seconds: float
+
+
+class Audience(Protocol):
+    """Who watches the story."""
+
+    def begin(self, title: str) -> None:
+        """A step begins."""
+
+    def end(self, result: Result) -> None:
+        """It has ended."""
+
+
+def must(held: object, what: str, *, look: str) -> None:
+    """Raise StoryFailedError when something does not hold."""
+    if not held:
+        raise StoryFailedError(f"{what}; look at {look}")
+
+
+class Story:
+    """Plays in `folder`; `close` ends every program."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.site = Installation(folder, listeners=[LISTENER], devices=[DEVICE])
+        self.study: list[Sample] = []
+        self.later: list[Sample] = []
+        self.steps: Sequence[tuple[str, Callable[[], str]]] = (
+            ("the Cloud serves", self._serve),
+            ("apply the hospital's document", self._apply),
+            ("Link connects and opens its listener", self._connect),
+            ("C-ECHO, modality to Cloud", self._echo),
+            ("an unknown device is turned away", self._stranger),
+            ("store in: a real ultrasound study", self._store),
+            ("find it (QIDO-RS)", self._find),
+            ("fetch it, compare byte by byte", self._fetch),
+            ("kill Link in the middle of a store", self._kill),
+            ("Link comes back, configured by itself", self._come_back),
+            ("the re-send succeeds and shows once", self._send_again),
+            ("reinstall: rebind, empty state", self._reinstall),
+            ("the new machine stores", self._store_again),
+        )
+
+    def run(self, audience: Audience) -> bool:
+        """Play every step until one does not hold; say whether all held."""
+        for title, act in self.steps:
+            audience.begin(title)
+            started = time.monotonic()
+            try:
+                detail, held = act(), True
+            except (StoryFailedError, ProgramFailedError, RestFailedError, OSError) as error:
+                detail, held = str(error) or type(error).__name__, False
+            audience.end(Result(title, held, detail, time.monotonic() - started))
+            if not held:
+                return False
+        return True
+
+    def close(self) -> None:
+        """End every program."""
+        self.site.stop()
+
+    def _modality(self, calling_ae: str = "ULTRASOUND1") -> Modality:
+        return Modality(self.site.port("imaging"), self.site.called_ae("imaging"), calling_ae)
+
+    def _serve(self) -> str:
+        self.site.start_cloud()
+        return self.site.url
+
+    def _apply(self) -> str:
+        outcome = self.site.apply()
+        must(outcome["codes"], "apply gave no security code for the new Link", look=str(self.folder / "apply.log"))
+        again = self.site.apply()
+        changed = [step for step in again["steps"] if step["verb"] != "keep"]
+        must(not changed, f"the same document applied again changed {changed}", look=str(self.folder / "apply.log"))
+        return f"{len(outcome['steps'])} things made, again: nothing changed"
+
+    def _connect(self) -> str:
+        self.site.start_link()
+        self.site.wait_until_listening()
+        return f"{self.site.called_ae('imaging')} on port {self.site.port('imaging')}"
+
+    def _echo(self) -> str:
+        heard = self._modality().echo()
+        must(heard.stored, f"C-ECHO was answered: {heard.outcome}", look=str(self.site.link.output))
+        return f"{heard.outcome} after {heard.seconds * 1000:.0f} ms"
+
+    def _stranger(self) -> str:
+        heard = self._modality("STRANGER").echo()
+        must(heard.outcome == "rejected (1,1,3)", f"an unknown device heard: {heard.outcome}", look=str(self.site.link.output))
+        self.site.link.wait_until(self._stranger_is_known, seconds=10, what="reporting the unknown device")
+        return f"{heard.outcome}, listed with the device to add"
+
+    def _stranger_is_known(self) -> bool:
+        return any(item["calling_ae"] == "STRANGER" for item in self.site.rest.items("/api/v1/unknown-devices"))
+
+    def _store(self) -> str:
+        self.study = ultrasound_study(self.folder / "files", PATIENTS[0])
+        return self._send(self.study)
+
+    def _send(self, samples: Sequence[Sample]) -> str:
+        heard = self._modality().send([sample.path for sample in samples])
+        refused = [one.outcome for one in heard if not one.stored]
+        must(not refused, f"{len(refused)} of {len(samples)} instances were answered {refused}", look=str(self.site.link.output))
+        size = sum(sample.path.stat().st_size for sample in samples)
+        return f"{len(samples)} instances, {size / 1e6:.1f} MB, each 0000 when durable"
+
+    def _find(self) -> str:
+        seconds = self.site.wait_for_instances(len(self.study), self.study[0].study)
+        answer = self.site.rest.json(f"/dicomweb/studies?PatientID={PATIENTS[0].number}")
+        found = [study["00100010"]["Value"][0]["Alphabetic"] for study in answer]
+        must(found == [PATIENTS[0].name], f"QIDO by patient id found {found}", look=str(self.site.cloud.output))
+        return f"{PATIENTS[0].name}, {len(self.study)} instances, {seconds:.1f} s after the last answer"
+
+    def _fetch(self) -> str:
+        size = sum(self._compare(sample) for sample in self.study)
+        return f"{len(self.study)} data sets, {size:,} bytes, all equal"
+
+    def _compare(self, sample: Sample) -> int:
+        """Fetch one instance both ways and give its size; both must be what the modality's file holds."""
+        items = list(self.site.rest.items(f"/api/v1/instances?sop_instance={sample.sop_instance}"))
+        must(len(items) == 1, f"{sample.title} shows {len(items)} times", look=str(self.site.cloud.output))
+        sent = sample.data_set()
+        for way in ("dataset", "file"):
+            got = self.site.rest.fetch(f"/api/v1/instances/{items[0]['id']}/{way}")
+            got = data_set_of(got) if way == "file" else got
+            must(got == sent, f"{sample.title} came back different ({way})", look=f"{sample.path} and {self.folder}/cloud")
+        return len(sent)
+
+    def _kill(self) -> str:
+        self.later = ultrasound_study(self.folder / "later", PATIENTS[1])
+        heard = self._modality().send([self.later[0].path], during=self._pull_the_plug)[0]
+        must(not self.site.link.running, "Link was to be killed and still runs", look=str(self.site.link.output))
+        must(not heard.stored, f"the modality heard {heard.outcome} for what nobody has", look=str(self.site.cloud.output))
+        shown = list(self.site.rest.items(f"/api/v1/instances?sop_instance={self.later[0].sop_instance}"))
+        must(not shown, "half an instance shows", look=str(self.site.cloud.output))
+        return f"the modality heard: {heard.outcome}; nothing shows"
+
+    def _pull_the_plug(self, sent: int) -> None:
+        if sent == PULL_THE_PLUG_AT:
+            self.site.link.kill()
+
+    def _come_back(self) -> str:
+        started = time.monotonic()
+        self.site.start_link()
+        self.site.wait_until_listening()
+        return f"listening {time.monotonic() - started:.1f} s after its start, nothing applied"
+
+    def _send_again(self) -> str:
+        told: list[Heard] = self._modality().send([self.later[0].path] * 2)
+        must(all(one.stored for one in told), f"the re-send heard {[one.outcome for one in told]}", look=str(self.site.link.output))
+        self.site.wait_for_instances(1, self.later[0].study)
+        self._compare(self.later[0])
+        return "sent twice, 0000 twice, shows once"
+
+    def _reinstall(self) -> str:
+        before = self._running_version()
+        self.site.link.stop()
+        self.site.reinstall()
+        self.site.start_link()
+        self.site.wait_until_listening()
+        must(self._running_version() == before, "the new machine runs another configuration", look=str(self.site.link.output))
+        return f"new device key, configuration {before} as before"
+
+    def _running_version(self) -> int:
+        comparison = self.site.rest.json(f"/api/v1/links/{self.site.link_id}/configuration/comparison")
+        return int(comparison["running"])
+
+    def _store_again(self) -> str:
+        detail = self._send(self.later)
+        self.site.wait_for_instances(len(self.later), self.later[0].study)
+        return detail
