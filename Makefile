@@ -6,7 +6,7 @@ PYTHON_ = $(VENV)/bin/python
 export VENV
 export PYTHONPATH := src$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-# Seconds that each suite may take, and pytest processes where they help: SUITE=SECONDS[/PROCESSES]. Fast is unit, tables and property.
+# Seconds that each suite may take, and pytest processes where they help: SUITE=SECONDS[/PROCESSES]. Fast is unit, tables, property and fuzz.
 BUDGET_FAST ?= 180/2
 BUDGET_WORLD ?= 240/2
 BUDGET_INTEROP ?= 300

@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Annotated, Final
 
 import msgspec
@@ -18,10 +19,14 @@ from swallowtail.calls.codec import Call, Reader
 
 CONFIGURE: Final = "configure"
 
-AeTitle = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
+_END: Final = r"$(?!\n)"  # the end: Python's `$` alone would let a line feed pass, and JSON Schema knows no `\Z`
+
+AeTitle = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*" + _END)]
 """PS3.5 6.2: up to 16 characters of the default repertoire, no backslash, no control characters, not only spaces."""
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-Uid = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*$")]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*" + _END)]
+Uid = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*" + _END)]
+Address = Annotated[str, Meta(max_length=64)]
+"""An IP address, or where it says so a network; what it must look like is in `problems`."""
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -44,9 +49,9 @@ class Device(Document, frozen=True, kw_only=True):
 
     name: Name
     ae_title: AeTitle
-    addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
+    addresses: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=64)]
     """Addresses or networks in CIDR notation that it may come from."""
-    listeners: tuple[Name, ...] = ()
+    listeners: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
     """The listeners it may use; empty: all."""
     description: Annotated[str, Meta(max_length=200)] = ""
 
@@ -66,13 +71,13 @@ class DicomListener(Document, frozen=True, kw_only=True):
     name: Name
     ae_title: AeTitle
     port: Port
-    address: str = "0.0.0.0"  # noqa: S104 - the policy file narrows it
-    services: tuple[Annotated[str, Meta(pattern="^(verification|storage)$")], ...] = ("verification", "storage")
+    address: Address = "0.0.0.0"  # noqa: S104 - the policy file narrows it
+    services: tuple[Annotated[str, Meta(pattern="^(verification|storage)" + _END)], ...] = ("verification", "storage")
     sop_classes: Annotated[tuple[Uid, ...], Meta(max_length=256)] = ()
     """Storage SOP classes that are accepted; empty: every storage SOP class."""
     transfer_syntaxes: Annotated[tuple[Uid, ...], Meta(max_length=64)] = ()
     """Transfer syntaxes that are accepted, the preferred one first; empty: any, the first that is proposed."""
-    unknown_devices: Annotated[str, Meta(pattern="^(reject|accept)$")] = "reject"
+    unknown_devices: Annotated[str, Meta(pattern="^(reject|accept)" + _END)] = "reject"
     echo: EchoMeaning = EchoMeaning.CLOUD
     max_associations: Annotated[int, Meta(ge=1, le=256)] = 32
     max_associations_per_address: Annotated[int, Meta(ge=1, le=256)] = 16
@@ -132,6 +137,11 @@ class ConfigurationRefused(Call, tag="refused", frozen=True, kw_only=True):
 ConfigureAnswer = Applied | ConfigurationRefused
 
 MAX_DOCUMENT: Final = 4 * 1024 * 1024
+MAX_ADDRESSES: Final = 16_384
+"""Of all devices together: each costs Link time on the loop that also serves modalities."""
+MAX_PROBLEMS: Final = 100
+"""So many are named, each in MAX_TEXT characters, so that a refusal fits into one message."""
+MAX_TEXT: Final = 400
 
 read_configure: Reader[Configure] = Reader(Configure)
 read_configure_answer: Reader[ConfigureAnswer] = Reader(ConfigureAnswer)
@@ -154,7 +164,7 @@ def parse(document: bytes) -> Configuration:
         configuration = _json.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidConfigurationError((_problem_of(str(error)),)) from error
-    if found := tuple(problems(configuration)):
+    if found := tuple(islice(problems(configuration), MAX_PROBLEMS)):
         raise InvalidConfigurationError(found)
     return configuration
 
@@ -166,7 +176,7 @@ def dump(configuration: Configuration) -> bytes:
 
 def _problem_of(message: str) -> Problem:
     text, _, path = message.partition(" - at ")
-    return Problem(field=path.strip("`") or "$", message=text)
+    return Problem(field=path.strip("`") or "$", message=text[:MAX_TEXT])
 
 
 def problems(configuration: Configuration) -> Iterator[Problem]:
@@ -179,6 +189,9 @@ def problems(configuration: Configuration) -> Iterator[Problem]:
         for (address, port), count in taken.items()
         if count > 1
     )
+    if (count := sum(len(device.addresses) for device in configuration.devices)) > MAX_ADDRESSES:
+        yield Problem(field="$.devices", message=f"{count} addresses in all; write networks to stay below {MAX_ADDRESSES}")
+        return
     names = {listener.name for listener in configuration.listeners}
     for index, listener in enumerate(configuration.listeners):
         if not _is_address(listener.address):

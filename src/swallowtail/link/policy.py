@@ -13,6 +13,7 @@ inside those ranges; `0.0.0.0/0` does not open them. The metadata services of cl
 """
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ DEFAULT_SOURCE: Final = "default policy"
 MAX_FILE: Final = 256 * 1024
 NEW_TARGETS_PER_MINUTE: Final = 10
 MINUTE: Final = 60.0
+_PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -178,7 +180,7 @@ def _is_own(address: Address, port: int, own: Iterable[Target]) -> bool:
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: str
-    ports: tuple[int | str, ...] = ()
+    ports: tuple[Annotated[int, Meta(ge=1, le=65_535)] | str, ...] = ()
 
 
 class _Outbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -215,7 +217,7 @@ def parse(data: bytes, source: str) -> Policy:
         raise InvalidPolicyError(f"policy file {source} is longer than {MAX_FILE} bytes")
     try:
         file = msgspec.convert(tomllib.loads(data.decode()), _File)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, RecursionError) as error:
+    except (ValueError, msgspec.ValidationError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, thousands of digits
         raise InvalidPolicyError(f"policy file {source}: {error}") from error
     return Policy(
         source,
@@ -238,10 +240,11 @@ def _allowance(source: str, table: str, entry: _Entry) -> Allowance:
 
 
 def _range(source: str, table: str, ports: int | str) -> tuple[int, int]:
-    low, _, high = str(ports).partition("-")
-    if not (low.isascii() and low.isdigit() and (high or low).isascii() and (high or low).isdigit()):
+    if isinstance(ports, int):
+        return ports, ports
+    if (written := _PORTS.fullmatch(ports)) is None:
         raise InvalidPolicyError(f"policy file {source}, [{table}]: {ports!r} is neither a port nor a range like 11112-11120")
-    first, last = int(low), int(high or low)
+    first, last = int(written[1]), int(written[2] or written[1])
     if not 1 <= first <= last <= 65_535:
         raise InvalidPolicyError(f"policy file {source}, [{table}]: {ports!r} is not a range of ports between 1 and 65535")
     return first, last

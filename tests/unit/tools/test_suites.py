@@ -24,7 +24,7 @@ def test_plan_takes_the_folders_that_hold_tests(tmp_path: Path) -> None:
     (tmp_path / "crash").mkdir()
     plan = planned(["fast=180/2", "world=240", "crash=120", "rest=60"], tmp_path)
     assert [(one.name, one.budget, one.workers, [path.name for path in one.folders]) for one in plan] == [
-        ("fast", 180.0, 2, ["unit", "property"]),
+        ("fast", 180.0, 2, ["unit", "property", "fuzz"]),
         ("world", 240.0, 0, ["world"]),
         ("rest", 60.0, 0, ["conformance"]),
     ]

@@ -1,0 +1,31 @@
+"""The hospital's policy file: it is refused, or it judges every address."""
+
+from swallowtail.link.policy import InvalidPolicyError, Policy, judge_listener, judge_target, parse
+
+ADDRESSES = (
+    "10.1.2.3",
+    "127.0.0.1",
+    "::1",
+    "::ffff:169.254.169.254",
+    "fe80::1%eth0",
+    "64:ff9b::a00:1",
+    "0.0.0.0",
+    "heron.example",
+    "",
+)
+MAX_LENGTH = 4608  # tomllib takes quadratic time for thousands of dots in a key; the hospital, whose file it is, writes none
+
+
+def check(data: bytes) -> None:
+    """Parse, judge."""
+    try:
+        policy = parse(data[:MAX_LENGTH], "heron.toml")
+    except InvalidPolicyError:
+        return
+    assert isinstance(policy, Policy)
+    for address in ADDRESSES:
+        for port in (0, 104, 65_536):
+            judge_listener(policy, address, port)
+            verdict = judge_target(policy, address, port, now=0.0, recent={})
+            assert verdict is None or verdict
+            assert verdict is not None or "169.254" not in address, "metadata services are never reached"

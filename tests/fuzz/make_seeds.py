@@ -1,0 +1,254 @@
+"""Writes the seeds of every fuzz target, small valid inputs made with our own codecs: `python -m tests.fuzz.make_seeds`."""
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from swallowtail.calls import config, diagnostics, report, store
+from swallowtail.calls.codec import encode
+from swallowtail.dicom import commands, pdu, uids
+from swallowtail.dicom.negotiation import answer
+from swallowtail.dicom.pdu_codec import HEADER_LENGTH, encode_pdu
+from swallowtail.wire.control import (
+    Budget,
+    Challenge,
+    Control,
+    Echo,
+    Echoed,
+    Goodbye,
+    GoodbyeReason,
+    Refuse,
+    RefuseReason,
+    control_frame,
+)
+from swallowtail.wire.errors import ResetReason
+from swallowtail.wire.frames import (
+    HEADER,
+    Attach,
+    Credit,
+    FrameType,
+    Opening,
+    Priority,
+    attach_frame,
+    credit_frame,
+    frame,
+    opening_frame,
+    reset_frame,
+)
+from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, REQUEST
+from tests.fuzz import fuzz_call
+from tests.fuzz.fuzz_association import ESTABLISHED, IN_PLACE, PATIENT, RELEASING, REQUESTOR
+from tests.fuzz.fuzz_session import CLOUD, HELLO, PROVED, STEP, WELCOME, WELCOMED
+
+SEEDS: Final = Path(__file__).parent / "seeds"
+
+USER = pdu.UserInformation(
+    window=pdu.AsyncOperationsWindow(2, 2),
+    roles=(pdu.RoleSelection(CT, scu=True, scp=True),),
+    extended=(pdu.ExtendedNegotiation(CT, b"\1\0"),),
+    common_extended=(pdu.CommonExtendedNegotiation(CT, "1.2.3", ("1.2.4",)),),
+    identity=pdu.UserIdentity(2, response_requested=True, primary=b"heron", secondary=b"reed"),
+)
+FULL_REQUEST = pdu.AssociateRQ("SWALLOWTAIL", "HERON", REQUEST.contexts, USER)
+PDUS: dict[str, pdu.Pdu] = {
+    "request": FULL_REQUEST,
+    "accept": answer(FULL_REQUEST, POLICY),
+    "reject": pdu.AssociateRJ(2, 3, 1),
+    "release-request": pdu.ReleaseRQ(),
+    "release-response": pdu.ReleaseRP(),
+    "abort": pdu.Abort(),
+}
+ECHO = commands.echo_request(1, uids.VERIFICATION)
+STORE = commands.store_request(2, CT, "1.2.3.4", move_originator=("HERON", 7))
+COMMANDS = {
+    "echo": ECHO,
+    "echo-response": commands.response_to(ECHO, 0),
+    "store": STORE,
+    "store-response": commands.response_to(
+        STORE, 0xA900, comment="heron", elements={commands.Element.OFFENDING_ELEMENT: (0x00080018,)}
+    ),
+    "find": commands.request(
+        commands.CommandField.C_FIND_RQ, 3, data_set=True, elements={commands.Element.AFFECTED_SOP_CLASS: "1.2"}
+    ),
+    "cancel": commands.Command({0x0100: 0x0FFF, 0x0120: 3, 0x0800: 0x0101}),
+    "unknown-element": commands.Command({0x0100: 0x0030, 0x0110: 1, 0x0800: 0x0101, 0x5010: b"heron!"}),
+}
+
+
+def _data_tf(*pdvs: tuple[int, int, bytes]) -> bytes:
+    body = b"".join(struct.pack(">IBB", len(data) + 2, context, control) + data for context, control, data in pdvs)
+    return struct.pack(">BxI", 4, len(body)) + body
+
+
+def _conversations() -> Mapping[str, bytes]:
+    echo = _data_tf((ECHO_CONTEXT, 3, commands.encode(ECHO)))
+    stored = _data_tf((CT_CONTEXT, 3, commands.encode(STORE)), (CT_CONTEXT, 0, b"heron" * 20)) + _data_tf((CT_CONTEXT, 2, b"reed"))
+    request, release, answered = (encode_pdu(PDUS[name]) for name in ("request", "release-request", "release-response"))
+    tiny = [(CT_CONTEXT, 0, b"x")] * 120
+    late = _data_tf((CT_CONTEXT, 3, commands.encode(STORE)), (CT_CONTEXT, 0, b"heron"))
+    return {
+        "acceptor": bytes((0, 1)) + request + echo + stored + release,
+        "acceptor-in-place": bytes((IN_PLACE, 20)) + request + stored + release,
+        "acceptor-established": bytes((ESTABLISHED, 9)) + stored + echo + encode_pdu(pdu.Abort()),
+        "acceptor-tiny": bytes((ESTABLISHED, 200)) + _data_tf((CT_CONTEXT, 3, commands.encode(STORE)), *tiny),
+        "acceptor-slow": bytes((ESTABLISHED | PATIENT, 5)) + late,
+        "acceptor-collision": bytes((ESTABLISHED | RELEASING, 3)) + echo + release + answered,
+        "requestor": bytes((REQUESTOR, 30)) + encode_pdu(PDUS["accept"]) + echo + release,
+        "requestor-rejected": bytes((REQUESTOR, 2)) + encode_pdu(PDUS["reject"]),
+        "requestor-collision": bytes((REQUESTOR | ESTABLISHED | RELEASING | IN_PLACE, 4)) + stored + release + answered,
+        "requestor-waits": bytes((REQUESTOR | PATIENT, 4)) + encode_pdu(PDUS["accept"])[:70],
+    }
+
+
+def _controls() -> dict[str, Control]:
+    return {
+        "challenge": Challenge(versions=(1, 1), nonce=bytes(32), time=0.0, release="heron"),
+        "hello": HELLO,
+        "welcome": WELCOME,
+        "refuse": Refuse(reason=RefuseReason.BUSY, detail="heron", retry_after=3.0),
+        "echo": Echo(id=1),
+        "echoed": Echoed(id=1),
+        "budget": Budget(bytes=1 << 20),
+        "goodbye": Goodbye(reason=GoodbyeReason.DRAINING),
+    }
+
+
+def _frames() -> Mapping[str, bytes]:
+    opening = Opening(call="store", priority=Priority.BULK, credit=65_536, transfer=bytes(16), body=b"heron")
+    payloads = {
+        **{f"control-{name}": control_frame(message) for name, message in _controls().items()},
+        "open": opening_frame(1, opening, fin=False),
+        "credit": credit_frame(1, Credit(10, 20)),
+        "reset": reset_frame(1, ResetReason.LIMIT, "heron"),
+        "attach": attach_frame(1, Attach(bytes(16), 100)),
+    }
+    return {name: raw[:1] + raw[HEADER.size :] for name, raw in payloads.items()}
+
+
+def _step(raw: bytes) -> bytes:
+    return STEP.pack(0, len(raw)) + raw
+
+
+def _steps(*steps: tuple[int, int] | bytes) -> bytes:
+    return b"".join(_step(step) if isinstance(step, bytes) else STEP.pack(*step) for step in steps)
+
+
+def _sessions() -> Mapping[str, bytes]:
+    wait, opened, write, read, message, finish, send, say = range(8, 16)
+    controls = {name: control_frame(one) for name, one in _controls().items()}
+    transfer = Opening(call="store", priority=Priority.BULK, credit=65_536, transfer=bytes(16), body=b"heron")
+    asked = Opening(call="ping", priority=Priority.INTERACTIVE, credit=100)
+
+    def served(first: int) -> bytes:
+        data, last = frame(FrameType.DATA, first, b"heron" * 9), frame(FrameType.MESSAGE, first, b"end", fin=True)
+        return _steps(opening_frame(first, transfer, fin=False), data, (read, 1), last, (read, 1), (message, 3), (send, 9))
+
+    def uses(own: int) -> bytes:
+        credit, lost = credit_frame(own, Credit(0, 200_000)), reset_frame(own, ResetReason.REFUSED, "no")
+        return _steps((opened, 101), (send, 3), (write, 900), credit, (write, 5_000), (send, 5), (say, 1), controls["echoed"], lost)
+
+    return {
+        "cloud-hello": bytes((CLOUD | PROVED,)) + _steps(controls["hello"]) + served(1),
+        "cloud-refuses": bytes((CLOUD,)) + _steps((send, 1), controls["hello"], (send, 2)),
+        "cloud-serves": bytes((CLOUD | WELCOMED | PROVED,)) + served(1) + served(3) + _steps(attach_frame(5, Attach(bytes(16), 9))),
+        "cloud-opens": bytes((CLOUD | WELCOMED | PROVED,)) + uses(2) + _steps(controls["goodbye"], (finish, 1)),
+        "link-hello": bytes((0,)) + _steps(controls["challenge"], controls["welcome"]) + uses(1),
+        "link-refused": bytes((0,)) + _steps(controls["challenge"], controls["refuse"]),
+        "link-serves": bytes((WELCOMED,)) + served(2) + _steps(opening_frame(4, asked, fin=True), (read, 1), (message, 5)),
+        "link-waits": bytes((WELCOMED,)) + uses(1) + _steps((wait, 25_000), controls["echo"], (send, 4), (wait, 50_000)),
+        "link-leaves": bytes((WELCOMED,)) + served(2) + _steps((say, 3), (finish, 2), controls["goodbye"], (wait, 11_000)),
+    }
+
+
+def _calls() -> Mapping[str, bytes]:
+    endpoint = config.EndpointState(name="main", state="listening", since=1.0, associations=2)
+    policy = diagnostics.PolicyStatus(source="default policy", summary=("may connect to 10.0.0.0/8",))
+    said: tuple[tuple[int, str, Any], ...] = (
+        (0, "store", store.StoreRequest(
+            listener="main", configuration=3, peer="10.1.2.3", calling_ae="HERON", called_ae="SWALLOWTAIL", association=bytes(16),
+            sop_class=CT, sop_instance="1.2.3", transfer_syntax=uids.EXPLICIT_VR_LITTLE_ENDIAN, received_at=1.5)),
+        (1, "end", store.TransferEnd(length=10, crc32=1)),
+        (2, "committed", store.Committed(length=10, crc32=1, stored=store.Stored.NEW)),
+        (2, "not-stored", store.NotStored(reason=store.NotStoredReason.BUSY)),
+        (3, "configure", config.Configure(version=1, document=b"{}")),
+        (4, "applied", config.Applied(version=1, endpoints=(endpoint,))),
+        (4, "refused", config.ConfigurationRefused(version=1, problems=(config.Problem(field="$", message="heron"),))),
+        (5, "report", report.Report(observations=(
+            report.Endpoints(version=1, endpoints=(endpoint,)),
+            report.UnknownDevice(listener="main", address="10.1.2.3", calling_ae="HERON", called_ae="SWALLOWTAIL", reason="address",
+                                 count=2, first=1.0, last=2.0),
+            report.AssociationEnded(association=bytes(16), listener="main", device="ct-1", address="10.1.2.3", calling_ae="HERON",
+                                    called_ae="SWALLOWTAIL", outcome="released")))),
+        (6, "noted", report.Noted()),
+        (7, "ping", diagnostics.Ping(payload=b"heron")),
+        (8, "pong", diagnostics.Pong(payload=b"heron")),
+        (9, "status-query", diagnostics.StatusQuery()),
+        (10, "status", diagnostics.LinkStatus(
+            release="0.1.0", platform="linux", host="heron", uptime=1.0, configuration=1, endpoints=(endpoint,), policy=policy,
+            memory=1 << 20, associations=0)),
+    )  # fmt: skip
+    assert len({index for index, *_ in said}) == len(fuzz_call.READERS), "every reader has a seed"
+    return {name: bytes((index,)) + encode(message) for index, name, message in said}
+
+
+def _documents() -> Mapping[str, bytes]:
+    listener = config.DicomListener(
+        name="main", ae_title="SWALLOWTAIL", port=11112, sop_classes=(CT,), transfer_syntaxes=(uids.EXPLICIT_VR_LITTLE_ENDIAN,)
+    )
+    device = config.Device(name="ct-1", ae_title="HERON", addresses=("10.1.2.3", "10.2.0.0/16"), listeners=("main",))
+    whole = config.Configuration(listeners=(listener,), devices=(device,))
+    doubled = config.Configuration(listeners=(listener, listener), devices=(device, device))
+    return {
+        "empty": b"{}",
+        "whole": config.dump(whole),
+        "doubled": config.dump(doubled),
+        "newline": msgspec.json.encode({"listeners": [{"name": "a\n", "ae_title": "HERON\n", "port": 104}]}),
+        "many-problems": msgspec.json.encode({"devices": [{"name": "a", "ae_title": "A", "addresses": ["x"] * 64}] * 30}),
+        "long-problem": msgspec.json.encode({"devices": [{"name": "a", "ae_title": "A", "addresses": ["x" * 66_000]}]}),
+    }
+
+
+def _policies() -> Mapping[str, bytes]:
+    whole = {
+        "outbound": 'new_targets_per_minute = 10\nallow = [{ network = "10.1.0.0/16", ports = [104, "11112-11120"] }]',
+        "listen": 'allow = [{ network = "10.1.2.3", ports = ["1024-65535"] }]',
+    }
+    special = 'allow = [{ network = "127.0.0.0/8" }, { network = "::1", ports = [1] }, { network = "169.254.0.0/16" }]'
+    texts = {
+        "empty": "",
+        "whole": "".join(f"[{table}]\n{text}\n" for table, text in whole.items()),
+        "special": f"[outbound]\n{special}\n",
+        "long-number": "[outbound]\nnew_targets_per_minute = " + "9" * 4400,
+        "long-port": '[outbound]\nallow = [{ network = "10.0.0.0/8", ports = ["' + "9" * 4400 + '"] }]',
+        "long-hex": '[outbound]\nallow = [{ network = "10.0.0.0/8", ports = [0x' + "f" * 4000 + "] }]",
+    }
+    return {name: text.encode() for name, text in texts.items()}
+
+
+def seeds() -> Mapping[str, Mapping[str, bytes]]:
+    """Give every target's seeds: target, name, bytes."""
+    return {
+        "association": _conversations(),
+        "pdu": {name: encode_pdu(one)[:1] + encode_pdu(one)[HEADER_LENGTH:] for name, one in PDUS.items()},
+        "command": {name: commands.encode(command) for name, command in COMMANDS.items()},
+        "frame": _frames(),
+        "session": _sessions(),
+        "configuration": _documents(),
+        "call": _calls(),
+        "policy": _policies(),
+    }
+
+
+def write(root: Path = SEEDS) -> None:
+    """Write all of them; what is there under another name stays (inputs that once broke something)."""
+    for target, named in seeds().items():
+        (root / target).mkdir(parents=True, exist_ok=True)
+        for name, raw in named.items():
+            (root / target / name).write_bytes(raw)
+
+
+if __name__ == "__main__":
+    write()

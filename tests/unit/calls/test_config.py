@@ -1,0 +1,56 @@
+"""What a configuration document may hold, and what a refused one costs."""
+
+import msgspec
+import pytest
+
+from swallowtail.calls.codec import encode
+from swallowtail.calls.config import MAX_ADDRESSES, MAX_PROBLEMS, ConfigurationRefused, InvalidConfigurationError, parse
+
+LISTENER = {"name": "main", "ae_title": "SWALLOWTAIL", "port": 11112}
+DEVICE = {"name": "ct-1", "ae_title": "HERON", "addresses": ["10.1.2.3"]}
+
+
+def refused(document: object) -> InvalidConfigurationError:
+    with pytest.raises(InvalidConfigurationError) as caught:
+        parse(msgspec.json.encode(document))
+    encode(ConfigurationRefused(version=1, problems=caught.value.problems))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "main\n"},
+        {"ae_title": "HERON\n"},
+        {"sop_classes": ["1.2\n"]},
+        {"services": ["storage\n"]},
+        {"unknown_devices": "accept\n"},
+        {"address": "10.0.0.1\n"},
+    ],
+)
+def test_a_line_feed_at_the_end_is_not_overlooked(change: dict[str, object]) -> None:
+    parse(msgspec.json.encode({"listeners": [LISTENER]}))
+    assert next(iter(change)) in refused({"listeners": [LISTENER | change]}).problems[0].field
+
+
+def test_a_long_list_of_problems_is_cut_so_that_it_can_be_sent() -> None:
+    devices = [DEVICE | {"name": f"ct-{number}", "listeners": ["nowhere"] * 64} for number in range(1000)]
+    assert len(refused({"devices": devices}).problems) == MAX_PROBLEMS
+
+
+def test_a_long_value_does_not_come_back_in_the_problem() -> None:
+    for document in (
+        {"devices": [DEVICE | {"addresses": ["x" * 1_000_000]}]},
+        {"listeners": [LISTENER | {"address": "x" * 1_000_000}]},
+        {"listeners": [LISTENER | {"echo": "x" * 1_000_000}]},
+        {"x" * 1_000_000: 1},
+    ):
+        assert len(str(refused(document))) < 600
+
+
+def test_more_addresses_than_a_link_can_judge_in_time_are_refused() -> None:
+    device = DEVICE | {"addresses": ["10.1.2.3"] * 64}
+    count = MAX_ADDRESSES // 64
+    devices = [device | {"name": f"ct-{number}"} for number in range(count + 1)]
+    parse(msgspec.json.encode({"devices": devices[:count]}))
+    assert "addresses in all" in refused({"devices": devices}).problems[0].message
