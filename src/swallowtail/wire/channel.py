@@ -174,6 +174,7 @@ class ChannelMachine:
         self.retained = RetainedWindow() if opening.transfer is not None else None
         self.failure: WasReset | None = None
         self.reset_waiting = False  # our RESET has not left yet
+        self.announced = True  # the session's mark: its owner has heard of it
         self.told_readable = self.told_writable = False  # the session's marks: that event waits already
         self.counted_transfer = False  # the session's mark: this channel holds its transfer's place
         self._owner = owner
@@ -199,6 +200,11 @@ class ChannelMachine:
     def over(self) -> bool:
         """Whether the channel has ended in both directions."""
         return self.state in (ChannelState.CLOSED, ChannelState.RESET)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is an event to pull."""
+        return bool(self._inbox)
 
     @property
     def gone(self) -> bool:

@@ -68,6 +68,9 @@ class Hello(Control, tag="hello", frozen=True, kw_only=True):
     budget: U64
     channels: U64
 
+    def __repr__(self) -> str:
+        return f"Hello(version={self.version}, release={self.release!r})"  # the code is a secret
+
 
 class Welcome(Control, tag="welcome", frozen=True, kw_only=True):
     """Cloud → Link: the session stands."""

@@ -6,8 +6,8 @@
     next_timeout(), handle_timeout(now)
     closing                       set when the session has ended: send what data_to_send still gives, then close with it
 
-No channel holds up another: Readable and Writable are told once per channel until it was served, so the number of events that wait
-is bounded by the number of channels.
+No channel holds up another: Readable and Writable are told once per channel until they are pulled, and a channel that is reset
+before its Opened is pulled is not told at all, so the number of events that wait is bounded by the number of channels.
 """
 
 from collections import deque
@@ -161,6 +161,10 @@ class SessionMachine:
                 event.channel.told_readable = False
             elif isinstance(event, Writable):
                 event.channel.told_writable = False
+            elif isinstance(event, Opened):
+                event.channel.announced = True
+                if event.channel.waiting:
+                    self.readable(event.channel)
             return event
         if self._error is not None:
             error, self._error = self._error, None
@@ -332,6 +336,9 @@ class SessionMachine:
             channel.receive_credit(memoryview(message)[HEADER.size :], now)
         else:
             channel.receive_reset(memoryview(message)[HEADER.size :])
+            if not channel.announced and channel.over:
+                self._events.remove(Opened(channel))  # it came and went before anyone looked
+                channel.announced = True
         self._retire_if_gone(channel)
 
     def _was_open(self, number: int) -> bool:
@@ -372,6 +379,7 @@ class SessionMachine:
                 self._transfers.add(transfer)
                 channel.counted_transfer = True
             channel.accept(now)
+            channel.announced = False
             self._events.append(Opened(channel))
 
     def _receive_control(self, payload: memoryview, now: float) -> None:
@@ -482,13 +490,13 @@ class SessionMachine:
         self._scheduler.ready(channel)
 
     def readable(self, channel: ChannelMachine) -> None:
-        if not channel.told_readable:
+        if channel.announced and not channel.told_readable:
             channel.told_readable = True
             self._events.append(Readable(channel))
 
     def writable(self, channel: ChannelMachine) -> None:
         if channel.number % 2 == self._next % 2:
             self._opening.pop(channel.number, None)
-        if not channel.told_writable:
+        if channel.announced and not channel.told_writable:
             channel.told_writable = True
             self._events.append(Writable(channel))
