@@ -5,7 +5,7 @@ First the walk judges the structure, then pydicom reads the elements that are no
 
 import io
 import zlib
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import msgspec
 import pydicom.config
@@ -14,13 +14,15 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
 from swallowtail.cloud.index import attributes, frames
+from swallowtail.cloud.index.json_model import JsonModel, bulk
 from swallowtail.cloud.index.source import MalformedDataSetError, Source, inflated
 from swallowtail.cloud.index.walk import BIG_ENDIAN, DEFLATED, IMPLICIT, PIXEL_DATA, Element, Walk, name_of
 from swallowtail.cloud.model.indexing import FrameIndex, Indexed, IndexJob, IndexOutcome, Quarantined
 
 BULK: Final = 64 * 1024
 """Longer values, and pixel data whatever its length, are bulk data: named in the DICOM JSON, not held in it (PS3.18 F.2.2)."""
-_INLINE: Final = 1024
+_FOREIGN: Final = frozenset({b"SQ", b"UN"})
+_AMBIGUOUS: Final = frozenset({b"US", b"OB", b"OW"})  # in Implicit VR the dictionary says "US or SS"; other elements decide
 _PIXELS: Final = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009})
 _EXTENDED_OFFSETS: Final = 0x7FE00001
 _VIDEO: Final = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (*range(100, 109), "100.1", "101.1", "102.1"))
@@ -64,7 +66,7 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
         columns=image.columns if image else None,
         frame_count=image.frames if image and pixels else None,
         frames=FrameIndex() if deflated else found,
-        document=_document(data, elements),
+        document=_document(source, data, elements, syntax),
     )
 
 
@@ -101,14 +103,13 @@ def _frames(source: Source, elements: list[Element], pixels: Element, image: fra
     return frames.encapsulated(pixels, image, source, extended=extended)
 
 
-def _document(data: Dataset, elements: list[Element]) -> bytes:
-    """Give the DICOM JSON (PS3.18 Annex F), zlib-compressed; bulk data by relative URI, to be resolved where it is served."""
-    document: dict[str, Any] = data.to_json_dict(
-        _INLINE, lambda element: f"bulkdata/{int(element.tag):08X}", suppress_invalid_tags=True
-    )
+def _document(source: Source, data: Dataset, elements: list[Element], syntax: str) -> bytes:
+    """Give the DICOM JSON (PS3.18 Annex F), zlib-compressed."""
+    model = JsonModel(source, data, big_endian=syntax == BIG_ENDIAN)
+    implicit = syntax == IMPLICIT
+    document = {}
     for one in elements:
-        if _is_bulk(one):
-            key = f"{one.tag:08X}"
-            document[key] = {"vr": one.vr.decode(), "BulkDataURI": f"bulkdata/{key}"}
+        foreign = one.vr in _FOREIGN or (implicit and one.vr in _AMBIGUOUS)
+        document[f"{one.tag:08X}"] = bulk(one) if _is_bulk(one) else model.value(one, foreign=foreign)
     ordered = {key: document[key] for key in sorted(document)}
     return zlib.compress(msgspec.json.encode(ordered, enc_hook=str), 1)
