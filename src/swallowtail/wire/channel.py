@@ -277,13 +277,15 @@ class ChannelMachine:
             self._queue(frame(FrameType.DATA, self.number, fin=True))
 
     def reset(self, reason: ResetReason, text: str = "") -> None:
-        """Give the channel up: what waits in it is dropped. Does nothing on a channel that has ended."""
+        """Give the channel up: what waits in it is dropped. Of a channel that has ended only what was not read is dropped."""
         if self.step(ChannelInput.SEND_RESET) is ChannelAction.DO:
             self._give_up()
             self._forget()
             self.failure = WasReset(reason, text)
             self.reset_waiting = True
             self._owner.send_control(reset_frame(self.number, reason, text), self)
+        elif self.state is ChannelState.CLOSED:
+            self._ignore()
 
     def _queue(self, full: Frame) -> None:
         if self.retained is not None and len(full) > HEADER.size:
@@ -434,6 +436,9 @@ class ChannelMachine:
         self._frame = None
         self._space.release()
         self.outbox.clear()
+        self._ignore()
+
+    def _ignore(self) -> None:
         self._inbox.clear()
         self._messages_waiting = self._pulled = self._deferred = 0
         self.receiving.drop()

@@ -475,6 +475,7 @@ class SessionMachine:
         for channel in list(self._channels.values()):
             channel.lose(close.text)
         self._channels.clear()
+        self.budget.close()
         if self._room_wanted:
             self._events.append(Roomy())
 

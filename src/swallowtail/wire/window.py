@@ -115,6 +115,7 @@ class SessionBudget:
         self.held = 0  # on channels that were granted something; opening credit and initial limits are apart
         self.receiving = 0  # channels on which DATA arrives
         self._node = node
+        self._closed = False
         self._rate = 0.0
         self._since: float | None = None
         self._arrived = 0
@@ -140,9 +141,16 @@ class SessionBudget:
 
     def hold(self, change: int) -> None:
         """Account for bytes granted (positive), or consumed and given up (negative)."""
+        if self._closed:
+            return
         self.held += change
         if self._node is not None:
             self._node.held += change
+
+    def close(self) -> None:
+        """The session has ended: it holds nothing any more, though owners may still read what came on channels that ended well."""
+        self.hold(-self.held)
+        self._closed = True
 
     def arrived(self, size: int, now: float) -> bool:
         """Measure the rate, at most once a second; True when the budget changed.

@@ -3,7 +3,9 @@
 import pytest
 
 from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.errors import CloseCode, WireError
+from swallowtail.sansio.machine import CLOSED
+from swallowtail.wire.channel import ChannelMachine, ChannelState, Data
+from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.frames import Credit
 from swallowtail.wire.window import (
     FLOOR,
@@ -21,6 +23,7 @@ from swallowtail.wire.window import (
     allowance,
     opening_credit,
 )
+from tests.unit.wire.pair import Pair
 
 
 def test_the_allowance_is_half_a_budget_and_eight_channels_find_a_part_of_it():
@@ -115,6 +118,41 @@ def test_a_node_at_its_limit_grants_the_floor_and_gets_everything_back():
     second.drop()
     assert node.held == one.held == two.held == one.receiving == two.receiving == 0
     assert not first.consume(0, 100.0)
+
+
+def unread() -> tuple[NodeBudget, Pair, ChannelMachine]:
+    """Link has sent 100 bytes and FIN; the Cloud read the first half, said FIN too, and owns a channel with the rest unread."""
+    node = NodeBudget(8 * MIB)
+    pair = Pair(node=node)
+    ours, theirs = pair.open()
+    assert ours.write(memoryview(bytes(50)), 0.0) == 50
+    ours.flush()
+    pair.run()
+    assert isinstance(theirs.next_event(0.0), Data)
+    theirs.consumed(50, 0.0)
+    assert ours.write(memoryview(bytes(50)), 0.0) == 50
+    ours.finish()
+    theirs.finish()
+    pair.run()
+    assert (theirs.state, node.held) == (ChannelState.CLOSED, 50)
+    return node, pair, theirs
+
+
+def test_a_session_that_ends_gives_back_what_nobody_read():
+    node, pair, theirs = unread()
+    pair.cloud.receive_eof(1.0)
+    assert node.held == pair.cloud.budget.held == 0
+    assert isinstance(theirs.next_event(1.0), Data)
+    theirs.consumed(50, 1.0)
+    assert node.held == 0, "what is read later was given back already"
+
+
+def test_a_reset_of_a_channel_that_ended_well_gives_back_what_nobody_read():
+    node, pair, theirs = unread()
+    theirs.reset(ResetReason.CANCELLED)
+    assert node.held == 0
+    assert theirs.next_event(1.0) is CLOSED
+    assert not pair.cloud.data_to_send()
 
 
 def test_a_slow_consumer_is_reported_every_two_seconds():
