@@ -2,15 +2,15 @@ import asyncio
 
 import pytest
 
-from swallowtail.cloud.records.bus import LocalBus
+from swallowtail.cloud.bus import InProcessBus
 
 
 @pytest.fixture
-def bus() -> LocalBus:
-    return LocalBus()
+def bus() -> InProcessBus:
+    return InProcessBus()
 
 
-async def test_a_wake_up_is_kept_until_it_is_waited_for_and_several_are_one(bus: LocalBus) -> None:
+async def test_a_wake_up_is_kept_until_it_is_waited_for_and_several_are_one(bus: InProcessBus) -> None:
     subscription = bus.subscribe("index")
     bus.publish("index")
     bus.publish("index")
@@ -22,7 +22,7 @@ async def test_a_wake_up_is_kept_until_it_is_waited_for_and_several_are_one(bus:
     await waiting
 
 
-async def test_every_subscriber_of_the_topic_wakes_and_no_other(bus: LocalBus) -> None:
+async def test_every_subscriber_of_the_topic_wakes_and_no_other(bus: InProcessBus) -> None:
     first, second, other = bus.subscribe("link/a"), bus.subscribe("link/a"), bus.subscribe("link/b")
     bus.publish("link/a")
     await asyncio.gather(first.wait(), second.wait())
@@ -32,7 +32,7 @@ async def test_every_subscriber_of_the_topic_wakes_and_no_other(bus: LocalBus) -
     waiting.cancel()
 
 
-async def test_a_closed_subscription_hears_nothing(bus: LocalBus) -> None:
+async def test_a_closed_subscription_hears_nothing(bus: InProcessBus) -> None:
     subscription, stays = bus.subscribe("index"), bus.subscribe("index")
     subscription.close()
     subscription.close()

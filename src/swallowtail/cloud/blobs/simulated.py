@@ -55,18 +55,26 @@ class SimulatedDisk:
         self.generation += 1
         self.root.forget()
 
+    def kill(self) -> None:
+        """Lose the process alone: its mount is dead, the kernel keeps what was written."""
+        self.generation += 1
+
     def files(self) -> dict[str, bytes]:
         """Give every file with its present content, for an oracle."""
-        return dict(_walk("", self.root))
+        return dict(_walk("", self.root, durable=False))
+
+    def durable_files(self) -> dict[str, bytes]:
+        """Give what a restart after a loss of power would find, for an oracle."""
+        return dict(_walk("", self.root, durable=True))
 
 
-def _walk(prefix: str, folder: _Folder) -> list[tuple[str, bytes]]:
+def _walk(prefix: str, folder: _Folder, *, durable: bool) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
-    for name, entry in sorted(folder.entries.items()):
+    for name, entry in sorted((folder.durable if durable else folder.entries).items()):
         if isinstance(entry, _Folder):
-            found += _walk(f"{prefix}{name}/", entry)
+            found += _walk(f"{prefix}{name}/", entry, durable=durable)
         else:
-            found.append((prefix + name, bytes(entry.content)))
+            found.append((prefix + name, entry.durable if durable else bytes(entry.content)))
     return found
 
 

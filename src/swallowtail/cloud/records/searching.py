@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, exists, or_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, or_, select, true
 
 from swallowtail.cloud.model.decisions import folded, words_of
 from swallowtail.cloud.model.imaging import InstanceSearch, Series, SeriesSearch, Study, StudySearch
@@ -20,7 +20,7 @@ SERIES = Listing(
 )
 
 
-def matches(column: Column[str], pattern: str) -> ColumnElement[bool]:
+def matches(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
     """Match one text key (PS3.4 C.2.2.2.1, C.2.2.2.4): exact, or with `*` and `?` as wildcards; the empty and `*` match all."""
     if pattern.strip("*") == "":
         return true()

@@ -35,6 +35,7 @@ _PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA case_sensitive_like = ON",  # as in PostgreSQL
+    "PRAGMA wal_autocheckpoint = 4000",  # pages: 16 MB; a checkpoint holds a commit back, so it comes once in hundreds of them
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16384",
 )

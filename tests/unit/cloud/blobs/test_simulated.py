@@ -35,8 +35,18 @@ def test_a_name_without_its_files_fsync_is_empty(disk: SimulatedDisk) -> None:
 def test_both_fsyncs_make_it_durable(disk: SimulatedDisk) -> None:
     write(disk, fsync=True)
     disk.mount().fsync_folder("")
+    assert disk.durable_files() == {"a": b"onetwo"}
     disk.crash()
     assert disk.files() == {"a": b"onetwo"}
+
+
+def test_a_killed_process_leaves_what_it_wrote_and_touches_nothing_more(disk: SimulatedDisk) -> None:
+    mounted = disk.mount()
+    write(disk, fsync=False)
+    disk.kill()
+    assert (disk.files(), disk.durable_files()) == ({"a": b"onetwo"}, {})
+    with pytest.raises(OSError, match="crashed"):
+        mounted.unlink("a")
 
 
 def test_a_rename_that_was_not_synced_is_undone(disk: SimulatedDisk) -> None:

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from swallowtail.calls.store import Committed, StoreRequest, TransferEnd
+from swallowtail.cloud.bus import InProcessBus
 from swallowtail.cloud.index.indexer import LEASE, TOPIC, Indexer
 from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.ingest.store import Ingest, Tally
 from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, StudySearch
 from swallowtail.cloud.model.indexing import IndexJob, IndexOutcome
-from swallowtail.cloud.records.bus import LocalBus
 from tests.conformance.invented import EVENT, NORTH, NOW
 from tests.unit.cloud.index.data_sets import stored
 from tests.unit.cloud.ingest.test_store import REQUEST, Cloud, cloud
@@ -27,7 +27,7 @@ class Node:
     """A Cloud with its index."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.cloud, self.bus, self.now = cloud, LocalBus(), NOW
+        self.cloud, self.bus, self.now = cloud, InProcessBus(), NOW
         self.ingest = Ingest(
             cloud.records.instances, cloud.blobs, clock=lambda: NOW, meter=Tally(), on_stored=lambda: self.bus.publish(TOPIC)
         )
