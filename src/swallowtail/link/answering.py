@@ -106,6 +106,9 @@ class Answers:
         wish = read_configure(channel.opening.body)
         self._newest = max(self._newest, wish.version)
         document = wish.document or await _read_document(channel)
+        if len(document) > MAX_DOCUMENT:
+            channel.reset(ResetReason.LIMIT, f"a document of more than {MAX_DOCUMENT} bytes")
+            return
         if wish.version < self._newest:  # its document took longer than that of a later wish
             channel.reset(ResetReason.CANCELLED, f"version {self._newest} was asked for meanwhile")
             return
@@ -131,7 +134,7 @@ class Answers:
 
 
 async def _read_document(channel: Channel) -> bytes:
-    """Read a document that did not fit into OPEN; it is capped, and a longer one is cut so that it is refused as too long."""
+    """Read a document that did not fit into OPEN, to a little more than MAX_DOCUMENT at most."""
     document = bytearray()
     while isinstance(event := await channel.receive(), Data) and len(document) <= MAX_DOCUMENT:
         document += event.view

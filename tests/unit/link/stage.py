@@ -122,6 +122,7 @@ class Cloud:
         self.seen: list[Observation] = []
         self.answers: list[Any] = []
         self.configured = asyncio.Event()
+        self.arrived = asyncio.Event()
         self.away = False
         self.version = 0
 
@@ -133,6 +134,7 @@ class Cloud:
             await session.hello()
             session.welcome(session=bytes(16), epoch=len(self.links), time=0.0)
             self.sessions.append(session)
+            self.arrived.set()
             if self.configuration is not None:
                 tasks.spawn(self.configure(self.configuration), name="configure")
             async for channel in session.opened():
@@ -217,14 +219,16 @@ def play(
     *,
     configuration: Configuration | None = CONFIGURATION,
     policy: Policy = DEFAULT,
+    start: bool = True,
 ) -> Stage:
-    """Run a scene to its end on a fresh stage."""
+    """Run a scene to its end on a fresh stage; without `start` the scene starts Link and Cloud itself."""
     loop = WorldLoop()
 
     async def main() -> Stage:
         stage = Stage(loop, configuration, policy)
         try:
-            await stage.start()
+            if start:
+                await stage.start()
             await scene(stage)
         finally:
             await stage.tasks.close()

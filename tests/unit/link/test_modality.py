@@ -403,6 +403,7 @@ def test_stop_does_not_wait_for_ever_for_a_modality_that_stalls():
         connection = await stage.associate(REQUEST)
         begin(connection)
         await pour(connection, 100_000, last=False)
+        await asyncio.sleep(1)
         began = stage.loop.time()
         stage.agent.stop()
         await stage.running
