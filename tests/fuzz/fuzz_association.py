@@ -78,6 +78,7 @@ class _Peer:
         assert self.machine.next_event() is CLOSED
         assert self.machine.finished
         assert self.machine.next_timeout() is None
+        assert self.machine._association._reader._pool.lent == 0, "every buffer is back"
         return self.told
 
     def _give(self, piece: bytes) -> None:

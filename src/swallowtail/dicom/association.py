@@ -214,6 +214,11 @@ class Association:
         self._broken = True
         self._fire(Event.ASK_ABORT, Abort(error.source, error.reason))
 
+    def forget(self) -> None:
+        """Learn that the transport is cut and nobody will ask for what came: the receive buffer is free."""
+        self._reader.let_go()
+        self._reader.discard()
+
     # Receiving
 
     def _heard(self, nbytes: int) -> None:

@@ -78,6 +78,7 @@ class Dimse:
         self.reject = self._association.reject
         self.release = self._association.release
         self.abort = self._association.abort
+        self.forget = self._association.forget
 
     @property
     def closed(self) -> bool:

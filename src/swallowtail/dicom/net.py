@@ -98,6 +98,7 @@ class Connection:
             self._pump.flush()
         elif not self._dimse.closed:
             self._pump.abort()
+            self._dimse.forget()
 
     async def close(self) -> None:
         """Abort what is still open and wait until the transport is gone, 2 s at most."""
