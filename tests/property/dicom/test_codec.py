@@ -15,8 +15,8 @@ from swallowtail.dicom import commands, pdu
 from swallowtail.dicom.errors import ViolationError
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, decode_pdu, encode_pdu
 
-UIDS = st.from_regex(r"[1-9][0-9]{0,4}(\.[1-9][0-9]{0,5}){1,6}", fullmatch=True)
-TITLES = st.from_regex(r"[A-Z0-9_]([A-Z0-9_ ]{0,14}[A-Z0-9_])?", fullmatch=True)
+UIDS = st.lists(st.integers(1, 99_999), min_size=2, max_size=7).map(lambda arcs: ".".join(map(str, arcs)))
+TITLES = st.builds(lambda first, rest: first + rest.rstrip(), st.sampled_from("AZ09_"), st.text("AZ09_ ", max_size=15))
 BYTES = st.binary(max_size=40)
 WORDS = st.integers(0, 0xFFFF)
 
