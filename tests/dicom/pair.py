@@ -24,7 +24,7 @@ def _small(pdu_size: int) -> tuple[AssociateRQ, AcceptorPolicy]:
     return replace(REQUEST, user=replace(REQUEST.user, max_pdu=pdu_size)), replace(POLICY, max_pdu=pdu_size)
 
 
-SMALL_REQUEST, SMALL_POLICY = _small(600)
+SMALL_REQUEST, SMALL_POLICY = _small(601)
 
 
 class End:

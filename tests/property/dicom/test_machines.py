@@ -2,6 +2,7 @@
 
 import random
 import struct
+from collections.abc import Iterator
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,19 @@ LIMITS = Limits()
 DATA_SETS = st.lists(st.binary(max_size=3000), min_size=1, max_size=3)
 
 
+def _pieces(data_set: bytes, rng: random.Random) -> Iterator[tuple[memoryview, bool]]:
+    """Cut anywhere, with nothing in between now and then; the end is told with the last bytes or after them."""
+    view = memoryview(data_set)
+    while view:
+        size = rng.choice([0, 1, rng.randint(1, len(view)), len(view)])
+        ends = size == len(view) and rng.random() < 0.5
+        yield view[:size], ends
+        if ends:
+            return
+        view = view[size:]
+    yield view, True
+
+
 def _story(pair: Pair, data_sets: list[bytes], pieces: random.Random) -> None:
     """Echo, store each data set, release."""
     sender, receiver = pair.requestor.machine, pair.acceptor.machine
@@ -32,12 +46,8 @@ def _story(pair: Pair, data_sets: list[bytes], pieces: random.Random) -> None:
     for data_set in data_sets:
         command = commands.store_request(sender.new_message_id(), CT, f"1.2.{len(data_set)}")
         sender.send(CT_CONTEXT, command, 0.0)
-        view = memoryview(data_set)
-        while view:
-            size = pieces.randint(1, len(view))
-            sender.send_data(view[:size], 0.0, last=False)
-            view = view[size:]
-        sender.send_data(b"", 0.0, last=True)
+        for piece, last in _pieces(data_set, pieces):
+            sender.send_data(piece, 0.0, last=last)
         pair.exchange()
         receiver.send(CT_CONTEXT, commands.response_to(command, 0), 0.0)
         pair.exchange()

@@ -109,6 +109,53 @@ def test_the_order_of_sending_is_ours_to_keep() -> None:
         Pair().requestor.machine.send(1, ECHO, 0.0)
 
 
+def _sent_fragments(pair: Pair) -> list[tuple[int, int, bytes]]:
+    """Context, control header and bytes of each P-DATA-TF that the requestor wants written."""
+    raw, found = pair.requestor.machine.data_to_send(), []
+    while raw:
+        length = int.from_bytes(raw[2:6])
+        assert int.from_bytes(raw[6:10]) == length - 4, "one PDV per PDU"
+        found.append((raw[10], raw[11], raw[12 : 6 + length]))
+        raw = raw[6 + length :]
+    return found
+
+
+def test_a_data_set_is_cut_into_even_fragments_that_fit_the_peer() -> None:
+    pair = Pair()
+    pair.associate(policy=AcceptorPolicy(any_storage=True, max_pdu=129))
+    machine = pair.requestor.machine
+    machine.send(CT_CONTEXT, STORE, 0.0)
+    command = _sent_fragments(pair)
+    assert [control for _, control, _ in command] == [1] * (len(command) - 1) + [3], "the command's end is told once"
+    assert b"".join(data for _, _, data in command) == commands.encode(STORE)
+    machine.send_data(b"a" * 245, 0.0, last=False)
+    assert _sent_fragments(pair) == [(CT_CONTEXT, 0, b"a" * 122)] * 2, "one byte is held back"
+    machine.send_data(b"", 0.0, last=False)
+    assert _sent_fragments(pair) == []
+    machine.send_data(b"b" * 124, 0.0, last=True)
+    assert _sent_fragments(pair) == [(CT_CONTEXT, 0, b"ab"), (CT_CONTEXT, 0, b"b" * 122), (CT_CONTEXT, 2, b"b")]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([(b"abc", True)], [(2, b"abc")]),
+        ([(b"abc", False), (b"", True)], [(0, b"ab"), (2, b"c")]),
+        ([(b"abc", False), (b"d", True)], [(0, b"ab"), (2, b"cd")]),
+        ([(b"", True)], [(2, b"")]),
+        ([(b"a", False), (b"b", False), (b"", True)], [(0, b"ab"), (2, b"")]),
+    ],
+)
+def test_the_end_of_a_data_set_is_sent_once(pieces: list[tuple[bytes, bool]], expected: list[tuple[int, bytes]]) -> None:
+    pair = _pair()
+    pair.requestor.machine.send(CT_CONTEXT, STORE, 0.0)
+    _sent_fragments(pair)
+    for data, last in pieces:
+        pair.requestor.machine.send_data(data, 0.0, last=last)
+    assert [(control, data) for _, control, data in _sent_fragments(pair)] == expected
+    pair.requestor.machine.send(ECHO_CONTEXT, ECHO, 0.0)
+
+
 def test_cancel_and_stray_responses_are_ordinary_events() -> None:
     pair = _pair()
     cancel = commands.Command({Element.COMMAND_FIELD: CommandField.C_CANCEL_RQ, 0x0120: 4, Element.DATA_SET_TYPE: 0x0101})
