@@ -237,6 +237,7 @@ def test_every_ending_gives_the_buffer_back_and_spares_the_view(ending: str) -> 
     machine.next_event()
     machine.accept(ANSWER, 0.0)
     machine.data_to_send()
+    assert machine.next_event() is NEED_DATA
     machine.get_buffer(-1)[: len(DATA)] = DATA
     machine.buffer_updated(len(DATA), 0.0)
     fragment = machine.next_event()

@@ -66,6 +66,11 @@ def test_a_requested_instance_is_answered_as_the_affected_one() -> None:
     assert answer.number(Element.ACTION_TYPE) == 1
 
 
+@pytest.mark.parametrize(("value", "follows"), [(0x0101, False), (0x0000, True), (0x0001, True), (0x0102, True), (0xFFFE, True)])
+def test_whatever_is_not_0101_announces_a_data_set(value: int, follows: bool) -> None:
+    assert decode(ECHO[:20] + _element(0x0800, value.to_bytes(2, "little"))).has_data_set is follows
+
+
 def test_a_cancel_names_the_request_it_means() -> None:
     cancel = decode(_element(0x0100, b"\xff\x0f") + _element(0x0120, b"\x05\0") + _element(0x0800, b"\x01\x01"))
     assert cancel.is_cancel

@@ -9,8 +9,9 @@ from swallowtail.dicom.commands import CommandField, Element
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
 from swallowtail.dicom.errors import ViolationError
 from swallowtail.dicom.events import Aborted, DeadlinePassed
-from swallowtail.dicom.negotiation import AcceptorPolicy, propose
+from swallowtail.dicom.negotiation import AcceptorPolicy, answer, propose
 from swallowtail.dicom.pace import Deadline, Limits
+from swallowtail.dicom.pdu_codec import encode_pdu
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, EXPLICIT, Pair
@@ -110,8 +111,12 @@ def test_the_order_of_sending_is_ours_to_keep() -> None:
 
 
 def _sent_fragments(pair: Pair) -> list[tuple[int, int, bytes]]:
-    """Context, control header and bytes of each P-DATA-TF that the requestor wants written."""
-    raw, found = pair.requestor.machine.data_to_send(), []
+    return _fragments(pair.requestor.machine.data_to_send())
+
+
+def _fragments(raw: bytes) -> list[tuple[int, int, bytes]]:
+    """Context, control header and bytes of each P-DATA-TF."""
+    found = []
     while raw:
         length = int.from_bytes(raw[2:6])
         assert int.from_bytes(raw[6:10]) == length - 4, "one PDV per PDU"
@@ -175,6 +180,18 @@ def test_a_peer_that_takes_almost_nothing_is_refused() -> None:
     pair.acceptor.machine.receive_data(pair.requestor.machine.data_to_send(), 0.0)
     with pytest.raises(ViolationError, match="we need 128"):
         pair.acceptor.machine.next_event()
+
+
+def test_a_peer_without_a_limit_gets_fragments_of_our_own_size() -> None:
+    pair = Pair()
+    machine = pair.acceptor.machine
+    machine.receive_data(encode_pdu(propose("A", "B", [(CT, (EXPLICIT,))], max_pdu=0)), 0.0)
+    pair.acceptor.pull()
+    machine.accept(answer(pair.acceptor.events[0].request, AcceptorPolicy(any_storage=True)), 0.0)
+    machine.data_to_send()
+    machine.send(1, STORE, 0.0)
+    machine.send_data(bytes(300_000), 0.0, last=True)
+    assert [len(data) for _, control, data in _fragments(machine.data_to_send()) if not control & 1] == [262_138, 37_862]
 
 
 def test_what_was_offered_counts() -> None:
