@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -71,13 +71,22 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class LinkWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket that keeps little unsent data below the wire's scheduler (wire §6)."""
+    """A WebSocket that keeps little unsent data below the wire's scheduler, and never stops reading (wire §1, §6).
+
+    uvicorn pauses the socket for every message until the application takes it. The session takes each at once, and its credit
+    bounds what the peer may send; so the pause, which costs a turn of the loop, is left out by saying that it is there already.
+    """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Tune the connection."""
         super().connection_made(transport)
+        self.read_paused = True
         self.transport.set_write_buffer_limits(high=UNSENT_LIMIT)
         tune_socket(self.transport.get_extra_info("socket"))
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Give the next message; reading was never paused."""
+        return await self.queue.get()
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send, then wait until little is left unsent, so that the scheduler picks the next frame as late as it can."""
