@@ -1,0 +1,131 @@
+"""QIDO-RS and WADO-RS over the twins, and the query string as a pure function."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from swallowtail.cloud.model.imaging import Study
+from swallowtail.cloud.model.tenancy import Role, Tenant
+from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.cloud.web.qido import STUDY_KEYS, Window, read_keys, study_json, study_search
+from tests.unit.cloud.web.conftest import DATA, HERON, INSTANCE, SERIES, STUDY, SYNTAX, Cloud
+
+ROOT = "/dicomweb/studies"
+
+
+async def test_a_search_without_a_match_is_204(cloud: Cloud) -> None:
+    answer = await cloud.call("GET", ROOT, await cloud.token(Role.CLINICIAN), PatientID="nobody")
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_each_level_is_found_by_keyword_or_tag(cloud: Cloud) -> None:
+    reader = await cloud.token(Role.CLINICIAN)
+    for key in ("PatientID", "00100020", "patientid"):
+        answer = await cloud.call("GET", ROOT, reader, **{key: "P1"})
+        assert answer.headers["content-type"] == "application/dicom+json"
+        (study,) = answer.json()
+        assert study["0020000D"] == {"vr": "UI", "Value": [STUDY]}
+        assert study["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Heron^Ada", "Ideographic": "花"}]}
+        assert study["00081190"]["Value"] == [f"https://cloud.example{ROOT}/{STUDY}"]
+    (series,) = (await cloud.call("GET", f"{ROOT}/{STUDY}/series", reader, Modality="US")).json()
+    assert series["0020000E"]["Value"] == [SERIES]
+    (instance,) = (await cloud.call("GET", f"{ROOT}/{STUDY}/series/{SERIES}/instances", reader)).json()
+    assert instance["00080018"]["Value"] == [INSTANCE]
+    assert instance["00083002"]["Value"] == [SYNTAX]
+
+
+async def test_limit_and_offset_walk_over_all_matches(cloud: Cloud) -> None:
+    for number in range(5):
+        await cloud.store(HERON, "radiology-heron", f"1.2.3.4.{number}", str(number).encode())
+    reader = await cloud.token(Role.CLINICIAN)
+    path = f"{ROOT}/{STUDY}/series/{SERIES}/instances"
+
+    async def uids(**query: int) -> list[str]:
+        answer = await cloud.call("GET", path, reader, **query)
+        return [item["00080018"]["Value"][0] for item in answer.json()] if answer.content else []
+
+    everything = await uids()
+    assert len(everything) == 6
+    assert [await uids(limit=2, offset=offset) for offset in (0, 2, 4, 6)] == [everything[:2], everything[2:4], everything[4:], []]
+
+
+async def test_retrieve_gives_every_instance_as_a_part_with_its_syntax(cloud: Cloud) -> None:
+    await cloud.store(HERON, "radiology-heron", "1.2.3.4.5", b"second")
+    reader = await cloud.token(Role.CLINICIAN)
+    answer = await cloud.call("GET", f"{ROOT}/{STUDY}", reader)
+    boundary = answer.headers["content-type"].removeprefix('multipart/related; type="application/dicom"; boundary=').encode()
+    *parts, end = answer.content.split(b"--" + boundary)
+    assert end == b"--\r\n"
+    assert [part.partition(b"\r\n\r\n")[0] for part in parts[1:]] == [
+        f"\r\nContent-Type: application/dicom; transfer-syntax={SYNTAX}".encode()
+    ] * 2
+    assert [part.endswith(data + b"\r\n") for part, data in zip(parts[1:], (DATA, b"second"), strict=True)] == [True, True]
+    for path in (f"{STUDY}/series/{SERIES}", f"{STUDY}/series/{SERIES}/instances/{INSTANCE}"):
+        assert DATA in (await cloud.call("GET", f"{ROOT}/{path}", reader)).content
+
+
+async def test_retrieve_offers_dicom_files_and_nothing_else(cloud: Cloud) -> None:
+    headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}"}
+    for accept, status in (
+        ("image/jpeg", 406),
+        ('multipart/related; type="application/dicom"', 200),
+        ("image/png, */*;q=0.1", 200),
+    ):
+        answer = await cloud.http.get(f"{ROOT}/{STUDY}", headers=headers | {"Accept": accept})
+        assert answer.status_code == status, accept
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ([("Nonsense", "1")], 400, "Nonsense"),
+        ([("limit", "-1")], 400, "limit"),
+        ([("offset", "x")], 400, "offset"),
+        ([("offset", "100001")], 413, ""),
+        ([("StudyDate", "2026")], 400, "StudyDate"),
+        ([("StudyDate", "20261301-")], 400, "StudyDate"),
+    ],
+)
+async def test_a_query_that_cannot_be_read_names_its_key(
+    cloud: Cloud, query: list[tuple[str, str]], status: int, field: str
+) -> None:
+    answer = await cloud.call("GET", ROOT, await cloud.token(Role.CLINICIAN), **dict(query))
+    assert answer.status_code == status
+    assert [fault["field"] for fault in answer.json().get("errors", [{"field": ""}])] == [field]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20261124", (dt.date(2026, 11, 24), dt.date(2026, 11, 24))),
+        ("20261101-20261124", (dt.date(2026, 11, 1), dt.date(2026, 11, 24))),
+        ("20261101-", (dt.date(2026, 11, 1), None)),
+        ("-20261124", (None, dt.date(2026, 11, 24))),
+        ("", (None, None)),
+    ],
+)
+def test_dates_are_one_day_or_a_range(text: str, expected: Any) -> None:
+    search = study_search({"StudyDate": text}, fuzzy=False)
+    assert (search.date_from, search.date_to) == expected
+
+
+def test_a_query_string_is_read_once_for_all() -> None:
+    query = [("PatientName", "Her*"), ("fuzzymatching", "true"), ("limit", "7"), ("offset", "3"), ("includefield", "all")]
+    assert read_keys(query, STUDY_KEYS) == ({"PatientName": "Her*"}, Window(3, 7), True)
+    assert read_keys([("limit", "5000")], STUDY_KEYS)[1].limit == 1000
+    with pytest.raises(ProblemError):
+        read_keys([("limit", "٣")], STUDY_KEYS)
+
+
+def test_what_is_not_known_has_no_value() -> None:
+    study = study_json(Study(uid="1", study_date=dt.date(2026, 1, 2), study_time=dt.time(3, 4, 5, 60)), "x")
+    assert study["00100010"] == {"vr": "PN"}
+    assert study["00080020"]["Value"] == ["20260102"]
+    assert study["00080030"]["Value"] == ["030405.000060"]
+
+
+async def test_a_study_of_another_tenant_is_not_found(cloud: Cloud) -> None:
+    stranger = await cloud.token(Role.CLINICIAN, Tenant("egret"))
+    await cloud.store(HERON, "radiology-heron", "1.2.3.9.9", b"only heron")
+    assert (await cloud.call("GET", f"{ROOT}/{STUDY}/series/{SERIES}/instances/1.2.3.9.9", stranger)).status_code == 404
