@@ -1,4 +1,4 @@
-"""How Link finds and trusts its Cloud, on loopback: each way to fail has a phase and a remedy, and nothing is trusted by mistake."""
+"""How Link finds and trusts its Cloud, on loopback: each failure has a phase and a remedy, and nothing is trusted by mistake."""
 
 import asyncio
 import datetime as dt
@@ -87,9 +87,7 @@ class Heard:
 
 
 @asynccontextmanager
-async def cloud(
-    folder: Path, *, names: tuple[str, ...] = ("localhost",), when: dt.datetime = NOW
-) -> AsyncIterator[tuple[int, Heard]]:
+async def cloud(folder: Path, *, name: str = "localhost", when: dt.datetime = NOW) -> AsyncIterator[tuple[int, Heard]]:
     """A WebSocket server with a certificate of its own authority in `folder`."""
     heard = Heard()
 

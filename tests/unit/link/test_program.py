@@ -39,7 +39,7 @@ def test_flags_and_environment_say_the_same(tmp_path: Path):
         "state": tmp_path,
     }
     found = Settings.of(environment(flags))
-    assert found == Settings("https://c", code, None, "http://p:1", None, tmp_path)
+    assert found == Settings("https://c", tmp_path / "code", None, "http://p:1", None, tmp_path)
 
 
 def test_what_is_missing_is_named():
