@@ -313,13 +313,14 @@ class Session:
     async def _write(self) -> None:
         while True:
             frame = self.machine.data_to_send()
+            if self.machine.telling:
+                self._pump()
             if frame:
                 try:
                     await self._transport.send(frame)
                 except TransportClosedError:
                     return  # the reader hears it too, with the peer's reason
             elif self.machine.closing is not None:
-                self._pump()  # the last frame may have ended a draining session
                 return
             else:
                 self._work.clear()

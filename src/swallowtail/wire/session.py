@@ -184,6 +184,11 @@ class SessionMachine:
         return frame
 
     @property
+    def telling(self) -> bool:
+        """Whether `next_event` has something; sending a channel's last frame can have made it so."""
+        return bool(self._events) or self.closing is not None
+
+    @property
     def sending(self) -> bool:
         """Whether `data_to_send` may have a frame."""
         return self._scheduler.waiting

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 from swallowtail.wire.frames import Frame
 
 SUBPROTOCOL: Final = "swallowtail.1"  # wire §1
-UNSENT_LIMIT: Final = 128 * 1024  # wire §6
+UNSENT_LIMIT: Final = 32 * 1024  # wire §6: of each buffer below the scheduler, the kernel's and the transport's
 
 
 class TransportClosedError(Exception):
@@ -20,7 +20,7 @@ class FrameTransport(Protocol):
     """Carries whole messages, in order. `send` and `receive` raise TransportClosedError once it is closed; `close` never fails."""
 
     async def send(self, frame: Frame) -> None:
-        """Send one message; returns when at most UNSENT_LIMIT bytes wait below. The frame is not changed afterwards."""
+        """Send one message; returns when little waits below (UNSENT_LIMIT). The frame is not changed afterwards."""
 
     async def receive(self) -> bytes:
         """Wait for one binary message, whose bytes the caller then owns."""

@@ -196,6 +196,19 @@ async def test_open_waits_for_a_place():
         assert cloud.machine.closing is None
 
 
+async def test_a_place_that_our_own_last_frame_frees_is_given_at_once():
+    async with joined(cloud=cloud_hello(channels=1)) as (link, cloud):
+        ours = await link.open("one", b"", Priority.BULK)
+        (await accept(cloud)).finish()
+        assert await ours.receive() == End()
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            second = group.create_task(link.open("two", b"", Priority.BULK))
+            await asyncio.sleep(0)
+            assert not second.done()
+            ours.finish()
+        assert second.result().opening.call == "two"
+
+
 async def test_everything_that_waits_hears_that_the_connection_is_lost():
     link_end, cloud_end = pipes()
     async with joined(link_end, cloud_end) as (link, _):
