@@ -76,14 +76,15 @@ class Pair:
 
     def exchange(self) -> None:
         """Carry bytes until nothing moves; a finished machine's transport is closed."""
-        while any([self._carry(self.requestor, self.acceptor), self._carry(self.acceptor, self.requestor)]):
+        while any([self.carry(self.requestor, self.acceptor), self.carry(self.acceptor, self.requestor)]):
             pass
         for here, there in ((self.requestor, self.acceptor), (self.acceptor, self.requestor)):
             if here.machine.finished:
                 there.machine.receive_eof(self.now)
                 there.pull()
 
-    def _carry(self, source: End, target: End) -> bool:
+    def carry(self, source: End, target: End) -> bool:
+        """Carry what `source` wants written now; whether there was something."""
         data = source.machine.data_to_send()
         source.sent += data
         view = memoryview(data)

@@ -1,5 +1,6 @@
 """Whatever way the bytes are cut, the same happens; whatever the peer sends, the machine answers with events or one violation."""
 
+import contextlib
 import random
 import struct
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from swallowtail.dicom.events import Released, ReleaseRequested
 from swallowtail.dicom.negotiation import answer
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateRQ
+from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, Signal
-from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, SMALL_POLICY, SMALL_REQUEST, Pair
+from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, SMALL_POLICY, SMALL_REQUEST, End, Pair
 
 LIMITS = Limits()
 DATA_SETS = st.lists(st.binary(max_size=3000), min_size=1, max_size=3)
@@ -180,3 +182,58 @@ def _cut(whole: bytes, rng: random.Random) -> list[bytes]:
         pieces.append(whole[:size])
         whole = whole[size:]
     return pieces + [b""] * (rng.random() < 0.3 or not pieces)
+
+
+OPERATIONS = ("echo", "answer", "release", "abort", "carry", "carry", "carry back", "carry back", "wait", "eof")
+STEPS = st.lists(st.tuples(st.booleans(), st.sampled_from(OPERATIONS)), max_size=40)
+
+
+@given(STEPS)
+def test_two_honest_machines_never_accuse_each_other(steps: list[tuple[bool, str]]) -> None:
+    """Whatever both sides do and in whatever order the bytes arrive: no violation, and both can always end."""
+    pair = Pair(Limits(idle=50.0, answer=20.0))
+    pair.associate()
+    for by_requestor, operation in steps:
+        here, there = (pair.requestor, pair.acceptor) if by_requestor else (pair.acceptor, pair.requestor)
+        with contextlib.suppress(LocalProtocolError):  # not allowed in this state: nothing was sent
+            _operate(pair, here, there, operation)
+    pair.exchange()
+    for end in (pair.requestor, pair.acceptor):
+        with contextlib.suppress(LocalProtocolError):
+            end.machine.abort(pair.now)
+    pair.exchange()
+    for end in (pair.requestor, pair.acceptor):
+        while (due := end.machine.next_timeout()) is not None:
+            pair.now = max(pair.now, due)
+            end.machine.handle_timeout(pair.now)
+        assert end.pull() is CLOSED
+        assert end.machine.finished
+    assert pair.pool.lent == 0
+
+
+def _operate(pair: Pair, here: End, there: End, operation: str) -> None:
+    match operation:
+        case "echo":
+            here.machine.send(ECHO_CONTEXT, commands.echo_request(here.machine.new_message_id(), uids.VERIFICATION), pair.now)
+        case "answer":
+            for message_id in here.machine.owed:
+                asked = commands.echo_request(message_id, uids.VERIFICATION)
+                here.machine.send(ECHO_CONTEXT, commands.response_to(asked, 0), pair.now)
+                break
+        case "release":
+            here.machine.release(pair.now)
+        case "abort":
+            here.machine.abort(pair.now)
+        case "carry":
+            pair.carry(here, there)
+        case "carry back":
+            pair.carry(there, here)
+        case "wait":
+            pair.now += 7.0
+            for end in (here, there):
+                if (due := end.machine.next_timeout()) is not None and due <= pair.now:
+                    end.machine.handle_timeout(pair.now)
+                end.pull()
+        case "eof" if here.machine.finished:
+            there.machine.receive_eof(pair.now)
+            there.pull()
