@@ -60,6 +60,8 @@ class WebSocketUplink:
         except ConnectError as error:
             phase = "resolve" if isinstance(error.__cause__, socket.gaierror) else _PHASES.get(error.phase, error.phase)
             raise UplinkError(phase, str(error), REMEDIES[phase]) from error
+        except OSError as error:  # the connection ended while it was set up
+            raise UplinkError("connect", str(error), REMEDIES["connect"]) from error
 
 
 def link_url(cloud: str) -> str:

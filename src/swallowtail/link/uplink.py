@@ -171,6 +171,9 @@ class Uplink:
             channel.reset(ResetReason.MALFORMED, str(error))
         except (ChannelResetError, LocalProtocolError):
             log.info("a call of the Cloud ended early", kind=channel.opening.call)
+        except BaseException:
+            channel.reset(ResetReason.INTERNAL)  # a bug, or the session's end: either way the Cloud need not wait
+            raise
 
     # Reports
 
