@@ -29,6 +29,7 @@ from swallowtail.cloud.folder import DataFolder, DataFolderError
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.pool import WorkerPool
 from swallowtail.cloud.ingest.store import Ingest
+from swallowtail.cloud.links.absences import Absences
 from swallowtail.cloud.links.admission import Gate
 from swallowtail.cloud.links.desired import Desired
 from swallowtail.cloud.links.endpoint import PATH, LinkSessions
@@ -39,6 +40,7 @@ from swallowtail.cloud.metrics import StoreMeter, measure_lag
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest
 from swallowtail.cloud.model.ports import Blobs, Bus
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role
 from swallowtail.cloud.query.search import Query
@@ -56,6 +58,8 @@ FATAL_EXIT: Final = 70
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds after which a thread that wants the interpreter gets it from the loop. A store makes a dozen calls of the disk, and
 after each its thread waits for that: with Python's 5 ms a busy loop halves the stores per second."""
+RENEW_EVERY: Final = 6 * 3600.0
+EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what stands for every address
 Announce = Callable[[dict[str, str]], None]
 
 
@@ -107,6 +111,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
             server = server_of(build(services, [WebSocketRoute(PATH, sessions)]), context)
             _stop_on_signals(server, sessions, tasks)
             tasks.spawn(measure_lag(), name="lag")
+            tasks.spawn(_renew(context, settings, folder), name="certificate")
             announce(facts)
             log.info("the Cloud serves", release=__version__, host=settings.host, port=listening.getsockname()[1])
             await server.serve([listening])
@@ -132,6 +137,15 @@ async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Services, LinkSessio
         services, sessions = assemble(records, blobs, bus, hashes)
         tasks = await stack.enter_async_context(Tasks("cloud"))
         tasks.spawn(Indexer(records.index_jobs, parsers, bus, clock=time.time).run(), name="index")
+        absences = Absences(
+            people=records.people,
+            links=records.links,
+            configuration=records.configuration,
+            alarms=records.alarms,
+            sessions=sessions,
+            clock=time.time,
+        )
+        tasks.spawn(absences.run(), name="absences")
         yield services, sessions, tasks
 
 
@@ -161,17 +175,31 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> tup
     return services, sessions
 
 
+def _certificate(settings: Settings, folder: DataFolder) -> tuple[Path, Path]:
+    """Give the files of the server's certificate and key; without --cert they are made, or made anew, by the private CA."""
+    if settings.certificate is not None and settings.key is not None:
+        return settings.certificate, settings.key
+    names = {"localhost", "127.0.0.1", "::1", socket.gethostname()} | ({settings.host} - EVERYWHERE)
+    return ensure_certificate(folder.path, names, dt.datetime.now(dt.UTC))
+
+
 def _tls(settings: Settings, folder: DataFolder) -> tuple[ssl.SSLContext, dict[str, str]]:
-    facts: dict[str, str] = {}
-    certificate, key = settings.certificate, settings.key
-    if certificate is None or key is None:
-        names = {"localhost", "127.0.0.1", "::1", socket.gethostname()} | ({settings.host} - {"0.0.0.0", "::"})  # noqa: S104
-        certificate, key = ensure_certificate(folder.path, names, dt.datetime.now(dt.UTC))
-        facts["ca"] = str(folder.path / "ca.pem")
+    certificate, key = _certificate(settings, folder)
     try:
-        return server_context(certificate, key), facts
+        context = server_context(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise ServeError(f"cannot use {certificate} with {key}: {error}; both are PEM and belong together") from error
+    return context, {} if settings.certificate else {"ca": str(folder.path / "ca.pem")}
+
+
+async def _renew(context: ssl.SSLContext, settings: Settings, folder: DataFolder) -> None:
+    """Load the certificate again now and then, for the handshakes that come: it may have been renewed, here or by who owns it."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY)
+        try:
+            context.load_cert_chain(*_certificate(settings, folder))
+        except (OSError, ssl.SSLError) as error:
+            log.warning("the certificate could not be loaded again; the old one is still served", error=error)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -187,15 +215,17 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _url(settings: Settings, listening: socket.socket) -> str:
-    host = "localhost" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
+    host = "localhost" if settings.host in EVERYWHERE else settings.host
     return f"https://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
 async def _bootstrap(services: Services, url: str) -> dict[str, str]:
-    """Make the first operator's token, once; what it gives is printed and kept nowhere."""
-    if (await services.people.tokens(OPERATOR)).items:
-        return {}
-    secret, now = mint_token(), services.clock()
+    """Make an operator's token where no good one is; what it gives is printed and kept nowhere."""
+    now = services.clock()
+    async for token in _operators(services):
+        if token.revoked is None and (token.expires is None or now < token.expires):
+            return {}
+    secret = mint_token()
     token = ApiToken(id=new_id(services.random), tenant=None, name="bootstrap", role=Role.OPERATOR, created=now)
     event = AuditEvent(
         event=EventId.APPLICATION_ACTIVITY,
@@ -206,6 +236,16 @@ async def _bootstrap(services: Services, url: str) -> dict[str, str]:
     )
     await services.people.add_token(token, services.hashes.of_token(secret), now=now, event=event)
     return {"token": secret, "sign_in": f"{url}/#token={secret}"}
+
+
+async def _operators(services: Services) -> AsyncIterator[ApiToken]:
+    cursor: str | None = None
+    while True:
+        page = await services.people.tokens(OPERATOR, PageRequest(MAX_PAGE, cursor))
+        for token in page.items:
+            yield token
+        if (cursor := page.next) is None:
+            return
 
 
 def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> None:

@@ -37,14 +37,18 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; a head that is too long ends the connection."""
-        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
-            self._wait_for_head()
         if self._head_timer is not None:
             if self._head_bytes > MAX_HEAD:  # before this read, which may hold a body too
                 self._give_up()
                 return
             self._head_bytes += len(data)
         super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Another head begins, perhaps in the middle of what was read."""
+        if self._head_timer is None:
+            self._wait_for_head()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is there."""

@@ -21,7 +21,7 @@ from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.links.reports import Reports
 from swallowtail.cloud.links.served import Calls
 from swallowtail.cloud.model.errors import StorageUnavailableError
-from swallowtail.cloud.model.ports import Clock
+from swallowtail.cloud.model.ports import Clock, Randomness
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
@@ -49,8 +49,18 @@ REFUSED: Final = Counter("swallowtail_hellos_refused", "Hellos that were refused
 class LinkSessions:
     """The Links that are connected to this node; serves each from its upgrade on."""
 
-    def __init__(self, *, gate: Gate, calls: Calls, desired: Desired, reports: Reports, clock: Clock) -> None:
-        self._gate, self._calls, self._desired, self._reports, self._clock = gate, calls, desired, reports, clock
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        calls: Calls,
+        desired: Desired,
+        reports: Reports,
+        clock: Clock,
+        random: Randomness = secrets.token_bytes,
+    ) -> None:
+        self._gate, self._calls, self._desired, self._reports = gate, calls, desired, reports
+        self._clock, self._random = clock, random
         self._node = NodeBudget(NODE_BUDGET)
         self._live: dict[tuple[Tenant, str], LiveLink] = {}
         self._draining = False
@@ -94,7 +104,7 @@ class LinkSessions:
         address = websocket.client.host if websocket.client else ""
         frames = AsgiFrames(receive, send, loop)
         hello = CloudHello(
-            release=__version__, capabilities=CAPABILITIES, nonce=secrets.token_bytes(32), time=self._clock(), verify=verify
+            release=__version__, capabilities=CAPABILITIES, nonce=self._random(32), time=self._clock(), verify=verify
         )
         machine = SessionMachine(hello, now=loop.time(), node=self._node)
         try:
@@ -126,10 +136,10 @@ class LinkSessions:
             _refuse(session, judged)
             return None
         try:
-            session.welcome(session=secrets.token_bytes(16), epoch=judged.link.epoch, time=self._clock())
+            session.welcome(session=self._random(16), epoch=judged.link.epoch, time=self._clock())
         except LocalProtocolError:
             return None  # its deadline has passed meanwhile
-        return LiveLink(session, frames, judged, address, received.hello.release, self._clock())
+        return LiveLink(session, frames, judged, address, received.hello.release, self._clock(), session.time())
 
     async def _live_with(self, live: LiveLink) -> None:
         """Serve a welcomed Link until its session ends; the session that it replaces is sent away."""

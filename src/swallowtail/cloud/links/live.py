@@ -1,7 +1,6 @@
 """One live session of a Link: the calls that the Cloud makes on it, and its presence."""
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,7 +31,9 @@ class LiveLink:
     address: str
     release: str
     since: float
-    """UTC seconds."""
+    """When it was welcomed, UTC seconds."""
+    began: float
+    """The same on the loop's clock."""
 
     @property
     def tenant(self) -> Tenant:
@@ -52,10 +53,8 @@ class LiveLink:
     @property
     def presence(self) -> Presence:
         """How the session is."""
-        silence = self.session.time() - self.frames.proven
-        return Presence(
-            since=self.since, proven=time.time() - silence, address=self.address, release=self.release, epoch=self.epoch
-        )
+        proven = self.since + max(0.0, self.frames.proven - self.began)
+        return Presence(since=self.since, proven=proven, address=self.address, release=self.release, epoch=self.epoch)
 
     async def ping(self, size: int) -> float:
         """Send `size` bytes there and back at interactive priority; gives the seconds. Raises LinkAwayError."""

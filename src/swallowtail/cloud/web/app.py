@@ -1,7 +1,7 @@
 """The application behind the one port: API, DICOMweb, pages, and whatever the composition root mounts beside them (/link)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +17,7 @@ from swallowtail.cloud.model.errors import CloudError
 from swallowtail.cloud.web import pages, table
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.guard import Guard
-from swallowtail.cloud.web.problems import ProblemError, answer_problem
+from swallowtail.cloud.web.problems import MEDIA_TYPE, ProblemError, answer_problem
 
 DESCRIPTION = """Everything that can be done with a Swallowtail Cloud.
 
@@ -26,10 +26,42 @@ Every list pages: `limit` and `cursor` in, `next` out. Every failure is `applica
 it with `?organisation=`. `/api/v1` changes only by addition: ignore keys that you do not know."""
 
 
+PROBLEM: Final = {
+    "type": "object",
+    "description": "What failed, where, and what to do next (RFC 9457).",
+    "required": ["type", "title", "status", "code", "detail", "remedy"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "What a program decides by."},
+        "detail": {"type": "string"},
+        "remedy": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """Give the OpenAPI document; it is committed as docs/openapi.json and compared in the tests."""
     document = get_openapi(title=app.title, version="1", description=DESCRIPTION, routes=app.routes)
-    document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "swt_…"}}
+    components = document["components"]
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "swt_…"}}
+    for theirs in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(theirs, None)
+    components["schemas"]["Problem"] = PROBLEM
+    problem = {"description": "A problem", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            operation["responses"].pop("422", None)  # FastAPI's own shape, which we never send
+            operation["responses"]["default"] = problem
     return document
 
 

@@ -1,0 +1,71 @@
+"""Links that stay away: alarmed once, cleared once, and noted where a Cloud that died could not."""
+
+import pytest
+
+from swallowtail.cloud.links.absences import AWAY_AFTER, Absences
+from swallowtail.cloud.model.operations import Condition, Running
+from swallowtail.cloud.model.presence import Presence
+from tests.unit.cloud.links.test_admission import EVENT, HERON, NOW, Place
+from tests.unit.cloud.web.conftest import Sessions
+
+
+class Watch:
+    """One bound Link, watched on a clock that the test turns."""
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.sessions, self.now = place, Sessions(), NOW
+        records = place.records
+        self.absences = Absences(
+            people=records.people,
+            links=records.links,
+            configuration=records.configuration,
+            alarms=records.alarms,
+            sessions=self.sessions,
+            clock=lambda: self.now,
+        )
+
+    def connect(self) -> None:
+        self.sessions.live[HERON, "l"] = Presence(since=self.now, proven=self.now, address="", release="", epoch=1)
+
+    async def after(self, seconds: float) -> list[tuple[Condition, int]]:
+        """Let time pass, look, and give the alarms that are raised."""
+        self.now += seconds
+        await self.absences.look()
+        found = await self.place.records.alarms.alarms(HERON)
+        return [(alarm.condition, alarm.count) for alarm in found.items]
+
+
+@pytest.fixture
+async def watch() -> Watch:
+    place = Place()
+    await place.populate()
+    await place.judge(place.code)
+    return Watch(place)
+
+
+async def test_an_absence_is_alarmed_once_and_cleared_when_it_ends(watch: Watch) -> None:
+    watch.connect()
+    assert await watch.after(0) == []
+    running = Running(link="l", connected=False, since=NOW, seen=NOW, epoch=1)
+    watch.sessions.live.clear()
+    await watch.place.records.configuration.note_running(HERON, running)
+    assert await watch.after(AWAY_AFTER - 1) == []
+    assert await watch.after(1) == [(Condition.LINK_AWAY, 1)]
+    assert await watch.after(600) == [(Condition.LINK_AWAY, 1)]
+    watch.connect()
+    assert await watch.after(1) == []
+
+
+async def test_a_session_that_a_dead_cloud_had_is_noted_as_ended(watch: Watch) -> None:
+    kept = Running(link="l", connected=True, since=NOW - 5000, seen=NOW - 4000, epoch=1)
+    await watch.place.records.configuration.note_running(HERON, kept)
+    assert await watch.after(1) == [], "it has had no time to come back"
+    running = (await watch.place.records.configuration.running(HERON, ["l"]))["l"]
+    assert (running.connected, running.since) == (False, NOW + 1)
+    assert await watch.after(AWAY_AFTER) == [(Condition.LINK_AWAY, 1)]
+
+
+async def test_a_link_that_is_not_expected_is_not_missed(watch: Watch) -> None:
+    assert await watch.after(AWAY_AFTER) == [(Condition.LINK_AWAY, 1)]
+    await watch.place.records.links.revoke(HERON, "l", now=NOW, event=EVENT)
+    assert await watch.after(1) == []
