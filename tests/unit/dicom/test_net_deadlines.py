@@ -110,6 +110,22 @@ def test_an_association_must_be_asked_for_within_30_seconds() -> None:
     run(story)
 
 
+@pytest.mark.parametrize(
+    "attack", [b"\x01\0\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n", b"\x04\0\0\0\0\x0a"], ids=["4 GiB", "HTTP", "P-DATA"]
+)
+def test_who_breaks_the_protocol_is_told_and_gone_within_a_second(attack: bytes) -> None:
+    async def story(world: World) -> None:
+        await world.listen()
+        peer = await world.peer(attack + bytes(5_000_000))
+        await asyncio.sleep(5)
+        assert peer.heard.startswith(b"\x07\0\0\0\0\x04")
+        assert peer.closed_at is not None
+        assert peer.closed_at < 1.0
+        assert len(world.receiver.violations) == 1
+
+    run(story)
+
+
 def test_an_idle_association_ends_after_300_seconds_but_not_one_that_speaks() -> None:
     async def story(world: World) -> None:
         await world.listen()
