@@ -6,6 +6,10 @@ import socket
 import sys
 from collections.abc import Callable
 
+import structlog
+
+log = structlog.get_logger()
+
 if sys.platform == "win32":
     import ctypes
 
@@ -25,7 +29,12 @@ if sys.platform == "win32":
             None,
         )
         if code != 0:
-            raise OSError(f"WSAIoctl(SIO_TCP_SET_ACK_FREQUENCY) failed with {ctypes.windll.ws2_32.WSAGetLastError()}")
+            _say_once(ctypes.windll.ws2_32.WSAGetLastError())
+
+    @functools.cache
+    def _say_once(error: int) -> None:
+        """Small objects come slowly without it, which is no reason to refuse a connection."""
+        log.warning("delayed acknowledgements could not be turned off", error=error)
 
 
 def quick_ack(transport: asyncio.BaseTransport) -> Callable[[], None] | None:
