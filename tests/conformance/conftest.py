@@ -1,3 +1,5 @@
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,17 @@ from swallowtail.cloud.records.sqlite import SqliteDatabase
 from tests.conformance.invented import tenants
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with its tables, made once: migrating takes longer than most of these tests."""
+    path = tmp_path_factory.mktemp("empty") / "records.sqlite"
+    database = SqliteDatabase.open(path, on_fatal=lambda error: pytest.fail(str(error)))
+    asyncio.run(database.close())
+    return path
+
+
 @pytest.fixture(params=["sqlite", "memory"])
-async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Records]:
+async def records(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) -> AsyncIterator[Records]:
     """Every adapter of the records' ports in turn, with two organisations in it."""
     if request.param == "memory":
         rows = CommittedRows()
@@ -24,6 +35,7 @@ async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield records
         rows.close()
     else:
+        shutil.copy(empty_database, tmp_path)
         database = SqliteDatabase.open(tmp_path / "records.sqlite", on_fatal=lambda error: pytest.fail(str(error)))
         records = Records(database)
         await tenants(records)

@@ -50,6 +50,11 @@ async def test_a_range_is_read(store: Store, start: int, length: int | None) -> 
     assert await get(store, digest.sha256, start, length) == LARGE[start:stop]
 
 
+async def test_single_bytes_are_gathered_too(store: Store) -> None:
+    digest = await put(store, LARGE[:5000], piece=1)
+    assert await get(store, digest.sha256) == LARGE[:5000]
+
+
 async def test_a_blob_that_is_there_is_kept_as_it_is(store: Store) -> None:
     first = await put(store, LARGE)
     before = store.disk.facts(files(store)[0])

@@ -25,6 +25,13 @@ async def test_a_claimed_job_is_nobody_elses_until_its_time_is_over(records: Rec
     assert [(job.instance, job.attempts) for job in again] == [(ids[0], 1)]
 
 
+async def test_a_lease_from_a_clock_that_has_jumped_holds_nobody_up(records: Records, ids: list[int]) -> None:
+    year = 365 * 86_400.0
+    await records.index_jobs.claim(9, now=NOW + year, until=NOW + year + 30)
+    assert len(await records.index_jobs.claim(9, now=NOW, until=NOW + 30)) == len(ids)
+    assert await records.index_jobs.claim(9, now=NOW - 5, until=NOW + 25) == ()
+
+
 async def test_settling_ends_the_job_and_keeps_what_was_found(records: Records, ids: list[int]) -> None:
     await records.index_jobs.claim(9, now=NOW, until=NOW + 30)
     await records.index_jobs.settle([indexed(ids[0])], now=NOW)

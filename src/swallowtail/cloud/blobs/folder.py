@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 BATCH: Final = 1024 * 1024
 MAX_OBJECT: Final = 16 * 1024**3
+_VIEWS: Final = 1024
+"""Pieces that are gathered at most: a sender of single bytes must not make a million objects of its megabyte."""
 _VERIFY_STRIDE: Final = 16 * BATCH
 _BLOBS: Final = "blobs"
 _INCOMING: Final = "incoming"
@@ -297,7 +299,7 @@ class FolderIncoming:
             raise TooLargeError(f"the object is larger than the cap of {self._cap} bytes")
         self._views.append(view)
         self._gathered += len(view)
-        if self._gathered > BATCH:
+        if self._gathered > BATCH or len(self._views) > _VIEWS:
             views, self._views, self._gathered = self._views, [], 0
             await self._last_job()
             self._job = await self._workers.start(lambda: self._sink.append(views))

@@ -75,16 +75,17 @@ def text(data: Dataset, keyword: str) -> str:
         return ""
     if isinstance(value, MultiValue):
         return "\\".join(str(one) for one in value)
-    return str(value).strip("\0 ")
+    return str(value).replace("\0", "").strip()
 
 
 def number(data: Dataset, keyword: str) -> int | None:
     """Give a value as integer; None where it is none."""
     value: Any = data.get(keyword)
     try:
-        return int(value)
+        found = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
+    return found if -(2**31) <= found < 2**31 else None  # the range of IS (PS3.5 6.2)
 
 
 def day(value: str) -> date | None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
 from swallowtail.cloud.index.pool import Parser
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.errors import CloudError, StorageUnavailableError
+from swallowtail.cloud.model.indexing import IndexOutcome, Quarantined
 from swallowtail.cloud.model.ports import Bus, Clock, IndexJobs
 
 TOPIC: Final = "index"
@@ -49,8 +51,25 @@ class Indexer:
         jobs = await self._jobs.claim(self._batch, now=now, until=now + LEASE)
         if jobs:
             outcomes = await asyncio.gather(*(self._parser.parse(job) for job in jobs))
-            await self._jobs.settle(outcomes, now=self._clock())
+            await self._settle(outcomes)
         return len(jobs)
+
+    async def _settle(self, outcomes: Sequence[IndexOutcome]) -> None:
+        """Settle a batch; an outcome that the store cannot hold is quarantined alone, so that it stops nobody."""
+        try:
+            await self._jobs.settle(outcomes, now=self._clock())
+        except CloudError:
+            raise
+        except Exception as error:  # noqa: BLE001 - values of a stranger's data set that no check foresaw
+            log.warning("index outcome refused by the store", reason=type(error).__name__, count=len(outcomes))
+            if len(outcomes) > 1:
+                for outcome in outcomes:
+                    await self._settle([outcome])
+            else:
+                (outcome,) = outcomes
+                problem = f"what it says of itself cannot be kept ({type(error).__name__})"
+                refused = Quarantined(tenant=outcome.tenant, instance=outcome.instance, problem=problem)
+                await self._jobs.settle([refused], now=self._clock())
 
     async def _step_safely(self) -> int:
         try:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, or_, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.decisions import folded, quarantine_alarm, words_of
@@ -31,7 +31,7 @@ OPEN_JOBS = (
         _instance.c.length,
     )
     .join(_instance, _instance.c.id == _job.c.instance)
-    .where(_job.c.until <= bindparam("now"))
+    .where(or_(_job.c.until <= bindparam("now"), _job.c.until > bindparam("absurd")))
     .order_by(_job.c.instance)
     .limit(bindparam("limit"))
 )
@@ -56,7 +56,8 @@ class IndexJobRecords:
 
     async def claim(self, limit: int, *, now: float, until: float) -> tuple[IndexJob, ...]:
         def claim(unit: Unit) -> tuple[IndexJob, ...]:
-            rows = unit.connection.execute(OPEN_JOBS, {"now": now, "limit": limit}).mappings().all()
+            absurd = until + (until - now)  # a lease beyond was taken under a clock that has jumped since
+            rows = unit.connection.execute(OPEN_JOBS, {"now": now, "absurd": absurd, "limit": limit}).mappings().all()
             if rows:
                 unit.connection.execute(TAKE, [{"taken": row["instance"], "end": until} for row in rows])
             return tuple(_job_of(plain(row), until) for row in rows)

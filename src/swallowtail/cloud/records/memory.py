@@ -6,6 +6,7 @@ fall into either, so a commit can be lost, or be durable with its answer lost.
 """
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,6 +20,18 @@ from swallowtail.cloud.records.sqlite import Resolve, resolve
 T = TypeVar("T")
 
 
+@functools.cache
+def _empty_tables() -> bytes:
+    """A database without rows, made once: a simulated world wants hundreds."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        image: bytes = driver.serialize()
+    engine.dispose()
+    return image
+
+
 class CommittedRows:
     """The rows that are durable. Set `unavailable` to make every write fail as a full disk does."""
 
@@ -29,13 +42,13 @@ class CommittedRows:
         @event.listens_for(engine, "connect")
         def connected(connection: Any, _record: object) -> None:
             connection.isolation_level = None
+            connection.deserialize(_empty_tables())
             connection.execute("PRAGMA case_sensitive_like = ON")
 
         @event.listens_for(engine, "begin")
         def begun(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN")
 
-        metadata.create_all(engine)
         self.connection = engine.connect()
 
     def run(self, intents: list[Intent[Any]]) -> list[Any]:

@@ -7,6 +7,7 @@ in the same commit: `tests/unit/cloud/records/test_migrations.py` compares the t
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Date,
@@ -38,6 +39,9 @@ def _tenant(**options: Any) -> Column[str]:
 
 def _text(name: str, **options: Any) -> Column[str]:
     return Column(name, Text, nullable=False, **options)
+
+
+_Big = BigInteger().with_variant(Integer, "sqlite")  # SQLite's INTEGER has 64 bits, and only it numbers rows
 
 
 def _moment(name: str, *, nullable: bool = False) -> Column[float]:
@@ -143,12 +147,12 @@ Index(None, unknown_device.c.tenant, unknown_device.c.last)
 instance = Table(
     "instance",
     metadata,
-    Column("id", Integer, primary_key=True),  # the order of arrival; rows are never deleted, so it only rises
+    Column("id", _Big, primary_key=True),  # the order of arrival; rows are never deleted, so it only rises
     _tenant(),
     *(_text(name) for name in ("sop_instance", "transfer_syntax")),
     Column("sha256", LargeBinary(32), nullable=False),
     _text("sop_class"),
-    Column("length", Integer, nullable=False),
+    Column("length", _Big, nullable=False),
     Column("link", Text),
     Column("epoch", Integer, nullable=False),
     *(_text(name) for name in ("facility", "listener", "device", "peer", "calling_ae", "called_ae")),
@@ -170,7 +174,7 @@ Index("ix_instance_blob", instance.c.tenant, instance.c.sha256)
 index_job = Table(
     "index_job",
     metadata,
-    Column("instance", Integer, primary_key=True, autoincrement=False),
+    Column("instance", _Big, primary_key=True, autoincrement=False),
     _tenant(),
     _moment("until"),
     Column("attempts", Integer, nullable=False),
@@ -179,7 +183,7 @@ index_job = Table(
 index_document = Table(
     "index_document",
     metadata,
-    Column("instance", Integer, primary_key=True, autoincrement=False),
+    Column("instance", _Big, primary_key=True, autoincrement=False),
     Column("document", LargeBinary, nullable=False),
     Column("spans", LargeBinary, nullable=False),  # MessagePack of FrameIndex.spans
     Column("encapsulated", Boolean, nullable=False),
@@ -190,7 +194,7 @@ study = Table(
     metadata,
     _tenant(primary_key=True),
     _text("uid", primary_key=True),
-    Column("source", Integer),  # the instance whose attributes these are: the first that came; null: take the next
+    Column("source", _Big),  # the instance whose attributes these are: the first that came; null: take the next
     *(_text(name) for name in ("patient_name", "patient_key", "patient_words", "patient_id", "issuer")),
     Column("birth_date", Date),
     *(_text(name) for name in ("sex", "accession", "study_id")),
@@ -212,7 +216,7 @@ series = Table(
     _tenant(primary_key=True),
     _text("study", primary_key=True),
     _text("uid", primary_key=True),
-    Column("source", Integer),
+    Column("source", _Big),
     _text("modality"),
     Column("number", Integer),
     *(_text(name) for name in ("description", "description_key", "body_part")),
@@ -225,7 +229,7 @@ series = Table(
 alarm = Table(
     "alarm",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Big, primary_key=True),
     _tenant(),
     *(_text(name) for name in ("condition", "subject", "severity", "detail")),
     _moment("since"),
@@ -241,7 +245,7 @@ audit = Table(
     "audit",
     metadata,
     _tenant(primary_key=True),
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", _Big, primary_key=True, autoincrement=False),
     _moment("at"),
     Column("event", LargeBinary, nullable=False),  # model.audit.event_bytes
     Column("digest", LargeBinary(32), nullable=False),
@@ -252,6 +256,6 @@ audit_head = Table(
     "audit_head",
     metadata,
     _tenant(primary_key=True),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", _Big, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
 )

@@ -82,6 +82,7 @@ class SqliteDatabase:
 
         `on_fatal` is called from the writer's thread when the disk has failed under a commit: stop the process there and then.
         """
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite gives its other files the same mode
         database = cls(path, on_fatal=on_fatal)
         try:
             with database._writing.connect() as connection:

@@ -43,6 +43,8 @@ def test_numbers_that_are_none_are_left_out() -> None:
     data = Dataset()
     data.InstanceNumber = 7
     data.SeriesNumber = None
+    data.AcquisitionNumber = 2**31
+    assert attributes.number(data, "AcquisitionNumber") is None
     assert (attributes.number(data, "InstanceNumber"), attributes.number(data, "SeriesNumber")) == (7, None)
     assert attributes.number(data, "Rows") is None
 

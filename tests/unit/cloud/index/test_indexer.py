@@ -6,6 +6,7 @@ import io
 import zlib
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from swallowtail.calls.store import Committed, StoreRequest, TransferEnd
@@ -15,7 +16,7 @@ from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.ingest.store import Ingest, Tally
 from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, StudySearch
-from swallowtail.cloud.model.indexing import IndexJob, IndexOutcome
+from swallowtail.cloud.model.indexing import Indexed, IndexJob, IndexOutcome
 from tests.conformance.invented import EVENT, NORTH, NOW
 from tests.unit.cloud.index.data_sets import stored
 from tests.unit.cloud.ingest.test_store import REQUEST, Cloud, cloud
@@ -98,6 +99,24 @@ async def test_the_index_waits_out_a_storage_failure(node: Node) -> None:
     assert await node.indexer._step_safely() == 0
     node.cloud.rows.unavailable = False
     assert await node.indexer._step_safely() == 1
+
+
+async def test_an_outcome_that_the_store_cannot_hold_stops_nobody(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CT_small.dcm", "MR_small.dcm"):
+        await node.store(name)
+    whole = node.indexer._parser.parse
+
+    async def with_a_huge_number(job: IndexJob) -> IndexOutcome:
+        outcome = await whole(job)
+        assert isinstance(outcome, Indexed)
+        return msgspec.structs.replace(outcome, number=2**70) if outcome.series.modality == "CT" else outcome
+
+    monkeypatch.setattr(node.indexer._parser, "parse", with_a_huge_number)
+    await node.indexer.step()
+    assert await node.studies() == ["CompressedSamples^MR1"]
+    (refused,) = (await node.cloud.records.instances.instances(NORTH, InstanceSearch(state=IndexState.QUARANTINED))).items
+    assert "OverflowError" in refused.problem
+    assert await node.cloud.records.index_jobs.waiting() == 0
 
 
 async def test_an_index_that_was_wrong_is_rebuilt(node: Node) -> None:

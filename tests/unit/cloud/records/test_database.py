@@ -126,6 +126,7 @@ async def test_a_batch_is_whatever_waits_when_the_previous_commit_ends(database:
 async def test_what_was_written_is_there_after_a_restart(database: SqliteDatabase, tmp_path: Path) -> None:
     await database.write(add(7))
     await database.close()
+    assert (tmp_path / "db").stat().st_mode & 0o777 == 0o600
     again = SqliteDatabase.open(tmp_path / "db", on_fatal=lambda _: None)
     assert await again.read(lambda connection: connection.execute(select(index_job.c.instance)).scalar()) == 7
     await again.close()

@@ -1,10 +1,12 @@
 import sqlite3
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
+from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.records.migrations import upgrade
 from swallowtail.cloud.records.schema import metadata
 
@@ -16,6 +18,17 @@ def test_the_migrations_make_the_tables_that_the_statements_expect(tmp_path: Pat
         upgrade(connection)
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'db'}")
+    with engine.connect() as connection:
+        upgrade(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999_pre'"))
+        connection.commit()
+        with pytest.raises(StorageUnavailableError, match="newer release"):
+            upgrade(connection)
     engine.dispose()
 
 

@@ -8,13 +8,19 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection
+
+from swallowtail.cloud.model.errors import StorageUnavailableError
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables of this connection's database up to date, each revision in a transaction."""
+    """Bring the tables of this connection's database up to date, each revision in a transaction; raises StorageUnavailableError."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:  # a revision that this release does not know
+        raise StorageUnavailableError("the database was made by a newer release; start that release") from error
     connection.commit()
