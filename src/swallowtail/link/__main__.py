@@ -2,7 +2,8 @@
 
 import sys
 
-sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # structlog would load it when it is installed: 4 MB for nothing
+for name in ("rich", "typing_extensions"):  # libraries load them when they happen to be installed: 8 MB for nothing
+    sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 from swallowtail.link.program import main  # noqa: E402
 
