@@ -319,8 +319,13 @@ class WorldLoop(asyncio.AbstractEventLoop):
 
     def close(self) -> None:
         """End everything that still runs, without a trace and without an effect."""
-        for process in self.processes:
-            process.kill()
+        running = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)  # what unwinds may still start tasks, which are buried too
+        try:
+            for process in self.processes:
+                process.kill()
+        finally:
+            asyncio._set_running_loop(running)
         self._closed = True
         self._ready.clear()
         self._timers.clear()

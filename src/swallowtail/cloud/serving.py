@@ -14,7 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from swallowtail.wire.frames import MAX_FRAME
 from swallowtail.wire.net import tune_socket
-from swallowtail.wire.transport import UNSENT_LIMIT
+from swallowtail.wire.transport import FLOOD_LIMIT, UNSENT_LIMIT
 
 HEAD_DEADLINE: Final = 15.0
 """Seconds from the first byte of a request to the end of its head, TLS handshake excluded (asyncio limits that to 60 s)."""
@@ -22,6 +22,8 @@ MAX_HEAD: Final = 64 * 1024
 IDLE: Final = 30
 """Seconds that a connection may be kept without a request."""
 BACKLOG: Final = 2048
+MAX_FRAGMENTS: Final = 1024
+"""Of one WebSocket message; empty ones cost their sender next to nothing, and uvicorn counts only their bytes."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -87,6 +89,12 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
         self.read_paused = True
         self.transport.set_write_buffer_limits(high=UNSENT_LIMIT)
         tune_socket(self.transport.get_extra_info("socket"))
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; pings whose pongs nobody reads, and a message in endless pieces, end the connection."""
+        super().data_received(data)
+        if len(self.frames) > MAX_FRAGMENTS or self.transport.get_write_buffer_size() > FLOOD_LIMIT:
+            self.transport.abort()
 
     async def receive(self) -> ASGIReceiveEvent:
         """Give the next message; reading was never paused."""

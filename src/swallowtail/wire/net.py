@@ -37,7 +37,7 @@ from swallowtail.wire.session import (
     SessionMachine,
     Writable,
 )
-from swallowtail.wire.transport import SUBPROTOCOL, UNSENT_LIMIT, FrameTransport, TransportClosedError
+from swallowtail.wire.transport import FLOOD_LIMIT, SUBPROTOCOL, UNSENT_LIMIT, FrameTransport, TransportClosedError
 
 WINDOWS_SEND_BUFFER: Final = 256 * 1024
 OPEN_SECONDS: Final = 15.0
@@ -435,6 +435,15 @@ class _NoRedirects(websocket_connect):
         return exc  # the security code goes to the address that was configured, and nowhere else
 
 
+class _BoundedConnection(ClientConnection):
+    """Cuts a peer that pings and does not read the pongs."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > FLOOD_LIMIT:
+            self.transport.abort()
+
+
 class WebSocketTransport:
     """A FrameTransport over a `websockets` connection."""
 
@@ -503,6 +512,7 @@ async def connect(
             ping_interval=None,
             max_size=MAX_FRAME,
             write_limit=UNSENT_LIMIT,
+            create_connection=_BoundedConnection,
             **options,
         )
     except (OSError, TimeoutError, InvalidHandshake, InvalidProxy, InvalidURI) as error:

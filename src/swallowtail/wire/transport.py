@@ -6,6 +6,8 @@ from swallowtail.wire.frames import Frame
 
 SUBPROTOCOL: Final = "swallowtail.1"  # wire §1
 UNSENT_LIMIT: Final = 32 * 1024  # wire §6: of each buffer below the scheduler, the kernel's and the transport's
+FLOOD_LIMIT: Final = 1024 * 1024
+"""More than this waits only when the peer pings (wire §1: nobody does) and reads no pong, which libraries keep without bound."""
 
 
 class TransportClosedError(Exception):

@@ -376,6 +376,18 @@ async def test_a_text_message_is_a_violation(tmp_path):
         assert (await closes.get())[0] == CloseCode.VIOLATION
 
 
+async def test_pings_whose_pongs_nobody_reads_end_the_connection():
+    async def handler(connection):
+        connection.transport.pause_reading()
+        connection.transport.write((b"\x89\x7d" + bytes(125)) * 200_000)
+        await connection.wait_closed()
+
+    async with listening(None, handler) as port:
+        transport = await connect(f"ws://127.0.0.1:{port}/", user_agent="x", proxy=None)
+        with pytest.raises(TransportClosedError):
+            await transport.receive()
+
+
 async def test_a_message_that_is_too_long_closes_with_1009(tmp_path):
     tls, trust = certificate(tmp_path)
 
