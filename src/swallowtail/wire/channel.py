@@ -185,6 +185,7 @@ class ChannelMachine:
         self._inbox: deque[ChannelEvent | bytearray] = deque()  # bounded by credit and MAX_WAITING_MESSAGES
         self._messages_waiting = 0
         self._pulled = 0  # data bytes handed out and not consumed
+        self._ignored = False  # what was pulled or waited has been given up
         self._deferred = 0  # message bytes pulled behind such data: `received` never skips what has no owner yet
 
     def step(self, what: ChannelInput) -> ChannelAction:
@@ -328,7 +329,7 @@ class ChannelMachine:
 
     def consumed(self, size: int, now: float) -> None:
         """Say that `size` more bytes of the data pulled have a new owner; this is what grants the peer credit."""
-        if self.state is ChannelState.RESET:
+        if self._ignored:
             return
         if size > self._pulled:
             raise LocalProtocolError(f"{size} bytes consumed, but only {self._pulled} were pulled")
@@ -439,6 +440,7 @@ class ChannelMachine:
         self._ignore()
 
     def _ignore(self) -> None:
+        self._ignored = True
         self._inbox.clear()
         self._messages_waiting = self._pulled = self._deferred = 0
         self.receiving.drop()

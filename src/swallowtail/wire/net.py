@@ -233,15 +233,21 @@ class Session:
         await asyncio.wait([future, self.closed], return_when=asyncio.FIRST_COMPLETED)
 
     def welcome(self, *, session: bytes, epoch: int, time: float, echo_after: float = 20.0, dead_after: float = 45.0) -> None:
-        """Cloud: accept the Link; arguments as SessionMachine.welcome."""
+        """Cloud: accept the Link; arguments as SessionMachine.welcome. Raises SessionClosedError when the Link has gone."""
+        self._check()
         self.machine.welcome(session=session, epoch=epoch, time=time, echo_after=echo_after, dead_after=dead_after)
         self._arm()
         self._pump()
 
     def refuse(self, reason: RefuseReason, detail: str = "", *, retry_after: float = 0.0) -> None:
-        """Cloud: send the Link away, then wait for `closed`."""
+        """Cloud: send the Link away, then wait for `closed`. Raises SessionClosedError when the Link has gone."""
+        self._check()
         self.machine.refuse(reason, detail, retry_after=retry_after)
         self._pump()
+
+    def _check(self) -> None:
+        if self.machine.closing is not None:
+            raise SessionClosedError(self.machine.closing)
 
     def goodbye(self, reason: GoodbyeReason, *, detail: str = "", retry_after: float = 0.0) -> None:
         """End the session in good order, then wait for `closed`."""
@@ -254,8 +260,7 @@ class Session:
     ) -> Channel:
         """Open a channel, waiting while the peer allows no more of them; raises SessionClosedError."""
         while True:
-            if self.machine.closing is not None:
-                raise SessionClosedError(self.machine.closing)
+            self._check()
             if self.machine.can_open:
                 break
             await self._change.wait()

@@ -167,6 +167,20 @@ def test_a_reset_drops_what_waits_and_gives_its_reason_once():
     assert not owner.control
 
 
+def test_a_reset_after_the_end_lets_go_of_what_nobody_read():
+    machine, owner = channel()
+    machine.receive_data(frames.frame(DATA, 7, bytes(9_000), fin=True), FIN)
+    machine.next_event(0.0)
+    machine.finish()
+    assert machine.receiving.held == 9_000
+    machine.reset(ResetReason.CANCELLED)
+    assert machine.receiving.held == 0
+    assert not owner.control
+    assert out(machine) == [(DATA, FIN, 0)]  # our own end still goes out
+    assert machine.next_event(0.0) is CLOSED
+    machine.consumed(9_000, 0.0)  # whoever had pulled it may still say so
+
+
 def test_the_end_comes_behind_what_was_sent():
     machine, _ = channel()
     machine.receive_data(frames.frame(DATA, 7, b"last", fin=True), FIN)

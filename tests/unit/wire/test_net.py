@@ -261,6 +261,18 @@ async def test_a_refused_link_hears_why_and_when_to_come_again():
         assert (await link.closed).code == (await cloud.closed).code == CloseCode.REFUSED
 
 
+async def test_a_link_that_went_while_the_cloud_decided_is_a_closed_session():
+    link_end, cloud_end = pipes()
+    now = asyncio.get_running_loop().time()
+    async with Session(SessionMachine(cloud_hello(), now=now), cloud_end) as cloud:
+        async with Session(SessionMachine(link_hello(), now=now), link_end):
+            await cloud.hello()
+        await cloud.closed
+        for decide in (lambda: cloud.welcome(session=b"s" * 16, epoch=1, time=0.0), lambda: cloud.refuse(RefuseReason.BUSY)):
+            with pytest.raises(SessionClosedError):
+                decide()
+
+
 async def test_goodbye_lets_what_runs_end():
     async with joined() as (link, cloud):
         ours = await link.open("store", b"r", Priority.BULK)
