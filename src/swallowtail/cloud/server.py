@@ -28,6 +28,7 @@ from swallowtail.cloud.certificates import ensure_certificate, server_context
 from swallowtail.cloud.folder import DataFolder, DataFolderError
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.pool import WorkerPool
+from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.ingest.store import Ingest
 from swallowtail.cloud.links.absences import Absences
 from swallowtail.cloud.links.admission import Gate
@@ -156,7 +157,14 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> tup
     reports = Reports(configuration)
     desired = Desired(links=links, configuration=configuration, alarms=alarms, bus=bus, reports=reports, clock=clock)
     gate = Gate(links, hashes, clock, asyncio.get_running_loop().time())
-    ingest = Ingest(records.instances, blobs, clock=clock, meter=StoreMeter(), on_stored=lambda: bus.publish(TOPIC))
+    ingest = Ingest(
+        records.instances,
+        blobs,
+        clock=clock,
+        meter=StoreMeter(),
+        alarm=StorageAlarm(alarms, clock=clock),
+        on_stored=lambda: bus.publish(TOPIC),
+    )
     sessions = LinkSessions(gate=gate, calls=Calls(Stores(ingest), reports), desired=desired, reports=reports, clock=clock)
     services = Services(
         people=records.people,

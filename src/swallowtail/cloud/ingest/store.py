@@ -21,6 +21,7 @@ from swallowtail.calls.store import (
     StoreRequest,
     TransferEnd,
 )
+from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.model.errors import CloudError, DamagedError, FencedError, StorageUnavailableError, TooLargeError
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Receipt
 from swallowtail.cloud.model.ports import BlobDigest, Blobs, Clock, Instances
@@ -87,12 +88,20 @@ class Ingest:
     """Stores instances; one for the whole Cloud."""
 
     def __init__(
-        self, instances: Instances, blobs: Blobs, *, clock: Clock, meter: Meter, on_stored: Callable[[], None] = lambda: None
+        self,
+        instances: Instances,
+        blobs: Blobs,
+        *,
+        clock: Clock,
+        meter: Meter,
+        alarm: StorageAlarm | None = None,
+        on_stored: Callable[[], None] = lambda: None,
     ) -> None:
         self._instances = instances
         self._blobs = blobs
         self._clock = clock
         self._meter = meter
+        self._alarm = alarm
         self._on_stored = on_stored
 
     async def store(self, tenant: Tenant, link: str, epoch: int, request: StoreRequest, body: Body) -> StoreAnswer:
@@ -124,7 +133,11 @@ class Ingest:
             receipt = await self._commit(tenant, origin, key, digest)
         except (FencedError, DamagedError, TooLargeError, StorageUnavailableError) as error:
             reason = next(reason for kind, reason in REASONS.items() if isinstance(error, kind))
+            if self._alarm is not None and reason is NotStoredReason.STORAGE_UNAVAILABLE:
+                await self._alarm.failed(tenant, str(error))
             return self._refuse(reason, str(error))
+        if self._alarm is not None:
+            await self._alarm.succeeded(tenant)
         self._meter.stored(receipt.stored, digest.length, self._clock() - begun)
         self._on_stored()
         return Committed(length=end.length, crc32=end.crc32, stored=receipt.stored)

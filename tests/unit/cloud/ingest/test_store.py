@@ -11,6 +11,7 @@ from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Store
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
+from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.ingest.store import Ingest, InstanceKey, Tally, Upload
 from swallowtail.cloud.model.imaging import Arrival, InstanceSearch, Receipt
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
@@ -57,6 +58,7 @@ class Cloud:
             self.blobs,
             clock=lambda: NOW,
             meter=self.tally,
+            alarm=StorageAlarm(self.records.alarms, clock=lambda: NOW),
             on_stored=lambda: self.woken.append("index"),
         )
 
