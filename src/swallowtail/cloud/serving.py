@@ -11,7 +11,9 @@ from starlette.types import ASGIApp
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
+from swallowtail.cloud.plain_frames import PlainFrames
 from swallowtail.wire.frames import MAX_FRAME
 from swallowtail.wire.net import tune_socket
 from swallowtail.wire.transport import FLOOD_LIMIT, UNSENT_LIMIT
@@ -87,11 +89,23 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
         """Tune the connection."""
         super().connection_made(transport)
         self.read_paused = True
+        self._plain = PlainFrames(MAX_FRAME)
         self.transport.set_write_buffer_limits(high=UNSENT_LIMIT)
         tune_socket(self.transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; pings whose pongs nobody reads, and a message in endless pieces, end the connection."""
+        """Take bytes: plain frames go straight to the session, anything else through the general parser."""
+        if not self.handshake_complete:
+            super().data_received(data)
+            return
+        for plain, content in self._plain.feed(data):
+            if not plain:
+                self._take_general(content)
+            elif not self.close_sent and self.conn.state is State.OPEN:
+                self.queue.put_nowait({"type": "websocket.receive", "bytes": content})
+
+    def _take_general(self, data: bytes) -> None:
+        """Pings whose pongs nobody reads, and a message in endless pieces, end the connection."""
         super().data_received(data)
         if len(self.frames) > MAX_FRAGMENTS or self.transport.get_write_buffer_size() > FLOOD_LIMIT:
             self.transport.abort()

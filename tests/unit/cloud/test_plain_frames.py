@@ -1,0 +1,73 @@
+"""The short way gives what the general parser gives, whatever the chunking, and leaves every judgement to it."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.protocol import SERVER, Protocol
+
+from swallowtail.cloud.plain_frames import PlainFrames
+
+MAX = 65_536
+messages = st.lists(st.binary(max_size=300) | st.integers(0, MAX).map(bytes), max_size=6)
+
+
+def framed(*contents: bytes, opcode: Opcode = Opcode.BINARY, fin: bool = True, mask: bool = True) -> bytes:
+    return b"".join(Frame(opcode, content, fin).serialize(mask=mask) for content in contents)
+
+
+def fed(reader: PlainFrames, stream: bytes, cuts: list[int]) -> list[tuple[bool, bytes]]:
+    """Feed a stream in pieces; stretches for the general parser are joined."""
+    borders = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    found: list[tuple[bool, bytes]] = []
+    for start, end in itertools.pairwise(borders):
+        for plain, content in reader.feed(stream[start:end]):
+            if not plain and found and not found[-1][0]:
+                found[-1] = (False, found[-1][1] + content)
+            else:
+                found.append((plain, content))
+    return found
+
+
+@given(messages, st.lists(st.integers(0, 1 << 20), max_size=8))
+def test_any_chunking_gives_the_same_messages(contents: list[bytes], cuts: list[int]) -> None:
+    assert fed(PlainFrames(MAX), framed(*contents), cuts) == [(True, content) for content in contents]
+
+
+@given(st.lists(st.integers(0, 1 << 20), max_size=8))
+def test_control_frames_go_to_the_general_parser_whole_and_in_order(cuts: list[int]) -> None:
+    ping, close = framed(b"are you there", opcode=Opcode.PING), framed(b"\x03\xe8", opcode=Opcode.CLOSE)
+    stream = framed(b"one") + ping + framed(b"two") + close
+    assert fed(PlainFrames(MAX), stream, cuts) == [(True, b"one"), (False, ping), (True, b"two"), (False, close)]
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"),
+    [
+        (framed(b"x", mask=False), 1002),
+        (framed(bytes(MAX + 1)), 1009),
+        (b"\xf2\x81mask" + b"x", 1002),
+        (framed(b"text", opcode=Opcode.TEXT), None),
+        (framed(b"first", fin=False) + framed(b"rest", opcode=Opcode.CONT), None),
+        (framed(b"rest", opcode=Opcode.CONT), 1002),
+        (framed(b"first", fin=False) + framed(b"not the rest"), 1002),
+    ],
+)
+@given(cuts=st.lists(st.integers(0, 1 << 20), max_size=8))
+def test_what_is_not_plain_is_the_general_parsers_to_judge(stream: bytes, code: int | None, cuts: list[int]) -> None:
+    general = Protocol(SERVER, max_size=MAX)
+    (before, *rest) = fed(PlainFrames(MAX), framed(b"before") + stream + framed(b"after"), cuts)
+    assert before == (True, b"before")
+    assert all(not plain for plain, _ in rest)
+    general.receive_data(b"".join(content for _, content in rest))
+    assert (general.close_sent.code if general.close_sent else None) == code
+
+
+@given(st.binary(max_size=2000), st.lists(st.integers(0, 1 << 20), max_size=8))
+def test_garbage_is_handed_on_or_held_and_nothing_else(stream: bytes, cuts: list[int]) -> None:
+    reader = PlainFrames(MAX)
+    found = fed(reader, stream, cuts)
+    assert sum(len(content) for _, content in found) <= len(stream)
+    assert len(reader._held) <= MAX + 14
