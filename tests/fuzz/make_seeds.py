@@ -1,6 +1,7 @@
 """Writes the seeds of every fuzz target, small valid inputs made with our own codecs: `python -m tests.fuzz.make_seeds`."""
 
 import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +10,7 @@ import msgspec
 
 from swallowtail.calls import config, diagnostics, report, store
 from swallowtail.calls.codec import encode
+from swallowtail.cloud.index.walk import BIG_ENDIAN, IMPLICIT, LONG
 from swallowtail.dicom import commands, pdu, uids
 from swallowtail.dicom.negotiation import answer
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, encode_pdu
@@ -41,6 +43,7 @@ from swallowtail.wire.frames import (
 from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, REQUEST
 from tests.fuzz import fuzz_call
 from tests.fuzz.fuzz_association import ESTABLISHED, IN_PLACE, PATIENT, RELEASING, REQUESTOR
+from tests.fuzz.fuzz_data_set import DEFLATED, EXPLICIT, JPEG, SOP_CLASS, SOP_INSTANCE, SYNTAXES
 from tests.fuzz.fuzz_session import CLOUD, HELLO, PROVED, STEP, WELCOME, WELCOMED
 
 SEEDS: Final = Path(__file__).parent / "seeds"
@@ -228,6 +231,90 @@ def _policies() -> Mapping[str, bytes]:
     return {name: text.encode() for name, text in texts.items()}
 
 
+def _element(tag: int, vr: bytes, value: bytes, syntax: str = EXPLICIT) -> bytes:
+    group, number = tag >> 16, tag & 0xFFFF
+    value += bytes(len(value) % 2)
+    if syntax == IMPLICIT:
+        return struct.pack("<HHI", group, number, len(value)) + value
+    order = ">" if syntax == BIG_ENDIAN else "<"
+    if vr in LONG:
+        return struct.pack(f"{order}HH2sxxI", group, number, vr, len(value)) + value
+    return struct.pack(f"{order}HH2sH", group, number, vr, len(value)) + value
+
+
+def _data_set(syntax: str) -> bytes:
+    word = struct.Struct(">H" if syntax == BIG_ENDIAN else "<H").pack
+    item = _element(0x00080100, b"SH", b"HERON", syntax)
+    order = ">" if syntax == BIG_ENDIAN else "<"
+    parts = (
+        (0x00080016, b"UI", SOP_CLASS.encode()),
+        (0x00080018, b"UI", SOP_INSTANCE.encode()),
+        (0x00080060, b"CS", b"US"),
+        (0x00081140, b"SQ", struct.pack(f"{order}HHI", 0xFFFE, 0xE000, len(item)) + item),
+        (0x00100010, b"PN", b"Heron^Ada"),
+        (0x0020000D, b"UI", b"1.2.4"),
+        (0x0020000E, b"UI", b"1.2.5"),
+        (0x00200013, b"IS", b"3"),
+        (0x00280002, b"US", word(1)),
+        (0x00280008, b"IS", b"2"),
+        (0x00280010, b"US", word(2)),
+        (0x00280011, b"US", word(2)),
+        (0x00280100, b"US", word(8)),
+    )
+    return b"".join(_element(tag, vr, value, syntax) for tag, vr, value in parts)
+
+
+def _data_sets() -> Mapping[str, bytes]:
+    undefined = struct.pack("<HH2sxxI", 0x0008, 0x1140, b"SQ", 0xFFFFFFFF)
+    begin, end, close = (
+        struct.pack("<HHI", 0xFFFE, number, size) for number, size in ((0xE000, 0xFFFFFFFF), (0xE00D, 0), (0xE0DD, 0))
+    )
+    fragments = [struct.pack("<HHI", 0xFFFE, 0xE000, len(one)) + one for one in (b"", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xd9")]
+    jpeg = struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OB", 0xFFFFFFFF) + b"".join(fragments) + close
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    pixels = {syntax: _element(0x7FE00010, b"OB", bytes(8), syntax) for syntax in (IMPLICIT, EXPLICIT, BIG_ENDIAN)}
+    whole = _data_set(EXPLICIT) + pixels[EXPLICIT]
+    contents = {
+        "implicit": (IMPLICIT, _data_set(IMPLICIT) + pixels[IMPLICIT]),
+        "explicit": (EXPLICIT, whole),
+        "big-endian": (BIG_ENDIAN, _data_set(BIG_ENDIAN) + pixels[BIG_ENDIAN]),
+        "deflated": (DEFLATED, deflate.compress(whole) + deflate.flush()),
+        "bomb": (DEFLATED, zlib.compress(bytes(2 << 20))[2:-4]),
+        "encapsulated": (JPEG, _data_set(JPEG) + jpeg),
+        "nested": (EXPLICIT, (undefined + begin) * 20 + (end + close) * 20),
+        "too-deep": (EXPLICIT, (undefined + begin) * 300),
+        "lying-length": (EXPLICIT, _data_set(EXPLICIT) + struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OB", 0xFFFFFFF0) + bytes(9)),
+    }
+    return {name: bytes((SYNTAXES.index(syntax),)) + content for name, (syntax, content) in contents.items()}
+
+
+def _hospitals() -> Mapping[str, bytes]:
+    whole = """[organisation]
+name = "heronsgate"
+title = "Heronsgate Hospital"
+[[facility]]
+name = "main"
+title = "Main"
+time_zone = "Europe/Berlin"
+[[link]]
+name = "radiology"
+facility = "main"
+  [[link.listener]]
+  name = "store"
+  ae_title = "SWALLOWTAIL"
+  port = 11112
+  [[link.device]]
+  name = "ct"
+  ae_title = "HERON"
+  addresses = ["10.20.0.15"]
+[[token]]
+name = "reading room"
+role = "clinician"
+"""
+    texts = {"whole": whole, "bracket": whole + '["x["]\n', "long-number": "a = " + "9" * 4400, "nested": "a = " + "[" * 4000}
+    return {name: text.encode() for name, text in texts.items()}
+
+
 def seeds() -> Mapping[str, Mapping[str, bytes]]:
     """Give every target's seeds: target, name, bytes."""
     return {
@@ -239,6 +326,8 @@ def seeds() -> Mapping[str, Mapping[str, bytes]]:
         "configuration": _documents(),
         "call": _calls(),
         "policy": _policies(),
+        "data_set": _data_sets(),
+        "hospital": _hospitals(),
     }
 
 

@@ -82,7 +82,7 @@ def read(text: str) -> Hospital:
     """Read and check a document; raises InvalidHospitalError."""
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
         raise InvalidHospitalError(f"this is not TOML: {error}") from error
     try:
         hospital = msgspec.convert(content, Hospital)
@@ -135,7 +135,8 @@ def line_of(text: str, path: str) -> int:
         elif key := _KEY.match(line):
             lines.setdefault(f"{current}.{key[1].strip(chr(34) + chr(39))}", number)
     while path not in lines and f"{path}[0]" not in lines:
-        path = re.sub(r"(\.[^.\[]*|\[[^\]]*\])$", "", path)
+        shorter = re.sub(r"(\.[^.\[]*|\[[^\]]*\])$", "", path)
+        path = shorter if shorter != path else "$"  # a key may hold brackets
     return lines.get(path) or lines[f"{path}[0]"]
 
 

@@ -81,6 +81,9 @@ def test_a_link_may_move_and_one_without_listeners_keeps_its_configuration() -> 
         ("[[token]]", "[[destination]]", "line 34: destination: Object contains unknown field `destination`"),
         ('name = "ct"', 'name = "us-room-1"', "line 22: link[0].device[...].name: 'us-room-1' is used 2 times"),
         ("[organisation]", "[organisation", "this is not TOML: "),
+        ("port = 11112", "port = " + "1" * 5000, "this is not TOML: "),
+        ("port = 11112", "port = " + "[" * 5000, "this is not TOML: "),
+        ("[[token]]", '["x["]', "line 1: x[: Object contains unknown field `x[`"),
         ('time_zone = "Europe/Berlin"', "", "line 8: facility[0]: Object missing required field `time_zone`"),
     ],
 )
