@@ -6,6 +6,8 @@ MessagePack maps; a reader ignores keys that it does not know, so that either si
     store        Link → Cloud   StoreRequest, bytes of the data set, TransferEnd     → Committed | NotStored
     configure    Cloud → Link   Configure                                            → Applied | ConfigurationRefused
     report       Link → Cloud   Report (a batch of what Link saw)                    → Noted
+    deliver      Cloud → Link   DeliverRequest, bytes of the data set, TransferEnd   → Delivered | NotDelivered
+    check        Cloud → Link   CheckRequest                                         → Checked
     ping         Cloud → Link   Ping                                                 → Pong
     status       Cloud → Link   StatusQuery                                          → LinkStatus
 """

@@ -87,11 +87,66 @@ class DicomListener(Document, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
 
 
+Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?" + _END)]
+"""A host name or an IP address; what it resolves to is judged by the hospital's policy."""
+
+
+class Transcoding(enum.StrEnum):
+    """What may be done for a destination that refuses an instance's transfer syntax."""
+
+    NEVER = "never"
+    LOSSLESS = "lossless"
+    """To a syntax that keeps every pixel."""
+
+
+class AtCap(enum.StrEnum):
+    """What happens to an instance that the destination has refused `attempts` times."""
+
+    PARK = "park"
+    """It is set aside as a dead letter until a person acts; the lane goes on."""
+    STOP = "stop"
+    """Its lane waits until a person acts."""
+
+
+class DestinationTimeouts(Document, frozen=True, kw_only=True):
+    """Deadlines towards a destination, in seconds."""
+
+    connect: Seconds = 10.0
+    associate: Seconds = 30.0
+    response: Seconds = 120.0
+    """From the last byte of an instance to its response; also how long the destination may take no byte."""
+    idle: Seconds = 10.0
+    """How long an association without work is kept before it is released."""
+
+
+class Destination(Document, frozen=True, kw_only=True):
+    """A system in the hospital that Link stores to."""
+
+    name: Name
+    host: Host
+    port: Port
+    ae_title: AeTitle
+    """Of the destination: the called AE title."""
+    calling_ae: AeTitle = "SWALLOWTAIL"
+    connections: Annotated[int, Meta(ge=1, le=8)] = 1
+    """More than one keeps the order of each patient's instances, not the order of all."""
+    max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 262_144
+    outstanding: Annotated[int, Meta(ge=1, le=4)] = 1
+    """Requests that may await their response at once, where the destination negotiates it (PS3.7 D.3.3.3)."""
+    transcoding: Transcoding = Transcoding.LOSSLESS
+    attempts: Annotated[int, Meta(ge=1, le=100)] = 5
+    """How often an instance is sent that the destination itself refuses (A9xx, Cxxx, 01xx); an outage never counts."""
+    at_cap: AtCap = AtCap.PARK
+    timeouts: DestinationTimeouts = DestinationTimeouts()
+    description: Annotated[str, Meta(max_length=200)] = ""
+
+
 class Configuration(Document, frozen=True, kw_only=True):
     """Everything that a Link does, but for what the hospital's policy file forbids."""
 
     listeners: Annotated[tuple[DicomListener, ...], Meta(max_length=64)] = ()
     devices: Annotated[tuple[Device, ...], Meta(max_length=4096)] = ()
+    destinations: Annotated[tuple[Destination, ...], Meta(max_length=256)] = ()
 
 
 class Problem(Call, frozen=True, kw_only=True):
@@ -183,6 +238,7 @@ def problems(configuration: Configuration) -> Iterator[Problem]:
     """Find what the types cannot forbid: doubled names and ports, references to nothing, addresses that are none."""
     yield from _doubled("listeners", (listener.name for listener in configuration.listeners))
     yield from _doubled("devices", (device.name for device in configuration.devices))
+    yield from _doubled("destinations", (destination.name for destination in configuration.destinations))
     taken = Counter((listener.address, listener.port) for listener in configuration.listeners)
     yield from (
         Problem(field="$.listeners[...].port", message=f"{address}:{port} is used {count} times; give each listener its own")

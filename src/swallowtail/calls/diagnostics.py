@@ -7,6 +7,7 @@ from swallowtail.calls.config import EndpointState
 
 PING: Final = "ping"
 STATUS: Final = "status"
+CHECK: Final = "check"
 
 
 class Ping(Call, frozen=True, kw_only=True):
@@ -47,6 +48,30 @@ class LinkStatus(Call, frozen=True, kw_only=True):
     associations: int
 
 
+class CheckRequest(Call, frozen=True, kw_only=True):
+    """Try a destination of the running configuration step by step, up to a C-ECHO; nothing is stored."""
+
+    destination: str
+
+
+class CheckStep(Call, frozen=True, kw_only=True):
+    """One step: `policy`, `resolve`, `connect`, `associate`, `echo`."""
+
+    name: str
+    ok: bool
+    seconds: float
+    detail: str
+    """What was found; of a step that failed, what to do next."""
+
+
+class Checked(Call, frozen=True, kw_only=True):
+    """The steps in order; after one that failed none follows."""
+
+    steps: tuple[CheckStep, ...]
+
+
+read_check_request: Reader[CheckRequest] = Reader(CheckRequest)
+read_checked: Reader[Checked] = Reader(Checked)
 read_ping: Reader[Ping] = Reader(Ping)
 read_pong: Reader[Pong] = Reader(Pong)
 read_status_query: Reader[StatusQuery] = Reader(StatusQuery)

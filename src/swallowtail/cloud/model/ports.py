@@ -17,6 +17,19 @@ from typing import Protocol, Self
 import msgspec
 
 from swallowtail.cloud.model.audit import AuditEvent, AuditRecord, ChainVerdict
+from swallowtail.cloud.model.delivery import (
+    Delivery,
+    DeliverySearch,
+    DeliveryState,
+    DestinationState,
+    Lease,
+    NewDelivery,
+    Routed,
+    Routing,
+    Rule,
+    Settlement,
+    Target,
+)
 from swallowtail.cloud.model.imaging import (
     Arrival,
     Instance,
@@ -227,6 +240,74 @@ class IndexJobs(Protocol):
 
     async def waiting(self) -> int:
         """Count the jobs that are not settled."""
+
+
+class Deliveries(Protocol):
+    """The queues. Claims and settlements are for the machinery and span tenants; every other change is a person's or a rule's."""
+
+    async def add(self, tenant: Tenant, deliveries: Sequence[NewDelivery], *, now: float) -> int:
+        """Queue them at the end of their lanes; gives how many were new. The same (target, instance, cause) again is no error."""
+
+    async def claim(self, target: Target, tenant: Tenant, limit: int, *, now: float, until: float) -> tuple[Lease, ...]:
+        """Lease the heads of at most `limit` lanes of an unpaused destination that are due and leased to nobody, oldest first.
+
+        The head is the first open delivery by (priority, id). A lapsed lease is claimable again, with a new token. Each lane gives
+        one; while the breaker is open nothing is given, while it is half open one.
+        """
+
+    async def extend(self, leases: Sequence[Lease], *, until: float) -> frozenset[int]:
+        """Keep the leases whose token still holds; gives the ids of those deliveries."""
+
+    async def settle(
+        self, settlements: Sequence[Settlement], destination: DestinationState | None, *, now: float
+    ) -> frozenset[int]:
+        """Keep what became of leases, and the destination's breaker as planned, in one transaction; audited.
+
+        A settlement whose token does not hold any more changes nothing; gives the ids of those that were kept.
+        """
+
+    async def due(self, *, now: float, limit: int = 1000) -> tuple[tuple[Tenant, Target], ...]:
+        """Give the destinations that have something claimable now (machinery)."""
+
+    async def act(
+        self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int], state: DeliveryState, *,
+        reason: str, now: float, event: AuditEvent,
+    ) -> int:  # fmt: skip
+        """A person parks, skips or resends (WAITING: at the end of the lane, counters at 0); gives how many changed.
+
+        Either `deliveries` or, if empty, all that match `search`. A leased one cannot be changed: ConflictError if it was named.
+        """
+
+    async def deliveries(self, tenant: Tenant, search: DeliverySearch, page: PageRequest = FIRST_PAGE) -> Page[Delivery]:
+        """List deliveries, the newest first."""
+
+    async def delivery(self, tenant: Tenant, delivery: int) -> Delivery:
+        """Give one."""
+
+    async def destinations(self, tenant: Tenant, targets: Collection[Target]) -> dict[Target, DestinationState]:
+        """Give the state and counts of these; one without a row yet is as new."""
+
+    async def pause(self, tenant: Tenant, target: Target, *, paused: bool, now: float, event: AuditEvent) -> DestinationState:
+        """A person pauses or resumes; resuming closes the breaker."""
+
+
+class Rules(Protocol):
+    """The routing of a tenant, and which instances it still has to see."""
+
+    async def put(self, tenant: Tenant, rule: Rule, *, now: float, event: AuditEvent) -> None:
+        """Create or change one; ConflictError when the name is another one's."""
+
+    async def remove(self, tenant: Tenant, rule: str, *, now: float, event: AuditEvent) -> None:
+        """Forget one; what it queued stays."""
+
+    async def rules(self, tenant: Tenant) -> tuple[Rule, ...]:
+        """Give all, by position and name."""
+
+    async def unrouted(self, limit: int, *, now: float) -> tuple[Routing, ...]:
+        """Give indexed instances that no rule has judged yet and whose time has come, the oldest first (machinery, all tenants)."""
+
+    async def routed(self, tenant: Tenant, routings: Sequence[Routed], deliveries: Sequence[NewDelivery], *, now: float) -> int:
+        """Queue what the rules want and note that these instances were judged, in one transaction; gives how many were new."""
 
 
 class Alarms(Protocol):

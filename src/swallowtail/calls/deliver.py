@@ -1,0 +1,101 @@
+"""Store out: one instance from the Cloud, through Link, into a system of the hospital.
+
+The channel: OPEN(DeliverRequest, transfer), DATA …, MESSAGE(TransferEnd)+FIN; then Link's one answer, MESSAGE+FIN. Link takes the
+next request of a destination while the last awaits its response, holds at most one window of it, and sends it when the connection
+is free. What failed says which of three things it was about, since the Cloud's queue treats them differently: the destination, the
+instance, or Link itself.
+"""
+
+import enum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from swallowtail.calls.codec import Call, Reader
+
+DELIVER: Final = "deliver"
+
+
+class Expected(Call, frozen=True, kw_only=True):
+    """A presentation context that the queue will need soon, so that one association serves many instances."""
+
+    sop_class: str
+    transfer_syntaxes: Annotated[tuple[str, ...], Meta(max_length=16)]
+
+
+class DeliverRequest(Call, frozen=True, kw_only=True):
+    """Store this instance at a destination of the running configuration. The data set follows as DATA, without group 0002."""
+
+    destination: str
+    """Its name in the configuration."""
+    configuration: int
+    """The version whose destination is meant; Link answers LINK when it runs an older one."""
+    connection: int = 0
+    """Which of the destination's connections, from 0: deliveries of one connection keep their order."""
+    delivery: int
+    attempt: int
+    sop_class: str
+    sop_instance: str
+    transfer_syntax: str
+    length: int
+    """Bytes of the data set that follow."""
+    expected: Annotated[tuple[Expected, ...], Meta(max_length=64)] = ()
+    originator_ae: str = ""
+    """Move Originator (0000,1030), where a C-MOVE asked for this."""
+    originator_id: int = 0
+
+
+class DeliveryPhase(enum.StrEnum):
+    """How far a delivery had come when it failed."""
+
+    POLICY = "policy"
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    ASSOCIATE = "associate"
+    CONTEXT = "context"
+    SEND = "send"
+    RESPONSE = "response"
+    TRANSFER = "transfer"
+    """Between Cloud and Link."""
+
+
+class About(enum.StrEnum):
+    """What a failure is about."""
+
+    DESTINATION = "destination"
+    """It cannot be reached or is out of resources: retried for ever, opens the breaker."""
+    INSTANCE = "instance"
+    """It answered about this instance (A9xx, Cxxx, 01xx), or refused its presentation context: counts towards the cap."""
+    LINK = "link"
+    """Link cannot now: it stops, runs another configuration, or the transfer was cut; tried again without counting."""
+
+
+class Delivered(Call, tag="delivered", frozen=True, kw_only=True):
+    """The destination answered with success or a warning (B000, B006, B007); with this request's own numbers (wire §8)."""
+
+    length: int
+    crc32: int
+    status: int
+    """PS3.4 B.2.3: 0000 or Bxxx."""
+    comment: str = ""
+    """Error Comment (0000,0902), cut to 64 characters."""
+    seconds: float
+
+
+class NotDelivered(Call, tag="not-delivered", frozen=True, kw_only=True):
+    """The destination does not have it, as far as Link knows."""
+
+    about: About
+    phase: DeliveryPhase
+    detail: str
+    """For a person: what failed, where, what to do next; no patient data."""
+    status: int | None = None
+    """The DIMSE status, if there was a response."""
+    accepted: tuple[str, ...] = ()
+    """At phase CONTEXT: transfer syntaxes that the destination did accept for this SOP class."""
+
+
+DeliverAnswer = Delivered | NotDelivered
+
+read_deliver_request: Reader[DeliverRequest] = Reader(DeliverRequest)
+read_deliver_answer: Reader[DeliverAnswer] = Reader(DeliverAnswer)

@@ -1,0 +1,224 @@
+"""Deliveries: which instance goes to which destination, in which lane, and how far it has come. Destinations, rules.
+
+A *destination* is named by a Link's configuration (`calls.config.Destination`); what the Cloud knows of it beside is here. A *lane*
+is an ordered queue of one destination: the whole destination (''), or one patient where it has more than one connection.
+"""
+
+import enum
+
+import msgspec
+
+from swallowtail.calls.deliver import About, DeliveryPhase
+from swallowtail.cloud.model.imaging import Instance
+from swallowtail.cloud.model.tenancy import Tenant, Value
+
+
+class DeliveryState(enum.StrEnum):
+    """Where a delivery is."""
+
+    WAITING = "waiting"
+    """For its turn, or for `next_at`."""
+    LEASED = "leased"
+    """A node works on it until `until`."""
+    STOPPED = "stopped"
+    """At the head of its lane, which waits for a person (`at_cap = stop`)."""
+    PARKED = "parked"
+    """Set aside by a person; its lane goes on."""
+    DEAD = "dead"
+    """A dead letter: parked by the cap; its lane goes on."""
+    SKIPPED = "skipped"
+    """Given up by a person, with a reason."""
+    DELIVERED = "delivered"
+    WARNED = "warned"
+    """Delivered with a warning (B000, B006, B007)."""
+
+
+OPEN_STATES = frozenset({DeliveryState.WAITING, DeliveryState.LEASED, DeliveryState.STOPPED})
+"""Those that keep their place in the lane."""
+DONE_STATES = frozenset({DeliveryState.DELIVERED, DeliveryState.WARNED, DeliveryState.SKIPPED})
+
+
+class Target(Value, frozen=True, kw_only=True):
+    """A destination's place: the Link that reaches it and its name there."""
+
+    link: str
+    destination: str
+
+
+class NewDelivery(Value, frozen=True, kw_only=True):
+    """What a rule or a person wants sent. The same (target, instance, cause) again makes no second row."""
+
+    target: Target
+    instance: int
+    lane: str = ""
+    priority: int = 0
+    """Higher goes first within its lane; equal ones in order."""
+    cause: str
+    """`rule:<id>/<episode>` or `person:<token id>/<request>`."""
+
+
+class Delivery(Value, frozen=True, kw_only=True):
+    """One instance on its way to one destination."""
+
+    id: int
+    """Also the order within a lane and priority."""
+    target: Target
+    instance: int
+    study: str
+    sop_instance: str
+    lane: str
+    priority: int
+    cause: str
+    state: DeliveryState
+    created: float
+    changed: float
+    next_at: float = 0.0
+    until: float = 0.0
+    """End of the lease."""
+    tries: int = 0
+    """Every attempt."""
+    refusals: int = 0
+    """Attempts that the destination answered about the instance: what the cap counts."""
+    status: int | None = None
+    about: About | None = None
+    phase: DeliveryPhase | None = None
+    detail: str = ""
+    """Of the last failure or warning, or why a person skipped it."""
+    sent_syntax: str = ""
+    """The transfer syntax it was delivered in; another than its own where it was transcoded."""
+
+
+class Lease(Value, frozen=True, kw_only=True):
+    """A delivery that a node may work on until `until`; it shows `token` to settle it, so that a lapsed lease settles nothing."""
+
+    tenant: Tenant
+    delivery: Delivery
+    token: int
+    until: float
+
+
+class BreakerState(enum.StrEnum):
+    """Whether a destination is tried."""
+
+    CLOSED = "closed"
+    """Deliveries flow."""
+    OPEN = "open"
+    """Not tried before `retry_at`."""
+    HALF_OPEN = "half-open"
+    """One delivery tries it."""
+
+
+class DestinationState(Value, frozen=True, kw_only=True):
+    """What the Cloud knows of a destination beside its configuration."""
+
+    target: Target
+    paused: bool = False
+    paused_by: str = ""
+    breaker: BreakerState = BreakerState.CLOSED
+    failures: int = 0
+    """In a row."""
+    retry_at: float = 0.0
+    detail: str = ""
+    """Of the last failure."""
+    failing_since: float | None = None
+    delivered_at: float | None = None
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    """Deliveries by state; those done are counted over the last 24 h."""
+    oldest: float | None = None
+    """When the oldest open delivery was created."""
+
+
+class Settlement(Value, frozen=True, kw_only=True):
+    """What became of a lease; the planner (`dispatch`) has decided it."""
+
+    tenant: Tenant
+    delivery: int
+    token: int
+    state: DeliveryState
+    next_at: float = 0.0
+    refused: bool = False
+    """Counts towards the cap."""
+    status: int | None = None
+    about: About | None = None
+    phase: DeliveryPhase | None = None
+    detail: str = ""
+    sent_syntax: str = ""
+
+
+class DeliverySearch(Value, frozen=True, kw_only=True):
+    """Which deliveries."""
+
+    link: str = ""
+    destination: str = ""
+    states: frozenset[DeliveryState] = frozenset()
+    study: str = ""
+    sop_instance: str = ""
+    facilities: frozenset[str] | None = None
+
+
+class RuleCondition(Value, frozen=True, kw_only=True):
+    """What must hold of an instance; every given one must. Text takes `*` and `?` (PS3.4 C.2.2.2.4)."""
+
+    calling_ae: str = ""
+    called_ae: str = ""
+    device: str = ""
+    link: str = ""
+    address: str = ""
+    """A network in CIDR notation."""
+    sop_classes: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    """(keyword or gggg,eeee; pattern) of top-level elements of the indexed DICOM JSON."""
+
+
+class RuleAction(Value, frozen=True, kw_only=True):
+    """Deliver to these destinations."""
+
+    targets: tuple[Target, ...]
+    priority: int = 0
+
+
+class Rule(Value, frozen=True, kw_only=True):
+    """One line of the routing; evaluated in `position` order, every match acts unless `final` ends it."""
+
+    id: str
+    name: str
+    position: int
+    enabled: bool = True
+    condition: RuleCondition = RuleCondition()
+    action: RuleAction
+    when_complete: bool = False
+    """Wait until the study is complete: its association has ended and nothing came for `quiet` seconds."""
+    quiet: float = 30.0
+    acquisitions_only: bool = True
+    """Only what a device sent; not what was uploaded or retrieved."""
+    final: bool = False
+    created: float
+    changed: float
+
+
+class Routing(Value, frozen=True, kw_only=True):
+    """An indexed instance that the rules have to judge.
+
+    `quiet_since` is when its study last got something or an association with it ended.
+    """
+
+    tenant: Tenant
+    instance: Instance
+    document: bytes
+    """Its DICOM JSON, compressed as stored."""
+    fired: tuple[str, ...] = ()
+    """Rules that have acted on it already."""
+    patient: str
+    """Key of the patient lane: issuer and patient id, empty when unknown."""
+    association_open: bool
+    quiet_since: float
+
+
+class Routed(Value, frozen=True, kw_only=True):
+    """The rules' word on one instance: judged for good, or to be looked at again at `again_at` (completeness)."""
+
+    instance: int
+    again_at: float | None = None
+    fired: tuple[str, ...] = ()
+    """Ids of rules that have acted already, so that they do not twice."""
