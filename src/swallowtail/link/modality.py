@@ -90,6 +90,8 @@ class ApplicationEntity:
         await self._port.shutdown()
 
     async def _meet(self, connection: Connection) -> None:
+        if not connection.peer[0]:
+            return  # it was reset before it was accepted: nobody is there
         address = str(numeric(connection.peer[0]))
         load = Load(self._connected.total(), self._connected[address])
         if self._closed or not may_connect(self.listener, self.site.directory, address, load):

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -17,6 +18,8 @@ from swallowtail.dicom.events import Aborted, AssociateRejected, Released
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.net import Connection
 from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
+from swallowtail.link.modality import ApplicationEntity
+from swallowtail.link.site import Site
 from swallowtail.wire.channel import Data
 from swallowtail.wire.failures import ChannelResetError
 from tests.unit.link.stage import (
@@ -293,6 +296,14 @@ def test_a_port_probe_leaves_nothing_behind():
         assert isinstance(await stage.associate(REQUEST), Connection)
 
     play(scene)
+
+
+async def test_a_connection_that_was_reset_before_it_was_accepted_is_nobody():
+    site = Site(session=lambda: None, random=bytes, wall=lambda: 0.0)
+    entity = ApplicationEntity(LISTENER, site)
+    gone = SimpleNamespace(peer=("", 0))
+    await entity._meet(gone)
+    assert entity.associations == 0
 
 
 def test_a_device_that_is_taken_out_is_refused_its_next_message():
