@@ -83,7 +83,7 @@ class Settings:
         """Check the flags; raises ServeError."""
         host, colon, port = listen.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
-        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
             raise ServeError(f"--listen {listen!r} is no HOST:PORT; one is 127.0.0.1:8443, or [::]:8443 for all addresses")
         if (cert is None) != (key is None):
             raise ServeError("--cert and --key belong together; give both, or neither for a private CA")

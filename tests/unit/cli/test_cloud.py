@@ -1,0 +1,93 @@
+"""Every setting of `cloud serve` and `cloud apply`, as a flag and as a variable: each has to have its effect."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from swallowtail.cli import main
+from swallowtail.cli.rest import RestClient, RestError
+from swallowtail.cloud import server
+
+FACTS = {
+    "release": "0.1.0",
+    "url": "https://localhost:8443",
+    "ca": "/d/ca.pem",
+    "token": "swt_x",
+    "sign_in": "https://localhost:8443/#token=swt_x",
+}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[server.Settings]:
+    seen: list[server.Settings] = []
+
+    def run(settings: server.Settings, *, announce: Any) -> None:
+        seen.append(settings)
+        announce(dict(FACTS))
+
+    monkeypatch.setattr(server, "run", run)
+    monkeypatch.setattr("swallowtail.runtime.log.configure", lambda: None)
+    monkeypatch.setattr("swallowtail.runtime.log.take_crashes", lambda: None)
+    return seen
+
+
+SETTINGS = {"--data": "/d", "--listen": "[::]:9443", "--cert": "/c.pem", "--key": "/k.pem"}
+
+
+@pytest.mark.parametrize("as_variables", [False, True])
+def test_every_setting_of_serve_arrives(started: list[server.Settings], as_variables: bool) -> None:
+    variables = {f"SWALLOWTAIL_{flag[2:].upper()}": value for flag, value in SETTINGS.items()} if as_variables else {}
+    flags = [] if as_variables else [word for pair in SETTINGS.items() for word in pair]
+    result = CliRunner().invoke(main, ["cloud", "serve", *flags], env=variables)
+    assert result.exit_code == 0, result.output
+    assert started == [server.Settings(Path("/d"), "::", 9443, Path("/c.pem"), Path("/k.pem"))]
+
+
+def test_serve_prints_what_a_person_needs_or_one_line_for_a_program(started: list[server.Settings]) -> None:
+    shown = CliRunner().invoke(main, ["cloud", "serve", "--data", "/d"]).output
+    for word in ("https://localhost:8443", "/d/ca.pem", "swt_x", "shown once"):
+        assert word in shown
+    line = CliRunner().invoke(main, ["cloud", "serve", "--data", "/d", "--json"]).output
+    assert json.loads(line) == FACTS
+    assert started[0] == server.Settings(Path("/d"), "127.0.0.1", 8443)
+
+
+def test_serve_says_why_it_cannot(monkeypatch: pytest.MonkeyPatch, started: list[server.Settings]) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise server.ServeError("another Cloud runs on /d")
+
+    monkeypatch.setattr(server, "run", refuse)
+    result = CliRunner().invoke(main, ["cloud", "serve", "--data", "/d"])
+    assert result.exit_code == 1
+    assert "another Cloud runs on /d" in result.output
+
+
+def test_every_setting_of_apply_is_also_a_variable(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("swt_x")
+    variables = {
+        "SWALLOWTAIL_CLOUD": "https://127.0.0.1:1",
+        "SWALLOWTAIL_TOKEN_FILE": str(token),
+        "SWALLOWTAIL_CA": str(tmp_path / "no"),
+    }
+    result = CliRunner().invoke(main, ["cloud", "apply", "examples/hospital.toml"], env=variables)
+    assert "cannot read the certificates in" in result.output
+    del variables["SWALLOWTAIL_CA"]
+    result = CliRunner().invoke(main, ["cloud", "apply", "examples/hospital.toml"], env=variables)
+    assert "https://127.0.0.1:1: " in result.output
+    assert "look whether the Cloud runs there" in result.output
+
+
+@pytest.mark.parametrize("url", ["http://cloud.example", "https://", "https://cloud.example/api", "https://cloud.example?x=1", ""])
+def test_an_address_that_is_no_clouds_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(RestError, match="it looks like https://"):
+        RestClient(url, "swt_x")
+
+
+def test_the_list_of_commands_names_them_all() -> None:
+    shown = CliRunner().invoke(main, ["--help"]).output
+    for command in ("cloud", "link"):
+        assert command in shown

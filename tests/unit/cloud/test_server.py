@@ -1,0 +1,66 @@
+"""What the composition root decides by itself."""
+
+import asyncio
+import datetime as dt
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from swallowtail.cloud import server
+from swallowtail.cloud.certificates import ensure_certificate, server_context
+from swallowtail.cloud.folder import DataFolder
+from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.runtime.tasks import Tasks
+from tests.unit.cloud.test_certificates import client_context, handshake
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "port"),
+    [("127.0.0.1:8443", "127.0.0.1", 8443), ("[::1]:0", "::1", 0), ("cloud.example:443", "cloud.example", 443)],
+)
+def test_an_address_is_read(listen: str, host: str, port: int) -> None:
+    settings = server.Settings.of(data=Path("d"), listen=listen, cert=None, key=None)
+    assert (settings.host, settings.port) == (host, port)
+    assert settings.data.is_absolute()
+
+
+@pytest.mark.parametrize("listen", ["", "8443", ":8443", "host:", "host:port", "host:65536", "host:-1", "host:٣"])
+def test_an_address_that_is_none_is_refused(listen: str) -> None:
+    with pytest.raises(server.ServeError, match="HOST:PORT"):
+        server.Settings.of(data=Path("d"), listen=listen, cert=None, key=None)
+
+
+async def test_a_renewed_certificate_is_served_to_the_next_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "RENEW_EVERY", 0.01)
+    folder = DataFolder(tmp_path)
+    settings = server.Settings(tmp_path, "127.0.0.1", 0)
+    context = server_context(*ensure_certificate(tmp_path, ["old.example"], dt.datetime.now(dt.UTC)))
+    assert handshake(context, client_context(tmp_path), "old.example")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(context, client_context(tmp_path), "localhost")
+    loaded = asyncio.Event()
+    load = context.load_cert_chain
+
+    class Context:
+        def load_cert_chain(self, *files: Any) -> None:
+            load(*files)
+            loaded.set()
+
+    async with Tasks("test") as tasks:
+        tasks.spawn(server._renew(Context(), settings, folder), name="renew")  # type: ignore[arg-type]
+        async with asyncio.timeout(5):
+            await loaded.wait()
+    assert handshake(context, client_context(tmp_path), "localhost")
+    folder.close()
+
+
+def test_a_disk_that_failed_under_a_durable_write_ends_the_process_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(server.os, "_exit", ended.append)
+    with capture_logs() as logs:
+        server._fatal(StorageUnavailableError())
+    assert ended == [server.FATAL_EXIT]
+    assert "the disk has failed" in logs[0]["event"]
