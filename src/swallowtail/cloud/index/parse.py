@@ -4,6 +4,8 @@ First the walk judges the structure, then pydicom reads the elements that are no
 """
 
 import io
+import logging
+import warnings
 import zlib
 from typing import BinaryIO, Final
 
@@ -28,12 +30,15 @@ _EXTENDED_OFFSETS: Final = 0x7FE00001
 _VIDEO: Final = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (*range(100, 109), "100.1", "101.1", "102.1"))
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what it warns of may hold a patient's values
 
 
 def parse(job: IndexJob, blob: BinaryIO) -> IndexOutcome:
     """Read a stored data set; whatever is wrong with it is an outcome too."""
     try:
-        return _indexed(job, blob)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _indexed(job, blob)
     except MalformedDataSetError as error:
         problem = str(error)
     except MemoryError:

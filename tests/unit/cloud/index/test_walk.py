@@ -121,6 +121,13 @@ def test_items_are_bounded() -> None:
         walk(long(0x00081140, item(b"") * (MAX_ITEMS + 1)))
 
 
+def test_elements_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swallowtail.cloud.index.walk.MAX_ELEMENTS", 100)
+    assert len(walk(NAME * 100)) == 100
+    with pytest.raises(MalformedDataSetError, match="more than 100 elements"):
+        walk(NAME * 50 + long(0x00081140, item(NAME * 51)))
+
+
 def test_implicit_vr_takes_sequences_from_the_dictionary() -> None:
     inner = struct.pack("<HHI", 0x10, 0x10, 4) + b"Ada "
     content = struct.pack("<HHI", 0x08, 0x1140, 8 + len(inner)) + item(inner)
