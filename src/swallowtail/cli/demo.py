@@ -24,7 +24,8 @@ def demo(*, once: bool) -> None:
         from swallowtail.sim.story import Story
     except ImportError as error:
         raise click.ClickException(f"{error.name} is missing; install swallowtail[demo]") from error
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="swallowtail-demo-"))
     story, held, stopped = Story(folder), False, False
     try:

@@ -225,10 +225,13 @@ class Installation:
         return int(answer[0]["00201208"]["Value"][0]) if answer else 0
 
     def stop(self) -> None:
-        """End both programs, Link first."""
+        """End both programs, Link first, and hang up."""
         for program in (getattr(self, "link", None), getattr(self, "cloud", None)):
             if program is not None:
                 program.stop()
+        for client in (getattr(self, "rest", None), getattr(self, "operator", None)):
+            if client is not None:
+                client.close()
 
     def _of_operator(self, path: str) -> str:
         organisation = self.rest.json("/api/v1/whoami")["organisation"]["id"]

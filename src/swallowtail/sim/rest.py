@@ -29,6 +29,7 @@ class Rest:
         self._token = token
         self._tls = ssl.create_default_context(cafile=str(ca))
         self._local = threading.local()
+        self._open: list[http.client.HTTPSConnection] = []
 
     def json(self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None) -> Any:
         """Give the JSON of an answer, None when it is empty; `path` begins with `/`."""
@@ -48,13 +49,13 @@ class Rest:
         """Give the bytes of an answer; raises RestFailedError for a status of 400 and above, and when there is no answer."""
         headers = {"Authorization": f"Bearer {self._token}"} | ({"Content-Type": "application/json"} if body is not None else {})
         data = None if body is None else json.dumps(body).encode()
+        connection = self._connection()
         try:
-            connection = self._connection()
             connection.request(method, path, data, headers)
             answer = connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            self.close()
+            connection.close()
             raise RestFailedError(f"{method} {path}: {type(error).__name__}: {error}") from error
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise RestFailedError(
@@ -63,14 +64,14 @@ class Rest:
         return content
 
     def close(self) -> None:
-        """Hang up this thread's connection."""
-        if (connection := getattr(self._local, "connection", None)) is not None:
+        """Hang up every connection, also those of threads that have ended; a later request connects anew."""
+        for connection in self._open:
             connection.close()
-            self._local.connection = None
 
     def _connection(self) -> http.client.HTTPSConnection:
         found: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
         if found is None:
             found = http.client.HTTPSConnection(self._host, self._port, timeout=DEADLINE, context=self._tls)
             self._local.connection = found
+            self._open.append(found)
         return found
