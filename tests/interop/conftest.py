@@ -22,8 +22,8 @@ DEVICES = ({"name": "us-1", "ae_title": "ULTRASOUND1", "addresses": ["127.0.0.0/
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with Installation(tmp_path_factory.mktemp("site"), listeners=LISTENERS, devices=DEVICES) as installation:
         yield installation
-        assert installation.cloud.running, installation.cloud.failure("ended")
-        assert installation.link.running, installation.link.failure("ended")
+        for program in (installation.cloud, installation.link):
+            assert program.running, program.failure(f"ended with {program.exit_code}")
 
 
 @pytest.fixture

@@ -114,6 +114,14 @@ class Modality:
         finally:
             if association.is_established:
                 association.release()
+            _hang_up(association)
+
+
+def _hang_up(association: Association) -> None:
+    """Close what pynetdicom leaves open when the peer has vanished."""
+    line = association.dul.socket
+    if line is not None and line.socket is not None:
+        line.socket.close()
 
 
 @dataclass(frozen=True, slots=True)

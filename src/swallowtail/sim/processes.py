@@ -5,6 +5,7 @@ Used by the demo, the benchmark and the tests that need real servers. Synchronou
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from typing import Final, Self
 TAIL: Final = 25
 """Lines of output that a failure shows."""
 _PACE: Final = 0.02
+_INSIST: Final = 30.0
 _given: set[int] = set()
 _lock = threading.Lock()
 
@@ -38,7 +40,11 @@ def free_port() -> int:
 
 
 class Program:
-    """A running child process in a session of its own, so that its children end with it. Call `stop` or use it as a context."""
+    """A running child process in a session of its own. Call `stop` or use it as a context.
+
+    Its children end when its end is noticed: the whole group is killed before the child is reaped, while its number cannot yet mean
+    another process.
+    """
 
     def __init__(
         self, name: str, argv: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
@@ -60,6 +66,7 @@ class Program:
                 )
             except OSError as error:
                 raise ProgramFailedError(f"{name} could not be started: {error} ({self.argv[0]})") from error
+        self._end = os.pidfd_open(self._process.pid)  # readable once it has ended, without reaping it
 
     @property
     def pid(self) -> int:
@@ -67,12 +74,24 @@ class Program:
 
     @property
     def running(self) -> bool:
-        return self._process.poll() is None
+        return not self._ended(0)
 
     @property
     def exit_code(self) -> int | None:
         """Give the exit code, negative for a signal, None while it runs."""
-        return self._process.poll()
+        return self._process.returncode if self._ended(0) else None
+
+    def _ended(self, seconds: float) -> bool:
+        """Wait at most so long for its end; at its end, end its group too."""
+        if self._process.returncode is not None:
+            return True
+        if not select.select([self._end], [], [], seconds)[0]:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self._end)
+        return True
 
     def text(self) -> str:
         """Give everything it has printed."""
@@ -84,9 +103,8 @@ class Program:
         while not ready():
             if time.monotonic() > deadline:
                 raise self.failure(f"{what} did not happen within {seconds:g} s")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = self._process.wait(_PACE)
-                raise self.failure(f"ended with {code} before: {what}")
+            if self._ended(_PACE):
+                raise self.failure(f"ended with {self.exit_code} before: {what}")
 
     def wait_for_port(self, port: int, *, seconds: float = 20.0) -> None:
         """Return when somebody accepts connections on `port` of 127.0.0.1."""
@@ -94,24 +112,22 @@ class Program:
 
     def wait(self, *, seconds: float) -> int:
         """Wait for its end and give the exit code; raises ProgramFailedError when it is still there after `seconds`."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise self.failure(f"still runs after {seconds:g} s") from None
+        if not self._ended(seconds):
+            raise self.failure(f"still runs after {seconds:g} s")
+        return self._process.returncode
 
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL, to it and to its children, without a chance to say goodbye."""
-        with contextlib.suppress(ProcessLookupError):
+        if self.running:
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+            self._ended(_INSIST)
 
     def stop(self, *, seconds: float = 10.0) -> int:
         """Ask it to end (SIGTERM), insist after `seconds`, and give its exit code."""
         if self.running:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(seconds)
-        self.kill()
+            signal.pidfd_send_signal(self._end, signal.SIGTERM)
+            if not self._ended(seconds):
+                self.kill()
         return self._process.returncode
 
     def failure(self, what: str) -> ProgramFailedError:

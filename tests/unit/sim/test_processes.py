@@ -1,0 +1,67 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from swallowtail.sim.processes import Program, ProgramFailedError, accepts, free_port
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def python(code: str, folder: Path) -> Program:
+    return Program("program", [sys.executable, "-c", code], folder=folder)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_failure_shows_the_last_lines(tmp_path: Path) -> None:
+    program = python("print('begin', flush=True); raise SystemExit('out of coffee')", tmp_path)
+    with pytest.raises(ProgramFailedError, match=r"program ended with 1 before: coffee[\s\S]*begin[\s\S]*out of coffee"):
+        program.wait_until(lambda: False, seconds=10, what="coffee")
+
+
+def test_deadline_is_told_and_the_program_stopped(tmp_path: Path) -> None:
+    told = r"tea did not happen within 0\.05 s; its last lines .*\n.*printed nothing"
+    with python("import time; time.sleep(60)", tmp_path) as program, pytest.raises(ProgramFailedError, match=told):
+        program.wait_until(lambda: False, seconds=0.05, what="tea")
+    assert program.exit_code == -15
+
+
+def test_children_end_with_the_program(tmp_path: Path) -> None:
+    program = python(PARENT, tmp_path)
+    program.wait_until(lambda: program.text().endswith("\n"), seconds=10, what="its child's number")
+    child = int(program.text())
+    assert alive(child)
+    program.kill()
+    assert program.exit_code == -9
+    program.stop()
+    assert not alive(child)
+
+
+def test_a_program_that_was_killed_by_somebody_else(tmp_path: Path) -> None:
+    program = python("import time; time.sleep(60)", tmp_path)
+    os.kill(program.pid, 9)
+    assert program.wait(seconds=10) == -9
+    assert not program.running
+
+
+def test_program_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(ProgramFailedError, match="ghost could not be started"):
+        Program("ghost", ["/nowhere/ghost"], folder=tmp_path)
+
+
+def test_ports_are_free_and_given_once() -> None:
+    ports = [free_port() for _ in range(50)]
+    assert len(set(ports)) == 50
+    assert not any(map(accepts, ports))
