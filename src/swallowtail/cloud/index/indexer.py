@@ -17,6 +17,8 @@ TOPIC: Final = "index"
 BATCH: Final = 32
 LEASE: Final = 300.0
 """Seconds that a claim holds: longer than a batch of the slowest objects, since no other node may take it meanwhile."""
+GATHER: Final = 0.2
+"""Seconds after a wake-up in which more may come: a batch costs two commits, which would otherwise compete with every store's."""
 IDLE: Final = 15.0
 """A wake-up may be lost, so it looks by itself this often; also the pause after a failure of the storage."""
 
@@ -26,29 +28,30 @@ log = structlog.get_logger()
 class Indexer:
     """Keeps the index up with what is stored; run one per node."""
 
-    def __init__(self, jobs: IndexJobs, parser: Parser, bus: Bus, *, clock: Clock, batch: int = BATCH) -> None:
+    def __init__(self, jobs: IndexJobs, parser: Parser, bus: Bus, *, clock: Clock, gather: float = GATHER) -> None:
         self._jobs = jobs
         self._parser = parser
         self._bus = bus
         self._clock = clock
-        self._batch = batch
+        self._gather = gather
 
     async def run(self) -> None:
         """Index until cancelled."""
         subscription = self._bus.subscribe(TOPIC)
         try:
             while True:
-                if not await self._step_safely():
+                if await self._step_safely() < BATCH:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(IDLE):
                             await subscription.wait()
+                    await asyncio.sleep(self._gather)
         finally:
             subscription.close()
 
     async def step(self) -> int:
         """Index one batch; gives how many jobs that was."""
         now = self._clock()
-        jobs = await self._jobs.claim(self._batch, now=now, until=now + LEASE)
+        jobs = await self._jobs.claim(BATCH, now=now, until=now + LEASE)
         if jobs:
             outcomes = await asyncio.gather(*(self._parser.parse(job) for job in jobs))
             await self._settle(outcomes)
