@@ -174,6 +174,7 @@ class ChannelMachine:
         self.retained = RetainedWindow() if opening.transfer is not None else None
         self.failure: WasReset | None = None
         self.reset_waiting = False  # our RESET has not left yet
+        self.fin_left = False  # our FIN has left
         self.announced = True  # the session's mark: its owner has heard of it
         self.told_readable = self.told_writable = False  # the session's marks: that event waits already
         self.counted_transfer = False  # the session's mark: this channel holds its transfer's place
@@ -417,6 +418,7 @@ class ChannelMachine:
         """Take a RESET frame."""
         reason, text = read_reset(payload)
         self._fail(ChannelInput.RECEIVE_RESET, reason, text)
+        self.outbox.clear()  # on a channel that both had finished, our last frames may not have left
         self._forget()
 
     def lose(self, text: str) -> None:

@@ -40,6 +40,10 @@ class Scheduler:
         """Send the CREDIT of a channel; it is built when its turn has come."""
         self._control.append((None, sender))
 
+    def withdraw(self, sender: Sender) -> None:
+        """Take back the control frames of a channel that have not left."""
+        self._control = deque(item for item in self._control if item[1] is not sender)
+
     def ready(self, sender: Sender) -> None:
         """Give a channel whose outbox is not empty its turns."""
         if not sender.queued:

@@ -180,6 +180,8 @@ class SessionMachine:
             assert isinstance(sender, ChannelMachine)
             if frame[0] == FrameType.RESET:
                 sender.reset_waiting = False
+            elif frame[1] & FIN:
+                sender.fin_left = True
             self._retire_if_gone(sender)
         return frame
 
@@ -344,6 +346,9 @@ class SessionMachine:
             if not channel.announced and channel.over:
                 self._events.remove(Opened(channel))  # it came and went before anyone looked
                 channel.announced = True
+        if channel.reset_waiting and (kind == FrameType.RESET or (channel.fin_left and flags & FIN)):
+            channel.reset_waiting = False  # for the peer it has ended: it may take the place already, and needs no word of ours
+            self._scheduler.withdraw(channel)
         self._retire_if_gone(channel)
 
     def _was_open(self, number: int) -> bool:

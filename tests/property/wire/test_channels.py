@@ -1,0 +1,77 @@
+"""Two well-behaved sessions, whatever their owners do: neither ever accuses the other, and nothing is left behind."""
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swallowtail.wire.channel import ChannelMachine, ChannelState, Data
+from swallowtail.wire.errors import ResetReason
+from swallowtail.wire.frames import Priority
+from swallowtail.wire.session import Opened, SessionMachine
+from tests.modes import amount
+from tests.unit.wire.pair import Pair, cloud_hello, link_hello
+
+
+class Owners:
+    """Everything that the owners of one side can do, at random."""
+
+    def __init__(self, machine: SessionMachine, dice: random.Random) -> None:
+        self.machine, self.dice, self.channels = machine, dice, []
+
+    def step(self, now: float) -> None:
+        if self.dice.random() < 0.3 and self.machine.can_open:
+            transfer = self.dice.choice((None, self.dice.randbytes(16)))
+            priority = self.dice.choice(list(Priority))
+            self.channels.append(self.machine.open("c", b"r", priority, now=now, transfer=transfer, fin=self.dice.random() < 0.2))
+        if self.channels:
+            self.act(self.dice.choice(self.channels), now)
+
+    def act(self, channel: ChannelMachine, now: float) -> None:
+        event = channel.next_event(now)
+        if isinstance(event, Data):
+            channel.consumed(len(event.view), now)
+        if channel.over:
+            self.channels.remove(channel)
+        elif self.dice.random() < 0.15:
+            channel.reset(self.dice.choice(list(ResetReason)[:10]), "because")
+        elif channel.state is not ChannelState.HALF_CLOSED_LOCAL:
+            match self.dice.randrange(4):
+                case 0:
+                    channel.finish()
+                case 1:
+                    channel.message(bytes(self.dice.choice((1, 65_528))), now, fin=self.dice.random() < 0.3)
+                case _:
+                    channel.write(memoryview(bytes(self.dice.choice((10, 300_000)))), now)
+                    channel.flush()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@settings(max_examples=amount(60, 2_000))
+def test_well_behaved_sessions_never_accuse_each_other(seed, channels):
+    dice = random.Random(seed)
+    pair = Pair(link=link_hello(channels=channels), cloud=cloud_hello(channels=channels))
+    owners = {"link": Owners(pair.link, dice), "cloud": Owners(pair.cloud, dice)}
+    moves = [*((pair.send, side) for side in owners), *((pair.deliver, side) for side in owners)]
+    for _ in range(400):
+        pair.now += 0.01
+        side = dice.choice(("link", "cloud"))
+        owners[side].step(pair.now)
+        for _ in range(dice.randrange(4)):
+            move, which = dice.choice(moves)
+            move(which)
+        for name, events in pair.events.items():
+            owners[name].channels += [event.channel for event in events if isinstance(event, Opened)]
+            events.clear()
+        assert pair.link.closing is pair.cloud.closing is None
+    for machine in (pair.link, pair.cloud):
+        for channel in list(machine._channels.values()):
+            channel.reset(ResetReason.CANCELLED)
+    pair.run()
+    for machine in (pair.link, pair.cloud):
+        assert machine.closing is None
+        assert not machine._channels
+        assert not machine._opening
+        assert not machine._transfers
+        assert machine._own_open == machine._peer_open == 0
+        assert not machine.sending
