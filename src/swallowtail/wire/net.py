@@ -42,6 +42,7 @@ from swallowtail.wire.transport import FLOOD_LIMIT, SUBPROTOCOL, UNSENT_LIMIT, F
 WINDOWS_SEND_BUFFER: Final = 256 * 1024
 OPEN_SECONDS: Final = 15.0
 CLOSE_SECONDS: Final = 5.0
+NEXT_ADDRESS_AFTER: Final = 0.25  # RFC 8305: an IPv6 way that leads nowhere must not keep us from the IPv4 one
 LAST_WORDS_SECONDS: Final = 2.0
 MAX_CLOSE_TEXT: Final = 123  # RFC 6455 5.5
 
@@ -518,6 +519,7 @@ async def connect(
             max_size=MAX_FRAME,
             write_limit=UNSENT_LIMIT,
             create_connection=_BoundedConnection,
+            happy_eyeballs_delay=NEXT_ADDRESS_AFTER,
             **options,
         )
     except (OSError, TimeoutError, InvalidHandshake, InvalidProxy, InvalidURI) as error:

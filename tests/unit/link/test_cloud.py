@@ -1,7 +1,9 @@
 """How Link finds and trusts its Cloud, on loopback: each failure has a phase and a remedy, and nothing is trusted by mistake."""
 
 import asyncio
+import contextlib
 import datetime as dt
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -137,6 +139,26 @@ async def test_an_expired_certificate_is_not_trusted(tmp_path: Path):
     async with cloud(tmp_path, when=NOW - dt.timedelta(days=365 * 30)) as (port, heard):
         assert await failed_phase(uplink(port, tmp_path / "ca.pem")) == "tls"
         assert heard.count == 0
+
+
+async def test_an_address_that_leads_nowhere_does_not_keep_link_from_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with socket.socket() as hole, contextlib.ExitStack() as kept:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        for _ in range(3):  # until its queue is full, and a SYN is answered by nothing
+            waiting = kept.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(hole.getsockname())
+        async with cloud(tmp_path) as (port, _):
+
+            async def both(*_: object, **__: object) -> list[tuple[object, ...]]:
+                tcp = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+                return [(*tcp, hole.getsockname()), (*tcp, ("127.0.0.1", port))]
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+            async with asyncio.timeout(5):
+                transport = await uplink(port, tmp_path / "ca.pem")()
+            await transport.close(1000, "")
 
 
 async def test_nobody_there_is_connect_and_no_name_is_resolve(tmp_path: Path):
