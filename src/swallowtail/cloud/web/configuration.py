@@ -23,6 +23,7 @@ from swallowtail.cloud.web.schemas import (
     FaultOut,
     PageOut,
     Rollback,
+    RowId,
     UnknownDeviceKey,
     UnknownDeviceOut,
     page_out,
@@ -67,7 +68,7 @@ async def configuration_history(caller: InOrganisation, link_id: str, page: Pagi
     return page_out(await caller.services.configuration.history(caller.tenant, link.id, page), _out)
 
 
-async def configuration_version(caller: InOrganisation, link_id: str, version: int) -> ConfigurationOut:
+async def configuration_version(caller: InOrganisation, link_id: str, version: RowId) -> ConfigurationOut:
     """Give one version with its document."""
     link = await link_of(caller, link_id)
     return _out(await caller.services.configuration.version(caller.tenant, link.id, version))

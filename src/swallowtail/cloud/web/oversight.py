@@ -17,6 +17,7 @@ from swallowtail.cloud.web.schemas import (
     AuditOut,
     ChainOut,
     PageOut,
+    RowId,
     TokenNew,
     TokenOut,
     TokenWithSecret,
@@ -100,7 +101,7 @@ async def list_alarms(caller: InOrganisation, page: Paging, cleared: bool = Fals
     return page_out(found, AlarmOut.model_validate)
 
 
-async def acknowledge_alarm(caller: InOrganisation, alarm_id: int) -> AlarmOut:
+async def acknowledge_alarm(caller: InOrganisation, alarm_id: RowId) -> AlarmOut:
     """Note that a person has seen it; acknowledging twice keeps the first."""
     caller.check_unlimited()
     event = caller.event(EventAction.UPDATE, "alarm.acknowledge", ("alarm", str(alarm_id)))

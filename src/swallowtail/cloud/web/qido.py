@@ -12,6 +12,7 @@ from swallowtail.cloud.web.problems import Fault, ProblemError
 
 MAX_OFFSET: Final = 100_000
 DEFAULT_LIMIT: Final = 100
+MAX_UIDS: Final = 1000
 
 Keys = Mapping[str, str]
 
@@ -62,7 +63,7 @@ def study_search(keys: Keys, *, fuzzy: bool) -> StudySearch:
     """Give the search for studies."""
     date_from, date_to = _dates("StudyDate", keys.get("StudyDate", ""))
     return StudySearch(
-        uids=_uids(keys.get("StudyInstanceUID", "")),
+        uids=_uids("StudyInstanceUID", keys.get("StudyInstanceUID", "")),
         patient_name=keys.get("PatientName", ""),
         patient_id=keys.get("PatientID", ""),
         accession=keys.get("AccessionNumber", ""),
@@ -78,7 +79,7 @@ def series_search(keys: Keys, study: str) -> SeriesSearch:
     """Give the search for series; `study` limits to one."""
     return SeriesSearch(
         study=study,
-        uids=_uids(keys.get("SeriesInstanceUID", "")),
+        uids=_uids("SeriesInstanceUID", keys.get("SeriesInstanceUID", "")),
         modality=keys.get("Modality", ""),
         description=keys.get("SeriesDescription", ""),
     )
@@ -89,7 +90,7 @@ def instance_search(keys: Keys, study: str, series: str) -> InstanceSearch:
     return InstanceSearch(
         study=study,
         series=series,
-        sop_instances=_uids(keys.get("SOPInstanceUID", "")),
+        sop_instances=_uids("SOPInstanceUID", keys.get("SOPInstanceUID", "")),
         sop_class=keys.get("SOPClassUID", ""),
     )
 
@@ -193,8 +194,12 @@ def _day(field: str, text: str) -> dt.date | None:
         raise _bad(field, f"{text!r} is no date like 20261124") from None
 
 
-def _uids(text: str) -> tuple[str, ...]:
-    return tuple(uid for uid in text.replace("\\", ",").split(",") if uid)
+def _uids(field: str, text: str) -> tuple[str, ...]:
+    """PS3.18 8.3.4.1: a list of UIDs, separated by commas or backslashes."""
+    uids = tuple(uid for uid in text.replace("\\", ",").split(",") if uid)
+    if len(uids) > MAX_UIDS:
+        raise _bad(field, f"lists at most {MAX_UIDS} UIDs")
+    return uids
 
 
 def _number(field: str, text: str, most: int) -> int:

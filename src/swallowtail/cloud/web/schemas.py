@@ -2,8 +2,9 @@
 
 import zoneinfo
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
+from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from swallowtail.cloud.model.operations import Condition, Severity
@@ -14,6 +15,10 @@ T = TypeVar("T")
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 """The same rule as for names in a Link's configuration (calls.config.Name)."""
+MAX_NUMBER: Final = 2**63 - 1
+"""What a row can hold."""
+RowId = Annotated[int, Path(ge=1, le=MAX_NUMBER)]
+Moment = Annotated[float, Field(allow_inf_nan=False)]
 Title = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
 Comment = Annotated[str, StringConstraints(max_length=500)]
 
@@ -209,14 +214,14 @@ class ConfigurationNew(Body):
     """A new document. `expected` is the version that it was made from: another one in between is a conflict; null does not ask."""
 
     document: dict[str, Any]
-    expected: Annotated[int, Field(ge=0)] | None = None
+    expected: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None
     comment: Comment = ""
 
 
 class Rollback(Body):
     """Which version becomes the newest again."""
 
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=MAX_NUMBER)]
     comment: Comment = ""
 
 
@@ -281,7 +286,7 @@ class TokenNew(Body):
     name: Title
     role: Role
     facilities: list[str] | None = None
-    expires: float | None = None
+    expires: Moment | None = None
 
 
 class TokenWithSecret(TokenOut):

@@ -14,7 +14,7 @@ from swallowtail.cloud.model.imaging import IndexState, Instance, InstanceSearch
 from swallowtail.cloud.query.search import Fetched
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.paging import Paging
-from swallowtail.cloud.web.schemas import Out, PageOut, page_out
+from swallowtail.cloud.web.schemas import Moment, Out, PageOut, RowId, page_out
 
 UidKey = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9.]+$")]
 TextKey = Annotated[str, Query(max_length=64)]
@@ -133,7 +133,7 @@ async def list_instances(
     series: UidKey = None,
     sop_instance: UidKey = None,
     state: IndexState | None = None,
-    received_since: float | None = None,
+    received_since: Moment | None = None,
     hidden: bool = False,
 ) -> PageOut[InstanceOut]:
     """Find instances, in the order of arrival; `hidden` also shows kept copies that are not visible."""
@@ -149,7 +149,7 @@ async def list_instances(
     return page_out(found, _out)
 
 
-async def get_instance(caller: InOrganisation, instance_id: int) -> InstanceOut:
+async def get_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOut:
     """Give one instance."""
     instance = await instance_of(caller, instance_id)
     event = caller.event(
@@ -159,20 +159,20 @@ async def get_instance(caller: InOrganisation, instance_id: int) -> InstanceOut:
     return _out(instance)
 
 
-async def get_file(caller: InOrganisation, instance_id: int) -> StreamingResponse:
+async def get_file(caller: InOrganisation, instance_id: RowId) -> StreamingResponse:
     """Fetch the instance as a Part 10 file."""
     instance = await instance_of(caller, instance_id)
     return _download(await caller.services.query.file(caller.principal, instance, address=caller.address), "application/dicom")
 
 
-async def get_data_set(caller: InOrganisation, instance_id: int) -> StreamingResponse:
+async def get_data_set(caller: InOrganisation, instance_id: RowId) -> StreamingResponse:
     """Fetch the data set, byte by byte as the modality sent it: without preamble and group 0002."""
     instance = await instance_of(caller, instance_id)
     fetched = await caller.services.query.data_set(caller.principal, instance, address=caller.address)
     return _download(fetched, "application/octet-stream")
 
 
-async def choose_instance(caller: InOrganisation, instance_id: int) -> InstanceOut:
+async def choose_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOut:
     """Make this copy the visible one of its SOP Instance UID: a person has decided a conflict."""
     instance = await instance_of(caller, instance_id)
     event = caller.event(
@@ -181,7 +181,7 @@ async def choose_instance(caller: InOrganisation, instance_id: int) -> InstanceO
     return _out(await caller.services.instances.choose(caller.tenant, instance.id, now=caller.now, event=event))
 
 
-async def instance_of(caller: Caller, instance_id: int) -> Instance:
+async def instance_of(caller: Caller, instance_id: RowId) -> Instance:
     """Give an instance that the caller may see; raises NotFoundError."""
     instance = await caller.services.instances.instance(caller.tenant, instance_id)
     caller.check_facility(instance.origin.facility)

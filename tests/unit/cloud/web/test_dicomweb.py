@@ -84,6 +84,7 @@ async def test_retrieve_offers_dicom_files_and_nothing_else(cloud: Cloud) -> Non
         ([("offset", "x")], 400, "offset"),
         ([("offset", "100001")], 413, ""),
         ([("StudyDate", "2026")], 400, "StudyDate"),
+        ([("StudyInstanceUID", "1," * 1001)], 400, "StudyInstanceUID"),
         ([("StudyDate", "20261301-")], 400, "StudyDate"),
     ],
 )
