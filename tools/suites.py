@@ -107,6 +107,8 @@ def run(suite: Suite, reports: Path) -> Outcome:
     """Run one suite to its end or to the end of its budget."""
     report = reports / f"{suite.name}.xml"
     report.unlink(missing_ok=True)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts its background jobs; pytest would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     print(f"\n=== {suite.name}: {' '.join(map(str, suite.folders))} (budget {suite.budget:.0f} s)", flush=True)
     start = time.monotonic()
     process = subprocess.Popen(command(suite, report), start_new_session=True)

@@ -7,6 +7,7 @@ fall into either, so a commit can be lost, or be durable with its answer lost.
 
 import asyncio
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -50,6 +51,7 @@ class CommittedRows:
             connection.exec_driver_sql("BEGIN")
 
         self.connection = engine.connect()
+        self._end = weakref.finalize(self, _close, self.connection)
 
     def run(self, intents: list[Intent[Any]]) -> list[Any]:
         """Commit a batch (`run_batch`)."""
@@ -58,9 +60,13 @@ class CommittedRows:
         return run_batch(self.connection, intents)
 
     def close(self) -> None:
-        """Forget everything."""
-        self.connection.close()
-        self.connection.engine.dispose()
+        """Forget everything; done also when nobody holds the rows any more."""
+        self._end()
+
+
+def _close(connection: Connection) -> None:
+    connection.close()
+    connection.engine.dispose()
 
 
 class MemoryDatabase:
