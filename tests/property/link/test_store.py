@@ -1,0 +1,104 @@
+"""Whatever happens to a store in whatever order: success is never made up, and a verdict comes in time and stays."""
+
+import zlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swallowtail.calls.answers import Situation
+from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored
+from swallowtail.link.store import ANSWER_LIMIT, DISCARD_LIMIT, NO_CREDIT_LIMIT, Phase, StoreRelay
+
+LIMIT = 40
+happenings = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["fragment", "no credit", "credit", "whole", "sent", "lost", "commit", "lie", "refuse", "time", "abandoned"]
+        ),
+        st.floats(0, 12),
+        st.binary(max_size=12),
+    ),
+    max_size=30,
+)
+
+
+class Played:
+    """A store and what an honest observer knows of it."""
+
+    def __init__(self) -> None:
+        self.store = StoreRelay(LIMIT)
+        self.now = 100.0
+        self.sent = b""
+        self.whole_at: float | None = None
+        self.all_sent = False
+        self.honest_commit = False
+
+    def play(self, what: str, wait: float, data: bytes) -> None:
+        self.wait(wait)
+        store = self.store
+        match what:
+            case "fragment" if self.whole_at is None:
+                if store.fragment(data):
+                    self.sent += data
+            case "no credit":
+                store.no_credit(self.now)
+            case "credit":
+                store.credit()
+            case "whole" if self.whole_at is None:
+                self.whole_at = self.now
+                store.whole(self.now)
+            case "sent" if self.whole_at is not None:
+                self.all_sent |= store.phase is Phase.RELAYING
+                store.sent()
+            case "lost":
+                store.lost(self.now)
+            case "commit":
+                self.honest_commit |= self.all_sent and store.phase is Phase.AWAITING
+                store.answered(Committed(length=len(self.sent), crc32=zlib.crc32(self.sent), stored=Stored.NEW), self.now)
+            case "lie":
+                store.answered(Committed(length=len(self.sent) + 1, crc32=zlib.crc32(self.sent), stored=Stored.NEW), self.now)
+            case "refuse":
+                store.answered(NotStored(reason=NotStoredReason.BUSY), self.now)
+            case "abandoned":
+                store.abandoned()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with the deadlines handled when they are due."""
+        end = self.now + seconds
+        while (due := self.store.next_timeout()) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.store.handle_timeout(self.now)
+        self.now = end
+
+
+@given(happenings)
+def test_success_is_said_for_an_honest_commit_of_everything_alone(steps):
+    played = Played()
+    for step in steps:
+        before = played.store.verdict
+        played.play(*step)
+        assert before is None or played.store.verdict is before, "a verdict never changes"
+    assert (played.store.verdict is Situation.STORED) <= played.honest_commit
+    assert played.store.crc32 == zlib.crc32(played.sent)
+    assert len(played.sent) <= LIMIT
+
+
+@given(happenings)
+def test_the_sender_hears_its_verdict_in_time_after_its_last_byte(steps):
+    played = Played()
+    for step in steps:
+        played.play(*step)
+        if played.whole_at is not None and played.store.verdict is None:
+            assert played.now - played.whole_at <= ANSWER_LIMIT
+
+
+@given(happenings)
+def test_after_a_failure_link_reads_on_for_ten_seconds_at_most(steps):
+    played = Played()
+    for step in steps:
+        played.play(*step)
+    discarding = played.store.phase is Phase.DISCARDING
+    blocked = played.store.phase is Phase.RELAYING and played.store.next_timeout() is not None
+    played.wait(DISCARD_LIMIT if discarding else NO_CREDIT_LIMIT + DISCARD_LIMIT)
+    if discarding or blocked:
+        assert played.store.verdict is not None
