@@ -1,6 +1,7 @@
 """QIDO-RS and WADO-RS over the twins, and the query string as a pure function."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from swallowtail.cloud.model.imaging import Study
 from swallowtail.cloud.model.tenancy import Role, Tenant
 from swallowtail.cloud.web.problems import ProblemError
-from swallowtail.cloud.web.qido import STUDY_KEYS, Window, read_keys, study_json, study_search
+from swallowtail.cloud.web.qido import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, Window, read_keys, study_json, study_search
 from tests.unit.cloud.web.conftest import DATA, HERON, INSTANCE, SERIES, STUDY, SYNTAX, Cloud
 
 ROOT = "/dicomweb/studies"
@@ -130,3 +131,12 @@ async def test_a_study_of_another_tenant_is_not_found(cloud: Cloud) -> None:
     stranger = await cloud.token(Role.CLINICIAN, Tenant("egret"))
     await cloud.store(HERON, "radiology-heron", "1.2.3.9.9", b"only heron")
     assert (await cloud.call("GET", f"{ROOT}/{STUDY}/series/{SERIES}/instances/1.2.3.9.9", stranger)).status_code == 404
+
+
+def test_the_conformance_page_names_every_key_of_every_level() -> None:
+    rows = [
+        line for line in Path("docs/conformance/dicomweb.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `GET")
+    ]
+    assert [row.split("|")[2].strip().split(", ") for row in rows] == [
+        list(keys) for keys in (STUDY_KEYS, SERIES_KEYS, INSTANCE_KEYS)
+    ]
