@@ -12,7 +12,7 @@ from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_code
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.operations import Condition
-from swallowtail.cloud.model.tenancy import Admitted, Code, Facility, Link, Organisation, Tenant
+from swallowtail.cloud.model.tenancy import Admitted, Code, Facility, Link, Organisation, OrganisationState, Tenant
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.wire.control import Hello, RefuseReason
@@ -168,3 +168,14 @@ def test_a_proof_is_an_ed25519_signature_by_the_key_that_is_shown() -> None:
     assert not verify(public, Ed25519PrivateKey.generate().sign(message), message)
     assert not verify(b"short", key.sign(message), message)
     assert not verify(public, b"short", message)
+
+
+async def test_a_suspended_organisations_links_are_not_let_in(place: Place) -> None:
+    await place.judge(place.code)
+    people = place.records.people
+    await people.change_organisation(HERON, state=OrganisationState.SUSPENDED, now=NOW, event=EVENT)
+    refused = await place.judge(place.code)
+    assert isinstance(refused, Refusal)
+    assert refused.reason is RefuseReason.CODE
+    await people.change_organisation(HERON, state=OrganisationState.ACTIVE, now=NOW, event=EVENT)
+    assert isinstance(await place.judge(place.code), Admitted)
