@@ -4,24 +4,56 @@ import argparse
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench import store_in, table
+from bench import footprint, narrow, ours, store_in, table
 from bench.bare import Bare
 from bench.peers import missing
-from bench.sets import CACHE
+from bench.sets import CACHE, load
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Swallowtail beside its peers (docs/bench.md).")
     parser.add_argument("--json", type=Path, help="write the rows there, too")
     parser.add_argument("--full", action="store_true", help="run slow peers in every row")
-    parser.add_argument("--only", metavar="NAME", help="only rows whose name contains this, `ct one default` for example")
-    parser.add_argument("--peers", action="store_true", help="measure the peers alone")
+    parser.add_argument(
+        "--only", metavar="NAME", help="`footprint`, `narrow`, or what a store-in row's name contains: `ct one default`"
+    )
+    parser.add_argument("--peers", action="store_true", help="measure the peers of store in alone")
     parser.add_argument(
         "--receiver", type=int, metavar="PORT", help="measure what listens on this port as ours (any called AE title)"
     )
     return parser.parse_args()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
+    """Measure what is wanted; each row comes as soon as it is known."""
+    cases = store_in.cases(wanted.only)
+    if wanted.peers or wanted.receiver:
+        other = Bare(wanted.receiver) if wanted.receiver else None
+        yield from store_in.measure(cases, lambda _: other, folder, full=wanted.full, say=say)
+        return
+    if wanted.only in {None, "footprint"}:
+        yield from footprint.measure(folder / "footprint", say)
+    if wanted.only in {None, "narrow"}:
+        if reason := narrow.possible():
+            say(f"missing: the row behind 10 Mbit/s ({reason})")
+        else:
+            yield from narrow.measure(folder / "narrow", say)
+    if cases:
+        site = ours.start(folder / "site")
+        try:
+            yield from store_in.measure(
+                cases, lambda case: ours.Ours(site, case.pdu, load(case.what)), folder, full=wanted.full, say=say
+            )
+            yield from footprint.loop_lag(site)
+        finally:
+            site.stop()
 
 
 def main() -> None:
@@ -29,22 +61,18 @@ def main() -> None:
     started = time.monotonic()
     CACHE.mkdir(parents=True, exist_ok=True)
     for name, remedy in missing().items():
-        print(f"missing: {name} (not measured; {remedy})")
+        say(f"missing: {name} (not measured; {remedy})")
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE.parent))
-    rows: list[table.Row] = []
-    ours = Bare(wanted.receiver) if wanted.receiver else None
+    found: list[table.Row] = []
     try:
-        for _, _, found in store_in.measure(
-            store_in.cases(wanted.only), lambda _: ours, folder, full=wanted.full, say=lambda line: print(line, flush=True)
-        ):
-            rows += found
+        found.extend(rows(wanted, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        print("\n" + table.render(rows))
+        say("\n" + table.render(found))
         if wanted.json:
-            table.write(rows, wanted.json)
-    print("\n" + table.render_bars(rows))
-    print(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
+            table.write(found, wanted.json)
+    say("\n" + table.render_bars(found))
+    say(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
 
 
 main()

@@ -1,7 +1,5 @@
 """A receiver that somebody else runs, measured in place of ours: for work on the DICOM layer alone."""
 
-from swallowtail.sim.processes import Program
-
 
 class Bare:
     """What listens on a port of this machine; nothing is known of where it puts things."""
@@ -19,5 +17,5 @@ class Bare:
     def wait_for_all(self, count: int) -> None:
         """Believe the sender's report."""
 
-    def programs(self) -> dict[str, Program]:
-        return {}
+    def after(self) -> None:
+        """Nothing to look at."""

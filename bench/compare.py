@@ -68,7 +68,9 @@ def store_run(receiver: Receiver, what: Set, senders: int, folder: Path) -> floa
         folder=folder,
     )
     receiver.wait_for_all(len(what.files))
-    return time.monotonic() - started
+    seconds = time.monotonic() - started
+    receiver.after()
+    return seconds
 
 
 def floor_run(what: Set, folder: Path) -> float:

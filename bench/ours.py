@@ -1,6 +1,8 @@
 """Ours as a receiver: Link and Cloud as processes, default configuration, indexing on; done when dcmsend has its last 0000."""
 
 import os
+import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -8,13 +10,15 @@ from typing import Any, Final
 import psutil
 
 from bench.sets import Set
+from bench.table import Row, alone
 from swallowtail.sim.installation import ANY_DEVICE, Installation, Listening
 from swallowtail.sim.processes import Program
 
+_OPEN: Final = {**ANY_DEVICE, "max_associations_per_address": 32}  # one machine plays twenty modalities
 LISTENERS: Final = {
-    "default": Listening("default", more=ANY_DEVICE),
-    "128k": Listening("narrow", more={**ANY_DEVICE, "max_pdu": 131_072}),
-    "third": Listening("third", more=ANY_DEVICE),
+    "default": Listening("default", more=_OPEN),
+    "128k": Listening("narrow", more={**_OPEN, "max_pdu": 131_072}),
+    "third": Listening("third", more=_OPEN),
 }
 
 
@@ -50,6 +54,15 @@ class Ours:
         self.found.append(self.site.wait_for_instances(len(self.what.files), self.what.study, seconds=120))
         for name, program in self.programs().items():
             self.cpu.setdefault(name, []).append(cpu_seconds(program.pid) - self._before[name])
+
+    def rows(self, case: str) -> Iterator[Row]:
+        """Give what the runs of a case cost besides their seconds."""
+        yield alone(f"until QIDO finds all, {case}", statistics.median(self.found), "s", note="after the last 0000")
+        for role, seconds in self.cpu.items():
+            median = statistics.median(seconds)
+            yield alone(
+                f"{role} cpu per GB, {case}", median / (self.what.size / 1e9), "s", note=f"{median:.2f} s a run, with indexing"
+            )
 
     def programs(self) -> dict[str, Program]:
         return {"link": self.site.link, "cloud": self.site.cloud}

@@ -30,8 +30,8 @@ class Receiver(Protocol):
     def wait_for_all(self, count: int) -> None:
         """Return when the path's far end has `count` more instances than at `reset`; timed."""
 
-    def programs(self) -> dict[str, Program]:
-        """Give the processes whose CPU time is reported, by role."""
+    def after(self) -> None:
+        """Look at what a run has cost, untimed."""
 
 
 class Dcmtk:
@@ -46,7 +46,7 @@ class Dcmtk:
         self._received = folder / "received"
         self._received.mkdir(parents=True)
         options = (["-pdu", str(max_pdu)] if max_pdu else []) + (["--fork"] if fork else [])
-        argv = ["/usr/bin/storescp", *options, "-od", self._received, str(self.port)]
+        argv: list[str | Path] = ["/usr/bin/storescp", *options, "-od", self._received, str(self.port)]
         self._program = Program("storescp", argv, folder=folder, environment=self.sender_environment)
         self._program.wait_for_port(self.port)
 
@@ -58,8 +58,8 @@ class Dcmtk:
         if (found := sum(1 for _ in self._received.iterdir())) != count:
             raise ProgramFailedError(f"storescp has {found} of {count} instances")
 
-    def programs(self) -> dict[str, Program]:
-        return {"storescp": self._program}
+    def after(self) -> None:
+        """Nothing to look at."""
 
     def close(self) -> None:
         self._program.stop()
@@ -88,8 +88,8 @@ class Pynetdicom:
         if (found := sum(1 for _ in self._received.iterdir())) != count:
             raise ProgramFailedError(f"pynetdicom has {found} of {count} instances")
 
-    def programs(self) -> dict[str, Program]:
-        return {"pynetdicom": self._program}
+    def after(self) -> None:
+        """Nothing to look at."""
 
     def close(self) -> None:
         self._program.stop()
@@ -156,8 +156,8 @@ class OrthancChain:
                 raise ProgramFailedError(f"the second Orthanc has {found} of {count} instances after {self.deadline:g} s")
             time.sleep(0.02)
 
-    def programs(self) -> dict[str, Program]:
-        return {"first": self._first.program, "second": self._second.program}
+    def after(self) -> None:
+        """Nothing to look at."""
 
     def close(self) -> None:
         self._first.program.stop()

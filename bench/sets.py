@@ -4,6 +4,7 @@ A Cloud that has seen an instance stores nothing at the second sight, so every r
 length and stand at known offsets, so a renewal overwrites a few bytes per file instead of writing the set again.
 """
 
+import functools
 import json
 import os
 import random
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
 
 CACHE: Final = Path("/tmp/swallowtail-bench/sets")
 UID_LENGTH: Final = 44
@@ -50,7 +51,7 @@ def fresh_uid() -> str:
 def _dataset(shape: Shape, number: int, uids: dict[str, str]) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage if shape.frames else CTImageStorage
-    meta.MediaStorageSOPInstanceUID = uids["sop"]
+    meta.MediaStorageSOPInstanceUID = UID(uids["sop"])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, uids["sop"]
@@ -157,6 +158,7 @@ def _offsets(path: Path, uids: dict[str, str]) -> dict[str, list[int]]:
     return found
 
 
+@functools.cache
 def load(name: str) -> Set:
     """Give the set called `ct`, `cine` or `small`, made at the first call."""
     return Set(SHAPES[name])

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.bare import Bare
 from bench.compare import Runs, compare, competitors
+from bench.ours import Ours
 from bench.peers import Receiver, peers
 from bench.sets import load
 from bench.table import Row, versus
@@ -36,8 +38,8 @@ def cases(only: str | None) -> list[Case]:
 
 
 def measure(
-    wanted: Sequence[Case], ours: Callable[[Case], Receiver | None], folder: Path, *, full: bool, say: Callable[[str], None]
-) -> Iterator[tuple[Case, dict[str, Runs], list[Row]]]:
+    wanted: Sequence[Case], ours: Callable[[Case], Ours | Bare | None], folder: Path, *, full: bool, say: Callable[[str], None]
+) -> Iterator[Row]:
     """Run the cases; `ours` gives our receiver for a case, or None where nothing of ours runs."""
     slow: set[tuple[str, str, str]] = set()
     for case in wanted:
@@ -46,12 +48,14 @@ def measure(
         with peers(folder / "peers", max_pdu=max_pdu, fork=case.senders == "eight") as found:
             kept = [peer for peer in found if full or (case.what, case.senders, peer.name) not in slow]
             mine = ours(case)
-            receivers = [*([mine] if mine else []), *kept]
+            receivers: list[Receiver] = [mine, *kept] if mine else kept
             what = load(case.what)
             done = compare(competitors(receivers, what, SENDERS[case.senders], folder), say)
             slow |= {(case.what, case.senders, runs.name) for runs in done.values() if runs.slow}
         shutil.rmtree(folder / "peers")
-        yield case, done, rows_of(case, done, mine.name if mine else None)
+        yield from rows_of(case, done, mine.name if mine else None)
+        if isinstance(mine, Ours):
+            yield from mine.rows(case.name.removeprefix("store-in "))
 
 
 def rows_of(case: Case, done: dict[str, Runs], ours: str | None) -> list[Row]:

@@ -50,13 +50,18 @@ class Rest:
         headers = {"Authorization": f"Bearer {self._token}"} | ({"Content-Type": "application/json"} if body is not None else {})
         data = None if body is None else json.dumps(body).encode()
         connection = self._connection()
-        try:
-            connection.request(method, path, data, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise RestFailedError(f"{method} {path}: {type(error).__name__}: {error}") from error
+        if method != "GET":
+            connection.close()  # the Cloud may be closing an idle one; only what can be repeated is risked on it
+        for attempt in (1, 2):
+            try:
+                connection.request(method, path, data, headers)
+                answer = connection.getresponse()
+                content = answer.read()
+                break
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                if attempt == 2 or method != "GET":
+                    raise RestFailedError(f"{method} {path}: {type(error).__name__}: {error}") from error
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise RestFailedError(
                 f"{method} {path}: status {answer.status}: {content[:500].decode(errors='replace')}", answer.status

@@ -22,7 +22,7 @@ IN_OPEN: Final = 60_000
 """A configuration of at most so many bytes travels in OPEN; a longer one follows it as DATA (calls.config)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class LiveLink:
     """A Link with a session, until `session.closed`."""
 
@@ -35,6 +35,8 @@ class LiveLink:
     """When it was welcomed, UTC seconds."""
     began: float
     """The same on the loop's clock."""
+    round_trip: float | None = None
+    """Seconds of the last echo, which goes before everything else (wire §6)."""
 
     @property
     def tenant(self) -> Tenant:
@@ -55,10 +57,18 @@ class LiveLink:
     def presence(self) -> Presence:
         """How the session is."""
         proven = self.since + max(0.0, self.frames.proven - self.began)
-        return Presence(since=self.since, proven=proven, address=self.address, release=self.release, epoch=self.epoch)
+        return Presence(
+            since=self.since,
+            proven=proven,
+            address=self.address,
+            release=self.release,
+            epoch=self.epoch,
+            round_trip=self.round_trip,
+        )
 
     async def ping(self, size: int) -> float:
-        """Send `size` bytes there and back at interactive priority; gives the seconds. Raises LinkAwayError."""
+        """Send an echo for `round_trip`, then `size` bytes at interactive priority; gives their seconds. Raises LinkAwayError."""
+        await self._echo()
         began = time.perf_counter()  # a loop may count in milliseconds
         payload = bytes(size)
         pong = await self._ask(PING, encode(Ping(payload=payload)), read_pong)
@@ -76,6 +86,13 @@ class LiveLink:
             return await self._ask(CONFIGURE, encode(Configure(version=version, document=document)), read_configure_answer)
         opening = encode(Configure(version=version, document=b""))
         return await self._ask(CONFIGURE, opening, read_configure_answer, body=document)
+
+    async def _echo(self) -> None:
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                self.round_trip = await self.session.echo()
+        except (TimeoutError, SessionClosedError) as error:
+            raise LinkAwayError(f"the Link did not echo: {str(error) or 'it took too long'}") from error
 
     async def _ask(self, call: str, opening: bytes, read: Reader[T], *, body: bytes = b"") -> T:
         try:
