@@ -266,7 +266,7 @@ class Association:
     def _offer(self, max_pdu: int) -> None:
         if max_pdu == 0:  # PS3.8 D.1: no limit
             raise LocalProtocolError("a peer without a limit could send a PDU of 4 GiB; offer one")
-        self._reader.max_pdu = max_pdu
+        self._reader.offer(max_pdu)
 
     # Transitions
 

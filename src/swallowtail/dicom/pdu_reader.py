@@ -22,6 +22,8 @@ _PDV_HEADER: Final = struct.Struct(">IBB")  # length, presentation context id, m
 PDV_OVERHEAD: Final = _PDV_HEADER.size
 _COMMAND: Final = 0x01
 _LAST: Final = 0x02
+UNPROVEN: Final = 4_096
+"""Bytes of a receive buffer before there is an association: most A-ASSOCIATE-RQs fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class PduReader:
     """Turns received bytes into control PDUs and fragments, and judges every length before it reads on."""
 
     def __init__(self, limits: Limits, pool: BufferPool) -> None:
-        self.max_pdu = limits.max_pdu
-        """The largest P-DATA-TF that is taken."""
+        self._max_pdu = limits.max_pdu
+        self._offered = False
         self._limits = limits
         self._pool = pool
         self._buffer: bytearray | None = None
@@ -55,6 +57,11 @@ class PduReader:
         self._pdvs = 0  # PDVs and their bytes in the current count
         self._pdv_bytes = 0
 
+    def offer(self, max_pdu: int) -> None:
+        """Learn the largest P-DATA-TF that we told the peer to send: there is an association, or one of our own is asked for."""
+        self._max_pdu = max_pdu
+        self._offered = True
+
     @property
     def inside(self) -> bool:
         """Whether a PDU has begun and is not complete."""
@@ -63,7 +70,8 @@ class PduReader:
     def get_buffer(self, size_hint: int) -> memoryview:
         """Give space behind what is unread; bytes that were handed out as a view are not moved."""
         if self._buffer is None:
-            self._buffer = self._pool.take()
+            # Whoever has not been accepted gets little: many can stop in the middle of an A-ASSOCIATE-RQ at the same moment.
+            self._buffer = self._pool.take() if self._offered else bytearray(UNPROVEN)
             if len(self._aside) >= len(self._buffer):
                 self._pool.give(self._buffer)
                 self._buffer = bytearray(2 * len(self._aside))
@@ -73,7 +81,7 @@ class PduReader:
         elif self._end == len(self._buffer):  # a shell that cannot stop at once, as on Windows; it adds at most one read
             unread = self._buffer[self._start :]
             self._pool.forget(self._buffer)
-            self._buffer = bytearray(len(unread) + max(size_hint, self._pool.large))
+            self._buffer = bytearray(len(unread) + max(size_hint, self._pool.large if self._offered else UNPROVEN))
             self._buffer[: len(unread)] = unread
             self._start, self._end = 0, len(unread)
         return memoryview(self._buffer)[self._end :]
@@ -147,7 +155,7 @@ class PduReader:
     def _judge_length(self, kind: int, length: int) -> None:
         match kind:
             case PduType.DATA_TF:
-                limit = self.max_pdu  # PS3.8 D.1
+                limit = self._max_pdu  # PS3.8 D.1
             case PduType.ASSOCIATE_RQ | PduType.ASSOCIATE_AC:
                 limit = MAX_ASSOCIATE_LENGTH
             case PduType.ASSOCIATE_RJ | PduType.RELEASE_RQ | PduType.RELEASE_RP | PduType.ABORT:

@@ -100,6 +100,8 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         """Write what the machine wants written, set the timer, close the transport when the machine is done with it."""
         if (data := self._machine.data_to_send()) and self._transport is not None and not self._closing:
             self._transport.write(data)
+        if self._machine.closed:
+            self._wake()  # another task may have ended it
         if self._machine.finished:
             self._close()
         else:

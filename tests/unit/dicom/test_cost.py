@@ -76,6 +76,21 @@ def test_an_attack_costs_no_more_than_2_mib(name: str) -> None:
         assert taken <= most, "it ends at its first sign, not when memory is short"
 
 
+def test_a_crowd_that_stops_in_the_middle_of_its_requests_at_once_costs_no_more_than_2_mib() -> None:
+    pool = BufferPool()
+    tracemalloc.start()
+    try:
+        crowd = [Dimse(Limits(), pool, 0.0) for _ in range(100)]
+        for machine in crowd:  # all of them are read before the first is looked at
+            machine.accepted_transport(0.0)
+            machine.get_buffer(-1)[:40] = REQUESTED[:40]
+            machine.buffer_updated(40, 0.0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MOST
+
+
 def test_a_thousand_dribblers_share_the_large_buffers() -> None:
     pool = BufferPool()
     tracemalloc.start()

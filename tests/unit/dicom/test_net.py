@@ -16,6 +16,7 @@ from swallowtail.dicom.net import Connection, associate, serve
 from swallowtail.dicom.pace import Deadline, Limits
 from swallowtail.dicom.pdu import AssociateRJ, RejectResult, RejectSource
 from swallowtail.dicom.pdu_codec import encode_pdu
+from swallowtail.dicom.pdu_reader import PduReader
 from swallowtail.runtime.network import AsyncioNetwork
 from swallowtail.sansio.machine import CLOSED
 from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, REQUEST
@@ -121,12 +122,14 @@ async def test_what_a_consumer_leaves_open_is_aborted() -> None:
 
 @pytest.mark.parametrize("greeting", [b"GET / HTTP/1.1\r\n\r\n", encode_pdu(REQUEST)[:50], encode_pdu(REQUEST)])
 async def test_a_connection_that_nobody_looks_at_keeps_no_buffer(greeting: bytes) -> None:
-    buffers = BufferPool()
+    readers: list[PduReader] = []
 
     async def turn_away(connection: Connection) -> None:
-        await _until(lambda: buffers.lent > 0)
+        readers.append(connection._dimse._association._reader)
+        await _until(lambda: readers[0].inside)
         connection.abort()
 
+    buffers = BufferPool()
     listener = await serve(NETWORK, "127.0.0.1", 0, turn_away, buffers=buffers)
     reader, writer = await asyncio.open_connection(*listener.address)
     writer.write(greeting)
@@ -134,6 +137,7 @@ async def test_a_connection_that_nobody_looks_at_keeps_no_buffer(greeting: bytes
         await reader.read()
     writer.close()
     await _until(lambda: not len(listener))
+    assert readers[0]._buffer is None
     assert buffers.lent == 0
     await listener.shutdown()
 

@@ -25,6 +25,7 @@ def _data_tf(*pdvs: bytes) -> bytes:
 
 def _reader(raw: bytes = b"", size: int = 256) -> PduReader:
     reader = PduReader(LIMITS, BufferPool(size))
+    reader.offer(LIMITS.max_pdu)
     reader.feed(raw)
     return reader
 
@@ -55,6 +56,7 @@ def test_many_pdvs_in_one_pdu() -> None:
 def test_an_idle_reader_holds_no_buffer() -> None:
     pool = BufferPool(64)
     reader = PduReader(LIMITS, pool)
+    reader.offer(LIMITS.max_pdu)
     raw = encode_pdu(ReleaseRQ()) + encode_pdu(Abort(0, 0))[:7]
     reader.feed(raw)
     assert pool.lent == 1

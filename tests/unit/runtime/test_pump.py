@@ -280,6 +280,15 @@ async def test_the_end_of_input_wakes_the_consumer(pump: Pump[bytes], transport:
     pump.connection_lost(None)
 
 
+async def test_an_end_by_another_task_wakes_the_consumer(pump: Pump[bytes], machine: Lines) -> None:
+    waiting = asyncio.ensure_future(pump.next_event())  # noqa: TID251
+    await asyncio.sleep(0)
+    machine.closed = True  # as an A-ABORT of ours does; the peer may take its time to close
+    pump.flush()
+    assert await waiting is CLOSED
+    pump.connection_lost(None)
+
+
 async def test_nothing_is_written_to_a_lost_transport(pump: Pump[bytes], machine: Lines, transport: Recorder) -> None:
     pump.connection_lost(ConnectionResetError())
     machine.out = b"late"
