@@ -8,7 +8,7 @@ class InProcessBus:
     """Wakes whoever waits, on the loop's own thread."""
 
     def __init__(self) -> None:
-        self._topics: defaultdict[str, set[InProcessSubscription]] = defaultdict(set)
+        self._topics: defaultdict[str, dict[InProcessSubscription, None]] = defaultdict(dict)
 
     def publish(self, topic: str) -> None:
         """Wake every subscriber of the topic."""
@@ -18,12 +18,12 @@ class InProcessBus:
     def subscribe(self, topic: str) -> "InProcessSubscription":
         """Hear the topic from now on; close the subscription when done."""
         subscription = InProcessSubscription(self, topic)
-        self._topics[topic].add(subscription)
+        self._topics[topic][subscription] = None  # in the order in which they came
         return subscription
 
     def forget(self, topic: str, subscription: "InProcessSubscription") -> None:
         """Drop a subscription."""
-        self._topics[topic].discard(subscription)
+        self._topics[topic].pop(subscription, None)
         if not self._topics[topic]:
             del self._topics[topic]
 

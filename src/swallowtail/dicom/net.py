@@ -40,6 +40,11 @@ class Connection:
         self.peer: tuple[str, int] = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
 
     @property
+    def read_at(self) -> float:
+        """When bytes were last read from the peer; what was read then may still wait for `next_event`."""
+        return self._pump.read_at
+
+    @property
     def agreement(self) -> Agreement | None:
         """The agreed presentation contexts, None before there is an association."""
         return self._dimse.agreement

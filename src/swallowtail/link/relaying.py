@@ -120,7 +120,7 @@ class _Way:
                     self._store.abandoned()
                     return
                 if event.last:
-                    self._store.whole(self._loop.time())
+                    self._store.whole(self._connection.read_at)
                 if self._store.fragment(event.data):
                     await self._send(event.data)
                 if event.last and self._store.phase is Phase.RELAYING:
@@ -140,7 +140,7 @@ class _Way:
 
     async def _waiting(self, sending: Awaitable[None]) -> None:
         """Wait for the Cloud to take something; the timeout around this is the design's 15 s."""
-        self._store.no_credit(self._loop.time())
+        self._store.no_credit(self._loop.time(), self._connection.read_at)
         self._sending = True
         self._rearm()
         try:

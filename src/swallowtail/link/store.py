@@ -58,10 +58,13 @@ class StoreRelay:
         self.crc32 = zlib.crc32(data, self.crc32)
         return True
 
-    def no_credit(self, now: float) -> None:
-        """Learn that the Cloud takes no more for now."""
+    def no_credit(self, now: float, read_at: float | None = None) -> None:
+        """Learn that the Cloud takes no more for now; `read_at` is when the modality's socket was read last, None: now.
+
+        What waits in Link's buffers may hold the last byte: its sender's time runs from then, however the credit trickles.
+        """
         if self.phase is Phase.RELAYING and self._deadline is None:
-            self._deadline = now + NO_CREDIT_LIMIT
+            self._deadline = min(now + NO_CREDIT_LIMIT, (now if read_at is None else read_at) + ANSWER_LIMIT)
 
     def credit(self) -> None:
         """Learn that the Cloud takes bytes again."""
@@ -69,7 +72,7 @@ class StoreRelay:
             self._deadline = None
 
     def whole(self, now: float) -> None:
-        """Learn that the last byte of the message was read."""
+        """Learn that the last byte of the message was read, `now`."""
         if self.phase is Phase.DISCARDING:
             self._over(self._failure)
         elif self.phase is Phase.RELAYING:

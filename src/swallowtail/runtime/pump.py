@@ -65,6 +65,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         self._stalled: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self.read_at = self._loop.time()
         self._reading = True
         self._discarded = 0
         self._taken = 0
@@ -141,7 +142,8 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         return self._machine.get_buffer(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._machine.buffer_updated(nbytes, self._loop.time())
+        self.read_at = self._loop.time()
+        self._machine.buffer_updated(nbytes, self.read_at)
         if self._rearm is not None:
             self._rearm()
         if self._machine.closed:

@@ -132,6 +132,12 @@ def test_trickling_credit_does_not_postpone_the_answer():
     assert store.verdict is Situation.CLOUD_LOST
 
 
+def test_what_waits_in_links_buffers_may_hold_the_last_byte_so_the_answer_counts_from_the_read():
+    store = relay()
+    store.no_credit(120.0, 100.0)
+    assert store.next_timeout() == 100.0 + ANSWER_LIMIT
+
+
 def test_a_tail_without_credit_fails_as_a_whole_message():
     store = relay()
     store.fragment(BODY)

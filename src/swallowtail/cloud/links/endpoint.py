@@ -132,10 +132,10 @@ class LinkSessions:
             return None
         received = await session.hello()
         judged = await self._gate.judge(received, address, now)
-        if isinstance(judged, Refusal):
-            _refuse(session, judged)
-            return None
         try:
+            if isinstance(judged, Refusal):
+                _refuse(session, judged)
+                return None
             session.welcome(session=self._random(16), epoch=judged.link.epoch, time=self._clock())
         except LocalProtocolError:
             return None  # its deadline has passed meanwhile
