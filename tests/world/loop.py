@@ -101,6 +101,10 @@ class Process:
         """Call `action` when the process has made `count` more steps: how a crash falls between any two awaits."""
         self._fuse = (self.steps + count, action)
 
+    def defuse(self) -> None:
+        """Let `after_steps` not happen."""
+        self._fuse = None
+
     def own(self, task: asyncio.Task[Any]) -> None:
         if len(self._tasks) > 64:
             self._tasks = [task for task in self._tasks if not task.done()]
@@ -131,12 +135,11 @@ class Process:
         coroutine = task.get_coro()
         if coroutine.cr_running:  # it died in the middle of a step; Killed unwinds it
             return
-        for _ in range(100):  # one that awaits in its `finally` has to be closed once more
+        for _ in range(100):  # one that awaits in its `finally` is thrown at once more
             try:
-                self.context.copy().run(coroutine.close)  # type: ignore[union-attr]
+                self.context.copy().run(coroutine.throw, Killed())
             except BaseException:  # noqa: BLE001 - the dead tell no tales
-                continue
-            return
+                return
 
 
 def current_process() -> Process | None:
@@ -157,7 +160,7 @@ class WorldLoop(asyncio.AbstractEventLoop):
         self._trace = 0
         self.steps = 0
         self.processes: list[Process] = []
-        self.recent: deque[str] = deque(maxlen=2000)
+        self.recent: deque[str] = deque(maxlen=20_000)
         """The last lines of the trace, for a person."""
         self._world = Process(self, "world")
         self.problems: list[str] = []
@@ -206,7 +209,12 @@ class WorldLoop(asyncio.AbstractEventLoop):
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[T]:
         task = WorldTask(coro, number=self._next_number(), loop=self, name=name, context=context)
-        (task.process or self._world).own(task)
+        owner = task.process or self._world
+        if owner.alive:
+            owner.own(task)
+        else:  # its code is being buried: this never begins
+            task._log_destroy_pending = False
+            coro.close()
         return task
 
     def get_task_factory(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from swallowtail.dicom import uids
+from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import Command, CommandField, echo_request, store_request
 from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.events import Aborted, AssociateRejected, DeadlinePassed
@@ -60,6 +61,7 @@ class Modality:
 
     def __init__(self, name: str, host: Host, link: tuple[str, int], oracle: Oracle, loop: WorldLoop, *, called: str) -> None:
         self.name = name
+        self.host = host
         self.habits = Habits()
         self.on_echo: Callable[[Sending], None] = lambda _: None
         """Told of each C-ECHO that was answered with success."""
@@ -136,7 +138,7 @@ class Modality:
         self._network.socket = None
         limits = Limits(answer=PATIENCE, idle=10 * PATIENCE, window=10 * PATIENCE)
         try:
-            answer = await associate(self._network, *self._link, request, limits=limits)
+            answer = await associate(self._network, *self._link, request, limits=limits, buffers=BufferPool())
         except OSError:
             self._end(sending, Outcome.UNREACHABLE)
             return None

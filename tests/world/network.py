@@ -210,6 +210,16 @@ class Socket(asyncio.Transport):
             way.arrival_due = True
             self._network.later(max(at_least, way.travelling[0][0] - self._loop.time()), self._arrive)
 
+    def travel_on(self, road: Road) -> None:
+        """Go on over another road, with what is on its way."""
+        way, now = self.outgoing, self._loop.time()
+        way.road = road
+        way.free_at = now
+        waiting, way.travelling = way.travelling, deque()
+        for _, item in waiting:
+            way.free_at += (len(item) if isinstance(item, bytes) else 0) / road.bandwidth
+            way.travelling.append((way.free_at + road.latency, item))
+
     def _arrive(self) -> None:
         """The head of what travels has reached the peer's kernel, unless the way is cut off meanwhile."""
         way = self.outgoing
@@ -384,6 +394,7 @@ class Host:
         out, back = self._network.roads(self, there)
         if not await self._handshake(there, out.latency + back.latency):
             raise TimeoutError(110, "Connection timed out")
+        out, back = self._network.roads(self, there)  # as they are now
         target = there.ports.get(port)
         if target is None:
             raise ConnectionRefusedError(111, f"Connect call failed ({host!r}, {port})")
@@ -439,8 +450,10 @@ class SimulatedNetwork:
         return host
 
     def set_road(self, here: Host, there: Host, road: Road) -> None:
-        """Say how connections that are opened from now on between two hosts fare, in both directions."""
+        """Say how connections between two hosts fare from now on, in both directions."""
         self._roads[here.name, there.name] = self._roads[there.name, here.name] = road
+        for socket in self._ends(here, there):
+            socket.travel_on(road)
 
     def roads(self, here: Host, there: Host) -> tuple[Road, Road]:
         """Give the roads there and back."""
@@ -499,9 +512,20 @@ class SimulatedNetwork:
         self.dead.add(socket)
         socket.outgoing.cut_off = socket.peer.outgoing.cut_off = True
 
+    def deliver_late(self, socket: Socket) -> None:
+        """Let what a dead process had sent arrive after all: packets that took another way."""
+        if socket.outgoing.cut_off:
+            self.loop.trace(f"late packets from {socket.host.name}:{socket.address[1]}")
+            socket.repaired()
+
     def break_after(self, socket: Socket, nbytes: int, how: str) -> None:
         """Break a connection when `socket` has sent `nbytes` more: `rst` or `silent`."""
         socket.outgoing.fuse = (socket.outgoing.sent + nbytes, how)
+
+    def defuse(self) -> None:
+        """Let no connection break that was to."""
+        for socket in self.sockets:
+            socket.outgoing.fuse = None
 
     def break_connection(self, socket: Socket, how: str) -> None:
         """Break a connection now."""

@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Protocol
 
 ANSWER_LIMIT: Final = 25.0
@@ -60,7 +61,7 @@ class Instance:
     transfer_syntax: str
     data: bytes = field(repr=False)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
 

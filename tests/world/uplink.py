@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from swallowtail.wire.frames import Frame
-from swallowtail.wire.net import CLOSE_SECONDS, UNSENT_LIMIT, ConnectError, TransportClosedError
+from swallowtail.wire.net import CLOSE_SECONDS, ConnectError
+from swallowtail.wire.transport import UNSENT_LIMIT, TransportClosedError
 from tests.world.network import Host
 
 CLOSE: Final = 1 << 31
@@ -24,7 +25,7 @@ class SimulatedUplink(asyncio.Protocol):
     def __init__(self, on_connected: Callable[["SimulatedUplink"], None] | None = None) -> None:
         self.peer: tuple[str, int] = ("", 0)
         self.transport: Any = None
-        self.heard_at = asyncio.get_running_loop().time()
+        self.proven = asyncio.get_running_loop().time()
         self._loop = asyncio.get_running_loop()
         self._on_connected = on_connected
         self._unread = bytearray()
@@ -85,7 +86,7 @@ class SimulatedUplink(asyncio.Protocol):
             self._on_connected(self)
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = self._loop.time()
+        self.proven = self._loop.time()
         self._unread += data
         while len(self._unread) >= 4:
             head = int.from_bytes(self._unread[:4], "big")

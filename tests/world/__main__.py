@@ -1,0 +1,31 @@
+"""Replay seeds and print what happened: `python -m tests.world SEED [SEED …] [--trace LINES]`."""
+
+import argparse
+import sys
+import time
+
+from tests.world.world import World
+
+
+def main() -> int:
+    """Replay; the exit code says whether the oracle found anything."""
+    parser = argparse.ArgumentParser(prog="python -m tests.world", description=main.__doc__)
+    parser.add_argument("seeds", type=int, nargs="+")
+    parser.add_argument("--trace", type=int, default=0, help="print the last so many lines of each trace")
+    arguments = parser.parse_args()
+    found = 0
+    for seed in arguments.seeds:
+        began = time.monotonic()
+        story = World(seed).run()
+        for line in story.trace[-arguments.trace :] if arguments.trace else ():
+            print(line)
+        took = time.monotonic() - began
+        print(f"seed {seed}: {story.seconds:.0f} s in {took:.2f} s, {story.steps} steps, {story.trace_hash}, {story.counts}")
+        for finding in story.findings:
+            print(f"  {finding}")
+        found += len(story.findings)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""How the world puts the Cloud's real parts together: as `cloud.server` does, over the twins."""
+
+from typing import TYPE_CHECKING
+
+from swallowtail.cloud.blobs.folder import FolderBlobs
+from swallowtail.cloud.ingest.store import Ingest, Tally
+from swallowtail.cloud.links.admission import Gate
+from swallowtail.cloud.links.desired import Desired
+from swallowtail.cloud.links.endpoint import LinkSessions
+from swallowtail.cloud.links.reports import Reports
+from swallowtail.cloud.links.served import Calls
+from swallowtail.cloud.links.stores import Stores
+from swallowtail.cloud.records.records import Records
+
+if TYPE_CHECKING:
+    from tests.world.cloud import CloudMachine
+
+
+def sessions(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> LinkSessions:
+    """Give the server of all sessions of one process."""
+    clock, now = machine.wall, machine.now()
+    reports = Reports(records.configuration)
+    ingest = Ingest(machine.parts.instances(records.instances), machine.parts.blobs(blobs), clock=clock, meter=Tally())
+    desired = Desired(
+        links=records.links,
+        configuration=records.configuration,
+        alarms=records.alarms,
+        bus=machine.bus,
+        reports=reports,
+        clock=clock,
+    )
+    gate = Gate(records.links, machine.hashes, clock, now)
+    calls, dice = Calls(Stores(ingest), reports), machine.dice
+    return LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, clock=clock, random=dice.randbytes)
