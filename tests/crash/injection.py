@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -64,11 +64,16 @@ class Zygote:
         )  # fmt: skip
         _wait_until_traced(pid, tracer)
         code = self._ask(go=pid)["code"]
-        tracer.wait(READY_TIMEOUT)
+        tracer.communicate(timeout=READY_TIMEOUT)
         text = log.read_text()
         killed = os.WIFSIGNALED(code) and os.WTERMSIG(code) == signal.SIGKILL
         hit = killed if effect == KILL else "(INJECTED)" in text
         return Run(hit, killed, os.waitstatus_to_exitcode(code), text)
+
+    def run_plainly(self, subject: str, folder: Path) -> int:
+        """Run a subject without a fault and give its exit code."""
+        pid = self._ask(subject=subject, folder=str(folder))["pid"]
+        return os.waitstatus_to_exitcode(self._ask(go=pid)["code"])
 
     def _ask(self, **question: object) -> dict[str, int]:
         assert self._process.stdin is not None
@@ -85,6 +90,8 @@ class Zygote:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(READY_TIMEOUT)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def _strace() -> str:
@@ -99,7 +106,7 @@ def _wait_until_traced(pid: int, tracer: subprocess.Popen[str]) -> None:
     while "TracerPid:\t0\n" in Path(f"/proc/{pid}/status").read_text():
         with contextlib.suppress(subprocess.TimeoutExpired):
             tracer.wait(0.002)
-            raise RuntimeError(f"strace ended: {tracer.stderr.read() if tracer.stderr is not None else ''}")
+            raise RuntimeError(f"strace ended: {tracer.communicate()[1]}")
 
 
 def _serve(module: str) -> None:
@@ -147,18 +154,6 @@ def _fork(subject: Subject, folder: Path) -> tuple[int, int]:
 def _meet(ready: int, gate: int) -> None:
     os.close(ready)
     os.read(gate, 1)  # returns when the zygote closes its end
-
-
-def points(zygote: Zygote, subject: str, make_folder: Callable[[], Path], syscall: str, effect: str) -> Iterator[tuple[Path, Run]]:
-    """Run a subject with the fault at its first, second … call, until a run ends that the fault did not meet."""
-    when = 0
-    while True:
-        when += 1
-        folder = make_folder()
-        run = zygote.run(subject, folder, syscall, when, effect)
-        yield folder, run
-        if not run.hit:
-            return
 
 
 if __name__ == "__main__":
