@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
+from swallowtail.cloud.model.delivery import DONE_STATES, Delivery
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.tenancy import AdmissionProblem, CodeState, Link
@@ -33,6 +34,23 @@ def transferred(arrival: Arrival, stored: Stored) -> AuditEvent:
         address=origin.peer,
         objects=(("instance", arrival.identity.sop_instance), ("sha256", arrival.identity.sha256.hex()))
         + ((("link", origin.link),) if origin.link else ()),
+    )
+
+
+def delivered(delivery: Delivery) -> AuditEvent:
+    """The audit event of a delivery that has come to its end: DICOM Instances Transferred (PS3.15 A.5.3.7)."""
+    return AuditEvent(
+        event=EventId.INSTANCES_TRANSFERRED,
+        action=EventAction.READ,
+        outcome=EventOutcome.SUCCESS if delivery.state in DONE_STATES else EventOutcome.SERIOUS_FAILURE,
+        type=f"delivery.{delivery.state}",
+        actor="dispatch",
+        objects=(
+            ("instance", delivery.sop_instance),
+            ("link", delivery.target.link),
+            ("destination", delivery.target.destination),
+        ),
+        detail=delivery.detail,
     )
 
 

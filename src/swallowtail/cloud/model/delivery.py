@@ -61,22 +61,28 @@ class Delivery(Value, frozen=True, kw_only=True):
     """One instance on its way to one destination."""
 
     id: int
-    """Also the order within a lane and priority."""
     target: Target
     instance: int
+    facility: str
+    """Where the instance came from."""
     study: str
     sop_instance: str
+    sop_class: str
+    transfer_syntax: str
+    """The instance's own."""
     lane: str
     priority: int
     cause: str
     state: DeliveryState
+    place: int
+    """The order within a lane and priority; a resend takes the last place."""
     created: float
     changed: float
     next_at: float = 0.0
     until: float = 0.0
     """End of the lease."""
     tries: int = 0
-    """Every attempt."""
+    """Every lease."""
     refusals: int = 0
     """Attempts that the destination answered about the instance: what the cap counts."""
     status: int | None = None
@@ -126,6 +132,22 @@ class DestinationState(Value, frozen=True, kw_only=True):
     """Deliveries by state; those done are counted over the last 24 h."""
     oldest: float | None = None
     """When the oldest open delivery was created."""
+
+
+class Claim(Value, frozen=True, kw_only=True):
+    """What a claim gave: the leases, the destination as it is now (without counts), and what its queue will need soon."""
+
+    leases: tuple[Lease, ...] = ()
+    state: DestinationState
+    expected: tuple[tuple[str, str], ...] = ()
+    """(SOP class, transfer syntax) of the oldest open deliveries, each pair once."""
+
+
+class Due(Value, frozen=True, kw_only=True):
+    """A destination with open deliveries, and from when on one can be claimed."""
+
+    target: Target
+    at: float
 
 
 class Settlement(Value, frozen=True, kw_only=True):

@@ -18,10 +18,12 @@ import msgspec
 
 from swallowtail.cloud.model.audit import AuditEvent, AuditRecord, ChainVerdict
 from swallowtail.cloud.model.delivery import (
+    Claim,
     Delivery,
     DeliverySearch,
     DeliveryState,
     DestinationState,
+    Due,
     Lease,
     NewDelivery,
     Routed,
@@ -248,11 +250,15 @@ class Deliveries(Protocol):
     async def add(self, tenant: Tenant, deliveries: Sequence[NewDelivery], *, now: float) -> int:
         """Queue them at the end of their lanes; gives how many were new. The same (target, instance, cause) again is no error."""
 
-    async def claim(self, target: Target, tenant: Tenant, limit: int, *, now: float, until: float) -> tuple[Lease, ...]:
+    async def claim(
+        self, tenant: Tenant, target: Target, limit: int, *, now: float, until: float, after: Lease | None = None
+    ) -> Claim:
         """Lease the heads of at most `limit` lanes of an unpaused destination that are due and leased to nobody, oldest first.
 
-        The head is the first open delivery by (priority, id). A lapsed lease is claimable again, with a new token. Each lane gives
-        one; while the breaker is open nothing is given, while it is half open one.
+        The head is the first open delivery by priority and place; a lane of which something is leased has none. A lapsed lease is
+        claimable again, with a new token. While the breaker is open nothing is given before `retry_at`, then one: half open.
+        `after`: a lease that the caller holds; the next delivery of its lane is given instead, if the breaker is closed. It must
+        not be complete at the destination before the first is settled.
         """
 
     async def extend(self, leases: Sequence[Lease], *, until: float) -> frozenset[int]:
@@ -263,11 +269,12 @@ class Deliveries(Protocol):
     ) -> frozenset[int]:
         """Keep what became of leases, and the destination's breaker as planned, in one transaction; audited.
 
-        A settlement whose token does not hold any more changes nothing; gives the ids of those that were kept.
+        A token holds until another claim or a person takes the delivery. A settlement whose token does not changes nothing; gives
+        the ids of those that were kept.
         """
 
-    async def due(self, *, now: float, limit: int = 1000) -> tuple[tuple[Tenant, Target], ...]:
-        """Give the destinations that have something claimable now (machinery)."""
+    async def due(self, tenant: Tenant, link: str) -> tuple[Due, ...]:
+        """Give the unpaused destinations of a Link that have something to be claimed, now or later (machinery)."""
 
     async def act(
         self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int], state: DeliveryState, *,
@@ -275,7 +282,8 @@ class Deliveries(Protocol):
     ) -> int:  # fmt: skip
         """A person parks, skips or resends (WAITING: at the end of the lane, counters at 0); gives how many changed.
 
-        Either `deliveries` or, if empty, all that match `search`. A leased one cannot be changed: ConflictError if it was named.
+        Either the named `deliveries` among those that match `search`, or, if none is named, the first 10,000 that match. A leased
+        one cannot be changed: ConflictError if it was named.
         """
 
     async def deliveries(self, tenant: Tenant, search: DeliverySearch, page: PageRequest = FIRST_PAGE) -> Page[Delivery]:
@@ -284,7 +292,7 @@ class Deliveries(Protocol):
     async def delivery(self, tenant: Tenant, delivery: int) -> Delivery:
         """Give one."""
 
-    async def destinations(self, tenant: Tenant, targets: Collection[Target]) -> dict[Target, DestinationState]:
+    async def destinations(self, tenant: Tenant, targets: Collection[Target], *, now: float) -> dict[Target, DestinationState]:
         """Give the state and counts of these; one without a row yet is as new."""
 
     async def pause(self, tenant: Tenant, target: Target, *, paused: bool, now: float, event: AuditEvent) -> DestinationState:
@@ -304,7 +312,13 @@ class Rules(Protocol):
         """Give all, by position and name."""
 
     async def unrouted(self, limit: int, *, now: float) -> tuple[Routing, ...]:
-        """Give indexed instances that no rule has judged yet and whose time has come, the oldest first (machinery, all tenants)."""
+        """Give indexed instances that no rule has judged yet and whose time has come, the oldest first (machinery, all tenants).
+
+        An instance is put there when it is indexed for the first time, if it is visible.
+        """
+
+    async def note_ended(self, tenant: Tenant, link: str, associations: Collection[bytes], *, now: float) -> None:
+        """Keep that these associations are over; the latest 10,000 of a Link are kept."""
 
     async def routed(self, tenant: Tenant, routings: Sequence[Routed], deliveries: Sequence[NewDelivery], *, now: float) -> int:
         """Queue what the rules want and note that these instances were judged, in one transaction; gives how many were new."""

@@ -3,6 +3,7 @@
 schema       the tables                          migrations/  their history (Alembic)
 database     intents, batches, group commit      sqlite       the embedded adapter: one writer thread, readers
 memory       the twin: the same statements on a database in memory, without threads, which a crash makes forget
-people links configuration instances searching indexing alarms audit   the ports' statements
+people links configuration instances searching indexing lanes deliveries rules alarms audit
+             the ports' statements
 records      all ports over one database
 """

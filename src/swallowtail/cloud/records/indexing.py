@@ -37,7 +37,7 @@ OPEN_JOBS = (
 )
 TAKE = update(_job).where(_job.c.instance == bindparam("taken")).values(until=bindparam("end"), attempts=_job.c.attempts + 1)
 WAITING = select(func.count()).select_from(_job)
-PLACE = select(_instance.c.study, _instance.c.sop_instance).where(
+PLACE = select(_instance.c.study, _instance.c.sop_instance, _instance.c.state, _instance.c.visible).where(
     _instance.c.tenant == bindparam("tenant"), _instance.c.id == bindparam("id")
 )
 SET_INSTANCE = (
@@ -45,6 +45,7 @@ SET_INSTANCE = (
 )
 DROP_DOCUMENT = delete(_document).where(_document.c.instance == bindparam("done"))
 ADD_DOCUMENT = insert(_document)
+TO_RULES = insert(schema.routing)
 DROP_JOB = delete(_job).where(_job.c.instance == bindparam("done"))
 
 
@@ -108,6 +109,10 @@ def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
         if isinstance(outcome, Indexed):
             studies.add(outcome.study.uid)
             _keep_attributes(unit.connection, outcome)
+            if place.state != IndexState.INDEXED and place.visible:  # a rebuild is no acquisition
+                unit.connection.execute(
+                    TO_RULES, {"instance": outcome.instance, "tenant": outcome.tenant, "at": now, "fired": "[]"}
+                )
         else:
             raised(unit.connection, outcome.tenant, quarantine_alarm(place.sop_instance, outcome.problem), now)
     known = [outcome for outcome in outcomes if outcome.tenant in touched]

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Executable
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.elements import BindParameter
 
 _DIALECT: Final = sqlite.dialect()
 
@@ -24,12 +25,14 @@ class Prepared:
         compiled = statement.compile(dialect=_DIALECT)
         self._text = str(compiled)
         self._names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
+        binds: Mapping[str, BindParameter[Any]] = getattr(compiled, "binds", {})
+        self._constants = {name: bind.value for name, bind in binds.items() if not bind.required}
 
     def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """Run it and give its rows."""
         if (driver := _sqlite(connection)) is None:
             return connection.execute(self.statement, parameters).all()
-        return driver.execute(self._text, [parameters[name] for name in self._names]).fetchall()
+        return driver.execute(self._text, self._values(parameters)).fetchall()
 
     def run(self, connection: Connection, *parameters: Mapping[str, Any]) -> None:
         """Run it once for each set of parameters."""
@@ -37,7 +40,12 @@ class Prepared:
             connection.execute(self.statement, list(parameters))
             return
         for one in parameters:
-            driver.execute(self._text, [one[name] for name in self._names])
+            driver.execute(self._text, self._values(one))
+
+    def _values(self, parameters: Mapping[str, Any]) -> list[Any]:
+        if self._constants:  # those that stand in the expression itself
+            parameters = {**self._constants, **parameters}
+        return [parameters[name] for name in self._names]
 
 
 def _sqlite(connection: Connection) -> sqlite3.Connection | None:

@@ -4,10 +4,12 @@ from swallowtail.cloud.records.alarms import AlarmRecords
 from swallowtail.cloud.records.audit import AuditRecords
 from swallowtail.cloud.records.configuration import ConfigurationRecords
 from swallowtail.cloud.records.database import Database
+from swallowtail.cloud.records.deliveries import DeliveryRecords
 from swallowtail.cloud.records.indexing import IndexJobRecords
 from swallowtail.cloud.records.instances import InstanceRecords
 from swallowtail.cloud.records.links import LinkRecords
 from swallowtail.cloud.records.people import PeopleRecords
+from swallowtail.cloud.records.rules import RuleRecords
 
 
 class Records:
@@ -19,5 +21,7 @@ class Records:
         self.configuration = ConfigurationRecords(database)
         self.instances = InstanceRecords(database)
         self.index_jobs = IndexJobRecords(database)
+        self.deliveries = DeliveryRecords(database)
+        self.rules = RuleRecords(database)
         self.alarms = AlarmRecords(database)
         self.audit = AuditRecords(database)

@@ -226,6 +226,88 @@ series = Table(
     _moment("received"),
 )
 
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", _Big, primary_key=True),
+    _tenant(),
+    *(_text(name) for name in ("link", "destination", "lane")),
+    Column("rank", Integer, nullable=False),  # -priority, so that a lane's index rises along its order
+    Column("place", _Big, nullable=False),  # the order within a rank; a resend takes the last place
+    Column("instance", _Big, nullable=False),
+    *(_text(name) for name in ("facility", "study", "sop_instance", "sop_class", "transfer_syntax", "cause", "state")),
+    *(_moment(name) for name in ("created", "changed", "next_at", "until")),
+    *(Column(name, Integer, nullable=False) for name in ("token", "tries", "refusals")),
+    Column("status", Integer),
+    *(Column(name, Text) for name in ("about", "phase")),
+    *(_text(name) for name in ("detail", "sent_syntax")),
+    UniqueConstraint("tenant", "link", "destination", "instance", "cause"),
+)
+OPEN: Final = "state IN ('waiting', 'leased', 'stopped')"
+"""`model.delivery.OPEN_STATES` as the partial indexes and the statements that use them write it."""
+_of_destination = (delivery.c.tenant, delivery.c.link, delivery.c.destination)
+Index("ix_delivery_lane", *_of_destination, delivery.c.lane, delivery.c.rank, delivery.c.place, **_where(OPEN))
+Index("ix_delivery_leased", *_of_destination, delivery.c.lane, delivery.c.until, **_where("state = 'leased'"))
+Index("ix_delivery_oldest", *_of_destination, delivery.c.created, **_where(OPEN))
+Index("ix_delivery_state", *_of_destination, delivery.c.state, delivery.c.changed)
+Index("ix_delivery_study", delivery.c.tenant, delivery.c.study)
+Index("ix_delivery_place", delivery.c.place)
+Index("ix_delivery_newest", delivery.c.tenant, delivery.c.id)
+
+lane = Table(
+    "lane",  # one row for each lane with an open delivery: what a claim looks at instead of at the deliveries
+    metadata,
+    _tenant(primary_key=True),
+    *(_text(name, primary_key=True) for name in ("link", "destination", "lane")),
+    _moment("due", nullable=True),  # when its head may be claimed; null: it waits for a person
+)
+Index("ix_lane_due", lane.c.tenant, lane.c.link, lane.c.destination, lane.c.due)
+
+destination = Table(
+    "destination",
+    metadata,
+    _tenant(primary_key=True),
+    *(_text(name, primary_key=True) for name in ("link", "destination")),
+    Column("paused", Boolean, nullable=False),
+    *(_text(name) for name in ("paused_by", "breaker")),
+    Column("failures", Integer, nullable=False),
+    _moment("retry_at"),
+    _text("detail"),
+    _moment("failing_since", nullable=True),
+    _moment("delivered_at", nullable=True),
+)
+
+rule = Table(
+    "rule",
+    metadata,
+    _tenant(primary_key=True),
+    _text("id", primary_key=True),
+    _text("name"),
+    Column("position", Integer, nullable=False),
+    Column("rule", LargeBinary, nullable=False),  # MessagePack of model.delivery.Rule
+    UniqueConstraint("tenant", "name"),
+)
+
+routing = Table(
+    "routing",  # instances that the rules still have to judge, across tenants
+    metadata,
+    Column("instance", _Big, primary_key=True, autoincrement=False),
+    _tenant(),
+    _moment("at"),
+    _text("fired"),  # JSON list of rule ids
+)
+Index("ix_routing_at", routing.c.at, routing.c.instance)
+
+ended_association = Table(
+    "ended_association",
+    metadata,
+    _tenant(primary_key=True),
+    _text("link", primary_key=True),
+    Column("association", LargeBinary(16), primary_key=True),
+    _moment("ended"),
+)
+Index("ix_ended_association_ended", ended_association.c.tenant, ended_association.c.link, ended_association.c.ended)
+
 alarm = Table(
     "alarm",
     metadata,

@@ -1,0 +1,306 @@
+import asyncio
+
+import msgspec
+import pytest
+
+from swallowtail.calls.deliver import About, DeliveryPhase
+from swallowtail.cloud.model.delivery import (
+    BreakerState,
+    DeliverySearch,
+    DeliveryState,
+    DestinationState,
+    Lease,
+    NewDelivery,
+    Settlement,
+    Target,
+)
+from swallowtail.cloud.model.errors import ConflictError, NotFoundError
+from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.records.records import Records
+from tests.conformance.invented import EVENT, EXPLICIT, NORTH, NOW, SOUTH, US, admitted_link, arrival, indexed
+
+PACS = Target(link="ward", destination="pacs")
+ARCHIVE = Target(link="ward", destination="archive")
+ALL = DeliverySearch()
+
+
+@pytest.fixture
+async def ids(records: Records) -> list[int]:
+    await admitted_link(records)
+    made = [(await records.instances.commit(NORTH, arrival(f"1.2.{n}", str(n)), now=NOW)).id for n in range(4)]
+    await records.index_jobs.settle([indexed(one) for one in made], now=NOW)
+    return made
+
+
+def new(instance: int, *, target: Target = PACS, lane: str = "", priority: int = 0, cause: str = "rule:r/1") -> NewDelivery:
+    return NewDelivery(target=target, instance=instance, lane=lane, priority=priority, cause=cause)
+
+
+async def queued(records: Records, ids: list[int], **more: str) -> None:
+    assert await records.deliveries.add(NORTH, [new(one, **more) for one in ids], now=NOW) == len(ids)
+
+
+async def claimed(records: Records, now: float, *, limit: int = 9, after: Lease | None = None) -> list[Lease]:
+    claim = await records.deliveries.claim(NORTH, PACS, limit, now=now, until=now + 30, after=after)
+    return list(claim.leases)
+
+
+def settled(lease: Lease, state: DeliveryState = DeliveryState.DELIVERED, **more: object) -> Settlement:
+    return Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=state, **more)
+
+
+async def settle(
+    records: Records, lease: Lease, *, now: float, state: DeliveryState = DeliveryState.DELIVERED, **more: object
+) -> bool:
+    return bool(await records.deliveries.settle([settled(lease, state, **more)], None, now=now))
+
+
+async def test_the_same_wish_again_makes_no_second_delivery(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    assert await records.deliveries.add(NORTH, [new(ids[0]), new(ids[0], cause="person:t/1")], now=NOW) == 1
+    with pytest.raises(NotFoundError):
+        await records.deliveries.add(SOUTH, [new(ids[0])], now=NOW)
+    assert (await records.deliveries.deliveries(SOUTH, ALL)).items == ()
+
+
+async def test_a_lane_gives_its_deliveries_one_by_one_in_order(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    sent = []
+    for step in range(4):
+        (lease,) = await claimed(records, NOW + step)
+        assert await claimed(records, NOW + step) == []
+        sent.append(lease.delivery.instance)
+        assert await settle(records, lease, now=NOW + step)
+    assert sent == ids
+    assert await claimed(records, NOW + 9) == []
+    assert await records.deliveries.due(NORTH, "ward") == ()
+
+
+async def test_a_claim_says_what_will_be_sent_and_soon(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    claim = await records.deliveries.claim(NORTH, PACS, 1, now=NOW, until=NOW + 30)
+    delivery = claim.leases[0].delivery
+    assert (delivery.sop_instance, delivery.study, delivery.facility) == ("1.2.0", "1.2.1", "clinic")
+    assert (delivery.state, delivery.tries, delivery.until) == (DeliveryState.LEASED, 1, NOW + 30)
+    assert claim.expected == ((US, EXPLICIT),)
+    assert claim.state == DestinationState(target=PACS)
+
+
+async def test_priority_goes_first_within_its_lane_but_not_past_what_is_under_way(records: Records, ids: list[int]) -> None:
+    await queued(records, ids[:2])
+    (first,) = await claimed(records, NOW)
+    await records.deliveries.add(NORTH, [new(ids[2], priority=5)], now=NOW)
+    assert await claimed(records, NOW) == []
+    await settle(records, first, now=NOW)
+    (urgent,) = await claimed(records, NOW)
+    assert urgent.delivery.instance == ids[2]
+
+
+async def test_lanes_of_patients_go_side_by_side(records: Records, ids: list[int]) -> None:
+    await queued(records, ids[:2], lane="H-1")
+    await queued(records, ids[2:], lane="H-2")
+    first = await claimed(records, NOW)
+    assert [lease.delivery.instance for lease in first] == [ids[0], ids[2]]
+    await settle(records, first[0], now=NOW)
+    assert [lease.delivery.instance for lease in await claimed(records, NOW, limit=1)] == [ids[1]]
+
+
+async def test_a_lapsed_lease_is_claimable_again_and_its_old_token_settles_nothing(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (lost,) = await claimed(records, NOW)
+    assert await claimed(records, NOW + 29) == []
+    (again,) = await claimed(records, NOW + 30)
+    assert (again.delivery.id, again.delivery.tries) == (lost.delivery.id, 2)
+    assert not await settle(records, lost, now=NOW + 31)
+    assert await settle(records, again, now=NOW + 31)
+    assert not await settle(records, again, now=NOW + 32)
+
+
+async def test_a_lapsed_lease_that_nobody_took_still_settles(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (late,) = await claimed(records, NOW)
+    assert await settle(records, late, now=NOW + 99)
+    assert (await records.deliveries.delivery(NORTH, late.delivery.id)).state is DeliveryState.DELIVERED
+
+
+async def test_an_extended_lease_is_kept(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (lease,) = await claimed(records, NOW)
+    wrong = msgspec.structs.replace(lease, token=lease.token + 1)
+    assert await records.deliveries.extend([lease, wrong], until=NOW + 60) == {lease.delivery.id}
+    assert await claimed(records, NOW + 59) == []
+
+
+async def test_the_next_of_a_lane_can_be_fetched_by_who_holds_the_first(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (first,) = await claimed(records, NOW)
+    (second,) = await claimed(records, NOW, after=first)
+    assert second.delivery.instance == ids[1]
+    assert await claimed(records, NOW, after=first) == []
+    assert await claimed(records, NOW) == []
+    await settle(records, first, now=NOW, state=DeliveryState.WAITING, next_at=NOW + 10)
+    await settle(records, second, now=NOW, state=DeliveryState.WAITING)
+    assert await claimed(records, NOW + 9) == []
+    (again,) = await claimed(records, NOW + 10)
+    assert again.delivery.instance == ids[0]
+    assert await claimed(records, NOW, after=first) == []  # its token holds no more
+
+
+async def test_a_retry_waits_its_time_and_keeps_its_place(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (lease,) = await claimed(records, NOW)
+    why = {"about": About.INSTANCE, "phase": DeliveryPhase.RESPONSE, "status": 0xA900, "detail": "refused", "refused": True}
+    await settle(records, lease, now=NOW, state=DeliveryState.WAITING, next_at=NOW + 10, **why)
+    kept = await records.deliveries.delivery(NORTH, lease.delivery.id)
+    assert (kept.refusals, kept.status, kept.about, kept.phase) == (1, 0xA900, About.INSTANCE, DeliveryPhase.RESPONSE)
+    (due,) = await records.deliveries.due(NORTH, "ward")
+    assert (due.target, due.at) == (PACS, NOW + 10)
+    assert await claimed(records, NOW + 9) == []
+    assert [one.delivery.id for one in await claimed(records, NOW + 10)] == [lease.delivery.id]
+
+
+@pytest.mark.parametrize(("state", "goes_on"), [(DeliveryState.DEAD, True), (DeliveryState.STOPPED, False)])
+async def test_a_dead_letter_lets_its_lane_go_on_and_a_stopped_one_does_not(
+    records: Records, ids: list[int], state: DeliveryState, goes_on: bool
+) -> None:
+    await queued(records, ids)
+    (lease,) = await claimed(records, NOW)
+    await settle(records, lease, now=NOW, state=state)
+    assert bool(await claimed(records, NOW + 999)) is goes_on
+
+
+async def test_an_open_breaker_gives_nothing_and_then_one(records: Records, ids: list[int]) -> None:
+    await queued(records, ids[:2], lane="H-1")
+    await queued(records, ids[2:], lane="H-2")
+    first, second = await claimed(records, NOW)
+    broken = DestinationState(target=PACS, breaker=BreakerState.OPEN, failures=3, retry_at=NOW + 20, failing_since=NOW)
+    waits = [settled(one, DeliveryState.WAITING, about=About.DESTINATION) for one in (first, second)]
+    await records.deliveries.settle(waits, broken, now=NOW)
+    assert [due.at for due in await records.deliveries.due(NORTH, "ward")] == [NOW + 20]
+    assert await claimed(records, NOW + 19) == []
+    claim = await records.deliveries.claim(NORTH, PACS, 9, now=NOW + 20, until=NOW + 50)
+    assert (len(claim.leases), claim.state.breaker) == (1, BreakerState.HALF_OPEN)
+    assert await claimed(records, NOW + 21) == []
+    await records.deliveries.extend(claim.leases, until=NOW + 80)
+    assert await claimed(records, NOW + 79) == []
+    closed = DestinationState(target=PACS, delivered_at=NOW + 22)
+    await records.deliveries.settle([settled(claim.leases[0])], closed, now=NOW + 22)
+    assert len(await claimed(records, NOW + 22)) == 2
+    assert (await records.deliveries.destinations(NORTH, [PACS], now=NOW + 22))[PACS].delivered_at == NOW + 22
+
+
+async def test_a_lapsed_probe_is_repeated(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (lease,) = await claimed(records, NOW)
+    broken = DestinationState(target=PACS, breaker=BreakerState.OPEN, retry_at=NOW + 20)
+    await records.deliveries.settle([settled(lease, DeliveryState.WAITING)], broken, now=NOW)
+    assert len(await claimed(records, NOW + 20)) == 1
+    assert len(await claimed(records, NOW + 50)) == 1
+
+
+async def test_a_paused_destination_gives_nothing_and_resuming_closes_its_breaker(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    deliveries = records.deliveries
+    (lease,) = await claimed(records, NOW)
+    broken = DestinationState(target=PACS, breaker=BreakerState.OPEN, failures=9, retry_at=NOW + 999)
+    await deliveries.settle([settled(lease, DeliveryState.WAITING)], broken, now=NOW)
+    paused = await deliveries.pause(NORTH, PACS, paused=True, now=NOW, event=EVENT)
+    assert (paused.paused, paused.paused_by, paused.counts) == (True, "invented", {"waiting": 4})
+    assert (await claimed(records, NOW + 9999), await deliveries.due(NORTH, "ward")) == ([], ())
+    resumed = await deliveries.pause(NORTH, PACS, paused=False, now=NOW, event=EVENT)
+    assert (resumed.paused, resumed.breaker, resumed.failures) == (False, BreakerState.CLOSED, 0)
+    assert len(await claimed(records, NOW)) == 1
+
+
+async def test_a_pause_outlives_a_settlement(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (lease,) = await claimed(records, NOW)
+    await records.deliveries.pause(NORTH, PACS, paused=True, now=NOW, event=EVENT)
+    await records.deliveries.settle([settled(lease)], DestinationState(target=PACS), now=NOW)
+    assert await claimed(records, NOW + 1) == []
+
+
+async def test_people_park_skip_and_resend(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    deliveries = records.deliveries
+    first = min(one.id for one in (await deliveries.deliveries(NORTH, ALL)).items)
+    act = {"reason": "not wanted", "now": NOW, "event": EVENT}
+    assert await deliveries.act(NORTH, ALL, [first], DeliveryState.PARKED, **act) == 1
+    (lease,) = await claimed(records, NOW)
+    assert lease.delivery.instance == ids[1]
+    with pytest.raises(ConflictError):
+        await deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.PARKED, **act)
+    with pytest.raises(NotFoundError):
+        await deliveries.act(SOUTH, ALL, [first], DeliveryState.SKIPPED, **act)
+    await settle(records, lease, now=NOW)
+    assert await deliveries.act(NORTH, ALL, [first], DeliveryState.WAITING, **act) == 1
+    order = []
+    while leases := await claimed(records, NOW):
+        order.append(leases[0].delivery.instance)
+        await settle(records, leases[0], now=NOW)
+    assert order == [ids[2], ids[3], ids[0]]
+    assert await deliveries.act(NORTH, ALL, [first], DeliveryState.SKIPPED, **act) == 0  # it is delivered
+
+
+async def test_many_are_changed_at_once_but_not_what_is_under_way(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (lease,) = await claimed(records, NOW)
+    search = DeliverySearch(link="ward", destination="pacs", study="1.2.1")
+    done = await records.deliveries.act(NORTH, search, (), DeliveryState.SKIPPED, reason="wrong patient", now=NOW, event=EVENT)
+    assert done == 3
+    skipped = (await records.deliveries.deliveries(NORTH, DeliverySearch(states=frozenset({DeliveryState.SKIPPED})))).items
+    assert {one.detail for one in skipped} == {"wrong patient"}
+    assert await settle(records, lease, now=NOW)
+    counts = (await records.deliveries.destinations(NORTH, [PACS, ARCHIVE], now=NOW))[PACS].counts
+    assert counts == {"skipped": 3, "delivered": 1}
+
+
+async def test_a_lapsed_lease_can_be_taken_by_a_person(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (lease,) = await claimed(records, NOW)
+    search = DeliverySearch(sop_instance="1.2.0")
+    assert await records.deliveries.act(NORTH, search, (), DeliveryState.SKIPPED, reason="", now=NOW + 30, event=EVENT) == 1
+    assert not await settle(records, lease, now=NOW + 31)
+
+
+async def test_one_destination_does_not_hold_up_another(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    await records.deliveries.add(NORTH, [new(ids[0], target=ARCHIVE)], now=NOW)
+    (lease,) = await claimed(records, NOW)
+    await settle(records, lease, now=NOW, state=DeliveryState.STOPPED)
+    claim = await records.deliveries.claim(NORTH, ARCHIVE, 1, now=NOW, until=NOW + 30)
+    assert len(claim.leases) == 1
+    states = await records.deliveries.destinations(NORTH, [PACS, ARCHIVE], now=NOW)
+    assert (states[PACS].counts, states[PACS].oldest) == ({"waiting": 3, "stopped": 1}, NOW)
+    assert states[ARCHIVE].counts == {"leased": 1}
+
+
+async def test_deliveries_page_newest_first_within_the_facilities(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    first = await records.deliveries.deliveries(NORTH, ALL, PageRequest(3))
+    rest = await records.deliveries.deliveries(NORTH, ALL, PageRequest(3, first.next))
+    assert [one.instance for one in (*first.items, *rest.items)] == ids[::-1]
+    nowhere = DeliverySearch(facilities=frozenset())
+    assert (await records.deliveries.deliveries(NORTH, nowhere)).items == ()
+    with pytest.raises(NotFoundError):
+        await records.deliveries.delivery(SOUTH, first.items[0].id)
+
+
+async def test_what_came_to_its_end_is_audited(records: Records, ids: list[int]) -> None:
+    await queued(records, ids)
+    (lease,) = await claimed(records, NOW)
+    await settle(records, lease, now=NOW, state=DeliveryState.WAITING)
+    (lease,) = await claimed(records, NOW)
+    await settle(records, lease, now=NOW, state=DeliveryState.WARNED, status=0xB000)
+    types = [record.event.type for record in (await records.audit.records(NORTH)).items]
+    assert types[0] == "delivery.warned"
+    assert sum(one.startswith("delivery.") for one in types) == 1
+    assert (await records.audit.verify(NORTH)).broken_at is None
+
+
+async def test_claims_at_the_same_time_share_nothing(records: Records, ids: list[int]) -> None:
+    await queued(records, ids[:2], lane="H-1")
+    await queued(records, ids[2:], lane="H-2")
+    claims = await asyncio.gather(*(claimed(records, NOW, limit=1) for _ in range(4)))
+    assert sorted(len(claim) for claim in claims) == [0, 0, 1, 1]
+    assert len({lease.delivery.id for claim in claims for lease in claim}) == 2
