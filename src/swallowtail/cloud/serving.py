@@ -99,6 +99,8 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
             super().data_received(data)
             return
         for plain, content in self._plain.feed(data):
+            if self.transport.is_closing():
+                return
             if not plain:
                 self._take_general(content)
             elif not self.close_sent and self.conn.state is State.OPEN:
