@@ -164,15 +164,23 @@ class Configure(Call, frozen=True, kw_only=True):
     """JSON of Configuration; up to MAX_DOCUMENT, so it travels as DATA when it does not fit into OPEN."""
 
 
+class EndpointKind(enum.StrEnum):
+    """What an endpoint is; a name is unique among those of its kind."""
+
+    LISTENER = "listener"
+    DESTINATION = "destination"
+
+
 class EndpointState(Call, frozen=True, kw_only=True):
-    """How one listener is doing, as Link sees it now."""
+    """How one listener, or one destination that was used lately, is doing, as Link sees it now."""
 
     name: str
     state: str
-    """`listening`, `failed`, `closing`."""
+    """Of a listener `listening`, `failed`, `closing`; of a destination `reached` or `failed`, by its last answer."""
     detail: str = ""
     since: float = 0.0
     associations: int = 0
+    kind: EndpointKind = EndpointKind.LISTENER
 
 
 class Applied(Call, tag="applied", frozen=True, kw_only=True):

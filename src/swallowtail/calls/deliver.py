@@ -34,6 +34,9 @@ class DeliverRequest(Call, frozen=True, kw_only=True):
     """Which of the destination's connections, from 0: deliveries of one connection keep their order."""
     delivery: int
     attempt: int
+    behind: int = 0
+    """The delivery ahead of this one on its connection that had no answer yet when this was asked for, 0: none. When that one
+    fails, whether before or after Link learns of this one, the answer to this one is LINK: nothing overtakes a retry."""
     sop_class: str
     sop_instance: str
     transfer_syntax: str
@@ -93,6 +96,8 @@ class NotDelivered(Call, tag="not-delivered", frozen=True, kw_only=True):
     """The DIMSE status, if there was a response."""
     accepted: tuple[str, ...] = ()
     """At phase CONTEXT: transfer syntaxes that the destination did accept for this SOP class."""
+    comment: str = ""
+    """Error Comment (0000,0902), cut to 64 characters; the destination's own words, which may hold anything."""
 
 
 DeliverAnswer = Delivered | NotDelivered

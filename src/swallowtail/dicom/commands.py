@@ -18,7 +18,8 @@ Value = int | str | bytes | tuple[int, ...]
 _HEADER: Final = struct.Struct("<HHI")
 _NO_DATA_SET: Final = 0x0101  # PS3.7 E.1: any other value means that a data set follows
 _DATA_SET: Final = 0x0001
-_RESPONSE: Final = 0x8000
+RESPONSE: Final = 0x8000
+"""The bit that makes a command field a response (PS3.7 E.1)."""
 
 
 class CommandField(enum.IntEnum):
@@ -164,7 +165,7 @@ class Command:
 
     @property
     def is_response(self) -> bool:
-        return bool(self.field & _RESPONSE)
+        return bool(self.field & RESPONSE)
 
     @property
     def is_cancel(self) -> bool:
@@ -237,7 +238,7 @@ def response_to(
 ) -> Command:
     """The response to `asked`: its id and its SOP class and instance as affected ones, `comment` cut to 64 characters (PS3.7 C)."""
     answer: dict[int, Value] = {
-        Element.COMMAND_FIELD: asked.field | _RESPONSE,
+        Element.COMMAND_FIELD: asked.field | RESPONSE,
         Element.RESPONDED_MESSAGE_ID: asked.number(Element.MESSAGE_ID),
         Element.DATA_SET_TYPE: _DATA_SET if data_set else _NO_DATA_SET,
         Element.STATUS: status,

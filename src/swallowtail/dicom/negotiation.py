@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from swallowtail.dicom import uids
 from swallowtail.dicom.pdu import (
@@ -16,6 +17,9 @@ from swallowtail.dicom.pdu import (
     RoleSelection,
     UserInformation,
 )
+
+MAX_INVOKED: Final = 0xFFFF
+"""As many as there are message ids: what "no limit" comes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Agreement:
     contexts: Mapping[int, PresentationContext]
     max_send: int
     refused: Mapping[int, int] = field(default_factory=dict)  # context id: its ContextResult
+    invoked: int = 1  # requests of the requestor that may await their response at once
 
     def context_for(self, sop_class: str, transfer_syntax: str | None = None) -> PresentationContext | None:
         """Find the context on which to send about `sop_class`, in `transfer_syntax` if one is named."""
@@ -100,6 +105,7 @@ def propose(
     *,
     roles: tuple[RoleSelection, ...] = (),
     max_pdu: int = DEFAULT_MAX_PDU,
+    window: AsyncOperationsWindow | None = None,
 ) -> AssociateRQ:
     """Plan an A-ASSOCIATE-RQ with one context per pair of SOP class and transfer syntaxes; ValueError above 128 contexts.
 
@@ -108,7 +114,7 @@ def propose(
     contexts = tuple(ProposedContext(2 * n + 1, sop_class, syntaxes) for n, (sop_class, syntaxes) in enumerate(wanted))
     if not 1 <= len(contexts) <= MAX_CONTEXTS:
         raise ValueError(f"an association has 1 to {MAX_CONTEXTS} presentation contexts, not {len(contexts)}")
-    return AssociateRQ(called, calling, contexts, UserInformation(max_pdu=max_pdu, roles=roles))
+    return AssociateRQ(called, calling, contexts, UserInformation(max_pdu=max_pdu, window=window, roles=roles))
 
 
 def agree(request: AssociateRQ, accepted: AssociateAC, *, requestor: bool) -> Agreement:
@@ -130,4 +136,12 @@ def agree(request: AssociateRQ, accepted: AssociateAC, *, requestor: bool) -> Ag
             role = roles.get(asked.abstract_syntax, RoleSelection(asked.abstract_syntax, scu=True, scp=False))
             contexts[given.id] = PresentationContext(given.id, asked.abstract_syntax, given.transfer_syntax, role.scu, role.scp)
     peer = accepted.user if requestor else request.user
-    return Agreement(contexts, peer.max_pdu, refused)
+    return Agreement(contexts, peer.max_pdu, refused, _invoked(request.user.window, accepted.user.window))
+
+
+def _invoked(asked: AsyncOperationsWindow | None, answered: AsyncOperationsWindow | None) -> int:
+    """PS3.7 D.3.3.3: without a word of both it is one; 0 is no limit, and an answer above what was asked for counts as that."""
+    if asked is None or answered is None:
+        return 1
+    limits = [window.invoked for window in (asked, answered) if window.invoked]
+    return min(limits, default=MAX_INVOKED)

@@ -214,7 +214,7 @@ async def associate(
         dimse.connected(loop.time())
         return Pump(dimse, after_read=quick_ack, stall=limits.stall)
 
-    async with asyncio.timeout(limits.answer):
+    async with asyncio.timeout(limits.connect):
         _, pump = await network.connect(factory, host, port)
     connection = Connection(dimse, pump)
     try:

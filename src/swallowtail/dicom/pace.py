@@ -13,6 +13,7 @@ class Limits:
     max_pdu: int = DEFAULT_MAX_PDU  # largest P-DATA-TF that we take until we have advertised a length; then that one counts
     artim: float = 30.0  # from the open transport to the whole A-ASSOCIATE-RQ, however the bytes come
     linger: float = 0.8  # ARTIM in Sta13: how long the peer may take to close before we do, within a second in all
+    connect: float = 30.0  # for the transport to open
     answer: float = 30.0  # for the peer's answer to our A-ASSOCIATE-RQ or A-RELEASE-RQ
     idle: float = 300.0  # silence between messages while we owe no response
     rate: float = 1024.0  # bytes per second inside a message, averaged over `window`, while we read

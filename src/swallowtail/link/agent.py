@@ -7,7 +7,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,10 +19,12 @@ from swallowtail.link.cloud import Connect
 from swallowtail.link.endpoints import Endpoints
 from swallowtail.link.key import DeviceKey
 from swallowtail.link.modality import ApplicationEntity
-from swallowtail.link.policy import Policy
+from swallowtail.link.pacs import Destinations
+from swallowtail.link.pacs_reach import Reach
+from swallowtail.link.policy import Policy, Target, numeric
 from swallowtail.link.site import Site
 from swallowtail.link.uplink import Identity, Uplink
-from swallowtail.runtime.network import Network
+from swallowtail.runtime.network import Network, Resolve, resolve
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.backoff import Backoff
 
@@ -41,6 +43,7 @@ class World:
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     random: Callable[[], float] = random.random
     wall: Callable[[], float] = time.time
+    resolve: Resolve = resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,9 @@ class Agent:
         self.site = Site(session=lambda: self.uplink.session, random=world.random_bytes, wall=world.wall)
         self.endpoints = Endpoints(world.network, facts.policy, self._tasks, self._entity, wall=world.wall, changed=self._changed)
         about = About(facts.release, facts.platform, facts.host, started=loop.time())
-        self.answers = Answers(self.endpoints, self.site, facts.policy, about, loop.time)
+        reach = Reach(world.network, world.resolve, facts.policy, self._own_ports, self._tasks)
+        self.destinations = Destinations(reach, self.site, self._tasks, self._changed)
+        self.answers = Answers(self.endpoints, self.destinations, self.site, policy=facts.policy, about=about, now=loop.time)
         identity = Identity(facts.release, facts.code, facts.key, world.random_bytes(16))
         self.uplink = Uplink(world.connect, identity, self.answers, self.site.reports, Backoff(world.random, loop.time()))
 
@@ -80,13 +85,19 @@ class Agent:
             self._tasks.spawn(self.uplink.run(), name="uplink")
             await self._stop.wait()
             log.info("Link stops", state="draining")
-            await self.endpoints.drain(STOP_LIMIT)
+            async with asyncio.TaskGroup() as draining:
+                draining.create_task(self.endpoints.drain(STOP_LIMIT))
+                draining.create_task(self.destinations.drain(STOP_LIMIT))
             await self.uplink.drain()
         if self._bug is not None:
             raise self._bug
 
     def _changed(self) -> None:
         self.answers.report_endpoints()
+
+    def _own_ports(self) -> Iterator[Target]:
+        for address, port in self.endpoints.running:
+            yield numeric(address), port
 
     def _entity(self, listener: DicomListener) -> ApplicationEntity:
         return ApplicationEntity(listener, self.site)

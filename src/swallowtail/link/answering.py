@@ -1,4 +1,5 @@
-"""What Link answers when the Cloud asks: run this configuration, are you there, how are you (`calls.config`, `.diagnostics`)."""
+"""What Link answers when the Cloud asks: run this configuration, are you there, how are you, store this
+(`calls.config`, `.diagnostics`, `.deliver`)."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -15,15 +16,18 @@ from swallowtail.calls.config import (
     Applied,
     Configuration,
     ConfigurationRefused,
+    EndpointState,
     InvalidConfigurationError,
     Problem,
     parse,
     read_configure,
 )
-from swallowtail.calls.diagnostics import PING, STATUS, LinkStatus, PolicyStatus, Pong, read_ping, read_status_query
+from swallowtail.calls.deliver import DELIVER
+from swallowtail.calls.diagnostics import CHECK, PING, STATUS, LinkStatus, PolicyStatus, Pong, read_ping, read_status_query
 from swallowtail.calls.report import Endpoints as EndpointsReport
 from swallowtail.link.admission import Directory
 from swallowtail.link.endpoints import Endpoints
+from swallowtail.link.pacs import Destinations
 from swallowtail.link.policy import Policy, summary
 from swallowtail.link.site import Site
 from swallowtail.wire.channel import Data
@@ -37,6 +41,7 @@ MAX_PROBLEMS: Final = 64
 MAX_PROBLEM_TEXT: Final = 400
 """So that every answer is one message (wire §2)."""
 MAX_SUMMARY: Final = 128
+CALL_LIMIT: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,18 @@ class About:
 class Answers:
     """Serves the channels that the Cloud opens."""
 
-    def __init__(self, endpoints: Endpoints, site: Site, policy: Policy, about: About, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        destinations: Destinations,
+        site: Site,
+        *,
+        policy: Policy,
+        about: About,
+        now: Callable[[], float],
+    ) -> None:
         self._endpoints = endpoints
+        self._destinations = destinations
         self._site = site
         self._policy = policy
         self._about = about
@@ -64,6 +79,8 @@ class Answers:
             CONFIGURE: self._configure,
             PING: self._ping,
             STATUS: self._status,
+            DELIVER: destinations.deliver,
+            CHECK: destinations.check,
         }
 
     def greeted(self) -> None:
@@ -73,7 +90,15 @@ class Answers:
 
     def report_endpoints(self) -> None:
         """Note for the Cloud which version runs, and how each endpoint is."""
-        self._site.reports.endpoints(EndpointsReport(version=self._site.version, endpoints=self._endpoints.states))
+        self._site.reports.endpoints(EndpointsReport(version=self._site.version, endpoints=self._states))
+
+    @property
+    def _states(self) -> tuple[EndpointState, ...]:
+        return (*self._endpoints.states, *self._destinations.states)
+
+    def limit(self, call: str) -> float | None:
+        """Give the seconds that a call may take; None for one whose every wait has a deadline of its own."""
+        return None if call == DELIVER else CALL_LIMIT
 
     async def answer(self, channel: Channel) -> None:
         """Serve one channel to its end; raises MalformedCallError."""
@@ -88,7 +113,7 @@ class Answers:
 
     async def _status(self, channel: Channel) -> None:
         read_status_query(channel.opening.body)
-        states = self._endpoints.states
+        states = self._states
         status = LinkStatus(
             release=self._about.release,
             platform=self._about.platform,
@@ -118,7 +143,7 @@ class Answers:
         if problems:
             answer = ConfigurationRefused(version=wish.version, problems=_fitting(problems))
         else:
-            answer = Applied(version=wish.version, endpoints=self._endpoints.states)
+            answer = Applied(version=wish.version, endpoints=self._states)
         await channel.message(encode(answer), fin=True)
 
     async def _apply(self, version: int, document: bytes) -> tuple[Problem, ...]:
@@ -131,6 +156,7 @@ class Answers:
     def _adopt(self, version: int, configuration: Configuration) -> None:
         self._site.version = version
         self._site.directory = Directory.of(configuration.devices)
+        self._destinations.apply(configuration.destinations)
 
 
 async def _read_document(channel: Channel) -> bytes:

@@ -30,7 +30,6 @@ from swallowtail.wire.session import SessionMachine
 log = structlog.get_logger()
 
 CAPABILITIES: Final[tuple[str, ...]] = ()
-CALL_LIMIT: Final = 60.0
 NOTED_LIMIT: Final = 15.0
 REPORT_PAUSE: Final = 1.0
 """Seconds between two reports: what happens within them travels together."""
@@ -56,6 +55,9 @@ class Answering(Protocol):
 
     async def answer(self, channel: Channel) -> None:
         """Serve one channel to its end."""
+
+    def limit(self, call: str) -> float | None:
+        """Give the seconds that a call may take; None: it sees to that itself."""
 
     def greeted(self) -> None:
         """Learn that a session stands, so that the Cloud is told how the endpoints are."""
@@ -163,10 +165,10 @@ class Uplink:
 
     async def _answer(self, channel: Channel) -> None:
         try:
-            async with asyncio.timeout(CALL_LIMIT):
+            async with asyncio.timeout(limit := self._answering.limit(channel.opening.call)):
                 await self._answering.answer(channel)
         except TimeoutError:
-            channel.reset(ResetReason.DEADLINE, f"the call was not served within {CALL_LIMIT:g} s")
+            channel.reset(ResetReason.DEADLINE, f"the call was not served within {limit:g} s")
         except MalformedCallError as error:
             channel.reset(ResetReason.MALFORMED, str(error))
         except (ChannelResetError, LocalProtocolError):

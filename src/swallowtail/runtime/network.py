@@ -5,11 +5,16 @@ clock is the running loop's own `loop.time()`; the world runs on a loop whose ti
 """
 
 import asyncio
+import ipaddress
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+
+Resolve = Callable[[str], Awaitable[tuple[str, ...]]]
+"""From a host name to its addresses, the best first; raises OSError. An address is its own answer."""
 
 
 class Listener(Protocol):
@@ -47,6 +52,15 @@ class AsyncioNetwork:
     async def listen(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Listener:
         server = await asyncio.get_running_loop().create_server(factory, host, port, backlog=128)
         return _AsyncioListener(server)
+
+
+async def resolve(host: str) -> tuple[str, ...]:
+    """Ask the machine's resolver (a thread of the loop's executor, as long as it takes; deadlines are the caller's)."""
+    try:
+        return (str(ipaddress.ip_address(host)),)
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _AsyncioListener:

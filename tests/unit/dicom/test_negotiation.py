@@ -1,5 +1,7 @@
 """Who gets which presentation context."""
 
+from dataclasses import replace
+
 import pytest
 
 from swallowtail.dicom import uids
@@ -113,3 +115,17 @@ def test_an_association_has_1_to_128_contexts(count: int) -> None:
 def test_128_contexts_have_odd_ids() -> None:
     contexts = propose("LINK", "US1", [(US, (JPEG,))] * 128).contexts
     assert [context.id for context in contexts] == list(range(1, 256, 2))
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "invoked"),
+    [(None, None, 1), (None, 5, 1), (4, None, 1), (4, 2, 2), (2, 4, 2), (0, 3, 3), (3, 0, 3), (0, 0, 0xFFFF), (1, 1, 1)],
+)
+def test_the_operations_window_is_the_smaller_of_both_and_one_without_a_word_of_both(asked, answered, invoked):
+    window = None if asked is None else AsyncOperationsWindow(asked, 1)
+    request = propose("CALLED", "CALLING", [(uids.VERIFICATION, (uids.IMPLICIT_VR_LITTLE_ENDIAN,))], window=window)
+    assert request.user.window == window
+    accepted = answer(request, AcceptorPolicy())
+    told = None if answered is None else AsyncOperationsWindow(answered, 1)
+    accepted = replace(accepted, user=replace(accepted.user, window=told))
+    assert agree(request, accepted, requestor=True).invoked == invoked

@@ -186,7 +186,9 @@ class Stage:
         self.tasks = Tasks("stage")
         self.policy = policy
         dice = random.Random(7)
-        self.world = World(self.hosts[LINK], self._connect, dice.randbytes, dice.random, lambda: 1e9 + loop.time())
+        self.names: dict[str, tuple[str, ...]] = {}
+        """What the hospital's DNS knows."""
+        self.world = World(self.hosts[LINK], self._connect, dice.randbytes, dice.random, lambda: 1e9 + loop.time(), self._resolve)
         self.agent = self.new_agent()
 
     def new_agent(self) -> Agent:
@@ -204,6 +206,13 @@ class Stage:
     async def associate(self, request: AssociateRQ, source: str = MODALITY, port: int = PORT) -> Any:
         """Ask Link for an association: a Connection, or why there is none."""
         return await associate(self.hosts[source], LINK, port, request)
+
+    async def _resolve(self, host: str) -> tuple[str, ...]:
+        if host[0].isdigit():
+            return (host,)
+        if host not in self.names:
+            raise OSError(-2, "Name or service not known")
+        return self.names[host]
 
     async def _connect(self) -> uplink.SimulatedUplink:
         if self.cloud.away:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from fastapi import Response
 
-from swallowtail.calls.config import Configuration, Device, EndpointState, dump, parse
+from swallowtail.calls.config import Configuration, Device, EndpointKind, EndpointState, dump, parse
 from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.operations import ConfigurationVersion, Running, UnknownDevice
@@ -104,7 +104,7 @@ async def compare_configuration(caller: InOrganisation, link_id: str) -> Compari
 def compare(desired: ConfigurationVersion | None, running: Running | None, *, connected: bool) -> Comparison:
     """Compare what should run with what does."""
     wanted = [listener.name for listener in parse(desired.document).listeners] if desired else []
-    states = {state.name: EndpointOut.model_validate(state) for state in _endpoints(running)}
+    states = {state.name: EndpointOut.model_validate(state) for state in _endpoints(running) if state.kind is EndpointKind.LISTENER}
     endpoints = [EndpointComparison(name=name, desired=True, running=states.get(name)) for name in wanted]
     endpoints += [
         EndpointComparison(name=name, desired=False, running=state) for name, state in states.items() if name not in wanted

@@ -1,0 +1,250 @@
+"""One connection of a destination: deliveries in the order in which they come, over one association that is kept while it is used.
+
+A delivery waits for its turn with its body unread, so that it holds its credit window and no more. Its turn begins when the
+destination's window has room, which without the asynchronous operations window (PS3.7 D.3.3.3) means: when the one before has its
+response. When one fails, those that waited behind it are given back untouched (LINK): nothing overtakes a retry.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import structlog
+
+from swallowtail.calls.config import AtCap, Destination, Transcoding
+from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliverRequest, DeliveryPhase, NotDelivered
+from swallowtail.calls.store import TransferEnd
+from swallowtail.dicom import uids
+from swallowtail.dicom.commands import Command, Element, store_request
+from swallowtail.link.pacs_answers import NotDeliveredError, answered, failure, row_of
+from swallowtail.link.pacs_association import Ended, OutboundAssociation
+from swallowtail.link.pacs_contexts import Needs, pairs_of
+from swallowtail.link.pacs_reach import Reach
+from swallowtail.link.pacs_transfer import next_of, pass_on
+from swallowtail.runtime.tasks import Tasks
+from swallowtail.wire.channel import Data, End, Message
+from swallowtail.wire.net import Channel
+
+log = structlog.get_logger()
+
+MAX_QUEUED: Final = 8
+"""Deliveries of one connection that Link takes at once, the running ones included."""
+MAX_FAILED: Final = 64
+"""Deliveries whose last failure is remembered, for those that were asked for behind them."""
+
+
+def passed_over(detail: str) -> NotDelivered:
+    """Give the answer to a delivery that was not begun."""
+    return NotDelivered(about=About.LINK, phase=DeliveryPhase.POLICY, detail=detail)
+
+
+class Line:
+    """One connection of one destination, with the deliveries that wait for it."""
+
+    def __init__(self, destination: Destination, reach: Reach, tasks: Tasks, noted: Callable[[DeliverAnswer], None]) -> None:
+        self.destination = destination
+        self.removed = self.stopping = False
+        self._reach = reach
+        self._tasks = tasks
+        self._noted = noted
+        self._turn = asyncio.Lock()
+        self._queued = 0
+        self._needs = Needs()
+        self._association: OutboundAssociation | None = None
+        self._stale = False
+        self._ending: asyncio.Task[None] | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._failures = 0
+        self._failed: dict[int, None] = {}
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def associated(self) -> bool:
+        """Whether an association is open."""
+        return self._association is not None and self._association.ended is None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing runs, waits or is open any more."""
+        return not self._queued and not self.associated and (self._ending is None or self._ending.done())
+
+    def update(self, destination: Destination) -> None:
+        """Take these settings: the running instance ends under the old ones, then the association is replaced."""
+        self._stale |= _towards(destination) != _towards(self.destination)
+        self.destination = destination
+        self.removed = False
+        self._rest()
+
+    def remove(self) -> None:
+        """Begin nothing more, and end the association after the running instance."""
+        self.removed = True
+        self._rest()
+
+    async def drain(self, limit: float) -> None:
+        """Begin nothing more, and end the association after what runs; after `limit` seconds at once."""
+        self.stopping = True
+        try:
+            async with asyncio.timeout(limit), self._turn:
+                if self._association is not None:
+                    await self._association.room(below=1)
+                await self._end()
+        except TimeoutError:
+            if self._association is not None:
+                self._association.abort(Ended(About.LINK, "Link stops; it is tried again"))
+
+    async def deliver(self, request: DeliverRequest, channel: Channel) -> DeliverAnswer:
+        """Send one instance when its turn has come; raises ChannelResetError when the Cloud no longer wants it."""
+        if self._queued >= MAX_QUEUED:
+            return passed_over(f"{MAX_QUEUED} deliveries wait for this connection of {self.destination.name} already")
+        before = self._failures
+        self._queued += 1
+        try:
+            return await self._deliver(request, channel, before)
+        finally:
+            self._queued -= 1
+            self._rest()
+
+    async def _deliver(self, request: DeliverRequest, channel: Channel, before: int) -> DeliverAnswer:
+        async with self._turn:
+            if self._association is not None:
+                await self._association.room(self._association.window)
+            if (unbegun := self._judge(request, before)) is not None:
+                return unbegun
+            try:
+                event = await next_of(channel)
+                association = await self._associated(request)
+                sent = await self._send(association, event, request, channel)
+            except NotDeliveredError as error:
+                self._fail(request)
+                self._noted(error.answer)
+                return error.answer
+        await asyncio.wait([sent.result])
+        answer = self._answer(sent)
+        self._noted(answer)
+        return answer
+
+    def _judge(self, request: DeliverRequest, before: int) -> NotDelivered | None:
+        """Say why a delivery whose turn has come is not begun."""
+        name = self.destination.name
+        if self.stopping:
+            return passed_over("Link stops; it is tried again")
+        if self.removed:
+            return passed_over(f"{name} is no longer in the configuration of this Link")
+        if self._failures != before or request.behind in self._failed:
+            return passed_over(f"the delivery before it to {name} failed; it is tried again in its order")
+        return None
+
+    # The association
+
+    async def _associated(self, request: DeliverRequest) -> OutboundAssociation:
+        """Give an association that was asked for the context that `request` needs."""
+        pair = (request.sop_class, request.transfer_syntax)
+        self._needs.note(pair, pairs_of(request.expected))
+        current = self._association
+        if current is not None and (current.ended is not None or self._stale or pair not in current.proposed):
+            await self._end()
+            current = None
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+        if current is None:
+            proposal = self._needs.proposal(fallbacks=self.destination.transcoding is not Transcoding.NEVER)
+            destination, self._stale = self.destination, False
+            connection = await self._reach.open(destination, proposal)
+            current = self._association = OutboundAssociation(connection, proposal, destination, self._tasks)
+            log.info("associated", destination=destination.name, peer=connection.peer[0], count=len(proposal))
+        return current
+
+    def _rest(self) -> None:
+        """Have the association released when it was idle for the destination's time, or at once when it is not wanted."""
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._association is not None:
+            unwanted = self._stale or self.removed
+            self._idle = self._loop.call_later(0.0 if unwanted else self.destination.timeouts.idle, self._rested)
+
+    def _rested(self) -> None:
+        if self._queued or self._turn.locked() or self._association is None or self._association.outstanding:
+            return  # whoever ends it calls `_rest`
+        association, self._association = self._association, None
+        self._ending = self._tasks.spawn(association.release(), name="release")
+
+    async def _end(self) -> None:
+        """End the association in good order after what runs on it."""
+        association, self._association = self._association, None
+        if association is not None:
+            await association.room(below=1)
+            await association.release()
+
+    # One instance
+
+    async def _send(
+        self, association: OutboundAssociation, event: Data | Message | End, request: DeliverRequest, channel: Channel
+    ) -> "_Sent":
+        context = association.context((request.sop_class, request.transfer_syntax))
+        if context is None:
+            raise self._refused(association, request)
+        originator = (request.originator_ae, request.originator_id) if request.originator_ae else None
+        number = association.new_message_id()
+        command = store_request(number, request.sop_class, request.sop_instance, move_originator=originator)
+        began = self._loop.time()
+        result = association.request(context, command, lambda found: self._settled(request, found))
+        try:
+            end = await pass_on(channel, event, association, request, result)
+        except BaseException:  # damaged, given up by the Cloud, or its session is lost: the destination must not keep half of it
+            association.abort(Ended(About.LINK, "Link gave up another instance on this association; it is tried again"))
+            raise
+        if end is None:
+            association.abort(Ended(About.DESTINATION, f"{self.destination.name} answered before it had all of an instance"))
+        association.sent(number)
+        return _Sent(result, end, began)
+
+    def _refused(self, association: OutboundAssociation, request: DeliverRequest) -> NotDeliveredError:
+        accepted = association.syntaxes(request.sop_class)
+        what = f"{self.destination.name} does not take {uids.name_of(request.sop_class)}"
+        if accepted:
+            takes = ", ".join(uids.name_of(syntax) for syntax in accepted)
+            what += f" in {uids.name_of(request.transfer_syntax)} but in {takes}; allow transcoding, or enable the syntax there"
+        else:
+            what += "; enable this SOP class there, or send it elsewhere"
+        refused = failure(About.INSTANCE, DeliveryPhase.CONTEXT, what).answer
+        return NotDeliveredError(msgspec.structs.replace(refused, accepted=accepted))
+
+    def _settled(self, request: DeliverRequest, result: Command | Ended) -> None:
+        if isinstance(result, Ended) or row_of(result.status).about is not None:
+            self._fail(request)
+        else:
+            self._failed.pop(request.delivery, None)
+
+    def _fail(self, request: DeliverRequest) -> None:
+        self._failures += 1
+        self._failed.pop(request.delivery, None)
+        self._failed[request.delivery] = None
+        for oldest in [*self._failed][:-MAX_FAILED]:
+            del self._failed[oldest]
+
+    def _answer(self, sent: "_Sent") -> DeliverAnswer:
+        result, name = sent.result.result(), self.destination.name
+        if isinstance(result, Ended):
+            phase = DeliveryPhase.SEND if sent.end is None else DeliveryPhase.RESPONSE
+            return failure(result.about, phase, result.detail).answer
+        row, comment = row_of(result.status), result.text(Element.ERROR_COMMENT)[:64]
+        if row.about is not None or sent.end is None:
+            return answered(name, result.status, row, comment)
+        seconds = round(self._loop.time() - sent.began, 6)
+        return Delivered(length=sent.end.length, crc32=sent.end.crc32, status=result.status, comment=comment, seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """An instance that has left, or could not; `end` None: not all of it."""
+
+    result: asyncio.Future[Command | Ended]
+    end: TransferEnd | None
+    began: float
+
+
+def _towards(destination: Destination) -> Destination:
+    """Give what of a destination an association depends on."""
+    return msgspec.structs.replace(destination, description="", attempts=1, at_cap=AtCap.PARK, connections=1)

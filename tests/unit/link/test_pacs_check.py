@@ -1,0 +1,110 @@
+"""A destination tried step by step."""
+
+import msgspec
+import pytest
+
+from swallowtail.calls.codec import encode
+from swallowtail.calls.config import Configuration
+from swallowtail.calls.diagnostics import CHECK, CheckRequest, CheckStep, read_checked
+from swallowtail.dicom.negotiation import AcceptorPolicy
+from swallowtail.dicom.pdu import RejectResult, RejectSource
+from swallowtail.link.policy import parse
+from swallowtail.wire.channel import Message
+from swallowtail.wire.failures import ChannelResetError
+from tests.unit.link.archive import CT, DESTINATION, PACS, Archive, to
+from tests.unit.link.stage import LINK, Stage, play
+
+STEPS = ["resolve", "policy", "connect", "associate", "echo"]
+
+
+async def check(stage: Stage, destination: str = "pacs1") -> tuple[CheckStep, ...]:
+    event = await (await stage.cloud.call(CHECK, encode(CheckRequest(destination=destination)))).receive()
+    assert isinstance(event, Message)
+    return read_checked(event.body).steps
+
+
+def test_all_is_well_and_each_step_has_its_time():
+    async def scene(stage: Stage) -> None:
+        archive = await Archive(stage, pause=3).open()
+        steps = await check(stage)
+        assert [step.name for step in steps] == STEPS
+        assert all(step.ok for step in steps)
+        assert steps[2].detail == f"{PACS} port 104 takes connections"
+        assert 0 < steps[2].seconds < 0.1
+        assert archive.ends == ["released"]
+        assert archive.stored == []
+
+    play(scene, configuration=to())
+
+
+async def _mute(archive: Archive, connection) -> None:
+    archive.meet(connection, (await connection.next_event()).request)
+    await archive.arrived.wait()
+
+
+async def _nothing(stage: Stage) -> None:
+    stage.network.host(PACS, PACS)
+
+
+async def _swallowed(stage: Stage) -> None:
+    stage.network.partition(stage.hosts[LINK], stage.network.host(PACS, PACS))
+
+
+async def _rejecting(stage: Stage) -> None:
+    await Archive(stage, reject=(RejectResult.PERMANENT, RejectSource.SERVICE_USER, 7)).open()
+
+
+async def _storage_alone(stage: Stage) -> None:
+    await Archive(stage, policy=AcceptorPolicy(sop_classes=frozenset({CT}))).open()
+
+
+async def _failing(stage: Stage) -> None:
+    await Archive(stage, status=lambda _: 0x0110).open()
+
+
+async def _silent(stage: Stage) -> None:
+    await Archive(stage, behave=_mute).open()
+
+
+@pytest.mark.parametrize(
+    ("arrange", "step", "words", "seconds"),
+    [
+        (_nothing, "connect", "refused the connection", 0),
+        (_swallowed, "connect", "in time", 10),
+        (_rejecting, "associate", "check the AE title configured for it, now PACS", 0),
+        (_storage_alone, "echo", "not Verification", 0),
+        (_failing, "echo", "0110 processing failure", 0),
+        (_silent, "echo", "did not answer within 12 s", 12),
+    ],
+)
+def test_the_step_that_fails_is_the_last_and_says_what_to_do(arrange, step, words, seconds):
+    async def scene(stage: Stage) -> None:
+        await arrange(stage)
+        steps = await check(stage)
+        assert [one.name for one in steps] == STEPS[: STEPS.index(step) + 1]
+        assert [one.ok for one in steps] == [True] * (len(steps) - 1) + [False]
+        assert words in steps[-1].detail
+        assert seconds <= steps[-1].seconds < seconds + 1.5
+
+    play(scene, configuration=to())
+
+
+@pytest.mark.parametrize(
+    ("host", "step", "words"), [("typo.hospital", "resolve", "spelling"), ("8.8.8.8", "policy", "policy.toml")]
+)
+def test_what_is_never_connected_to(host, step, words):
+    async def scene(stage: Stage) -> None:
+        steps = await check(stage)
+        assert (steps[-1].name, steps[-1].ok) == (step, False)
+        assert words in steps[-1].detail
+
+    configuration: Configuration = to(msgspec.structs.replace(DESTINATION, host=host))
+    play(scene, configuration=configuration, policy=parse(b'[outbound]\nallow=[{network="10.0.0.0/8"}]', "policy.toml"))
+
+
+def test_a_destination_that_is_not_configured_is_refused():
+    async def scene(stage: Stage) -> None:
+        with pytest.raises(ChannelResetError, match="no destination 'other'"):
+            await check(stage, "other")
+
+    play(scene, configuration=to())
