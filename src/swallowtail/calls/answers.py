@@ -29,7 +29,9 @@ class Situation(enum.StrEnum):
     SAME_AGAIN = "repeat, same content"
     CONFLICT = "repeat of a UID with other content"
     TOO_LARGE = "object over the size cap"
-    BAD_PEER = "bad PDU, slow peer, timer"
+    BAD_PEER = "bad PDU"
+    BAD_MESSAGE = "message out of order, or a command set that is none"
+    SLOW_PEER = "slow peer, timer"
     LINK_ONLY_ECHO = "C-ECHO on a listener that means: Link is up"
 
 
@@ -86,7 +88,10 @@ ANSWERS: Final[dict[tuple[Situation, Service], Answer]] = {
     (Situation.UNKNOWN_CALLED_AE, Service.ASSOCIATE): Reject(1, 1, 7),
     (Situation.SERVICE_NOT_ALLOWED, Service.ASSOCIATE): RefuseContext(1),
     (Situation.SOP_CLASS_NOT_CONFIGURED, Service.ASSOCIATE): RefuseContext(3),
+    # PS3.8 9.3.8: source 2 says that a PDU broke the upper layer's protocol. Messages and deadlines are above it: source 0.
     (Situation.BAD_PEER, Service.ASSOCIATE): Abort(source=2),
+    (Situation.BAD_MESSAGE, Service.ASSOCIATE): Abort(),
+    (Situation.SLOW_PEER, Service.ASSOCIATE): Abort(),
     # C-ECHO says that the whole way is alive, or (a setting) that Link is up
     (Situation.STORED, Service.ECHO): Status(0x0000),
     (Situation.LINK_ONLY_ECHO, Service.ECHO): Status(0x0000),
@@ -105,6 +110,8 @@ ANSWERS: Final[dict[tuple[Situation, Service], Answer]] = {
     (Situation.SERVICE_NOT_ALLOWED, Service.STORE): Status(0x0124),
     (Situation.SOP_CLASS_NOT_CONFIGURED, Service.STORE): Status(0x0122),
     (Situation.BAD_PEER, Service.STORE): Abort(source=2),
+    (Situation.BAD_MESSAGE, Service.STORE): Abort(),
+    (Situation.SLOW_PEER, Service.STORE): Abort(),
 }
 
 FAILED_STORES_UNTIL_ABORT: Final = 3

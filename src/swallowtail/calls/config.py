@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from swallowtail.calls.codec import Call, Reader
+from swallowtail.calls.codec import Call, Reader, encode
 
 CONFIGURE: Final = "configure"
 
@@ -203,8 +203,10 @@ MAX_DOCUMENT: Final = 4 * 1024 * 1024
 MAX_ADDRESSES: Final = 16_384
 """Of all devices together: each costs Link time on the loop that also serves modalities."""
 MAX_PROBLEMS: Final = 100
-"""So many are named, each in MAX_TEXT characters, so that a refusal fits into one message."""
+"""So many are named at most, each in MAX_TEXT characters, and no more than MAX_REFUSAL bytes of them."""
 MAX_TEXT: Final = 400
+MAX_REFUSAL: Final = 60_000
+"""So that a refusal is one message (wire §2)."""
 
 read_configure: Reader[Configure] = Reader(Configure)
 read_configure_answer: Reader[ConfigureAnswer] = Reader(ConfigureAnswer)
@@ -230,6 +232,19 @@ def parse(document: bytes) -> Configuration:
     if found := tuple(islice(problems(configuration), MAX_PROBLEMS)):
         raise InvalidConfigurationError(found)
     return configuration
+
+
+def refusal(version: int, problems: tuple[Problem, ...]) -> ConfigurationRefused:
+    """Give the answer that names as many of the problems as a message holds."""
+    named: list[Problem] = []
+    room = MAX_REFUSAL
+    for problem in problems[:MAX_PROBLEMS]:
+        cut = Problem(field=problem.field[:MAX_TEXT], message=problem.message[:MAX_TEXT])
+        room -= len(encode(cut))
+        if room < 0:
+            break
+        named.append(cut)
+    return ConfigurationRefused(version=version, problems=tuple(named))
 
 
 def dump(configuration: Configuration) -> bytes:

@@ -10,6 +10,7 @@ import click
 
 from swallowtail.cli.apply import Application, Outcome
 from swallowtail.cli.hospital import MAX_FILE, InvalidHospitalError, Step, read
+from swallowtail.cli.options import LOG_LEVEL
 from swallowtail.cli.rest import RestClient, RestError
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -88,7 +89,8 @@ def _print_secrets(outcome: Outcome) -> None:
 )
 @click.option("--key", type=FILE, envvar="SWALLOWTAIL_KEY", help="Private key of --cert, PEM.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it listens.")
-def serve(data: Path, listen: str, cert: Path | None, key: Path | None, *, as_json: bool) -> None:
+@LOG_LEVEL
+def serve(data: Path, listen: str, cert: Path | None, key: Path | None, *, as_json: bool, log_level: str) -> None:
     """Serve a Cloud from one folder: API, DICOMweb and Links on one HTTPS port."""
     try:
         from swallowtail.cloud.server import ServeError, Settings, run
@@ -96,7 +98,7 @@ def serve(data: Path, listen: str, cert: Path | None, key: Path | None, *, as_js
         raise click.ClickException(f"{error.name} is missing; install swallowtail[cloud]") from error
     from swallowtail.runtime import log
 
-    log.configure()
+    log.configure(log_level)
     log.take_crashes()
     try:
         run(Settings.of(data=data, listen=listen, cert=cert, key=key), announce=lambda facts: _announce(facts, as_json=as_json))

@@ -61,7 +61,7 @@ class TokenEntry(Document, frozen=True, kw_only=True):
     """An API token, told apart by its name."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
-    role: Annotated[str, Meta(pattern="^(administrator|integrator|clinician|auditor)$")]
+    role: Annotated[str, Meta(pattern=r"^(administrator|integrator|clinician|auditor)$(?!\n)")]
     facilities: tuple[Name, ...] | None = None
 
 

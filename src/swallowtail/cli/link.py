@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from swallowtail.cli.options import LOG_LEVEL
+
 DEFAULT_STATE: Final = Path("/var/lib/swallowtail")
 
 
@@ -25,6 +27,7 @@ def link() -> None:
     "--policy", type=click.Path(path_type=Path), envvar="SWALLOWTAIL_POLICY", help="Where Link may reach (docs/policy.md)."
 )
 @click.option("--state", type=click.Path(path_type=Path), envvar="SWALLOWTAIL_STATE", default=DEFAULT_STATE, show_default=True)
+@LOG_LEVEL
 def run(**flags: Any) -> None:
     """Run Link until it is told to stop (SIGTERM, Ctrl-C)."""
     from swallowtail.link.program import environment

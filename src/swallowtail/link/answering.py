@@ -15,12 +15,12 @@ from swallowtail.calls.config import (
     MAX_DOCUMENT,
     Applied,
     Configuration,
-    ConfigurationRefused,
     EndpointState,
     InvalidConfigurationError,
     Problem,
     parse,
     read_configure,
+    refusal,
 )
 from swallowtail.calls.deliver import DELIVER
 from swallowtail.calls.diagnostics import CHECK, PING, STATUS, LinkStatus, PolicyStatus, Pong, read_ping, read_status_query
@@ -37,10 +37,8 @@ from swallowtail.wire.net import Channel
 log = structlog.get_logger()
 
 STATM: Final = Path("/proc/self/statm")
-MAX_PROBLEMS: Final = 64
-MAX_PROBLEM_TEXT: Final = 400
-"""So that every answer is one message (wire §2)."""
 MAX_SUMMARY: Final = 128
+"""So that every answer is one message (wire §2)."""
 CALL_LIMIT: Final = 60.0
 
 
@@ -139,12 +137,8 @@ class Answers:
             return
         problems = await self._apply(wish.version, document)
         log.info("configuration", version=wish.version, state="refused" if problems else "applied", count=len(problems))
-        answer: Applied | ConfigurationRefused
-        if problems:
-            answer = ConfigurationRefused(version=wish.version, problems=_fitting(problems))
-        else:
-            answer = Applied(version=wish.version, endpoints=self._states)
-        await channel.message(encode(answer), fin=True)
+        applied = Applied(version=wish.version, endpoints=self._states)
+        await channel.message(encode(refusal(wish.version, problems) if problems else applied), fin=True)
 
     async def _apply(self, version: int, document: bytes) -> tuple[Problem, ...]:
         try:
@@ -166,13 +160,6 @@ async def _read_document(channel: Channel) -> bytes:
         document += event.view
         channel.consumed(len(event.view))
     return bytes(document)
-
-
-def _fitting(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    return tuple(
-        Problem(field=problem.field[:MAX_PROBLEM_TEXT], message=problem.message[:MAX_PROBLEM_TEXT])
-        for problem in problems[:MAX_PROBLEMS]
-    )
 
 
 def _resident_bytes() -> int:

@@ -45,6 +45,7 @@ class Settings:
     proxy: str | None
     policy: Path | None
     state: Path
+    log_level: str = "info"
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Settings":
@@ -53,7 +54,9 @@ class Settings:
         if (cloud := given["cloud"]) is None or (code_file := given["code_file"]) is None:
             raise SettingError("--cloud and --code-file are needed (or SWALLOWTAIL_CLOUD and SWALLOWTAIL_CODE_FILE)")
         ca, policy = (Path(path) if (path := given[name]) else None for name in ("ca", "policy"))
-        return cls(cloud, Path(code_file), ca, given["proxy"], policy, Path(given["state"] or DEFAULT_STATE))
+        if (level := given["log_level"] or "info") not in logs.LEVELS:
+            raise SettingError(f"--log-level (SWALLOWTAIL_LOG_LEVEL) is one of {', '.join(logs.LEVELS)}, not {level!r}")
+        return cls(cloud, Path(code_file), ca, given["proxy"], policy, Path(given["state"] or DEFAULT_STATE), level)
 
     def check(self) -> tuple[Facts, WebSocketUplink]:
         """Read every file that a flag names; raises SettingError that names the flag and the remedy."""
@@ -74,7 +77,9 @@ def main() -> int:
     logs.configure()
     logs.take_crashes()
     try:
-        facts, uplink = Settings.of(os.environ).check()
+        settings = Settings.of(os.environ)
+        logs.configure(settings.log_level)
+        facts, uplink = settings.check()
     except SettingError as error:
         sys.stderr.write(f"swallowtail link run: {error}\n")
         return WRONG_SETTING

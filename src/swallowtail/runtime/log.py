@@ -36,6 +36,9 @@ _AMOUNT = frozenset({"bytes", "count", "seconds", "attempt", "limit"})
 _HTTP = frozenset({"method", "route"})  # the route's template, never the path or the query: QIDO carries patients there
 ALLOWED: Final = _EVENT | _FAILURE | _PART | _PEER | _AMOUNT | _HTTP
 
+LEVELS: Final = ("debug", "info", "warning", "error")
+_CHATTY = ("alembic", "uvicorn")  # whose info says nothing that our own lines do not; at debug they are heard
+
 _LONGEST_TEXT = 120
 _PATIENT_LIKE = re.compile(r"[\^|~\\&\x00-\x1f\x7f]|\d+(?:\.\d+){5,}")  # HL7 and DICOM separators, control characters, UIDs
 _MOST_ENTRIES = 40  # of one trace
@@ -46,6 +49,8 @@ Event = MutableMapping[str, Any]
 
 def configure(level: str = "info", stream: TextIO | None = None, *, json: bool | None = None) -> None:
     """Send structlog's and `logging`'s records to `stream` (default stderr), as JSON lines or, by default on a terminal, key=value.
+
+    `level` is one of LEVELS; what may stand in a line is the same at each.
 
     Call it once, first, in a program's entry point, together with `take_crashes`. Libraries must not bring handlers of their own
     afterwards (uvicorn: `log_config=None`); those that are there already are removed.
@@ -67,6 +72,8 @@ def configure(level: str = "info", stream: TextIO | None = None, *, json: bool |
         known = logging.getLogger(name)
         known.handlers.clear()
         known.propagate = True
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING) if number > logging.DEBUG else number)
     logging.root.handlers[:] = [_Foreign(chain, lines)]
     logging.root.setLevel(number)
     logging.captureWarnings(True)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from swallowtail.calls.codec import encode
-from swallowtail.calls.config import MAX_ADDRESSES, MAX_PROBLEMS, ConfigurationRefused, InvalidConfigurationError, parse
+from swallowtail.calls.config import MAX_ADDRESSES, MAX_PROBLEMS, InvalidConfigurationError, Problem, parse, refusal
 
 LISTENER = {"name": "main", "ae_title": "SWALLOWTAIL", "port": 11112}
 DEVICE = {"name": "ct-1", "ae_title": "HERON", "addresses": ["10.1.2.3"]}
@@ -13,7 +13,7 @@ DEVICE = {"name": "ct-1", "ae_title": "HERON", "addresses": ["10.1.2.3"]}
 def refused(document: object) -> InvalidConfigurationError:
     with pytest.raises(InvalidConfigurationError) as caught:
         parse(msgspec.json.encode(document))
-    encode(ConfigurationRefused(version=1, problems=caught.value.problems))
+    assert refusal(1, caught.value.problems).problems == caught.value.problems, "all of it fits into one message"
     return caught.value
 
 
@@ -36,6 +36,13 @@ def test_a_line_feed_at_the_end_is_not_overlooked(change: dict[str, object]) -> 
 def test_a_long_list_of_problems_is_cut_so_that_it_can_be_sent() -> None:
     devices = [DEVICE | {"name": f"ct-{number}", "listeners": ["nowhere"] * 64} for number in range(1000)]
     assert len(refused({"devices": devices}).problems) == MAX_PROBLEMS
+
+
+@pytest.mark.parametrize("letter", ["x", "鶴"])
+def test_whatever_the_problems_a_refusal_is_one_message(letter: str) -> None:
+    told = refusal(1, (Problem(field=letter * 1_000, message=letter * 1_000),) * 200)
+    assert 10 < len(told.problems) <= MAX_PROBLEMS
+    encode(told)
 
 
 def test_a_long_value_does_not_come_back_in_the_problem() -> None:

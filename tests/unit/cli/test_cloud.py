@@ -20,30 +20,38 @@ FACTS = {
 }
 
 
+levels: list[str] = []
+"""At which `serve` configured the log."""
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[server.Settings]:
     seen: list[server.Settings] = []
+    levels.clear()
 
     def run(settings: server.Settings, *, announce: Any) -> None:
         seen.append(settings)
         announce(dict(FACTS))
 
     monkeypatch.setattr(server, "run", run)
-    monkeypatch.setattr("swallowtail.runtime.log.configure", lambda: None)
+    monkeypatch.setattr("swallowtail.runtime.log.configure", levels.append)
     monkeypatch.setattr("swallowtail.runtime.log.take_crashes", lambda: None)
     return seen
 
 
-SETTINGS = {"--data": "/d", "--listen": "[::]:9443", "--cert": "/c.pem", "--key": "/k.pem"}
+SETTINGS = {"--data": "/d", "--listen": "[::]:9443", "--cert": "/c.pem", "--key": "/k.pem", "--log-level": "debug"}
 
 
 @pytest.mark.parametrize("as_variables", [False, True])
 def test_every_setting_of_serve_arrives(started: list[server.Settings], as_variables: bool) -> None:
-    variables = {f"SWALLOWTAIL_{flag[2:].upper()}": value for flag, value in SETTINGS.items()} if as_variables else {}
+    variables = (
+        {f"SWALLOWTAIL_{flag[2:].upper().replace('-', '_')}": value for flag, value in SETTINGS.items()} if as_variables else {}
+    )
     flags = [] if as_variables else [word for pair in SETTINGS.items() for word in pair]
     result = CliRunner().invoke(main, ["cloud", "serve", *flags], env=variables)
     assert result.exit_code == 0, result.output
     assert started == [server.Settings(Path("/d"), "::", 9443, Path("/c.pem"), Path("/k.pem"))]
+    assert levels == ["debug"]
 
 
 def test_serve_prints_what_a_person_needs_or_one_line_for_a_program(started: list[server.Settings]) -> None:

@@ -78,6 +78,7 @@ def test_a_link_may_move_and_one_without_listeners_keeps_its_configuration() -> 
         ('\nfacility = "main"\n', '\nfacility = "mian"\n', "line 15: link[0].facility: there is no facility 'mian' in this file"),
         ('facilities = ["main"]', 'facilities = ["x"]', "line 37: token[0].facilities: there is no facility 'x'"),
         ('role = "clinician"', 'role = "operator"', "line 36: token[0].role: "),
+        ('role = "clinician"', 'role = "clinician\\n"', "line 36: token[0].role: "),
         ("[[token]]", "[[destination]]", "line 34: destination: Object contains unknown field `destination`"),
         ('name = "ct"', 'name = "us-room-1"', "line 22: link[0].device[...].name: 'us-room-1' is used 2 times"),
         ("[organisation]", "[organisation", "this is not TOML: "),

@@ -1,6 +1,7 @@
 """Promise 10: every row of `calls.answers` is provoked against the real Link, and the sender hears what the row says."""
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -17,9 +18,9 @@ from swallowtail.calls.answers import (
     Situation,
     Status,
 )
-from swallowtail.calls.config import Configuration, EchoMeaning
+from swallowtail.calls.config import Configuration, EchoMeaning, Timeouts
 from swallowtail.calls.store import NotStoredReason, Stored
-from swallowtail.dicom.commands import echo_request, store_request
+from swallowtail.dicom.commands import echo_request, encode, store_request
 from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.events import Aborted, AssociateRejected, Released
 from swallowtail.dicom.negotiation import propose
@@ -79,8 +80,19 @@ async def heard(connection: Connection) -> Answer:
     return Status(event.command.status, then_abort=isinstance(last, Aborted))
 
 
+async def aborted(connection: Connection) -> Answer:
+    """Hear an A-ABORT; its reason says what was wrong, the table says by whom."""
+    answer = await heard(connection)
+    assert isinstance(answer, Abort)
+    return Abort(answer.source)
+
+
 def begin_store(connection: Connection, *, uid: str = UID, sop_class: str = US) -> None:
     connection.send(STORE, store_request(connection.new_message_id(), sop_class, uid))
+
+
+def pdv(context_id: int, data: bytes, control: int) -> bytes:
+    return struct.pack(">BxIIBB", 4, len(data) + 6, len(data) + 2, context_id, control) + data
 
 
 async def stored(stage: Stage, **more: str) -> Answer:
@@ -147,9 +159,23 @@ async def _(stage: Stage) -> Answer:
 async def _(stage: Stage) -> Answer:
     connection = await associated(stage)
     connection._pump._transport.write(b"\x09\x00\x00\x00\x00\x04ABCD")  # a PDU type that does not exist
+    return await aborted(connection)
+
+
+@provokes(Situation.BAD_MESSAGE, Service.ASSOCIATE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    connection._pump._transport.write(pdv(ECHO, BODY, control=2))  # a data set that no command announced
+    return await aborted(connection)
+
+
+@provokes(Situation.SLOW_PEER, Service.ASSOCIATE, timeouts=Timeouts(idle=20.0))
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    began = stage.loop.time()
     answer = await heard(connection)
-    assert isinstance(answer, Abort)
-    return Abort(answer.source)  # the reason says what was wrong
+    assert 19 < stage.loop.time() - began < 21
+    return answer
 
 
 @provokes(Situation.STORED, Service.ECHO)
@@ -275,9 +301,24 @@ async def _(stage: Stage) -> Answer:
     begin_store(connection)
     connection.send_data(BODY, last=False)
     connection._pump._transport.write(b"\x09\x00\x00\x00\x00\x04ABCD")
-    answer = await heard(connection)
-    assert isinstance(answer, Abort)
-    return Abort(answer.source)
+    return await aborted(connection)
+
+
+@provokes(Situation.BAD_MESSAGE, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    begin_store(connection)
+    connection.send_data(BODY, last=False)
+    connection._pump._transport.write(pdv(ECHO, encode(echo_request(9, VERIFICATION)), control=3))  # in the middle of the data set
+    return await aborted(connection)
+
+
+@provokes(Situation.SLOW_PEER, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    begin_store(connection)
+    connection.send_data(BODY, last=False)
+    return await aborted(connection)
 
 
 @pytest.mark.parametrize("row", ANSWERS, ids=lambda row: f"{row[0].name}-{row[1].name}")

@@ -37,14 +37,20 @@ def test_flags_and_environment_say_the_same(tmp_path: Path):
         "proxy": "http://p:1",
         "policy": None,
         "state": tmp_path,
+        "log_level": "debug",
     }
     found = Settings.of(environment(flags))
-    assert found == Settings("https://c", tmp_path / "code", None, "http://p:1", None, tmp_path)
+    assert found == Settings("https://c", tmp_path / "code", None, "http://p:1", None, tmp_path, "debug")
 
 
 def test_what_is_missing_is_named():
     with pytest.raises(SettingError, match="SWALLOWTAIL_CODE_FILE"):
         Settings.of({"SWALLOWTAIL_CLOUD": "https://c"})
+
+
+def test_a_log_level_that_does_not_exist_is_answered_with_those_that_do():
+    with pytest.raises(SettingError, match="debug, info, warning, error"):
+        Settings.of({"SWALLOWTAIL_CLOUD": "https://c", "SWALLOWTAIL_CODE_FILE": "code", "SWALLOWTAIL_LOG_LEVEL": "loud"})
 
 
 @pytest.mark.parametrize(

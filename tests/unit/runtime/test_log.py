@@ -248,6 +248,16 @@ def test_the_level_holds_for_both(level: str, count: int, kept_set_up: None) -> 
     assert len(stream.getvalue().splitlines()) == count
 
 
+@pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 1), ("warning", 1), ("error", 0)])
+def test_a_chatty_library_is_heard_when_it_warns_or_when_everything_is(level: str, count: int, kept_set_up: None) -> None:
+    stream = io.StringIO()
+    logs.configure(level, stream)
+    for name in ("debug", "info", "warning"):
+        getattr(logging.getLogger("alembic.runtime.migration"), name)("Context impl %s.", CANARY)
+    assert len(stream.getvalue().splitlines()) == count
+    assert CANARY not in stream.getvalue()
+
+
 def test_handlers_that_libraries_brought_are_removed(kept_set_up: None) -> None:
     own, stream = io.StringIO(), io.StringIO()
     library = logging.getLogger("library.with.handler")
