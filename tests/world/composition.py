@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from swallowtail.cloud.blobs.folder import FolderBlobs
+from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.ingest.store import Ingest, Tally
 from swallowtail.cloud.links.admission import Gate
 from swallowtail.cloud.links.desired import Desired
@@ -31,4 +32,16 @@ def sessions(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> L
     )
     gate = Gate(records.links, machine.hashes, clock, now)
     calls, dice = Calls(Stores(ingest), reports), machine.dice
-    return LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, clock=clock, random=dice.randbytes)
+    dispatch = Dispatch(
+        deliveries=records.deliveries,
+        instances=records.instances,
+        blobs=blobs,
+        configuration=records.configuration,
+        alarms=records.alarms,
+        bus=machine.bus,
+        clock=clock,
+        dice=dice.random,
+    )
+    return LinkSessions(
+        gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock, random=dice.randbytes
+    )

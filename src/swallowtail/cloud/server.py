@@ -25,6 +25,7 @@ from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.bus import InProcessBus
 from swallowtail.cloud.certificates import ensure_certificate, server_context
+from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.folder import DataFolder, DataFolderError
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.pool import WorkerPool
@@ -165,7 +166,17 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> tup
         alarm=StorageAlarm(alarms, clock=clock),
         on_stored=lambda: bus.publish(TOPIC),
     )
-    sessions = LinkSessions(gate=gate, calls=Calls(Stores(ingest), reports), desired=desired, reports=reports, clock=clock)
+    dispatch = Dispatch(
+        deliveries=records.deliveries,
+        instances=records.instances,
+        blobs=blobs,
+        configuration=configuration,
+        alarms=alarms,
+        bus=bus,
+        clock=clock,
+    )
+    calls = Calls(Stores(ingest), reports)
+    sessions = LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock)
     services = Services(
         people=records.people,
         links=links,

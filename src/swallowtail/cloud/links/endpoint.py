@@ -13,8 +13,10 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from swallowtail import __version__
-from swallowtail.calls.diagnostics import LinkStatus
+from swallowtail.calls.diagnostics import Checked, LinkStatus
+from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.links.admission import Gate, Refusal, verify
+from swallowtail.cloud.links.delivering import Outbound, check
 from swallowtail.cloud.links.desired import Desired
 from swallowtail.cloud.links.frames import AsgiFrames
 from swallowtail.cloud.links.live import LiveLink
@@ -56,10 +58,12 @@ class LinkSessions:
         calls: Calls,
         desired: Desired,
         reports: Reports,
+        dispatch: Dispatch,
         clock: Clock,
         random: Randomness = secrets.token_bytes,
     ) -> None:
         self._gate, self._calls, self._desired, self._reports = gate, calls, desired, reports
+        self._dispatch = dispatch
         self._clock, self._random = clock, random
         self._node = NodeBudget(NODE_BUDGET)
         self._live: dict[tuple[Tenant, str], LiveLink] = {}
@@ -83,6 +87,10 @@ class LinkSessions:
     async def status(self, tenant: Tenant, link: str) -> LinkStatus:
         """Ask a Link how it is."""
         return await self._need(tenant, link).status()
+
+    async def check(self, tenant: Tenant, link: str, destination: str) -> Checked:
+        """Have a Link try a destination."""
+        return await check(self._need(tenant, link), destination)
 
     def _need(self, tenant: Tenant, link: str) -> LiveLink:
         live = self._live.get((tenant, link))
@@ -159,6 +167,7 @@ class LinkSessions:
             async with Tasks(f"link {live.link}") as tasks:
                 tasks.spawn(self._calls.serve(live, tasks), name="calls")
                 tasks.spawn(self._keep(live), name="desired")
+                tasks.spawn(self._dispatch.serve(Outbound(live)), name="deliveries")
                 await asyncio.wait([live.session.closed])
         finally:
             if self._live.get(key) is live:

@@ -71,21 +71,21 @@ class LiveLink:
         await self._echo()
         began = time.perf_counter()  # a loop may count in milliseconds
         payload = bytes(size)
-        pong = await self._ask(PING, encode(Ping(payload=payload)), read_pong)
+        pong = await self.ask(PING, encode(Ping(payload=payload)), read_pong)
         if pong.payload != payload:
             raise LinkAwayError("the Link sent other bytes back than it got; update it")
         return time.perf_counter() - began
 
     async def status(self) -> LinkStatus:
         """Ask how the Link is. Raises LinkAwayError."""
-        return await self._ask(STATUS, encode(StatusQuery()), read_link_status)
+        return await self.ask(STATUS, encode(StatusQuery()), read_link_status)
 
     async def configure(self, version: int, document: bytes) -> ConfigureAnswer:
         """Wish that the Link runs this document. Raises LinkAwayError."""
         if len(document) <= IN_OPEN:
-            return await self._ask(CONFIGURE, encode(Configure(version=version, document=document)), read_configure_answer)
+            return await self.ask(CONFIGURE, encode(Configure(version=version, document=document)), read_configure_answer)
         opening = encode(Configure(version=version, document=b""))
-        return await self._ask(CONFIGURE, opening, read_configure_answer, body=document)
+        return await self.ask(CONFIGURE, opening, read_configure_answer, body=document)
 
     async def _echo(self) -> None:
         try:
@@ -94,9 +94,10 @@ class LiveLink:
         except (TimeoutError, SessionClosedError) as error:
             raise LinkAwayError(f"the Link did not echo: {str(error) or 'it took too long'}") from error
 
-    async def _ask(self, call: str, opening: bytes, read: Reader[T], *, body: bytes = b"") -> T:
+    async def ask(self, call: str, opening: bytes, read: Reader[T], *, body: bytes = b"", seconds: float = CALL_SECONDS) -> T:
+        """Make a call of one question and one answer. Raises LinkAwayError."""
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(seconds):
                 channel = await self.session.open(call, opening, Priority.INTERACTIVE, fin=not body)
                 if body:
                     await channel.send(memoryview(body))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from swallowtail.calls.diagnostics import LinkStatus
+from swallowtail.calls.diagnostics import Checked, LinkStatus
 from swallowtail.cloud.model.errors import CloudError
 from swallowtail.cloud.model.tenancy import Tenant, Value
 
@@ -40,3 +40,6 @@ class Sessions(Protocol):
 
     async def status(self, tenant: Tenant, link: str) -> LinkStatus:
         """Ask a Link how it is. Raises LinkAwayError."""
+
+    async def check(self, tenant: Tenant, link: str, destination: str) -> Checked:
+        """Have a Link try a destination of its running configuration step by step. Raises LinkAwayError."""

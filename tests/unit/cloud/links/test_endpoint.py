@@ -12,7 +12,12 @@ from starlette.types import Message
 from swallowtail.calls.codec import MalformedCallError
 from swallowtail.calls.report import REPORT
 from swallowtail.calls.store import STORE
+from swallowtail.cloud.blobs.folder import FolderBlobs
+from swallowtail.cloud.blobs.simulated import SimulatedDisk
+from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.bus import InProcessBus
+from swallowtail.cloud.dispatch.runner import Dispatch
+from swallowtail.cloud.links.delivering import Outbound
 from swallowtail.cloud.links.desired import Desired
 from swallowtail.cloud.links.endpoint import LinkSessions
 from swallowtail.cloud.links.reports import Reports
@@ -76,6 +81,7 @@ class World:
     def __init__(self, place: Place, tasks: Tasks) -> None:
         self.place, self.tasks, self.stores, self.bus = place, tasks, Stores(), InProcessBus()
         records = place.records
+        self.blobs = FolderBlobs(SimulatedDisk().mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=1_000_000)
         reports = Reports(records.configuration)
         desired = Desired(
             links=records.links,
@@ -86,8 +92,23 @@ class World:
             clock=lambda: NOW,
         )
         calls = Calls(self.stores, reports)  # type: ignore[arg-type]
-        self.sessions = LinkSessions(gate=place.gate, calls=calls, desired=desired, reports=reports, clock=lambda: NOW)
+        dispatch = Dispatch(
+            deliveries=records.deliveries,
+            instances=records.instances,
+            blobs=self.blobs,
+            configuration=records.configuration,
+            alarms=records.alarms,
+            bus=self.bus,
+            clock=lambda: NOW,
+        )
+        self.sessions = LinkSessions(
+            gate=place.gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=lambda: NOW
+        )
         self.key = Ed25519PrivateKey.generate()
+
+    def outbound(self) -> Outbound:
+        """The live session of the one Link, as the dispatch has it."""
+        return Outbound(self.sessions._live[HERON, "l"])
 
     def upgrade(self, pipe: Pipe, *subprotocols: str) -> asyncio.Task[None]:
         scope = {

@@ -1,0 +1,59 @@
+"""The alarm DESTINATION_FAILING: raised when a breaker opens, cleared when the destination answers again."""
+
+from typing import Final
+
+import structlog
+
+from swallowtail.cloud.dispatch.planner import Plan
+from swallowtail.cloud.model.delivery import BreakerState, Target
+from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.ports import Alarms, Clock
+from swallowtail.cloud.model.tenancy import Tenant
+
+log = structlog.get_logger()
+
+MAX_TOLD: Final = 10_000
+"""Destinations whose last word is remembered; of others an alarm may be told once more."""
+
+
+def subject_of(target: Target) -> str:
+    """Give what an alarm about a destination is about."""
+    return f"{target.link}/{target.destination}"
+
+
+class DestinationAlarm:
+    """Remembers how destinations went, so that only a change costs a write."""
+
+    def __init__(self, alarms: Alarms, *, clock: Clock) -> None:
+        self._alarms, self._clock = alarms, clock
+        self._well: dict[tuple[Tenant, Target], bool] = {}
+
+    async def tell(self, tenant: Tenant, planned: Plan) -> None:
+        """Say what became of an attempt."""
+        state = planned.state
+        well = state.failing_since is None
+        if not well and state.breaker is BreakerState.CLOSED:
+            return  # a few failures in a row are no outage yet
+        if self._well.get((tenant, state.target)) is well:
+            return
+        try:
+            if well:
+                await self._alarms.clear(tenant, Condition.DESTINATION_FAILING, subject_of(state.target), now=self._clock())
+            else:
+                await self._alarms.raise_alarm(tenant, _alarm(state.target, state.detail), now=self._clock())
+        except StorageUnavailableError:
+            log.warning("the alarm of a destination could not be kept", destination=state.target.destination)
+            return
+        if len(self._well) >= MAX_TOLD:
+            self._well.clear()
+        self._well[tenant, state.target] = well
+
+
+def _alarm(target: Target, detail: str) -> NewAlarm:
+    return NewAlarm(
+        condition=Condition.DESTINATION_FAILING,
+        subject=subject_of(target),
+        severity=Severity.MAJOR,
+        detail=f"deliveries to {target.destination} wait: {detail}",
+    )

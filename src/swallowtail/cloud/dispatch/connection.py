@@ -1,0 +1,187 @@
+"""One connection of a destination: leases are claimed, sent and settled in order, the next one while the last awaits its response.
+
+What follows in a lane is asked for `behind` the one that is under way: Link gives it back untouched when that one fails, so a
+retry is overtaken by nothing. A failed head takes its followers with it here too, in case the Link never learned of it.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from swallowtail.calls.config import Destination
+from swallowtail.calls.deliver import DeliverAnswer
+from swallowtail.cloud.dispatch.alarms import DestinationAlarm
+from swallowtail.cloud.dispatch.planner import LinkAway, Plan, plan
+from swallowtail.cloud.dispatch.sending import Order, Path, Progress, Sender
+from swallowtail.cloud.model.delivery import DestinationState, Lease, Target
+from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.ports import Clock, Deliveries
+from swallowtail.runtime.tasks import Tasks
+
+log = structlog.get_logger()
+
+LEASE: Final = 60.0
+EXTEND_EVERY: Final = 20.0
+DEPTH: Final = 2
+"""Deliveries under way on one connection: one that is sent or awaits its response, and the next."""
+SETTLE_TRIES: Final = 30
+SETTLE_PAUSE: Final = 1.0
+ABANDON: Final = 2.0
+MARGIN: Final = 30.0
+"""Seconds beyond all of the destination's deadlines, after which a Link that says nothing is not waited for."""
+
+Outcome = tuple[DeliverAnswer | LinkAway, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A delivery under way."""
+
+    lease: Lease
+    progress: Progress
+    task: asyncio.Task[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every connection of a Link uses."""
+
+    path: Path
+    sender: Sender
+    deliveries: Deliveries
+    alarm: DestinationAlarm
+    clock: Clock
+    dice: Callable[[], float]
+
+
+class Connection:
+    """Works through what is due at one destination, then ends; `run` again when there is more."""
+
+    def __init__(self, tools: Tools, target: Target, destination: Destination, configuration: int, number: int) -> None:
+        self._tools, self._target, self._destination = tools, target, destination
+        self._configuration, self._number = configuration, number
+        self._line: deque[Attempt] = deque()
+        self._expected: tuple[tuple[str, str], ...] = ()
+        self._state = DestinationState(target=target)
+        self._since = 0.0
+
+    async def run(self) -> int:
+        """Send until nothing is due here; gives how many attempts that were. Cancelled, it gives back what is under way."""
+        count = 0
+        async with Tasks(f"connection {self._number}") as tasks:
+            try:
+                while not self._tools.path.gone:
+                    if not self._line and not await self._begin(tasks, None):
+                        break
+                    await self._go_on(tasks)
+                    count += 1
+            finally:
+                await self._abandon()
+        return count
+
+    async def _begin(self, tasks: Tasks, after: Lease | None) -> bool:
+        """Claim one more, of the lane of `after` if that is given, and start to send it."""
+        now = self._tools.clock()
+        claim = await self._tools.deliveries.claim(
+            self._tools.path.tenant, self._target, 1, now=now, until=now + LEASE, after=after
+        )
+        if not claim.leases:
+            return False
+        self._state, self._expected = claim.state, claim.expected
+        progress = Progress()
+        order = Order(
+            lease=claim.leases[0],
+            destination=self._destination,
+            configuration=self._configuration,
+            connection=self._number,
+            expected=self._expected,
+            behind=self._line[-1].lease.delivery.id if self._line else 0,
+        )
+        task = tasks.spawn(self._tools.sender.attempt(order, progress), name="attempt")
+        self._line.append(Attempt(order.lease, progress, task))
+        return True
+
+    async def _go_on(self, tasks: Tasks) -> None:
+        """Wait for the head's outcome and settle it; meanwhile begin the next one once the head is sent."""
+        head = self._line[0]
+        self._since = asyncio.get_running_loop().time()
+        if len(self._line) < DEPTH:
+            sent = tasks.spawn(head.progress.sent.wait(), name="sent")
+            await self._wait(head, sent)
+            sent.cancel()
+            if not head.task.done() and not await self._begin(tasks, head.lease) and self._destination.connections > 1:
+                await self._begin(tasks, None)
+        await self._wait(head)
+        planned = await self._settle(head)
+        self._line.popleft()
+        if planned is None or not planned.done:
+            await self._give_back()
+
+    async def _wait(self, head: Attempt, *others: "asyncio.Task[bool]") -> None:
+        """Wait until something ends, keeping the leases; a Link that is silent beyond every deadline loses the delivery."""
+        while not (head.task.done() or any(other.done() for other in others)):
+            await asyncio.wait([head.task, *others], timeout=EXTEND_EVERY, return_when=asyncio.FIRST_COMPLETED)
+            if head.task.done():
+                return
+            await self._extend()
+            if self._silent(head):
+                head.task.cancel()
+                await asyncio.wait([head.task])
+
+    def _silent(self, head: Attempt) -> bool:
+        limits = self._destination.timeouts
+        patience = limits.connect + limits.associate + limits.response + MARGIN
+        return asyncio.get_running_loop().time() - max(head.progress.at, self._since) > patience
+
+    async def _extend(self) -> None:
+        try:
+            await self._tools.deliveries.extend([one.lease for one in self._line], until=self._tools.clock() + LEASE)
+        except StorageUnavailableError:
+            log.warning("a lease could not be extended", link=self._target.link, destination=self._target.destination)
+
+    async def _settle(self, attempt: Attempt, tries: int = SETTLE_TRIES) -> Plan | None:
+        """Keep what became of an attempt; None: its lease was lost, or the storage would not."""
+        outcome, syntax = _outcome(attempt.task, gone=self._tools.path.gone)
+        for _ in range(tries):
+            now = self._tools.clock()
+            planned = plan(
+                attempt.lease, self._state, self._destination, outcome, sent_syntax=syntax, now=now, dice=self._tools.dice()
+            )
+            changed = planned.state if planned.state != self._state else None
+            try:
+                kept = await self._tools.deliveries.settle([planned.settlement], changed, now=now)
+            except StorageUnavailableError:
+                await asyncio.sleep(SETTLE_PAUSE)
+                continue
+            self._state = planned.state
+            await self._tools.alarm.tell(self._tools.path.tenant, planned)
+            return planned if kept else None
+        return None
+
+    async def _give_back(self, tries: int = SETTLE_TRIES) -> None:
+        """Give up what is under way, the last one first; what has its answer already is settled by that."""
+        while self._line:
+            attempt = self._line.pop()
+            if not attempt.task.done():
+                attempt.task.cancel()
+                await asyncio.wait([attempt.task])
+            await self._settle(attempt, tries)
+
+    async def _abandon(self) -> None:
+        """Leave no lease behind, within reason: one that stays lapses."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ABANDON):
+                await self._give_back(tries=1)
+
+
+def _outcome(task: asyncio.Task[Outcome], *, gone: bool) -> Outcome:
+    if task.cancelled():
+        return LinkAway("given up by the Cloud; it is sent again in its order", gone=gone), ""
+    if (error := task.exception()) is not None:  # a bug, which the task's owner has logged; the delivery must not hang on it
+        return LinkAway(f"the Cloud failed to send it ({type(error).__name__}); its log says more", gone=gone), ""
+    return task.result()

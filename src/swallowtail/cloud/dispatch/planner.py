@@ -1,0 +1,138 @@
+"""What becomes of a delivery and of its destination's breaker after an attempt. Pure: time and dice are arguments.
+
+A failure is about one of three things. The *destination*: tried for ever, at growing intervals, and after OPEN_AFTER failures in a
+row nobody tries it before the interval is over. The *instance*: counts towards the destination's cap, and shows that the
+destination answers. *Link*: tried again soon, and says nothing about the other two.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from swallowtail.calls.config import AtCap, Destination
+from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, NotDelivered
+from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, DestinationState, Lease, Settlement
+
+OPEN_AFTER: Final = 3
+"""Failures of a destination in a row that open its breaker."""
+FIRST_CEILING: Final = 2.0
+LAST_CEILING: Final = 300.0
+LINK_CEILING: Final = 2.0
+MAX_DETAIL: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAway:
+    """The session ended, or the Link did not answer as it should; `gone`: there is no session to try again on."""
+
+    detail: str
+    gone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to keep; `state` is the destination's, unchanged where the attempt says nothing about it."""
+
+    settlement: Settlement
+    state: DestinationState
+
+    @property
+    def done(self) -> bool:
+        """Whether the lane goes on with the next delivery."""
+        return self.settlement.state in {DeliveryState.DELIVERED, DeliveryState.WARNED, DeliveryState.DEAD}
+
+
+def wait(failures: int, dice: float) -> float:
+    """Give the seconds before the next try: full jitter under a ceiling that doubles. `dice` is from 0 to 1, 1 excluded."""
+    return dice * min(FIRST_CEILING * 2.0 ** min(max(failures - 1, 0), 30), LAST_CEILING)
+
+
+def plan(
+    lease: Lease,
+    state: DestinationState,
+    destination: Destination,
+    outcome: DeliverAnswer | LinkAway,
+    *,
+    sent_syntax: str = "",
+    now: float,
+    dice: float,
+) -> Plan:
+    """Decide about one attempt; `sent_syntax` is the transfer syntax that the instance was sent in."""
+    match outcome:
+        case Delivered():
+            return _delivered(lease, state, outcome, sent_syntax, now)
+        case NotDelivered(about=About.DESTINATION):
+            return _destination_failed(lease, state, outcome, now, dice)
+        case NotDelivered(about=About.INSTANCE):
+            return _instance_refused(lease, state, destination, outcome, now + wait(lease.delivery.refusals + 1, dice))
+        case NotDelivered() | LinkAway():
+            return _link_failed(lease, state, outcome, now, dice)
+
+
+def _settlement(lease: Lease, state: DeliveryState, outcome: NotDelivered | LinkAway, *, next_at: float = 0.0) -> Settlement:
+    answer = outcome if isinstance(outcome, NotDelivered) else None
+    return Settlement(
+        tenant=lease.tenant,
+        delivery=lease.delivery.id,
+        token=lease.token,
+        state=state,
+        next_at=next_at,
+        status=answer.status if answer else None,
+        about=answer.about if answer else About.LINK,
+        phase=answer.phase if answer else None,
+        detail=outcome.detail[:MAX_DETAIL],
+    )
+
+
+def _closed(state: DestinationState) -> DestinationState:
+    return msgspec.structs.replace(state, breaker=BreakerState.CLOSED, failures=0, retry_at=0.0, detail="", failing_since=None)
+
+
+def _delivered(lease: Lease, state: DestinationState, outcome: Delivered, sent_syntax: str, now: float) -> Plan:
+    settlement = Settlement(
+        tenant=lease.tenant,
+        delivery=lease.delivery.id,
+        token=lease.token,
+        state=DeliveryState.WARNED if outcome.status else DeliveryState.DELIVERED,  # PS3.4 B.2.3
+        status=outcome.status,
+        detail=outcome.comment if outcome.status else "",
+        sent_syntax=sent_syntax or lease.delivery.transfer_syntax,
+    )
+    return Plan(settlement, msgspec.structs.replace(_closed(state), delivered_at=now))
+
+
+def _destination_failed(lease: Lease, state: DestinationState, outcome: NotDelivered, now: float, dice: float) -> Plan:
+    if state.breaker is BreakerState.OPEN:  # it was under way when another opened the breaker: the same outage, counted once
+        return Plan(_settlement(lease, DeliveryState.WAITING, outcome, next_at=state.retry_at), state)
+    failures = state.failures + 1
+    retry_at = now + wait(failures, dice)
+    opens = failures >= OPEN_AFTER or state.breaker is BreakerState.HALF_OPEN
+    failing = msgspec.structs.replace(
+        state,
+        breaker=BreakerState.OPEN if opens else BreakerState.CLOSED,
+        failures=failures,
+        retry_at=retry_at if opens else 0.0,
+        detail=outcome.detail[:MAX_DETAIL],
+        failing_since=now if state.failing_since is None else state.failing_since,
+    )
+    return Plan(_settlement(lease, DeliveryState.WAITING, outcome, next_at=retry_at), failing)
+
+
+def _instance_refused(
+    lease: Lease, state: DestinationState, destination: Destination, outcome: NotDelivered, retry_at: float
+) -> Plan:
+    if lease.delivery.refusals + 1 < destination.attempts:
+        settlement = _settlement(lease, DeliveryState.WAITING, outcome, next_at=retry_at)
+    else:
+        end = DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD
+        settlement = _settlement(lease, end, outcome)
+    return Plan(msgspec.structs.replace(settlement, refused=True), _closed(state))
+
+
+def _link_failed(lease: Lease, state: DestinationState, outcome: NotDelivered | LinkAway, now: float, dice: float) -> Plan:
+    gone = isinstance(outcome, LinkAway) and outcome.gone
+    retry_at = now if gone else now + LINK_CEILING * dice  # without a session nobody tries before the next one
+    if state.breaker is BreakerState.HALF_OPEN:  # the probe did not tell: the next one may go
+        state = msgspec.structs.replace(state, breaker=BreakerState.OPEN, retry_at=retry_at)
+    return Plan(_settlement(lease, DeliveryState.WAITING, outcome, next_at=retry_at), state)

@@ -1,0 +1,154 @@
+"""One attempt: the instance is read from the store, transcoded where the destination refuses its syntax, and sent over a `Path`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final, Protocol
+
+import msgspec
+
+from swallowtail.calls.config import Destination, Transcoding
+from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, Expected, NotDelivered
+from swallowtail.cloud.dispatch.planner import LinkAway
+from swallowtail.cloud.model.delivery import Lease
+from swallowtail.cloud.model.errors import NotFoundError, StorageUnavailableError
+from swallowtail.cloud.model.imaging import Instance
+from swallowtail.cloud.model.ports import Blobs, Instances
+from swallowtail.cloud.model.presence import LinkAwayError
+from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, LOSSLESS_TARGETS, NotTranscoded, Transcoder
+
+MAX_EXPECTED: Final = 64
+MAX_SYNTAXES: Final = 16
+
+
+class Progress:
+    """How far an attempt is; times are the loop's."""
+
+    def __init__(self) -> None:
+        self.sent = asyncio.Event()
+        """Nothing more has to be sent: the next instance may be begun."""
+        self.at = asyncio.get_running_loop().time()
+
+    def note(self) -> None:
+        """Something was sent."""
+        self.at = asyncio.get_running_loop().time()
+
+
+class Path(Protocol):
+    """A live session of a Link, on which instances can be delivered."""
+
+    @property
+    def tenant(self) -> Tenant:
+        """Whose Link this is."""
+
+    @property
+    def link(self) -> str:
+        """The Link's id."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the session has ended."""
+
+    async def deliver(self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
+        """Send one instance and give the Link's answer; raises LinkAwayError. Cancelling it gives the delivery up."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be sent, how, and behind what on its connection."""
+
+    lease: Lease
+    destination: Destination
+    configuration: int
+    connection: int
+    expected: tuple[tuple[str, str], ...] = ()
+    behind: int = 0
+
+
+class Sender:
+    """Makes attempts over one session; remembers for its time what destinations would not take, so as to transcode at once."""
+
+    def __init__(self, path: Path, instances: Instances, blobs: Blobs, transcoder: Transcoder | None) -> None:
+        self._path, self._instances, self._blobs, self._transcoder = path, instances, blobs, transcoder
+        self._refused: dict[tuple[str, str, str], str] = {}
+
+    async def attempt(self, order: Order, progress: Progress) -> tuple[DeliverAnswer | LinkAway, str]:
+        """Try once; gives the outcome and the transfer syntax that was sent. Never raises for what can be expected."""
+        delivery = order.lease.delivery
+        key = (order.destination.name, delivery.sop_class, delivery.transfer_syntax)
+        try:
+            instance = await self._instances.instance(order.lease.tenant, delivery.instance)
+            if key in self._refused and order.destination.transcoding is not Transcoding.NEVER:
+                return await self._transcoded(order, instance, self._refused[key], progress), self._refused[key]
+            answer = await self._stored(order, instance, progress)
+            syntax = self._other_syntax(order.destination, answer)
+            if syntax is None:
+                return answer, delivery.transfer_syntax
+            self._refused[key] = syntax
+            return await self._transcoded(order, instance, syntax, progress), syntax
+        except LinkAwayError as error:
+            return LinkAway(str(error), gone=self._path.gone), delivery.transfer_syntax
+        except NotFoundError:
+            return _unreadable(), delivery.transfer_syntax
+        except StorageUnavailableError as error:
+            return NotDelivered(about=About.LINK, phase=DeliveryPhase.TRANSFER, detail=str(error)), delivery.transfer_syntax
+
+    async def _stored(self, order: Order, instance: Instance, progress: Progress) -> DeliverAnswer:
+        request = _request(order, instance.identity.transfer_syntax, instance.length)
+        async with aclosing(_pieces(self._blobs.read(order.lease.tenant, instance.identity.sha256))) as pieces:
+            return await self._path.deliver(request, pieces, progress)
+
+    def _other_syntax(self, destination: Destination, answer: DeliverAnswer) -> str | None:
+        """Give the syntax to transcode to; None: the answer stands (issue 3, promise 1)."""
+        if not isinstance(answer, NotDelivered) or answer.phase is not DeliveryPhase.CONTEXT or self._transcoder is None:
+            return None
+        if destination.transcoding is Transcoding.NEVER:
+            return None
+        usable = [syntax for syntax in answer.accepted if syntax in LOSSLESS_TARGETS]
+        plain = [syntax for syntax in (EXPLICIT, IMPLICIT) if syntax in usable]  # cheaper to make, and every system reads it
+        return next(iter([*plain, *usable]), None)
+
+    async def _transcoded(self, order: Order, instance: Instance, syntax: str, progress: Progress) -> DeliverAnswer:
+        assert self._transcoder is not None
+        made = await self._transcoder.transcode(order.lease.tenant, instance, syntax)
+        if isinstance(made, NotTranscoded):
+            about = About.LINK if made.transient else About.INSTANCE
+            detail = f"{order.destination.name} refuses its transfer syntax, and it cannot be transcoded: {made.reason}"
+            return NotDelivered(about=about, phase=DeliveryPhase.CONTEXT, detail=detail)
+        async with made, aclosing(_pieces(made.pieces())) as pieces:
+            return await self._path.deliver(_request(order, syntax, made.length), pieces, progress)
+
+
+async def _pieces(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async for piece in source:
+        yield piece
+
+
+def _request(order: Order, syntax: str, length: int) -> DeliverRequest:
+    delivery = order.lease.delivery
+    return DeliverRequest(
+        destination=order.destination.name,
+        configuration=order.configuration,
+        connection=order.connection,
+        delivery=delivery.id,
+        attempt=delivery.tries,
+        behind=order.behind,
+        sop_class=delivery.sop_class,
+        sop_instance=delivery.sop_instance,
+        transfer_syntax=syntax,
+        length=length,
+        expected=_expected(order.expected),
+    )
+
+
+def _expected(pairs: tuple[tuple[str, str], ...]) -> tuple[Expected, ...]:
+    syntaxes: dict[str, list[str]] = {}
+    for sop_class, syntax in pairs:
+        syntaxes.setdefault(sop_class, []).append(syntax)
+    found = [Expected(sop_class=name, transfer_syntaxes=tuple(many[:MAX_SYNTAXES])) for name, many in syntaxes.items()]
+    return tuple(found[:MAX_EXPECTED])
+
+
+def _unreadable() -> NotDelivered:
+    detail = "the Cloud's own copy cannot be read; look for alarms of its storage, then have the instance sent to it again"
+    return NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.TRANSFER, detail=detail)

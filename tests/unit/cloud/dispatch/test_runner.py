@@ -1,0 +1,287 @@
+"""Deliveries over a session that a test plays: order, the next while the last awaits its response, failures, cuts, transcoding."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Self
+
+import msgspec
+import pytest
+
+from swallowtail.calls.config import Transcoding
+from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, NotDelivered
+from swallowtail.cloud.dispatch.connection import LEASE
+from swallowtail.cloud.dispatch.planner import OPEN_AFTER
+from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, NewDelivery, Target
+from swallowtail.cloud.model.operations import Condition
+from swallowtail.cloud.model.transcoding import IMPLICIT, NotTranscoded
+from swallowtail.runtime.tasks import Tasks
+from tests.conformance.invented import EVENT, EXPLICIT, NORTH
+from tests.unit.cloud.dispatch.stage import DESTINATION, DOWN, OUT_OF_RESOURCES, PACS, REFUSED, SUCCESS, Stage, delivered
+
+DONE, WAITING, DEAD = DeliveryState.DELIVERED, DeliveryState.WAITING, DeliveryState.DEAD
+UIDS = ("1.1", "1.2", "1.3", "1.4")
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    made = Stage()
+    await made.populate()
+    return made
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[Tasks]:
+    async with Tasks("test") as owner:
+        yield owner
+
+
+async def test_what_waits_is_sent_in_order_byte_by_byte(stage: Stage, tasks: Tasks) -> None:
+    await stage.queue(*UIDS)
+    stage.serve(tasks)
+    await stage.settled(DONE, DONE, DONE, DONE)
+    assert stage.link.uids == list(UIDS)
+    assert [body.decode() for _, body in stage.link.got] == list(UIDS)
+    (first, _) = stage.link.got[0]
+    assert (first.configuration, first.attempt, first.transfer_syntax, first.length) == (1, 1, EXPLICIT, 3)
+    assert first.expected[0].transfer_syntaxes == (EXPLICIT,)
+    assert {one.sent_syntax for one in await stage.deliveries()} == {EXPLICIT}
+
+
+async def test_what_is_queued_later_is_sent_when_the_bus_tells(stage: Stage, tasks: Tasks) -> None:
+    stage.serve(tasks)
+    await asyncio.sleep(0)
+    await stage.queue("1.1")
+    stage.pass_time(0)
+    await stage.settled(DONE)
+
+
+async def test_the_next_is_opened_while_the_last_awaits_its_response_and_no_more_than_that(stage: Stage, tasks: Tasks) -> None:
+    stage.link.hold = asyncio.Event()
+    await stage.queue(*UIDS)
+    stage.serve(tasks)
+    await stage.until(lambda: len(stage.link.opened) == 2)
+    assert await stage.states() == [DeliveryState.LEASED, DeliveryState.LEASED, WAITING, WAITING]
+    first, second = stage.link.opened
+    assert (first.behind, second.behind) == (0, first.delivery)
+    stage.link.hold.set()
+    await stage.settled(DONE, DONE, DONE, DONE)
+    assert stage.link.uids == list(UIDS)
+
+
+@pytest.mark.parametrize("failure", [DOWN, OUT_OF_RESOURCES], ids=["connect", "A700"])
+async def test_a_destination_that_fails_is_tried_for_ever_and_nothing_overtakes(
+    stage: Stage, tasks: Tasks, failure: NotDelivered
+) -> None:
+    stage.link.answer = lambda request, body: failure
+    await stage.queue(*UIDS[:3])
+    stage.serve(tasks)
+    for tries in range(1, 8):
+        await stage.until(lambda at=tries: sum(one.sop_instance == "1.1" for one in stage.link.opened) == at)
+        await stage.settled(WAITING, WAITING, WAITING)
+        stage.pass_time(400)
+    stage.link.answer = SUCCESS
+    await stage.until(lambda: _one_more(stage))
+    assert stage.link.uids == list(UIDS[:3])
+    assert {one.refusals for one in await stage.deliveries()} == {0}
+
+
+async def _one_more(stage: Stage) -> bool:
+    stage.pass_time(400)
+    return await stage.states() == [DONE] * 3
+
+
+async def test_the_breaker_opens_with_an_alarm_and_closes_with_the_first_success(stage: Stage, tasks: Tasks) -> None:
+    stage.link.answer = lambda request, body: DOWN
+    await stage.queue("1.1")
+    stage.serve(tasks)
+    for failures in range(1, OPEN_AFTER + 1):
+        await stage.until(lambda at=failures: _failures(stage, at))
+        stage.pass_time(0 if failures == OPEN_AFTER else 5)
+    state = (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[PACS]
+    assert (state.breaker, state.detail) == (BreakerState.OPEN, DOWN.detail)
+    await stage.until(lambda: _alarms(stage, 1))
+    (alarm,) = (await stage.records.alarms.alarms(NORTH)).items
+    assert (alarm.condition, alarm.subject, alarm.count) == (Condition.DESTINATION_FAILING, "ward/pacs", 1)
+    stage.link.answer = SUCCESS
+    stage.pass_time(400)
+    await stage.settled(DONE)
+    await stage.until(lambda: _alarms(stage, 0))
+    state = (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[PACS]
+    assert (state.breaker, state.failures, state.failing_since) == (BreakerState.CLOSED, 0, None)
+
+
+async def _failures(stage: Stage, number: int) -> bool:
+    return (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[PACS].failures == number
+
+
+async def _alarms(stage: Stage, number: int) -> bool:
+    return len((await stage.records.alarms.alarms(NORTH)).items) == number
+
+
+async def test_an_instance_that_is_refused_is_parked_by_the_cap_and_its_lane_goes_on(stage: Stage, tasks: Tasks) -> None:
+    stage.link.answer = lambda request, body: REFUSED if request.sop_instance == "1.1" else delivered(body)
+    await stage.queue(*UIDS[:2])
+    stage.serve(tasks)
+    await stage.settled(WAITING, WAITING)
+    stage.pass_time(400)
+    await stage.until(lambda: _moved_on(stage))
+    refused = (await stage.deliveries())[0]
+    assert (refused.refusals, refused.status, refused.about, refused.detail) == (2, 0xA900, About.INSTANCE, REFUSED.detail)
+
+
+async def _moved_on(stage: Stage) -> bool:
+    stage.pass_time(5)
+    return await stage.states() == [DEAD, DONE]
+
+
+async def test_a_warning_is_a_delivery_with_a_word(stage: Stage, tasks: Tasks) -> None:
+    stage.link.answer = lambda request, body: msgspec.structs.replace(delivered(body, 0xB007), comment="does not match")
+    await stage.queue("1.1")
+    stage.serve(tasks)
+    await stage.settled(DeliveryState.WARNED)
+    (one,) = await stage.deliveries()
+    assert (one.status, one.detail) == (0xB007, "does not match")
+
+
+async def test_one_bad_destination_stalls_only_itself(tasks: Tasks) -> None:
+    archive = msgspec.structs.replace(DESTINATION, name="archive")
+    stage = Stage()
+    await stage.populate(DESTINATION, archive)
+    held = asyncio.Event()
+    real = stage.link.deliver
+
+    async def deliver(request: DeliverRequest, pieces: AsyncIterator[bytes], progress: object) -> DeliverAnswer:
+        if request.destination == "pacs":
+            await held.wait()
+        return await real(request, pieces, progress)  # type: ignore[arg-type]
+
+    stage.link.deliver = deliver  # type: ignore[method-assign,assignment]
+    other = Target(link="ward", destination="archive")
+    await stage.queue("1.1", "1.2")
+    wanted = [NewDelivery(target=other, instance=await stage.instance(uid), cause="rule:r/1") for uid in ("2.1", "2.2")]
+    await stage.records.deliveries.add(NORTH, wanted, now=stage.now)
+    stage.serve(tasks)
+    await stage.settled(DONE, DONE, target=other)
+    assert DONE not in await stage.states()
+
+
+async def test_several_connections_keep_the_order_of_each_patient(tasks: Tasks) -> None:
+    stage = Stage()
+    await stage.populate(msgspec.structs.replace(DESTINATION, connections=3))
+    for number in range(4):
+        for patient in ("A", "B", "C"):
+            await stage.queue(f"{ord(patient)}.{number}", lane=patient)
+    stage.serve(tasks)
+    await stage.settled(*[DONE] * 12)
+    for patient in ("A", "B", "C"):
+        mine = [uid for uid in stage.link.uids if uid.startswith(f"{ord(patient)}.")]
+        assert mine == [f"{ord(patient)}.{number}" for number in range(4)]
+    assert len({request.connection for request, _ in stage.link.got}) > 1
+
+
+async def test_a_session_that_ends_gives_its_leases_back_and_the_next_one_sends_again(stage: Stage, tasks: Tasks) -> None:
+    stage.link.hold = asyncio.Event()
+    await stage.queue(*UIDS[:2])
+    serving = stage.serve(tasks)
+    await stage.until(lambda: len(stage.link.opened) == 2)
+    stage.link.gone = True
+    serving.cancel()
+    await asyncio.wait([serving])
+    assert await stage.states() == [WAITING, WAITING]
+    stage.link.gone, stage.link.hold = False, None
+    stage.serve(tasks)
+    await stage.settled(DONE, DONE)
+    assert stage.link.uids == list(UIDS[:2])
+
+
+async def test_a_killed_node_loses_nothing_its_leases_lapse(stage: Stage, tasks: Tasks) -> None:
+    await stage.queue(*UIDS[:2])
+    await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + LEASE)
+    stage.serve(tasks)
+    await asyncio.sleep(0.02)
+    assert stage.link.opened == []
+    stage.pass_time(LEASE)
+    await stage.settled(DONE, DONE)
+
+
+async def test_a_paused_destination_waits_until_it_is_resumed(stage: Stage, tasks: Tasks) -> None:
+    await stage.records.deliveries.pause(NORTH, PACS, paused=True, now=stage.now, event=EVENT)
+    await stage.queue("1.1")
+    stage.serve(tasks)
+    await asyncio.sleep(0.02)
+    assert stage.link.opened == []
+    await stage.records.deliveries.pause(NORTH, PACS, paused=False, now=stage.now, event=EVENT)
+    stage.pass_time(0)
+    await stage.settled(DONE)
+
+
+NO_CONTEXT = NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.CONTEXT, detail="takes implicit only", accepted=(IMPLICIT,))
+
+
+class Made:
+    """A transcoded data set."""
+
+    transfer_syntax, length = IMPLICIT, 10
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield b"transcoded"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+
+class PlayedTranscoder:
+    def __init__(self, made: Made | NotTranscoded) -> None:
+        self.made, self.asked = made, 0
+
+    async def transcode(self, *_: object) -> Made | NotTranscoded:
+        self.asked += 1
+        return self.made
+
+
+def _picky(request: DeliverRequest, body: bytes) -> DeliverAnswer:
+    return delivered(body) if request.transfer_syntax == IMPLICIT else NO_CONTEXT
+
+
+async def test_a_refused_syntax_is_transcoded_and_from_then_on_at_once(tasks: Tasks) -> None:
+    stage = Stage(PlayedTranscoder(Made()))  # type: ignore[arg-type]
+    await stage.populate()
+    stage.link.answer = _picky
+    await stage.queue(*UIDS)
+    stage.serve(tasks)
+    await stage.until(lambda: _all_done(stage))
+    assert [body for _, body in stage.link.got] == [b"transcoded"] * 4
+    assert stage.link.uids == list(UIDS)
+    assert {one.sent_syntax for one in await stage.deliveries()} == {IMPLICIT}
+    assert sum(request.transfer_syntax == EXPLICIT for request in stage.link.opened) <= 2
+    assert {one.refusals for one in await stage.deliveries()} == {0}
+
+
+async def _all_done(stage: Stage) -> bool:
+    stage.pass_time(2)
+    return await stage.states() == [DONE] * 4
+
+
+@pytest.mark.parametrize(
+    ("transcoder", "allowed"),
+    [
+        (None, Transcoding.LOSSLESS),
+        (PlayedTranscoder(Made()), Transcoding.NEVER),
+        (PlayedTranscoder(NotTranscoded(reason="it is video")), Transcoding.LOSSLESS),
+    ],
+)
+async def test_where_nothing_can_be_transcoded_the_instance_fails_with_the_reason(
+    tasks: Tasks, transcoder: PlayedTranscoder | None, allowed: Transcoding
+) -> None:
+    stage = Stage(transcoder)  # type: ignore[arg-type]
+    await stage.populate(msgspec.structs.replace(DESTINATION, transcoding=allowed, attempts=1))
+    stage.link.answer = lambda request, body: NO_CONTEXT
+    await stage.queue("1.1")
+    stage.serve(tasks)
+    await stage.settled(DEAD)
+    (one,) = await stage.deliveries()
+    assert one.phase is DeliveryPhase.CONTEXT
+    assert "takes implicit only" in one.detail or "it is video" in one.detail
