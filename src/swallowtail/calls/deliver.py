@@ -51,6 +51,8 @@ class DeliverRequest(Call, frozen=True, kw_only=True):
 class DeliveryPhase(enum.StrEnum):
     """How far a delivery had come when it failed."""
 
+    QUEUE = "queue"
+    """Not begun: Link stops, runs another configuration, or one before it on its connection failed."""
     POLICY = "policy"
     RESOLVE = "resolve"
     CONNECT = "connect"

@@ -20,6 +20,7 @@ from swallowtail.link.site import Site
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.channel import Data, End
 from swallowtail.wire.errors import ResetReason
+from swallowtail.wire.failures import ChannelResetError
 from swallowtail.wire.net import Channel
 
 log = structlog.get_logger()
@@ -160,7 +161,7 @@ def _check(request: DeliverRequest) -> None:
 
 async def _wait_for_end(channel: Channel) -> None:
     """Let the answer arrive before the rest of its body is given up; the Cloud gives it up itself when it hears it."""
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, ChannelResetError):
         async with asyncio.timeout(LAST_WORDS):
             while not isinstance(event := await channel.receive(), End):
                 if isinstance(event, Data):

@@ -37,7 +37,7 @@ MAX_FAILED: Final = 64
 
 def passed_over(detail: str) -> NotDelivered:
     """Give the answer to a delivery that was not begun."""
-    return NotDelivered(about=About.LINK, phase=DeliveryPhase.POLICY, detail=detail)
+    return NotDelivered(about=About.LINK, phase=DeliveryPhase.QUEUE, detail=detail)
 
 
 class Line:

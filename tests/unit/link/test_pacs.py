@@ -155,9 +155,9 @@ def test_nothing_overtakes_one_that_failed():
         await archive.arrived.wait()
         second = stage.tasks.spawn(deliver(stage, 2), name="2")
         failed(await first, About.DESTINATION, DeliveryPhase.RESPONSE)
-        failed(await second, About.LINK, DeliveryPhase.POLICY, "in its order")
+        failed(await second, About.LINK, DeliveryPhase.QUEUE, "in its order")
         # asked for before the Cloud had heard of the failure, arrived after it
-        failed(await deliver(stage, 3, behind=1), About.LINK, DeliveryPhase.POLICY, "in its order")
+        failed(await deliver(stage, 3, behind=1), About.LINK, DeliveryPhase.QUEUE, "in its order")
         assert isinstance(await deliver(stage, 1, attempt=2), Delivered)
         assert isinstance(await deliver(stage, 3, behind=1), Delivered)
         assert [uid for uid, _ in archive.stored] == ["1.2.3.1", "1.2.3.1", "1.2.3.3"]
@@ -295,9 +295,9 @@ def test_new_targets_are_limited_and_known_ones_are_not():
 
 def test_what_link_does_not_run_is_refused_as_its_own_failure():
     async def scene(stage: Stage) -> None:
-        failed(await deliver(stage, 1, configuration=2), About.LINK, DeliveryPhase.POLICY, "runs version 1")
-        failed(await deliver(stage, 1, destination="other"), About.LINK, DeliveryPhase.POLICY, "no destination 'other'")
-        failed(await deliver(stage, 1, connection=1), About.LINK, DeliveryPhase.POLICY, "connection 1")
+        failed(await deliver(stage, 1, configuration=2), About.LINK, DeliveryPhase.QUEUE, "runs version 1")
+        failed(await deliver(stage, 1, destination="other"), About.LINK, DeliveryPhase.QUEUE, "no destination 'other'")
+        failed(await deliver(stage, 1, connection=1), About.LINK, DeliveryPhase.QUEUE, "connection 1")
         for wrong in ({"sop_instance": "1.2.ä"}, {"originator_ae": "x" * 17}, {"originator_ae": "A", "originator_id": 70_000}):
             with pytest.raises(ChannelResetError, match="MALFORMED"):
                 await deliver(stage, 1, **wrong)
@@ -333,9 +333,9 @@ def test_a_removed_destination_ends_its_instance_and_takes_no_other():
         waiting = stage.tasks.spawn(deliver(stage, 2), name="waiting")
         await asyncio.sleep(0.1)
         await stage.cloud.configure(msgspec.structs.replace(to(), destinations=()))
-        failed(await deliver(stage, 3), About.LINK, DeliveryPhase.POLICY)
+        failed(await deliver(stage, 3), About.LINK, DeliveryPhase.QUEUE)
         assert isinstance(await running, Delivered)
-        failed(await waiting, About.LINK, DeliveryPhase.POLICY, "no longer")
+        failed(await waiting, About.LINK, DeliveryPhase.QUEUE, "no longer")
         await asyncio.sleep(1)
         assert archive.ends == ["released"]
         assert len(archive.stored) == 1
@@ -361,7 +361,7 @@ def test_link_stops_after_what_runs_within_its_limit(pause, delivered):
         answer = await running
         assert isinstance(answer, Delivered) == delivered
         assert delivered or answer.about is About.LINK
-        failed(await waiting, About.LINK, DeliveryPhase.POLICY)
+        failed(await waiting, About.LINK, DeliveryPhase.QUEUE)
         await stage.running
         assert stage.loop.time() - began < 13
         await asyncio.sleep(60)

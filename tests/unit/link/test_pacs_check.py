@@ -70,11 +70,11 @@ async def _silent(stage: Stage) -> None:
     ("arrange", "step", "words", "seconds"),
     [
         (_nothing, "connect", "refused the connection", 0),
-        (_swallowed, "connect", "in time", 10),
+        (_swallowed, "connect", "in time", 9),
         (_rejecting, "associate", "check the AE title configured for it, now PACS", 0),
         (_storage_alone, "echo", "not Verification", 0),
         (_failing, "echo", "0110 processing failure", 0),
-        (_silent, "echo", "did not answer within 12 s", 12),
+        (_silent, "echo", "did not answer within 9 s", 9),
     ],
 )
 def test_the_step_that_fails_is_the_last_and_says_what_to_do(arrange, step, words, seconds):

@@ -132,7 +132,7 @@ def test_a_destination_that_reads_nothing_stalls_itself_alone():
         assert len(good.stored) == 50
         failed(await stuck, About.DESTINATION, DeliveryPhase.SEND, "took no byte of an instance for 120 s")
         assert 119 < stage.loop.time() - began < 125
-        failed(await behind, About.LINK, DeliveryPhase.POLICY, "in its order")
+        failed(await behind, About.LINK, DeliveryPhase.QUEUE, "in its order")
 
     play(scene, configuration=to(DESTINATION, quick))
 
