@@ -76,12 +76,6 @@ class Condition(enum.StrEnum):
     """Disk or database refuse writes."""
     DESTINATION_FAILING = "destination-failing"
     """A destination cannot be reached, or has no resources: its deliveries wait and are tried again."""
-    QUEUE_OLD = "queue-old"
-    """The oldest delivery of a destination waits too long, for whatever reason."""
-    DISK_LOW = "disk-low"
-    """The disk that holds the instances is nearly full."""
-    UNKNOWN_DEVICE = "unknown-device"
-    """A system that no configuration knows asks a Link for an association."""
 
 
 class Alarm(Value, frozen=True, kw_only=True):
