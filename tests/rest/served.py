@@ -29,7 +29,7 @@ from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.frames import MAX_FRAME, Priority
 from swallowtail.wire.handshake import LinkHello
-from swallowtail.wire.net import Channel, Session, WebSocketTransport
+from swallowtail.wire.net import Channel, LinkConnection, Session, WebSocketTransport
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import SUBPROTOCOL
 
@@ -116,7 +116,9 @@ class WireLink:
             ping_interval=None,
             max_size=MAX_FRAME,
             local_addr=(self.address, 0),
+            create_connection=LinkConnection,
         )
+        assert isinstance(socket, LinkConnection)
         hello = LinkHello(
             release="0.1.0",
             capabilities=(),

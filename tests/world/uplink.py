@@ -5,8 +5,7 @@ its code and its text. Everything that can happen to a connection happens to it.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from swallowtail.wire.frames import Frame
@@ -29,7 +28,7 @@ class SimulatedUplink(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._on_connected = on_connected
         self._unread = bytearray()
-        self._messages: deque[bytes] = deque()
+        self._messages: list[bytes] = []
         self._closed: tuple[int, str] | None = None
         self._gone = asyncio.Event()
         self._arrived = asyncio.Event()
@@ -38,20 +37,21 @@ class SimulatedUplink(asyncio.Protocol):
 
     # FrameTransport
 
-    async def send(self, frame: Frame) -> None:
-        """Send one message; returns when at most UNSENT_LIMIT bytes wait below."""
+    async def send(self, frames: Sequence[Frame]) -> None:
+        """Send messages; returns when at most UNSENT_LIMIT bytes wait below."""
         self._check()
-        self.transport.write(len(frame).to_bytes(4, "big") + frame)
+        self.transport.write(b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames))
         await self._room.wait()
         self._check()
 
-    async def receive(self) -> bytes:
-        """Wait for one message."""
+    async def receive(self) -> Sequence[bytes]:
+        """Wait for messages."""
         while not self._messages:
             self._check()
             self._arrived.clear()
             await self._arrived.wait()
-        return self._messages.popleft()
+        messages, self._messages = self._messages, []
+        return messages
 
     async def close(self, code: int, text: str) -> None:
         """Close, telling the peer why; returns within a few seconds, whatever the peer does."""

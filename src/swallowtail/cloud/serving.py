@@ -3,19 +3,28 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Generator
-from typing import Any, Final
+from collections.abc import Generator, Sequence
+from http import HTTPStatus
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 from websockets.protocol import State
 
-from swallowtail.cloud.plain_frames import PlainFrames
-from swallowtail.wire.frames import MAX_FRAME
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without a wheel
+    from websockets.utils import apply_mask
+
+from swallowtail.cloud.links.frames import SHORT_WAY
+from swallowtail.wire.frames import MAX_FRAME, Frame
 from swallowtail.wire.net import tune_socket
+from swallowtail.wire.plain_frames import PlainFrames, plain_head
 from swallowtail.wire.transport import FLOOD_LIMIT, UNSENT_LIMIT
 
 HEAD_DEADLINE: Final = 15.0
@@ -85,11 +94,26 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
     bounds what the peer may send; so the pause, which costs a turn of the loop, is left out by saying that it is there already.
     """
 
+    def handle_connect(self, event: Request) -> None:
+        """Offer the short way to whoever serves this connection (`links.frames`)."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self.scope["extensions"][SHORT_WAY] = cast("dict[object, object]", self)  # ASGI's type means pure data; this is not
+
+    def write_frames(self, frames: Sequence[Frame]) -> None:
+        """Send messages in one write (`links.frames.ShortWay`)."""
+        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+            raise ClientDisconnected
+        pieces: list[Frame] = []
+        for frame in frames:
+            pieces += (plain_head(len(frame)), frame)
+        self.transport.write(b"".join(pieces))
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Tune the connection."""
         super().connection_made(transport)
         self.read_paused = True
-        self._plain = PlainFrames(MAX_FRAME)
+        self._plain = PlainFrames(MAX_FRAME, apply_mask)
         self.transport.set_write_buffer_limits(high=UNSENT_LIMIT)
         tune_socket(self.transport.get_extra_info("socket"))
 

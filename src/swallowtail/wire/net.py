@@ -5,18 +5,28 @@ The reader never waits for a channel's owner (wire §1); the writer has one fram
 """
 
 import asyncio
+import secrets
 import socket
 import ssl as tls
+import struct
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI, ProxyError
+from websockets.frames import DATA_OPCODES, Opcode
+from websockets.frames import Frame as WebSocketFrame
+from websockets.protocol import Event, State
 from websockets.typing import Subprotocol
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without a wheel
+    from websockets.utils import apply_mask
 
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
@@ -26,6 +36,7 @@ from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import MAX_FRAME, Frame, Opening, Priority
 from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
+from swallowtail.wire.plain_frames import PlainFrames, plain_head
 from swallowtail.wire.session import (
     Close,
     GoodbyeReceived,
@@ -37,7 +48,7 @@ from swallowtail.wire.session import (
     SessionMachine,
     Writable,
 )
-from swallowtail.wire.transport import FLOOD_LIMIT, SUBPROTOCOL, UNSENT_LIMIT, FrameTransport, TransportClosedError
+from swallowtail.wire.transport import FLOOD_LIMIT, JOIN_LIMIT, SUBPROTOCOL, UNSENT_LIMIT, FrameTransport, TransportClosedError
 
 WINDOWS_SEND_BUFFER: Final = 256 * 1024
 OPEN_SECONDS: Final = 15.0
@@ -45,6 +56,9 @@ CLOSE_SECONDS: Final = 5.0
 NEXT_ADDRESS_AFTER: Final = 0.25  # RFC 8305: an IPv6 way that leads nowhere must not keep us from the IPv4 one
 LAST_WORDS_SECONDS: Final = 2.0
 MAX_CLOSE_TEXT: Final = 123  # RFC 6455 5.5
+HEAD_END: Final = b"\r\n\r\n"
+KEYS: Final = 256
+A_TEXT: Final = "the peer sent a text message (wire §1)"
 
 
 class Channel:
@@ -310,7 +324,8 @@ class Session:
     async def _read(self) -> None:
         try:
             while True:  # also while closing: the peer's last words must not fill the buffers below
-                self.machine.receive_data(await self._transport.receive(), self.time())
+                for message in await self._transport.receive():
+                    self.machine.receive_data(message, self.time())
                 self._pump()
         except TransportClosedError as error:
             self.machine.receive_eof(self.time(), error.code, error.text)
@@ -318,12 +333,12 @@ class Session:
 
     async def _write(self) -> None:
         while True:
-            frame = self.machine.data_to_send()
+            frames = self._frames()
             if self.machine.telling:
                 self._pump()
-            if frame:
+            if frames:
                 try:
-                    await self._transport.send(frame)
+                    await self._transport.send(frames)
                 except TransportClosedError:
                     return  # the reader hears it too, with the peer's reason
             elif self.machine.closing is not None:
@@ -331,6 +346,15 @@ class Session:
             else:
                 self._work.clear()
                 await self._work.wait()
+
+    def _frames(self) -> list[Frame]:
+        """Take the most urgent frame, and those after it while all are short: each write costs a TLS record and a system call."""
+        frames: list[Frame] = []
+        size = 0
+        while size < JOIN_LIMIT and (frame := self.machine.data_to_send()):
+            frames.append(frame)
+            size += len(frame)
+        return frames
 
     async def _close(self, close: Close) -> None:
         """Let the last words leave, if the transport still moves, then close it; whatever happens, `closed` resolves."""
@@ -441,37 +465,119 @@ class _NoRedirects(websocket_connect):
         return exc  # the security code goes to the address that was configured, and nowhere else
 
 
-class _BoundedConnection(ClientConnection):
-    """Cuts a peer that pings and does not read the pongs."""
+class LinkConnection(ClientConnection):
+    """The library's connection, around which plain frames take a short way; the rest, the handshakes above all, goes through it.
+
+    It does not pause the socket (wire §1), and it cuts a peer that pings and does not read the pongs.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._head = b""
+        self._plain = PlainFrames(MAX_FRAME)
+        self._keys: Iterator[tuple[bytes]] = iter(())
+        self._received: list[bytes] = []  # bounded by credit, like everything that the session takes
+        self._pieces = bytearray()  # bounded by MAX_FRAME
+        self._text = False
+        self._waiter: asyncio.Future[None] | None = None
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if self.protocol.state is State.CONNECTING:
+            data = self._take_head(data)
+        if self.protocol.state is State.CONNECTING:
+            return
+        for plain, content in self._plain.feed(data):
+            if not plain:
+                super().data_received(content)
+            elif self.protocol.state is State.OPEN:
+                self._put(content)
         if self.transport.get_write_buffer_size() > FLOOD_LIMIT:
             self.transport.abort()
 
+    def _take_head(self, data: bytes) -> bytes:
+        """Let the library read the head of the answer to the upgrade; gives what follows it."""
+        end = (self._head + data).find(HEAD_END)
+        cut = len(data) if end < 0 else end + len(HEAD_END) - len(self._head)
+        self._head = (self._head + data)[1 - len(HEAD_END) :]
+        super().data_received(data[:cut])
+        if self.protocol.state is State.CONNECTING and cut < len(data):
+            super().data_received(data[cut:])  # it was no upgrade; this is the body that says why
+        return data[cut:]
+
+    def process_event(self, event: Event) -> None:
+        if not isinstance(event, WebSocketFrame) or event.opcode not in DATA_OPCODES:
+            super().process_event(event)
+            return
+        self._text |= event.opcode is Opcode.TEXT
+        self._pieces += event.data
+        if event.fin:
+            self._put(bytes(self._pieces))
+            self._pieces.clear()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._wake()
+
+    def _put(self, message: bytes) -> None:
+        self._received.append(message)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def take(self) -> list[bytes]:
+        """Wait for messages; raises TransportClosedError when none will come, and when one was text."""
+        while not self._received and self.protocol.state is not State.CLOSED:
+            self._waiter = self.loop.create_future()
+            await self._waiter
+        if self._text:
+            raise TransportClosedError(CloseCode.VIOLATION, A_TEXT)
+        if not self._received:
+            raise _closed(self.protocol.close_exc)
+        messages, self._received = self._received, []
+        return messages
+
+    async def write(self, frames: Sequence[Frame]) -> None:
+        """Send messages in one write, and wait until little is unsent; raises TransportClosedError."""
+        if self.protocol.state is not State.OPEN:
+            raise TransportClosedError(1006, "the connection is closed")
+        pieces: list[bytes] = []
+        for frame in frames:
+            key = self._key()
+            pieces += (plain_head(len(frame), key), apply_mask(frame, key))
+        try:
+            self.transport.write(b"".join(pieces))
+            if self.paused:
+                await self.drain()
+        except OSError as error:
+            raise TransportClosedError(1006, "the connection was lost") from error
+
+    def _key(self) -> bytes:
+        """Give a mask that nobody foresees (RFC 6455 10.3), without a system call for each."""
+        for (key,) in self._keys:
+            return key
+        self._keys = struct.iter_unpack("4s", secrets.token_bytes(4 * KEYS))
+        return self._key()
+
 
 class WebSocketTransport:
-    """A FrameTransport over a `websockets` connection."""
+    """A FrameTransport over a WebSocket."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: LinkConnection) -> None:
         self._connection = connection
         tune_socket(connection.transport.get_extra_info("socket"))
 
-    async def send(self, frame: Frame) -> None:
-        try:
-            await self._connection.send(frame)
-        except ConnectionClosed as error:
-            raise _closed(error) from error
+    async def send(self, frames: Sequence[Frame]) -> None:
+        await self._connection.write(frames)
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> Sequence[bytes]:
         try:
-            message = await self._connection.recv()
-        except ConnectionClosed as error:
-            raise _closed(error) from error
-        if isinstance(message, str):
-            await self.close(CloseCode.VIOLATION, "a text message (wire §1)")
-            raise TransportClosedError(CloseCode.VIOLATION, "the peer sent a text message (wire §1)")
-        return message
+            return await self._connection.take()
+        except TransportClosedError as error:
+            if error.text == A_TEXT:
+                await self.close(CloseCode.VIOLATION, error.text)
+            raise
 
     async def close(self, code: int, text: str) -> None:
         if code in (1005, 1006, 1015):  # RFC 6455 7.4.1: never sent
@@ -518,7 +624,7 @@ async def connect(
             ping_interval=None,
             max_size=MAX_FRAME,
             write_limit=UNSENT_LIMIT,
-            create_connection=_BoundedConnection,
+            create_connection=LinkConnection,
             happy_eyeballs_delay=NEXT_ADDRESS_AFTER,
             **options,
         )
@@ -527,6 +633,7 @@ async def connect(
     if connection.subprotocol != SUBPROTOCOL:
         await connection.close(CloseCode.VIOLATION, "no common subprotocol")
         raise ConnectError("upgrade", f"{url} is a WebSocket but speaks no {SUBPROTOCOL}; check the Cloud's address and release")
+    assert isinstance(connection, LinkConnection)
     return WebSocketTransport(connection)
 
 

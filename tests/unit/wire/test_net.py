@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.channel import Data, End, Message
@@ -19,7 +20,7 @@ from swallowtail.wire.control import GoodbyeReason, RefuseReason
 from swallowtail.wire.errors import CloseCode, ResetReason
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import Priority
-from swallowtail.wire.net import ConnectError, Session, WebSocketTransport, connect
+from swallowtail.wire.net import ConnectError, Session, connect
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import SUBPROTOCOL, TransportClosedError
 from tests.unit.wire.pair import cloud_hello, link_hello
@@ -34,19 +35,20 @@ class Pipe:
         self.closed: tuple[int, str] | None = None
         self.stuck = False
 
-    async def send(self, frame) -> None:
+    async def send(self, frames) -> None:
         if self.closed:
             raise TransportClosedError(*self.closed)
         if self.stuck:
             await asyncio.Event().wait()
-        await self.peer.inbox.put(bytes(frame))
+        for frame in frames:
+            self.peer.inbox.put_nowait(bytes(frame))
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> list[bytes]:
         item = await self.inbox.get()
         if isinstance(item, tuple):
             self.closed = item
             raise TransportClosedError(*item)
-        return item
+        return [item]
 
     async def close(self, code: int, text: str) -> None:
         if not self.closed:
@@ -54,6 +56,29 @@ class Pipe:
             self.inbox.put_nowait(self.closed)
             if not self.stuck:
                 self.peer.inbox.put_nowait(self.closed)
+
+
+class Server:
+    """The other end of a WebSocket, by the library alone."""
+
+    def __init__(self, connection) -> None:
+        self.connection = connection
+
+    async def send(self, frames) -> None:
+        try:
+            for frame in frames:
+                await self.connection.send(frame)
+        except ConnectionClosed as error:
+            raise TransportClosedError(1006, "") from error
+
+    async def receive(self) -> list[bytes]:
+        try:
+            return [await self.connection.recv()]
+        except ConnectionClosed as error:
+            raise TransportClosedError(error.rcvd.code, error.rcvd.reason) from error
+
+    async def close(self, code: int, text: str) -> None:
+        await self.connection.close(code, text)
 
 
 def pipes() -> tuple[Pipe, Pipe]:
@@ -291,7 +316,7 @@ async def test_goodbye_lets_what_runs_end():
 async def test_a_peer_that_breaks_the_rules_is_closed_with_the_code_and_the_text():
     link_end, cloud_end = pipes()
     async with joined(link_end, cloud_end) as (link, cloud):
-        await cloud_end.peer.send(b"")  # no frame
+        await cloud_end.peer.send([b""])  # no frame
         close = await cloud.closed
         assert close.code == CloseCode.VIOLATION
         assert "wire §2" in close.text
@@ -358,7 +383,7 @@ async def test_a_session_over_tls(tmp_path):
     ends = asyncio.Queue()
 
     async def handler(connection):
-        ends.put_nowait(WebSocketTransport(connection))
+        ends.put_nowait(Server(connection))
         await done.wait()
 
     async with listening(tls, handler, write_limit=131072) as port:
@@ -413,7 +438,7 @@ async def test_a_message_that_is_too_long_closes_with_1009(tmp_path):
             await transport.receive()
         assert caught.value.code == CloseCode.TOO_LONG
         with pytest.raises(TransportClosedError):
-            await transport.send(b"12345678")
+            await transport.send([b"12345678"])
         await transport.close(1000, "")
 
 

@@ -18,7 +18,7 @@ from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.links.admission import Gate, Refusal, verify
 from swallowtail.cloud.links.delivering import Outbound, check
 from swallowtail.cloud.links.desired import Desired
-from swallowtail.cloud.links.frames import AsgiFrames
+from swallowtail.cloud.links.frames import SHORT_WAY, AsgiFrames
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.links.reports import Reports
 from swallowtail.cloud.links.served import Calls
@@ -110,7 +110,7 @@ class LinkSessions:
         await websocket.accept(SUBPROTOCOL)
         loop = asyncio.get_running_loop()
         address = websocket.client.host if websocket.client else ""
-        frames = AsgiFrames(receive, send, loop)
+        frames = AsgiFrames(receive, send, loop, scope.get("extensions", {}).get(SHORT_WAY))
         hello = CloudHello(
             release=__version__, capabilities=CAPABILITIES, nonce=self._random(32), time=self._clock(), verify=verify
         )

@@ -1,6 +1,7 @@
-"""The Cloud's end of a WebSocket as a FrameTransport: ASGI messages in and out, nothing between them and the session."""
+"""The Cloud's end of a WebSocket as a FrameTransport: ASGI messages in and out, or a shorter way where the server offers one."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 from starlette.types import Receive, Send
@@ -12,6 +13,8 @@ from swallowtail.wire.transport import TransportClosedError
 
 MAX_CLOSE_TEXT: Final = 123  # RFC 6455 5.5
 CLOSE_SECONDS: Final = 3.0
+SHORT_WAY: Final = "swallowtail.frames"
+"""The name of a ShortWay among the scope's extensions."""
 NEVER_SENT: Final = frozenset({1005, 1006, 1015})  # RFC 6455 7.4.1
 
 
@@ -21,28 +24,55 @@ class Loop(Protocol):
     def time(self) -> float: ...
 
 
+class ShortWay(Protocol):
+    """What a server may offer in the scope's extensions beside ASGI: its messages without the layers and copies between."""
+
+    queue: asyncio.Queue[Any]
+    """The messages that came, as `receive` would give them."""
+    writable: asyncio.Event
+    """Whether little is unsent (wire §6)."""
+
+    def write_frames(self, frames: Sequence[Frame]) -> None:
+        """Send messages in one write; raises ClientDisconnected."""
+
+
 class AsgiFrames:
     """Carries whole messages over an accepted WebSocket; `proven` is when the last one came, on the loop's clock."""
 
-    def __init__(self, receive: Receive, send: Send, loop: Loop) -> None:
-        self._receive, self._send, self._loop = receive, send, loop
+    def __init__(self, receive: Receive, send: Send, loop: Loop, short: ShortWay | None = None) -> None:
+        self._receive: Callable[[], Awaitable[Any]] = receive if short is None else short.queue.get
+        self._send, self._loop, self._short = send, loop, short
         self._closed: TransportClosedError | None = None
         self.proven = loop.time()
 
-    async def send(self, frame: Frame) -> None:
-        """Send one message; LinkWebSocket holds this until at most UNSENT_LIMIT bytes wait below (wire §6)."""
+    async def send(self, frames: Sequence[Frame]) -> None:
+        """Send messages (`FrameTransport`); the server holds this until at most UNSENT_LIMIT bytes wait below (wire §6)."""
         if self._closed is not None:
             raise self._closed
         try:
-            await self._send({"type": "websocket.send", "bytes": frame})
+            if self._short is None:
+                for frame in frames:
+                    await self._send({"type": "websocket.send", "bytes": frame})
+            else:
+                self._short.write_frames(frames)
+                if not self._short.writable.is_set():
+                    await self._short.writable.wait()
         except (ClientDisconnected, RuntimeError) as error:
             raise self._lost() from error
 
-    async def receive(self) -> bytes:
-        """Wait for one binary message."""
+    async def receive(self) -> Sequence[bytes]:
+        """Wait for binary messages (`FrameTransport`)."""
         if self._closed is not None:
             raise self._closed
-        message: Any = await self._receive()
+        messages = [await self._read(await self._receive())]
+        while self._short is not None and not self._short.queue.empty():
+            try:
+                messages.append(await self._read(self._short.queue.get_nowait()))
+            except TransportClosedError:
+                break  # told at the next call
+        return messages
+
+    async def _read(self, message: Any) -> bytes:
         if message["type"] == "websocket.receive" and message.get("bytes") is not None:
             self.proven = self._loop.time()
             data: bytes = message["bytes"]

@@ -1,7 +1,7 @@
 """`/link` in memory: real sessions at both ends of a pretend WebSocket, over the stores' twins."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -58,18 +58,18 @@ class Pipe:
     async def asgi_send(self, message: Message) -> None:
         self.down.put_nowait(message)
 
-    async def send(self, frame: Frame) -> None:
-        self.up.put_nowait({"type": "websocket.receive", "bytes": bytes(frame)})
+    async def send(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            self.up.put_nowait({"type": "websocket.receive", "bytes": bytes(frame)})
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> list[bytes]:
         message = await self.down.get()
         if message["type"] == "websocket.accept":
             message = await self.down.get()
         if message["type"] == "websocket.close":
             self.down.put_nowait(message)
             raise TransportClosedError(message["code"], message["reason"])
-        data: bytes = message["bytes"]
-        return data
+        return [message["bytes"]]
 
     async def close(self, code: int, text: str) -> None:
         self.up.put_nowait({"type": "websocket.disconnect", "code": code, "reason": text})

@@ -34,8 +34,8 @@ class Socket:
 async def test_binary_messages_come_and_go() -> None:
     socket = Socket({"type": "websocket.receive", "bytes": b"in"})
     frames = socket.frames()
-    assert await frames.receive() == b"in"
-    await frames.send(b"out")
+    assert await frames.receive() == [b"in"]
+    await frames.send([b"out"])
     assert socket.sent == [{"type": "websocket.send", "bytes": b"out"}]
 
 
@@ -54,14 +54,14 @@ async def test_a_close_of_the_peer_is_told_again_and_again() -> None:
             await frames.receive()
         assert (closed.value.code, closed.value.text) == (4408, "silence")
     with pytest.raises(TransportClosedError):
-        await frames.send(b"late")
+        await frames.send([b"late"])
 
 
 @pytest.mark.parametrize("error", [ClientDisconnected(), RuntimeError("after sending close")])
 async def test_a_send_to_nobody_is_a_lost_connection_and_closing_it_is_quiet(error: Exception) -> None:
     frames = Socket(broken=error).frames()
     with pytest.raises(TransportClosedError) as closed:
-        await frames.send(b"x")
+        await frames.send([b"x"])
     assert closed.value.code == 1006
     await frames.close(1000, "")
     await Socket(broken=error).frames().close(1000, "")

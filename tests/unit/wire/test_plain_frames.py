@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
+from websockets.utils import apply_mask
 
-from swallowtail.cloud.plain_frames import PlainFrames
+from swallowtail.wire.plain_frames import PlainFrames, plain_head
 
 MAX = 65_536
 messages = st.lists(st.binary(max_size=300) | st.integers(0, MAX).map(bytes), max_size=6)
@@ -33,14 +34,28 @@ def fed(reader: PlainFrames, stream: bytes, cuts: list[int]) -> list[tuple[bool,
 
 @given(messages, st.lists(st.integers(0, 1 << 20), max_size=8))
 def test_any_chunking_gives_the_same_messages(contents: list[bytes], cuts: list[int]) -> None:
-    assert fed(PlainFrames(MAX), framed(*contents), cuts) == [(True, content) for content in contents]
+    assert fed(PlainFrames(MAX, apply_mask), framed(*contents), cuts) == [(True, content) for content in contents]
+
+
+@given(messages, st.lists(st.integers(0, 1 << 20), max_size=8))
+def test_a_client_is_not_sent_masks(contents: list[bytes], cuts: list[int]) -> None:
+    assert fed(PlainFrames(MAX), framed(*contents, mask=False), cuts) == [(True, content) for content in contents]
+    masked = framed(b"x")
+    assert fed(PlainFrames(MAX), masked, cuts) == [(False, masked)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
+def test_a_head_is_what_the_library_writes(size: int) -> None:
+    content, key = bytes(size), b"mask"
+    assert plain_head(size) + content == framed(content, mask=False)
+    assert fed(PlainFrames(MAX, apply_mask), plain_head(size, key) + apply_mask(content, key), []) == [(True, content)]
 
 
 @given(st.lists(st.integers(0, 1 << 20), max_size=8))
 def test_control_frames_go_to_the_general_parser_whole_and_in_order(cuts: list[int]) -> None:
     ping, close = framed(b"are you there", opcode=Opcode.PING), framed(b"\x03\xe8", opcode=Opcode.CLOSE)
     stream = framed(b"one") + ping + framed(b"two") + close
-    assert fed(PlainFrames(MAX), stream, cuts) == [(True, b"one"), (False, ping), (True, b"two"), (False, close)]
+    assert fed(PlainFrames(MAX, apply_mask), stream, cuts) == [(True, b"one"), (False, ping), (True, b"two"), (False, close)]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +75,7 @@ def test_control_frames_go_to_the_general_parser_whole_and_in_order(cuts: list[i
 @given(cuts=st.lists(st.integers(0, 1 << 20), max_size=8))
 def test_what_is_not_plain_is_the_general_parsers_to_judge(stream: bytes, code: int | None, cuts: list[int]) -> None:
     general = Protocol(SERVER, max_size=MAX)
-    (before, *rest) = fed(PlainFrames(MAX), framed(b"before") + stream + framed(b"after"), cuts)
+    (before, *rest) = fed(PlainFrames(MAX, apply_mask), framed(b"before") + stream + framed(b"after"), cuts)
     assert before == (True, b"before")
     assert all(not plain for plain, _ in rest)
     general.receive_data(b"".join(content for _, content in rest))
@@ -69,7 +84,7 @@ def test_what_is_not_plain_is_the_general_parsers_to_judge(stream: bytes, code: 
 
 @given(st.binary(max_size=2000), st.lists(st.integers(0, 1 << 20), max_size=8))
 def test_garbage_is_handed_on_or_held_and_nothing_else(stream: bytes, cuts: list[int]) -> None:
-    reader = PlainFrames(MAX)
+    reader = PlainFrames(MAX, apply_mask)
     found = fed(reader, stream, cuts)
     assert sum(len(content) for _, content in found) <= len(stream)
     assert len(reader._held) <= MAX + 14
