@@ -1,4 +1,5 @@
 import os
+import select
 import sys
 from pathlib import Path
 
@@ -18,13 +19,6 @@ def python(code: str, folder: Path) -> Program:
     return Program("program", [sys.executable, "-c", code], folder=folder)
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_failure_shows_the_last_lines(tmp_path: Path) -> None:
     program = python("print('begin', flush=True); raise SystemExit('out of coffee')", tmp_path)
     with pytest.raises(ProgramFailedError, match=r"program ended with 1 before: coffee[\s\S]*begin[\s\S]*out of coffee"):
@@ -41,12 +35,14 @@ def test_deadline_is_told_and_the_program_stopped(tmp_path: Path) -> None:
 def test_children_end_with_the_program(tmp_path: Path) -> None:
     program = python(PARENT, tmp_path)
     program.wait_until(lambda: program.text().endswith("\n"), seconds=10, what="its child's number")
-    child = int(program.text())
-    assert alive(child)
-    program.kill()
-    assert program.exit_code == -9
-    program.stop()
-    assert not alive(child)
+    child = os.pidfd_open(int(program.text()))
+    try:
+        assert select.select([child], [], [], 0)[0] == []
+        program.kill()
+        assert program.exit_code == -9
+        assert select.select([child], [], [], 10)[0] == [child]
+    finally:
+        os.close(child)
 
 
 def test_a_program_that_was_killed_by_somebody_else(tmp_path: Path) -> None:
