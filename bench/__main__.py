@@ -2,6 +2,8 @@
 
 import argparse
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -59,6 +61,7 @@ def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
 def main() -> None:
     wanted = arguments()
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that every program that was started is stopped
     CACHE.mkdir(parents=True, exist_ok=True)
     for name, remedy in missing().items():
         say(f"missing: {name} (not measured; {remedy})")
