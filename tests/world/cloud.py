@@ -5,6 +5,7 @@ is lost if the power went, what it has not committed is lost in any case.
 """
 
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -241,6 +242,7 @@ async def provision(cloud: CloudMachine, devices: dict[str, str], ae_title: str,
 def _asgi(end: SimulatedUplink) -> tuple[Scope, Receive, Send]:
     """Present an uplink as the web server presents a WebSocket: ASGI's scope, receive and send."""
     greeted = False
+    came: deque[bytes] = deque()
 
     async def receive() -> dict[str, Any]:
         nonlocal greeted
@@ -248,7 +250,9 @@ def _asgi(end: SimulatedUplink) -> tuple[Scope, Receive, Send]:
             greeted = True
             return {"type": "websocket.connect"}
         try:
-            return {"type": "websocket.receive", "bytes": await end.receive()}
+            if not came:
+                came.extend(await end.receive())
+            return {"type": "websocket.receive", "bytes": came.popleft()}
         except TransportClosedError as error:
             return {"type": "websocket.disconnect", "code": error.code, "reason": error.text}
 
@@ -256,7 +260,7 @@ def _asgi(end: SimulatedUplink) -> tuple[Scope, Receive, Send]:
         try:
             match message["type"]:
                 case "websocket.send":
-                    await end.send(message["bytes"])
+                    await end.send([message["bytes"]])
                 case "websocket.close":
                     await end.close(message.get("code", 1000), message.get("reason") or "")
         except TransportClosedError as error:
