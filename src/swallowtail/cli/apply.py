@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
-from swallowtail.cli.hospital import Hospital, LinkEntry, Present, Step, TokenEntry, plan
+from swallowtail.cli.hospital import Hospital, LinkEntry, Present, Step, TokenEntry, merged, plan
 from swallowtail.cli.rest import RestClient, RestError
 
 
@@ -135,9 +133,8 @@ class Application:
         return self._outcome.facilities[link.facility]
 
     def _put_configuration(self, name: str) -> None:
-        document = msgspec.to_builtins(self._links[name].configuration())
         there = self._present.configurations.get(name)
-        body = {"document": document, "expected": there["version"] if there else 0, "comment": "apply"}
+        body = {"document": merged(self._links[name], there), "expected": there["version"] if there else 0, "comment": "apply"}
         self._client.call("PUT", f"/links/{self._outcome.links[name]}/configuration", body, **self._query)
 
     def _create_token(self, name: str) -> None:

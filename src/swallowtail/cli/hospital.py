@@ -5,9 +5,11 @@
     [[link]]            name, facility
     [[link.listener]]   as in a Link's configuration (calls.config.DicomListener)
     [[link.device]]     as in a Link's configuration (calls.config.Device)
+    [[link.destination]]  as in a Link's configuration (calls.config.Destination)
     [[token]]           name, role, facilities
 
-What the document does not name is left alone; nothing is ever removed.
+What the document does not name is left alone. A list of a Link is one thing: a document that declares one entry of it (or writes
+`destination = []`) owns the whole list, so that what stands there no more goes; one that declares none leaves the list alone.
 """
 
 import re
@@ -20,11 +22,16 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from swallowtail.calls.config import Configuration, Device, DicomListener, Document, Name, dump, problems
+from swallowtail.calls.config import Configuration, Destination, Device, DicomListener, Document, Name, Problem, problems
 
 MAX_FILE: Final = 4 * 1024 * 1024
 
 Title = Annotated[str, Meta(max_length=200)]
+
+
+Part = DicomListener | Device | Destination
+PARTS: Final[Mapping[str, type[Part]]] = {"listener": DicomListener, "device": Device, "destination": Destination}
+"""The lists of a Link's configuration, by what one entry is called in the document."""
 
 
 class OrganisationEntry(Document, frozen=True, kw_only=True):
@@ -43,18 +50,18 @@ class FacilityEntry(Document, frozen=True, kw_only=True):
 
 
 class LinkEntry(Document, frozen=True, kw_only=True):
-    """A Link with everything that it does; without listeners and devices its configuration is left alone."""
+    """A Link with everything that it does; the lists that it does not declare are left alone."""
 
     name: Name
     facility: Name
     listener: tuple[DicomListener, ...] | None = None
     device: tuple[Device, ...] | None = None
+    destination: tuple[Destination, ...] | None = None
 
-    def configuration(self) -> Configuration | None:
-        """Give the configuration that the document asks for."""
-        if self.listener is None and self.device is None:
-            return None
-        return Configuration(listeners=self.listener or (), devices=self.device or ())
+    def declared(self) -> dict[str, tuple[Part, ...]]:
+        """Give the lists of the configuration that the document owns, by their names there."""
+        lists = {f"{kind}s": getattr(self, kind) for kind in PARTS}
+        return {name: entries for name, entries in lists.items() if entries is not None}
 
 
 class TokenEntry(Document, frozen=True, kw_only=True):
@@ -103,13 +110,21 @@ def _problems(hospital: Hospital) -> Iterator[tuple[str, str]]:
     for index, link in enumerate(hospital.link):
         if link.facility not in facilities:
             yield f"$.link[{index}].facility", f"there is no facility {link.facility!r} in this file"
-        for problem in problems(link.configuration() or Configuration()):
-            inside = re.sub(r"^\$\.(listener|device)s", r"\1", problem.field)
+        for problem in _link_problems(link):
+            inside = re.sub(rf"^\$\.({'|'.join(PARTS)})s", r"\1", problem.field)
             yield f"$.link[{index}].{inside}", problem.message
     for index, token in enumerate(hospital.token):
         for name in token.facilities or ():
             if name not in facilities:
                 yield f"$.token[{index}].facilities", f"there is no facility {name!r} in this file"
+
+
+def _link_problems(link: LinkEntry) -> Iterator[Problem]:
+    """Find what is wrong in the lists of a Link. What refers to a list that is not declared is for the Cloud to judge."""
+    declared = link.declared()
+    if link.device is not None and link.listener is None:
+        declared["devices"] = tuple(msgspec.structs.replace(device, listeners=()) for device in link.device)
+    yield from problems(msgspec.convert(declared, Configuration))
 
 
 def _located(text: str, path: str, message: str) -> str:
@@ -187,8 +202,8 @@ def plan(hospital: Hospital, present: Present) -> list[Step]:
     ]
     for link in hospital.link:
         steps.append(_link_step(link, present))
-        if (wanted := link.configuration()) is not None:
-            steps.append(_configuration_step(link.name, wanted, present.configurations.get(link.name)))
+        if link.declared():
+            steps.append(_configuration_step(link, present.configurations.get(link.name)))
     steps.extend(_token_step(token, present) for token in hospital.token)
     return steps
 
@@ -212,17 +227,28 @@ def _link_step(link: LinkEntry, present: Present) -> Step:
     return Step("change", "link", link.name, f"moves to facility {link.facility}")
 
 
-def _configuration_step(name: str, wanted: Configuration, there: Mapping[str, Any] | None) -> Step:
+def merged(link: LinkEntry, there: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Give the document to put: what is there, with the lists that the file owns in place of the old ones."""
+    declared: dict[str, Any] = msgspec.to_builtins(link.declared())
+    return {**(there["document"] if there else {}), **declared}
+
+
+def _configuration_step(link: LinkEntry, there: Mapping[str, Any] | None) -> Step:
+    declared = link.declared()
     if there is None:
-        return Step("create", "configuration", name, f"{len(wanted.listeners)} listeners, {len(wanted.devices)} devices")
-    old = msgspec.convert(there["document"], Configuration)
-    if dump(old) == dump(wanted):
-        return Step("keep", "configuration", name)
-    parts = [_difference("listener", old.listeners, wanted.listeners), _difference("device", old.devices, wanted.devices)]
-    return Step("change", "configuration", name, f"after version {there['version']}: " + ", ".join(part for part in parts if part))
+        return Step("create", "configuration", link.name, ", ".join(f"{len(entries)} {name}" for name, entries in declared.items()))
+    parts = []
+    for kind, model in PARTS.items():
+        if (wanted := declared.get(f"{kind}s")) is not None:
+            old = [msgspec.convert(entry, model) for entry in there["document"].get(f"{kind}s", ())]
+            parts.append(_difference(kind, old, wanted))
+    changes = ", ".join(part for part in parts if part)
+    if not changes:
+        return Step("keep", "configuration", link.name)
+    return Step("change", "configuration", link.name, f"after version {there['version']}: {changes}")
 
 
-def _difference(kind: str, old: Iterable[DicomListener | Device], new: Iterable[DicomListener | Device]) -> str:
+def _difference(kind: str, old: Iterable[Part], new: Iterable[Part]) -> str:
     before, after = {item.name: item for item in old}, {item.name: item for item in new}
     marks = [f"+{kind} {name}" for name in after if name not in before]
     marks += [f"-{kind} {name}" for name in before if name not in after]

@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from swallowtail.cli.hospital import Hospital, InvalidHospitalError, Present, line_of, plan, read
+from swallowtail.calls.config import parse
+from swallowtail.cli.hospital import Hospital, InvalidHospitalError, Present, line_of, merged, plan, read
 
 EXAMPLE = Path("examples/hospital.toml").read_text(encoding="utf-8")
 
@@ -16,8 +17,8 @@ def present_after(hospital: Hospital) -> Present:
     }
     documents: dict[str, Any] = {}
     for link in hospital.link:
-        if (configuration := link.configuration()) is not None:
-            documents[link.name] = {"version": 1, "document": msgspec.to_builtins(configuration)}
+        if link.declared():
+            documents[link.name] = {"version": 1, "document": merged(link, None)}
     return Present(
         organisation={"title": hospital.organisation.title},
         facilities=facilities,
@@ -68,6 +69,61 @@ def test_a_link_may_move_and_one_without_listeners_keeps_its_configuration() -> 
     assert lines(bare, present_after(bare)) == ["= organisation a", "= facility f", "= link l"]
 
 
+DESTINATION = {"name": "pacs", "host": "pacs.hospital.example", "port": 104, "ae_title": "PACS"}
+HEAD = """[organisation]
+name = "a"
+[[facility]]
+name = "f"
+time_zone = "UTC"
+[[link]]
+name = "l"
+facility = "f"
+"""
+
+
+def there(link: str = "main-radiology", **lists: Any) -> Present:
+    """Give what is there after the example, and then lists that were set through the API."""
+    present = present_after(read(EXAMPLE))
+    document = {**present.configurations["main-radiology"]["document"], **lists}
+    return Present(configurations={link: {"version": 2, "document": document}})
+
+
+def test_what_was_set_through_the_api_outlives_a_document_that_does_not_declare_it() -> None:
+    hospital, present = read(EXAMPLE), there(destinations=[DESTINATION], of_a_later_release=[1])
+    assert "= configuration main-radiology" in lines(hospital, present)
+    changed = read(EXAMPLE.replace("port = 11112", "port = 104"))
+    assert "~ configuration main-radiology: after version 2: ~listener store" in lines(changed, present)
+    document = merged(changed.link[0], present.configurations["main-radiology"])
+    assert document["destinations"] == [DESTINATION]
+    assert document["of_a_later_release"] == [1]
+    assert document["listeners"][0]["port"] == 104
+
+
+def test_a_declared_list_is_the_whole_list_and_an_empty_one_too() -> None:
+    entry = '[[link.destination]]\nname = "archive"\nhost = "10.0.0.9"\nport = 104\nae_title = "ARCHIVE"\n'
+    present = there("l", destinations=[DESTINATION])
+    step = next(line for line in lines(read(HEAD + entry), present) if "configuration" in line)
+    assert step == "~ configuration l: after version 2: +destination archive, -destination pacs"
+    document = merged(read(HEAD + entry).link[0], present.configurations["l"])
+    assert [one["name"] for one in document["destinations"]] == ["archive"]
+    assert [one["name"] for one in document["devices"]] == ["us-room-1", "ct"], "a list that is not declared stays"
+    assert merged(read(HEAD + "destination = []\n").link[0], present.configurations["l"])["destinations"] == ()
+
+
+def test_devices_alone_may_name_listeners_that_are_set_elsewhere() -> None:
+    device = '[[link.device]]\nname = "us"\nae_title = "US"\naddresses = ["10.0.0.1"]\nlisteners = ["elsewhere"]\n'
+    (link,) = read(HEAD + device).link
+    assert merged(link, None)["devices"][0]["listeners"] == ("elsewhere",)
+
+
+@pytest.mark.parametrize("path", sorted(Path("examples").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_example_can_be_applied(path: Path) -> None:
+    hospital = read(path.read_text(encoding="utf-8"))
+    assert {step.verb for step in plan(hospital, Present())} == {"create"}
+    for link in hospital.link:
+        parse(json.dumps(merged(link, None)).encode())
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -79,6 +135,11 @@ def test_a_link_may_move_and_one_without_listeners_keeps_its_configuration() -> 
         ('facilities = ["main"]', 'facilities = ["x"]', "line 37: token[0].facilities: there is no facility 'x'"),
         ('role = "clinician"', 'role = "operator"', "line 36: token[0].role: "),
         ('role = "clinician"', 'role = "clinician\\n"', "line 36: token[0].role: "),
+        (
+            "[[token]]",
+            '[[link.destination]]\nname = "p"\nhost = "h_1"\nport = 1\nae_title = "P"\n[[token]]',
+            "line 36: link[0].destination[0].host: ",
+        ),
         ("[[token]]", "[[destination]]", "line 34: destination: Object contains unknown field `destination`"),
         ('name = "ct"', 'name = "us-room-1"', "line 22: link[0].device[...].name: 'us-room-1' is used 2 times"),
         ("[organisation]", "[organisation", "this is not TOML: "),
