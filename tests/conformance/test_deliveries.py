@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,7 +37,7 @@ def new(instance: int, *, target: Target = PACS, lane: str = "", priority: int =
     return NewDelivery(target=target, instance=instance, lane=lane, priority=priority, cause=cause)
 
 
-async def queued(records: Records, ids: list[int], **more: str) -> None:
+async def queued(records: Records, ids: list[int], **more: Any) -> None:
     assert await records.deliveries.add(NORTH, [new(one, **more) for one in ids], now=NOW) == len(ids)
 
 
@@ -304,3 +305,31 @@ async def test_claims_at_the_same_time_share_nothing(records: Records, ids: list
     claims = await asyncio.gather(*(claimed(records, NOW, limit=1) for _ in range(4)))
     assert sorted(len(claim) for claim in claims) == [0, 0, 1, 1]
     assert len({lease.delivery.id for claim in claims for lease in claim}) == 2
+
+
+async def test_a_persons_wish_is_audited_with_it(records: Records, ids: list[int]) -> None:
+    before = len((await records.audit.records(NORTH)).items)
+    await records.deliveries.add(NORTH, [new(ids[0])], now=NOW)
+    await records.deliveries.add(NORTH, [new(ids[1], cause="person:t/1")], now=NOW, event=EVENT)
+    assert len((await records.audit.records(NORTH)).items) == before + 1
+
+
+async def test_every_destination_that_was_used_is_known(records: Records, ids: list[int]) -> None:
+    await queued(records, ids[:2])
+    await queued(records, ids[:1], target=ARCHIVE)
+    found = await records.deliveries.destinations(NORTH, None, now=NOW)
+    assert {target: state.counts for target, state in found.items()} == {PACS: {"waiting": 2}, ARCHIVE: {"waiting": 1}}
+    assert await records.deliveries.destinations(SOUTH, None, now=NOW) == {}
+
+
+async def test_what_waits_can_be_made_dead_letters_and_sent_again(records: Records, ids: list[int]) -> None:
+    await queued(records, ids[:3])
+    (lease,) = await claimed(records, NOW)
+    act = {"reason": "there is no such destination", "event": EVENT}
+    assert await records.deliveries.act(NORTH, ALL, [], DeliveryState.DEAD, now=NOW, **act) == 2
+    assert await settle(records, lease, now=NOW)
+    assert await claimed(records, NOW + 99) == []
+    dead = DeliverySearch(states=frozenset({DeliveryState.DEAD}))
+    assert {one.detail for one in (await records.deliveries.deliveries(NORTH, dead)).items} == {act["reason"]}
+    assert await records.deliveries.act(NORTH, dead, [], DeliveryState.WAITING, reason="", now=NOW, event=EVENT) == 2
+    assert len(await claimed(records, NOW + 99)) == 1

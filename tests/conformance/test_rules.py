@@ -3,6 +3,7 @@ import pytest
 
 from swallowtail.cloud.model.delivery import DeliverySearch, NewDelivery, Routed, Rule, RuleAction, RuleCondition, Target
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
+from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, indexed
 
@@ -75,6 +76,16 @@ async def test_the_end_of_an_association_is_known_and_counts_as_news_of_the_stud
         await records.rules.note_ended(NORTH, "ward", [b"a" * 16], now=NOW + 9)
     (first, *_) = await records.rules.unrouted(9, now=NOW + 9)
     assert (first.association_open, first.quiet_since) == (False, NOW + 9)
+
+
+async def test_a_stored_study_is_shown_as_the_rules_would_see_it(records: Records, ids: list[int]) -> None:
+    await records.rules.routed(NORTH, [Routed(instance=one) for one in ids], [], now=NOW)
+    first = await records.rules.stored(NORTH, "1.2.1", PageRequest(2))
+    rest = await records.rules.stored(NORTH, "1.2.1", PageRequest(2, first.next))
+    assert [one.instance.id for one in (*first.items, *rest.items)] == ids
+    assert (first.items[0].document, first.items[0].patient, first.items[0].fired) == (b"compressed json", "\\H-1", ())
+    for tenant, study in ((SOUTH, "1.2.1"), (NORTH, "1.2.2"), (NORTH, "")):
+        assert (await records.rules.stored(tenant, study)).items == ()
 
 
 async def test_a_copy_that_is_not_visible_is_not_routed(records: Records, ids: list[int]) -> None:

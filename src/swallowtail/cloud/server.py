@@ -25,7 +25,10 @@ from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.bus import InProcessBus
 from swallowtail.cloud.certificates import ensure_certificate, server_context
+from swallowtail.cloud.dispatch.queues import Queues
+from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.dispatch.runner import Dispatch
+from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.folder import DataFolder, DataFolderError
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.pool import WorkerPool
@@ -175,6 +178,8 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> tup
         bus=bus,
         clock=clock,
     )
+    sites = SiteBook(links, configuration)
+    queues = Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock)
     calls = Calls(Stores(ingest), reports)
     sessions = LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock)
     services = Services(
@@ -183,6 +188,8 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> tup
         configuration=configuration,
         instances=records.instances,
         query=Query(records.instances, blobs, audit, clock=clock),
+        queues=queues,
+        rulebook=Rulebook(records.rules, sites, clock=clock),
         alarms=alarms,
         audit=audit,
         bus=bus,

@@ -1,15 +1,16 @@
 """Which rules act on an instance, and why the others do not. Pure."""
 
 import ipaddress
-import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from swallowtail.calls.config import Destination, Device
+from swallowtail.cloud.dispatch.sites import Sites
+from swallowtail.cloud.dispatch.tags import Tags, digits_of
 from swallowtail.cloud.model.delivery import NewDelivery, Routed, Routing, Rule, RuleCondition, Target
 from swallowtail.cloud.model.imaging import Instance
 
@@ -19,19 +20,8 @@ LOST_REPORT: Final = 360.0
 """Quiet seconds after which an association counts as ended though nobody has said so: a listener ends an idle one after 300 s."""
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 MODALITY: Final = "00080060"
-_TAG: Final = re.compile(r"([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})")
-Tags = Callable[[str], str]
-"""Gives the eight hexadecimal digits of a keyword, or '' for an unknown one (PS3.6)."""
 Verdict = tuple[Rule, str]
 """A rule and why it does not act; '' when it does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sites:
-    """What the configurations of the tenant's Links say: destinations by target, and devices by (Link, name)."""
-
-    destinations: Mapping[Target, Destination]
-    devices: Mapping[tuple[str, str], Device]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,38 +31,43 @@ class Decision:
     routed: Routed
     deliveries: tuple[NewDelivery, ...]
     verdicts: tuple[Verdict, ...]
-    withheld: tuple[tuple[Target, str], ...]
-    """Targets of rules that act which get nothing, and why."""
+    remarks: tuple[tuple[Target, str], ...]
+    """Of targets of rules that act: why one gets nothing of this rule, or why what is queued for it will not arrive."""
 
 
-def decide(routing: Routing, rules: Sequence[Rule], sites: Sites, tags: Tags, *, now: float) -> Decision:
-    """Judge one instance by a tenant's rules, in their order; a target gets it once, by the first rule that names it."""
+def decide(routing: Routing, rules: Sequence[Rule], sites: Sites, tags: Tags, *, now: float, as_if_new: bool = False) -> Decision:
+    """Judge one instance by a tenant's rules, in their order; a target gets it once, by the first rule that names it.
+
+    A rule acts on what came since it was made: neither a new rule nor a late start sends history. `as_if_new` judges as if the
+    instance came now and its study were complete, which is what a dry run asks.
+    """
     reader = _Reader(routing, tags)
     verdicts: list[Verdict] = []
-    withheld: list[tuple[Target, str]] = []
-    wanted: dict[Target, NewDelivery] = {}
+    targets = _Targets(routing, sites)
     fired = list(routing.fired)
     again: list[float] = []
     for rule in rules:
-        reason = reader.objection(rule) or ""
-        if not reason and rule.when_complete and (at := complete_at(rule, routing, now)) > now:
-            reason = "the study may not be complete yet"
-            again.append(at)
-        if not reason and rule.id in routing.fired:
-            reason = "it has acted already"
+        reason = reader.objection(rule) or ("" if as_if_new else _too_early(routing, rule, now, again))
         verdicts.append((rule, reason))
         if not reason:
             fired.append(rule.id)
-            for target in rule.action.targets:
-                objection = "an earlier rule sends it there" if target in wanted else _not_there(routing, target, sites)
-                if objection:
-                    withheld.append((target, objection))
-                else:
-                    wanted[target] = _delivery(routing, rule, target, sites)
+            targets.add(rule)
         if rule.final and (not reason or rule.id in routing.fired):
             break
     routed = Routed(instance=routing.instance.id, again_at=min(again, default=None), fired=tuple(fired))
-    return Decision(routed, tuple(wanted.values()), tuple(verdicts), tuple(withheld))
+    return Decision(routed, tuple(targets.wanted.values()), tuple(verdicts), tuple(targets.remarks))
+
+
+def _too_early(routing: Routing, rule: Rule, now: float, again: list[float]) -> str:
+    """Say why a rule whose conditions hold does not act now, or ''; when to look again is added to `again`."""
+    if routing.instance.received < rule.created:
+        return "it came before the rule was made"
+    if rule.id in routing.fired:
+        return "it has acted already"
+    if rule.when_complete and (at := complete_at(rule, routing, now)) > now:
+        again.append(at)
+        return "the study may not be complete yet"
+    return ""
 
 
 def complete_at(rule: Rule, routing: Routing, now: float) -> float:
@@ -84,30 +79,78 @@ def complete_at(rule: Rule, routing: Routing, now: float) -> float:
     return lost if lost <= now else min(lost, max(now + LOOK_EVERY, quiet))
 
 
-def _delivery(routing: Routing, rule: Rule, target: Target, sites: Sites) -> NewDelivery:
-    lane = routing.patient if sites.destinations[target].connections > 1 else ""
-    return NewDelivery(
-        target=target, instance=routing.instance.id, lane=lane, priority=rule.action.priority, cause=f"rule:{rule.id}/1"
-    )
+class _Targets:
+    """What the rules that act want sent."""
+
+    def __init__(self, routing: Routing, sites: Sites) -> None:
+        self._routing, self._sites = routing, sites
+        self.wanted: dict[Target, NewDelivery] = {}
+        self.remarks: list[tuple[Target, str]] = []
+
+    def add(self, rule: Rule) -> None:
+        """Take the targets of a rule that acts.
+
+        One that is not configured gets its delivery too, which ends as a dead letter: a destination that was taken away by mistake
+        is made good by sending those again, and nothing is missing without a trace.
+        """
+        for target in rule.action.targets:
+            destination = self._sites.destinations.get(target)
+            if target in self.wanted:
+                self.remarks.append((target, "an earlier rule sends it there"))
+            elif destination is not None and came_from(self._routing.instance, target, destination, self._sites):
+                self.remarks.append((target, "it came from there"))
+            else:
+                self.wanted[target] = self._delivery(rule, target, destination)
+                if destination is None:
+                    self.remarks.append((target, "this destination is not in the Link's configuration"))
+
+    def _delivery(self, rule: Rule, target: Target, destination: Destination | None) -> NewDelivery:
+        return NewDelivery(
+            target=target,
+            instance=self._routing.instance.id,
+            lane=lane_of(destination, self._routing.patient),
+            priority=rule.action.priority,
+            cause=f"rule:{rule.id}/1",
+        )
 
 
-def _not_there(routing: Routing, target: Target, sites: Sites) -> str:
-    """Say why a target gets nothing, or ''."""
-    destination = sites.destinations.get(target)
-    if destination is None:
-        return "this destination is not in the Link's configuration"
-    return "it came from there" if came_from(routing.instance, target, destination, sites) else ""
+def lane_of(destination: Destination | None, patient: str) -> str:
+    """Give the lane of a patient's instance: the destination's one, or the patient's where it has several connections."""
+    return patient if destination is not None and destination.connections > 1 else ""
 
 
 def came_from(instance: Instance, target: Target, destination: Destination, sites: Sites) -> bool:
-    """Say whether an instance was sent to us by the very system that `destination` is: through the same Link, by AE or address."""
+    """Say whether an instance was sent to us by the very system that `destination` is, through the same Link.
+
+    It is when the AE titles agree, for they name systems; or when the sender's device is the only one configured at the
+    destination's address, for many archives send under another title than they listen to. An address alone says nothing: behind a
+    router, or on loopback, many systems have the same.
+    """
     origin = instance.origin
     if origin.link != target.link:
         return False
     device = sites.devices.get((target.link, origin.device))
     titles = {origin.calling_ae.strip(), device.ae_title.strip() if device else ""} - {""}
-    addresses = {origin.peer, *(device.addresses if device else ())} - {""}
-    return destination.ae_title.strip() in titles or destination.host in addresses
+    return destination.ae_title.strip() in titles or (
+        device is not None and _alone_at(destination.host, target.link, device, sites)
+    )
+
+
+def _alone_at(host: str, link: str, device: Device, sites: Sites) -> bool:
+    if host not in device.addresses or _is_loopback(host):
+        return False
+    return not any(
+        other.name != device.name and any(_within(host, network) for network in other.addresses)
+        for (owner, _), other in sites.devices.items()
+        if owner == link
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Reader:
@@ -153,9 +196,7 @@ class _Reader:
 
 def tag_of(name: str, tags: Tags) -> str:
     """Give the eight digits of a tag written as keyword or gggg,eeee; '' when it is neither."""
-    if found := _TAG.fullmatch(name.strip().removeprefix("(").removesuffix(")")):
-        return (found[1] + found[2]).upper()
-    return tags(name)
+    return digits_of(name) or tags(name)
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -185,8 +226,11 @@ def _texts(value: object) -> Iterable[str]:
 
 
 def _open(raw: bytes) -> Mapping[str, Any]:
-    unpacked = zlib.decompressobj()
-    found = msgspec.json.decode(unpacked.decompress(raw, MAX_DOCUMENT))
+    """Read the indexed document; one that is damaged says nothing, and must not hold up what waits behind it."""
+    try:
+        found = msgspec.json.decode(zlib.decompressobj().decompress(raw, MAX_DOCUMENT))
+    except (zlib.error, msgspec.DecodeError):
+        return {}
     return found if isinstance(found, Mapping) else {}
 
 

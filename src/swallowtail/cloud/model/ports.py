@@ -247,8 +247,11 @@ class IndexJobs(Protocol):
 class Deliveries(Protocol):
     """The queues. Claims and settlements are for the machinery and span tenants; every other change is a person's or a rule's."""
 
-    async def add(self, tenant: Tenant, deliveries: Sequence[NewDelivery], *, now: float) -> int:
-        """Queue them at the end of their lanes; gives how many were new. The same (target, instance, cause) again is no error."""
+    async def add(self, tenant: Tenant, deliveries: Sequence[NewDelivery], *, now: float, event: AuditEvent | None = None) -> int:
+        """Queue them at the end of their lanes; gives how many were new. The same (target, instance, cause) again is no error.
+
+        `event`: a person's wish is audited with it, a rule's is not.
+        """
 
     async def claim(
         self, tenant: Tenant, target: Target, limit: int, *, now: float, until: float, after: Lease | None = None
@@ -282,6 +285,8 @@ class Deliveries(Protocol):
     ) -> int:  # fmt: skip
         """A person parks, skips or resends (WAITING: at the end of the lane, counters at 0); gives how many changed.
 
+        The machinery makes dead letters (DEAD) of what waits for a destination that is configured no more.
+
         Either the named `deliveries` among those that match `search`, or, if none is named, the first 10,000 that match. A leased
         one cannot be changed: ConflictError if it was named.
         """
@@ -292,8 +297,10 @@ class Deliveries(Protocol):
     async def delivery(self, tenant: Tenant, delivery: int) -> Delivery:
         """Give one."""
 
-    async def destinations(self, tenant: Tenant, targets: Collection[Target], *, now: float) -> dict[Target, DestinationState]:
-        """Give the state and counts of these; one without a row yet is as new."""
+    async def destinations(
+        self, tenant: Tenant, targets: Collection[Target] | None, *, now: float
+    ) -> dict[Target, DestinationState]:
+        """Give the state and counts of these; one without a row yet is as new. None: of all that ever got something to do."""
 
     async def pause(self, tenant: Tenant, target: Target, *, paused: bool, now: float, event: AuditEvent) -> DestinationState:
         """A person pauses or resumes; resuming closes the breaker."""
@@ -319,6 +326,9 @@ class Rules(Protocol):
 
     async def note_ended(self, tenant: Tenant, link: str, associations: Collection[bytes], *, now: float) -> None:
         """Keep that these associations are over; the latest 10,000 of a Link are kept."""
+
+    async def stored(self, tenant: Tenant, study: str, page: PageRequest = FIRST_PAGE) -> Page[Routing]:
+        """Give the visible indexed instances of a study as the rules would see them now, in the order of arrival."""
 
     async def routed(self, tenant: Tenant, routings: Sequence[Routed], deliveries: Sequence[NewDelivery], *, now: float) -> int:
         """Queue what the rules want and note that these instances were judged, in one transaction; gives how many were new."""

@@ -96,9 +96,10 @@ OLDEST = Prepared(select(func.min(_delivery.c.created)).where(*lanes.OF_DESTINAT
 FROM: Final = {
     DeliveryState.PARKED: frozenset({DeliveryState.WAITING, DeliveryState.STOPPED}),
     DeliveryState.SKIPPED: frozenset({DeliveryState.WAITING, DeliveryState.STOPPED, DeliveryState.PARKED, DeliveryState.DEAD}),
+    DeliveryState.DEAD: frozenset({DeliveryState.WAITING, DeliveryState.STOPPED}),
     DeliveryState.WAITING: frozenset(DeliveryState) - {DeliveryState.WAITING, DeliveryState.LEASED},
 }
-"""What a person may make of a delivery, and from which states."""
+"""What a delivery may be made into, and from which states."""
 
 
 class DeliveryRecords:
@@ -107,8 +108,13 @@ class DeliveryRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, tenant: Tenant, deliveries: Sequence[NewDelivery], *, now: float) -> int:
-        return await self._database.write(lambda unit: added(unit.connection, tenant, deliveries, now))
+    async def add(self, tenant: Tenant, deliveries: Sequence[NewDelivery], *, now: float, event: AuditEvent | None = None) -> int:
+        def add(unit: Unit) -> int:
+            if event is not None:
+                unit.audit(tenant, event, now)
+            return added(unit.connection, tenant, deliveries, now)
+
+        return await self._database.write(add)
 
     async def claim(
         self, tenant: Tenant, target: Target, limit: int, *, now: float, until: float, after: Lease | None = None
@@ -192,10 +198,14 @@ class DeliveryRecords:
         key = {"tenant": tenant, "id": delivery}
         return await self._database.read(lambda connection: only(connection.execute(BY_ID, key), delivery_of, "delivery"))
 
-    async def destinations(self, tenant: Tenant, targets: Collection[Target], *, now: float) -> dict[Target, DestinationState]:
-        return await self._database.read(
-            lambda connection: {target: _counted(connection, tenant, target, now) for target in targets}
-        )
+    async def destinations(
+        self, tenant: Tenant, targets: Collection[Target] | None, *, now: float
+    ) -> dict[Target, DestinationState]:
+        def find(connection: Connection) -> dict[Target, DestinationState]:
+            wanted = lanes.targets(connection, tenant) if targets is None else targets
+            return {target: _counted(connection, tenant, target, now) for target in wanted}
+
+        return await self._database.read(find)
 
     async def pause(self, tenant: Tenant, target: Target, *, paused: bool, now: float, event: AuditEvent) -> DestinationState:
         def pause(unit: Unit) -> DestinationState:

@@ -41,6 +41,11 @@ DUE_LANES = Prepared(
 )
 NEXT_DUE = Prepared(select(func.min(_lane.c.due)).where(*(_lane.c[name] == bindparam(name) for name in _KEY)))
 DESTINATION = select(_destination).where(*(_destination.c[name] == bindparam(name) for name in _KEY))
+DESTINATIONS = (
+    select(_destination.c.link, _destination.c.destination)
+    .where(_destination.c.tenant == bindparam("tenant"))
+    .order_by(_destination.c.link, _destination.c.destination)
+)
 ADD_DESTINATION = insert(_destination)
 _OF: Final = tuple(_destination.c[name] == bindparam(f"of_{name}") for name in _KEY)
 BREAKER = ("breaker", "failures", "retry_at", "detail", "failing_since", "delivered_at")
@@ -104,6 +109,12 @@ def state_of(connection: Connection, tenant: Tenant, target: Target) -> Destinat
         return DestinationState(target=target)
     known = {name: row[name] for name in ("paused", "paused_by", *BREAKER)}
     return DestinationState(target=target, **known | {"breaker": BreakerState(row["breaker"])})
+
+
+def targets(connection: Connection, tenant: Tenant) -> list[Target]:
+    """Give every destination that has a row."""
+    rows = connection.execute(DESTINATIONS, {"tenant": tenant})
+    return [Target(link=row.link, destination=row.destination) for row in rows]
 
 
 def ensure(connection: Connection, tenant: Tenant, target: Target) -> None:

@@ -9,13 +9,14 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import NewDelivery, Routed, Routing, Rule
 from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.imaging import Instance
+from swallowtail.cloud.model.imaging import IndexState, Instance
+from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.deliveries import added
 from swallowtail.cloud.records.instances import instance_of
-from swallowtail.cloud.records.rows import plain
+from swallowtail.cloud.records.rows import Listing, paged, plain
 
 MAX_ENDED: Final = 10_000
 """Ended associations kept per Link: those of a busy day; of an older one the quiet time alone decides."""
@@ -29,6 +30,12 @@ READY = (
     .where(_routing.c.at <= bindparam("now"))
     .order_by(_routing.c.at, _routing.c.instance)
     .limit(bindparam("count"))
+)
+STORED = (
+    select(_instance, schema.index_document.c.document)
+    .join(schema.index_document, schema.index_document.c.instance == _instance.c.id)
+    .where(_instance.c.tenant == bindparam("tenant"), _instance.c.study == bindparam("study"), _instance.c.study != "")
+    .where(_instance.c.visible, _instance.c.state == IndexState.INDEXED)
 )
 PLACE = select(schema.study.c.issuer, schema.study.c.patient_id, schema.study.c.updated).where(
     schema.study.c.tenant == bindparam("tenant"), schema.study.c.uid == bindparam("study")
@@ -113,6 +120,14 @@ class RuleRecords:
                 unit.connection.execute(delete(_ended).where(*old))
 
         await self._database.write(note)
+
+    async def stored(self, tenant: Tenant, study: str, page: PageRequest = FIRST_PAGE) -> Page[Routing]:
+        def find(connection: Connection) -> Page[Routing]:
+            seen: dict[tuple[str, str], dict[str, Any]] = {}
+            listing = Listing(STORED, lambda row: _routing_of(connection, row | {"fired": "[]"}, seen), (_instance.c.id,))
+            return paged(connection, listing, {"tenant": tenant, "study": study}, page)
+
+        return await self._database.read(find)
 
     async def routed(self, tenant: Tenant, routings: Sequence[Routed], deliveries: Sequence[NewDelivery], *, now: float) -> int:
         def keep(unit: Unit) -> int:

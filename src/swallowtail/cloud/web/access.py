@@ -14,6 +14,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from swallowtail.cloud.dispatch.queues import Queues
+from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash
 from swallowtail.cloud.model.errors import NotFoundError
@@ -46,6 +48,8 @@ class Services:
     configuration: Configuration
     instances: Instances
     query: Query
+    queues: Queues
+    rulebook: Rulebook
     alarms: Alarms
     audit: Audit
     bus: Bus

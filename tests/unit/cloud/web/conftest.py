@@ -14,6 +14,9 @@ from swallowtail.calls.store import Stored
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
+from swallowtail.cloud.dispatch.queues import Queues
+from swallowtail.cloud.dispatch.rulebook import Rulebook
+from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
@@ -93,12 +96,22 @@ class Cloud:
         self.sessions, self.bus = Sessions(), Bus()
         self.blobs = FolderBlobs(SimulatedDisk().mount(), InlineWorkers(), on_fatal=pytest.fail)
         self.hashes = KeyedHash(b"p" * 32)
+        sites = SiteBook(self.records.links, self.records.configuration)
         self.services = Services(
             people=self.records.people,
             links=self.records.links,
             configuration=self.records.configuration,
             instances=self.records.instances,
             query=Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW),
+            queues=Queues(
+                deliveries=self.records.deliveries,
+                instances=self.records.instances,
+                links=self.records.links,
+                sites=sites,
+                bus=self.bus,
+                clock=lambda: NOW,
+            ),
+            rulebook=Rulebook(self.records.rules, sites, clock=lambda: NOW),
             alarms=self.records.alarms,
             audit=self.records.audit,
             bus=self.bus,

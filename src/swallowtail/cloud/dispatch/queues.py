@@ -1,0 +1,175 @@
+"""What people do with deliveries and destinations: look, park, skip, resend, send what is stored, pause, resume.
+
+Each act wakes the queues that it concerns. Who may do it is the caller's to judge; `facilities` in a search, and as an argument,
+narrows to what the caller may see.
+"""
+
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+
+from swallowtail.calls.config import Destination
+from swallowtail.cloud.dispatch.rules import lane_of
+from swallowtail.cloud.dispatch.runner import topic
+from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.delivery import Delivery, DeliverySearch, DeliveryState, DestinationState, NewDelivery, Target
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.imaging import Instance, InstanceSearch, Study, StudySearch
+from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageRequest
+from swallowtail.cloud.model.ports import Bus, Clock, Deliveries, Instances, Links
+from swallowtail.cloud.model.tenancy import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationView:
+    """A destination: as configured, None where it is so no more, and as it is."""
+
+    target: Target
+    configured: Destination | None
+    state: DestinationState
+
+
+class Queues:
+    """A tenant's deliveries and destinations."""
+
+    def __init__(
+        self, *, deliveries: Deliveries, instances: Instances, links: Links, sites: SiteBook, bus: Bus, clock: Clock
+    ) -> None:
+        self._deliveries, self._instances, self._links = deliveries, instances, links
+        self._sites, self._bus, self._clock = sites, bus, clock
+
+    async def deliveries(self, tenant: Tenant, search: DeliverySearch, page: PageRequest = FIRST_PAGE) -> Page[Delivery]:
+        """List deliveries, the newest first."""
+        return await self._deliveries.deliveries(tenant, search, page)
+
+    async def delivery(self, tenant: Tenant, delivery: int, *, facilities: frozenset[str] | None = None) -> Delivery:
+        """Give one."""
+        found = await self._deliveries.delivery(tenant, delivery)
+        if facilities is not None and found.facility not in facilities:
+            raise NotFoundError("there is no such delivery")
+        return found
+
+    async def park(
+        self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int] = (), *, reason: str, event: AuditEvent
+    ) -> int:
+        """Set deliveries aside until a person acts, their lanes go on; gives how many.
+
+        `deliveries` are ids among those that match `search`; without ids the first 10,000 that match and can be parked.
+        NotFoundError: one of the ids does not match. ConflictError: one of the ids is under way.
+        """
+        return await self._act(tenant, search, deliveries, DeliveryState.PARKED, reason=reason, event=event)
+
+    async def skip(
+        self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int] = (), *, reason: str, event: AuditEvent
+    ) -> int:
+        """Give deliveries up, with a reason; gives how many (as `park`)."""
+        return await self._act(tenant, search, deliveries, DeliveryState.SKIPPED, reason=reason, event=event)
+
+    async def resend(self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int] = (), *, event: AuditEvent) -> int:
+        """Put deliveries at the end of their lanes again, whatever became of them; gives how many (as `park`)."""
+        return await self._act(tenant, search, deliveries, DeliveryState.WAITING, event=event)
+
+    async def send(
+        self,
+        tenant: Tenant,
+        study: str,
+        target: Target,
+        *,
+        sop_instances: Collection[str] = (),
+        request: str,
+        priority: int = 0,
+        facilities: frozenset[str] | None = None,
+        event: AuditEvent,
+    ) -> int:
+        """Queue what is stored of a study, or of it those instances, for a destination; gives how many were new.
+
+        `event.actor` is who wants it; the same `request` of the same actor queues nothing twice. NotFoundError: there is no such
+        destination, study or instance.
+        """
+        configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)
+        if configured is None:
+            raise NotFoundError("there is no such destination in the Link's configuration")
+        (place,) = (await self._instances.studies(tenant, StudySearch(uids=(study,), facilities=facilities))).items or (None,)
+        search = InstanceSearch(study=study, sop_instances=tuple(sop_instances), facilities=facilities)
+        found = [one async for one in self._found(tenant, search)]
+        if place is None or not found or len(found) < len(set(sop_instances)):
+            raise NotFoundError("there is no such study or instance")
+        cause, lane = f"person:{event.actor}/{request}", lane_of(configured, patient_of(place))
+        wanted = [NewDelivery(target=target, instance=one.id, lane=lane, priority=priority, cause=cause) for one in found]
+        count = await self._deliveries.add(tenant, wanted, now=self._clock(), event=event)
+        self._bus.publish(topic(target.link))
+        return count
+
+    async def destinations(self, tenant: Tenant, link: str) -> tuple[DestinationView, ...]:
+        """Give a Link's destinations: those that are configured, in that order, then those that once were used."""
+        configured = (await self._sites.sites(tenant, [link])).destinations
+        now = self._clock()
+        used = await self._deliveries.destinations(tenant, None, now=now)
+        gone = [target for target in used if target.link == link and target not in configured]
+        unused = await self._deliveries.destinations(tenant, [one for one in configured if one not in used], now=now)
+        states = used | unused
+        return tuple(DestinationView(target, configured.get(target), states[target]) for target in (*configured, *gone))
+
+    async def destination(self, tenant: Tenant, target: Target) -> DestinationView:
+        """Give one; NotFoundError when it neither is configured nor ever was used."""
+        configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)
+        if configured is None and target not in await self._deliveries.destinations(tenant, None, now=self._clock()):
+            raise NotFoundError("there is no such destination")
+        state = (await self._deliveries.destinations(tenant, [target], now=self._clock()))[target]
+        return DestinationView(target, configured, state)
+
+    async def pause(self, tenant: Tenant, target: Target, *, event: AuditEvent) -> DestinationView:
+        """Send nothing more there until it is resumed; what is under way ends."""
+        return await self._pause(tenant, target, event, paused=True)
+
+    async def resume(self, tenant: Tenant, target: Target, *, event: AuditEvent) -> DestinationView:
+        """Send again; a destination that was failing is tried at once."""
+        return await self._pause(tenant, target, event, paused=False)
+
+    async def _pause(self, tenant: Tenant, target: Target, event: AuditEvent, *, paused: bool) -> DestinationView:
+        view = await self.destination(tenant, target)
+        state = await self._deliveries.pause(tenant, target, paused=paused, now=self._clock(), event=event)
+        self._bus.publish(topic(target.link))
+        return DestinationView(target, view.configured, state)
+
+    async def _act(
+        self,
+        tenant: Tenant,
+        search: DeliverySearch,
+        named: Collection[int],
+        state: DeliveryState,
+        *,
+        reason: str = "",
+        event: AuditEvent,
+    ) -> int:
+        count = await self._deliveries.act(tenant, search, named, state, reason=reason, now=self._clock(), event=event)
+        if count:
+            await self._wake(tenant, search.link)
+        return count
+
+    async def _wake(self, tenant: Tenant, link: str) -> None:
+        """Wake the queues of a Link, or of all: a lane's next delivery may be due now."""
+        page = PageRequest(MAX_PAGE)
+        while not link:
+            found = await self._links.links(tenant, page)
+            for one in found.items:
+                self._bus.publish(topic(one.id))
+            if found.next is None:
+                return
+            page = PageRequest(MAX_PAGE, found.next)
+        self._bus.publish(topic(link))
+
+    async def _found(self, tenant: Tenant, search: InstanceSearch) -> AsyncIterator[Instance]:
+        page = PageRequest(MAX_PAGE)
+        while True:
+            found = await self._instances.instances(tenant, search, page)
+            for one in found.items:
+                yield one
+            if found.next is None:
+                return
+            page = PageRequest(MAX_PAGE, found.next)
+
+
+def patient_of(study: Study) -> str:
+    """Give the key of the patient's lane, empty when the patient is not known."""
+    return f"{study.issuer}\\{study.patient_id}" if study.patient_id else ""

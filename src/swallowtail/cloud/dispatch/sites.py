@@ -1,0 +1,66 @@
+"""What the Links' desired configurations say of destinations and devices, for the rules and for those who look after the queues."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from swallowtail.calls.config import Configuration as Document
+from swallowtail.calls.config import Destination, Device, InvalidConfigurationError, parse
+from swallowtail.cloud.model.delivery import Target
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.ports import Configuration, Links
+from swallowtail.cloud.model.tenancy import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """What the configurations of some of the tenant's Links say: destinations by target, and devices by (Link, name)."""
+
+    destinations: Mapping[Target, Destination]
+    devices: Mapping[tuple[str, str], Device]
+    unreadable: frozenset[str] = frozenset()
+    """Links whose document this release cannot read: what it says is not known."""
+
+
+class SiteBook:
+    """Reads documents, each version once."""
+
+    def __init__(self, links: Links, configuration: Configuration) -> None:
+        self._links, self._configuration = links, configuration
+        self._read: dict[tuple[Tenant, str], tuple[int, Document | None]] = {}
+
+    async def sites(self, tenant: Tenant, links: Collection[str]) -> Sites:
+        """Give what these Links' newest documents say; a Link that does not exist, or has none, says nothing."""
+        destinations: dict[Target, Destination] = {}
+        devices: dict[tuple[str, str], Device] = {}
+        unreadable: set[str] = set()
+        for link in dict.fromkeys(links):
+            document = await self._document(tenant, link)
+            if document is None:
+                unreadable.add(link)
+                continue
+            destinations |= {Target(link=link, destination=one.name): one for one in document.destinations}
+            devices |= {(link, one.name): one for one in document.devices}
+        return Sites(destinations, devices, frozenset(unreadable))
+
+    async def _document(self, tenant: Tenant, link: str) -> Document | None:
+        """Give a Link's newest document, an empty one where there is none; None: it cannot be read."""
+        try:
+            await self._links.link(tenant, link)
+            desired = await self._configuration.desired(tenant, link)
+        except NotFoundError:
+            desired = None
+        if desired is None:
+            self._read.pop((tenant, link), None)
+            return Document()
+        version, document = self._read.get((tenant, link), (0, None))
+        if version != desired.version:
+            document = _parsed(desired.document)
+            self._read[tenant, link] = desired.version, document
+        return document
+
+
+def _parsed(document: bytes) -> Document | None:
+    try:
+        return parse(document)
+    except InvalidConfigurationError:  # of an older release, whose rules were laxer: the Link refuses it too
+        return None
