@@ -118,6 +118,10 @@ class Queues:
         state = (await self._deliveries.destinations(tenant, [target], now=self._clock()))[target]
         return DestinationView(target, configured, state)
 
+    async def states(self, tenant: Tenant, targets: Collection[Target]) -> dict[Target, DestinationState]:
+        """Say how these destinations are, whether they are configured or not."""
+        return await self._deliveries.destinations(tenant, targets, now=self._clock())
+
     async def pause(self, tenant: Tenant, target: Target, *, event: AuditEvent) -> DestinationView:
         """Send nothing more there until it is resumed; what is under way ends."""
         return await self._pause(tenant, target, event, paused=True)

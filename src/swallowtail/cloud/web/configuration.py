@@ -47,19 +47,33 @@ async def put_configuration(caller: InOrganisation, link_id: str, body: Configur
     """Make a document the desired configuration; a connected Link runs it within a second, or refuses it whole and says why."""
     link = await link_of(caller, link_id)
     document = dump(parse(json.dumps(body.document).encode()))
-    event = caller.event(EventAction.UPDATE, "configuration.put", ("link", link.id), event=EventId.APPLICATION_ACTIVITY)
+    return _out(await keep(caller, link, document, act="configuration.put", expected=body.expected, comment=body.comment))
+
+
+async def keep(
+    caller: Caller,
+    link: Link,
+    document: bytes,
+    *,
+    act: str,
+    comment: str,
+    expected: int | None = None,
+    restored_from: int | None = None,
+) -> ConfigurationVersion:
+    """Make a checked document the desired one and wake whoever holds the session of the Link."""
     version = await caller.services.configuration.put(
         caller.tenant,
         link.id,
         document,
-        expected=body.expected,
+        expected=expected,
+        restored_from=restored_from,
         author=caller.principal.id,
-        comment=body.comment,
+        comment=comment,
         now=caller.now,
-        event=event,
+        event=caller.event(EventAction.UPDATE, act, ("link", link.id), event=EventId.APPLICATION_ACTIVITY),
     )
     caller.services.bus.publish(topic(link.id))
-    return _out(version)
+    return version
 
 
 async def configuration_history(caller: InOrganisation, link_id: str, page: Paging) -> PageOut[ConfigurationOut]:
@@ -78,19 +92,8 @@ async def roll_back(caller: InOrganisation, link_id: str, body: Rollback) -> Con
     """Make an older version the newest again; history only grows."""
     link = await link_of(caller, link_id)
     old = await caller.services.configuration.version(caller.tenant, link.id, body.version)
-    event = caller.event(EventAction.UPDATE, "configuration.rollback", ("link", link.id), event=EventId.APPLICATION_ACTIVITY)
-    version = await caller.services.configuration.put(
-        caller.tenant,
-        link.id,
-        dump(parse(old.document)),  # a rule that is newer than the old version is checked again
-        restored_from=old.version,
-        author=caller.principal.id,
-        comment=body.comment,
-        now=caller.now,
-        event=event,
-    )
-    caller.services.bus.publish(topic(link.id))
-    return _out(version)
+    document = dump(parse(old.document))  # a rule that is newer than the old version is checked again
+    return _out(await keep(caller, link, document, act="configuration.rollback", comment=body.comment, restored_from=old.version))
 
 
 async def compare_configuration(caller: InOrganisation, link_id: str) -> Comparison:
@@ -104,7 +107,9 @@ async def compare_configuration(caller: InOrganisation, link_id: str) -> Compari
 def compare(desired: ConfigurationVersion | None, running: Running | None, *, connected: bool) -> Comparison:
     """Compare what should run with what does."""
     wanted = [listener.name for listener in parse(desired.document).listeners] if desired else []
-    states = {state.name: EndpointOut.model_validate(state) for state in _endpoints(running) if state.kind is EndpointKind.LISTENER}
+    states = {
+        state.name: EndpointOut.model_validate(state) for state in endpoints_of(running) if state.kind is EndpointKind.LISTENER
+    }
     endpoints = [EndpointComparison(name=name, desired=True, running=states.get(name)) for name in wanted]
     endpoints += [
         EndpointComparison(name=name, desired=False, running=state) for name, state in states.items() if name not in wanted
@@ -121,7 +126,8 @@ def compare(desired: ConfigurationVersion | None, running: Running | None, *, co
     )
 
 
-def _endpoints(running: Running | None) -> tuple[EndpointState, ...]:
+def endpoints_of(running: Running | None) -> tuple[EndpointState, ...]:
+    """Give what a Link last said of its endpoints."""
     return _read_endpoints.decode(running.report) if running and running.report else ()
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 
 from swallowtail.cloud.model.tenancy import Role
-from swallowtail.cloud.web import configuration, dicomweb, links, organisations, oversight, studies
+from swallowtail.cloud.web import configuration, destinations, dicomweb, links, organisations, oversight, studies
 from swallowtail.cloud.web.access import ROLES_KEY, GuardedRoute
 
 PREFIX: Final = "/api/v1"
@@ -19,6 +19,8 @@ PEOPLE: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
 SETUP: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR, Role.INTEGRATOR})
 """Who connects systems; an operator does so by applying a whole file."""
 SETUP_VIEW: Final = SETUP | {Role.AUDITOR}
+OPERATE: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR})
+"""Who keeps the organisation's queues going."""
 PATIENTS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN})
 """Who sees patient data; never an operator."""
 AUDIT: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR, Role.AUDITOR})
@@ -67,6 +69,14 @@ ROUTES: Final = (
     Route("POST", "/links/{link_id}/configuration/rollback", configuration.roll_back, SETUP, "configuration"),
     Route("GET", "/links/{link_id}/configuration/comparison", configuration.compare_configuration, SETUP_VIEW, "configuration"),
     Route("GET", "/schemas/configuration", configuration.configuration_schema, ANYONE, "configuration"),
+    Route("GET", "/destinations", destinations.list_destinations, SETUP_VIEW, "destinations"),
+    Route("POST", "/destinations", destinations.create_destination, SETUP, "destinations", 201),
+    Route("GET", "/destinations/{destination_id}", destinations.get_destination, SETUP_VIEW, "destinations"),
+    Route("PATCH", "/destinations/{destination_id}", destinations.change_destination, SETUP, "destinations"),
+    Route("DELETE", "/destinations/{destination_id}", destinations.remove_destination, SETUP, "destinations", 204),
+    Route("POST", "/destinations/{destination_id}/check", destinations.check_destination, OPERATE, "destinations"),
+    Route("POST", "/destinations/{destination_id}/pause", destinations.pause_destination, OPERATE, "destinations"),
+    Route("POST", "/destinations/{destination_id}/resume", destinations.resume_destination, OPERATE, "destinations"),
     Route("GET", "/unknown-devices", configuration.list_unknown_devices, SETUP_VIEW, "devices"),
     Route("POST", "/unknown-devices/dismiss", configuration.dismiss_unknown_device, SETUP, "devices", 204),
     Route("GET", "/tokens", oversight.list_tokens, PEOPLE, "access"),

@@ -1,5 +1,6 @@
 """A whole API over the stores' twins, spoken to without a socket."""
 
+import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -8,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from swallowtail.calls.config import EndpointState
-from swallowtail.calls.diagnostics import LinkStatus, PolicyStatus
+from swallowtail.calls.config import EndpointState, dump, parse
+from swallowtail.calls.diagnostics import Checked, CheckStep, LinkStatus, PolicyStatus
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
@@ -69,6 +70,12 @@ class Sessions:
             memory=1,
             associations=0,
         )
+
+    async def check(self, tenant: Tenant, link: str, destination: str) -> Checked:
+        self._need(tenant, link)
+        refused = "10.0.0.9 port 104 refused the connection; look whether the PACS runs and listens there"
+        steps = (CheckStep(name="resolve", ok=True, seconds=0.001, detail=f"{destination} is 10.0.0.9"),)
+        return Checked(steps=(*steps, CheckStep(name="connect", ok=False, seconds=0.5, detail=refused)))
 
     def _need(self, tenant: Tenant, link: str) -> None:
         if (tenant, link) not in self.live:
@@ -147,7 +154,14 @@ class Cloud:
             link = Link(id=f"{name}-{tenant}", facility=f"{facility}-{tenant}", name=name, created=NOW)
             code = Code(digest=secrets.token_bytes(32), until=NOW + 60)
             await self.records.links.add(tenant, link, code, now=NOW, event=EVENT)
+        document = {"destinations": [{"name": "pacs", "host": "10.0.0.9", "port": 104, "ae_title": "PACS"}]}
+        await self.configure(tenant, f"annex-link-{tenant}", document)
         await self.store(tenant, f"radiology-{tenant}", INSTANCE, DATA)
+
+    async def configure(self, tenant: Tenant, link: str, document: Any) -> None:
+        """Make a document the desired one of a Link."""
+        checked = dump(parse(json.dumps(document).encode()))
+        await self.records.configuration.put(tenant, link, checked, author="test", now=NOW, event=EVENT)
 
     async def store(self, tenant: Tenant, link: str, uid: str, data: bytes) -> int:
         """Keep an instance as ingest and index would."""

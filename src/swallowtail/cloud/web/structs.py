@@ -1,0 +1,51 @@
+"""The schema of our own structs inside the API's document, so that what a Link's configuration says is written down once."""
+
+from typing import Any
+
+import msgspec
+
+
+def inline_schema(kind: type[msgspec.Struct], *, closed: bool = True) -> dict[str, Any]:
+    """Give the JSON Schema of a struct with the definitions it refers to written out in their place.
+
+    `closed`: it allows no other keys. What we send is not closed, since the API grows by addition.
+    """
+    (schema,), definitions = msgspec.json.schema_components([kind], ref_template="{name}")
+    expanded: dict[str, Any] = _expanded(schema, definitions, closed=closed)
+    return expanded
+
+
+def merge_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Give the JSON Schema of a change to a struct: every key may be left out, and null stands for its default (RFC 7396)."""
+    return _partial(inline_schema(kind))
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Merge a change as RFC 7396 says: objects key by key, null removes."""
+    found = dict(old)
+    for key, value in new.items():
+        if value is None:
+            found.pop(key, None)
+        elif isinstance(value, dict) and isinstance(there := found.get(key), dict):
+            found[key] = merged(there, value)
+        else:
+            found[key] = value
+    return found
+
+
+def _expanded(schema: Any, definitions: dict[str, Any], *, closed: bool) -> Any:
+    if isinstance(schema, list):
+        return [_expanded(item, definitions, closed=closed) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(name := schema.get("$ref"), str):
+        return _expanded(definitions[name], definitions, closed=closed)
+    kept = {key: value for key, value in schema.items() if closed or key != "additionalProperties"}
+    return {key: _expanded(value, definitions, closed=closed) for key, value in kept.items()}
+
+
+def _partial(schema: dict[str, Any]) -> dict[str, Any]:
+    if "properties" not in schema:
+        return schema
+    properties = {name: {"anyOf": [_partial(value), {"type": "null"}]} for name, value in schema["properties"].items()}
+    return {key: value for key, value in schema.items() if key != "required"} | {"properties": properties}
