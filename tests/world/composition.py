@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 from swallowtail.cloud.blobs.folder import FolderBlobs
+from swallowtail.cloud.dispatch.router import Router
 from swallowtail.cloud.dispatch.runner import Dispatch
+from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.ingest.store import Ingest, Tally
 from swallowtail.cloud.links.admission import Gate
 from swallowtail.cloud.links.desired import Desired
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 def sessions(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> LinkSessions:
     """Give the server of all sessions of one process."""
     clock, now = machine.wall, machine.now()
-    reports = Reports(records.configuration)
+    router = Router(records.rules, SiteBook(records.links, records.configuration), machine.bus, clock=clock)
+    reports = Reports(records.configuration, ended=router.ended)
     ingest = Ingest(machine.parts.instances(records.instances), machine.parts.blobs(blobs), clock=clock, meter=Tally())
     desired = Desired(
         links=records.links,

@@ -26,6 +26,7 @@ from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.bus import InProcessBus
 from swallowtail.cloud.certificates import ensure_certificate, server_context
 from swallowtail.cloud.dispatch.queues import Queues
+from swallowtail.cloud.dispatch.router import Router
 from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import SiteBook
@@ -94,6 +95,15 @@ class Settings:
         return cls(data.absolute(), host, int(port), cert, key)
 
 
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """The use cases of one Cloud, wired."""
+
+    services: Services
+    sessions: LinkSessions
+    router: Router
+
+
 def run(settings: Settings, *, announce: Announce) -> None:
     """Serve until SIGINT or SIGTERM; raises ServeError. `announce` is called once, when the port listens."""
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -110,7 +120,8 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
     try:
         context, facts = _tls(settings, folder)
         listening = _listen(settings)
-        async with _cloud(folder) as (services, sessions, tasks):
+        async with _cloud(folder) as (made, tasks):
+            services, sessions = made.services, made.sessions
             facts |= {"release": __version__, "url": _url(settings, listening)}
             facts |= await _bootstrap(services, facts["url"])
             server = server_of(build(services, [WebSocketRoute(PATH, sessions)]), context)
@@ -126,7 +137,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
 
 
 @asynccontextmanager
-async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Services, LinkSessions, Tasks]]:
+async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Assembled, Tasks]]:
     """Open the stores, wire everything to them, and keep the index up."""
     hashes = KeyedHash(folder.pepper())  # before there is a database, beside which a new one would be refused
     async with AsyncExitStack() as stack:
@@ -139,26 +150,52 @@ async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Services, LinkSessio
         parsers = WorkerPool(blobs)
         stack.push_async_callback(parsers.close)
         records, bus = Records(database), InProcessBus()
-        services, sessions = assemble(records, blobs, bus, hashes)
+        made = assemble(records, blobs, bus, hashes)
         tasks = await stack.enter_async_context(Tasks("cloud"))
-        tasks.spawn(Indexer(records.index_jobs, parsers, bus, clock=time.time).run(), name="index")
+        indexer = Indexer(records.index_jobs, parsers, bus, clock=time.time, on_settled=made.router.wake)
+        tasks.spawn(indexer.run(), name="index")
+        tasks.spawn(made.router.run(), name="routing")
         absences = Absences(
             people=records.people,
             links=records.links,
             configuration=records.configuration,
             alarms=records.alarms,
-            sessions=sessions,
+            sessions=made.sessions,
             clock=time.time,
         )
         tasks.spawn(absences.run(), name="absences")
-        yield services, sessions, tasks
+        yield made, tasks
 
 
-def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> tuple[Services, LinkSessions]:
+def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> Assembled:
     """Wire use cases to stores; call it on the loop that will serve."""
-    clock = time.time
-    links, configuration, alarms, audit = records.links, records.configuration, records.alarms, records.audit
-    reports = Reports(configuration)
+    clock, links, configuration = time.time, records.links, records.configuration
+    sites = SiteBook(links, configuration)
+    router = Router(records.rules, sites, bus, clock=clock)
+    sessions = _sessions(records, blobs, bus, hashes, router)
+    services = Services(
+        people=records.people,
+        links=links,
+        configuration=configuration,
+        instances=records.instances,
+        query=Query(records.instances, blobs, records.audit, clock=clock),
+        queues=Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock),
+        rulebook=Rulebook(records.rules, sites, clock=clock),
+        alarms=records.alarms,
+        audit=records.audit,
+        bus=bus,
+        sessions=sessions,
+        hashes=hashes,
+        clock=clock,
+        random=secrets.token_bytes,
+    )
+    return Assembled(services, sessions, router)
+
+
+def _sessions(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, router: Router) -> LinkSessions:
+    """Wire what serves the Links."""
+    clock, links, configuration, alarms = time.time, records.links, records.configuration, records.alarms
+    reports = Reports(configuration, ended=router.ended)
     desired = Desired(links=links, configuration=configuration, alarms=alarms, bus=bus, reports=reports, clock=clock)
     gate = Gate(links, hashes, clock, asyncio.get_running_loop().time())
     ingest = Ingest(
@@ -178,27 +215,8 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> tup
         bus=bus,
         clock=clock,
     )
-    sites = SiteBook(links, configuration)
-    queues = Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock)
     calls = Calls(Stores(ingest), reports)
-    sessions = LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock)
-    services = Services(
-        people=records.people,
-        links=links,
-        configuration=configuration,
-        instances=records.instances,
-        query=Query(records.instances, blobs, audit, clock=clock),
-        queues=queues,
-        rulebook=Rulebook(records.rules, sites, clock=clock),
-        alarms=alarms,
-        audit=audit,
-        bus=bus,
-        sessions=sessions,
-        hashes=hashes,
-        clock=clock,
-        random=secrets.token_bytes,
-    )
-    return services, sessions
+    return LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock)
 
 
 def _certificate(settings: Settings, folder: DataFolder) -> tuple[Path, Path]:

@@ -12,7 +12,7 @@ from swallowtail.calls.config import Destination, Device
 from swallowtail.cloud.dispatch.sites import Sites
 from swallowtail.cloud.dispatch.tags import Tags, digits_of
 from swallowtail.cloud.model.delivery import NewDelivery, Routed, Routing, Rule, RuleCondition, Target
-from swallowtail.cloud.model.imaging import Instance
+from swallowtail.cloud.model.imaging import Instance, Way
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at a study whose association is still open."""
@@ -164,7 +164,7 @@ class _Reader:
         """Name the first condition that does not hold."""
         if not rule.enabled:
             return "the rule is off"
-        if rule.acquisitions_only and (self._instance.origin.link is None or not self._instance.origin.listener):
+        if rule.acquisitions_only and self._instance.origin.way is not Way.DEVICE:
             return "it is no acquisition: no device sent it through a Link"
         return next(self._objections(rule.condition), None)
 

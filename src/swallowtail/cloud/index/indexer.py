@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -28,12 +28,22 @@ log = structlog.get_logger()
 class Indexer:
     """Keeps the index up with what is stored; run one per node."""
 
-    def __init__(self, jobs: IndexJobs, parser: Parser, bus: Bus, *, clock: Clock, gather: float = GATHER) -> None:
+    def __init__(
+        self,
+        jobs: IndexJobs,
+        parser: Parser,
+        bus: Bus,
+        *,
+        clock: Clock,
+        gather: float = GATHER,
+        on_settled: Callable[[], None] = lambda: None,
+    ) -> None:
         self._jobs = jobs
         self._parser = parser
         self._bus = bus
         self._clock = clock
         self._gather = gather
+        self._on_settled = on_settled
 
     async def run(self) -> None:
         """Index until cancelled."""
@@ -55,6 +65,7 @@ class Indexer:
         if jobs:
             outcomes = await asyncio.gather(*(self._parser.parse(job) for job in jobs))
             await self._settle(outcomes)
+            self._on_settled()
         return len(jobs)
 
     async def _settle(self, outcomes: Sequence[IndexOutcome]) -> None:

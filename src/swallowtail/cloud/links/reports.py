@@ -1,5 +1,6 @@
 """What a Link tells unasked: endpoint states, unknown devices, associations that ended (calls.report)."""
 
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import msgspec
@@ -11,20 +12,27 @@ from swallowtail.calls.report import AssociationEnded, Endpoints, Noted, Unknown
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.model import operations
 from swallowtail.cloud.model.ports import Configuration
+from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.wire.net import Channel
 
 log = structlog.get_logger()
 
 ASSOCIATIONS: Final = Counter("swallowtail_associations", "Associations of Links that ended", ["outcome"])
 OUTCOMES: Final = frozenset({"released", "aborted", "rejected", "lost"})
+ID_LENGTH: Final = 16
+"""Bytes of an association's id (calls.store)."""
 DROPPED: Final = Counter("swallowtail_reports_dropped", "Observations that Links could not keep until the Cloud was back")
+
+
+Ended = Callable[[Tenant, str, Collection[bytes]], Awaitable[None]]
+"""Hears which associations of a Link are over."""
 
 
 class Reports:
     """Serves the call `report` and keeps what Links say of themselves."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    def __init__(self, configuration: Configuration, *, ended: Ended) -> None:
+        self._configuration, self._ended = configuration, ended
 
     async def serve(self, live: LiveLink, channel: Channel) -> None:
         """Keep a batch, then say so."""
@@ -36,9 +44,12 @@ class Reports:
         endpoints = [seen for seen in report.observations if isinstance(seen, Endpoints)]
         if endpoints:
             await self.note_running(live, endpoints[-1])
-        for seen in report.observations:
-            if isinstance(seen, AssociationEnded):
-                ASSOCIATIONS.labels(seen.outcome if seen.outcome in OUTCOMES else "other").inc()
+        over = [seen for seen in report.observations if isinstance(seen, AssociationEnded)]
+        for seen in over:
+            ASSOCIATIONS.labels(seen.outcome if seen.outcome in OUTCOMES else "other").inc()
+        brought = [seen.association for seen in over if len(seen.association) == ID_LENGTH and seen.instances + seen.failed]
+        if brought:  # one that Link counts as failed may have been committed all the same
+            await self._ended(live.tenant, live.link, brought)
         await channel.message(encode(Noted()), fin=True)
 
     async def note_running(self, live: LiveLink, endpoints: Endpoints, problems: tuple[tuple[str, str], ...] = ()) -> None:

@@ -16,6 +16,17 @@ class InstanceIdentity(Value, frozen=True, kw_only=True):
     """Of the data set as received, without preamble or group 0002; also the blob's address."""
 
 
+class Way(enum.StrEnum):
+    """How an instance came."""
+
+    DEVICE = "device"
+    """A system of the hospital sent it through a Link: an acquisition, as the rules see it."""
+    API = "api"
+    """It was uploaded."""
+    RETRIEVE = "retrieve"
+    """A Link brought it because the Cloud had asked for it."""
+
+
 class Origin(Value, frozen=True, kw_only=True):
     """Where an instance came from. `link` is None for an upload through the API, which then names its facility."""
 
@@ -31,6 +42,13 @@ class Origin(Value, frozen=True, kw_only=True):
     association: bytes = b""
     actor: str = ""
     """The principal's id, for an upload."""
+
+    @property
+    def way(self) -> Way:
+        """How it came: only what a listener took was sent unasked."""
+        if self.link is None:
+            return Way.API
+        return Way.DEVICE if self.listener else Way.RETRIEVE
 
 
 class Arrival(Value, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """`/link` in memory: real sessions at both ends of a pretend WebSocket, over the stores' twins."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Message
 
-from swallowtail.calls.codec import MalformedCallError
-from swallowtail.calls.report import REPORT
+from swallowtail.calls.codec import MalformedCallError, encode
+from swallowtail.calls.report import REPORT, AssociationEnded, Report
 from swallowtail.calls.store import STORE
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
@@ -24,6 +24,7 @@ from swallowtail.cloud.links.reports import Reports
 from swallowtail.cloud.links.served import Calls
 from swallowtail.cloud.model.errors import FencedError, NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.presence import LinkAwayError
+from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.failures import ChannelResetError, RefusedError
@@ -82,7 +83,8 @@ class World:
         self.place, self.tasks, self.stores, self.bus = place, tasks, Stores(), InProcessBus()
         records = place.records
         self.blobs = FolderBlobs(SimulatedDisk().mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=1_000_000)
-        reports = Reports(records.configuration)
+        self.ended: list[tuple[str, str, bytes]] = []
+        reports = Reports(records.configuration, ended=self._ended)
         desired = Desired(
             links=records.links,
             configuration=records.configuration,
@@ -105,6 +107,9 @@ class World:
             gate=place.gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=lambda: NOW
         )
         self.key = Ed25519PrivateKey.generate()
+
+    async def _ended(self, tenant: Tenant, link: str, associations: Collection[bytes]) -> None:
+        self.ended += [(tenant, link, one) for one in associations]
 
     def outbound(self) -> Outbound:
         """The live session of the one Link, as the dispatch has it."""
@@ -231,3 +236,28 @@ async def test_unknown_and_unreadable_calls_are_reset_and_harm_nothing_else(worl
         assert await world.call(session, "tcp-connect") is ResetReason.UNKNOWN_CALL
         assert await world.call(session, REPORT, b"\xc1") is ResetReason.MALFORMED
         assert await world.call(session, STORE) is None
+
+
+def _ended(association: bytes, **counts: int) -> AssociationEnded:
+    return AssociationEnded(
+        association=association,
+        listener="store",
+        device="",
+        address="192.0.2.7",
+        calling_ae="US1",
+        called_ae="SWALLOWTAIL",
+        outcome="released",
+        **counts,
+    )
+
+
+async def test_associations_that_brought_something_are_told_to_the_rules(world: World) -> None:
+    seen = (
+        _ended(b"a" * 16, instances=3),
+        _ended(b"b" * 16, failed=1),
+        _ended(b"c" * 16),
+        _ended(b"short", instances=1),
+    )
+    async with world.connected() as session:
+        assert await world.call(session, REPORT, encode(Report(observations=seen))) is None
+    assert world.ended == [(HERON, "l", b"a" * 16), (HERON, "l", b"b" * 16)]
