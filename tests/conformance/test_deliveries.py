@@ -243,6 +243,23 @@ async def test_people_park_skip_and_resend(records: Records, ids: list[int]) -> 
     assert await deliveries.act(NORTH, ALL, [first], DeliveryState.SKIPPED, **act) == 0  # it is delivered
 
 
+@pytest.mark.parametrize("left", [DeliveryState.STOPPED, DeliveryState.DEAD, DeliveryState.WAITING])
+async def test_one_can_be_tried_now_in_its_old_place_with_its_counters(
+    records: Records, ids: list[int], left: DeliveryState
+) -> None:
+    await queued(records, ids)
+    (lease,) = await claimed(records, NOW)
+    now = {"in_place": True, "reason": "", "now": NOW + 1, "event": EVENT}
+    with pytest.raises(ConflictError):
+        await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now)
+    await settle(records, lease, state=left, refused=True, next_at=NOW + 900, now=NOW)
+    assert await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now) == 1
+    (again,) = await claimed(records, NOW + 1)
+    assert (again.delivery.id, again.delivery.refusals, again.delivery.tries) == (lease.delivery.id, 1, 2)
+    await settle(records, again, now=NOW + 1)
+    assert await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now) == 0, "it is delivered"
+
+
 async def test_many_are_changed_at_once_but_not_what_is_under_way(records: Records, ids: list[int]) -> None:
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)

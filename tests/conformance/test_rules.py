@@ -42,6 +42,20 @@ async def test_rules_come_by_position_and_are_each_tenants_own(records: Records)
     assert [rule.enabled for rule in await records.rules.rules(NORTH)] == [False]
 
 
+async def test_rules_are_ordered_as_a_whole_or_not_at_all(records: Records) -> None:
+    for name in "abc":
+        rule = msgspec.structs.replace(RULE, id=name, name=name, position=7)
+        await records.rules.put(NORTH, rule, now=NOW, event=EVENT)
+    await records.rules.order(NORTH, ["c", "a", "b"], now=NOW + 1, event=EVENT)
+    assert [(rule.id, rule.position) for rule in await records.rules.rules(NORTH)] == [("c", 1), ("a", 2), ("b", 3)]
+    for wrong in (["c", "a"], ["c", "a", "a"], ["c", "a", "b", "b"], ["c", "a", "x"], []):
+        with pytest.raises(ConflictError):
+            await records.rules.order(NORTH, wrong, now=NOW + 2, event=EVENT)
+    with pytest.raises(ConflictError):
+        await records.rules.order(SOUTH, ["c", "a", "b"], now=NOW + 2, event=EVENT)
+    assert [rule.id for rule in await records.rules.rules(NORTH)] == ["c", "a", "b"]
+
+
 async def test_an_instance_is_given_to_the_rules_once_when_it_is_indexed(records: Records, ids: list[int]) -> None:
     assert await records.rules.unrouted(9, now=NOW + 4) == ()
     found = await records.rules.unrouted(9, now=NOW + 5)

@@ -12,8 +12,16 @@ from swallowtail.cloud.dispatch.rules import lane_of
 from swallowtail.cloud.dispatch.runner import topic
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.delivery import Delivery, DeliverySearch, DeliveryState, DestinationState, NewDelivery, Target
-from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.delivery import (
+    BreakerState,
+    Delivery,
+    DeliverySearch,
+    DeliveryState,
+    DestinationState,
+    NewDelivery,
+    Target,
+)
+from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.imaging import Instance, InstanceSearch, Study, StudySearch
 from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageRequest
 from swallowtail.cloud.model.ports import Bus, Clock, Deliveries, Instances, Links
@@ -68,6 +76,21 @@ class Queues:
     async def resend(self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int] = (), *, event: AuditEvent) -> int:
         """Put deliveries at the end of their lanes again, whatever became of them; gives how many (as `park`)."""
         return await self._act(tenant, search, deliveries, DeliveryState.WAITING, event=event)
+
+    async def retry(self, tenant: Tenant, delivery: int, *, facilities: frozenset[str] | None = None, event: AuditEvent) -> int:
+        """Let a delivery be due now, in its place, and its destination be tried now if that waits after failures.
+
+        0: it is done. ConflictError: it is under way, or its destination is paused.
+        """
+        found = await self.delivery(tenant, delivery, facilities=facilities)
+        (state,) = (await self.states(tenant, [found.target])).values()
+        if state.paused:
+            raise ConflictError(f"the destination {found.target.destination} is paused; resume it")
+        search = DeliverySearch(link=found.target.link, facilities=facilities)
+        count = await self._act(tenant, search, [delivery], DeliveryState.WAITING, in_place=True, event=event)
+        if count and state.breaker is not BreakerState.CLOSED:
+            await self.resume(tenant, found.target, event=event)
+        return count
 
     async def send(
         self,
@@ -143,10 +166,12 @@ class Queues:
         named: Collection[int],
         state: DeliveryState,
         *,
+        in_place: bool = False,
         reason: str = "",
         event: AuditEvent,
     ) -> int:
-        count = await self._deliveries.act(tenant, search, named, state, reason=reason, now=self._clock(), event=event)
+        now = self._clock()
+        count = await self._deliveries.act(tenant, search, named, state, in_place=in_place, reason=reason, now=now, event=event)
         if count:
             await self._wake(tenant, search.link)
         return count

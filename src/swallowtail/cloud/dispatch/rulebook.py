@@ -80,6 +80,11 @@ class Rulebook:
         await self._rules.put(tenant, rule, now=now, event=event)
         return rule
 
+    async def order(self, tenant: Tenant, rules: Sequence[str], *, event: AuditEvent) -> tuple[Rule, ...]:
+        """Evaluate the rules in this order of ids from now on; ConflictError when these are not all of them, each once."""
+        await self._rules.order(tenant, rules, now=self._clock(), event=event)
+        return await self._rules.rules(tenant)
+
     async def remove(self, tenant: Tenant, rule: str, *, event: AuditEvent) -> None:
         """Forget a rule; what it has queued stays."""
         await self._rules.remove(tenant, rule, now=self._clock(), event=event)

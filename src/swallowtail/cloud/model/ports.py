@@ -281,10 +281,11 @@ class Deliveries(Protocol):
 
     async def act(
         self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int], state: DeliveryState, *,
-        reason: str, now: float, event: AuditEvent,
+        in_place: bool = False, reason: str, now: float, event: AuditEvent,
     ) -> int:  # fmt: skip
         """A person parks, skips or resends (WAITING: at the end of the lane, counters at 0); gives how many changed.
 
+        WAITING `in_place`: what is not done keeps its place and its counters and is due at once.
         The machinery makes dead letters (DEAD) of what waits for a destination that is configured no more.
 
         Either the named `deliveries` among those that match `search`, or, if none is named, the first 10,000 that match. A leased
@@ -314,6 +315,9 @@ class Rules(Protocol):
 
     async def remove(self, tenant: Tenant, rule: str, *, now: float, event: AuditEvent) -> None:
         """Forget one; what it queued stays."""
+
+    async def order(self, tenant: Tenant, rules: Sequence[str], *, now: float, event: AuditEvent) -> None:
+        """Give the rules the positions 1, 2, … in this order of ids; ConflictError when these are not all of them, each once."""
 
     async def rules(self, tenant: Tenant) -> tuple[Rule, ...]:
         """Give all, by position and name."""

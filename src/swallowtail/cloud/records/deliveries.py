@@ -100,6 +100,8 @@ FROM: Final = {
     DeliveryState.WAITING: frozenset(DeliveryState) - {DeliveryState.WAITING, DeliveryState.LEASED},
 }
 """What a delivery may be made into, and from which states."""
+RETRIED: Final = frozenset({DeliveryState.WAITING, DeliveryState.STOPPED, DeliveryState.PARKED, DeliveryState.DEAD})
+"""What may be tried at once, in its place."""
 
 
 class DeliveryRecords:
@@ -170,22 +172,24 @@ class DeliveryRecords:
 
     async def act(
         self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int], state: DeliveryState, *,
-        reason: str, now: float, event: AuditEvent,
+        in_place: bool = False, reason: str, now: float, event: AuditEvent,
     ) -> int:  # fmt: skip
+        leavable = RETRIED if in_place else FROM[state]
+
         def act(unit: Unit) -> int:
-            meant = _meant(unit.connection, tenant, search, deliveries, FROM[state])
+            meant = _meant(unit.connection, tenant, search, deliveries, leavable)
             if deliveries and any(row["state"] == DeliveryState.LEASED and row["until"] > now for row in meant):
                 raise ConflictError("the delivery is under way; wait for its outcome, then decide again")
-            rows = _changeable(meant, FROM[state], now)
+            rows = _changeable(meant, leavable, now)
             for row in rows:
-                unit.connection.execute(
-                    update(_delivery).where(_delivery.c.id == row["id"]).values(_acted(row, state, reason, now))
-                )
-                if state is DeliveryState.WAITING:
+                changed = _retried(row, now) if in_place else _acted(row, state, reason, now)
+                unit.connection.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(changed))
+                if state is DeliveryState.WAITING and not in_place:
                     place = _last_place(unit.connection) + 1
                     unit.connection.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(place=place))
             _refresh_all(unit.connection, tenant, rows)
-            unit.audit(tenant, event, now)
+            if rows:
+                unit.audit(tenant, event, now)
             return len(rows)
 
         return await self._database.write(act)
@@ -340,6 +344,10 @@ def _acted(row: dict[str, Any], state: DeliveryState, reason: str, now: float) -
     if state is DeliveryState.WAITING:
         changed |= {"tries": 0, "refusals": 0, "status": None, "about": None, "phase": None, "detail": "", "created": now}
     return changed | ({"detail": reason} if state is not DeliveryState.WAITING else {})
+
+
+def _retried(row: dict[str, Any], now: float) -> dict[str, Any]:
+    return {"state": DeliveryState.WAITING, "changed": now, "until": 0.0, "next_at": 0.0, "token": row["token"] + 1}
 
 
 def _refresh_all(connection: Connection, tenant: Tenant, rows: Iterable[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import NewDelivery, Routed, Routing, Rule
-from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.imaging import IndexState, Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
@@ -91,6 +91,21 @@ class RuleRecords:
             unit.audit(tenant, event, now)
 
         await self._database.write(remove)
+
+    async def order(self, tenant: Tenant, rules: Sequence[str], *, now: float, event: AuditEvent) -> None:
+        def order(unit: Unit) -> None:
+            rows = unit.connection.execute(RULES, {"tenant": tenant}).scalars()
+            known = {rule.id: rule for rule in (msgspec.msgpack.decode(row, type=Rule) for row in rows)}
+            if len(rules) != len(known) or set(rules) != set(known):
+                raise ConflictError("these are not the rules that there are, each once; list them again and order those")
+            for position, one in enumerate(rules, 1):
+                if known[one].position != position:
+                    moved = msgspec.structs.replace(known[one], position=position, changed=now)
+                    row = {"position": position, "rule": msgspec.msgpack.encode(moved)}
+                    unit.connection.execute(update(_rule).where(_rule.c.tenant == tenant, _rule.c.id == one).values(row))
+            unit.audit(tenant, event, now)
+
+        await self._database.write(order)
 
     async def rules(self, tenant: Tenant) -> tuple[Rule, ...]:
         def find(connection: Connection) -> tuple[Rule, ...]:

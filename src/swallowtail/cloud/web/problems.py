@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from swallowtail.calls.config import InvalidConfigurationError
+from swallowtail.cloud.dispatch.rulebook import InvalidRuleError
 from swallowtail.cloud.model.errors import (
     CloudError,
     ConflictError,
@@ -78,6 +79,9 @@ def problem_of(error: Exception) -> ProblemError:
     match error:
         case ProblemError():
             return error
+        case InvalidRuleError():
+            faults = tuple(Fault(problem.field, problem.message) for problem in error.problems)
+            return _unprocessable("the rule cannot be kept", "invalid-rule", faults)
         case CloudError():
             kind = next(kind for kind in type(error).__mro__ if kind in MAPPED)
             status, code, remedy = MAPPED[kind]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 
 from swallowtail.cloud.model.tenancy import Role
-from swallowtail.cloud.web import configuration, destinations, dicomweb, links, organisations, oversight, studies
+from swallowtail.cloud.web import configuration, deliveries, destinations, dicomweb, links, organisations, oversight, rules, studies
 from swallowtail.cloud.web.access import ROLES_KEY, GuardedRoute
 
 PREFIX: Final = "/api/v1"
@@ -77,6 +77,20 @@ ROUTES: Final = (
     Route("POST", "/destinations/{destination_id}/check", destinations.check_destination, OPERATE, "destinations"),
     Route("POST", "/destinations/{destination_id}/pause", destinations.pause_destination, OPERATE, "destinations"),
     Route("POST", "/destinations/{destination_id}/resume", destinations.resume_destination, OPERATE, "destinations"),
+    Route("GET", "/deliveries", deliveries.list_deliveries, PATIENTS, "deliveries"),
+    Route("POST", "/deliveries/act", deliveries.act_on_deliveries, OPERATE, "deliveries"),
+    Route("GET", "/deliveries/{delivery_id}", deliveries.get_delivery, PATIENTS, "deliveries"),
+    Route("POST", "/deliveries/{delivery_id}/park", deliveries.park_delivery, OPERATE, "deliveries"),
+    Route("POST", "/deliveries/{delivery_id}/resend", deliveries.resend_delivery, OPERATE, "deliveries"),
+    Route("POST", "/deliveries/{delivery_id}/retry", deliveries.retry_delivery, OPERATE, "deliveries"),
+    Route("POST", "/deliveries/{delivery_id}/skip", deliveries.skip_delivery, OPERATE, "deliveries"),
+    Route("GET", "/rules", rules.list_rules, SETUP_VIEW, "rules"),
+    Route("POST", "/rules", rules.create_rule, SETUP, "rules", 201),
+    Route("POST", "/rules/dry-run", rules.dry_run, OPERATE, "rules"),
+    Route("PUT", "/rules/order", rules.order_rules, SETUP, "rules"),
+    Route("GET", "/rules/{rule_id}", rules.get_rule, SETUP_VIEW, "rules"),
+    Route("PATCH", "/rules/{rule_id}", rules.change_rule, SETUP, "rules"),
+    Route("DELETE", "/rules/{rule_id}", rules.remove_rule, SETUP, "rules", 204),
     Route("GET", "/unknown-devices", configuration.list_unknown_devices, SETUP_VIEW, "devices"),
     Route("POST", "/unknown-devices/dismiss", configuration.dismiss_unknown_device, SETUP, "devices", 204),
     Route("GET", "/tokens", oversight.list_tokens, PEOPLE, "access"),
@@ -88,6 +102,7 @@ ROUTES: Final = (
     Route("GET", "/studies", studies.list_studies, PATIENTS, "imaging"),
     Route("GET", "/studies/{study_uid}", studies.get_study, PATIENTS, "imaging"),
     Route("GET", "/studies/{study_uid}/series", studies.list_series, PATIENTS, "imaging"),
+    Route("POST", "/studies/{study_uid}/send", deliveries.send_study, PATIENTS, "imaging"),
     Route("GET", "/instances", studies.list_instances, PATIENTS, "imaging"),
     Route("GET", "/instances/{instance_id}", studies.get_instance, PATIENTS, "imaging"),
     Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, "imaging"),

@@ -20,6 +20,7 @@ from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
+from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import Indexed
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
@@ -156,7 +157,12 @@ class Cloud:
             await self.records.links.add(tenant, link, code, now=NOW, event=EVENT)
         document = {"destinations": [{"name": "pacs", "host": "10.0.0.9", "port": 104, "ae_title": "PACS"}]}
         await self.configure(tenant, f"annex-link-{tenant}", document)
-        await self.store(tenant, f"radiology-{tenant}", INSTANCE, DATA)
+        instance = await self.store(tenant, f"radiology-{tenant}", INSTANCE, DATA)
+        target = Target(link=f"annex-link-{tenant}", destination="pacs")
+        rule = Rule(id=f"rule-{tenant}", name="all", position=1, action=RuleAction(targets=(target,)), created=NOW, changed=NOW)
+        await self.records.rules.put(tenant, rule, now=NOW, event=EVENT)
+        wish = NewDelivery(target=target, instance=instance, cause=f"rule:{rule.id}/1")
+        await self.records.deliveries.add(tenant, [wish], now=NOW)
 
     async def configure(self, tenant: Tenant, link: str, document: Any) -> None:
         """Make a document the desired one of a Link."""

@@ -6,11 +6,10 @@ import msgspec
 import pytest
 
 from swallowtail.calls.config import EndpointKind, EndpointState
-from swallowtail.cloud.model.delivery import Rule, RuleAction, Target
 from swallowtail.cloud.model.operations import Running
 from swallowtail.cloud.model.presence import Presence
 from swallowtail.cloud.model.tenancy import Role
-from tests.unit.cloud.web.conftest import EVENT, HERON, NOW, Cloud
+from tests.unit.cloud.web.conftest import HERON, Cloud
 
 LINK = "annex-link-heron"
 PACS = f"destinations/{LINK}:pacs"
@@ -74,17 +73,8 @@ async def test_what_is_taken_stale_or_still_used_is_a_conflict(cloud: Cloud) -> 
     admin = await cloud.token(Role.ADMINISTRATOR)
     doubled = await cloud.call("POST", "destinations", admin, {"link": LINK, "settings": SETTINGS | {"name": "pacs"}})
     stale = await cloud.call("PATCH", PACS, admin, {"settings": {"port": 105}, "expected": 7})
-    rule = Rule(
-        id="r1",
-        name="to the PACS",
-        position=1,
-        action=RuleAction(targets=(Target(link=LINK, destination="pacs"),)),
-        created=NOW,
-        changed=NOW,
-    )
-    await cloud.records.rules.put(HERON, rule, now=NOW, event=EVENT)
     used = await cloud.call("DELETE", PACS, admin)
-    for answer, word in ((doubled, "already"), (stale, "the newest version is 1, not 7"), (used, "'to the PACS'")):
+    for answer, word in ((doubled, "already"), (stale, "the newest version is 1, not 7"), (used, "the rule 'all' sends there")):
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
         assert word in answer.json()["detail"]
 

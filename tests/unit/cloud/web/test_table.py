@@ -30,6 +30,14 @@ BODIES: dict[str, Any] = {
         "settings": {"name": "x", "host": "192.0.2.1", "port": 104, "ae_title": "X"},
     },
     "change_destination": {"settings": {}},
+    "park_delivery": {},
+    "skip_delivery": {"reason": "x"},
+    "act_on_deliveries": {"act": "resend", "destination": "annex-link-egret:pacs"},
+    "send_study": {"destinations": ["annex-link-heron:pacs"]},
+    "create_rule": {"name": "x", "action": {"targets": ["annex-link-heron:pacs"]}},
+    "change_rule": {"enabled": False},
+    "order_rules": {"rules": ["rule-heron"]},
+    "dry_run": {"study": STUDY},
 }
 
 
@@ -65,7 +73,7 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
     tokens = {role: await cloud.token(role) for role in Role}
     await cloud.token(Role.AUDITOR, EGRET)
     theirs = {"link_id": "radiology-egret", "facility_id": "main-egret", "instance_id": "2", "version": "1", "alarm_id": "1"}
-    theirs["destination_id"] = "annex-link-egret:pacs"
+    theirs |= {"destination_id": "annex-link-egret:pacs", "delivery_id": "2", "rule_id": "rule-egret"}
     theirs["token_id"] = (await cloud.records.people.tokens(EGRET)).items[0].id
     theirs |= {"study_uid": "9.9", "study": "9.9", "series": "9.9", "instance": "9.9"}  # UIDs are every tenant's; see below
     for path, route in SCOPED:
@@ -82,7 +90,7 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
 async def test_naming_another_organisation_finds_nothing(cloud: Cloud) -> None:
     tokens = {role: await cloud.token(role) for role in Role}
     values = {"link_id": "radiology-heron", "facility_id": "main-heron", "instance_id": "1", "study_uid": STUDY, "study": STUDY}
-    values["destination_id"] = "annex-link-heron:pacs"
+    values |= {"destination_id": "annex-link-heron:pacs", "rule_id": "rule-heron"}
     for path, route in TENANTS:
         if route.endpoint.__name__ not in OF_NO_ORGANISATION:
             body, token = BODIES.get(route.endpoint.__name__), tokens[a_role(route)]
@@ -113,6 +121,7 @@ def test_every_described_route_stands_in_the_table() -> None:
 async def test_the_right_role_in_the_right_organisation_gets_an_answer(cloud: Cloud) -> None:
     values = {"link_id": "radiology-heron", "facility_id": "main-heron", "instance_id": "1", "study_uid": STUDY}
     values |= {"study": STUDY, "series": SERIES, "instance": INSTANCE, "destination_id": "annex-link-heron:pacs"}
+    values["rule_id"] = "rule-heron"
     nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404}
     for path, route in TENANTS:
         if route.method == "GET":
