@@ -14,12 +14,12 @@ from typing import Final
 import structlog
 
 from swallowtail.calls.config import Destination
-from swallowtail.calls.deliver import DeliverAnswer
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
-from swallowtail.cloud.dispatch.planner import LinkAway, Plan, plan
+from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, plan
 from swallowtail.cloud.dispatch.sending import Order, Path, Progress, Sender
-from swallowtail.cloud.model.delivery import DestinationState, Lease, Target
+from swallowtail.cloud.model.delivery import DeliverySearch, DeliveryState, DestinationState, Lease, Target
 from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.ports import Clock, Deliveries
 from swallowtail.runtime.tasks import Tasks
 
@@ -34,8 +34,9 @@ SETTLE_PAUSE: Final = 1.0
 ABANDON: Final = 2.0
 MARGIN: Final = 30.0
 """Seconds beyond all of the destination's deadlines, after which a Link that says nothing is not waited for."""
-
-Outcome = tuple[DeliverAnswer | LinkAway, str]
+BLAMED_STATES: Final = frozenset({DeliveryState.DEAD, DeliveryState.STOPPED})
+LOOK_BACK: Final = 20
+"""Dead letters, the newest, among which those are looked for that were set aside for cuts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Attempt:
 
     lease: Lease
     progress: Progress
-    task: asyncio.Task[Outcome]
+    task: "asyncio.Task[tuple[Outcome, str]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,20 @@ class Connection:
             connection=self._number,
             expected=self._expected,
             behind=self._line[-1].lease.delivery.id if self._line else 0,
+            may_blame=await self._may_blame(claim.leases[0]),
         )
         task = tasks.spawn(self._tools.sender.attempt(order, progress), name="attempt")
         self._line.append(Attempt(order.lease, progress, task))
         return True
+
+    async def _may_blame(self, lease: Lease) -> bool:
+        """Say whether a cut may be this instance's fault: no more than MAX_BLAMED in a row may, without one that arrives."""
+        if not lease.delivery.cuts:
+            return False
+        search = DeliverySearch(link=self._target.link, destination=self._target.destination, states=BLAMED_STATES)
+        page = await self._tools.deliveries.deliveries(self._tools.path.tenant, search, PageRequest(LOOK_BACK))
+        blamed = [one for one in page.items if one.cuts and one.changed > (self._state.delivered_at or 0.0)]
+        return len(blamed) < MAX_BLAMED
 
     async def _go_on(self, tasks: Tasks) -> None:
         """Wait for the head's outcome and settle it; meanwhile begin the next one once the head is sent."""
@@ -179,7 +190,7 @@ class Connection:
                 await self._give_back(tries=1)
 
 
-def _outcome(task: asyncio.Task[Outcome], *, gone: bool) -> Outcome:
+def _outcome(task: "asyncio.Task[tuple[Outcome, str]]", *, gone: bool) -> tuple[Outcome, str]:
     if task.cancelled():
         return LinkAway("given up by the Cloud; it is sent again in its order", gone=gone), ""
     if (error := task.exception()) is not None:  # a bug, which the task's owner has logged; the delivery must not hang on it

@@ -3,6 +3,11 @@
 A failure is about one of three things. The *destination*: tried for ever, at growing intervals, and after OPEN_AFTER failures in a
 row nobody tries it before the interval is over. The *instance*: counts towards the destination's cap, and shows that the
 destination answers. *Link*: tried again soon, and says nothing about the other two.
+
+An association that ends under an instance is about the destination, until it has ended so often in a row under this very one that a
+destination which answers a C-ECHO meanwhile can no longer be blamed: then the instance is set aside, or it would block its lane for
+ever. A destination that ends it under everything is not believed its C-ECHO: after MAX_BLAMED instances in a row it is to blame
+again.
 """
 
 from dataclasses import dataclass
@@ -11,7 +16,7 @@ from typing import Final
 import msgspec
 
 from swallowtail.calls.config import AtCap, Destination
-from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, NotDelivered
+from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliveryPhase, NotDelivered
 from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, DestinationState, Lease, Settlement
 
 OPEN_AFTER: Final = 3
@@ -20,6 +25,11 @@ FIRST_CEILING: Final = 2.0
 LAST_CEILING: Final = 300.0
 LINK_CEILING: Final = 2.0
 MAX_DETAIL: Final = 400
+CUTS_PER_ATTEMPT: Final = 2
+"""Times the destination's attempts, so many cuts in a row make an instance suspect: a cut says less than an answer does. With the
+default of five attempts that is the lane's patience of some nine minutes, since the intervals grow."""
+MAX_BLAMED: Final = 3
+"""Instances in a row that are set aside for cuts without any that arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,16 @@ class LinkAway:
 
     detail: str
     gone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The association has ended again under the same instance, and the destination is well otherwise."""
+
+    answer: NotDelivered
+
+
+Outcome = DeliverAnswer | LinkAway | Culprit
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +68,24 @@ def wait(failures: int, dice: float) -> float:
     return dice * min(FIRST_CEILING * 2.0 ** min(max(failures - 1, 0), 30), LAST_CEILING)
 
 
+def is_cut(outcome: Outcome) -> bool:
+    """Say whether the association ended while the instance was under way, without an answer."""
+    match outcome:
+        case NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.SEND | DeliveryPhase.RESPONSE, status=None):
+            return True
+    return False
+
+
+def is_suspect(lease: Lease, destination: Destination, outcome: Outcome) -> bool:
+    """Say whether a cut has followed this instance often enough to find out whether the destination is well otherwise."""
+    return is_cut(outcome) and lease.delivery.cuts + 1 >= CUTS_PER_ATTEMPT * destination.attempts
+
+
 def plan(
     lease: Lease,
     state: DestinationState,
     destination: Destination,
-    outcome: DeliverAnswer | LinkAway,
+    outcome: Outcome,
     *,
     sent_syntax: str = "",
     now: float,
@@ -66,6 +99,8 @@ def plan(
             return _destination_failed(lease, state, outcome, now, dice)
         case NotDelivered(about=About.INSTANCE):
             return _instance_refused(lease, state, destination, outcome, now + wait(lease.delivery.refusals + 1, dice))
+        case Culprit(answer):
+            return _culprit(lease, state, destination, answer)
         case NotDelivered() | LinkAway():
             return _link_failed(lease, state, outcome, now, dice)
 
@@ -82,7 +117,15 @@ def _settlement(lease: Lease, state: DeliveryState, outcome: NotDelivered | Link
         about=answer.about if answer else About.LINK,
         phase=answer.phase if answer else None,
         detail=outcome.detail[:MAX_DETAIL],
+        cuts=_cuts(lease, outcome),
     )
+
+
+def _cuts(lease: Lease, outcome: NotDelivered | LinkAway) -> int:
+    """Count cuts in a row: an answer ends the row; what failed before the instance was sent does not, for a cut may be a crash."""
+    if isinstance(outcome, NotDelivered) and (outcome.status is not None or outcome.about is About.INSTANCE):
+        return 0
+    return lease.delivery.cuts + is_cut(outcome)
 
 
 def _closed(state: DestinationState) -> DestinationState:
@@ -128,6 +171,16 @@ def _instance_refused(
         end = DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD
         settlement = _settlement(lease, end, outcome)
     return Plan(msgspec.structs.replace(settlement, refused=True), _closed(state))
+
+
+def _culprit(lease: Lease, state: DestinationState, destination: Destination, outcome: NotDelivered) -> Plan:
+    end = DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD
+    times = f"{lease.delivery.cuts + 1} times in a row the association ended under this instance, and {destination.name} answers"
+    blamed = msgspec.structs.replace(
+        outcome, about=About.INSTANCE, detail=f"{times} a C-ECHO: look at the instance, and at the log there. {outcome.detail}"
+    )
+    settlement = _settlement(lease, end, blamed)
+    return Plan(msgspec.structs.replace(settlement, refused=True, cuts=lease.delivery.cuts + 1), _closed(state))
 
 
 def _link_failed(lease: Lease, state: DestinationState, outcome: NotDelivered | LinkAway, now: float, dice: float) -> Plan:

@@ -9,7 +9,7 @@ import msgspec
 
 from swallowtail.calls.config import Destination, Transcoding
 from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, Expected, NotDelivered
-from swallowtail.cloud.dispatch.planner import LinkAway
+from swallowtail.cloud.dispatch.planner import Culprit, LinkAway, Outcome, is_suspect
 from swallowtail.cloud.model.delivery import Lease
 from swallowtail.cloud.model.errors import NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.imaging import Instance
@@ -53,6 +53,9 @@ class Path(Protocol):
     async def deliver(self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
         """Send one instance and give the Link's answer; raises LinkAwayError. Cancelling it gives the delivery up."""
 
+    async def echoes(self, destination: str) -> bool:
+        """Have the Link try a destination, and say whether it answers a C-ECHO; raises LinkAwayError."""
+
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be sent, how, and behind what on its connection."""
@@ -63,6 +66,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     connection: int
     expected: tuple[tuple[str, str], ...] = ()
     behind: int = 0
+    may_blame: bool = False
+    """A cut may be found to be the instance's fault."""
 
 
 class Sender:
@@ -72,8 +77,19 @@ class Sender:
         self._path, self._instances, self._blobs, self._transcoder = path, instances, blobs, transcoder
         self._refused: dict[tuple[str, str, str], str] = {}
 
-    async def attempt(self, order: Order, progress: Progress) -> tuple[DeliverAnswer | LinkAway, str]:
+    async def attempt(self, order: Order, progress: Progress) -> tuple[Outcome, str]:
         """Try once; gives the outcome and the transfer syntax that was sent. Never raises for what can be expected."""
+        outcome, syntax = await self._try(order, progress)
+        if order.may_blame and isinstance(outcome, NotDelivered) and is_suspect(order.lease, order.destination, outcome):
+            progress.note()
+            try:
+                if await self._path.echoes(order.destination.name):
+                    return Culprit(outcome), syntax
+            except LinkAwayError as error:
+                return LinkAway(str(error), gone=self._path.gone), syntax
+        return outcome, syntax
+
+    async def _try(self, order: Order, progress: Progress) -> tuple[DeliverAnswer | LinkAway, str]:
         delivery = order.lease.delivery
         key = (order.destination.name, delivery.sop_class, delivery.transfer_syntax)
         try:

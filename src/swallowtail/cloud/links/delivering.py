@@ -72,6 +72,11 @@ class Outbound:
         finally:
             channel.reset(ResetReason.CANCELLED, "the Cloud no longer waits for this delivery")  # harmless once it is over
 
+    async def echoes(self, destination: str) -> bool:
+        """Have the Link try a destination, and say whether it answers a C-ECHO; raises LinkAwayError."""
+        steps = (await check(self._live, destination)).steps
+        return bool(steps) and all(step.ok for step in steps) and steps[-1].name == "echo"
+
 
 async def _exchange(channel: Channel, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
     """Send while listening: a destination that cannot be reached is answered before the body has found any credit."""

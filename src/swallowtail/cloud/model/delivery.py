@@ -25,7 +25,7 @@ class DeliveryState(enum.StrEnum):
     PARKED = "parked"
     """Set aside by a person; its lane goes on."""
     DEAD = "dead"
-    """A dead letter: parked by the cap; its lane goes on."""
+    """A dead letter: parked by the cap, or its destination is configured no more; its lane goes on."""
     SKIPPED = "skipped"
     """Given up by a person, with a reason."""
     DELIVERED = "delivered"
@@ -85,6 +85,8 @@ class Delivery(Value, frozen=True, kw_only=True):
     """Every lease."""
     refusals: int = 0
     """Attempts that the destination answered about the instance: what the cap counts."""
+    cuts: int = 0
+    """Attempts in a row in which the association ended while the instance was under way."""
     status: int | None = None
     about: About | None = None
     phase: DeliveryPhase | None = None
@@ -160,6 +162,8 @@ class Settlement(Value, frozen=True, kw_only=True):
     next_at: float = 0.0
     refused: bool = False
     """Counts towards the cap."""
+    cuts: int = 0
+    """As the delivery's from now on."""
     status: int | None = None
     about: About | None = None
     phase: DeliveryPhase | None = None

@@ -68,7 +68,7 @@ _HELD = (
 )
 HOLDS = Prepared(select(_delivery.c.id, _delivery.c.link, _delivery.c.destination, _delivery.c.lane).where(*_HELD))
 EXTEND = Prepared(update(_delivery).where(_delivery.c.id == bindparam("held")).values(until=bindparam("end")))
-_SETTLED: Final = ("state", "next_at", "status", "about", "phase", "detail", "sent_syntax")
+_SETTLED: Final = ("state", "next_at", "status", "about", "phase", "detail", "sent_syntax", "cuts")
 SETTLE = Prepared(
     update(_delivery)
     .where(_delivery.c.id == bindparam("held"))
@@ -255,6 +255,7 @@ _NEW: Final[dict[str, Any]] = {
     "token": 0,
     "tries": 0,
     "refusals": 0,
+    "cuts": 0,
     "status": None,
     "about": None,
     "phase": None,
@@ -342,7 +343,16 @@ def _changeable(rows: Iterable[dict[str, Any]], states: frozenset[DeliveryState]
 def _acted(row: dict[str, Any], state: DeliveryState, reason: str, now: float) -> dict[str, Any]:
     changed: dict[str, Any] = {"state": state, "changed": now, "until": 0.0, "next_at": 0.0, "token": row["token"] + 1}
     if state is DeliveryState.WAITING:
-        changed |= {"tries": 0, "refusals": 0, "status": None, "about": None, "phase": None, "detail": "", "created": now}
+        changed |= {
+            "tries": 0,
+            "refusals": 0,
+            "cuts": 0,
+            "status": None,
+            "about": None,
+            "phase": None,
+            "detail": "",
+            "created": now,
+        }
     return changed | ({"detail": reason} if state is not DeliveryState.WAITING else {})
 
 

@@ -241,6 +241,7 @@ delivery = Table(
     Column("status", Integer),
     *(Column(name, Text) for name in ("about", "phase")),
     *(_text(name) for name in ("detail", "sent_syntax")),
+    Column("cuts", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("tenant", "link", "destination", "instance", "cause"),
 )
 OPEN: Final = "state IN ('waiting', 'leased', 'stopped')"

@@ -29,6 +29,7 @@ DESTINATION = Destination(name="pacs", host="192.0.2.7", port=104, ae_title="PAC
 
 DOWN = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.CONNECT, detail="nobody listens there; start it")
 OUT_OF_RESOURCES = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.RESPONSE, detail="it is full", status=0xA700)
+ABORTED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.RESPONSE, detail="it aborted the association")
 REFUSED = NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.RESPONSE, detail="it does not match", status=0xA900)
 LINK_STOPS = NotDelivered(about=About.LINK, phase=DeliveryPhase.POLICY, detail="Link stops")
 SUCCESS: Callable[[DeliverRequest, bytes], DeliverAnswer] = lambda _, body: delivered(body)  # noqa: E731
@@ -49,6 +50,8 @@ class PlayedLink:
         self.opened: list[DeliverRequest] = []
         self.answer: Callable[[DeliverRequest, bytes], DeliverAnswer] = SUCCESS
         self.hold: asyncio.Event | None = None
+        self.well = True
+        self.echoed: list[str] = []
         self._turns: dict[tuple[str, int], asyncio.Lock] = {}
         self._failed: set[int] = set()
 
@@ -71,6 +74,10 @@ class PlayedLink:
                 self._failed.discard(request.delivery)
                 self.got.append((request, body))
             return answer
+
+    async def echoes(self, destination: str) -> bool:
+        self.echoed.append(destination)
+        return self.well
 
     @property
     def uids(self) -> list[str]:

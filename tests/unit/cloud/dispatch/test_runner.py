@@ -10,13 +10,13 @@ import pytest
 from swallowtail.calls.config import Transcoding
 from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.connection import LEASE
-from swallowtail.cloud.dispatch.planner import OPEN_AFTER
+from swallowtail.cloud.dispatch.planner import CUTS_PER_ATTEMPT, MAX_BLAMED, OPEN_AFTER
 from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, NewDelivery, Target
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.transcoding import IMPLICIT, NotTranscoded
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, EXPLICIT, NORTH
-from tests.unit.cloud.dispatch.stage import DESTINATION, DOWN, OUT_OF_RESOURCES, PACS, REFUSED, SUCCESS, Stage, delivered
+from tests.unit.cloud.dispatch.stage import ABORTED, DESTINATION, DOWN, OUT_OF_RESOURCES, PACS, REFUSED, SUCCESS, Stage, delivered
 
 DONE, WAITING, DEAD = DeliveryState.DELIVERED, DeliveryState.WAITING, DeliveryState.DEAD
 UIDS = ("1.1", "1.2", "1.3", "1.4")
@@ -132,6 +132,59 @@ async def test_an_instance_that_is_refused_is_parked_by_the_cap_and_its_lane_goe
 async def _moved_on(stage: Stage) -> bool:
     stage.pass_time(5)
     return await stage.states() == [DEAD, DONE]
+
+
+async def _time_until(stage: Stage, *states: DeliveryState) -> None:
+    async def holds() -> bool:
+        stage.pass_time(400)
+        return await stage.states() == list(states)
+
+    await stage.until(holds)
+
+
+async def test_an_instance_that_makes_the_destination_abort_is_set_aside_in_the_end(stage: Stage, tasks: Tasks) -> None:
+    stage.link.answer = lambda request, body: ABORTED if request.sop_instance == "1.2" else delivered(body)
+    await stage.queue(*UIDS[:3])
+    stage.serve(tasks)
+    await _time_until(stage, DONE, DEAD, DONE)
+    poison = (await stage.deliveries())[1]
+    assert sum(one.sop_instance == "1.2" for one in stage.link.opened) == CUTS_PER_ATTEMPT * DESTINATION.attempts == poison.cuts
+    assert (poison.about, poison.phase, stage.link.echoed) == (About.INSTANCE, DeliveryPhase.RESPONSE, ["pacs"])
+    assert "4 times in a row" in poison.detail
+    assert ABORTED.detail in poison.detail
+
+
+async def test_a_destination_that_aborts_everything_is_not_believed_its_echo(stage: Stage, tasks: Tasks) -> None:
+    stage.link.answer = lambda request, body: ABORTED
+    await stage.queue(*UIDS, "1.5")
+    stage.serve(tasks)
+    await _time_until(stage, *[DEAD] * MAX_BLAMED, WAITING, WAITING)
+    tried = len(stage.link.opened)
+    await _time_until_tried(stage, tried + 6)
+    await stage.settled(*[DEAD] * MAX_BLAMED, WAITING, WAITING)
+    assert len(stage.link.echoed) == MAX_BLAMED
+    await stage.until(lambda: _alarms(stage, 1))
+    stage.link.answer = SUCCESS
+    await _time_until(stage, *[DEAD] * MAX_BLAMED, DONE, DONE)
+
+
+async def _time_until_tried(stage: Stage, count: int) -> None:
+    def holds() -> bool:
+        stage.pass_time(400)
+        return len(stage.link.opened) >= count
+
+    await stage.until(holds)
+
+
+async def test_a_destination_that_does_not_echo_is_to_blame_itself(stage: Stage, tasks: Tasks) -> None:
+    stage.link.well = False
+    stage.link.answer = lambda request, body: ABORTED
+    await stage.queue("1.1")
+    stage.serve(tasks)
+    await _time_until_tried(stage, 3 * CUTS_PER_ATTEMPT * DESTINATION.attempts)
+    await stage.settled(WAITING)
+    assert len(stage.link.echoed) > 1
+    assert (await stage.deliveries())[0].refusals == 0
 
 
 async def test_a_warning_is_a_delivery_with_a_word(stage: Stage, tasks: Tasks) -> None:

@@ -1,0 +1,87 @@
+"""What becomes of a delivery and its destination after one attempt."""
+
+import msgspec
+import pytest
+
+from swallowtail.calls.config import AtCap, Destination
+from swallowtail.calls.deliver import About, DeliveryPhase, NotDelivered
+from swallowtail.cloud.dispatch.planner import Culprit, LinkAway, Outcome, Plan, is_suspect, plan, wait
+from swallowtail.cloud.model.delivery import BreakerState, Delivery, DeliveryState, DestinationState, Lease
+from tests.conformance.invented import EXPLICIT, NORTH, NOW, US
+from tests.unit.cloud.dispatch.stage import ABORTED, DESTINATION, DOWN, LINK_STOPS, OUT_OF_RESOURCES, PACS, REFUSED, delivered
+
+DELIVERY = Delivery(
+    id=1, target=PACS, instance=1, facility="clinic", study="1.2", sop_instance="1.2.3", sop_class=US, transfer_syntax=EXPLICIT,
+    lane="", priority=0, cause="rule:r/1", state=DeliveryState.LEASED, place=1, created=NOW, changed=NOW, tries=1,
+)  # fmt: skip
+AWAY = LinkAway("gone")
+STALLED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.SEND, detail="it takes nothing")
+REJECTED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.ASSOCIATE, detail="it rejects")
+FORBIDDEN = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.POLICY, detail="the hospital's policy forbids it")
+
+
+def lease(**more: object) -> Lease:
+    return Lease(tenant=NORTH, delivery=msgspec.structs.replace(DELIVERY, **more), token=1, until=NOW + 60)
+
+
+def planned(
+    outcome: Outcome, *, held: Lease | None = None, state: DestinationState | None = None, to: Destination = DESTINATION
+) -> Plan:
+    return plan(held or lease(), state or DestinationState(target=PACS), to, outcome, now=NOW, dice=0.5)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "cuts", "failures"),
+    [
+        (delivered(b""), DeliveryState.DELIVERED, 0, 0),
+        (delivered(b"", 0xB000), DeliveryState.WARNED, 0, 0),
+        (DOWN, DeliveryState.WAITING, 2, 1),
+        (REJECTED, DeliveryState.WAITING, 2, 1),
+        (FORBIDDEN, DeliveryState.WAITING, 2, 1),
+        (OUT_OF_RESOURCES, DeliveryState.WAITING, 0, 1),
+        (ABORTED, DeliveryState.WAITING, 3, 1),
+        (STALLED, DeliveryState.WAITING, 3, 1),
+        (REFUSED, DeliveryState.WAITING, 0, 0),
+        (LINK_STOPS, DeliveryState.WAITING, 2, 0),
+        (AWAY, DeliveryState.WAITING, 2, 0),
+        (Culprit(ABORTED), DeliveryState.DEAD, 3, 0),
+    ],
+)
+def test_outcomes(outcome: Outcome, state: DeliveryState, cuts: int, failures: int) -> None:
+    made = planned(outcome, held=lease(cuts=2))
+    assert (made.settlement.state, made.settlement.cuts, made.state.failures) == (state, cuts, failures)
+    assert made.settlement.detail == getattr(outcome, "detail", made.settlement.detail)
+
+
+def test_cuts_count_for_ever_as_long_as_nothing_is_known_of_the_destination() -> None:
+    for cuts, outcome, suspect in (
+        (2, ABORTED, False),
+        (3, ABORTED, True),
+        (3, STALLED, True),
+        (9, DOWN, False),
+        (9, REFUSED, False),
+    ):
+        assert is_suspect(lease(cuts=cuts), DESTINATION, outcome) is suspect
+
+
+def test_a_culprit_stops_its_lane_where_the_destination_wants_that() -> None:
+    made = planned(Culprit(ABORTED), to=msgspec.structs.replace(DESTINATION, at_cap=AtCap.STOP))
+    assert (made.settlement.state, made.settlement.refused, made.done) == (DeliveryState.STOPPED, True, False)
+
+
+def test_the_third_failure_opens_and_others_of_the_same_outage_count_once() -> None:
+    state = DestinationState(target=PACS)
+    for failures, breaker in ((1, BreakerState.CLOSED), (2, BreakerState.CLOSED), (3, BreakerState.OPEN), (3, BreakerState.OPEN)):
+        state = planned(DOWN, state=state).state
+        assert (state.failures, state.breaker, state.failing_since) == (failures, breaker, NOW)
+    half = msgspec.structs.replace(state, breaker=BreakerState.HALF_OPEN)
+    assert planned(DOWN, state=half).state.failures == 4
+    assert planned(LINK_STOPS, state=half).state.breaker is BreakerState.OPEN
+    closed = planned(REFUSED, state=half).state
+    assert (closed.breaker, closed.failures, closed.failing_since) == (BreakerState.CLOSED, 0, None)
+
+
+@pytest.mark.parametrize(("failures", "ceiling"), [(0, 2), (1, 2), (2, 4), (3, 8), (8, 256), (9, 300), (10_000, 300)])
+def test_the_interval_is_full_jitter_under_a_doubling_ceiling(failures: int, ceiling: float) -> None:
+    assert wait(failures, 0.0) == 0.0
+    assert wait(failures, 0.5) == ceiling / 2
