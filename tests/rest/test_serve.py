@@ -127,6 +127,41 @@ def test_apply_does_it_once_and_shows_secrets_once(served: CloudProcess, tmp_pat
     assert "the role clinician may not do this" in refused.stderr
 
 
+def test_apply_leaves_alone_what_a_file_does_not_declare(served: CloudProcess, tmp_path: Path) -> None:
+    """Listeners come from one file, destinations and rules from another, and a destination more from the API."""
+    token_file = tmp_path / "token"
+    token_file.write_text(served.facts["token"])
+    for file in ("hospital.toml", "store-out.toml"):
+        text = Path("examples", file).read_text(encoding="utf-8").replace('name = "heronsgate"', 'name = "egretsgate"')
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    assert apply(served, token_file, tmp_path / "hospital.toml").exit_code == 0
+    made = apply(served, token_file, tmp_path / "store-out.toml")
+    assert made.exit_code == 0, made.output
+    assert "+destination pacs, +destination research" in made.stdout
+    assert "+ rule ultrasound to the PACS: to main-radiology:pacs" in made.stdout
+    api = served.api()
+    api.query = {"organisation": next(one["id"] for one in api("GET", "organisations")["items"] if one["name"] == "egretsgate")}
+    (link,) = api("GET", "links")["items"]
+    settings = {"name": "by-hand", "host": "10.0.0.7", "port": 104, "ae_title": "X"}
+    api("POST", "destinations", {"link": link["id"], "settings": settings}, status=201)
+    assert apply(served, token_file, tmp_path / "hospital.toml").stdout.endswith("no changes\n")
+    document = api("GET", f"links/{link['id']}/configuration")["document"]
+    assert [one["name"] for one in document["destinations"]] == ["pacs", "research", "by-hand"]
+    assert [one["name"] for one in document["listeners"]] == ["store"]
+    owned = apply(served, token_file, tmp_path / "store-out.toml")
+    assert "-destination by-hand" in owned.stdout
+    assert apply(served, token_file, tmp_path / "store-out.toml").stdout.endswith("no changes\n")
+    assert [rule["name"] for rule in api("GET", "rules")["items"]] == ["ultrasound to the PACS", "abdomen to research"]
+    turned = (tmp_path / "store-out.toml").read_text(encoding="utf-8").partition("[[rule]]")[0] + "[[rule]]\n"
+    (tmp_path / "less.toml").write_text(
+        turned + 'name = "abdomen to research"\nto = ["main-radiology:research"]\n', encoding="utf-8"
+    )
+    less = apply(served, token_file, tmp_path / "less.toml")
+    assert "- rule ultrasound to the PACS" in less.stdout
+    assert "~ rule abdomen to research: condition, action" in less.stdout
+    assert [rule["condition"]["tags"] for rule in api("GET", "rules")["items"]] == [[]]
+
+
 def test_apply_says_what_is_wrong_and_what_to_do(served: CloudProcess, tmp_path: Path) -> None:
     token_file, broken = tmp_path / "token", tmp_path / "hospital.toml"
     token_file.write_text("swt_nobody")

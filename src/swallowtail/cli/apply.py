@@ -1,11 +1,12 @@
 """`swallowtail cloud apply`: makes a Cloud look like a document, through its REST API. Twice is the same as once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from swallowtail.cli.hospital import Hospital, LinkEntry, Present, Step, TokenEntry, merged, plan
 from swallowtail.cli.rest import RestClient, RestError
+from swallowtail.cli.routing import changed
 
 
 @dataclass(slots=True)
@@ -30,7 +31,9 @@ class Application:
         self._outcome = Outcome()
         self._links = {link.name: link for link in hospital.link}
         self._tokens = {token.name: token for token in hospital.token}
+        self._rules = {rule.name: rule for rule in hospital.rule or ()}
         self._facilities = {facility.name: facility for facility in hospital.facility}
+        self._rule_ids: dict[str, str] = {}
         self._present = Present()
 
     def plan(self) -> list[Step]:
@@ -50,6 +53,10 @@ class Application:
             ("change", "link"): self._change_link,
             ("create", "configuration"): self._put_configuration,
             ("change", "configuration"): self._put_configuration,
+            ("remove", "rule"): self._remove_rule,
+            ("create", "rule"): self._create_rule,
+            ("change", "rule"): self._change_rule,
+            ("change", "rules"): self._order_rules,
             ("create", "token"): self._create_token,
             ("change", "token"): self._change_token,
         }
@@ -65,6 +72,8 @@ class Application:
         self._outcome.organisation = organisation["id"]
         facilities = {item["name"]: item for item in self._client.all("/facilities", **self._query)}
         links = {item["name"]: item for item in self._client.all("/links", **self._query)}
+        rules = [*self._client.all("/rules", **self._query)] if self._hospital.rule is not None else []
+        self._rule_ids = {rule["name"]: rule["id"] for rule in rules}
         tokens: dict[str, Any] = {}
         if self._hospital.token:
             tokens = {item["name"]: item for item in self._client.all("/tokens", **self._query) if item["revoked"] is None}
@@ -73,7 +82,7 @@ class Application:
         configurations = {
             name: found for name, id_ in self._outcome.links.items() if (found := self._configuration(id_)) is not None
         }
-        return Present(organisation, facilities, links, configurations, tokens)
+        return Present(organisation, facilities, links, configurations, rules, tokens)
 
     def _find_organisation(self) -> Any | None:
         wanted = self._hospital.organisation.name
@@ -136,6 +145,25 @@ class Application:
         there = self._present.configurations.get(name)
         body = {"document": merged(self._links[name], there), "expected": there["version"] if there else 0, "comment": "apply"}
         self._client.call("PUT", f"/links/{self._outcome.links[name]}/configuration", body, **self._query)
+
+    def _remove_rule(self, name: str) -> None:
+        self._client.call("DELETE", f"/rules/{self._rule_ids[name]}", None, **self._query)
+
+    def _create_rule(self, name: str) -> None:
+        body = self._rules[name].body(self._all_links())
+        self._rule_ids[name] = self._client.call("POST", "/rules", body, **self._query)["id"]
+
+    def _change_rule(self, name: str) -> None:
+        there = next(rule for rule in self._present.rules if rule["name"] == name)
+        body = changed(self._rules[name], there, self._all_links())
+        self._client.call("PATCH", f"/rules/{self._rule_ids[name]}", body, **self._query)
+
+    def _order_rules(self, _: str) -> None:
+        self._client.call("PUT", "/rules/order", {"rules": [self._rule_ids[name] for name in self._rules]}, **self._query)
+
+    def _all_links(self) -> dict[str, Mapping[str, Any]]:
+        """Give the Links that were there and those that this run has made, by name."""
+        return {**self._present.links, **{name: {"id": id_} for name, id_ in self._outcome.links.items()}}
 
     def _create_token(self, name: str) -> None:
         entry: TokenEntry = self._tokens[name]

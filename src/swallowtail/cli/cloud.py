@@ -31,9 +31,10 @@ def cloud() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def apply(file: Path, url: str, token_file: Path, ca: Path | None, *, as_json: bool, dry_run: bool) -> None:
-    """Make the Cloud look like FILE: organisation, facilities, Links with listeners and devices, tokens.
+    """Make the Cloud look like FILE: organisation, facilities, Links with listeners, devices and destinations, rules, tokens.
 
-    Twice is the same as once. What FILE does not name is left alone. A new Link's security code is shown once.
+    Twice is the same as once. What FILE does not name is left alone; a list of a Link, and the rules, are taken as a whole where
+    FILE declares one. A new Link's security code is shown once.
     """
     try:
         hospital = read(_text(file))

@@ -6,6 +6,7 @@
     [[link.listener]]   as in a Link's configuration (calls.config.DicomListener)
     [[link.device]]     as in a Link's configuration (calls.config.Device)
     [[link.destination]]  as in a Link's configuration (calls.config.Destination)
+    [[rule]]            see cli.routing
     [[token]]           name, role, facilities
 
 What the document does not name is left alone. A list of a Link is one thing: a document that declares one entry of it (or writes
@@ -15,7 +16,7 @@ What the document does not name is left alone. A list of a Link is one thing: a 
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -23,6 +24,7 @@ import msgspec
 from msgspec import Meta
 
 from swallowtail.calls.config import Configuration, Destination, Device, DicomListener, Document, Name, Problem, problems
+from swallowtail.cli.routing import RuleEntry, changed, out_of_order, rule_problems
 
 MAX_FILE: Final = 4 * 1024 * 1024
 
@@ -78,6 +80,7 @@ class Hospital(Document, frozen=True, kw_only=True):
     organisation: OrganisationEntry
     facility: tuple[FacilityEntry, ...] = ()
     link: tuple[LinkEntry, ...] = ()
+    rule: tuple[RuleEntry, ...] | None = None
     token: tuple[TokenEntry, ...] = ()
 
 
@@ -103,8 +106,15 @@ def read(text: str) -> Hospital:
 
 def _problems(hospital: Hospital) -> Iterator[tuple[str, str]]:
     facilities = {entry.name for entry in hospital.facility}
-    for kind, entries in (("facility", hospital.facility), ("link", hospital.link), ("token", hospital.token)):
-        for name, count in Counter(entry.name for entry in entries).items():
+    rules = hospital.rule or ()
+    names = {
+        "facility": [entry.name for entry in hospital.facility],
+        "link": [entry.name for entry in hospital.link],
+        "rule": [entry.name for entry in rules],
+        "token": [entry.name for entry in hospital.token],
+    }
+    for kind, given in names.items():
+        for name, count in Counter(given).items():
             if count > 1:
                 yield f"$.{kind}", f"{name!r} is used {count} times; names are unique"
     for index, link in enumerate(hospital.link):
@@ -113,6 +123,8 @@ def _problems(hospital: Hospital) -> Iterator[tuple[str, str]]:
         for problem in _link_problems(link):
             inside = re.sub(rf"^\$\.({'|'.join(PARTS)})s", r"\1", problem.field)
             yield f"$.link[{index}].{inside}", problem.message
+    declared = {link.name: link.destination for link in hospital.link if link.destination is not None}
+    yield from rule_problems(rules, {name: frozenset(one.name for one in many) for name, many in declared.items()})
     for index, token in enumerate(hospital.token):
         for name in token.facilities or ():
             if name not in facilities:
@@ -170,18 +182,19 @@ def _table(names: list[str], counts: Counter[str], *, is_list: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What is there: facilities, Links and tokens by name, as the API gives them, and each Link's configuration."""
+    """What is there, as the API gives it: facilities, Links and tokens by name, each Link's configuration, rules in their order."""
 
     organisation: Mapping[str, Any] | None = None
     facilities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rules: Sequence[Mapping[str, Any]] = ()
     tokens: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that has to be done: `create` or `change` of an `organisation`, `facility`, `link`, `configuration` or `token`."""
+    """One thing to do: `create`, `change`, `remove` or `keep`, and of what: an `organisation`, a `link`, its `configuration` …"""
 
     verb: str
     kind: str
@@ -190,7 +203,7 @@ class Step:
 
     def __str__(self) -> str:
         """Give the line of the plan."""
-        sign = {"create": "+", "change": "~", "keep": "="}[self.verb]
+        sign = {"create": "+", "change": "~", "remove": "-", "keep": "="}[self.verb]
         return f"{sign} {self.kind} {self.name}" + (f": {self.detail}" if self.detail else "")
 
 
@@ -200,10 +213,14 @@ def plan(hospital: Hospital, present: Present) -> list[Step]:
     steps += [
         _entry_step("facility", entry, present.facilities.get(entry.name), ("title", "time_zone")) for entry in hospital.facility
     ]
+    if hospital.rule is not None:  # what sends to a destination goes before the destination does
+        names = {rule.name for rule in hospital.rule}
+        steps += [Step("remove", "rule", rule["name"]) for rule in present.rules if rule["name"] not in names]
     for link in hospital.link:
         steps.append(_link_step(link, present))
         if link.declared():
             steps.append(_configuration_step(link, present.configurations.get(link.name)))
+    steps.extend(_rule_steps(hospital.rule or (), present))
     steps.extend(_token_step(token, present) for token in hospital.token)
     return steps
 
@@ -254,6 +271,19 @@ def _difference(kind: str, old: Iterable[Part], new: Iterable[Part]) -> str:
     marks += [f"-{kind} {name}" for name in before if name not in after]
     marks += [f"~{kind} {name}" for name in after if name in before and after[name] != before[name]]
     return ", ".join(marks)
+
+
+def _rule_steps(rules: Sequence[RuleEntry], present: Present) -> Iterator[Step]:
+    there = {rule["name"]: rule for rule in present.rules}
+    for rule in rules:
+        if rule.name not in there:
+            yield Step("create", "rule", rule.name, "to " + ", ".join(rule.to))
+        elif changes := changed(rule, there[rule.name], present.links):
+            yield Step("change", "rule", rule.name, ", ".join(changes))
+        else:
+            yield Step("keep", "rule", rule.name)
+    if out_of_order(rules, present.rules):
+        yield Step("change", "rules", "order", ", ".join(rule.name for rule in rules))
 
 
 def _token_step(token: TokenEntry, present: Present) -> Step:
