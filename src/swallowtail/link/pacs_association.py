@@ -18,6 +18,7 @@ from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.events import Aborted, DeadlinePassed, Released, ReleaseRequested
 from swallowtail.dicom.negotiation import PresentationContext
 from swallowtail.dicom.net import Connection
+from swallowtail.dicom.pdu import ContextResult
 from swallowtail.dicom.status import Category, category_of
 from swallowtail.link.pacs_contexts import Pair
 from swallowtail.link.pacs_reach import peer_of
@@ -59,7 +60,8 @@ class OutboundAssociation:
     """One association in which Link is the SCU."""
 
     def __init__(self, connection: Connection, proposed: Iterable[Pair], destination: Destination, tasks: Tasks) -> None:
-        self.proposed = frozenset(proposed)
+        self._ids = {pair: 2 * n + 1 for n, pair in enumerate(proposed)}  # as `negotiation.propose` numbers them
+        self.proposed = frozenset(self._ids)
         self.ended: Ended | None = None
         self._connection = connection
         self._destination = destination
@@ -78,6 +80,10 @@ class OutboundAssociation:
     def context(self, pair: Pair) -> PresentationContext | None:
         """Give the accepted context for a pair, None when it was refused or not proposed."""
         return self._agreement.context_for(*pair)
+
+    def refuses_syntax(self, pair: Pair) -> bool:
+        """Say whether the destination refused a pair for its transfer syntax alone (PS3.8 9.3.3.2)."""
+        return self._agreement.refused.get(self._ids.get(pair, 0)) == ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
 
     def syntaxes(self, sop_class: str) -> tuple[str, ...]:
         """Give the transfer syntaxes that the destination accepted for a SOP class."""

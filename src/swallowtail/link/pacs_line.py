@@ -206,6 +206,8 @@ class Line:
         if accepted:
             takes = ", ".join(uids.name_of(syntax) for syntax in accepted)
             what += f" in {uids.name_of(request.transfer_syntax)} but in {takes}; allow transcoding, or enable the syntax there"
+        elif association.refuses_syntax((request.sop_class, request.transfer_syntax)):
+            what += f" in {uids.name_of(request.transfer_syntax)}; allow transcoding, or enable the syntax there"
         else:
             what += "; enable this SOP class there, or send it elsewhere"
         refused = failure(About.INSTANCE, DeliveryPhase.CONTEXT, what).answer

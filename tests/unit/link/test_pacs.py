@@ -220,6 +220,17 @@ def test_a_refused_syntax_is_the_instances_failure_and_names_what_is_taken():
     play(scene, configuration=to())
 
 
+def test_a_refused_syntax_is_named_where_no_other_was_proposed():
+    async def scene(stage: Stage) -> None:
+        policy = AcceptorPolicy(any_storage=True, transfer_syntaxes=frozenset({EXPLICIT, IMPLICIT}))
+        await Archive(stage, policy=policy).open()
+        words = "does not take CT Image Storage in JPEG Lossless"
+        refused = failed(await deliver(stage, 1, transfer_syntax=JPEG), About.INSTANCE, DeliveryPhase.CONTEXT, words)
+        assert refused.accepted == ()
+
+    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, transcoding=Transcoding.NEVER)))
+
+
 def test_a_refused_sop_class_is_the_instances_failure():
     async def scene(stage: Stage) -> None:
         await Archive(stage, policy=AcceptorPolicy(sop_classes=frozenset({US}))).open()

@@ -25,8 +25,9 @@ from swallowtail.runtime.tasks import Tasks
 
 log = structlog.get_logger()
 
-LEASE: Final = 60.0
-EXTEND_EVERY: Final = 20.0
+LEASE: Final = 25.0
+"""Seconds after which what a killed node had under way is sent by the next session: re-homing takes at most 30 s (design)."""
+EXTEND_EVERY: Final = 8.0
 DEPTH: Final = 2
 """Deliveries under way on one connection: one that is sent or awaits its response, and the next."""
 SETTLE_TRIES: Final = 30
