@@ -1,7 +1,6 @@
 """Claims jobs, has them parsed, settles them: batch after batch while there are some, then asleep until something is stored."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -10,15 +9,18 @@ import structlog
 from swallowtail.cloud.index.pool import Parser
 from swallowtail.cloud.model.errors import CloudError, StorageUnavailableError
 from swallowtail.cloud.model.indexing import IndexOutcome, Quarantined
-from swallowtail.cloud.model.ports import Bus, Clock, IndexJobs
+from swallowtail.cloud.model.ports import Bus, Clock, IndexJobs, Subscription
 
 TOPIC: Final = "index"
 """Publish it after a store (`model.ports.Bus`)."""
 BATCH: Final = 32
 LEASE: Final = 300.0
 """Seconds that a claim holds: longer than a batch of the slowest objects, since no other node may take it meanwhile."""
-GATHER: Final = 0.2
-"""Seconds after a wake-up in which more may come: a batch costs two commits, which would otherwise compete with every store's."""
+QUIET: Final = 0.5
+"""Seconds without a store before a batch begins. A modality waits for each answer before it sends the next instance, while nobody
+waits for the index of a study that is still arriving; and a batch's parsing and its two commits compete with every store's."""
+PATIENCE: Final = 5.0
+"""Seconds that stores which follow each other hold the index back; then all that has come is indexed beside them."""
 IDLE: Final = 15.0
 """A wake-up may be lost, so it looks by itself this often; also the pause after a failure of the storage."""
 
@@ -35,28 +37,43 @@ class Indexer:
         bus: Bus,
         *,
         clock: Clock,
-        gather: float = GATHER,
+        quiet: float = QUIET,
+        patience: float = PATIENCE,
         on_settled: Callable[[], None] = lambda: None,
     ) -> None:
         self._jobs = jobs
         self._parser = parser
         self._bus = bus
         self._clock = clock
-        self._gather = gather
+        self._quiet = quiet
+        self._patience = patience
         self._on_settled = on_settled
 
     async def run(self) -> None:
         """Index until cancelled."""
         subscription = self._bus.subscribe(TOPIC)
+        late = False
         try:
             while True:
-                if await self._step_safely() < BATCH:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(IDLE):
-                            await subscription.wait()
-                    await asyncio.sleep(self._gather)
+                full = await self._step_safely() == BATCH
+                if full and late:
+                    continue
+                late = False
+                if await _heard(subscription, 0.0 if full else IDLE):
+                    late = not await self._calm(subscription)
         finally:
             subscription.close()
+
+    async def _calm(self, subscription: Subscription) -> bool:
+        """Wait until nothing was stored for a while; False when patience ended first."""
+        try:
+            async with asyncio.timeout(self._patience):
+                while True:
+                    await asyncio.sleep(self._quiet / 2)  # rather than wake up for each of a hundred stores
+                    if not await _heard(subscription, self._quiet / 2):
+                        return True
+        except TimeoutError:
+            return False
 
     async def step(self) -> int:
         """Index one batch; gives how many jobs that was."""
@@ -91,3 +108,13 @@ class Indexer:
         except StorageUnavailableError as error:
             log.warning("index waits for the storage", reason=str(error))
             return 0
+
+
+async def _heard(subscription: Subscription, within: float) -> bool:
+    """Was something stored since it was last asked, or is it within so many seconds?"""
+    try:
+        async with asyncio.timeout(within):
+            await subscription.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -32,7 +32,7 @@ class Node:
         self.ingest = Ingest(
             cloud.records.instances, cloud.blobs, clock=lambda: NOW, meter=Tally(), on_stored=lambda: self.bus.publish(TOPIC)
         )
-        self.indexer = Indexer(cloud.records.index_jobs, InlineParser(cloud.blobs), self.bus, clock=lambda: self.now, gather=0.0)
+        self.indexer = Indexer(cloud.records.index_jobs, InlineParser(cloud.blobs), self.bus, clock=lambda: self.now, quiet=0.0)
 
     async def store(self, name: str) -> None:
         job, content = stored(name)
