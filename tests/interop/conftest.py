@@ -8,6 +8,7 @@ import pytest
 
 from swallowtail.sim.installation import ANY_DEVICE, Installation, Listening
 from swallowtail.sim.processes import Program, free_port
+from tests.programs import quiet, sound
 
 LISTENERS = (
     Listening("imaging", more=ANY_DEVICE),
@@ -22,8 +23,17 @@ DEVICES = ({"name": "us-1", "ae_title": "ULTRASOUND1", "addresses": ["127.0.0.0/
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with Installation(tmp_path_factory.mktemp("site"), listeners=LISTENERS, devices=DEVICES) as installation:
         yield installation
-        for program in (installation.cloud, installation.link):
-            assert program.running, program.failure(f"ended with {program.exit_code}")
+    for program in installation.programs:
+        assert program.exit_code == 0, program.failure(f"ended with {program.exit_code} when it was told to stop")
+        quiet(program.output)
+
+
+@pytest.fixture(autouse=True)
+def _site_is_sound(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The test under which Link or Cloud ends or logs an error is the one that fails, with their last lines."""
+    yield
+    if "site" in request.fixturenames:
+        sound(request.getfixturevalue("site").programs)
 
 
 @pytest.fixture

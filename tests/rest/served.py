@@ -1,13 +1,9 @@
 """A real Cloud in a process of its own, a client of its API, and a Link that is only a wire client."""
 
 import asyncio
-import json
-import os
 import secrets
 import signal
 import ssl
-import subprocess
-import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,12 +22,15 @@ from swallowtail.calls.diagnostics import PING, Pong, read_ping
 from swallowtail.calls.report import REPORT, Observation, Report, read_noted
 from swallowtail.calls.store import STORE, StoreAnswer, StoreRequest, TransferEnd, read_store_answer
 from swallowtail.runtime.tasks import Tasks
+from swallowtail.sim.installation import SWALLOWTAIL, announcements, with_source
+from swallowtail.sim.processes import Program
 from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.frames import MAX_FRAME, Priority
 from swallowtail.wire.handshake import LinkHello
 from swallowtail.wire.net import Channel, LinkConnection, Session, WebSocketTransport
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import SUBPROTOCOL
+from tests.programs import sound
 
 START_SECONDS = 60
 T = TypeVar("T")
@@ -41,17 +40,12 @@ class CloudProcess:
     """`swallowtail cloud serve` on a folder and a free port; `facts` is the line that it has printed."""
 
     def __init__(self, data: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "swallowtail", "cloud", "serve", "--data", str(data), "--listen", "127.0.0.1:0", "--json"]
-        environment = os.environ | {"PYTHONPATH": "src"}
-        self.log = (data.parent / f"{data.name}.log").open("a+", encoding="utf-8")
-        self.process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=self.log, env=environment, text=True)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.process.wait(START_SECONDS)
-            self.log.seek(0)
-            raise AssertionError(f"the Cloud did not start: {self.log.read()}")
-        self.facts: dict[str, str] = json.loads(line)
+        argv = [*SWALLOWTAIL, "cloud", "serve", "--data", str(data), "--listen", "127.0.0.1:0", "--json", *options]
+        self.log = data.parent / f"{data.name}.log"
+        before = len(self._announced())
+        self.program = Program(data.name, argv, folder=data.parent, environment=with_source({}))
+        self.program.wait_until(lambda: len(self._announced()) > before, seconds=START_SECONDS, what="saying that it listens")
+        self.facts: dict[str, str] = self._announced()[-1]
         self.url = self.facts["url"]
         self.ca = Path(self.facts["ca"])
         self._clients: list[Api] = []
@@ -61,18 +55,24 @@ class CloudProcess:
         self._clients.append(Api(self.url, self.ca, token or self.facts["token"]))
         return self._clients[-1]
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop it and give its exit status."""
+    def sound(self) -> None:
+        """Fail the test when it has ended by itself or logged an error."""
+        sound([self.program])
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it and give its exit status; what has ended by itself is told."""
         for client in self._clients:
             client.http.close()
-        self.process.send_signal(number)
+        self.sound()
+        if self.program.running:
+            self.program.signal(number)
         try:
-            return self.process.wait(30)
+            return self.program.wait(seconds=30)
         finally:
-            self.process.kill()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
-            self.log.close()
+            self.program.kill()
+
+    def _announced(self) -> list[dict[str, str]]:
+        return announcements(self.log.read_text(encoding="utf-8")) if self.log.exists() else []
 
 
 class Api:

@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import stat
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from pydicom.data import get_testdata_file
 
 from swallowtail.cli import main
 from swallowtail.cloud.server import ServeError, Settings, run
+from tests.programs import quiet
 from tests.rest.served import Api, CloudProcess, WireLink, eventually, hospital
 
 EXAMPLE = Path("examples/hospital.toml")
+STOPS_WITHIN = 4.0  # the deadline of what still runs is 5 s
 
 
 def handshake(url: str, context: ssl.SSLContext, name: str = "localhost") -> str | None:
@@ -224,6 +227,17 @@ async def test_a_stored_study_is_found_and_retrieved_over_dicomweb(served: Cloud
     assert http.get(found["00081190"]["Value"][0], headers={"Accept": "image/jpeg"}).status_code == 406
 
 
+def test_an_idle_client_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    cloud = CloudProcess(tmp_path / "data")
+    idle = cloud.api()
+    idle("GET", "whoami")
+    began = time.monotonic()
+    assert cloud.program.stop() == 0
+    assert time.monotonic() - began < STOPS_WITHIN
+    quiet(cloud.log)
+    idle.http.close()
+
+
 async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: Path) -> None:
     first = CloudProcess(tmp_path / "data")
     admin, link = hospital(first, "heronsgate")
@@ -249,7 +263,7 @@ async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: P
         assert api("GET", "audit/verify")["broken_at"] is None
         machine.url = again.url
         async with machine.connected() as session:
-            again.process.send_signal(signal.SIGKILL)
+            again.program.signal(signal.SIGKILL)
             async with asyncio.timeout(15):
                 await asyncio.wait([session.closed])
     finally:

@@ -17,6 +17,7 @@ from swallowtail import __version__
 from swallowtail.link.agent import Agent, Facts, World
 from swallowtail.link.cloud import SettingError, WebSocketUplink, link_url, proxy_url, read_code, tls_context
 from swallowtail.link.key import DeviceKeyError, KeyFile
+from swallowtail.link.memory import keep_from_disk
 from swallowtail.link.policy import InvalidPolicyError, load
 from swallowtail.runtime import log as logs
 from swallowtail.runtime.network import AsyncioNetwork
@@ -76,6 +77,7 @@ def main() -> int:
     """Run Link as the environment says until it is told to stop; gives the exit code."""
     logs.configure()
     logs.take_crashes()
+    keep_from_disk()
     try:
         settings = Settings.of(os.environ)
         logs.configure(settings.log_level)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from swallowtail.sim.processes import Program, ProgramFailedError, accepts, free_port
+from swallowtail.sim.processes import Program, ProgramFailedError, accepts, free_port, leave
 from swallowtail.sim.rest import Rest, RestFailedError
 
 READY: Final = 30.0
@@ -98,7 +98,7 @@ class Installation:
         self._devices = devices
         self._prefix = list(link_prefix)
         self._listen = f"{cloud_host}:{free_port()}"
-        self._environment = _with_source(environment or {})
+        self._environment = with_source(environment or {})
         self._state = folder / "state"
         self._starts = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ class Installation:
     def start_cloud(self) -> None:
         """Serve the Cloud on the same folder and port as ever; the first start tells the operator's token."""
         argv: list[str | Path] = [
-            *_SWALLOWTAIL,
+            *SWALLOWTAIL,
             "cloud",
             "serve",
             "--data",
@@ -132,9 +132,9 @@ class Installation:
             "--json",
         ]
         self.cloud = Program("cloud", argv, folder=self.folder, environment=self._environment)
-        before = len(_announcements(self.cloud.text()))
-        self.cloud.wait_until(lambda: len(_announcements(self.cloud.text())) > before, seconds=READY, what="saying that it listens")
-        facts = _announcements(self.cloud.text())[-1]
+        before = len(announcements(self.cloud.text()))
+        self.cloud.wait_until(lambda: len(announcements(self.cloud.text())) > before, seconds=READY, what="saying that it listens")
+        facts = announcements(self.cloud.text())[-1]
         self.url, self.ca = facts["url"], Path(facts["ca"])
         if "token" in facts:
             self._private("operator.token", facts["token"])
@@ -145,7 +145,7 @@ class Installation:
         listeners = [one.table() for one in self.listeners.values()]
         (self.folder / "hospital.toml").write_text(document(listeners, self._devices))
         argv: list[str | Path] = [
-            *_SWALLOWTAIL,
+            *SWALLOWTAIL,
             "cloud",
             "apply",
             self.folder / "hospital.toml",
@@ -158,7 +158,7 @@ class Installation:
         program = Program("apply", argv, folder=self.folder, environment=self._environment)
         if program.wait(seconds=READY) != 0:
             raise program.failure("did not apply the document")
-        outcome: dict[str, Any] = _announcements(program.text(), key="links")[-1]
+        outcome: dict[str, Any] = announcements(program.text(), key="links")[-1]
         self.link_id = outcome["links"][LINK]
         if LINK in outcome["codes"]:
             self._private("code", outcome["codes"][LINK])
@@ -168,23 +168,16 @@ class Installation:
             self.rest = Rest(self.url, self.token, self.ca)
         return outcome
 
-    def start_link(self) -> None:
+    def start_link(self, *options: str) -> None:
         """Run Link; it connects by itself. `wait_until_listening` says when its listeners are open."""
-        argv: list[str | Path] = [
-            *self._prefix,
-            *_SWALLOWTAIL,
-            "link",
-            "run",
-            "--cloud",
-            self.url,
-            "--ca",
-            self.ca,
-            "--state",
-            self._state,
-        ]
-        argv += ["--code-file", self.folder / "code", "--policy", self.folder / "policy.toml"]
-        self._state.mkdir(mode=0o700, exist_ok=True)
-        self.link = Program("link", argv, folder=self.folder, environment=self._environment)
+        self.link = self.run_link("link", self._state, *options)
+
+    def run_link(self, name: str, state: Path, *options: str) -> Program:
+        """Run a Link with the code of this installation on a state folder: on another folder it is another machine."""
+        argv: list[str | Path] = [*self._prefix, *SWALLOWTAIL, "link", "run", "--cloud", self.url, "--ca", self.ca]
+        argv += ["--state", state, "--code-file", self.folder / "code", "--policy", self.folder / "policy.toml", *options]
+        state.mkdir(mode=0o700, exist_ok=True)
+        return Program(name, argv, folder=self.folder, environment=self._environment)
 
     def wait_until_listening(self, *, seconds: float = READY) -> None:
         """Return when every listener accepts connections and the Cloud knows that Link runs what it wishes."""
@@ -200,10 +193,14 @@ class Installation:
 
     def reinstall(self) -> None:
         """Put a new machine in the place of the old one: rebind, a new code, an empty state folder. Link must not run."""
-        made = self.operator.json(self._of_operator(f"/api/v1/links/{self.link_id}/rebind"), method="POST")
-        self._private("code", made["code"])
+        self.new_code("rebind")
         self._starts += 1
         self._state = self.folder / f"state-{self._starts}"
+
+    def new_code(self, act: str) -> None:
+        """Have the Cloud `rotate` or `rebind` the Link's code, and put the new one where Link looks for it."""
+        made = self.operator.json(self._of_operator(f"/api/v1/links/{self.link_id}/{act}"), method="POST")
+        self._private("code", made["code"])
 
     def instances(self, study: str = "") -> list[Any]:
         """Give the visible instances, of one study or of all, as the API has them."""
@@ -226,12 +223,16 @@ class Installation:
 
     def stop(self) -> None:
         """End both programs, Link first, and hang up."""
-        for program in (getattr(self, "link", None), getattr(self, "cloud", None)):
-            if program is not None:
-                program.stop()
+        for program in self.programs:
+            program.stop()
         for client in (getattr(self, "rest", None), getattr(self, "operator", None)):
             if client is not None:
                 client.close()
+
+    @property
+    def programs(self) -> list[Program]:
+        """Link and Cloud, as far as they were started."""
+        return [program for name in ("link", "cloud") if (program := getattr(self, name, None)) is not None]
 
     def _of_operator(self, path: str) -> str:
         organisation = self.rest.json("/api/v1/whoami")["organisation"]["id"]
@@ -252,21 +253,24 @@ class Installation:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            leave(self.programs, error)
+        finally:
+            self.stop()
 
 
-_SWALLOWTAIL: Final = (sys.executable, "-m", "swallowtail")
+SWALLOWTAIL: Final = (sys.executable, "-m", "swallowtail")
 
 
-def _with_source(environment: Mapping[str, str]) -> dict[str, str]:
+def with_source(environment: Mapping[str, str]) -> dict[str, str]:
     """Let the programs find this very package, installed or not."""
     source = str(Path(__file__).parents[2])
     paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
-def _announcements(text: str, key: str = "url") -> list[dict[str, Any]]:
+def announcements(text: str, key: str = "url") -> list[dict[str, Any]]:
     """Give the JSON objects with `key` among the lines of a program's output."""
     found = []
     for line in text.splitlines():

@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 class Program:
-    """A running child process in a session of its own. Call `stop` or use it as a context.
+    """A running child process in a session of its own. Call `stop` or use it as a context, which tells an end not asked for.
 
     Its children end when its end is noticed: the whole group is killed before the child is reaped, while its number cannot yet mean
     another process.
@@ -50,6 +50,7 @@ class Program:
         self, name: str, argv: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         self.name = name
+        self._asked = False  # to end: by us, or because its end is waited for
         self.argv = [str(word) for word in argv]
         self.output = folder / f"{name}.log"
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,6 +105,7 @@ class Program:
             if time.monotonic() > deadline:
                 raise self.failure(f"{what} did not happen within {seconds:g} s")
             if self._ended(_PACE):
+                self._asked = True  # told here
                 raise self.failure(f"ended with {self.exit_code} before: {what}")
 
     def wait_for_port(self, port: int, *, seconds: float = 20.0) -> None:
@@ -112,6 +114,7 @@ class Program:
 
     def wait(self, *, seconds: float) -> int:
         """Wait for its end and give the exit code; raises ProgramFailedError when it is still there after `seconds`."""
+        self._asked = True
         if not self._ended(seconds):
             raise self.failure(f"still runs after {seconds:g} s")
         return self._process.returncode
@@ -119,16 +122,26 @@ class Program:
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL, to it and to its children, without a chance to say goodbye."""
         if self.running:
+            self._asked = True
             os.killpg(self.pid, signal.SIGKILL)
             self._ended(_INSIST)
 
     def stop(self, *, seconds: float = 10.0) -> int:
         """Ask it to end (SIGTERM), insist after `seconds`, and give its exit code."""
         if self.running:
-            signal.pidfd_send_signal(self._end, signal.SIGTERM)
+            self.signal(signal.SIGTERM)
             if not self._ended(seconds):
                 self.kill()
         return self._process.returncode
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal that will end it."""
+        self._asked = True
+        signal.pidfd_send_signal(self._end, number)
+
+    def early_end(self) -> ProgramFailedError | None:
+        """Give the failure of a program that has ended without anybody asking for it: how, and its last lines."""
+        return None if self._asked or self.running else self.failure(f"ended by itself with {self.exit_code}")
 
     def failure(self, what: str) -> ProgramFailedError:
         """Give the error that says what this program did wrong and shows its last lines."""
@@ -139,8 +152,20 @@ class Program:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        leave([self], error)
+
+
+def leave(programs: Sequence[Program], error: BaseException | None) -> None:
+    """Stop programs at the end of a context; what has ended by itself is told, beside the error that came of it or in its place."""
+    ends = [end for program in programs if (end := program.early_end())]
+    for program in programs:
+        program.stop()
+    if error is not None:
+        for end in ends:
+            error.add_note(str(end))
+    elif ends:
+        raise ends[0]
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:

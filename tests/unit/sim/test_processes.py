@@ -61,3 +61,24 @@ def test_ports_are_free_and_given_once() -> None:
     ports = [free_port() for _ in range(50)]
     assert len(set(ports)) == 50
     assert not any(map(accepts, ports))
+
+
+def test_an_end_that_nobody_asked_for_is_told_when_the_context_is_left(tmp_path: Path) -> None:
+    program = python("print('enough', flush=True); raise SystemExit(3)", tmp_path)
+    with pytest.raises(ProgramFailedError, match=r"program ended by itself with 3; its last lines .*\n.*enough"), program:
+        select.select([program._end], [], [], 10)
+
+
+def test_an_end_that_nobody_asked_for_stands_beside_the_failure_that_came_of_it(tmp_path: Path) -> None:
+    program = python("import os; os.kill(os.getpid(), 11)", tmp_path)
+    select.select([program._end], [], [], 10)
+    with pytest.raises(ConnectionError) as failed, program:
+        raise ConnectionError
+    assert "program ended by itself with -11" in failed.value.__notes__[0]
+
+
+def test_an_end_that_was_asked_for_is_no_failure(tmp_path: Path) -> None:
+    for end in (Program.kill, Program.stop, lambda one: one.signal(9), lambda one: one.wait(seconds=10)):
+        with python("import time; time.sleep(0.2)", tmp_path) as program:
+            end(program)
+        assert program.early_end() is None
