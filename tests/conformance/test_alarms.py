@@ -34,3 +34,25 @@ async def test_acknowledging_keeps_the_first_who_did(records: Records) -> None:
     with pytest.raises(NotFoundError):
         await records.alarms.acknowledge(SOUTH, alarm.id, now=NOW, event=EVENT)
     assert (await records.alarms.alarms(SOUTH)).items == ()
+
+
+async def test_what_is_looked_for_is_kept_raised_and_written_only_when_it_changes(records: Records) -> None:
+    alarms = records.alarms
+    other = msgspec.structs.replace(AWAY, subject="annex")
+    await alarms.raise_alarm(NORTH, msgspec.structs.replace(AWAY, condition=Condition.STORAGE), now=NOW)
+    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 1) == 1
+    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 2) == 0
+    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY, other], now=NOW + 3) == 1
+    assert await alarms.keep(SOUTH, Condition.LINK_AWAY, [], now=NOW + 4) == 0
+    raised = [(one.condition, one.subject, one.since, one.count) for one in (await alarms.alarms(NORTH)).items]
+    assert raised == [
+        (Condition.LINK_AWAY, "annex", NOW + 3, 1),
+        (Condition.LINK_AWAY, "ward", NOW + 1, 1),
+        (Condition.STORAGE, "ward", NOW, 1),
+    ]
+    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [other], now=NOW + 5) == 1
+    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [], now=NOW + 6) == 1
+    assert [one.condition for one in (await alarms.alarms(NORTH)).items] == [Condition.STORAGE]
+    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 7) == 1
+    (again, *_) = (await alarms.alarms(NORTH)).items
+    assert (again.since, again.cleared) == (NOW + 7, None)

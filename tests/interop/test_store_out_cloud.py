@@ -152,6 +152,18 @@ def test_a_destination_that_the_hospitals_policy_forbids_says_so(chain: Chain, t
     assert one["detail"] in alarm["detail"]
 
 
+def test_what_waits_for_a_destination_that_is_removed_ends_visibly(chain: Chain, tmp_path: Path) -> None:
+    pacs = chain.destination("removed", free_port())
+    rule = chain.rule(pacs)
+    chain.acquire(small(tmp_path, 1)[0].path)
+    chain.until(lambda: chain.states(pacs) == {"waiting": 1} and chain.queue(pacs)["failures"])
+    for path in (f"rules/{rule}", f"destinations/{pacs}"):
+        chain.site.rest.json(f"/api/v1/{path}", method="DELETE")
+    chain.until(lambda: chain.states(pacs) == {"dead": 1})
+    (one,) = chain.deliveries(pacs)
+    assert "no longer in the configuration" in one["detail"]
+
+
 def test_a_destination_that_takes_nothing_stalls_only_itself(chain: Chain, tmp_path: Path) -> None:
     samples = small(tmp_path, 10)
     with socket.create_server(("127.0.0.1", 0)) as deaf, Archive(samples[0].sop_class).serving() as archive:

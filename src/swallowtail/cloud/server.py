@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +30,12 @@ from swallowtail.cloud.dispatch.router import Router
 from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.watch import QueueWatch
 from swallowtail.cloud.folder import DataFolder, DataFolderError
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.pool import WorkerPool
 from swallowtail.cloud.ingest.alarm import StorageAlarm
+from swallowtail.cloud.ingest.space import DiskWatch
 from swallowtail.cloud.ingest.store import Ingest
 from swallowtail.cloud.links.absences import Absences
 from swallowtail.cloud.links.admission import Gate
@@ -42,6 +44,7 @@ from swallowtail.cloud.links.endpoint import PATH, LinkSessions
 from swallowtail.cloud.links.reports import Reports
 from swallowtail.cloud.links.served import Calls
 from swallowtail.cloud.links.stores import Stores
+from swallowtail.cloud.links.unknown import UnknownDevices
 from swallowtail.cloud.metrics import StoreMeter, measure_lag
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
@@ -52,6 +55,7 @@ from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
+from swallowtail.cloud.rounds import rounds
 from swallowtail.cloud.serving import BACKLOG, Server, server_of
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
@@ -155,16 +159,28 @@ async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Assembled, Tasks]]:
         indexer = Indexer(records.index_jobs, parsers, bus, clock=time.time, on_settled=made.router.wake)
         tasks.spawn(indexer.run(), name="index")
         tasks.spawn(made.router.run(), name="routing")
-        absences = Absences(
-            people=records.people,
-            links=records.links,
-            configuration=records.configuration,
-            alarms=records.alarms,
-            sessions=made.sessions,
-            clock=time.time,
-        )
-        tasks.spawn(absences.run(), name="absences")
+        for kind, look in _looks(folder, records, made).items():
+            tasks.spawn(rounds(kind, look), name=kind)
         yield made, tasks
+
+
+def _looks(folder: DataFolder, records: Records, made: Assembled) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Give what is looked at now and again, by what it is called in the log."""
+    people, configuration, alarms, clock = records.people, records.configuration, records.alarms, time.time
+    sites = SiteBook(records.links, configuration)
+    absences = Absences(
+        people=people, links=records.links, configuration=configuration, alarms=alarms, sessions=made.sessions, clock=clock
+    )
+    queues = QueueWatch(people=people, deliveries=records.deliveries, sites=sites, alarms=alarms, clock=clock)
+    unknown = UnknownDevices(people=people, configuration=configuration, sites=sites, alarms=alarms, clock=clock)
+    disk = DiskWatch(lambda: _usage(folder.path), people=people, alarms=alarms, clock=clock)
+    return {"absences": absences.look, "queues": queues.look, "unknown": unknown.look, "disk": disk.look}
+
+
+def _usage(path: Path) -> tuple[int, int]:
+    """Give a disk's size, and what is free for us of it: root's reserve is not."""
+    found = os.statvfs(path)
+    return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
 def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> Assembled:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from prometheus_client import Counter
 
 from swallowtail.calls.config import Destination
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
@@ -35,6 +36,7 @@ SETTLE_PAUSE: Final = 1.0
 ABANDON: Final = 2.0
 MARGIN: Final = 30.0
 """Seconds beyond all of the destination's deadlines, after which a Link that says nothing is not waited for."""
+ATTEMPTS: Final = Counter("swallowtail_delivery_attempts", "Attempts to deliver, by the state that they left", ["state"])
 BLAMED_STATES: Final = frozenset({DeliveryState.DEAD, DeliveryState.STOPPED})
 LOOK_BACK: Final = 20
 """Dead letters, the newest, among which those are looked for that were set aside for cuts."""
@@ -171,6 +173,8 @@ class Connection:
                 await asyncio.sleep(SETTLE_PAUSE)
                 continue
             self._state = planned.state
+            if kept:
+                ATTEMPTS.labels(planned.settlement.state.value).inc()
             await self._tools.alarm.tell(self._tools.path.tenant, planned)
             return planned if kept else None
         return None

@@ -76,6 +76,12 @@ class Condition(enum.StrEnum):
     """Disk or database refuse writes."""
     DESTINATION_FAILING = "destination-failing"
     """A destination cannot be reached, or has no resources: its deliveries wait and are tried again."""
+    QUEUE_OLD = "queue-old"
+    """A delivery waits for more than an hour, for whatever reason."""
+    DISK_LOW = "disk-low"
+    """The disk of the Cloud's data folder is nearly full."""
+    UNKNOWN_DEVICE = "unknown-device"
+    """A system that no device of the configuration matches knocks at a Link."""
 
 
 class Alarm(Value, frozen=True, kw_only=True):

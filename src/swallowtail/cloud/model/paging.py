@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import GenericAlias
 from typing import Any, Final, Generic, TypeVar
 
@@ -33,6 +34,18 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 FIRST_PAGE: Final = PageRequest()
+
+
+async def walk(listing: Callable[[PageRequest], Awaitable[Page[T]]]) -> AsyncIterator[T]:
+    """Give every item of a list, page by page."""
+    request = PageRequest(MAX_PAGE)
+    while True:
+        page = await listing(request)
+        for item in page.items:
+            yield item
+        if page.next is None:
+            return
+        request = PageRequest(MAX_PAGE, page.next)
 
 
 def cursor_of(key: tuple[str | int | float, ...]) -> str:

@@ -347,6 +347,12 @@ class Alarms(Protocol):
     async def clear(self, tenant: Tenant, condition: Condition, subject: str, *, now: float) -> bool:
         """The condition is over; False when it was not raised."""
 
+    async def keep(self, tenant: Tenant, condition: Condition, wanted: Collection[NewAlarm], *, now: float) -> int:
+        """Have exactly these raised of a condition, for who looks again and again; gives how many were raised or cleared.
+
+        One that is raised already is left as it is, and not counted again. Nothing is written where nothing changes.
+        """
+
     async def acknowledge(self, tenant: Tenant, alarm: int, *, now: float, event: AuditEvent) -> Alarm:
         """A person has seen it: `event.actor` is kept. Acknowledging twice keeps the first."""
 

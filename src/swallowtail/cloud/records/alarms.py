@@ -1,5 +1,6 @@
 """Alarms: the statements of the port `Alarms`, and `raised` for the intents of other ports."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -20,6 +21,11 @@ RAISED = select(schema.alarm.c.id).where(
     schema.alarm.c.tenant == bindparam("tenant"),
     schema.alarm.c.condition == bindparam("condition"),
     schema.alarm.c.subject == bindparam("subject"),
+    schema.alarm.c.cleared.is_(None),
+)
+SUBJECTS = select(schema.alarm.c.subject).where(
+    schema.alarm.c.tenant == bindparam("tenant"),
+    schema.alarm.c.condition == bindparam("condition"),
     schema.alarm.c.cleared.is_(None),
 )
 ADD = insert(schema.alarm).returning(schema.alarm.c.id)
@@ -61,6 +67,27 @@ class AlarmRecords:
             return True
 
         return await self._database.write(clear)
+
+    async def keep(self, tenant: Tenant, condition: Condition, wanted: Collection[NewAlarm], *, now: float) -> int:
+        key = {"tenant": tenant, "condition": condition}
+        subjects = {new.subject: new for new in wanted if new.condition is condition}
+
+        def is_so(connection: Connection) -> bool:
+            return set(connection.execute(SUBJECTS, key).scalars()) == set(subjects)
+
+        def keep(unit: Unit) -> int:
+            raised_now = set(unit.connection.execute(SUBJECTS, key).scalars())
+            over = raised_now - set(subjects)
+            if over:
+                mine = [schema.alarm.c[name] == value for name, value in key.items()]
+                cleared = update(schema.alarm).where(*mine, schema.alarm.c.cleared.is_(None), schema.alarm.c.subject.in_(over))
+                unit.connection.execute(cleared.values(cleared=now))
+            missing = [new for subject, new in subjects.items() if subject not in raised_now]
+            for new in missing:
+                raised(unit.connection, tenant, new, now)
+            return len(over) + len(missing)
+
+        return 0 if await self._database.read(is_so) else await self._database.write(keep)
 
     async def acknowledge(self, tenant: Tenant, alarm: int, *, now: float, event: AuditEvent) -> Alarm:
         def acknowledge(unit: Unit) -> Alarm:

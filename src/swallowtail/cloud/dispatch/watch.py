@@ -1,0 +1,128 @@
+"""Looks at every queue now and again: alarms what waits too long, ends what waits for nothing, measures the rest."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from prometheus_client import Gauge
+
+from swallowtail.cloud.dispatch.alarms import subject_of
+from swallowtail.cloud.dispatch.sites import SiteBook, Sites
+from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
+from swallowtail.cloud.model.delivery import OPEN_STATES, BreakerState, DeliverySearch, DeliveryState, DestinationState, Target
+from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.paging import walk
+from swallowtail.cloud.model.ports import Alarms, Clock, Deliveries, People
+from swallowtail.cloud.model.tenancy import Tenant
+
+log = structlog.get_logger()
+
+OLD: Final = 3600.0
+"""Seconds that a delivery may wait before a person should see it."""
+MAX_MEASURED: Final = 2_000
+"""Destinations with figures of their own, those with the longest queues."""
+
+DEPTH: Final = Gauge("swallowtail_queue_depth", "Deliveries that wait or are under way, by destination", ["destination"])
+AGE: Final = Gauge("swallowtail_queue_oldest_seconds", "Age of the oldest of these, by destination", ["destination"])
+TOTAL: Final = Gauge("swallowtail_queues_depth", "Deliveries that wait or are under way at all destinations")
+ASIDE: Final = Gauge("swallowtail_queues_aside", "Deliveries that are parked or dead letters, at all destinations")
+
+
+class QueueWatch:
+    """Every queue of every organisation."""
+
+    def __init__(self, *, people: People, deliveries: Deliveries, sites: SiteBook, alarms: Alarms, clock: Clock) -> None:
+        self._people, self._deliveries, self._sites = people, deliveries, sites
+        self._alarms, self._clock = alarms, clock
+        self._absent: set[tuple[Tenant, Target]] = set()
+        """Destinations that are configured no more, whose alarms were looked to."""
+
+    async def look(self) -> None:
+        """Look once."""
+        seen: list[DestinationState] = []
+        async for organisation in walk(self._people.organisations):
+            now = self._clock()
+            found = await self._deliveries.destinations(organisation.id, None, now=now)
+            states = await self._end_what_waits_for_nothing(organisation.id, found, now)
+            old = [_old(state) for state in states.values() if _age(state, now) >= OLD]
+            await self._alarms.keep(organisation.id, Condition.QUEUE_OLD, old, now=now)
+            seen += states.values()
+        measure(seen, self._clock())
+
+    async def _end_what_waits_for_nothing(
+        self, tenant: Tenant, states: Mapping[Target, DestinationState], now: float
+    ) -> Mapping[Target, DestinationState]:
+        """Make dead letters of what waits for destinations that are configured no more; gives the states as they are then."""
+        sites = await self._sites.sites(tenant, [target.link for target in states])
+        absent = {target for target in states if is_gone(target, sites)}
+        self._absent -= {(tenant, target) for target in states if target not in absent}
+        gone = [target for target in absent if _depth(states[target])]
+        for target in gone:
+            await self._end(tenant, target, now)
+        for target in absent:
+            if (tenant, target) not in self._absent:  # nobody else will: it is tried no more
+                await self._alarms.clear(tenant, Condition.DESTINATION_FAILING, subject_of(target), now=now)
+                self._absent.add((tenant, target))
+        return {**states, **await self._deliveries.destinations(tenant, gone, now=now)} if gone else states
+
+    async def _end(self, tenant: Tenant, target: Target, now: float) -> None:
+        reason = f"{target.destination} is no longer in the configuration of its Link; put it back and resend, or skip"
+        event = AuditEvent(
+            event=EventId.APPLICATION_ACTIVITY,
+            action=EventAction.UPDATE,
+            outcome=EventOutcome.MINOR_FAILURE,
+            type="deliveries.destination-gone",
+            actor="cloud",
+            objects=(("link", target.link), ("destination", target.destination)),
+        )
+        search = DeliverySearch(link=target.link, destination=target.destination)
+        count = await self._deliveries.act(tenant, search, (), DeliveryState.DEAD, reason=reason, now=now, event=event)
+        log.warning("what waited for a destination that is gone was set aside", destination=target.destination, count=count)
+
+
+def is_gone(target: Target, sites: Sites) -> bool:
+    """Say whether a destination is configured no more, as far as the documents can be read."""
+    return target not in sites.destinations and target.link not in sites.unreadable
+
+
+def measure(states: list[DestinationState], now: float) -> None:
+    """Set the gauges; `/metrics` needs no token, so a destination is there by its Link's id and a digest of its name."""
+    DEPTH.clear()
+    AGE.clear()
+    TOTAL.set(sum(map(_depth, states)))
+    ASIDE.set(sum(state.counts.get(kind, 0) for state in states for kind in (DeliveryState.PARKED, DeliveryState.DEAD)))
+    for state in sorted(states, key=_depth, reverse=True)[:MAX_MEASURED]:
+        label = label_of(state.target)
+        DEPTH.labels(label).set(_depth(state))
+        AGE.labels(label).set(_age(state, now))
+
+
+def label_of(target: Target) -> str:
+    """Give a destination's label: its Link's id, and the first eight hexadecimal digits of the SHA-256 of its name."""
+    return f"{target.link}:{hashlib.sha256(target.destination.encode()).hexdigest()[:8]}"
+
+
+def _depth(state: DestinationState) -> int:
+    return sum(state.counts.get(kind, 0) for kind in OPEN_STATES)
+
+
+def _age(state: DestinationState, now: float) -> float:
+    return 0.0 if state.oldest is None else max(0.0, now - state.oldest)
+
+
+def _old(state: DestinationState) -> NewAlarm:
+    since = datetime.fromtimestamp(state.oldest or 0.0, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    detail = f"a delivery to {state.target.destination} waits since {since}: {_why(state)}"
+    return NewAlarm(condition=Condition.QUEUE_OLD, subject=subject_of(state.target), severity=Severity.WARNING, detail=detail)
+
+
+def _why(state: DestinationState) -> str:
+    if state.paused:
+        return "the destination is paused; resume it"
+    if state.counts.get(DeliveryState.STOPPED):
+        return "its lane has stopped at an instance that was refused; resend, park or skip that one"
+    if state.breaker is not BreakerState.CLOSED:
+        return state.detail
+    return "look whether its Link is connected, and at what its queue says"
