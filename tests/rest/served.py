@@ -203,6 +203,12 @@ async def _read_all(channel: Channel) -> bytes:
     return bytes(data)
 
 
+def data_set_of(file: Path) -> bytes:
+    """Give what stands after group 0002 (PS3.10 7.1)."""
+    content = file.read_bytes()
+    return content[144 + int.from_bytes(content[140:144], "little") :]
+
+
 async def eventually(look: Callable[[], T], holds: Callable[[T], object], seconds: float = 5.0) -> T:
     """Look again and again until what is seen holds; raises TimeoutError."""
     async with asyncio.timeout(seconds):

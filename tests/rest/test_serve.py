@@ -19,7 +19,7 @@ from pydicom.data import get_testdata_file
 from swallowtail.cli import main
 from swallowtail.cloud.server import ServeError, Settings, run
 from tests.programs import quiet
-from tests.rest.served import Api, CloudProcess, WireLink, eventually, hospital
+from tests.rest.served import Api, CloudProcess, WireLink, data_set_of, eventually, hospital
 
 EXAMPLE = Path("examples/hospital.toml")
 STOPS_WITHIN = 4.0  # the deadline of what still runs is 5 s
@@ -32,12 +32,6 @@ def handshake(url: str, context: ssl.SSLContext, name: str = "localhost") -> str
         context.wrap_socket(plain, server_hostname=name) as secured,
     ):
         return secured.version()
-
-
-def data_set_of(file: Path) -> bytes:
-    """Give what stands after group 0002 (PS3.10 7.1)."""
-    content = file.read_bytes()
-    return content[144 + int.from_bytes(content[140:144], "little") :]
 
 
 def test_tls_1_3_is_preferred_1_2_served_and_1_1_refused(served: CloudProcess) -> None:

@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 PREFIX: Final = "/dicomweb"
 JSON: Final = "application/dicom+json"
-RETRIEVABLE: Final = frozenset({"multipart/related", "application/dicom", "multipart/*", "application/*", "*/*"})
+DICOM: Final = "application/dicom"
+MULTIPART: Final = "multipart/related"
+RETRIEVABLE: Final = frozenset({MULTIPART, DICOM, "multipart/*", "application/*", "*/*"})
 
 
 async def search_studies(caller: InOrganisation, request: Request) -> Response:

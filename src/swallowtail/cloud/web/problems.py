@@ -124,7 +124,12 @@ def _of_http(error: HTTPException) -> ProblemError:
         HTTPStatus.NOT_FOUND: "See /openapi.json for the paths that there are.",
         HTTPStatus.METHOD_NOT_ALLOWED: "See /openapi.json for the methods of this path.",
     }
-    return ProblemError(status, status.phrase.lower().replace(" ", "-"), str(error.detail), remedy=remedies.get(status, ""))
+    return ProblemError(
+        status,
+        status.phrase.lower().replace(" ", "-"),
+        str(error.detail),
+        remedy=remedies.get(status, "See /openapi.json for what this path takes."),
+    )
 
 
 def response_of(problem: ProblemError) -> Response:

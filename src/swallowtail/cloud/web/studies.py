@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 from fastapi import Query
+from pydantic import WithJsonSchema
 from starlette.responses import StreamingResponse
 
 from swallowtail.calls.store import Stored
@@ -17,6 +18,8 @@ from swallowtail.cloud.web.paging import Paging
 from swallowtail.cloud.web.schemas import Moment, Out, PageOut, RowId, page_out
 
 UidKey = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9.]+$")]
+LocalTime = Annotated[dt.time, WithJsonSchema({"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"})]
+"""Of the place where it was acquired: without the offset that JSON Schema's `time` demands."""
 TextKey = Annotated[str, Query(max_length=64)]
 
 
@@ -32,7 +35,7 @@ class StudyOut(Out):
     accession: str
     study_id: str
     study_date: dt.date | None
-    study_time: dt.time | None
+    study_time: LocalTime | None
     description: str
     referring_physician: str
     modalities: list[str]
@@ -52,7 +55,7 @@ class SeriesOut(Out):
     description: str
     body_part: str
     performed_date: dt.date | None
-    performed_time: dt.time | None
+    performed_time: LocalTime | None
     instances: int
     received: float
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
 
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import configuration, deliveries, destinations, dicomweb, links, organisations, oversight, rules, studies
@@ -37,6 +38,21 @@ class Route:
     roles: frozenset[Role]
     tag: str
     status: int = 200
+    media: str = "application/json"
+    """Of a good answer; anything but JSON is described as bytes."""
+    may_be_empty: bool = False
+    """It answers 204 where nothing matches."""
+
+    @property
+    def described(self) -> dict[int | str, dict[str, Any]]:
+        """Say what it answers beside what its types tell."""
+        if self.media == "application/json":
+            return {}
+        schema: dict[str, Any] = {"type": "string", "format": "binary"}
+        if self.media.endswith("+json"):
+            schema = {"type": "array", "items": {"type": "object"}}
+        nothing: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing matches"}} if self.may_be_empty else {}
+        return {self.status: {"content": {self.media: {"schema": schema}}}, **nothing}
 
 
 ROUTES: Final = (
@@ -105,8 +121,8 @@ ROUTES: Final = (
     Route("POST", "/studies/{study_uid}/send", deliveries.send_study, PATIENTS, "imaging"),
     Route("GET", "/instances", studies.list_instances, PATIENTS, "imaging"),
     Route("GET", "/instances/{instance_id}", studies.get_instance, PATIENTS, "imaging"),
-    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, "imaging"),
-    Route("GET", "/instances/{instance_id}/dataset", studies.get_data_set, PATIENTS, "imaging"),
+    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, "imaging", media=dicomweb.DICOM),
+    Route("GET", "/instances/{instance_id}/dataset", studies.get_data_set, PATIENTS, "imaging", media="application/octet-stream"),
     Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, frozenset({Role.ADMINISTRATOR}), "imaging"),
     Route("GET", "/alarms", oversight.list_alarms, ALARMS, "oversight"),
     Route("POST", "/alarms/{alarm_id}/acknowledge", oversight.acknowledge_alarm, ALARMS - {Role.AUDITOR}, "oversight"),
@@ -115,13 +131,21 @@ ROUTES: Final = (
 )
 
 
+def _qido(path: str, endpoint: Callable[..., Any]) -> Route:
+    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=dicomweb.JSON, may_be_empty=True)
+
+
+def _wado(path: str, endpoint: Callable[..., Any]) -> Route:
+    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=dicomweb.MULTIPART)
+
+
 DICOMWEB: Final = (
-    Route("GET", "/studies", dicomweb.search_studies, PATIENTS, "dicomweb"),
-    Route("GET", "/studies/{study}", dicomweb.retrieve_study, PATIENTS, "dicomweb"),
-    Route("GET", "/studies/{study}/series", dicomweb.search_series, PATIENTS, "dicomweb"),
-    Route("GET", "/studies/{study}/series/{series}", dicomweb.retrieve_series, PATIENTS, "dicomweb"),
-    Route("GET", "/studies/{study}/series/{series}/instances", dicomweb.search_instances, PATIENTS, "dicomweb"),
-    Route("GET", "/studies/{study}/series/{series}/instances/{instance}", dicomweb.retrieve_instance, PATIENTS, "dicomweb"),
+    _qido("/studies", dicomweb.search_studies),
+    _wado("/studies/{study}", dicomweb.retrieve_study),
+    _qido("/studies/{study}/series", dicomweb.search_series),
+    _wado("/studies/{study}/series/{series}", dicomweb.retrieve_series),
+    _qido("/studies/{study}/series/{series}/instances", dicomweb.search_instances),
+    _wado("/studies/{study}/series/{series}/instances/{instance}", dicomweb.retrieve_instance),
 )
 
 TABLES: Final = ((PREFIX, ROUTES), (dicomweb.PREFIX, DICOMWEB))
@@ -136,6 +160,8 @@ def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
             route.endpoint,
             methods=[route.method],
             status_code=route.status,
+            response_class=Response if route.described else JSONResponse,
+            responses=route.described,
             tags=[route.tag],
             operation_id=route.endpoint.__name__,
             openapi_extra={ROLES_KEY: sorted(route.roles), "security": [{"token": []}]},
