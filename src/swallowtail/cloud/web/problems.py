@@ -92,6 +92,8 @@ def problem_of(error: Exception) -> ProblemError:
         case RequestValidationError():
             faults = tuple(Fault(_where(fault["loc"]), fault["msg"]) for fault in error.errors())
             return _unprocessable("the request cannot be read", "invalid", faults)
+        case HTTPException(__cause__=ProblemError() as ours):  # the guard's, while FastAPI read the body for it
+            return ours
         case HTTPException():
             return _of_http(error)
         case _:

@@ -7,6 +7,7 @@ import pytest
 from swallowtail import __version__
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Role
+from swallowtail.cloud.web.guard import MAX_BODY
 from tests.unit.cloud.web.conftest import Cloud
 from tools.generate_openapi import DOCUMENT, page
 
@@ -80,3 +81,10 @@ async def test_a_fault_of_ours_tells_nothing_of_its_inside(
     assert answer.status_code == 500
     assert answer.json()["code"] == "internal"
     assert "Heron" not in answer.text
+
+
+async def test_a_body_over_the_limit_hears_so_from_every_route_that_takes_one(cloud: Cloud) -> None:
+    answer = await cloud.call("POST", "facilities", await cloud.token(Role.ADMINISTRATOR), {"name": "x" * MAX_BODY})
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "too-large"
+    assert answer.json()["remedy"]
