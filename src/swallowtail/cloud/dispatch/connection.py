@@ -138,9 +138,10 @@ class Connection:
 
     async def _wait(self, head: Attempt, *others: "asyncio.Task[bool]") -> None:
         """Wait until something ends, keeping the leases; a Link that is silent beyond every deadline loses the delivery."""
-        while not (head.task.done() or any(other.done() for other in others)):
-            await asyncio.wait([head.task, *others], timeout=EXTEND_EVERY, return_when=asyncio.FIRST_COMPLETED)
-            if head.task.done():
+        while True:
+            awaited = [head.task, *others]
+            done, _ = await asyncio.wait(awaited, timeout=EXTEND_EVERY, return_when=asyncio.FIRST_COMPLETED)
+            if done:
                 return
             await self._extend()
             if self._silent(head):

@@ -3,9 +3,10 @@
 import asyncio
 import secrets
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.deliver import (
@@ -22,6 +23,7 @@ from swallowtail.calls.diagnostics import CHECK, Checked, CheckRequest, read_che
 from swallowtail.calls.store import TransferEnd
 from swallowtail.cloud.dispatch.sending import Progress
 from swallowtail.cloud.links.live import LiveLink
+from swallowtail.cloud.model.errors import CloudError
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
@@ -36,6 +38,17 @@ CHECK_SECONDS: Final = 60.0
 """A check tries policy, name, connection, association and echo, each within its own deadline."""
 PIECE: Final = 256 * 1024
 """Bytes that are copied into frames between two looks at the rest of the loop."""
+
+GIVEN_UP: Final = (ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError)
+"""What ends a delivery that the Link, or the session, gives up."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a half of the exchange ended."""
+
+    error: Exception
 
 
 class Outbound:
@@ -67,7 +80,7 @@ class Outbound:
             raise LinkAwayError(f"nothing can be sent to the Link: {error}") from error
         try:
             return await _exchange(channel, pieces, progress)
-        except (ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError) as error:
+        except GIVEN_UP as error:
             raise LinkAwayError(f"the Link gave the delivery up: {error}") from error
         finally:
             channel.reset(ResetReason.CANCELLED, "the Cloud no longer waits for this delivery")  # harmless once it is over
@@ -81,19 +94,35 @@ class Outbound:
 async def _exchange(channel: Channel, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
     """Send while listening: a destination that cannot be reached is answered before the body has found any credit."""
     async with Tasks("deliver") as tasks:
-        sending = tasks.spawn(_send(channel, pieces, progress), name="send")
-        answering = tasks.spawn(_answer(channel), name="answer")
+        sending = tasks.spawn(_caught(_send(channel, pieces, progress)), name="send")
+        answering = tasks.spawn(_caught(_answer(channel)), name="answer")
         await asyncio.wait([sending, answering], return_when=asyncio.FIRST_COMPLETED)
         if sending.done() and not answering.done():
-            sending.result()
+            _value(sending.result())
         answer = await answering
+        if isinstance(answer, _Failed):
+            raise answer.error
         progress.sent.set()
         if not isinstance(answer, Delivered):
             return answer
-        if sending.done() and (answer.length, answer.crc32) == sending.result():
+        if sending.done() and (answer.length, answer.crc32) == _value(sending.result()):
             return answer
     text = "the Link's numbers of what it delivered are not those of what was sent; it is sent again"
     return NotDelivered(about=About.LINK, phase=DeliveryPhase.TRANSFER, detail=text)
+
+
+async def _caught(work: Coroutine[Any, Any, T]) -> T | _Failed:
+    """Give what can be expected to fail as a value: raised in a task of its own it would be told as a fault of ours."""
+    try:
+        return await work
+    except (*GIVEN_UP, CloudError) as error:
+        return _Failed(error)
+
+
+def _value(outcome: T | _Failed) -> T:
+    if isinstance(outcome, _Failed):
+        raise outcome.error
+    return outcome
 
 
 async def _send(channel: Channel, pieces: AsyncIterator[bytes], progress: Progress) -> tuple[int, int]:

@@ -7,8 +7,9 @@ from typing import Self
 import msgspec
 import pytest
 
-from swallowtail.calls.config import Transcoding
+from swallowtail.calls.config import DestinationTimeouts, Transcoding
 from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, NotDelivered
+from swallowtail.cloud.dispatch import connection
 from swallowtail.cloud.dispatch.connection import LEASE
 from swallowtail.cloud.dispatch.planner import CUTS_PER_ATTEMPT, MAX_BLAMED, OPEN_AFTER
 from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, NewDelivery, Target
@@ -185,6 +186,51 @@ async def test_a_destination_that_does_not_echo_is_to_blame_itself(stage: Stage,
     await stage.settled(WAITING)
     assert len(stage.link.echoed) > 1
     assert (await stage.deliveries())[0].refusals == 0
+
+
+async def test_a_delivery_that_takes_long_keeps_its_lease(stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "EXTEND_EVERY", 0.005)
+    stage.link.hold = asyncio.Event()
+    await stage.queue(*UIDS[:3])
+    stage.serve(tasks)
+    await stage.until(lambda: len(stage.link.opened) == 2)
+    for _ in range(4):  # four times as long as a lease
+        stage.now += LEASE - 1
+        await stage.until(lambda: _kept(stage))
+        assert (await stage.records.deliveries.claim(NORTH, PACS, 9, now=stage.now, until=stage.now + 9)).leases == ()
+    stage.link.hold.set()
+    await stage.settled(DONE, DONE, DONE)
+    assert stage.link.uids == list(UIDS[:3])
+    assert {one.tries for one in await stage.deliveries()} == {1}
+
+
+async def _kept(stage: Stage) -> bool:
+    leased = [one for one in await stage.deliveries() if one.state is DeliveryState.LEASED]
+    return len(leased) == 2 and all(one.until == stage.now + LEASE for one in leased)
+
+
+async def test_a_link_that_says_nothing_beyond_every_deadline_is_not_waited_for(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "EXTEND_EVERY", 0.005)
+    monkeypatch.setattr(connection, "MARGIN", 0.02)
+    stage = Stage()
+    at_once = DestinationTimeouts(connect=0.001, associate=0.001, response=0.001)
+    await stage.populate(msgspec.structs.replace(DESTINATION, timeouts=at_once))
+    stage.link.hold = asyncio.Event()
+    await stage.queue(*UIDS[:2])
+    stage.serve(tasks)
+    await stage.until(lambda: _given_up(stage))
+    first = (await stage.deliveries())[0]
+    assert (first.about, first.refusals, "given up by the Cloud" in first.detail) == (About.LINK, 0, True)
+    assert (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[PACS].failures == 0
+    stage.link.hold.set()
+    await _time_until(stage, DONE, DONE)
+    assert stage.link.uids == list(UIDS[:2])
+
+
+async def _given_up(stage: Stage) -> bool:
+    return (await stage.deliveries())[0].detail != ""
 
 
 async def test_a_warning_is_a_delivery_with_a_word(stage: Stage, tasks: Tasks) -> None:
