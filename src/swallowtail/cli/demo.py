@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--once", is_flag=True, help="End after the story: exit code 0 if all held, else 1.")
 def demo(*, once: bool) -> None:
-    """Play a hospital's day: set up, store, find, fetch, kill Link, recover, reinstall. Then stay up until Ctrl-C."""
+    """Play a hospital's day: store, find, fetch, send to the PACS, kill PACS and Link, recover. Then stay up until Ctrl-C."""
     try:
         from swallowtail.sim.progress import progress
         from swallowtail.sim.story import Story
@@ -59,6 +59,7 @@ The Cloud serves on    {site.url}
   its own CA is        {site.ca}
   administrator token  {site.token}
 Link listens as        {site.called_ae("imaging")} on 127.0.0.1:{site.port("imaging")}, for calling AE title ULTRASOUND1
+The PACS has got        {story.pacs.received}, by a rule that sends all ultrasound there
 
   curl --cacert {site.ca} -H "Authorization: Bearer {site.token}" {site.url}/dicomweb/studies
   storescu -aet ULTRASOUND1 -aec {site.called_ae("imaging")} 127.0.0.1 {site.port("imaging")} FILE

@@ -53,7 +53,9 @@ def toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def document(listeners: Sequence[Table], devices: Sequence[Table]) -> str:
+def document(
+    listeners: Sequence[Table], devices: Sequence[Table], destinations: Sequence[Table] = (), rules: Sequence[Table] = ()
+) -> str:
     """Give the whole hospital as the TOML document that `apply` takes: one facility, one Link, one administrator's token."""
     sections: list[tuple[str, Table]] = [
         ("[organisation]", {"name": "sandpiper", "title": "Sandpiper Hospital (invented)"}),
@@ -61,6 +63,8 @@ def document(listeners: Sequence[Table], devices: Sequence[Table]) -> str:
         ("[[link]]", {"name": LINK, "facility": "harbour"}),
         *(("[[link.listener]]", listener) for listener in listeners),
         *(("[[link.device]]", device) for device in devices),
+        *(("[[link.destination]]", destination) for destination in destinations),
+        *(("[[rule]]", rule) for rule in rules),
         ("[[token]]", {"name": TOKEN, "role": "administrator"}),
     ]
     return "\n".join(
@@ -86,6 +90,8 @@ class Installation:
         *,
         listeners: Sequence[Listening] = (IMAGING,),
         devices: Sequence[Table] = (),
+        destinations: Sequence[Table] = (),
+        rules: Sequence[Table] = (),
         link_prefix: Sequence[str] = (),
         cloud_host: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
@@ -95,7 +101,7 @@ class Installation:
         self.listeners = {
             one.name: Listening(one.name, one.ae_title, one.port or free_port(), one.address, one.more) for one in listeners
         }
-        self._devices = devices
+        self._routing = (devices, destinations, rules)
         self._prefix = list(link_prefix)
         self._listen = f"{cloud_host}:{free_port()}"
         self._environment = with_source(environment or {})
@@ -143,7 +149,7 @@ class Installation:
     def apply(self) -> dict[str, Any]:
         """Run `swallowtail cloud apply` and give what it did; codes and tokens go into files of the folder."""
         listeners = [one.table() for one in self.listeners.values()]
-        (self.folder / "hospital.toml").write_text(document(listeners, self._devices))
+        (self.folder / "hospital.toml").write_text(document(listeners, *self._routing))
         argv: list[str | Path] = [
             *SWALLOWTAIL,
             "cloud",

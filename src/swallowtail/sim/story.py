@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from swallowtail.sim.archive import AE_TITLE, Archive
 from swallowtail.sim.files import PATIENTS, Sample, data_set_of, ultrasound_study
-from swallowtail.sim.installation import Installation, Listening
+from swallowtail.sim.installation import LINK, Installation, Listening
 from swallowtail.sim.modality import Heard, Modality
 from swallowtail.sim.processes import ProgramFailedError
 from swallowtail.sim.rest import RestFailedError
@@ -16,6 +17,10 @@ PULL_THE_PLUG_AT: Final = 4
 """P-DATA PDUs of 16 KiB that have left when Link is killed: the command and some 48 KiB of a cine of 190 KiB."""
 LISTENER: Final = Listening("imaging", more={"max_pdu": 16_384})
 DEVICE: Final = {"name": "echo-room-1", "ae_title": "ULTRASOUND1", "addresses": ["127.0.0.1"], "description": "invented"}
+PACS: Final = f"{LINK}:pacs"
+RULE: Final = {"name": "ultrasound to the PACS", "to": [PACS], "condition": {"modalities": ["US"]}}
+LATE: Final = 60.0
+"""Seconds after which a delivery is late: a destination that has failed is tried again after some seconds, then after more."""
 
 
 class StoryFailedError(Exception):
@@ -53,9 +58,12 @@ class Story:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.site = Installation(folder, listeners=[LISTENER], devices=[DEVICE])
+        self.pacs = Archive(folder)
+        destination = {"name": "pacs", "host": "127.0.0.1", "port": self.pacs.port, "ae_title": AE_TITLE, "outstanding": 1}
+        self.site = Installation(folder, listeners=[LISTENER], devices=[DEVICE], destinations=[destination], rules=[RULE])
         self.study: list[Sample] = []
         self.later: list[Sample] = []
+        self.queued: list[Sample] = []
         self.steps: Sequence[tuple[str, Callable[[], str]]] = (
             ("the Cloud serves", self._serve),
             ("apply the hospital's document", self._apply),
@@ -65,6 +73,9 @@ class Story:
             ("store in: a real ultrasound study", self._store),
             ("find it (QIDO-RS)", self._find),
             ("fetch it, compare byte by byte", self._fetch),
+            ("a rule sends it to the PACS", self._deliver),
+            ("the PACS dies, a study arrives", self._queue),
+            ("the PACS returns and gets all of it", self._return),
             ("kill Link in the middle of a store", self._kill),
             ("Link comes back, configured by itself", self._come_back),
             ("the re-send succeeds and shows once", self._send_again),
@@ -89,6 +100,7 @@ class Story:
     def close(self) -> None:
         """End every program."""
         self.site.stop()
+        self.pacs.stop()
 
     def _modality(self, calling_ae: str = "ULTRASOUND1") -> Modality:
         return Modality(self.site.port("imaging"), self.site.called_ae("imaging"), calling_ae)
@@ -106,6 +118,7 @@ class Story:
         return f"{len(outcome['steps'])} things made, again: nothing changed"
 
     def _connect(self) -> str:
+        self.pacs.start()
         self.site.start_link()
         self.site.wait_until_listening()
         return f"{self.site.called_ae('imaging')} on port {self.site.port('imaging')}"
@@ -156,6 +169,47 @@ class Story:
             got = data_set_of(got) if way == "file" else got
             must(got == sent, f"{sample.title} came back different ({way})", look=f"{sample.path} and {self.folder}/cloud")
         return len(sent)
+
+    def _deliver(self) -> str:
+        return self._until_the_pacs_has(self.study)
+
+    def _until_the_pacs_has(self, samples: Sequence[Sample]) -> str:
+        """Wait for the PACS to have all of it; each once, in the order of its arrival, and what the modality's files hold."""
+        started, expected = time.monotonic(), [sample.sop_instance for sample in samples]
+        log = str(self.site.cloud.output)
+        self.site.cloud.wait_until(
+            lambda: {uid for uid, _ in self.pacs.instances()} >= set(expected), seconds=LATE, what="delivery to the PACS"
+        )
+        self.site.cloud.wait_until(lambda: not self._waiting(), seconds=LATE, what="an empty queue")
+        ours = [(uid, data) for uid, data in self.pacs.instances() if uid in expected]
+        must([uid for uid, _ in ours] == expected, f"the PACS got {len(ours)} of {len(expected)}, or in another order", look=log)
+        for (_, data), sample in zip(ours, samples, strict=True):
+            must(data == sample.data_set(), f"the PACS got other bytes of {sample.title}", look=str(self.pacs.received))
+        return f"{len(ours)} instances, each once and in order, all bytes equal, after {time.monotonic() - started:.1f} s"
+
+    def _waiting(self) -> int:
+        return sum(one["state"] != "delivered" for one in self.site.rest.items("/api/v1/deliveries"))
+
+    def _queue(self) -> str:
+        self.pacs.kill()
+        self.queued = ultrasound_study(self.folder / "queued", PATIENTS[1])
+        sent = self._send(self.queued)
+        self.site.wait_for_instances(len(self.queued), self.queued[0].study)
+        self.site.cloud.wait_until(
+            lambda: self._pacs_queue()["detail"] and self._waiting() == len(self.queued),
+            seconds=LATE,
+            what="finding that the PACS is away",
+        )
+        return f"{sent}; the queue says: {self._pacs_queue()['detail']}"
+
+    def _pacs_queue(self) -> dict[str, Any]:
+        (one,) = self.site.rest.items("/api/v1/destinations")
+        queue: dict[str, Any] = one["queue"]
+        return queue
+
+    def _return(self) -> str:
+        self.pacs.start()
+        return self._until_the_pacs_has(self.queued)
 
     def _kill(self) -> str:
         self.later = ultrasound_study(self.folder / "later", PATIENTS[1])
