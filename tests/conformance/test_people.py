@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from swallowtail.cloud.model.errors import ConflictError, InvalidCursorError, NotFoundError
+from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Facility, Organisation, OrganisationState, Role, Tenant
 from swallowtail.cloud.records.records import Records
@@ -96,3 +97,28 @@ async def test_the_operators_tokens_belong_to_no_organisation(records: Records) 
     assert (await records.people.tokens(OPERATOR)).items == (token,)
     with pytest.raises(ConflictError):
         await records.people.add_token(token, digest("op2"), now=NOW, event=EVENT)
+
+
+async def test_a_token_that_an_operator_makes_for_an_organisation_is_an_alarm_there(records: Records) -> None:
+    people = records.people
+    theirs, own = (msgspec.structs.replace(EVENT, role=role) for role in (Role.OPERATOR, Role.ADMINISTRATOR))
+    for number, (tenant, event) in enumerate(((NORTH, theirs), (NORTH, own), (None, theirs))):
+        token = ApiToken(id=f"t{number}", tenant=tenant, name="ward", role=Role.AUDITOR, created=NOW)
+        await people.add_token(token, digest(str(number)), now=NOW, event=event)
+    (alarm,) = (await records.alarms.alarms(NORTH)).items
+    assert (alarm.condition, alarm.subject) == (Condition.OPERATOR_TOKEN, "t0")
+    assert "'ward' of the role auditor" in alarm.detail
+    assert (await records.alarms.alarms(OPERATOR)).items == ()
+    await people.revoke_token(NORTH, "t0", now=NOW, event=theirs)
+    assert (await records.alarms.alarms(NORTH)).items == (alarm,), "who made it does not make it go away"
+    await people.revoke_token(NORTH, "t0", now=NOW, event=own)
+    assert (await records.alarms.alarms(NORTH)).items == ()
+
+
+async def test_the_alarm_of_a_token_is_kept_with_it_or_not_at_all(records: Records) -> None:
+    event = msgspec.structs.replace(EVENT, role=Role.OPERATOR)
+    token = ApiToken(id="t", tenant=NORTH, name="ward", role=Role.CLINICIAN, created=NOW)
+    await records.people.add_token(token, digest("secret"), now=NOW, event=EVENT)
+    with pytest.raises(ConflictError):
+        await records.people.add_token(msgspec.structs.replace(token, id="u"), digest("secret"), now=NOW, event=event)
+    assert (await records.alarms.alarms(NORTH)).items == ()

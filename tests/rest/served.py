@@ -218,11 +218,16 @@ async def eventually(look: Callable[[], T], holds: Callable[[T], object], second
 
 
 def hospital(cloud: CloudProcess, name: str) -> tuple[Api, dict[str, Any]]:
-    """Create an organisation with a facility and a Link; gives an administrator's client and the Link with its code."""
+    """Create an organisation with a facility and a Link; gives an administrator's client and the Link with its code.
+
+    The token that the operator has seen makes the administrator's own and is revoked, as ADR 0006 has it.
+    """
     api = cloud.api()
     organisation = api("POST", "organisations", {"name": name}, status=201)["id"]
     api.query = {"organisation": organisation}
-    token = api("POST", "tokens", {"name": "admin", "role": "administrator"}, status=201)["token"]
-    admin = cloud.api(token)
+    first = api("POST", "tokens", {"name": "first", "role": "administrator"}, status=201)
+    own = cloud.api(first["token"])("POST", "tokens", {"name": "admin", "role": "administrator"}, status=201)
+    admin = cloud.api(own["token"])
+    admin("DELETE", f"tokens/{first['id']}", status=204)
     facility = admin("POST", "facilities", {"name": "main", "time_zone": "Europe/Berlin"}, status=201)
     return admin, admin("POST", "links", {"name": "radiology", "facility": facility["id"]}, status=201)

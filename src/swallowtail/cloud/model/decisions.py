@@ -8,7 +8,7 @@ from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, Even
 from swallowtail.cloud.model.delivery import DONE_STATES, Delivery
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
-from swallowtail.cloud.model.tenancy import AdmissionProblem, CodeState, Link
+from swallowtail.cloud.model.tenancy import AdmissionProblem, ApiToken, CodeState, Link
 
 
 def stored_as(copies: Iterable[tuple[str, bytes]], identity: InstanceIdentity) -> Stored:
@@ -119,6 +119,17 @@ def key_alarm(link: Link, address: str) -> NewAlarm:
         severity=Severity.CRITICAL,
         detail=f"{address} presented the code of Link {link.name} with another device key: rebind if the machine was replaced, "
         "otherwise rotate the code, it has leaked",
+    )
+
+
+def token_alarm(token: ApiToken) -> NewAlarm:
+    """The alarm that an operator has made a token of an organisation, and has seen its secret (ADR 0006)."""
+    return NewAlarm(
+        condition=Condition.OPERATOR_TOKEN,
+        subject=token.id,
+        severity=Severity.WARNING,
+        detail=f"an operator made the token {token.name!r} of the role {token.role} and has seen its secret, which opens patient "
+        "data: acknowledge this if you asked for it and trust its way to you, otherwise revoke it and make your own",
     )
 
 

@@ -86,7 +86,10 @@ class People(Protocol):
         """List facilities by name."""
 
     async def add_token(self, token: ApiToken, digest: bytes, *, now: float, event: AuditEvent) -> None:
-        """Keep a token under the keyed hash (32 bytes) of its secret; raises ConflictError when id or hash is taken."""
+        """Keep a token under the keyed hash (32 bytes) of its secret; raises ConflictError when id or hash is taken.
+
+        When an operator (`event.role`) makes one of an organisation, the alarm OPERATOR_TOKEN is raised there with it.
+        """
 
     async def token(self, digest: bytes, *, now: float) -> ApiToken | None:
         """Give the token of this hash if it is neither revoked nor expired and its organisation is active; else None."""
@@ -95,7 +98,10 @@ class People(Protocol):
         """List a tenant's tokens by id, the revoked too; OPERATOR lists the operator's."""
 
     async def revoke_token(self, tenant: Tenant, token: str, *, now: float, event: AuditEvent) -> None:
-        """End a token; ending one twice is no error. OPERATOR for the operator's."""
+        """End a token; ending one twice is no error. OPERATOR for the operator's.
+
+        Clears OPERATOR_TOKEN, but not when an operator ends it: who made a token does not make its alarm go away.
+        """
 
 
 class Links(Protocol):

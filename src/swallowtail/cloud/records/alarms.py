@@ -43,6 +43,15 @@ def raised(connection: Connection, tenant: Tenant, new: NewAlarm, now: float) ->
     return _alarm(connection, tenant, found.id)
 
 
+def cleared(connection: Connection, tenant: Tenant, condition: Condition, subject: str, now: float) -> bool:
+    """Clear the alarm, within the caller's transaction; False when it was not raised."""
+    found = connection.execute(RAISED, {"tenant": tenant, "condition": condition, "subject": subject}).first()
+    if found is None:
+        return False
+    connection.execute(update(schema.alarm).where(schema.alarm.c.id == found.id).values(cleared=now))
+    return True
+
+
 def _alarm(connection: Connection, tenant: Tenant, alarm_id: int) -> Alarm:
     return only(connection.execute(ALARM, {"tenant": tenant, "id": alarm_id}), Alarm, "alarm")
 
@@ -57,16 +66,7 @@ class AlarmRecords:
         return await self._database.write(lambda unit: raised(unit.connection, tenant, alarm, now))
 
     async def clear(self, tenant: Tenant, condition: Condition, subject: str, *, now: float) -> bool:
-        key = {"tenant": tenant, "condition": condition, "subject": subject}
-
-        def clear(unit: Unit) -> bool:
-            found = unit.connection.execute(RAISED, key).first()
-            if found is None:
-                return False
-            unit.connection.execute(update(schema.alarm).where(schema.alarm.c.id == found.id).values(cleared=now))
-            return True
-
-        return await self._database.write(clear)
+        return await self._database.write(lambda unit: cleared(unit.connection, tenant, condition, subject, now))
 
     async def keep(self, tenant: Tenant, condition: Condition, wanted: Collection[NewAlarm], *, now: float) -> int:
         key = {"tenant": tenant, "condition": condition}
@@ -80,8 +80,8 @@ class AlarmRecords:
             over = raised_now - set(subjects)
             if over:
                 mine = [schema.alarm.c[name] == value for name, value in key.items()]
-                cleared = update(schema.alarm).where(*mine, schema.alarm.c.cleared.is_(None), schema.alarm.c.subject.in_(over))
-                unit.connection.execute(cleared.values(cleared=now))
+                ended = update(schema.alarm).where(*mine, schema.alarm.c.cleared.is_(None), schema.alarm.c.subject.in_(over))
+                unit.connection.execute(ended.values(cleared=now))
             missing = [new for subject, new in subjects.items() if subject not in raised_now]
             for new in missing:
                 raised(unit.connection, tenant, new, now)

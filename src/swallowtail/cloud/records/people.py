@@ -6,10 +6,13 @@ import msgspec
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.decisions import token_alarm
 from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
-from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Facility, Organisation, OrganisationState, Tenant
+from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Facility, Organisation, OrganisationState, Role, Tenant
 from swallowtail.cloud.records import schema
+from swallowtail.cloud.records.alarms import cleared, raised
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.rows import Listing, only, paged, plain, values
 
@@ -112,6 +115,8 @@ class PeopleRecords:
             row = values(token) | {"tenant": tenant, "digest": digest, "facilities": facilities}
             unit.connection.execute(insert(schema.api_token), row)
             unit.audit(tenant, event, now)
+            if tenant != OPERATOR and event.role == Role.OPERATOR:
+                raised(unit.connection, tenant, token_alarm(token), now)
 
         await self._database.write(add)
 
@@ -134,6 +139,8 @@ class PeopleRecords:
                 raise NotFoundError("there is no such token")
             if row.revoked is None:
                 unit.connection.execute(update(schema.api_token).where(mine).values(revoked=now))
+            if event.role != Role.OPERATOR:  # who made it may not make its alarm go away
+                cleared(unit.connection, tenant, Condition.OPERATOR_TOKEN, token, now)
             unit.audit(tenant, event, now)
 
         await self._database.write(revoke)

@@ -100,6 +100,25 @@ async def test_a_tokens_secret_is_shown_once_and_ends_when_revoked_or_expired(cl
     assert (await cloud.call("POST", "tokens", admin, {"name": "x", "role": "operator"})).status_code == 403
 
 
+async def test_an_operator_who_makes_itself_a_way_to_patients_is_seen_doing_so(cloud: Cloud) -> None:
+    """ADR 0006."""
+    operator, auditor = await cloud.token(Role.OPERATOR), await cloud.token(Role.AUDITOR)
+    body = {"name": "reading room", "role": "clinician"}
+    made = (await cloud.call("POST", "tokens", operator, body, organisation="heron")).json()
+    assert (await cloud.call("GET", "studies", made["token"])).status_code == 200
+    (alarm,) = (await cloud.call("GET", "alarms", auditor)).json()["items"]
+    assert (alarm["condition"], alarm["subject"]) == ("operator-token", made["id"])
+    records = (await cloud.call("GET", "audit", auditor)).json()["items"]
+    assert [(one["type"], one["role"]) for one in records[:2]] == [("study.search", "clinician"), ("token.create", "operator")]
+    assert records[0]["actor"] == made["id"]
+    for method, path in (("GET", "alarms"), ("POST", f"alarms/{alarm['id']}/acknowledge"), ("GET", "audit")):
+        assert (await cloud.call(method, path, operator, organisation="heron")).status_code == 403, path
+    await cloud.call("DELETE", f"tokens/{made['id']}", operator, organisation="heron")
+    assert len((await cloud.call("GET", "alarms", auditor)).json()["items"]) == 1
+    await cloud.call("DELETE", f"tokens/{made['id']}", await cloud.token(Role.ADMINISTRATOR))
+    assert (await cloud.call("GET", "alarms", auditor)).json()["items"] == []
+
+
 async def test_operators_tokens_are_a_list_of_their_own(cloud: Cloud) -> None:
     operator = await cloud.token(Role.OPERATOR)
     made = await cloud.call("POST", "operator-tokens", operator, {"name": "second", "role": "operator"})
