@@ -148,31 +148,43 @@ class StudySearch(Value, frozen=True, kw_only=True):
     accession: str = ""
     description: str = ""
     modality: str = ""
+    study_id: str = ""
+    referring_physician: str = ""
     date_from: date | None = None
     date_to: date | None = None
+    time_from: time | None = None
+    time_to: time | None = None
     received_since: float | None = None
     fuzzy: bool = False
     """Names match when each word of the key begins a word of the name (PS3.18 8.3.4.2 leaves the rule to us)."""
 
 
 class SeriesSearch(Value, frozen=True, kw_only=True):
-    """Which series; `study` limits to one."""
+    """Which series; `study` limits to one, `studies` to those of the studies that match it."""
 
     facilities: frozenset[str] | None = None
     study: str = ""
+    studies: StudySearch | None = None
     uids: tuple[str, ...] = ()
     modality: str = ""
+    number: int | None = None
     description: str = ""
+    body_part: str = ""
+    performed_from: date | None = None
+    performed_to: date | None = None
 
 
 class InstanceSearch(Value, frozen=True, kw_only=True):
-    """Which instances; the invisible ones only if asked for."""
+    """Which instances, of the studies and series that match if these are given; the invisible ones only if asked for."""
 
     facilities: frozenset[str] | None = None
     study: str = ""
     series: str = ""
+    of_studies: StudySearch | None = None
+    of_series: SeriesSearch | None = None
     sop_instances: tuple[str, ...] = ()
     sop_class: str = ""
+    number: int | None = None
     state: IndexState | None = None
     received_since: float | None = None
     hidden: bool = False

@@ -16,10 +16,14 @@ MAX_PAGE: Final = 1000
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """At most `limit` items (1 to MAX_PAGE) after `cursor`, which is a previous page's `next`; None: from the start."""
+    """At most `limit` items (1 to MAX_PAGE) after `cursor`, which is a previous page's `next`; None: from the start.
+
+    `offset` passes over so many more, for protocols that page by number (PS3.18 8.3.4.4); rows that come shift it.
+    """
 
     limit: int = 100
     cursor: str | None = None
+    offset: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_PAGE:

@@ -13,11 +13,13 @@ from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import Instance, InstanceSearch, Series, SeriesSearch, Study, StudySearch
 from swallowtail.cloud.model.indexing import IndexedDocument
-from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageRequest
 from swallowtail.cloud.model.ports import Audit, Blobs, Clock, Instances
 from swallowtail.cloud.model.tenancy import Principal, Role, Tenant
 from swallowtail.cloud.query.part10 import header
 
+COUNTED: Final = 1_000
+"""How many matches beyond a page are counted."""
 READERS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN})
 """Who may see patient data: the operator and the auditor may not (design, "Cloud")."""
 
@@ -59,10 +61,29 @@ class Query:
     async def instances(
         self, principal: Principal, search: InstanceSearch, page: PageRequest = FIRST_PAGE, *, address: str = ""
     ) -> Page[Instance]:
-        """Find instances, in the order of arrival."""
+        """Find instances, in the order of arrival, or within a study or series by these first."""
         tenant = readable(principal)
         await self._record(tenant, principal, address, _asked("instance", search))
         return await self._instances.instances(tenant, _limited(search, principal), page)
+
+    async def remaining(self, principal: Principal, search: "Search", seen: int) -> int:
+        """Say how many matches there are beyond the first `seen`, counting at most COUNTED; the search itself was recorded."""
+        found = await self._instances.count(readable(principal), _limited(search, principal), seen + COUNTED)
+        return max(0, found - seen)
+
+    async def parents(
+        self, principal: Principal, studies: frozenset[str], series: frozenset[str] = frozenset()
+    ) -> tuple[dict[str, Study], dict[tuple[str, str], Series]]:
+        """Give these studies, and of their series those of `series`, by study and UID: where things belong that were just found."""
+        tenant, page = readable(principal), PageRequest(MAX_PAGE)
+        wanted = StudySearch(uids=tuple(sorted(studies)))
+        found = await self._instances.studies(tenant, _limited(wanted, principal), page)
+        by_uid = {one.uid: one for one in found.items}
+        if not series:
+            return by_uid, {}
+        narrowed = _limited(SeriesSearch(studies=wanted, uids=tuple(sorted(series))), principal)
+        rows = await self._instances.series(tenant, narrowed, page)
+        return by_uid, {(one.study, one.uid): one for one in rows.items}
 
     async def instance(self, principal: Principal, sop_instance: str, *, study: str = "", series: str = "") -> Instance:
         """Give the visible instance of a UID, within `study` and `series` if given; NotFoundError otherwise."""

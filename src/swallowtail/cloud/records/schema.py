@@ -168,7 +168,8 @@ instance = Table(
     UniqueConstraint("tenant", "sop_instance", "transfer_syntax", "sha256"),
 )
 Index("uq_instance_visible", instance.c.tenant, instance.c.sop_instance, unique=True, **_where("visible"))
-Index("ix_instance_study", instance.c.tenant, instance.c.study, instance.c.series, **_where("study <> ''"))
+Index("ix_instance_study", instance.c.tenant, instance.c.study, instance.c.series)
+Index("ix_instance_arrival", instance.c.tenant, instance.c.visible, instance.c.id, instance.c.state)
 Index("ix_instance_blob", instance.c.tenant, instance.c.sha256)
 
 index_job = Table(

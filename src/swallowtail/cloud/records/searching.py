@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, or_, select, true
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, bindparam, exists, func, or_, select, true
 
 from swallowtail.cloud.model.decisions import folded, words_of
 from swallowtail.cloud.model.imaging import InstanceSearch, Series, SeriesSearch, Study, StudySearch
@@ -37,22 +37,32 @@ def studies(connection: Connection, tenant: Tenant, search: StudySearch, page: P
 
 def series(connection: Connection, tenant: Tenant, search: SeriesSearch, page: PageRequest) -> Page[Series]:
     """Run one page of a series search, by study and UID."""
-    query = SERIES.where(
-        matches(_series.c.modality, search.modality), matches(_series.c.description_key, folded(search.description))
-    )
-    if search.study:
-        query = query.where(_series.c.study == search.study)
-    if search.uids:
-        query = query.where(_series.c.uid.in_(search.uids))
-    if search.facilities is not None:
-        query = query.where(_seen_in(search.facilities, _instance.c.study == _series.c.study, _instance.c.series == _series.c.uid))
-    return paged(connection, query, {"tenant": tenant}, page)
+    return paged(connection, SERIES.where(*_series_conditions(search)), {"tenant": tenant}, page)
+
+
+def counted(search: StudySearch | SeriesSearch | InstanceSearch, most: int) -> Select[Any]:
+    """Give the statement that counts what a search finds, no further than `most`."""
+    found: Select[Any]
+    match search:
+        case StudySearch():
+            found = select(true()).where(*_OF_TENANT[_study], *_study_conditions(search))
+        case SeriesSearch():
+            found = select(true()).where(*_OF_TENANT[_series], *_series_conditions(search))
+        case InstanceSearch():
+            found = select(true()).where(*_OF_TENANT[_instance], *instance_conditions(search))
+    return select(func.count()).select_from(found.limit(most).subquery())
 
 
 def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
     """Give what an instance search asks of a row."""
     exact = {"study": search.study, "series": search.series, "sop_class": search.sop_class, "state": search.state}
     conditions = [_instance.c[name] == value for name, value in exact.items() if value]
+    if search.number is not None:
+        conditions.append(_instance.c.number == search.number)
+    if search.of_studies is not None:
+        conditions.append(_instance.c.study.in_(_uids_of(_study, _study_conditions(search.of_studies))))
+    if search.of_series is not None:
+        conditions.append(_instance.c.series.in_(_uids_of(_series, _series_conditions(search.of_series))))
     if search.sop_instances:
         conditions.append(_instance.c.sop_instance.in_(search.sop_instances))
     if search.received_since is not None:
@@ -73,27 +83,59 @@ def _modalities(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(part for part in row["modalities"].split("\\") if part)
 
 
+def _series_conditions(search: SeriesSearch) -> list[ColumnElement[bool]]:
+    conditions = [
+        matches(_series.c.modality, search.modality),
+        matches(_series.c.body_part, search.body_part),
+        matches(_series.c.description_key, folded(search.description)),
+        *_between(_series.c.performed_date, search.performed_from, search.performed_to),
+    ]
+    if search.study:
+        conditions.append(_series.c.study == search.study)
+    if search.studies is not None:
+        conditions.append(_series.c.study.in_(_uids_of(_study, _study_conditions(search.studies))))
+    if search.uids:
+        within = search.study or search.studies is not None
+        uid = _series.c.uid.concat("") if within else _series.c.uid  # else SQLite looks for each UID in each study
+        conditions.append(uid.in_(search.uids))
+    if search.number is not None:
+        conditions.append(_series.c.number == search.number)
+    if search.facilities is not None:
+        same = (_instance.c.study == _series.c.study, _instance.c.series == _series.c.uid)
+        conditions.append(_seen_in(search.facilities, *same))
+    return conditions
+
+
 def _study_conditions(search: StudySearch) -> list[ColumnElement[bool]]:
     conditions = [
         matches(_study.c.patient_id, search.patient_id),
         matches(_study.c.accession, search.accession),
+        matches(_study.c.study_id, search.study_id),
+        matches(_study.c.referring_physician, search.referring_physician),
         matches(_study.c.description_key, folded(search.description)),
         _name_matches(search),
+        *_between(_study.c.study_date, search.date_from, search.date_to),
+        *_between(_study.c.study_time, search.time_from, search.time_to),
     ]
     if search.uids:
         conditions.append(_study.c.uid.in_(search.uids))
     if search.modality:
         of_study = and_(_series.c.tenant == _study.c.tenant, _series.c.study == _study.c.uid, _series.c.instances > 0)
         conditions.append(exists().where(of_study, matches(_series.c.modality, search.modality)))
-    if search.date_from is not None:
-        conditions.append(_study.c.study_date >= search.date_from)
-    if search.date_to is not None:
-        conditions.append(_study.c.study_date <= search.date_to)
     if search.received_since is not None:
         conditions.append(_study.c.updated >= search.received_since)
     if search.facilities is not None:
         conditions.append(_seen_in(search.facilities, _instance.c.study == _study.c.uid))
     return conditions
+
+
+def _between(column: Column[Any], first: Any, last: Any) -> list[ColumnElement[bool]]:
+    return [*([column >= first] if first is not None else []), *([column <= last] if last is not None else [])]
+
+
+def _uids_of(table: Table, conditions: list[ColumnElement[bool]]) -> Select[Any]:
+    """Give the UIDs of what matches: a list that SQLite makes once, rather than a look for each row."""
+    return select(table.c.uid).where(*_OF_TENANT[table], *conditions).correlate(None)
 
 
 def _name_matches(search: StudySearch) -> ColumnElement[bool]:
@@ -113,6 +155,11 @@ def _seen_in(facilities: frozenset[str], *same: ColumnElement[bool]) -> ColumnEl
     return exists().where(tenant, _instance.c.visible, _instance.c.facility.in_(sorted(facilities)), *same)
 
 
+_OF_TENANT: Final = {
+    _study: (_study.c.tenant == bindparam("tenant"), _study.c.instances > 0),
+    _series: (_series.c.tenant == bindparam("tenant"), _series.c.instances > 0),
+    _instance: (_instance.c.tenant == bindparam("tenant"),),
+}
 STUDIES = Listing(
     select(_study).where(_study.c.tenant == bindparam("tenant"), _study.c.instances > 0),
     study_of,

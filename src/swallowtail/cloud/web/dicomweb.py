@@ -1,25 +1,33 @@
-"""DICOMweb, minimal: QIDO-RS for studies, series and instances, WADO-RS for whole instances; blobs stream as they came."""
+"""DICOMweb: QIDO-RS at every level, WADO-RS for whole instances; blobs stream as they came."""
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Final, TypeVar
 
+import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.imaging import Instance, InstanceSearch
+from swallowtail.cloud.model.imaging import Instance, InstanceSearch, SeriesSearch, Study, StudySearch
 from swallowtail.cloud.model.paging import MAX_PAGE, Page, PageRequest
+from swallowtail.cloud.query.search import COUNTED
 from swallowtail.cloud.web import qido
 from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.web.dicom_json import instance_json, series_json, study_json
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.studies import pieces
 
-T = TypeVar("T")
+Search = TypeVar("Search", StudySearch, SeriesSearch, InstanceSearch)
 
 PREFIX: Final = "/dicomweb"
 JSON: Final = "application/dicom+json"
+SEARCHABLE: Final = frozenset({JSON, "application/json", "application/*", "*/*", ""})
+AT_ONCE: Final = 50
+"""Results that are written before the loop may do something else."""
 DICOM: Final = "application/dicom"
 MULTIPART: Final = "multipart/related"
 RETRIEVABLE: Final = frozenset({MULTIPART, DICOM, "multipart/*", "application/*", "*/*"})
@@ -28,29 +36,63 @@ RETRIEVABLE: Final = frozenset({MULTIPART, DICOM, "multipart/*", "application/*"
 async def search_studies(caller: InOrganisation, request: Request) -> Response:
     """Find studies (QIDO-RS, PS3.18 10.6)."""
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS)
-    search = qido.study_search(keys, fuzzy=fuzzy)
-    found = await _window(
-        lambda page: caller.services.query.studies(caller.principal, search, page, address=caller.address), window
-    )
-    return _answer([qido.study_json(study, _root(request)) for study in found])
+    _check_json(request)
+    search, root = qido.study_search(keys, fuzzy=fuzzy), _root(request)
+    found = await caller.services.query.studies(caller.principal, search, _page(window), address=caller.address)
+    return await _answer(caller, search, window, found, (study_json(study, root) for study in found.items))
 
 
 async def search_series(caller: InOrganisation, request: Request, study: str) -> Response:
     """Find series of a study."""
-    keys, window, _ = qido.read_keys(_query(request), qido.SERIES_KEYS)
-    search = qido.series_search(keys, study)
-    found = await _window(lambda page: caller.services.query.series(caller.principal, search, page, address=caller.address), window)
-    return _answer([qido.series_json(series, _root(request)) for series in found])
+    return await _search_series(caller, request, study)
+
+
+async def search_all_series(caller: InOrganisation, request: Request) -> Response:
+    """Find series of all studies; each comes with what is known of its study."""
+    return await _search_series(caller, request, "")
 
 
 async def search_instances(caller: InOrganisation, request: Request, study: str, series: str) -> Response:
     """Find instances of a series."""
-    keys, window, _ = qido.read_keys(_query(request), qido.INSTANCE_KEYS)
-    search = qido.instance_search(keys, study, series)
-    found = await _window(
-        lambda page: caller.services.query.instances(caller.principal, search, page, address=caller.address), window
-    )
-    return _answer([qido.instance_json(instance, _root(request)) for instance in found])
+    return await _search_instances(caller, request, study, series)
+
+
+async def search_study_instances(caller: InOrganisation, request: Request, study: str) -> Response:
+    """Find instances of a study; each comes with what is known of its series."""
+    return await _search_instances(caller, request, study, "")
+
+
+async def search_all_instances(caller: InOrganisation, request: Request) -> Response:
+    """Find instances of all studies; each comes with what is known of its study and series."""
+    return await _search_instances(caller, request, "", "")
+
+
+async def _search_series(caller: Caller, request: Request, study: str) -> Response:
+    keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS, qido.SERIES_KEYS)
+    _check_json(request)
+    search, root, query = qido.series_search(keys, study, fuzzy=fuzzy), _root(request), caller.services.query
+    found = await query.series(caller.principal, search, _page(window), address=caller.address)
+    studies: dict[str, Study] = {}
+    if not study and found.items:
+        studies, _ = await query.parents(caller.principal, frozenset(one.study for one in found.items))
+    above = {uid: study_json(one, root) for uid, one in studies.items()}
+    made = (above.get(one.study, {}) | series_json(one, root) for one in found.items)
+    return await _answer(caller, search, window, found, made)
+
+
+async def _search_instances(caller: Caller, request: Request, study: str, series: str) -> Response:
+    keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS, qido.SERIES_KEYS, qido.INSTANCE_KEYS)
+    _check_json(request)
+    search, root, query = qido.instance_search(keys, study, series, fuzzy=fuzzy), _root(request), caller.services.query
+    found = await query.instances(caller.principal, search, _page(window), address=caller.address)
+    above: dict[tuple[str, str], dict[str, Any]] = {}
+    if not series and found.items:
+        uids = frozenset(one.study for one in found.items), frozenset(one.series for one in found.items)
+        studies, several = await query.parents(caller.principal, *uids)
+        told = {} if study else {uid: study_json(one, root) for uid, one in studies.items()}
+        above = {key: told.get(one.study, {}) | series_json(one, root) for key, one in several.items()}
+    made = (above.get((one.study, one.series), {}) | instance_json(one, root) for one in found.items)
+    return await _answer(caller, search, window, found, made)
 
 
 async def retrieve_study(caller: InOrganisation, request: Request, study: str) -> Response:
@@ -97,23 +139,26 @@ async def _parts(caller: Caller, search: InstanceSearch, page: Page[Instance], b
     yield f"--{boundary}--\r\n".encode()
 
 
-async def _window(fetch: Callable[[PageRequest], Awaitable[Page[T]]], window: qido.Window) -> list[T]:
-    """Give the matches of the window; our lists page by key, so what lies before it is walked over."""
-    found: list[T] = []
-    skip, cursor = window.offset, None
-    while len(found) < window.limit:
-        page = await fetch(PageRequest(min(MAX_PAGE, skip + window.limit - len(found)), cursor))
-        found.extend(page.items[skip:])
-        skip = max(0, skip - len(page.items))
-        if page.next is None:
-            break
-        cursor = page.next
-    return found[: window.limit]
+def _page(window: qido.Window) -> PageRequest:
+    return PageRequest(window.limit, offset=window.offset)
 
 
-def _answer(found: list[dict[str, Any]]) -> Response:
-    """PS3.18 10.6.3: 204 when nothing matched."""
-    return JSONResponse(found, media_type=JSON) if found else Response(status_code=HTTPStatus.NO_CONTENT)
+async def _answer(
+    caller: Caller, search: Search, window: qido.Window, page: Page[Any], found: Iterator[dict[str, Any]]
+) -> Response:
+    """PS3.18 10.6.3: 204 when nothing matched, and a warning that says how much follows (8.3.4.4)."""
+    if not page.items:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    texts: list[bytes] = []
+    while some := list(islice(found, AT_ONCE)):
+        texts.extend(msgspec.json.encode(one) for one in some)
+        await asyncio.sleep(0)  # a thousand of them take longer than the loop may be held
+    headers = {}
+    if page.next is not None:
+        more = await caller.services.query.remaining(caller.principal, search, window.offset + len(page.items))
+        about = f"{more}" if more < COUNTED else f"at least {COUNTED}"
+        headers["Warning"] = f'299 swallowtail "There are {about} additional results that can be requested"'
+    return Response(b"[" + b",".join(texts) + b"]", media_type=JSON, headers=headers)
 
 
 def _query(request: Request) -> list[tuple[str, str]]:
@@ -124,10 +169,21 @@ def _root(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}{PREFIX}"
 
 
+def _check_json(request: Request) -> None:
+    """Refuse who takes no JSON; the XML of PS3.18 Annex F.3 is an option that we leave out."""
+    if not _media_types(request.headers.get("accept", "*/*")) & SEARCHABLE:
+        raise ProblemError(
+            HTTPStatus.NOT_ACCEPTABLE, "not-acceptable", "searches are answered in JSON only", remedy=f"Ask for: {JSON}"
+        )
+
+
+def _media_types(accept: str) -> set[str]:
+    return {choice.partition(";")[0].strip().lower() for choice in accept.split(",")}
+
+
 def _check_accept(accept: str) -> None:
     """Judge by media type alone: every instance leaves in the transfer syntax it came in, and says so in its part."""
-    offered = {choice.partition(";")[0].strip().lower() for choice in accept.split(",")}
-    if not offered & RETRIEVABLE:
+    if not _media_types(accept) & RETRIEVABLE:
         raise ProblemError(
             HTTPStatus.NOT_ACCEPTABLE,
             "not-acceptable",

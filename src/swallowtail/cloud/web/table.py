@@ -140,6 +140,9 @@ def _wado(path: str, endpoint: Callable[..., Any]) -> Route:
 
 
 DICOMWEB: Final = (
+    _qido("/series", dicomweb.search_all_series),
+    _qido("/instances", dicomweb.search_all_instances),
+    _qido("/studies/{study}/instances", dicomweb.search_study_instances),
     _qido("/studies", dicomweb.search_studies),
     _wado("/studies/{study}", dicomweb.retrieve_study),
     _qido("/studies/{study}/series", dicomweb.search_series),

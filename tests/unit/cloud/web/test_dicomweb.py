@@ -8,8 +8,9 @@ import pytest
 
 from swallowtail.cloud.model.imaging import Study
 from swallowtail.cloud.model.tenancy import Role, Tenant
+from swallowtail.cloud.web.dicom_json import study_json
 from swallowtail.cloud.web.problems import ProblemError
-from swallowtail.cloud.web.qido import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, Window, read_keys, study_json, study_search
+from swallowtail.cloud.web.qido import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, Window, read_keys, study_search
 from tests.unit.cloud.web.conftest import DATA, HERON, INSTANCE, SERIES, STUDY, SYNTAX, Cloud
 
 ROOT = "/dicomweb/studies"
@@ -87,6 +88,9 @@ async def test_retrieve_offers_dicom_files_and_nothing_else(cloud: Cloud) -> Non
         ([("StudyDate", "2026")], 400, "StudyDate"),
         ([("StudyInstanceUID", "1," * 1001)], 400, "StudyInstanceUID"),
         ([("StudyDate", "20261301-")], 400, "StudyDate"),
+        ([("StudyTime", "2561")], 400, "StudyTime"),
+        ([("fuzzymatching", "maybe")], 400, "fuzzymatching"),
+        ([("Modality", "US")], 400, "Modality"),
     ],
 )
 async def test_a_query_that_cannot_be_read_names_its_key(
@@ -110,6 +114,75 @@ async def test_a_query_that_cannot_be_read_names_its_key(
 def test_dates_are_one_day_or_a_range(text: str, expected: Any) -> None:
     search = study_search({"StudyDate": text}, fuzzy=False)
     assert (search.date_from, search.date_to) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1430", (dt.time(14, 30), dt.time(14, 30, 59, 999999))),
+        ("14-143015", (dt.time(14), dt.time(14, 30, 15, 999999))),
+        ("-0900", (None, dt.time(9, 0, 59, 999999))),
+    ],
+)
+def test_times_mean_all_of_what_they_leave_open(text: str, expected: Any) -> None:
+    search = study_search({"StudyTime": text}, fuzzy=False)
+    assert (search.time_from, search.time_to) == expected
+
+
+async def test_every_level_is_searched_by_its_own_keys_and_those_above(cloud: Cloud) -> None:
+    reader = await cloud.token(Role.CLINICIAN)
+    for path in ("series", "instances", f"studies/{STUDY}/series", f"studies/{STUDY}/instances"):
+        for key, value, found in (
+            ("PatientID", "P1", 1),
+            ("PatientID", "P2", 0),
+            ("PatientName", "HERON*", 1),
+            ("Modality", "U?", 1),
+            ("Modality", "CT", 0),
+            ("SeriesInstanceUID", f"9.9,{SERIES}", 1),
+            ("SeriesInstanceUID", "9.9", 0),
+            ("StudyInstanceUID", "9.9", 0),
+        ):
+            answer = await cloud.call("GET", f"/dicomweb/{path}", reader, **{key: value})
+            assert (len(answer.json()) if answer.content else 0) == found, (path, key, value)
+    for key, found in (("1.2.3.1.1.1", 200), ("1.2.3.1.1.2", 204)):
+        assert (await cloud.call("GET", "/dicomweb/instances", reader, SOPInstanceUID=key)).status_code == found
+
+
+async def test_what_is_found_above_its_level_says_where_it_belongs(cloud: Cloud) -> None:
+    reader = await cloud.token(Role.CLINICIAN)
+    (series,) = (await cloud.call("GET", "/dicomweb/series", reader)).json()
+    (instance,) = (await cloud.call("GET", "/dicomweb/instances", reader)).json()
+    (of_study,) = (await cloud.call("GET", f"{ROOT}/{STUDY}/instances", reader)).json()
+    assert series["00100020"]["Value"] == instance["00100020"]["Value"] == ["P1"]
+    assert instance["00080060"]["Value"] == of_study["00080060"]["Value"] == ["US"]
+    assert "00100020" not in of_study
+    assert series["00081190"]["Value"] == [f"https://cloud.example{ROOT}/{STUDY}/series/{SERIES}"]
+    assert instance["00081190"]["Value"] == [f"https://cloud.example{ROOT}/{STUDY}/series/{SERIES}/instances/{INSTANCE}"]
+
+
+async def test_a_page_that_is_not_the_last_says_how_much_follows(cloud: Cloud) -> None:
+    for number in range(5):
+        await cloud.store(HERON, "radiology-heron", f"1.2.3.4.{number}", str(number).encode())
+    reader = await cloud.token(Role.CLINICIAN)
+    first = await cloud.call("GET", "/dicomweb/instances", reader, limit=2, offset=1)
+    assert first.headers["warning"] == '299 swallowtail "There are 3 additional results that can be requested"'
+    assert "warning" not in (await cloud.call("GET", "/dicomweb/instances", reader, limit=2, offset=4)).headers
+
+
+async def test_a_limited_token_finds_nothing_of_other_facilities_at_any_level(cloud: Cloud) -> None:
+    annex = await cloud.token(Role.CLINICIAN, facilities=frozenset({"annex-heron"}))
+    for path in ("studies", "series", "instances", f"studies/{STUDY}/series", f"studies/{STUDY}/instances"):
+        assert (await cloud.call("GET", f"/dicomweb/{path}", annex)).status_code == 204
+
+
+async def test_a_search_is_answered_in_json_or_not_at_all(cloud: Cloud) -> None:
+    headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}"}
+    for accept, status in (
+        ("application/json", 200),
+        ('multipart/related; type="application/dicom+xml"', 406),
+        ("text/html, */*", 200),
+    ):
+        assert (await cloud.http.get(ROOT, headers=headers | {"Accept": accept})).status_code == status, accept
 
 
 def test_a_query_string_is_read_once_for_all() -> None:

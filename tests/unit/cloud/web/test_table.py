@@ -14,7 +14,7 @@ ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route
 SCOPED = [(path, route) for path, route in ALL if "{" in path and not route.roles <= {Role.OPERATOR}]
 TENANTS = [(path, route) for path, route in ALL if not route.roles <= {Role.OPERATOR}]
 OF_NO_ORGANISATION = {"who_am_i", "configuration_schema"}
-LISTS_OF_A_STUDY = {"list_series", "search_series", "search_instances"}
+LISTS_OF_A_STUDY = {"list_series", "search_series", "search_instances", "search_study_instances"}
 
 BODIES: dict[str, Any] = {
     "change_facility": {},

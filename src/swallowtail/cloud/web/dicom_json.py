@@ -1,0 +1,93 @@
+"""What a search has found as DICOM JSON (PS3.18 Annex F), with the attributes that Tables 10.6.3-3 to -5 ask for."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any, Final
+
+from swallowtail.cloud.model.imaging import Instance, Series, Study
+
+Object = dict[str, Any]
+URL: Final = "00081190"
+
+
+def study_json(study: Study, root: str) -> Object:
+    """Give a study as Table 10.6.3-3 asks for it; `root` is the URL of /dicomweb."""
+    return _object(
+        ("00080020", "DA", _date(study.study_date)),
+        ("00080030", "TM", _time(study.study_time)),
+        ("00080050", "SH", study.accession),
+        ("00080056", "CS", "ONLINE"),
+        ("00080061", "CS", list(study.modalities)),
+        ("00080090", "PN", study.referring_physician),
+        ("00081030", "LO", study.description),
+        (URL, "UR", f"{root}/studies/{study.uid}"),
+        ("00100010", "PN", study.patient_name),
+        ("00100020", "LO", study.patient_id),
+        ("00100021", "LO", study.issuer),
+        ("00100030", "DA", _date(study.birth_date)),
+        ("00100040", "CS", study.sex),
+        ("0020000D", "UI", study.uid),
+        ("00200010", "SH", study.study_id),
+        ("00201206", "IS", study.series),
+        ("00201208", "IS", study.instances),
+    )
+
+
+def series_json(series: Series, root: str) -> Object:
+    """Give a series as Table 10.6.3-4 asks for it."""
+    return _object(
+        ("00080060", "CS", series.modality),
+        ("0008103E", "LO", series.description),
+        (URL, "UR", f"{root}/studies/{series.study}/series/{series.uid}"),
+        ("00180015", "CS", series.body_part),
+        ("0020000D", "UI", series.study),
+        ("0020000E", "UI", series.uid),
+        ("00200011", "IS", series.number),
+        ("00201209", "IS", series.instances),
+        ("00400244", "DA", _date(series.performed_date)),
+        ("00400245", "TM", _time(series.performed_time)),
+    )
+
+
+def instance_json(instance: Instance, root: str) -> Object:
+    """Give an instance as Table 10.6.3-5 asks for it."""
+    uid = instance.identity.sop_instance
+    return _object(
+        ("00080016", "UI", instance.sop_class),
+        ("00080018", "UI", uid),
+        ("00080056", "CS", "ONLINE"),
+        (URL, "UR", f"{root}/studies/{instance.study}/series/{instance.series}/instances/{uid}"),
+        ("00083002", "UI", instance.identity.transfer_syntax),
+        ("0020000D", "UI", instance.study),
+        ("0020000E", "UI", instance.series),
+        ("00200013", "IS", instance.number),
+        ("00280008", "IS", instance.frames),
+        ("00280010", "US", instance.rows),
+        ("00280011", "US", instance.columns),
+    )
+
+
+def _object(*attributes: tuple[str, str, Any]) -> Object:
+    return {tag: _attribute(vr, value) for tag, vr, value in sorted(attributes)}
+
+
+def _attribute(vr: str, value: Any) -> Object:
+    values = value if isinstance(value, list) else [] if value in {None, ""} else [value]
+    if not values:
+        return {"vr": vr}
+    make: Callable[[Any], Any] = _person if vr == "PN" else lambda one: one
+    return {"vr": vr, "Value": [make(one) for one in values]}
+
+
+def _person(name: str) -> dict[str, str]:
+    """PS3.18 F.2.2: up to three component groups."""
+    groups = zip(("Alphabetic", "Ideographic", "Phonetic"), name.split("="), strict=False)
+    return {key: group for key, group in groups if group}
+
+
+def _date(date: dt.date | None) -> str:
+    return f"{date:%Y%m%d}" if date else ""
+
+
+def _time(time: dt.time | None) -> str:
+    return (f"{time:%H%M%S.%f}" if time.microsecond else f"{time:%H%M%S}") if time else ""
