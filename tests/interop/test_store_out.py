@@ -125,8 +125,9 @@ def test_storescp_that_dies_and_returns(tmp_path: Path) -> None:
         failed(await deliver(stage, 2, MINIMAL), About.DESTINATION, DeliveryPhase.CONNECT)
         with Program("storescp", argv, folder=tmp_path) as program:
             program.wait_for_port(port)
-            assert await check(stage) == WELL  # before there is an association: this storescp serves one at a time
             assert isinstance(await deliver(stage, 2, MINIMAL), Delivered)
+            assert await check(stage) == WELL  # this storescp serves one association at a time
+            assert isinstance(await deliver(stage, 3, MINIMAL), Delivered)
 
     run(scene, destination(port))
 

@@ -104,10 +104,13 @@ class ApplicationEntity:
             if isinstance(event, AssociateRequested):
                 await self._associate(connection, address, event.request)
         finally:
-            _less(self._connected, address)
-            del self._running[connection]
-            if not self._running:
-                self._empty.set()
+            try:
+                await connection.close()  # a slot is free when its transport is gone, whether or not the peer reads our last words
+            finally:
+                _less(self._connected, address)
+                del self._running[connection]
+                if not self._running:
+                    self._empty.set()
 
     async def _associate(self, connection: Connection, address: str, request: AssociateRQ) -> None:
         load = Load(self._associated.total(), self._associated[address])

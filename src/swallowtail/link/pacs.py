@@ -127,7 +127,9 @@ class Destinations:
         if destination is None:
             channel.reset(ResetReason.REFUSED, f"there is no destination {name!r} in the configuration that this Link runs")
             return
-        checked = await Check(destination, self._reach, self._tasks).run()
+        # Many a PACS serves one association at a time: ours must not be the one that its check waits for.
+        rested = [await line.rest() for (owner, _), line in list(self._lines.items()) if owner == name]
+        checked = await Check(destination, self._reach, self._tasks, delivering=not all(rested)).run()
         await channel.message(encode(checked), fin=True)
 
     def _note(self, name: str, answer: DeliverAnswer) -> None:

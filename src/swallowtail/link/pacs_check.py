@@ -23,10 +23,14 @@ MAX_ADDRESSES: Final = 2
 PAIR: Final = (uids.VERIFICATION, uids.IMPLICIT_VR_LITTLE_ENDIAN)
 
 
-class Check:
-    """One try of one destination."""
+_BUSY: Final = "; Link delivers to it at this moment, and it may serve one association at a time: pause it, then check again"
 
-    def __init__(self, destination: Destination, reach: Reach, tasks: Tasks) -> None:
+
+class Check:
+    """One try of one destination; `delivering`: instances are on their way there, over associations that Link keeps meanwhile."""
+
+    def __init__(self, destination: Destination, reach: Reach, tasks: Tasks, *, delivering: bool = False) -> None:
+        self._delivering = delivering
         self._destination = _impatient(destination)
         self._reach = reach
         self._tasks = tasks
@@ -39,7 +43,8 @@ class Check:
         try:
             await self._try()
         except NotDeliveredError as error:
-            self._step(_STEPS[error.answer.phase], error.answer.detail, ok=False)
+            busy = self._delivering and error.answer.phase in {DeliveryPhase.CONNECT, DeliveryPhase.ASSOCIATE}
+            self._step(_STEPS[error.answer.phase], error.answer.detail + (_BUSY if busy else ""), ok=False)
         return Checked(steps=tuple(self._steps))
 
     async def _try(self) -> None:

@@ -82,6 +82,13 @@ class Line:
         self.removed = True
         self._rest()
 
+    async def rest(self) -> bool:
+        """Release the association if nothing uses it; False when something does."""
+        self._rested()
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+        return not self.associated
+
     async def drain(self, limit: float) -> None:
         """Begin nothing more, and end the association after what runs; after `limit` seconds at once."""
         self.stopping = True

@@ -1,17 +1,22 @@
 """A destination tried step by step."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
 import msgspec
 import pytest
 
 from swallowtail.calls.codec import encode
 from swallowtail.calls.config import Configuration
+from swallowtail.calls.deliver import Delivered
 from swallowtail.calls.diagnostics import CHECK, CheckRequest, CheckStep, read_checked
 from swallowtail.dicom.negotiation import AcceptorPolicy
+from swallowtail.dicom.net import Connection
 from swallowtail.dicom.pdu import RejectResult, RejectSource
 from swallowtail.link.policy import parse
 from swallowtail.wire.channel import Message
 from swallowtail.wire.failures import ChannelResetError
-from tests.unit.link.archive import CT, DESTINATION, PACS, Archive, to
+from tests.unit.link.archive import CT, DESTINATION, PACS, Archive, deliver, to
 from tests.unit.link.stage import LINK, Stage, play
 
 STEPS = ["resolve", "policy", "connect", "associate", "echo"]
@@ -106,5 +111,42 @@ def test_a_destination_that_is_not_configured_is_refused():
     async def scene(stage: Stage) -> None:
         with pytest.raises(ChannelResetError, match="no destination 'other'"):
             await check(stage, "other")
+
+    play(scene, configuration=to())
+
+
+def _one_at_a_time() -> Callable[[Archive, Connection], Awaitable[None]]:
+    """A PACS that serves one association at a time, as DCMTK's storescp does; another waits until that has ended."""
+    turn = asyncio.Lock()
+
+    async def behave(archive: Archive, connection: Connection) -> None:
+        async with turn:
+            await archive.converse(connection)
+
+    return behave
+
+
+def test_links_own_idle_association_is_not_what_a_check_waits_for():
+    async def scene(stage: Stage) -> None:
+        archive = await Archive(stage, behave=_one_at_a_time()).open()
+        assert isinstance(await deliver(stage, 1), Delivered)
+        steps = await check(stage)
+        assert [(step.name, step.ok) for step in steps] == [(name, True) for name in STEPS]
+        assert isinstance(await deliver(stage, 2), Delivered)
+        assert archive.ends == ["released", "released"]
+
+    play(scene, configuration=to())
+
+
+def test_a_check_during_a_delivery_says_what_it_may_wait_for():
+    async def scene(stage: Stage) -> None:
+        await Archive(stage, behave=_one_at_a_time(), pause=25.0).open()
+        delivering = stage.tasks.spawn(deliver(stage, 1), name="delivery")
+        await asyncio.sleep(1.0)
+        steps = await check(stage)
+        assert (steps[-1].name, steps[-1].ok) == ("associate", False)
+        assert "one association at a time" in steps[-1].detail
+        assert isinstance(await delivering, Delivered)
+        assert all(step.ok for step in await check(stage))
 
     play(scene, configuration=to())
