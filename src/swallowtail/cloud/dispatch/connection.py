@@ -18,7 +18,7 @@ from swallowtail.calls.config import Destination
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
 from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, plan
 from swallowtail.cloud.dispatch.sending import Order, Path, Progress, Sender
-from swallowtail.cloud.model.delivery import DeliverySearch, DeliveryState, DestinationState, Lease, Target
+from swallowtail.cloud.model.delivery import Claim, DeliverySearch, DeliveryState, DestinationState, Lease, Target
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.ports import Clock, Deliveries
@@ -73,6 +73,7 @@ class Connection:
         self._expected: tuple[tuple[str, str], ...] = ()
         self._state = DestinationState(target=target)
         self._since = 0.0
+        self._claiming: asyncio.Task[Claim | StorageUnavailableError] | None = None
 
     async def run(self) -> int:
         """Send until nothing is due here; gives how many attempts that were. Cancelled, it gives back what is under way."""
@@ -90,11 +91,12 @@ class Connection:
 
     async def _begin(self, tasks: Tasks, after: Lease | None) -> bool:
         """Claim one more, of the lane of `after` if that is given, and start to send it."""
-        now = self._tools.clock()
-        claim = await self._tools.deliveries.claim(
-            self._tools.path.tenant, self._target, 1, now=now, until=now + LEASE, after=after
-        )
-        if not claim.leases:
+        self._claiming = tasks.spawn(self._claim(after), name="claim")
+        claim = await asyncio.shield(self._claiming)
+        if isinstance(claim, StorageUnavailableError) or not claim.leases:
+            self._claiming = None
+            if isinstance(claim, StorageUnavailableError):
+                raise claim
             return False
         self._state, self._expected = claim.state, claim.expected
         progress = Progress()
@@ -109,7 +111,16 @@ class Connection:
         )
         task = tasks.spawn(self._tools.sender.attempt(order, progress), name="attempt")
         self._line.append(Attempt(order.lease, progress, task))
+        self._claiming = None
         return True
+
+    async def _claim(self, after: Lease | None) -> Claim | StorageUnavailableError:
+        now = self._tools.clock()
+        tenant = self._tools.path.tenant
+        try:
+            return await self._tools.deliveries.claim(tenant, self._target, 1, now=now, until=now + LEASE, after=after)
+        except StorageUnavailableError as error:
+            return error
 
     async def _may_blame(self, lease: Lease) -> bool:
         """Say whether a cut may be this instance's fault: no more than MAX_BLAMED in a row may, without one that arrives."""
@@ -193,7 +204,17 @@ class Connection:
         """Leave no lease behind, within reason: one that stays lapses."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ABANDON):
+                if self._claiming is not None:  # its commit may be under way: what it gives would be leased to nobody
+                    await self._return(await self._claiming)
                 await self._give_back(tries=1)
+
+    async def _return(self, claim: Claim | StorageUnavailableError) -> None:
+        """Give back what was claimed and not begun."""
+        if isinstance(claim, Claim):
+            now, away = self._tools.clock(), LinkAway("given up by the Cloud before it was begun; it is sent again", gone=True)
+            plans = [plan(lease, claim.state, self._destination, away, now=now, dice=0.0) for lease in claim.leases]
+            with contextlib.suppress(StorageUnavailableError):
+                await self._tools.deliveries.settle([one.settlement for one in plans], None, now=now)
 
 
 def _outcome(task: "asyncio.Task[tuple[Outcome, str]]", *, gone: bool) -> tuple[Outcome, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, Deli
 from swallowtail.cloud.dispatch import connection
 from swallowtail.cloud.dispatch.connection import LEASE
 from swallowtail.cloud.dispatch.planner import CUTS_PER_ATTEMPT, MAX_BLAMED, OPEN_AFTER
-from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, NewDelivery, Target
+from swallowtail.cloud.model.delivery import BreakerState, Claim, DeliveryState, NewDelivery, Target
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.transcoding import IMPLICIT, NotTranscoded
 from swallowtail.runtime.tasks import Tasks
@@ -291,6 +291,33 @@ async def test_a_session_that_ends_gives_its_leases_back_and_the_next_one_sends_
     stage.serve(tasks)
     await stage.settled(DONE, DONE)
     assert stage.link.uids == list(UIDS[:2])
+
+
+async def test_a_claim_that_a_session_does_not_outlive_is_given_back(
+    stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed, answered = asyncio.Event(), asyncio.Event()
+    claim = stage.records.deliveries.claim
+
+    async def slow(*arguments: Any, **more: Any) -> Claim:
+        made = await claim(*arguments, **more)
+        committed.set()
+        await answered.wait()
+        return made
+
+    monkeypatch.setattr(stage.records.deliveries, "claim", slow)
+    await stage.queue(*UIDS[:2])
+    serving = stage.serve(tasks)
+    await committed.wait()
+    assert await stage.states() == [DeliveryState.LEASED, WAITING]
+    serving.cancel()
+    await asyncio.sleep(0)
+    answered.set()
+    await asyncio.wait([serving])
+    assert await stage.states() == [WAITING, WAITING]
+    assert stage.link.opened == []
+    stage.serve(tasks)
+    await stage.settled(DONE, DONE)
 
 
 async def test_a_killed_node_loses_nothing_its_leases_lapse(stage: Stage, tasks: Tasks) -> None:
