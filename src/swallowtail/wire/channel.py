@@ -221,7 +221,7 @@ class ChannelMachine:
         A frame leaves when it is full, or at `flush`. After a short answer wait for Writable.
         """
         self.step(ChannelInput.SEND_DATA)
-        size = min(len(view), self.sending.limit - self.sending.sent)
+        size = min(len(view), self.sending.credit)
         done = 0
         while done < size:
             if self._frame is None:
@@ -237,10 +237,10 @@ class ChannelMachine:
             done, self._fill = done + piece, end
             if end == MAX_FRAME:
                 self.flush()
-        self.sending.sent += size
+        self.sending.send(size)
         if size < len(view):
             self.flush()  # the peer grants nothing for bytes that it does not see
-            self._blocked(now)
+            self.sending.block(now)
         return size
 
     def flush(self, *, fin: bool = False) -> None:
@@ -262,9 +262,9 @@ class ChannelMachine:
         self.step(ChannelInput.SEND_DATA)
         self.flush()
         if len(body) > self.sending.credit:
-            self._blocked(now)
+            self.sending.block(now, len(body))
             return False
-        self.sending.sent += len(body)
+        self.sending.send(len(body))
         if fin:
             self.step(ChannelInput.SEND_FIN)
         self._queue(frame(FrameType.MESSAGE, self.number, body, fin=fin))
@@ -294,10 +294,6 @@ class ChannelMachine:
             self.retained.sent(full)
         self.outbox.append(full)
         self._owner.send_frames(self)
-
-    def _blocked(self, now: float) -> None:
-        if self.sending.blocked_since is None:
-            self.sending.blocked_since = now
 
     def take_credit(self) -> Frame | None:
         """Give the CREDIT that is due, with the newest numbers."""

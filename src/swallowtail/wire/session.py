@@ -49,6 +49,7 @@ from swallowtail.wire.window import (
     START_BUDGET,
     NodeBudget,
     ReceiveWindow,
+    SendBudget,
     SendWindow,
     SessionBudget,
     allowance,
@@ -113,6 +114,7 @@ class SessionMachine:
         self.closing: Close | None = None
         self.ready = False
         self.budget = SessionBudget(node)
+        self._send_budget = SendBudget()
         self._hello = hello
         self._scheduler = Scheduler()
         self._events: deque[SessionEvent] = deque()  # bounded: see the head of this file
@@ -251,7 +253,7 @@ class SessionMachine:
         frame = opening_frame(self._next, opening, fin=fin)
         if len(frame) > MAX_FRAME:
             raise LocalProtocolError(f"the first message of {call} takes {len(body)} bytes and does not fit into a frame")
-        channel = self._add(self._next, opening, SendWindow(credit), INITIAL_LIMIT, now)
+        channel = self._add(self._next, opening, SendWindow(credit, self._send_budget), INITIAL_LIMIT, now)
         self._next += 2
         self._own_open += 1
         channel.step(ChannelInput.SEND_OPEN)
@@ -341,6 +343,7 @@ class SessionMachine:
             channel.receive_message(message, flags)
         elif kind == FrameType.CREDIT:
             channel.receive_credit(memoryview(message)[HEADER.size :], now)
+            self._wake_short()
         else:
             channel.receive_reset(memoryview(message)[HEADER.size :])
             if not channel.announced and channel.over:
@@ -370,7 +373,7 @@ class SessionMachine:
             raise WireError(f"openers grant themselves {granted} bytes; {self._tolerated} are allowed (wire §5)", CloseCode.LIMIT)
         self._peer_next = number + 2
         self._peer_open += 1
-        channel = self._add(number, opening, SendWindow(INITIAL_LIMIT), opening.credit, now)
+        channel = self._add(number, opening, SendWindow(INITIAL_LIMIT, self._send_budget), opening.credit, now)
         channel.step(ChannelInput.RECEIVE_ATTACH if kind == FrameType.ATTACH else ChannelInput.RECEIVE_OPEN)
         if flags & FIN:
             channel.receive_fin()
@@ -463,6 +466,8 @@ class SessionMachine:
         if not channel.gone or self._channels.pop(channel.number, None) is None:
             return
         self._opening.pop(channel.number, None)
+        channel.sending.end()
+        self._wake_short()
         if channel.number % 2 == self._next % 2:
             self._own_open -= 1
             if self._room_wanted:
@@ -508,6 +513,16 @@ class SessionMachine:
     def writable(self, channel: ChannelMachine) -> None:
         if channel.number % 2 == self._next % 2:
             self._opening.pop(channel.number, None)
+        self._tell_writable(channel)
+
+    def _wake_short(self) -> None:
+        """Tell those that wait for this side's own budget that it has room again."""
+        if self._send_budget.waiting and self._send_budget.room > 0:
+            for channel in self._channels.values():
+                if channel.sending.wake():
+                    self._tell_writable(channel)
+
+    def _tell_writable(self, channel: ChannelMachine) -> None:
         if channel.announced and not channel.told_writable:
             channel.told_writable = True
             self._events.append(Writable(channel))

@@ -36,19 +36,59 @@ def opening_credit(left: int) -> int:
     return min(left, max(left // 3, FLOOR), MAX_OPENING_CREDIT)
 
 
+class SendBudget:
+    """What a session has sent and its peer has not consumed: bounded by the sender too, since a peer that grants more than a budget
+    must not make it keep more (wire §5)."""
+
+    def __init__(self, total: int = MAX_BUDGET) -> None:
+        self.room = total
+        self.waiting = 0
+        """How many channels wait for this budget and not for their own limit."""
+
+
 class SendWindow:
     """How far this side may send on a channel, and since when it could not."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, budget: SendBudget | None = None) -> None:
         self.limit = limit
         self.sent = 0
         self.received = 0
         self.blocked_since: float | None = None
+        self._budget = SendBudget() if budget is None else budget
+        self._waits = False
 
     @property
     def credit(self) -> int:
         """How many bytes may be sent now."""
-        return self.limit - self.sent
+        granted = self.limit - self.sent
+        return granted if granted <= self._budget.room else min(granted, max(self._budget.room, self._floor, 0))
+
+    @property
+    def _floor(self) -> int:
+        return FLOOR - (self.sent - self.received)
+
+    def send(self, size: int) -> None:
+        """Count bytes that are sent."""
+        self.sent += size
+        self._budget.room -= size
+
+    def block(self, now: float, need: int = 1) -> None:
+        """Note that `need` more bytes would be sent if there were credit for them."""
+        if self.blocked_since is None:
+            self.blocked_since = now
+        self._wait(self.limit - self.sent >= need)
+
+    def wake(self) -> bool:
+        """Stop waiting for the session's budget if that has room now."""
+        if not self._waits or not self.credit:
+            return False
+        self._wait(False)
+        self.blocked_since = None
+        return True
+
+    def _wait(self, waits: bool) -> None:
+        self._budget.waiting += waits - self._waits
+        self._waits = waits
 
     def credited(self, credit: Credit, now: float) -> bool:
         """Take the peer's CREDIT; True when `limit` rose. Lower numbers are ignored; impossible ones are a violation (wire §5)."""
@@ -58,8 +98,15 @@ class SendWindow:
         if self.blocked_since is not None and (raised or credit.received > self.received):
             self.blocked_since = None if raised else now
         self.limit = max(self.limit, credit.limit)
+        self._budget.room += max(0, credit.received - self.received)
         self.received = max(self.received, credit.received)
         return raised
+
+    def end(self) -> None:
+        """Nothing of this channel is kept any more."""
+        self._wait(False)
+        self._budget.room += self.sent - self.received
+        self.received = self.sent
 
 
 class RetainedWindow:

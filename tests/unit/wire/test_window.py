@@ -39,7 +39,7 @@ def test_the_allowance_is_half_a_budget_and_eight_channels_find_a_part_of_it():
 
 def test_lower_credit_is_ignored_and_impossible_credit_is_a_violation():
     window = SendWindow(1000)
-    window.sent = 500
+    window.send(500)
     assert window.credited(Credit(400, 2000), 0.0)
     assert not window.credited(Credit(300, 1500), 0.0)
     assert (window.received, window.limit, window.credit) == (400, 2000, 1500)
@@ -50,7 +50,8 @@ def test_lower_credit_is_ignored_and_impossible_credit_is_a_violation():
 
 def test_a_blocked_sender_counts_from_the_last_progress():
     window = SendWindow(10)
-    window.sent, window.blocked_since = 10, 3.0
+    window.send(10)
+    window.block(3.0)
     window.credited(Credit(0, 10), 5.0)
     assert window.blocked_since == 3.0
     window.credited(Credit(4, 10), 6.0)
