@@ -213,7 +213,7 @@ class Instances(Protocol):
         """Find series, by study and UID."""
 
     async def instances(self, tenant: Tenant, search: InstanceSearch, page: PageRequest = FIRST_PAGE) -> Page[Instance]:
-        """Find instances, in the order of arrival; of some studies, series or UIDs by study and series first."""
+        """Find instances, in the order of arrival; of some studies or series by these first, of some UIDs by UID."""
 
     async def count(self, tenant: Tenant, search: StudySearch | SeriesSearch | InstanceSearch, most: int) -> int:
         """Say how many match, counting no further than `most`."""

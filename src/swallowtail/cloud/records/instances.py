@@ -192,9 +192,11 @@ def _document_of(row: dict[str, Any]) -> IndexedDocument:
 
 def listing_of(search: InstanceSearch) -> Listing[Instance]:
     """Give the listing in the order that finds these with least: SQLite would walk all in the order of arrival to save a sort."""
-    narrow = search.study or search.series or search.sop_instances or search.of_studies or search.of_series
-    return BY_SERIES if narrow else INSTANCES
+    if search.sop_instances:
+        return BY_UID
+    return BY_SERIES if search.study or search.series or search.of_studies or search.of_series else INSTANCES
 
 
 INSTANCES = Listing(select(_instance).where(_TENANT), instance_of, (_instance.c.id,))
 BY_SERIES = Listing(select(_instance).where(_TENANT), instance_of, (_instance.c.study, _instance.c.series, _instance.c.id))
+BY_UID = Listing(select(_instance).where(_TENANT), instance_of, (_instance.c.sop_instance, _instance.c.id))
