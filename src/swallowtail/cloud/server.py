@@ -52,6 +52,7 @@ from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest
 from swallowtail.cloud.model.ports import Blobs, Bus
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role
+from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
@@ -189,12 +190,14 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> Ass
     sites = SiteBook(links, configuration)
     router = Router(records.rules, sites, bus, clock=clock)
     sessions = _sessions(records, blobs, bus, hashes, router)
+    query = Query(records.instances, blobs, records.audit, clock=clock)
     services = Services(
         people=records.people,
         links=links,
         configuration=configuration,
         instances=records.instances,
-        query=Query(records.instances, blobs, records.audit, clock=clock),
+        query=query,
+        frames=Frames(query, blobs, clock=clock),
         queues=Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock),
         rulebook=Rulebook(records.rules, sites, clock=clock),
         alarms=records.alarms,

@@ -55,6 +55,12 @@ def encapsulated(pixels: Element, image: Image, source: Source, *, extended: byt
     return FrameIndex(spans=spans, encapsulated=True)
 
 
+def video(pixels: Element) -> FrameIndex:
+    """Index a video (PS3.5 8.2.5 to 8.2.8): all of its fragments together are one stream."""
+    _, *fragments = pixels.fragments or ((0, 0),)
+    return FrameIndex(spans=(tuple(number for fragment in fragments for number in fragment),), encapsulated=True)
+
+
 Groups = list[list[tuple[int, int]]]
 
 

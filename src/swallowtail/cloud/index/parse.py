@@ -59,8 +59,8 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
     _check_identity(job, data, elements)
     image, pixels = attributes.image_of(data), next((one for one in elements if one.tag in _PIXELS), None)
     found = FrameIndex()
-    if image is not None and pixels is not None and syntax not in _VIDEO:
-        found = _frames(source, elements, pixels, image)
+    if image is not None and pixels is not None:
+        found = frames.video(pixels) if syntax in _VIDEO else _frames(source, elements, pixels, image)
     return Indexed(
         tenant=job.tenant,
         instance=job.instance,

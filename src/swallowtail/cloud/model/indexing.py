@@ -20,7 +20,7 @@ class IndexJob(Value, frozen=True, kw_only=True):
 class FrameIndex(Value, frozen=True, kw_only=True):
     """Where each frame's bytes lie in the blob: per frame, offset and length of its fragments, one pair after the other.
 
-    Empty where frames cannot be told apart without decoding (video), or lie in a deflated data set.
+    Empty where frames cannot be told apart without decoding, or lie in a deflated data set. A video has one entry: all of it.
     """
 
     spans: tuple[tuple[int, ...], ...] = ()

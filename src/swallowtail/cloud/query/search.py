@@ -123,17 +123,34 @@ class Query:
         self, principal: Principal, instance: Instance, start: int, length: int, *, address: str = ""
     ) -> AsyncIterator[bytes]:
         """Fetch a range of the data set: a frame, by its span in the frame index."""
-        tenant = await self._accessed(principal, instance, address)
+        tenant = await self.accessed(principal, instance, address)
         return self._blobs.read(tenant, instance.identity.sha256, start, length)
 
     async def _fetch(self, principal: Principal, instance: Instance, head: bytes, address: str) -> Fetched:
-        tenant = await self._accessed(principal, instance, address)
+        tenant = await self.accessed(principal, instance, address)
         sha256 = instance.identity.sha256
         if await self._blobs.length(tenant, sha256) is None:
             raise NotFoundError("the instance's blob is missing; restore it from a backup")
         return Fetched(instance, head, self._blobs.read(tenant, sha256), len(head) + instance.length)
 
-    async def _accessed(self, principal: Principal, instance: Instance, address: str) -> Tenant:
+    async def looked(self, principal: Principal, instances: tuple[Instance, ...], *, address: str = "") -> None:
+        """Record that a principal reads what these instances, which it has just found, say of their patients."""
+        studies = sorted({one.study for one in instances})
+        objects = tuple(("study", uid) for uid in studies)
+        event = AuditEvent(
+            event=EventId.INSTANCES_ACCESSED,
+            action=EventAction.READ,
+            type="instance.metadata",
+            actor=principal.id,
+            role=principal.role,
+            address=address,
+            objects=objects,
+            detail=f"{len(instances)} instances",
+        )
+        await self._audit.append(readable(principal), [event], now=self._clock())
+
+    async def accessed(self, principal: Principal, instance: Instance, address: str) -> Tenant:
+        """Record that a principal fetches an instance; NotFoundError where it may not see it."""
         tenant = readable(principal)
         if not _within(await self._instances.instance(tenant, instance.id), principal):
             raise NotFoundError("there is no such instance")

@@ -32,6 +32,7 @@ from swallowtail.cloud.model.ports import (
 )
 from swallowtail.cloud.model.presence import Sessions
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
+from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.web.problems import ProblemError
 
@@ -48,6 +49,7 @@ class Services:
     configuration: Configuration
     instances: Instances
     query: Query
+    frames: Frames
     queues: Queues
     rulebook: Rulebook
     alarms: Alarms

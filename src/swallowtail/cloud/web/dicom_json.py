@@ -4,10 +4,18 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any, Final
 
+from starlette.requests import Request
+
 from swallowtail.cloud.model.imaging import Instance, Series, Study
 
 Object = dict[str, Any]
+PREFIX: Final = "/dicomweb"
 URL: Final = "00081190"
+
+
+def root_of(request: Request) -> str:
+    """Give the URL of /dicomweb as the client has called it."""
+    return f"{request.url.scheme}://{request.url.netloc}{PREFIX}"
 
 
 def study_json(study: Study, root: str) -> Object:

@@ -1,43 +1,34 @@
-"""DICOMweb: QIDO-RS at every level, WADO-RS for whole instances; blobs stream as they came."""
+"""QIDO-RS (PS3.18 10.6) at every level; `qido` reads what is asked, `dicom_json` writes what was found."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.imaging import Instance, InstanceSearch, SeriesSearch, Study, StudySearch
-from swallowtail.cloud.model.paging import MAX_PAGE, Page, PageRequest
+from swallowtail.cloud.model.imaging import InstanceSearch, SeriesSearch, Study, StudySearch
+from swallowtail.cloud.model.paging import Page, PageRequest
 from swallowtail.cloud.query.search import COUNTED
 from swallowtail.cloud.web import qido
 from swallowtail.cloud.web.access import Caller, InOrganisation
-from swallowtail.cloud.web.dicom_json import instance_json, series_json, study_json
-from swallowtail.cloud.web.problems import ProblemError
-from swallowtail.cloud.web.studies import pieces
+from swallowtail.cloud.web.dicom_json import instance_json, root_of, series_json, study_json
+from swallowtail.cloud.web.negotiation import JSON, check_json
 
 Search = TypeVar("Search", StudySearch, SeriesSearch, InstanceSearch)
 
-PREFIX: Final = "/dicomweb"
-JSON: Final = "application/dicom+json"
-SEARCHABLE: Final = frozenset({JSON, "application/json", "application/*", "*/*", ""})
 AT_ONCE: Final = 50
 """Results that are written before the loop may do something else."""
-DICOM: Final = "application/dicom"
-MULTIPART: Final = "multipart/related"
-RETRIEVABLE: Final = frozenset({MULTIPART, DICOM, "multipart/*", "application/*", "*/*"})
 
 
 async def search_studies(caller: InOrganisation, request: Request) -> Response:
     """Find studies (QIDO-RS, PS3.18 10.6)."""
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS)
-    _check_json(request)
-    search, root = qido.study_search(keys, fuzzy=fuzzy), _root(request)
+    check_json(request)
+    search, root = qido.study_search(keys, fuzzy=fuzzy), root_of(request)
     found = await caller.services.query.studies(caller.principal, search, _page(window), address=caller.address)
     return await _answer(caller, search, window, found, (study_json(study, root) for study in found.items))
 
@@ -69,8 +60,8 @@ async def search_all_instances(caller: InOrganisation, request: Request) -> Resp
 
 async def _search_series(caller: Caller, request: Request, study: str) -> Response:
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS, qido.SERIES_KEYS)
-    _check_json(request)
-    search, root, query = qido.series_search(keys, study, fuzzy=fuzzy), _root(request), caller.services.query
+    check_json(request)
+    search, root, query = qido.series_search(keys, study, fuzzy=fuzzy), root_of(request), caller.services.query
     found = await query.series(caller.principal, search, _page(window), address=caller.address)
     studies: dict[str, Study] = {}
     if not study and found.items:
@@ -82,8 +73,8 @@ async def _search_series(caller: Caller, request: Request, study: str) -> Respon
 
 async def _search_instances(caller: Caller, request: Request, study: str, series: str) -> Response:
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS, qido.SERIES_KEYS, qido.INSTANCE_KEYS)
-    _check_json(request)
-    search, root, query = qido.instance_search(keys, study, series, fuzzy=fuzzy), _root(request), caller.services.query
+    check_json(request)
+    search, root, query = qido.instance_search(keys, study, series, fuzzy=fuzzy), root_of(request), caller.services.query
     found = await query.instances(caller.principal, search, _page(window), address=caller.address)
     above: dict[tuple[str, str], dict[str, Any]] = {}
     if not series and found.items:
@@ -93,50 +84,6 @@ async def _search_instances(caller: Caller, request: Request, study: str, series
         above = {key: told.get(one.study, {}) | series_json(one, root) for key, one in several.items()}
     made = (above.get((one.study, one.series), {}) | instance_json(one, root) for one in found.items)
     return await _answer(caller, search, window, found, made)
-
-
-async def retrieve_study(caller: InOrganisation, request: Request, study: str) -> Response:
-    """Retrieve every instance of a study (WADO-RS, PS3.18 10.4)."""
-    return await _retrieve(caller, request, InstanceSearch(study=study))
-
-
-async def retrieve_series(caller: InOrganisation, request: Request, study: str, series: str) -> Response:
-    """Retrieve every instance of a series."""
-    return await _retrieve(caller, request, InstanceSearch(study=study, series=series))
-
-
-async def retrieve_instance(caller: InOrganisation, request: Request, study: str, series: str, instance: str) -> Response:
-    """Retrieve one instance."""
-    search = InstanceSearch(study=study, series=series, sop_instances=(instance,))
-    return await _retrieve(caller, request, search)
-
-
-async def _retrieve(caller: Caller, request: Request, search: InstanceSearch) -> Response:
-    _check_accept(request.headers.get("accept", "*/*"))
-    first = await caller.services.query.instances(caller.principal, search, PageRequest(MAX_PAGE), address=caller.address)
-    if not first.items:
-        raise NotFoundError("nothing is stored under this UID")
-    boundary = secrets.token_hex(16)
-    return StreamingResponse(
-        _parts(caller, search, first, boundary),
-        media_type=f'multipart/related; type="application/dicom"; boundary={boundary}',
-    )
-
-
-async def _parts(caller: Caller, search: InstanceSearch, page: Page[Instance], boundary: str) -> AsyncIterator[bytes]:
-    while True:
-        for instance in page.items:
-            fetched = await caller.services.query.file(caller.principal, instance, address=caller.address)
-            syntax = instance.identity.transfer_syntax
-            yield f"--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={syntax}\r\n\r\n".encode()
-            async for piece in pieces(fetched):
-                yield piece
-            yield b"\r\n"
-        if page.next is None:
-            break
-        rest = PageRequest(MAX_PAGE, page.next)
-        page = await caller.services.query.instances(caller.principal, search, rest, address=caller.address)
-    yield f"--{boundary}--\r\n".encode()
 
 
 def _page(window: qido.Window) -> PageRequest:
@@ -163,30 +110,3 @@ async def _answer(
 
 def _query(request: Request) -> list[tuple[str, str]]:
     return [(name, value) for name, value in request.query_params.multi_items() if name != "organisation"]
-
-
-def _root(request: Request) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}{PREFIX}"
-
-
-def _check_json(request: Request) -> None:
-    """Refuse who takes no JSON; the XML of PS3.18 Annex F.3 is an option that we leave out."""
-    if not _media_types(request.headers.get("accept", "*/*")) & SEARCHABLE:
-        raise ProblemError(
-            HTTPStatus.NOT_ACCEPTABLE, "not-acceptable", "searches are answered in JSON only", remedy=f"Ask for: {JSON}"
-        )
-
-
-def _media_types(accept: str) -> set[str]:
-    return {choice.partition(";")[0].strip().lower() for choice in accept.split(",")}
-
-
-def _check_accept(accept: str) -> None:
-    """Judge by media type alone: every instance leaves in the transfer syntax it came in, and says so in its part."""
-    if not _media_types(accept) & RETRIEVABLE:
-        raise ProblemError(
-            HTTPStatus.NOT_ACCEPTABLE,
-            "not-acceptable",
-            "instances are given as DICOM files only",
-            remedy='Ask for: multipart/related; type="application/dicom"; transfer-syntax=*',
-        )

@@ -8,8 +8,21 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from swallowtail.cloud.model.tenancy import Role
-from swallowtail.cloud.web import configuration, deliveries, destinations, dicomweb, links, organisations, oversight, rules, studies
+from swallowtail.cloud.web import (
+    configuration,
+    deliveries,
+    destinations,
+    dicomweb,
+    links,
+    organisations,
+    oversight,
+    rules,
+    studies,
+    wado,
+)
 from swallowtail.cloud.web.access import ROLES_KEY, GuardedRoute
+from swallowtail.cloud.web.dicom_json import PREFIX as DICOMWEB_PREFIX
+from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART
 
 PREFIX: Final = "/api/v1"
 
@@ -121,7 +134,7 @@ ROUTES: Final = (
     Route("POST", "/studies/{study_uid}/send", deliveries.send_study, PATIENTS, "imaging"),
     Route("GET", "/instances", studies.list_instances, PATIENTS, "imaging"),
     Route("GET", "/instances/{instance_id}", studies.get_instance, PATIENTS, "imaging"),
-    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, "imaging", media=dicomweb.DICOM),
+    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, "imaging", media=DICOM),
     Route("GET", "/instances/{instance_id}/dataset", studies.get_data_set, PATIENTS, "imaging", media="application/octet-stream"),
     Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, frozenset({Role.ADMINISTRATOR}), "imaging"),
     Route("GET", "/alarms", oversight.list_alarms, ALARMS, "oversight"),
@@ -132,26 +145,34 @@ ROUTES: Final = (
 
 
 def _qido(path: str, endpoint: Callable[..., Any]) -> Route:
-    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=dicomweb.JSON, may_be_empty=True)
+    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=JSON, may_be_empty=True)
 
 
-def _wado(path: str, endpoint: Callable[..., Any]) -> Route:
-    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=dicomweb.MULTIPART)
+def _wado(path: str, endpoint: Callable[..., Any], media: str = MULTIPART) -> Route:
+    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=media)
 
 
+_SERIES: Final = "/studies/{study}/series/{series}"
+_INSTANCE: Final = f"{_SERIES}/instances/{{instance}}"
 DICOMWEB: Final = (
     _qido("/series", dicomweb.search_all_series),
     _qido("/instances", dicomweb.search_all_instances),
     _qido("/studies/{study}/instances", dicomweb.search_study_instances),
     _qido("/studies", dicomweb.search_studies),
-    _wado("/studies/{study}", dicomweb.retrieve_study),
+    _wado("/studies/{study}", wado.retrieve_study),
+    _wado("/studies/{study}/metadata", wado.study_metadata, JSON),
     _qido("/studies/{study}/series", dicomweb.search_series),
-    _wado("/studies/{study}/series/{series}", dicomweb.retrieve_series),
-    _qido("/studies/{study}/series/{series}/instances", dicomweb.search_instances),
-    _wado("/studies/{study}/series/{series}/instances/{instance}", dicomweb.retrieve_instance),
+    _wado(_SERIES, wado.retrieve_series),
+    _wado(f"{_SERIES}/metadata", wado.series_metadata, JSON),
+    _qido(f"{_SERIES}/instances", dicomweb.search_instances),
+    _wado(_INSTANCE, wado.retrieve_instance),
+    _wado(f"{_INSTANCE}/metadata", wado.instance_metadata, JSON),
+    _wado(f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames),
+    _wado(f"{_INSTANCE}/bulkdata/{{tag}}", wado.retrieve_bulk_data),
+    _wado(f"{_INSTANCE}/rendered", wado.retrieve_rendered, "video/mp4"),
 )
 
-TABLES: Final = ((PREFIX, ROUTES), (dicomweb.PREFIX, DICOMWEB))
+TABLES: Final = ((PREFIX, ROUTES), (DICOMWEB_PREFIX, DICOMWEB))
 
 
 def router(prefix: str, routes: Sequence[Route]) -> APIRouter:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +23,10 @@ from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
-from swallowtail.cloud.model.indexing import Indexed
+from swallowtail.cloud.model.indexing import FrameIndex, Indexed
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import ApiToken, Code, Facility, Link, Organisation, Role, Tenant
+from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
@@ -37,7 +39,10 @@ HERON, EGRET = Tenant("heron"), Tenant("egret")
 EVENT = AuditEvent(event=EventId.APPLICATION_ACTIVITY, action=EventAction.CREATE, actor="test")
 STUDY, SERIES, INSTANCE = "1.2.3.1", "1.2.3.1.1", "1.2.3.1.1.1"
 SYNTAX = "1.2.840.10008.1.2.1"
-DATA = b"x" * 2500
+DATA = b"x" * 500 + b"a" * 1000 + b"b" * 1000
+SPANS = ((500, 1000), (1500, 1000))
+"""Where DATA has its two frames."""
+DOCUMENT = b'{"00100020":{"vr":"LO","Value":["P1"]},"7FE00010":{"vr":"OB","BulkDataURI":"bulkdata/7FE00010"}}'
 APP = build(None)
 """Putting it together takes longer than any test, so there is one; each test brings its own services."""
 
@@ -105,12 +110,14 @@ class Cloud:
         self.blobs = FolderBlobs(SimulatedDisk().mount(), InlineWorkers(), on_fatal=pytest.fail)
         self.hashes = KeyedHash(b"p" * 32)
         sites = SiteBook(self.records.links, self.records.configuration)
+        query = Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW)
         self.services = Services(
             people=self.records.people,
             links=self.records.links,
             configuration=self.records.configuration,
             instances=self.records.instances,
-            query=Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW),
+            query=query,
+            frames=Frames(query, self.blobs, clock=lambda: NOW),
             queues=Queues(
                 deliveries=self.records.deliveries,
                 instances=self.records.instances,
@@ -180,7 +187,15 @@ class Cloud:
         receipt = await self.records.instances.commit(tenant, arrival, now=NOW)
         assert receipt.stored is Stored.NEW
         study = Study(uid=STUDY, patient_name="Heron^Ada=花", patient_id="P1", modalities=("US",))
-        found = Indexed(tenant=tenant, instance=receipt.id, study=study, series=Series(study=STUDY, uid=SERIES, modality="US"))
+        found = Indexed(
+            tenant=tenant,
+            instance=receipt.id,
+            study=study,
+            series=Series(study=STUDY, uid=SERIES, modality="US"),
+            frame_count=len(SPANS),
+            frames=FrameIndex(spans=SPANS),
+            document=zlib.compress(DOCUMENT),
+        )
         await self.records.index_jobs.claim(10, now=NOW, until=NOW + 60)
         await self.records.index_jobs.settle([found], now=NOW)
         return receipt.id

@@ -75,7 +75,14 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
     theirs = {"link_id": "radiology-egret", "facility_id": "main-egret", "instance_id": "2", "version": "1", "alarm_id": "1"}
     theirs |= {"destination_id": "annex-link-egret:pacs", "delivery_id": "2", "rule_id": "rule-egret"}
     theirs["token_id"] = (await cloud.records.people.tokens(EGRET)).items[0].id
-    theirs |= {"study_uid": "9.9", "study": "9.9", "series": "9.9", "instance": "9.9"}  # UIDs are every tenant's; see below
+    theirs |= {
+        "study_uid": "9.9",
+        "study": "9.9",
+        "series": "9.9",
+        "instance": "9.9",
+        "frames": "1",
+        "tag": "7FE00010",
+    }  # UIDs are every tenant's; see below
     for path, route in SCOPED:
         body = BODIES.get(route.endpoint.__name__)
         answer = await cloud.call(route.method, filled(path, theirs), tokens[a_role(route)], body=body)
@@ -120,9 +127,16 @@ def test_every_described_route_stands_in_the_table() -> None:
 
 async def test_the_right_role_in_the_right_organisation_gets_an_answer(cloud: Cloud) -> None:
     values = {"link_id": "radiology-heron", "facility_id": "main-heron", "instance_id": "1", "study_uid": STUDY}
-    values |= {"study": STUDY, "series": SERIES, "instance": INSTANCE, "destination_id": "annex-link-heron:pacs"}
+    values |= {
+        "study": STUDY,
+        "series": SERIES,
+        "instance": INSTANCE,
+        "frames": "1",
+        "tag": "7FE00010",
+        "destination_id": "annex-link-heron:pacs",
+    }
     values["rule_id"] = "rule-heron"
-    nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404}
+    nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404, "retrieve_rendered": 406}
     for path, route in TENANTS:
         if route.method == "GET":
             answer = await cloud.call("GET", filled(path, values), await cloud.token(a_role(route)))

@@ -1,0 +1,79 @@
+"""Parts of instances by byte range: where they lie comes from the index, so that nothing is parsed and one read gives a frame.
+
+A viewer asks for the frames of a cine one by one, so what was found for a caller is remembered for REMEMBERED seconds: its audit
+record is written once, not for each frame, and the store is not asked again. Who may see what is still judged by each request.
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple
+
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.imaging import Instance
+from swallowtail.cloud.model.indexing import FrameIndex
+from swallowtail.cloud.model.ports import Blobs, Clock
+from swallowtail.cloud.model.tenancy import Principal, Tenant
+from swallowtail.cloud.query.search import Query, readable
+
+REMEMBERED: Final = 30.0
+MOST: Final = 256
+MOST_SPANS: Final = 100_000
+"""Frames whose places are remembered in all."""
+
+Span = tuple[int, int]
+
+
+class Located(NamedTuple):
+    """An instance that its reader may see, and where its frames lie."""
+
+    tenant: Tenant
+    instance: Instance
+    frames: FrameIndex
+
+    def frame(self, number: int) -> list[Span]:
+        """Give the fragments of a frame, counted from 1; raises NotFoundError."""
+        if not 1 <= number <= len(self.frames.spans):
+            raise NotFoundError(f"it has {len(self.frames.spans)} frames that can be fetched alone; {number} is none of them")
+        flat = self.frames.spans[number - 1]
+        return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+class Frames:
+    """Finds instances for those who read parts of them, and reads the parts."""
+
+    def __init__(self, query: Query, blobs: Blobs, *, clock: Clock) -> None:
+        self._query, self._blobs, self._clock = query, blobs, clock
+        self._kept: OrderedDict[tuple[object, ...], tuple[float, Located]] = OrderedDict()
+        self._spans = 0
+
+    async def locate(self, principal: Principal, study: str, series: str, sop_instance: str, *, address: str = "") -> Located:
+        """Give the visible instance of these UIDs with its frame index; audited; raises NotFoundError."""
+        tenant = readable(principal)
+        key = (tenant, principal, address, study, series, sop_instance)
+        now = self._clock()
+        if (kept := self._kept.get(key)) is not None and 0 <= now - kept[0] < REMEMBERED:
+            self._kept.move_to_end(key)
+            return kept[1]
+        instance = await self._query.instance(principal, sop_instance, study=study, series=series)
+        document = (await self._query.documents(principal, (instance,))).get(instance.id)
+        await self._query.accessed(principal, instance, address)
+        located = Located(tenant, instance, document.frames if document else FrameIndex())
+        self._keep(key, now, located)
+        return located
+
+    async def read(self, located: Located, spans: list[Span]) -> AsyncIterator[bytes]:
+        """Stream these ranges of the data set one after the other."""
+        for start, length in spans:
+            async for piece in self._blobs.read(located.tenant, located.instance.identity.sha256, start, length):
+                yield piece
+
+    def _keep(self, key: tuple[object, ...], now: float, located: Located) -> None:
+        if key in self._kept:
+            self._drop(key)
+        self._kept[key] = (now, located)
+        self._spans += len(located.frames.spans)
+        while len(self._kept) > MOST or (self._spans > MOST_SPANS and len(self._kept) > 1):
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: tuple[object, ...]) -> None:
+        self._spans -= len(self._kept.pop(key)[1].frames.spans)

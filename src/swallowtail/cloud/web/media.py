@@ -1,0 +1,41 @@
+"""The media type of stored pixel data by its transfer syntax (PS3.18 Tables 8.7.3-2 to -5)."""
+
+from typing import Final, NamedTuple
+
+from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT
+from swallowtail.cloud.web.negotiation import OCTETS
+
+_JPEG: Final = "1.2.840.10008.1.2.4."
+_IMAGES: Final = {
+    **dict.fromkeys((f"{_JPEG}{number}" for number in (50, 51, 57, 70)), "image/jpeg"),
+    **dict.fromkeys((f"{_JPEG}{number}" for number in (80, 81)), "image/jls"),
+    **dict.fromkeys((f"{_JPEG}{number}" for number in (90, 91)), "image/jp2"),
+    **dict.fromkeys((f"{_JPEG}{number}" for number in (92, 93)), "image/jpx"),
+    **dict.fromkeys((f"{_JPEG}{number}" for number in (201, 202, 203)), "image/jphc"),
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+}
+_VIDEOS: Final = {
+    **dict.fromkeys((f"{_JPEG}{number}" for number in ("100", "100.1", "101", "101.1")), "video/mpeg"),
+    **dict.fromkeys((f"{_JPEG}{number}{part}" for number in range(102, 107) for part in ("", ".1")), "video/mp4"),
+    **dict.fromkeys((f"{_JPEG}{number}" for number in (107, 108)), "video/mp4"),
+}
+_NATIVE: Final = frozenset({IMPLICIT, EXPLICIT})
+
+
+class Offer(NamedTuple):
+    """What can be given: a media type in a transfer syntax."""
+
+    media: str
+    syntax: str
+
+
+def frame_offers(stored: str) -> list[Offer]:
+    """Say what the bytes of a frame are: native ones are the same in both little-endian syntaxes."""
+    if stored in _NATIVE:
+        return [Offer(OCTETS, EXPLICIT)]
+    return [Offer(_IMAGES.get(stored) or _VIDEOS.get(stored) or OCTETS, stored)]
+
+
+def video_type(stored: str) -> str | None:
+    """Give the media type of a video, None where the transfer syntax is none of a video."""
+    return _VIDEOS.get(stored)

@@ -1,0 +1,263 @@
+"""WADO-RS (PS3.18 10.4): instances as DICOM files, their metadata, bulk data and frames; everything streams as it is stored."""
+
+import asyncio
+import secrets
+import zlib
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+from fastapi import Depends
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.imaging import Instance, InstanceSearch
+from swallowtail.cloud.model.paging import Page, PageRequest
+from swallowtail.cloud.query.frames import Located, Span
+from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.web.dicom_json import root_of
+from swallowtail.cloud.web.media import Offer, frame_offers, video_type
+from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, OCTETS, Choice, check_json, choices, not_acceptable
+from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.cloud.web.studies import pieces
+
+AT_ONCE: Final = 100
+"""Instances that are looked up together."""
+SMALL: Final = 1024 * 1024
+"""Bodies up to here are gathered: one message to the socket instead of many."""
+MAX_FRAMES: Final = 10_000
+THREAD_FROM: Final = 64 * 1024
+"""Compressed documents of more bytes are inflated in a thread."""
+MP4: Final = "video/mp4"
+PIXEL_DATA: Final = "7FE00010"
+
+
+class InstancePath(NamedTuple):
+    """Which instance a path names."""
+
+    study: str
+    series: str
+    instance: str
+
+
+def _place(study: str, series: str, instance: str) -> InstancePath:
+    return InstancePath(study, series, instance)
+
+
+Place = Annotated[InstancePath, Depends(_place)]
+
+
+async def retrieve_study(caller: InOrganisation, request: Request, study: str) -> Response:
+    """Retrieve every instance of a study."""
+    return await _files(caller, request, InstanceSearch(study=study))
+
+
+async def retrieve_series(caller: InOrganisation, request: Request, study: str, series: str) -> Response:
+    """Retrieve every instance of a series."""
+    return await _files(caller, request, InstanceSearch(study=study, series=series))
+
+
+async def retrieve_instance(caller: InOrganisation, request: Request, place: Place) -> Response:
+    """Retrieve one instance, as a part or alone."""
+    search = InstanceSearch(study=place.study, series=place.series, sop_instances=(place.instance,))
+    return await _files(caller, request, search, alone=True)
+
+
+async def study_metadata(caller: InOrganisation, request: Request, study: str) -> Response:
+    """Retrieve what every instance of a study says, without bulk data."""
+    return await _metadata(caller, request, InstanceSearch(study=study))
+
+
+async def series_metadata(caller: InOrganisation, request: Request, study: str, series: str) -> Response:
+    """Retrieve what every instance of a series says, without bulk data."""
+    return await _metadata(caller, request, InstanceSearch(study=study, series=series))
+
+
+async def instance_metadata(caller: InOrganisation, request: Request, place: Place) -> Response:
+    """Retrieve what one instance says, without bulk data."""
+    return await _metadata(caller, request, InstanceSearch(study=place.study, series=place.series, sop_instances=(place.instance,)))
+
+
+async def retrieve_frames(caller: InOrganisation, request: Request, place: Place, frames: str) -> Response:
+    """Retrieve frames by number, from 1: `1,2,5-9`."""
+    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    if video_type(located.instance.identity.transfer_syntax):
+        raise NotFoundError("a video's frames are not to be had alone; ask for its rendered form")
+    parts = [located.frame(number) for number in _numbers(frames)]
+    offer = _chosen(choices(request), frame_offers(located.instance.identity.transfer_syntax), alone=len(parts) == 1)
+    return await _answer(caller, located, parts, *offer)
+
+
+async def retrieve_bulk_data(caller: InOrganisation, request: Request, place: Place, tag: str) -> Response:
+    """Retrieve the value that a BulkDataURI of the metadata names: pixel data whole, one part for each encapsulated frame."""
+    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    spans = [located.frame(number) for number in range(1, len(located.frames.spans) + 1)]
+    if tag != PIXEL_DATA or not spans:
+        raise NotFoundError("this value is not to be had alone; retrieve the instance")
+    if not located.frames.encapsulated:
+        spans = [[(spans[0][0][0], sum(length for span in spans for _, length in span))]]
+    offer = _chosen(choices(request), frame_offers(located.instance.identity.transfer_syntax), alone=len(spans) == 1)
+    return await _answer(caller, located, spans, *offer)
+
+
+async def retrieve_rendered(caller: InOrganisation, request: Request, place: Place) -> Response:
+    """Retrieve an instance as everybody can show it: a video as it is stored."""
+    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    media = video_type(located.instance.identity.transfer_syntax)
+    if media is None:
+        raise not_acceptable([f'frames: {MULTIPART}; type="{OCTETS}"; transfer-syntax=*'])
+    spans = located.frame(1)
+    if not any(one.allows(media) and one.multipart is not True for one in choices(request)):
+        raise not_acceptable([media])
+    head = b"".join([piece async for piece in caller.services.frames.read(located, [(spans[0][0], min(12, spans[0][1]))])])
+    if media == MP4 and head[4:8] != b"ftyp":
+        raise not_acceptable([f'bulkdata/{PIXEL_DATA}: {MULTIPART}; type="{media}"'])  # a bare stream, which no browser plays
+    return await _body(_read(caller, located, [(b"", spans, b"")]), sum(length for _, length in spans), media)
+
+
+async def _files(caller: Caller, request: Request, search: InstanceSearch, *, alone: bool = False) -> Response:
+    wanted = [one for one in choices(request) if one.allows(DICOM) and (one.multipart is not False or alone)]
+    if not wanted:
+        raise not_acceptable([f'{MULTIPART}; type="{DICOM}"; transfer-syntax=*', *([DICOM] if alone else [])])
+    query = caller.services.query
+    first = await query.instances(caller.principal, search, PageRequest(AT_ONCE), address=caller.address)
+    if not first.items:
+        raise NotFoundError("nothing is stored under this UID")
+    choice = _stored_choice(wanted, first)
+    if choice.multipart is False:
+        fetched = await query.file(caller.principal, first.items[0], address=caller.address)
+        headers = {"Content-Length": str(fetched.length)}
+        syntax = first.items[0].identity.transfer_syntax
+        return StreamingResponse(pieces(fetched), media_type=f"{DICOM}; transfer-syntax={syntax}", headers=headers)
+    boundary = secrets.token_hex(16)
+    media = f'{MULTIPART}; type="{DICOM}"; boundary={boundary}'
+    return StreamingResponse(_parts(caller, search, first, boundary), media_type=media)
+
+
+def _stored_choice(wanted: list[Choice], page: Page[Instance]) -> Choice:
+    """Give the first choice that takes all of these as they are stored."""
+    for choice in wanted:
+        if all(choice.syntax in {"", "*", one.identity.transfer_syntax} for one in page.items):
+            return choice
+    syntaxes = sorted({one.identity.transfer_syntax for one in page.items})
+    raise not_acceptable(f'{MULTIPART}; type="{DICOM}"; transfer-syntax={syntax}' for syntax in ("*", *syntaxes))
+
+
+async def _parts(caller: Caller, search: InstanceSearch, page: Page[Instance], boundary: str) -> AsyncIterator[bytes]:
+    async for instance in _walk(caller, search, page):
+        fetched = await caller.services.query.file(caller.principal, instance, address=caller.address)
+        syntax = instance.identity.transfer_syntax
+        yield f"--{boundary}\r\nContent-Type: {DICOM}; transfer-syntax={syntax}\r\n\r\n".encode()
+        async for piece in pieces(fetched):
+            yield piece
+        yield b"\r\n"
+    yield f"--{boundary}--\r\n".encode()
+
+
+async def _walk(caller: Caller, search: InstanceSearch, page: Page[Instance]) -> AsyncIterator[Instance]:
+    while True:
+        for instance in page.items:
+            yield instance
+        if page.next is None:
+            return
+        rest = PageRequest(AT_ONCE, page.next)
+        page = await caller.services.query.instances(caller.principal, search, rest, address=caller.address)
+
+
+async def _metadata(caller: Caller, request: Request, search: InstanceSearch) -> Response:
+    check_json(request)
+    first = await caller.services.query.instances(caller.principal, search, PageRequest(AT_ONCE), address=caller.address)
+    if not first.items:
+        raise NotFoundError("nothing is stored under this UID")
+    return StreamingResponse(_documents(caller, search, first, root_of(request)), media_type=JSON)
+
+
+async def _documents(caller: Caller, search: InstanceSearch, page: Page[Instance], root: str) -> AsyncIterator[bytes]:
+    query, before = caller.services.query, b"["
+    while True:
+        await query.looked(caller.principal, page.items, address=caller.address)
+        documents = await query.documents(caller.principal, page.items)
+        for instance in page.items:
+            if instance.id not in documents:
+                continue  # it is being indexed anew
+            yield before + await _absolute(documents[instance.id].document, instance, root)
+            before = b","
+        if page.next is None:
+            break
+        page = await query.instances(caller.principal, search, PageRequest(AT_ONCE, page.next), address=caller.address)
+    yield b"[]" if before == b"[" else b"]"
+
+
+async def _absolute(document: bytes, instance: Instance, root: str) -> bytes:
+    """Inflate a document and make its URIs of bulk data absolute; within a JSON text the quotes of the pattern would be escaped."""
+    text = await asyncio.to_thread(zlib.decompress, document) if len(document) > THREAD_FROM else zlib.decompress(document)
+    place = f"{root}/studies/{instance.study}/series/{instance.series}/instances/{instance.identity.sop_instance}/"
+    return text.replace(b'"BulkDataURI":"bulkdata/', b'"BulkDataURI":' + msgspec.json.encode(place)[:-1] + b"bulkdata/")
+
+
+def _chosen(wanted: list[Choice], offers: list[Offer], *, alone: bool) -> tuple[Offer, bool]:
+    """Give the first offer that a choice allows, and whether it goes out as multipart."""
+    for choice in wanted:
+        if choice.multipart is False and not alone:
+            continue
+        for offer in offers:
+            if choice.allows(offer.media) and choice.syntax in {"", "*", offer.syntax}:
+                return offer, choice.multipart is not False
+            if choice.media == OCTETS and choice.syntax in {"*", offer.syntax}:  # as viewers ask for what is stored
+                return offer, choice.multipart is not False
+    raise not_acceptable(
+        text
+        for offer in offers
+        for text in (f'{MULTIPART}; type="{offer.media}"; transfer-syntax={offer.syntax}', *([offer.media] if alone else []))
+    )
+
+
+async def _answer(caller: Caller, located: Located, parts: list[list[Span]], offer: Offer, multipart: bool) -> Response:
+    media = f"{offer.media}; transfer-syntax={offer.syntax}"
+    if not multipart:
+        return await _body(_read(caller, located, [(b"", parts[0], b"")]), sum(length for _, length in parts[0]), media)
+    boundary = secrets.token_hex(16)
+    head = f"--{boundary}\r\nContent-Type: {media}\r\n\r\n".encode()
+    framed = [(head, part, b"\r\n") for part in parts]
+    end = f"--{boundary}--\r\n".encode()
+    length = sum(len(head) + 2 + sum(size for _, size in part) for part in parts) + len(end)
+    content = _read(caller, located, [*framed, (end, [], b"")])
+    return await _body(content, length, f'{MULTIPART}; type="{offer.media}"; boundary={boundary}')
+
+
+async def _read(caller: Caller, located: Located, parts: list[tuple[bytes, list[Span], bytes]]) -> AsyncIterator[bytes]:
+    for before, spans, after in parts:
+        yield before
+        async for piece in caller.services.frames.read(located, spans):
+            yield piece
+        yield after
+
+
+async def _body(content: AsyncIterator[bytes], length: int, media: str) -> Response:
+    if length <= SMALL:
+        return Response(b"".join([piece async for piece in content]), media_type=media)
+    return StreamingResponse(content, media_type=media, headers={"Content-Length": str(length)})
+
+
+def _numbers(text: str) -> list[int]:
+    """PS3.18 10.4.1.1.4: a list of frame numbers; we also take ranges of them."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not all(one.isascii() and one.isdigit() and len(one) <= 6 for one in (first, last if dash else first)):
+            raise _bad_frames("is a list of numbers from 1, like 1,2,5-9")
+        ends = int(first), int(last if dash else first)
+        if ends[1] - ends[0] >= MAX_FRAMES:
+            raise _bad_frames(f"names more than {MAX_FRAMES} frames")
+        numbers.extend(range(ends[0], ends[1] + 1))
+        if len(numbers) > MAX_FRAMES:
+            raise _bad_frames(f"names more than {MAX_FRAMES} frames")
+    if not numbers:
+        raise _bad_frames("names no frame")
+    return numbers
+
+
+def _bad_frames(message: str) -> ProblemError:
+    return ProblemError(HTTPStatus.BAD_REQUEST, "frames", f"the frame list {message}", remedy="Correct the end of the path.")
