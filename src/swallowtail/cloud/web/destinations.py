@@ -147,7 +147,7 @@ async def change_destination(caller: InOrganisation, destination_id: str, body: 
 
 
 async def remove_destination(caller: InOrganisation, destination_id: str) -> Response:
-    """Take a destination out of the Link's configuration; refused while a rule sends there."""
+    """Take a destination out of the Link's configuration; what waits for it is dead then. Refused while a rule sends there."""
     target = target_of(destination_id)
     link = await link_of(caller, target.link)
     for rule in await caller.services.rulebook.rules(caller.tenant):
@@ -170,6 +170,8 @@ async def check_destination(caller: InOrganisation, destination_id: str) -> Chec
             f"the Link runs version {running.version} of its configuration, not {row.version.version} yet; "
             "try again in a second, or compare them with /links/…/configuration/comparison"
         )
+    event = caller.event(EventAction.EXECUTE, "destination.check", *objects_of(row.target), event=EventId.APPLICATION_ACTIVITY)
+    await caller.services.audit.append(caller.tenant, [event], now=caller.now)
     checked = await caller.services.sessions.check(caller.tenant, row.link.id, row.destination.name)
     steps = [StepOut.model_validate(step) for step in checked.steps]
     return CheckOut(ok=all(step.ok for step in steps), steps=steps)

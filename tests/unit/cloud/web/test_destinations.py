@@ -159,6 +159,7 @@ async def test_a_check_names_its_steps_and_needs_the_link_and_its_newest_configu
     checked = (await cloud.call("POST", f"{PACS}/check", admin)).json()
     assert [(step["name"], step["ok"]) for step in checked["steps"]] == [("resolve", True), ("connect", False)]
     assert not checked["ok"]
+    assert (await cloud.records.audit.records(HERON)).items[0].event.type == "destination.check"
     assert "look whether the PACS runs" in checked["steps"][-1]["detail"]
     await cloud.records.configuration.note_running(HERON, Running(link=LINK, connected=True, since=1.0, seen=2.0, version=1))
     await cloud.call("PATCH", PACS, admin, {"settings": {"port": 105}})
