@@ -66,7 +66,7 @@ WRONG: Final = {
     "QIDO with an offset that is none": Ask("GET", f"/dicomweb/studies?offset={PATIENT.born}", 413),
     "QIDO with broken percents": Ask("GET", f"/dicomweb/studies?PatientName=%ff%fe%{PATIENT.number}", 204),
     "QIDO in a type that is none": Ask(
-        "GET", f"/dicomweb/studies?PatientName={Q}", 200, headers={"Accept": f"application/{PATIENT.number}"}
+        "GET", f"/dicomweb/studies?PatientName={Q}", 406, headers={"Accept": f"application/{PATIENT.number}"}
     ),
     "a study UID that is none": Ask("GET", f"/dicomweb/studies/{Q}/series", 204),
     "WADO of a study that is not there": Ask("GET", f"/dicomweb/studies/{STUDY_UID}.9", 404),
