@@ -39,7 +39,7 @@ CHECKS: Final = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-REFUSALS: Final = frozenset({400, 403, 404, 406, 409, 413, 422})
+REFUSALS: Final = frozenset({400, 403, 404, 406, 409, 413, 415, 422})
 """What a token of the right role may hear; 503 only where a Link is away."""
 BOUNDED: Final = settings(
     deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=tuple(Phase) if SOAK else (Phase.generate,)
@@ -131,6 +131,8 @@ def world(served: CloudProcess) -> Iterator[World]:
         "study": [uids["study"]],
         "series": [uids["series"]],
         "instance": [uids["instance"]],
+        "frames": ["1,2"],
+        "tag": ["7FE00010"],
         "sop_instance": [uids["instance"]],
         "token_id": [token],
         "alarm_id": [alarm["id"]],

@@ -189,7 +189,15 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> Ass
     clock, links, configuration = time.time, records.links, records.configuration
     sites = SiteBook(links, configuration)
     router = Router(records.rules, sites, bus, clock=clock)
-    sessions = _sessions(records, blobs, bus, hashes, router)
+    ingest = Ingest(
+        records.instances,
+        blobs,
+        clock=clock,
+        meter=StoreMeter(),
+        alarm=StorageAlarm(records.alarms, clock=clock),
+        on_stored=lambda: bus.publish(TOPIC),
+    )
+    sessions = _sessions(records, blobs, bus, hashes, router=router, ingest=ingest)
     query = Query(records.instances, blobs, records.audit, clock=clock)
     services = Services(
         people=records.people,
@@ -198,6 +206,7 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> Ass
         instances=records.instances,
         query=query,
         frames=Frames(query, blobs, clock=clock),
+        ingest=ingest,
         queues=Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock),
         rulebook=Rulebook(records.rules, sites, clock=clock),
         alarms=records.alarms,
@@ -211,20 +220,12 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> Ass
     return Assembled(services, sessions, router)
 
 
-def _sessions(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, router: Router) -> LinkSessions:
+def _sessions(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, *, router: Router, ingest: Ingest) -> LinkSessions:
     """Wire what serves the Links."""
     clock, links, configuration, alarms = time.time, records.links, records.configuration, records.alarms
     reports = Reports(configuration, ended=router.ended)
     desired = Desired(links=links, configuration=configuration, alarms=alarms, bus=bus, reports=reports, clock=clock)
     gate = Gate(links, hashes, clock, asyncio.get_running_loop().time())
-    ingest = Ingest(
-        records.instances,
-        blobs,
-        clock=clock,
-        meter=StoreMeter(),
-        alarm=StorageAlarm(alarms, clock=clock),
-        on_stored=lambda: bus.publish(TOPIC),
-    )
     dispatch = Dispatch(
         deliveries=records.deliveries,
         instances=records.instances,

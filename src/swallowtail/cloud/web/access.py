@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rulebook import Rulebook
+from swallowtail.cloud.ingest.store import Ingest
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash
 from swallowtail.cloud.model.errors import NotFoundError
@@ -50,6 +51,7 @@ class Services:
     instances: Instances
     query: Query
     frames: Frames
+    ingest: Ingest
     queues: Queues
     rulebook: Rulebook
     alarms: Alarms

@@ -17,6 +17,11 @@ from swallowtail.cloud.web.problems import ProblemError, response_of
 MAX_BODY: Final = 1024 * 1024
 MAX_CONFIGURATION_BODY: Final = 5 * 1024 * 1024
 """calls.config.MAX_DOCUMENT and what stands around it."""
+STORING: Final = "/dicomweb/studies"
+"""Where instances are posted: bodies that go to the disk as they come."""
+MAX_STORE_BODY: Final = 256 * 1024**3
+STREAM_DEADLINE: Final = 6 * 3600.0
+"""Seconds for all of such a body; between two pieces it is BODY_DEADLINE."""
 BODY_DEADLINE: Final = 30.0
 """Seconds from the request's head to the end of its body."""
 ANSWER_DEADLINE: Final = 60.0
@@ -66,22 +71,30 @@ class Guard:
             )
 
 
+def _limit_of(path: str, *, streams: bool) -> int:
+    if streams:
+        return MAX_STORE_BODY
+    return MAX_CONFIGURATION_BODY if path.endswith("/configuration") else MAX_BODY
+
+
 class _Exchange:
     """One request and its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, body_deadline: float) -> None:
         self._scope, self._receive, self._send = scope, receive, send
-        self._limit = MAX_CONFIGURATION_BODY if scope["path"].endswith("/configuration") else MAX_BODY
+        self._streams = scope["method"] == "POST" and scope["path"].startswith(STORING)
+        self._limit = _limit_of(scope["path"], streams=self._streams)
+        self._pause = body_deadline
         self._read = 0
         self._begun = False
         self._started = time.monotonic()
-        self._body_until = self._started + body_deadline
+        self._body_until = self._started + (STREAM_DEADLINE if self._streams else body_deadline)
         self.deadline: asyncio.Timeout | None = None
 
     async def receive(self) -> Message:
         """Hand on the body within its limit and deadline; afterwards wait for the client to leave, without deadline."""
         try:
-            async with asyncio.timeout(None if self._begun else self._body_until - time.monotonic()):
+            async with asyncio.timeout(None if self._begun else self._patience()):
                 message = await self._receive()
         except TimeoutError:
             raise ProblemError(
@@ -98,6 +111,15 @@ class _Exchange:
         if message["type"] == "http.request" and not message.get("more_body", False):
             self._body_until = float("inf")
         return message
+
+    def _patience(self) -> float:
+        """Give the seconds that the next piece of the body may take; a body that streams puts the answer's deadline off."""
+        left = self._body_until - time.monotonic()
+        if not self._streams:
+            return left
+        if self.deadline is not None:
+            self.deadline.reschedule(asyncio.get_running_loop().time() + ANSWER_DEADLINE)
+        return min(left, self._pause)
 
     async def send(self, message: Message) -> None:
         """Add what every answer carries, and lift the deadline once it has begun."""

@@ -17,6 +17,7 @@ from swallowtail.cloud.web import (
     organisations,
     oversight,
     rules,
+    stow,
     studies,
     wado,
 )
@@ -53,6 +54,8 @@ class Route:
     status: int = 200
     media: str = "application/json"
     """Of a good answer; anything but JSON is described as bytes."""
+    also: tuple[tuple[int, str], ...] = ()
+    """Other statuses with an answer of the same kind."""
     may_be_empty: bool = False
     """It answers 204 where nothing matches."""
 
@@ -63,9 +66,11 @@ class Route:
             return {}
         schema: dict[str, Any] = {"type": "string", "format": "binary"}
         if self.media.endswith("+json"):
-            schema = {"type": "array", "items": {"type": "object"}}
+            schema = {"type": "array", "items": {"type": "object"}} if self.method == "GET" else {"type": "object"}
         nothing: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing matches"}} if self.may_be_empty else {}
-        return {self.status: {"content": {self.media: {"schema": schema}}}, **nothing}
+        same: dict[int | str, dict[str, Any]] = {}
+        same |= {status: {"content": {self.media: {"schema": schema}}, "description": text} for status, text in self.also}
+        return {self.status: {"content": {self.media: {"schema": schema}}}, **nothing, **same}
 
 
 ROUTES: Final = (
@@ -152,6 +157,11 @@ def _wado(path: str, endpoint: Callable[..., Any], media: str = MULTIPART) -> Ro
     return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=media)
 
 
+def _stow(path: str, endpoint: Callable[..., Any]) -> Route:
+    also = ((202, "Some were not stored"), (409, "None was stored"))
+    return Route("POST", path, endpoint, PATIENTS, "dicomweb", media=JSON, also=also)
+
+
 _SERIES: Final = "/studies/{study}/series/{series}"
 _INSTANCE: Final = f"{_SERIES}/instances/{{instance}}"
 DICOMWEB: Final = (
@@ -159,6 +169,8 @@ DICOMWEB: Final = (
     _qido("/instances", dicomweb.search_all_instances),
     _qido("/studies/{study}/instances", dicomweb.search_study_instances),
     _qido("/studies", dicomweb.search_studies),
+    _stow("/studies", stow.store_instances),
+    _stow("/studies/{study}", stow.store_study_instances),
     _wado("/studies/{study}", wado.retrieve_study),
     _wado("/studies/{study}/metadata", wado.study_metadata, JSON),
     _qido("/studies/{study}/series", dicomweb.search_series),

@@ -19,6 +19,7 @@ from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.ingest.store import Ingest, Tally
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
@@ -118,6 +119,7 @@ class Cloud:
             instances=self.records.instances,
             query=query,
             frames=Frames(query, self.blobs, clock=lambda: NOW),
+            ingest=Ingest(self.records.instances, self.blobs, clock=lambda: NOW, meter=Tally()),
             queues=Queues(
                 deliveries=self.records.deliveries,
                 instances=self.records.instances,
