@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import footprint, narrow, ours, store_in, table
+from bench import footprint, narrow, ours, store_in, table, web_frames
 from bench.bare import Bare
 from bench.peers import missing
 from bench.sets import CACHE, load
@@ -47,6 +47,8 @@ def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
             say(f"missing: the row behind 10 Mbit/s ({reason})")
         else:
             yield from narrow.measure(folder / "narrow", say)
+    if wanted.only in {None, "wado"}:
+        yield from web_frames.measure(folder / "wado", say)
     if cases:
         site = ours.start(folder / "site")
         try:
