@@ -201,8 +201,11 @@ class Uplink:
         try:
             async with asyncio.timeout(NOTED_LIMIT):
                 channel = await session.open(REPORT, encode(batch), Priority.INTERACTIVE, fin=True)
-                answer = await channel.receive()
-                noted = isinstance(answer, Message) and read_noted(answer.body) is not None
+                try:
+                    answer = await channel.receive()
+                    noted = isinstance(answer, Message) and read_noted(answer.body) is not None
+                finally:  # harmless when it is over
+                    channel.reset(ResetReason.CANCELLED, "Link no longer waits for this answer")
         except (TimeoutError, ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError) as error:
             log.info("a report was not noted", error=error)
         finally:

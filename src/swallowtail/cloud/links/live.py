@@ -13,9 +13,10 @@ from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import Admitted, Tenant
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.channel import Message
+from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.failures import ChannelResetError, SessionClosedError
 from swallowtail.wire.frames import Priority
-from swallowtail.wire.net import Session
+from swallowtail.wire.net import Channel, Session
 
 CALL_SECONDS: Final = 30.0
 IN_OPEN: Final = 60_000
@@ -99,12 +100,20 @@ class LiveLink:
         try:
             async with asyncio.timeout(seconds):
                 channel = await self.session.open(call, opening, Priority.INTERACTIVE, fin=not body)
-                if body:
-                    await channel.send(memoryview(body))
-                    channel.finish()
-                answer = await channel.receive()
-                if not isinstance(answer, Message):
-                    raise LinkAwayError(f"the Link answered {call!r} with nothing; update it")
-                return read(answer.body)
+                try:
+                    return read(await _answer(channel, body))
+                finally:  # harmless when it is over; else the Link would go on, and what it sends would hold credit
+                    channel.reset(ResetReason.CANCELLED, "the Cloud no longer waits for this answer")
         except (TimeoutError, ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError) as error:
             raise LinkAwayError(f"the Link did not answer {call!r}: {str(error) or 'it took too long'}") from error
+
+
+async def _answer(channel: Channel, body: bytes) -> bytes:
+    """Send the rest of the question, if there is one, and give the answer."""
+    if body:
+        await channel.send(memoryview(body))
+        channel.finish()
+    answer = await channel.receive()
+    if not isinstance(answer, Message):
+        raise LinkAwayError(f"the Link answered {channel.opening.call!r} with nothing; update it")
+    return answer.body

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from swallowtail.calls.codec import encode
+from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.deliver import (
     DELIVER,
     About,
@@ -26,7 +26,7 @@ from swallowtail.cloud.links.delivering import Outbound
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.runtime.tasks import Tasks
-from swallowtail.wire.channel import Data, Message
+from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.failures import ChannelResetError
 from swallowtail.wire.net import Channel, Session
@@ -60,14 +60,12 @@ async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
 async def take(channel: Channel) -> tuple[bytes, TransferEnd]:
     """Read a body to its end, as Link does."""
     body = bytearray()
-    while True:
-        event = await channel.receive()
-        if isinstance(event, Data):
+    async with asyncio.timeout(10):
+        while isinstance(event := await channel.receive(), Data):
             body += event.view
             channel.consumed(len(event.view))
-        else:
-            assert isinstance(event, Message)
-            return bytes(body), _end(event.body)
+    assert isinstance(event, Message)
+    return bytes(body), _end(event.body)
 
 
 def _end(body: bytes) -> TransferEnd:
@@ -75,12 +73,12 @@ def _end(body: bytes) -> TransferEnd:
 
 
 async def reset_of(channel: Channel) -> ResetReason:
-    """Read until the Cloud gives the channel up, and say why."""
-    try:
-        while True:
-            await channel.receive()
-    except ChannelResetError as error:
-        return error.reason
+    """Read until the Cloud gives the channel up, and say why. After an End, which comes for ever, nothing more is waited for."""
+    with pytest.raises(ChannelResetError) as given_up:
+        async with asyncio.timeout(10):
+            while not isinstance(await channel.receive(), End):
+                continue
+    return given_up.value.reason
 
 
 def as_delivered(body: bytes, **more: int) -> Delivered:
@@ -264,3 +262,43 @@ async def test_a_destination_echoes_when_every_step_to_the_echo_is_well(
         assert await outbound.echoes("pacs") is echoes
     with pytest.raises(LinkAwayError):
         await outbound.echoes("pacs")
+
+
+async def _silent(channel: Channel) -> ResetReason:
+    return await reset_of(channel)
+
+
+async def _endless(channel: Channel) -> ResetReason:
+    """Answer, and then go on and on."""
+    with pytest.raises(ChannelResetError) as given_up:
+        async with asyncio.timeout(10):
+            await channel.message(encode(Checked(steps=())))
+            await channel.send(memoryview(BIG))
+    return given_up.value.reason
+
+
+@pytest.mark.parametrize("answer", [_silent, _endless])
+async def test_a_question_whose_answer_is_not_awaited_any_more_is_given_up_at_the_link(
+    world: World, answer: Callable[[Channel], Awaitable[ResetReason]]
+) -> None:
+    """Else the Link would go on, and what it has sent would hold the session's credit for good."""
+    heard: asyncio.Queue[ResetReason] = asyncio.Queue()
+
+    async with world.connected() as session, Tasks("link") as tasks:
+
+        async def run() -> None:
+            async for channel in session.opened():
+                if channel.opening.call == "question":
+                    heard.put_nowait(await answer(channel))
+
+        tasks.spawn(run(), name="run")
+        live = world.sessions._live[HERON, "l"]
+        with pytest.raises(LinkAwayError):
+            await live.ask("question", b"", refuse, body=BIG, seconds=0.5)
+        assert await asyncio.wait_for(heard.get(), 5) is ResetReason.CANCELLED
+        assert live.session.machine.budget.held == 0
+        assert not live.session.closed.done()
+
+
+def refuse(_: bytes) -> None:
+    raise MalformedCallError("no answer that the Cloud knows")
