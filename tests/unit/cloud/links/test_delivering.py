@@ -74,10 +74,13 @@ def _end(body: bytes) -> TransferEnd:
 
 async def reset_of(channel: Channel) -> ResetReason:
     """Read until the Cloud gives the channel up, and say why. After an End, which comes for ever, nothing more is waited for."""
+
+    async def read() -> None:
+        while not isinstance(await channel.receive(), End):
+            continue
+
     with pytest.raises(ChannelResetError) as given_up:
-        async with asyncio.timeout(10):
-            while not isinstance(await channel.receive(), End):
-                continue
+        await asyncio.wait_for(read(), 10)
     return given_up.value.reason
 
 
@@ -270,10 +273,13 @@ async def _silent(channel: Channel) -> ResetReason:
 
 async def _endless(channel: Channel) -> ResetReason:
     """Answer, and then go on and on."""
+
+    async def answer() -> None:
+        await channel.message(encode(Checked(steps=())))
+        await channel.send(memoryview(BIG))
+
     with pytest.raises(ChannelResetError) as given_up:
-        async with asyncio.timeout(10):
-            await channel.message(encode(Checked(steps=())))
-            await channel.send(memoryview(BIG))
+        await asyncio.wait_for(answer(), 10)
     return given_up.value.reason
 
 
