@@ -1,7 +1,7 @@
 """The folder of blobs: `blobs/<tenant>/<aa>/<sha256>`, and `incoming/` for what is on its way.
 
-A blob that arrives is hashed and written in a worker, the next megabyte while more is received; one of at most BATCH bytes is
-gathered in memory and hashed, written, fsynced, renamed and folder-fsynced in one hop. The order is what durability is made of:
+A blob that arrives is hashed and written in a worker while more of it is received; one of at most EAGER bytes is gathered in memory
+and hashed, written, fsynced, renamed and folder-fsynced in one hop. The order is what durability is made of:
 content, then name, then the folder that holds the name, and where folders are new, those that hold them.
 
 A failed fsync is fatal: the kernel may have dropped the pages, so that a second fsync would lie. `on_fatal` is told, the process
@@ -26,6 +26,8 @@ from swallowtail.cloud.model.tenancy import Tenant
 T = TypeVar("T")
 
 BATCH: Final = 1024 * 1024
+EAGER: Final = 128 * 1024
+"""Bytes that an idle worker is given at once, so that hashing and writing overlap with what still arrives."""
 MAX_OBJECT: Final = 16 * 1024**3
 _VIEWS: Final = 1024
 """Pieces that are gathered at most: a sender of single bytes must not make a million objects of its megabyte."""
@@ -299,7 +301,8 @@ class FolderIncoming:
             raise TooLargeError(f"the object is larger than the cap of {self._cap} bytes")
         self._views.append(view)
         self._gathered += len(view)
-        if self._gathered > BATCH or len(self._views) > _VIEWS:
+        idle = self._job is None or self._job.done()
+        if self._gathered > (EAGER if idle else BATCH) or len(self._views) > _VIEWS:
             views, self._views, self._gathered = self._views, [], 0
             await self._last_job()
             self._job = await self._workers.start(lambda: self._sink.append(views))
