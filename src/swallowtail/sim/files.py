@@ -8,6 +8,7 @@ from typing import Final
 import pydicom
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.uid import UID
 
 PACKAGE: Final = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -68,6 +69,11 @@ class Sample:
     def data_set(self) -> bytes:
         """Give the data set's bytes: what travels, without preamble and group 0002."""
         return data_set_of(self.path.read_bytes())
+
+    def frame(self, number: int) -> bytes:
+        """Give one frame of encapsulated pixel data, from 1 on, by pydicom's word on where it lies."""
+        ds = dcmread(self.path)
+        return get_frame(ds.PixelData, number - 1, number_of_frames=int(ds.NumberOfFrames))
 
 
 def fresh_uid() -> UID:

@@ -73,6 +73,7 @@ class Story:
             ("store in: a real ultrasound study", self._store),
             ("find it (QIDO-RS)", self._find),
             ("fetch it, compare byte by byte", self._fetch),
+            ("open it over DICOMweb", self._open),
             ("a rule sends it to the PACS", self._deliver),
             ("the PACS dies, a study arrives", self._queue),
             ("the PACS returns and gets all of it", self._return),
@@ -169,6 +170,21 @@ class Story:
             got = data_set_of(got) if way == "file" else got
             must(got == sent, f"{sample.title} came back different ({way})", look=f"{sample.path} and {self.folder}/cloud")
         return len(sent)
+
+    def _open(self) -> str:
+        """Read it as a viewer does: series, metadata, and the last frame of the cine by itself."""
+        cine = self.study[0]
+        home, log = f"/dicomweb/studies/{cine.study}", str(self.site.cloud.output)
+        series = [one["0020000E"]["Value"][0] for one in self.site.rest.json(f"{home}/series")]
+        must(series == [cine.series], f"the study shows {len(series)} series", look=log)
+        metadata = {one["00080018"]["Value"][0]: one for one in self.site.rest.json(f"{home}/metadata")}
+        must(set(metadata) == {sample.sop_instance for sample in self.study}, f"metadata of {len(metadata)} instances", look=log)
+        count = metadata[cine.sop_instance]["00280008"]["Value"][0]
+        frame = self.site.rest.fetch(
+            f"{home}/series/{cine.series}/instances/{cine.sop_instance}/frames/{count}?accept=image/jpeg%3Btransfer-syntax%3D*"
+        )
+        must(frame == cine.frame(count), f"frame {count} came back different", look=log)
+        return f"{len(series)} series, {len(metadata)} instances, frame {count} of the cine: {len(frame):,} bytes, equal"
 
     def _deliver(self) -> str:
         return self._until_the_pacs_has(self.study)
