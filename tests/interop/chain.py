@@ -16,7 +16,7 @@ from swallowtail.sim.files import Sample, fresh_uid, ultrasound_study
 from swallowtail.sim.installation import Installation
 from swallowtail.sim.processes import Program, free_port
 
-LOST = 150.0
+LOST = 60.0
 """Seconds after which something that should happen has not."""
 
 
