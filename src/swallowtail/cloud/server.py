@@ -49,7 +49,7 @@ from swallowtail.cloud.metrics import StoreMeter, measure_lag
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.errors import StorageUnavailableError
-from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest
+from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.ports import Blobs, Bus
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role
 from swallowtail.cloud.query.frames import Frames
@@ -302,14 +302,8 @@ async def _bootstrap(services: Services, url: str) -> dict[str, str]:
     return {"token": secret, "sign_in": f"{url}/#token={secret}"}
 
 
-async def _operators(services: Services) -> AsyncIterator[ApiToken]:
-    cursor: str | None = None
-    while True:
-        page = await services.people.tokens(OPERATOR, PageRequest(MAX_PAGE, cursor))
-        for token in page.items:
-            yield token
-        if (cursor := page.next) is None:
-            return
+def _operators(services: Services) -> AsyncIterator[ApiToken]:
+    return walk(lambda page: services.people.tokens(OPERATOR, page))
 
 
 def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> None:

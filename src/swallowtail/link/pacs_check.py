@@ -21,8 +21,6 @@ STEP_LIMIT: Final = 9.0
 """Seconds that a step may take at most: a person waits, and the call has 60 s in all."""
 MAX_ADDRESSES: Final = 2
 PAIR: Final = (uids.VERIFICATION, uids.IMPLICIT_VR_LITTLE_ENDIAN)
-
-
 _BUSY: Final = "; Link delivers to it at this moment, and it may serve one association at a time: pause it, then check again"
 
 

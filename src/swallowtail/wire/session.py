@@ -517,7 +517,7 @@ class SessionMachine:
 
     def _wake_short(self) -> None:
         """Tell those that wait for this side's own budget that it has room again."""
-        if self._send_budget.waiting and self._send_budget.room > 0:
+        if self._send_budget.waiting:  # even without room a channel below its floor may go on
             for channel in self._channels.values():
                 if channel.sending.wake():
                     self._tell_writable(channel)

@@ -53,3 +53,18 @@ def test_a_channel_without_credit_of_its_own_is_not_woken_by_that_of_others():
     pair.link.receive_data(credit_frame(other.number, Credit(1000, 2 * MIB)), 5.0)
     assert [event.channel for event in drain(pair.link)] == [other]
     assert stuck.sending.blocked_since == 0.0
+
+
+def test_a_channel_below_its_floor_goes_on_though_others_hold_the_whole_budget():
+    pair = Pair()
+    channels = [pair.link.open("store", b"", Priority.BULK, now=0.0, transfer=bytes([n]) * 16) for n in range(20)]
+    for channel in channels:
+        pair.link.receive_data(credit_frame(channel.number, Credit(0, 4 * MIB)), 0.0)
+    kept = [_pour(pair, channel) for channel in channels]
+    last = channels[-1]
+    assert kept[-1] == FLOOR
+    drain(pair.link)
+    pair.link.receive_data(credit_frame(last.number, Credit(FLOOR, 4 * MIB)), 1.0)  # consumed, and no further limit
+    assert [event.channel for event in drain(pair.link) if isinstance(event, Writable)] == [last]
+    assert last.sending.blocked_since is None
+    assert _pour(pair, last) == FLOOR

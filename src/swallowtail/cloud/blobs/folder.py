@@ -244,7 +244,7 @@ class _Sink:
         self._write(views)
 
     def seal(self, views: list[memoryview], length: int | None, crc32: int | None) -> BlobDigest:
-        """Hash and write the last bytes, check, and publish; a blob that is here already is not written again."""
+        """Hash and write the last bytes, check, and publish; a blob that is here already is kept as it is."""
         self._hash(views)
         if (length is not None and length != self._length) or (crc32 is not None and crc32 != self._crc32):
             raise DamagedError(f"{self._length} bytes with CRC-32 {self._crc32:08x} arrived, which is not what the sender sent")

@@ -4,7 +4,7 @@ Each act wakes the queues that it concerns. Who may do it is the caller's to jud
 narrows to what the caller may see.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from swallowtail.calls.config import Destination
@@ -22,8 +22,8 @@ from swallowtail.cloud.model.delivery import (
     Target,
 )
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
-from swallowtail.cloud.model.imaging import Instance, InstanceSearch, Study, StudySearch
-from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageRequest
+from swallowtail.cloud.model.imaging import InstanceSearch, Study, StudySearch
+from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest, walk
 from swallowtail.cloud.model.ports import Bus, Clock, Deliveries, Instances, Links
 from swallowtail.cloud.model.tenancy import Tenant
 
@@ -114,7 +114,7 @@ class Queues:
             raise NotFoundError("there is no such destination in the Link's configuration")
         (place,) = (await self._instances.studies(tenant, StudySearch(uids=(study,), facilities=facilities))).items or (None,)
         search = InstanceSearch(study=study, sop_instances=tuple(sop_instances), facilities=facilities)
-        found = [one async for one in self._found(tenant, search)]
+        found = [one async for one in walk(lambda page: self._instances.instances(tenant, search, page))]
         if place is None or not found or len(found) < len(set(sop_instances)):
             raise NotFoundError("there is no such study or instance")
         cause, lane = f"person:{event.actor}/{request}", lane_of(configured, patient_of(place))
@@ -178,25 +178,9 @@ class Queues:
 
     async def _wake(self, tenant: Tenant, link: str) -> None:
         """Wake the queues of a Link, or of all: a lane's next delivery may be due now."""
-        page = PageRequest(MAX_PAGE)
-        while not link:
-            found = await self._links.links(tenant, page)
-            for one in found.items:
-                self._bus.publish(topic(one.id))
-            if found.next is None:
-                return
-            page = PageRequest(MAX_PAGE, found.next)
-        self._bus.publish(topic(link))
-
-    async def _found(self, tenant: Tenant, search: InstanceSearch) -> AsyncIterator[Instance]:
-        page = PageRequest(MAX_PAGE)
-        while True:
-            found = await self._instances.instances(tenant, search, page)
-            for one in found.items:
-                yield one
-            if found.next is None:
-                return
-            page = PageRequest(MAX_PAGE, found.next)
+        ids = [link] if link else [one.id async for one in walk(lambda page: self._links.links(tenant, page))]
+        for one in ids:
+            self._bus.publish(topic(one))
 
 
 def patient_of(study: Study) -> str:

@@ -182,7 +182,7 @@ class DeliveryRecords:
                 raise ConflictError("the delivery is under way; wait for its outcome, then decide again")
             rows = _changeable(meant, leavable, now)
             for row in rows:
-                changed = _retried(row, now) if in_place else _acted(row, state, reason, now)
+                changed = _moved(row, state, now) if in_place else _acted(row, state, reason, now)
                 unit.connection.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(changed))
                 if state is DeliveryState.WAITING and not in_place:
                     place = _last_place(unit.connection) + 1
@@ -248,11 +248,7 @@ def added(connection: Connection, tenant: Tenant, deliveries: Iterable[NewDelive
     return count
 
 
-_NEW: Final[dict[str, Any]] = {
-    "state": DeliveryState.WAITING,
-    "next_at": 0.0,
-    "until": 0.0,
-    "token": 0,
+_UNTRIED: Final[dict[str, Any]] = {
     "tries": 0,
     "refusals": 0,
     "cuts": 0,
@@ -260,6 +256,12 @@ _NEW: Final[dict[str, Any]] = {
     "about": None,
     "phase": None,
     "detail": "",
+}
+_NEW: Final[dict[str, Any]] = _UNTRIED | {
+    "state": DeliveryState.WAITING,
+    "next_at": 0.0,
+    "until": 0.0,
+    "token": 0,
     "sent_syntax": "",
 }
 
@@ -341,23 +343,13 @@ def _changeable(rows: Iterable[dict[str, Any]], states: frozenset[DeliveryState]
 
 
 def _acted(row: dict[str, Any], state: DeliveryState, reason: str, now: float) -> dict[str, Any]:
-    changed: dict[str, Any] = {"state": state, "changed": now, "until": 0.0, "next_at": 0.0, "token": row["token"] + 1}
-    if state is DeliveryState.WAITING:
-        changed |= {
-            "tries": 0,
-            "refusals": 0,
-            "cuts": 0,
-            "status": None,
-            "about": None,
-            "phase": None,
-            "detail": "",
-            "created": now,
-        }
-    return changed | ({"detail": reason} if state is not DeliveryState.WAITING else {})
+    more = _UNTRIED | {"created": now} if state is DeliveryState.WAITING else {"detail": reason}
+    return _moved(row, state, now) | more
 
 
-def _retried(row: dict[str, Any], now: float) -> dict[str, Any]:
-    return {"state": DeliveryState.WAITING, "changed": now, "until": 0.0, "next_at": 0.0, "token": row["token"] + 1}
+def _moved(row: dict[str, Any], state: DeliveryState, now: float) -> dict[str, Any]:
+    """Give what every change of state sets: what is leased under the old token can no longer be settled."""
+    return {"state": state, "changed": now, "until": 0.0, "next_at": 0.0, "token": row["token"] + 1}
 
 
 def _refresh_all(connection: Connection, tenant: Tenant, rows: Iterable[dict[str, Any]]) -> None:

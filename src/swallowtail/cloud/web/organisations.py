@@ -4,7 +4,7 @@ from fastapi import Response
 
 from swallowtail.cloud.model.audit import EventAction
 from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest
+from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.tenancy import Facility, Organisation, OrganisationState, Tenant
 from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation
 from swallowtail.cloud.web.identity import new_id
@@ -83,13 +83,7 @@ async def _change(
 
 
 async def _link_ids(caller: Caller, tenant: Tenant) -> list[str]:
-    found: list[str] = []
-    page = await caller.services.links.links(tenant, PageRequest(MAX_PAGE))
-    found.extend(link.id for link in page.items)
-    while page.next is not None:
-        page = await caller.services.links.links(tenant, PageRequest(MAX_PAGE, page.next))
-        found.extend(link.id for link in page.items)
-    return found
+    return [link.id async for link in walk(lambda page: caller.services.links.links(tenant, page))]
 
 
 async def list_facilities(caller: InOrganisation, page: Paging, name: str | None = None) -> PageOut[FacilityOut]:
@@ -132,12 +126,7 @@ async def get_facility(caller: InOrganisation, facility_id: str) -> FacilityOut:
 async def facility_of(caller: Caller, facility_id: str) -> Facility:
     """Give a facility that the caller may see; raises NotFoundError."""
     caller.check_facility(facility_id)
-    cursor: str | None = None
-    while True:
-        page = await caller.services.people.facilities(caller.tenant, PageRequest(MAX_PAGE, cursor))
-        for facility in page.items:
-            if facility.id == facility_id:
-                return facility
-        if page.next is None:
-            raise NotFoundError(f"there is no facility {facility_id!r}")
-        cursor = page.next
+    async for facility in walk(lambda page: caller.services.people.facilities(caller.tenant, page)):
+        if facility.id == facility_id:
+            return facility
+    raise NotFoundError(f"there is no facility {facility_id!r}")
