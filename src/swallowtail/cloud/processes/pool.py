@@ -1,0 +1,189 @@
+"""Worker processes: started when there is work, fed one job at a time, killed when one takes too long, replaced when it dies.
+
+Whatever works on foreign bytes at length works in one: the index and the pixel codecs. A job is bytes, with open descriptors where
+it has files; a process is told nothing else, and has nothing to lose. A caller that is cancelled frees its process at once.
+"""
+
+import asyncio
+import enum
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+
+import swallowtail
+from swallowtail.cloud.processes.serving import LENGTH
+
+MAX_ANSWER: Final = 64 * 1024 * 1024
+TRIES: Final = 2
+"""A process may die without its job's fault, but hardly twice under the same job."""
+JOBS: Final = 1000
+"""After so many a process is replaced: what a codec leaks does not add up."""
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Ended(enum.Enum):
+    """How the processes ended that a job cost."""
+
+    DIED = "died"
+    CPU = "cpu"
+    """It took all the CPU seconds that a job has."""
+    WALL = "wall"
+    """It took too long for whatever reason: a busy machine too."""
+
+
+def command_of(module: str) -> tuple[str, ...]:
+    """Give the command that runs one of our modules."""
+    return (sys.executable, "-m", module)
+
+
+class WorkerProcesses:
+    """At most `size` processes of one command, whose `serving.serve` answers; `close` ends them."""
+
+    def __init__(self, command: tuple[str, ...], size: int, *, jobs: int = JOBS) -> None:
+        self._command = command
+        self._jobs = jobs
+        self.size = size
+        self._free: asyncio.LifoQueue[WorkerProcess | None] = asyncio.LifoQueue()
+        for _ in range(size):
+            self._free.put_nowait(None)
+
+    async def ask(
+        self,
+        job: bytes,
+        read: Callable[[bytes], T],
+        *,
+        wall_seconds: float,
+        descriptors: Sequence[int] = (),
+        again: frozenset[Ended] = frozenset(Ended),
+    ) -> T | Ended:
+        """Have the next free process do a job, and read its answer: an answer that `read` refuses counts as a death.
+
+        It is tried TRIES times while it ends as `again` says. The descriptors stay the caller's.
+        """
+        answer: T | Ended = Ended.DIED
+        for _ in range(TRIES):
+            answer = await self._try(job, read, descriptors, wall_seconds)
+            if not isinstance(answer, Ended) or answer not in again:
+                break
+        return answer
+
+    async def close(self) -> None:
+        """End the processes; call it when no job is running."""
+        while not self._free.empty():
+            if process := self._free.get_nowait():
+                await process.end()
+
+    async def _try(self, job: bytes, read: Callable[[bytes], T], descriptors: Sequence[int], wall_seconds: float) -> T | Ended:
+        process, alive = await self._free.get(), None
+        try:
+            process = process or await WorkerProcess.start(self._command)
+            async with asyncio.timeout(wall_seconds):
+                answer = read(await process.ask(job, descriptors))
+            alive = process if process.done < self._jobs else None  # after a failure half a frame may be on its way
+        except TimeoutError:
+            return _warned(Ended.WALL)
+        except (OSError, EOFError, msgspec.DecodeError):
+            return _warned(await process.how_ended() if process else Ended.DIED)
+        else:
+            return answer
+        finally:
+            self._free.put_nowait(alive)
+            if process is not None and alive is None:
+                await process.end()
+
+
+def _warned(ended: Ended) -> Ended:
+    log.warning("worker process ended", reason=ended.value)
+    return ended
+
+
+class WorkerProcess:
+    """One process and our end of its socket."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket) -> None:
+        self._process, self._socket = process, ours
+        self.done = 0
+
+    @property
+    def pid(self) -> int:
+        """Give the process's id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Give how it ended, None while it runs."""
+        return self._process.returncode
+
+    @classmethod
+    async def start(cls, command: tuple[str, ...]) -> "WorkerProcess":
+        """Start one; raises OSError."""
+        nowhere = asyncio.subprocess.DEVNULL
+        home = str(Path(swallowtail.__file__).parent.parent)
+        environment = {
+            "PYTHONPATH": os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part),
+            "PATH": os.environ.get("PATH", ""),
+            "OPENBLAS_NUM_THREADS": "1",  # numpy would reserve memory for threads that are never used
+            "MALLOC_ARENA_MAX": "1",
+        }
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command, stdin=theirs.fileno(), stdout=nowhere, stderr=nowhere, env=environment
+                )
+            except BaseException:
+                ours.close()
+                raise
+        return cls(process, ours)
+
+    async def ask(self, job: bytes, descriptors: Sequence[int]) -> bytes:
+        """Hand over a job and wait for its answer; raises OSError, EOFError."""
+        loop = asyncio.get_running_loop()
+        socket.send_fds(self._socket, [LENGTH.pack(len(job))], descriptors)  # it never blocks: nothing else is on its way
+        await loop.sock_sendall(self._socket, job)
+        (length,) = LENGTH.unpack(await self._take(LENGTH.size))
+        if length > MAX_ANSWER:
+            raise OSError("a worker's answer is too long")
+        answer = await self._take(length)
+        self.done += 1
+        return answer
+
+    async def how_ended(self) -> Ended:
+        """Say how it ended, if it has, within a second; what still runs has talked nonsense."""
+        try:
+            async with asyncio.timeout(1.0):
+                code = await self._process.wait()
+        except TimeoutError:
+            return Ended.DIED
+        return Ended.CPU if code == -signal.SIGXCPU else Ended.DIED
+
+    async def end(self) -> None:
+        """Kill it and wait until it is gone."""
+        self._socket.close()
+        if self._process.returncode is None:
+            try:
+                self._process.kill()
+            except ProcessLookupError:
+                log.debug("a worker process was gone")
+        await self._process.wait()
+
+    async def _take(self, size: int) -> bytes:
+        loop, taken = asyncio.get_running_loop(), bytearray(size)
+        view, filled = memoryview(taken), 0
+        while filled < size:
+            count = await loop.sock_recv_into(self._socket, view[filled:])
+            if count == 0:
+                raise EOFError("a worker process has ended")
+            filled += count
+        return bytes(taken)

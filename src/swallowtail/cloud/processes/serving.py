@@ -1,0 +1,61 @@
+"""What a worker process does, whatever its work: jobs come in on the socket that is its stdin, answers go back the same way.
+
+It gives itself less of everything before it looks at a foreign byte: memory, CPU seconds, file size, priority, no core dump. The
+pool gives it wall time, and kills it. Its stderr goes nowhere: a traceback could carry a patient's name.
+"""
+
+import os
+import resource
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from typing import Final
+
+MAX_DESCRIPTORS: Final = 2
+MAX_JOB: Final = 4 * 1024 * 1024
+NICE: Final = 5
+LENGTH: Final = struct.Struct(">I")
+
+Work = Callable[[bytes, Sequence[int]], bytes]
+
+
+def confine(memory: int, file_size: int) -> None:
+    """Limit this process for good: bytes of address space and of each file that it writes; no core dump."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def allow_cpu(seconds: int) -> None:
+    """Allow so many CPU seconds from now on; beyond them SIGXCPU ends the process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime) + seconds + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def serve(work: Work) -> None:
+    """Do jobs until nobody asks any more; the descriptors of a job are closed after it."""
+    with socket.socket(fileno=0) as asking:
+        while True:
+            head, descriptors, _, _ = socket.recv_fds(asking, LENGTH.size, MAX_DESCRIPTORS)
+            if len(head) < LENGTH.size:
+                return
+            job = _take(asking, LENGTH.unpack(head)[0])
+            try:
+                answer = work(job, descriptors)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            asking.sendall(LENGTH.pack(len(answer)) + answer)
+
+
+def _take(asking: socket.socket, size: int) -> bytes:
+    if size > MAX_JOB:
+        raise OSError("a job is too long")
+    taken = bytearray()
+    while len(taken) < size:
+        piece = asking.recv(size - len(taken))
+        if not piece:
+            raise EOFError("a job has no end")
+        taken += piece
+    return bytes(taken)
