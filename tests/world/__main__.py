@@ -1,9 +1,10 @@
-"""Replay seeds and print what happened: `python -m tests.world SEED [SEED …] [--trace LINES]`."""
+"""Replay seeds and print what happened: `python -m tests.world [--delivering] SEED [SEED …] [--trace LINES]`."""
 
 import argparse
 import sys
 import time
 
+from tests.world.delivering import DeliveringWorld
 from tests.world.world import World
 
 
@@ -12,11 +13,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.world", description=main.__doc__)
     parser.add_argument("seeds", type=int, nargs="+")
     parser.add_argument("--trace", type=int, default=0, help="print the last so many lines of each trace")
+    parser.add_argument("--delivering", action="store_true", help="the worlds with destinations")
     arguments = parser.parse_args()
     found = 0
     for seed in arguments.seeds:
         began = time.monotonic()
-        story = World(seed).run()
+        story = (DeliveringWorld if arguments.delivering else World)(seed).run()
         for line in story.trace[-arguments.trace :] if arguments.trace else ():
             print(line)
         took = time.monotonic() - began

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
-from swallowtail.calls.config import Configuration, Device, DicomListener, dump
+from swallowtail.calls.config import Configuration, Destination, Device, DicomListener, dump
 from swallowtail.cloud.blobs.disk import Disk, FileFacts, OpenFile
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk, _File, _Folder
@@ -19,12 +20,13 @@ from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.bus import InProcessBus
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_code
+from swallowtail.cloud.model.delivery import Rule, RuleAction, Target
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Code, Facility, Link, Organisation, Tenant
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.wire.transport import SUBPROTOCOL, TransportClosedError
-from tests.world.composition import sessions
+from tests.world.composition import compose
 from tests.world.loop import Killed, WorldLoop
 from tests.world.machines import CLOUD_PORT, EPOCH, Machine
 from tests.world.network import Host
@@ -45,6 +47,7 @@ class WatchedRows(CommittedRows):
     def __init__(self) -> None:
         super().__init__()
         self.stale: list[str] = []
+        self.on_commit: Callable[[], None] = lambda: None
 
     def run(self, intents: list[Any]) -> list[Any]:
         ((epoch, newest),) = self.ask(EPOCH_AND_NEWEST)
@@ -52,6 +55,7 @@ class WatchedRows(CommittedRows):
         for uid, committed in self.ask(f"SELECT sop_instance, epoch FROM instance WHERE id > {newest}"):
             if committed < epoch:
                 self.stale.append(f"{uid} was committed by epoch {committed} when epoch {epoch} had begun")
+        self.on_commit()
         return results
 
     def ask(self, statement: str) -> Sequence[Any]:
@@ -149,6 +153,8 @@ class CloudMachine(Machine):
         self.speed = minting.choice((1000, 100, 10))
         """Commits a second that the storage makes."""
         self.bus = InProcessBus()
+        self.delivers = False
+        """Whether it indexes what comes and has the rules judge it, as the real one does."""
         self._mortal: tuple[int, bool] | None = None
 
     async def program(self) -> None:
@@ -161,9 +167,12 @@ class CloudMachine(Machine):
         disk = MortalDisk(self.parts.disk(self.platter.mount()), self._at_disk)
         blobs = FolderBlobs(disk, workers, on_fatal=self._stop_at_once)
         await blobs.open()
-        served = sessions(self, Records(database), blobs)
+        made = compose(self, Records(database), blobs)
         assert self.process is not None
-        await serve(self.host, self.host.address, CLOUD_PORT, lambda end: served(*_asgi(end)), self.process.spawn)
+        if self.delivers:
+            for name, work in (("index", made.indexer.run()), ("routing", made.router.run())):
+                self.process.spawn(work, name=name).add_done_callback(self._ended)
+        await serve(self.host, self.host.address, CLOUD_PORT, lambda end: made.sessions(*_asgi(end)), self.process.spawn)
 
     def _stop_at_once(self, _: StorageUnavailableError) -> None:
         """A failed fsync: nothing that this process believes of its disk holds any more."""
@@ -206,7 +215,7 @@ class CloudMachine(Machine):
                 DicomListener(name=f"extra{port}", ae_title="EXTRA", port=port) for port in range(1104, 1107) if dice.random() < 0.5
             )
             main = self.document.listeners[0]
-            document = Configuration(listeners=(main, *extra), devices=self.document.devices)
+            document = msgspec.structs.replace(self.document, listeners=(main, *extra))
         try:
             await self._records().configuration.put(TENANT, LINK, dump(document), author="world", now=self.wall(), event=EVENT)
         except StorageUnavailableError:
@@ -225,8 +234,10 @@ class CloudMachine(Machine):
         return code
 
 
-async def provision(cloud: CloudMachine, devices: dict[str, str], ae_title: str, port: int) -> None:
-    """Make the organisation, its Link and the Link's configuration."""
+async def provision(
+    cloud: CloudMachine, devices: dict[str, str], ae_title: str, port: int, destinations: Sequence[Destination] = ()
+) -> None:
+    """Make the organisation, its Link, the Link's configuration, and a rule that sends what comes to every destination."""
     records, now = cloud._records(), EPOCH
     await records.people.add_organisation(Organisation(id=TENANT, name="heron", created=now), now=now, event=EVENT)
     await records.people.put_facility(TENANT, Facility(id="clinic", name="clinic", time_zone="Europe/Zurich"), now=now, event=EVENT)
@@ -235,7 +246,12 @@ async def provision(cloud: CloudMachine, devices: dict[str, str], ae_title: str,
     cloud.document = Configuration(
         listeners=(DicomListener(name="main", ae_title=ae_title, port=port),),
         devices=tuple(Device(name=name.lower(), ae_title=name, addresses=(address,)) for name, address in devices.items()),
+        destinations=tuple(destinations),
     )
+    if destinations:
+        action = RuleAction(targets=tuple(Target(link=LINK, destination=one.name) for one in destinations))
+        rule = Rule(id="all", name="all", position=1, action=action, created=now, changed=now)
+        await records.rules.put(TENANT, rule, now=now, event=EVENT)
     await cloud.reconfigure()
 
 

@@ -1,11 +1,14 @@
 """How the world puts the Cloud's real parts together: as `cloud.server` does, over the twins."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.dispatch.router import Router
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.index.indexer import TOPIC, Indexer
+from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.ingest.store import Ingest, Tally
 from swallowtail.cloud.links.admission import Gate
 from swallowtail.cloud.links.desired import Desired
@@ -19,12 +22,27 @@ if TYPE_CHECKING:
     from tests.world.cloud import CloudMachine
 
 
-def sessions(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> LinkSessions:
-    """Give the server of all sessions of one process."""
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The parts of one process that live by themselves."""
+
+    sessions: LinkSessions
+    router: Router
+    indexer: Indexer
+
+
+def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Composed:
+    """Put one process together."""
     clock, now = machine.wall, machine.now()
     router = Router(records.rules, SiteBook(records.links, records.configuration), machine.bus, clock=clock)
     reports = Reports(records.configuration, ended=router.ended)
-    ingest = Ingest(machine.parts.instances(records.instances), machine.parts.blobs(blobs), clock=clock, meter=Tally())
+    ingest = Ingest(
+        machine.parts.instances(records.instances),
+        machine.parts.blobs(blobs),
+        clock=clock,
+        meter=Tally(),
+        on_stored=lambda: machine.bus.publish(TOPIC),
+    )
     desired = Desired(
         links=records.links,
         configuration=records.configuration,
@@ -36,7 +54,7 @@ def sessions(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> L
     gate = Gate(records.links, machine.hashes, clock, now)
     calls, dice = Calls(Stores(ingest), reports), machine.dice
     dispatch = Dispatch(
-        deliveries=records.deliveries,
+        deliveries=machine.parts.deliveries(records.deliveries),
         instances=records.instances,
         blobs=blobs,
         configuration=records.configuration,
@@ -45,6 +63,8 @@ def sessions(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> L
         clock=clock,
         dice=dice.random,
     )
-    return LinkSessions(
+    sessions = LinkSessions(
         gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock, random=dice.randbytes
     )
+    indexer = Indexer(records.index_jobs, InlineParser(blobs), machine.bus, clock=clock, on_settled=router.wake)
+    return Composed(sessions, router, indexer)

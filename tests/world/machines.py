@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from swallowtail.dicom.buffers import BufferPool
-from swallowtail.link import modality
+from swallowtail.link import modality, pacs_reach
 from swallowtail.link.agent import Agent, Facts
 from swallowtail.link.agent import World as LinkWorld
 from swallowtail.link.cloud import UplinkError
@@ -113,6 +113,7 @@ class LinkMachine(Machine):
 
     async def program(self) -> None:
         self._buffers = modality.BUFFERS = BufferPool()  # type: ignore[misc]  # a new process has a new pool
+        pacs_reach.BUFFERS = BufferPool()  # type: ignore[misc]
         world = LinkWorld(
             network=self._network, connect=self._connect, random_bytes=self.dice.randbytes, random=self.dice.random, wall=self.wall
         )

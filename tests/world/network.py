@@ -164,9 +164,14 @@ class Socket(asyncio.Transport):
         """Nothing can pass in at least one direction, now or for ever."""
         return self.outgoing.cut_off or self.peer.outgoing.cut_off
 
+    @property
+    def written(self) -> int:
+        """How many bytes the program at this end has written."""
+        return self.outgoing.sent + len(self._unsent)
+
     def when_read(self, tell: Callable[[float], None]) -> None:
         """Call `tell` with the time at which the program at the other end has read all that was written until now."""
-        mark = self.outgoing.sent + len(self._unsent)
+        mark = self.written
         if self.outgoing.taken >= mark:
             tell(self.outgoing.taken_at)
         else:
@@ -418,6 +423,11 @@ class Host:
         await asyncio.sleep(round_trip)
         return True
 
+    def socket_of(self, peer: tuple[str, int]) -> Socket | None:
+        """Give this host's end of the connection from `peer`; None when it is gone already."""
+        mine = (socket for socket in self._network.sockets if socket.host is self and socket.peer.address == peer)
+        return next(mine, None)
+
     def process_died(self, process: Process, *, silently: bool = False) -> None:
         """Take the ports and sockets of a process away."""
         for number in [number for number, port in self.ports.items() if port.process is process]:
@@ -436,6 +446,8 @@ class SimulatedNetwork:
     def __init__(self, loop: WorldLoop, seed: object = 0) -> None:
         self.loop = loop
         self.random = random.Random(f"{seed}/network")
+        self.on_opened: Callable[[Socket], None] = lambda _: None
+        """Told of each new connection, by the end that opened it."""
         self.hosts: dict[str, Host] = {}
         self.sockets: dict[Socket, None] = {}
         self.dead: set[Socket] = set()
@@ -463,6 +475,7 @@ class SimulatedNetwork:
         """Take a new connection into the books."""
         self.sockets[near] = self.sockets[far] = None
         self.loop.trace(f"{near.host.name}:{near.address[1]} connects to {far.host.name}:{far.address[1]}")
+        self.on_opened(near)
 
     def forget(self, socket: Socket) -> None:
         self.sockets.pop(socket, None)

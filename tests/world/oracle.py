@@ -38,6 +38,11 @@ class Rule(enum.StrEnum):
     ECHO = "an echo was answered although the way to the Cloud was dead"
     FENCE = "an old session committed after a newer one had begun"
     STUCK = "after all was repaired the system did not come back by itself"
+    UNDELIVERED = "a destination has not got what was to be sent there"
+    DELIVERED_TWICE = "a destination got again what was not in flight when a connection, Link or the Cloud went"
+    OUT_OF_ORDER = "a delivery has overtaken one of its lane"
+    BREAKER_STUCK = "a destination that answers again is not sent to as before"
+    DELAYED_BY_ANOTHER = "a destination waited for the trouble of another"
     ERROR = "a program logged an error, or an exception got lost"
 
 
@@ -194,6 +199,11 @@ class Oracle:
             self.find(Rule.LATE, f"{sending}: nothing was read after {sending.progress_at:.3f}, {sending.outcome} at {now:.3f}")
 
     # what is in the archive
+
+    def sent(self, sop_instance: str, transfer_syntax: str) -> Instance | None:
+        """Give what was sent under this UID; for worlds whose modalities never send other bytes under the same."""
+        found = [one for one in self._sent.values() if (one.sop_instance, one.transfer_syntax) == (sop_instance, transfer_syntax)]
+        return found[0] if found else None
 
     def _missing(self, instance: Instance) -> str | None:
         if not any((row.sop_instance, row.transfer_syntax, row.digest) == instance.identity for row in self._archive.rows()):

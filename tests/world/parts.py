@@ -7,7 +7,7 @@ from typing import Any
 from unittest import mock
 
 from swallowtail.cloud.blobs.disk import Disk
-from swallowtail.cloud.model.ports import Blobs, Instances
+from swallowtail.cloud.model.ports import Blobs, Deliveries, Instances
 from swallowtail.runtime.network import Network
 from tests.world.network import Host
 
@@ -25,6 +25,8 @@ class Parts:
     disk: Callable[[Disk], Disk] = _as_it_is
     blobs: Callable[[Blobs], Blobs] = _as_it_is
     instances: Callable[[Instances], Instances] = _as_it_is
+    deliveries: Callable[[Deliveries], Deliveries] = _as_it_is
+    """The dispatch's."""
     patches: tuple[tuple[str, object], ...] = ()
     """Names of classes in modules, and the subclasses that take their place for one run."""
 

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.modes import amount
+from tests.world.delivering import DeliveringWorld
 from tests.world.world import World
 
 
@@ -21,14 +22,15 @@ def test_whatever_happens_the_promises_hold(seed):
     assert not story.findings, "\n".join([replay(seed), *map(str, story.findings)])
 
 
-def test_a_seed_is_the_same_story_again_under_any_hash_seed():
+@pytest.mark.parametrize(("world", "options"), [(World, []), (DeliveringWorld, ["--delivering"])])
+def test_a_seed_is_the_same_story_again_under_any_hash_seed(world, options):
     def told(hash_seed):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": "src:."}
-        command = [sys.executable, "-m", "tests.world", "15", "20", "21"]
+        command = [sys.executable, "-m", "tests.world", *options, "15", "20", "21"]
         output = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
         return [line.split(", ")[2] for line in output.splitlines() if line.startswith("seed ")]
 
-    here = [World(seed).run().trace_hash for seed in (3, 15, 20, 21)][1:]  # another world before them changes nothing
+    here = [world(seed).run().trace_hash for seed in (3, 15, 20, 21)][1:]  # another world before them changes nothing
     assert told("1") == told("2") == here
 
 

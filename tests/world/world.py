@@ -68,7 +68,7 @@ class World:
         """A copy of the Link's machine, with the same key and code."""
         self.oracle = Oracle(PlatterArchive(self.cloud))
         self.modalities = [self._modality(number) for number in range(self.dice.randint(1, 3))]
-        self.instances = {modality.name: draw_instances(self.dice, seed, modality.name) for modality in self.modalities}
+        self.instances = {modality.name: self._draw_instances(modality.name) for modality in self.modalities}
 
     def _draw_uplink_road(self) -> Road:
         return Road(
@@ -77,6 +77,9 @@ class World:
             window=self.dice.choice((64, 256, 1024)) * 1024,
             largest_chunk=self.dice.choice((1_500, 20_000, 64_000)),
         )
+
+    def _draw_instances(self, modality: str) -> list[Instance]:
+        return draw_instances(self.dice, self.seed, modality)
 
     def _modality(self, number: int) -> Modality:
         host = self.network.host(f"us{number}", f"10.0.0.{10 + number}")
@@ -123,17 +126,23 @@ class World:
 
     async def _story(self) -> None:
         devices = {modality.name: modality.host.address for modality in self.modalities}
-        await provision(self.cloud, devices, AE_TITLE, DICOM_PORT)
+        await self._provision(devices)
         self.cloud.start()
         self.link.start()
         await asyncio.sleep(self.dice.uniform(0, 5))
         horizon = self.loop.time() + self.dice.uniform(20, 80)
-        chaos = Chaos(self)
+        chaos = self._chaos()
         lives = [live(self, modality, horizon) for modality in self.modalities]
         await asyncio.gather(chaos.run(horizon), *lives)
         await chaos.repair()
         await self._recover()
         await self._end()
+
+    async def _provision(self, devices: dict[str, str]) -> None:
+        await provision(self.cloud, devices, AE_TITLE, DICOM_PORT)
+
+    def _chaos(self) -> Chaos:
+        return Chaos(self)
 
     async def _recover(self) -> None:
         """Let what was not stored be stored, now that nothing is in the way."""

@@ -6,6 +6,7 @@ retry is overtaken by nothing. A failed head takes its followers with it here to
 
 import asyncio
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ LEASE: Final = 25.0
 EXTEND_EVERY: Final = 8.0
 DEPTH: Final = 2
 """Deliveries under way on one connection: one that is sent or awaits its response, and the next."""
-SETTLE_TRIES: Final = 30
 SETTLE_PAUSE: Final = 1.0
 ABANDON: Final = 2.0
 MARGIN: Final = 30.0
@@ -95,7 +95,7 @@ class Connection:
         claim = await asyncio.shield(self._claiming)
         if isinstance(claim, StorageUnavailableError) or not claim.leases:
             self._claiming = None
-            if isinstance(claim, StorageUnavailableError):
+            if isinstance(claim, StorageUnavailableError) and not self._line:  # else what is under way has to be settled first
                 raise claim
             return False
         self._state, self._expected = claim.state, claim.expected
@@ -170,10 +170,13 @@ class Connection:
         except StorageUnavailableError:
             log.warning("a lease could not be extended", link=self._target.link, destination=self._target.destination)
 
-    async def _settle(self, attempt: Attempt, tries: int = SETTLE_TRIES) -> Plan | None:
-        """Keep what became of an attempt; None: its lease was lost, or the storage would not."""
+    async def _settle(self, attempt: Attempt, tries: int | None = None) -> Plan | None:
+        """Keep what became of an attempt; None: its lease was lost, or the storage would not, so many times.
+
+        Without a limit it waits for the storage: nothing could be claimed meanwhile, and to forget the outcome is to send again.
+        """
         outcome, syntax = _outcome(attempt.task, gone=self._tools.path.gone)
-        for _ in range(tries):
+        for _ in itertools.count() if tries is None else range(tries):
             now = self._tools.clock()
             planned = plan(
                 attempt.lease, self._state, self._destination, outcome, sent_syntax=syntax, now=now, dice=self._tools.dice()
@@ -191,7 +194,7 @@ class Connection:
             return planned if kept else None
         return None
 
-    async def _give_back(self, tries: int = SETTLE_TRIES) -> None:
+    async def _give_back(self, tries: int | None = None) -> None:
         """Give up what is under way, the last one first; what has its answer already is settled by that."""
         while self._line:
             attempt = self._line.pop()

@@ -228,7 +228,7 @@ class DeliveryRecords:
 
 def added(connection: Connection, tenant: Tenant, deliveries: Iterable[NewDelivery], now: float) -> int:
     """Queue deliveries at the end of their lanes, within the caller's transaction; gives how many were new."""
-    touched: set[tuple[Target, str]] = set()
+    touched: dict[tuple[Target, str], None] = {}  # in order: lanes that are due at once are served as they were made
     count, place = 0, _last_place(connection)
     for new in deliveries:
         key = lanes.key_of(tenant, new.target) | {"instance": new.instance}
@@ -241,7 +241,7 @@ def added(connection: Connection, tenant: Tenant, deliveries: Iterable[NewDelive
         names = ("facility", "study", "sop_instance", "sop_class", "transfer_syntax")
         row = key | dict(zip(names, sent[0], strict=True)) | {"lane": new.lane, "cause": new.cause}
         ADD.run(connection, row | _NEW | {"rank": -new.priority, "place": place, "created": now, "changed": now})
-        touched.add((new.target, new.lane))
+        touched[new.target, new.lane] = None
     for target, lane in touched:
         lanes.ensure(connection, tenant, target)
         lanes.refresh(connection, tenant, target, lane)

@@ -188,6 +188,34 @@ async def test_a_destination_that_does_not_echo_is_to_blame_itself(stage: Stage,
     assert (await stage.deliveries())[0].refusals == 0
 
 
+async def test_an_outcome_waits_for_the_storage_as_long_as_it_takes(
+    stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SETTLE_PAUSE", 0.0)
+    stage.link.hold, refused, run, deliver = asyncio.Event(), [], stage.rows.run, stage.link.deliver
+
+    def counted(intents: list[Any]) -> list[Any]:
+        refused.extend(intents if stage.rows.unavailable else ())
+        return run(intents)
+
+    async def delivered_in_an_outage(request: DeliverRequest, *more: Any) -> DeliverAnswer:
+        stage.rows.unavailable = True  # before the next is claimed
+        return await deliver(request, *more)
+
+    monkeypatch.setattr(stage.rows, "run", counted)
+    monkeypatch.setattr(stage.link, "deliver", delivered_in_an_outage)
+    await stage.queue(*UIDS[:2])
+    stage.serve(tasks)
+    await stage.until(lambda: refused)
+    stage.link.hold.set()
+    await stage.until(lambda: len(refused) > 100)
+    assert stage.link.uids == ["1.1"]
+    monkeypatch.setattr(stage.link, "deliver", deliver)
+    stage.rows.unavailable = False
+    await stage.settled(DONE, DONE)
+    assert stage.link.uids == list(UIDS[:2])
+
+
 async def test_a_delivery_that_takes_long_keeps_its_lease(stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "EXTEND_EVERY", 0.005)
     stage.link.hold = asyncio.Event()
