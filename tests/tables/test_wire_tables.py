@@ -13,6 +13,8 @@ from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.frames import MAX_FRAME, MAX_PAYLOAD, FrameType, Opening, Priority
 from swallowtail.wire.handshake import CLOUD_HELLO_TABLE, LINK_HELLO_TABLE, HelloInput, HelloState
 from swallowtail.wire.window import ReceiveWindow, SendWindow, SessionBudget
+from tools.generate_wire_states import PAGE as DRAWN
+from tools.generate_wire_states import render
 
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
 
@@ -138,3 +140,19 @@ def test_the_reasons_of_refuse_and_goodbye_are_the_page_s():
     assert set(re.findall(r"^\| `([a-z]+)` \|", section("Hello"), re.MULTILINE)) == {reason.value for reason in RefuseReason}
     goodbye = re.search(r"CONTROL `goodbye` \{.*?\}: (.*?)\. ", section("Scheduling and closing"), re.DOTALL).group(1)
     assert set(re.findall(r"`([a-z]+)`", goodbye)) == {reason.value for reason in GoodbyeReason}
+
+
+def test_the_drawings_are_current():
+    assert DRAWN.read_text(encoding="utf-8") == render(), "run: python -m tools.generate_wire_states"
+
+
+def test_every_row_of_every_table_is_drawn_or_listed():
+    page = DRAWN.read_text(encoding="utf-8")
+    for (before, what), (action, after) in CHANNEL_TABLE.items():
+        if action is ChannelAction.DO:
+            assert f"    {before.name} --> {after.name} : {what.value}\n" in page
+        else:
+            assert re.search(rf"^\| {before.value} \|.*\b{what.value}\b", page, re.MULTILINE)
+    for table in (LINK_HELLO_TABLE, CLOUD_HELLO_TABLE):
+        for (start, cause), end in table.items():
+            assert f"    {start.name} --> {end.name} : {cause.value}\n" in page
