@@ -12,9 +12,10 @@ from swallowtail.sansio.machine import CLOSED, Signal
 from swallowtail.wire.channel import ChannelMachine, Data
 from swallowtail.wire.control import Challenge, GoodbyeReason, Hello, RefuseReason, Welcome, control_frame
 from swallowtail.wire.errors import ResetReason, WireError
+from swallowtail.wire.events import Opened
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.handshake import CloudHello, HelloReceived, LinkHello
-from swallowtail.wire.session import Opened, SessionMachine
+from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.window import MAX_CHANNEL_WINDOW, NodeBudget
 
 CLOUD, WELCOMED, PROVED = (1 << bit for bit in range(3))

@@ -27,9 +27,10 @@ from swallowtail.sim.processes import Program
 from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.frames import MAX_FRAME, Priority
 from swallowtail.wire.handshake import LinkHello
-from swallowtail.wire.net import Channel, LinkConnection, Session, WebSocketTransport
+from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import SUBPROTOCOL
+from swallowtail.wire.websocket import LinkConnection, WebSocketTransport
 from tests.programs import sound
 
 START_SECONDS = 60

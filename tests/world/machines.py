@@ -17,7 +17,7 @@ from swallowtail.link.agent import World as LinkWorld
 from swallowtail.link.cloud import UplinkError
 from swallowtail.link.key import DeviceKey
 from swallowtail.link.policy import DEFAULT
-from swallowtail.wire.net import ConnectError
+from swallowtail.wire.connecting import ConnectError
 from tests.world import uplink
 from tests.world.loop import Killed, Process, WorldLoop
 from tests.world.network import Host

@@ -1,4 +1,4 @@
-"""The uplink's transport in the world: whole messages over a simulated connection, as `wire.net.FrameTransport` promises.
+"""The uplink's transport in the world: whole messages over a simulated connection, as `wire.transport.FrameTransport` promises.
 
 It stands where the WebSocket stands. A message is four bytes of length and its bytes; a close is a message with the top bit set,
 its code and its text. Everything that can happen to a connection happens to it.
@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from swallowtail.wire.connecting import ConnectError
 from swallowtail.wire.frames import Frame
-from swallowtail.wire.net import CLOSE_SECONDS, ConnectError
 from swallowtail.wire.transport import UNSENT_LIMIT, TransportClosedError
+from swallowtail.wire.websocket import CLOSE_SECONDS
 from tests.world.network import Host
 
 CLOSE: Final = 1 << 31

@@ -23,9 +23,9 @@ except ImportError:  # a platform without a wheel
 
 from swallowtail.cloud.links.frames import SHORT_WAY
 from swallowtail.wire.frames import MAX_FRAME, Frame
-from swallowtail.wire.net import tune_socket
 from swallowtail.wire.plain_frames import PlainFrames, plain_head
 from swallowtail.wire.transport import FLOOD_LIMIT, UNSENT_LIMIT
+from swallowtail.wire.websocket import tune_socket
 
 HEAD_DEADLINE: Final = 15.0
 """Seconds from the first byte of a request to the end of its head, TLS handshake excluded (asyncio limits that to 60 s)."""

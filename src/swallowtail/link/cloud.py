@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import truststore
 
-from swallowtail.wire.net import ConnectError, connect
+from swallowtail.wire.connecting import ConnectError, connect
 from swallowtail.wire.transport import FrameTransport
 
 MAX_CODE: Final = 1024

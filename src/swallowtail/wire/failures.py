@@ -2,7 +2,7 @@
 
 from swallowtail.wire.channel import WasReset
 from swallowtail.wire.control import Refuse
-from swallowtail.wire.session import Close
+from swallowtail.wire.events import Close
 
 
 class ChannelResetError(Exception):

@@ -1,64 +1,27 @@
-"""The wire on asyncio: the shell of a session, and the WebSocket client below it. The only file that knows `websockets`.
+"""The shell of a session: it drives one machine over one transport, with a reader, a writer and a timer.
 
-A `FrameTransport` moves whole messages; a `Session` drives one machine over one transport with a reader, a writer and a timer.
 The reader never waits for a channel's owner (wire §1); the writer has one frame at a time in its hand (wire §6).
 """
 
 import asyncio
-import secrets
-import socket
-import ssl as tls
-import struct
-import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Final, Literal, Self
-
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as websocket_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI, ProxyError
-from websockets.frames import DATA_OPCODES, Opcode
-from websockets.frames import Frame as WebSocketFrame
-from websockets.protocol import Event, State
-from websockets.typing import Subprotocol
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # a platform without a wheel
-    from websockets.utils import apply_mask
+from typing import Any, Final, Self
 
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire.channel import ChannelMachine, ChannelState, Data, End, Message, WasReset
 from swallowtail.wire.control import Goodbye, GoodbyeReason, RefuseReason, Welcome
 from swallowtail.wire.errors import CloseCode, ResetReason, WireError
+from swallowtail.wire.events import Close, GoodbyeReceived, Opened, Readable, Roomy, RoundTrip, SessionEvent, Writable
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
-from swallowtail.wire.frames import MAX_FRAME, Frame, Opening, Priority
+from swallowtail.wire.frames import Frame, Opening, Priority
 from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
-from swallowtail.wire.plain_frames import PlainFrames, plain_head
-from swallowtail.wire.session import (
-    Close,
-    GoodbyeReceived,
-    Opened,
-    Readable,
-    Roomy,
-    RoundTrip,
-    SessionEvent,
-    SessionMachine,
-    Writable,
-)
-from swallowtail.wire.transport import FLOOD_LIMIT, JOIN_LIMIT, SUBPROTOCOL, UNSENT_LIMIT, FrameTransport, TransportClosedError
+from swallowtail.wire.session import SessionMachine
+from swallowtail.wire.transport import JOIN_LIMIT, FrameTransport, TransportClosedError
 
-WINDOWS_SEND_BUFFER: Final = 256 * 1024
-OPEN_SECONDS: Final = 15.0
-CLOSE_SECONDS: Final = 5.0
-NEXT_ADDRESS_AFTER: Final = 0.25  # RFC 8305: an IPv6 way that leads nowhere must not keep us from the IPv4 one
 LAST_WORDS_SECONDS: Final = 2.0
-MAX_CLOSE_TEXT: Final = 123  # RFC 6455 5.5
-HEAD_END: Final = b"\r\n\r\n"
-KEYS: Final = 256
-A_TEXT: Final = "the peer sent a text message (wire §1)"
 
 
 class Channel:
@@ -441,215 +404,3 @@ class Session:
     def _changed(self) -> None:
         self._change.set()
         self._change = asyncio.Event()
-
-
-def tune_socket(sock: socket.socket) -> None:
-    """Keep little unsent data in the kernel, so that control frames overtake bulk (wire §6), and switch Nagle off."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if sys.platform == "linux":
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
-    elif sys.platform == "win32":
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WINDOWS_SEND_BUFFER)
-
-
-class ConnectError(Exception):
-    """No WebSocket to the Cloud; `phase` is address, proxy, network, tls, upgrade or time."""
-
-    def __init__(self, phase: str, text: str) -> None:
-        super().__init__(text)
-        self.phase = phase
-
-
-class _NoRedirects(websocket_connect):
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc  # the security code goes to the address that was configured, and nowhere else
-
-
-class LinkConnection(ClientConnection):
-    """The library's connection, around which plain frames take a short way; the rest, the handshakes above all, goes through it.
-
-    It does not pause the socket (wire §1), and it cuts a peer that pings and does not read the pongs.
-    """
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._head = b""
-        self._plain = PlainFrames(MAX_FRAME)
-        self._keys: Iterator[tuple[bytes]] = iter(())
-        self._received: list[bytes] = []  # bounded by credit, like everything that the session takes
-        self._pieces = bytearray()  # bounded by MAX_FRAME
-        self._text = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def data_received(self, data: bytes) -> None:
-        if self.protocol.state is State.CONNECTING:
-            data = self._take_head(data)
-        if self.protocol.state is State.CONNECTING:
-            return
-        for plain, content in self._plain.feed(data):
-            if not plain:
-                super().data_received(content)
-            elif self.protocol.state is State.OPEN:
-                self._put(content)
-        if self.transport.get_write_buffer_size() > FLOOD_LIMIT:
-            self.transport.abort()
-
-    def _take_head(self, data: bytes) -> bytes:
-        """Let the library read the head of the answer to the upgrade; gives what follows it."""
-        end = (self._head + data).find(HEAD_END)
-        cut = len(data) if end < 0 else end + len(HEAD_END) - len(self._head)
-        self._head = (self._head + data)[1 - len(HEAD_END) :]
-        super().data_received(data[:cut])
-        if self.protocol.state is State.CONNECTING and cut < len(data):
-            super().data_received(data[cut:])  # it was no upgrade; this is the body that says why
-        return data[cut:]
-
-    def process_event(self, event: Event) -> None:
-        if not isinstance(event, WebSocketFrame) or event.opcode not in DATA_OPCODES:
-            super().process_event(event)
-            return
-        self._text |= event.opcode is Opcode.TEXT
-        self._pieces += event.data
-        if event.fin:
-            self._put(bytes(self._pieces))
-            self._pieces.clear()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._wake()
-
-    def _put(self, message: bytes) -> None:
-        self._received.append(message)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def take(self) -> list[bytes]:
-        """Wait for messages; raises TransportClosedError when none will come, and when one was text."""
-        while not self._received and self.protocol.state is not State.CLOSED:
-            self._waiter = self.loop.create_future()
-            await self._waiter
-        if self._text:
-            raise TransportClosedError(CloseCode.VIOLATION, A_TEXT)
-        if not self._received:
-            raise _closed(self.protocol.close_exc)
-        messages, self._received = self._received, []
-        return messages
-
-    async def write(self, frames: Sequence[Frame]) -> None:
-        """Send messages in one write, and wait until little is unsent; raises TransportClosedError."""
-        if self.protocol.state is not State.OPEN:
-            raise TransportClosedError(1006, "the connection is closed")
-        pieces: list[bytes] = []
-        for frame in frames:
-            key = self._key()
-            pieces += (plain_head(len(frame), key), apply_mask(frame, key))
-        try:
-            self.transport.write(b"".join(pieces))
-            if self.paused:
-                await self.drain()
-        except OSError as error:
-            raise TransportClosedError(1006, "the connection was lost") from error
-
-    def _key(self) -> bytes:
-        """Give a mask that nobody foresees (RFC 6455 10.3), without a system call for each."""
-        for (key,) in self._keys:
-            return key
-        self._keys = struct.iter_unpack("4s", secrets.token_bytes(4 * KEYS))
-        return self._key()
-
-
-class WebSocketTransport:
-    """A FrameTransport over a WebSocket."""
-
-    def __init__(self, connection: LinkConnection) -> None:
-        self._connection = connection
-        tune_socket(connection.transport.get_extra_info("socket"))
-
-    async def send(self, frames: Sequence[Frame]) -> None:
-        await self._connection.write(frames)
-
-    async def receive(self) -> Sequence[bytes]:
-        try:
-            return await self._connection.take()
-        except TransportClosedError as error:
-            if error.text == A_TEXT:
-                await self.close(CloseCode.VIOLATION, error.text)
-            raise
-
-    async def close(self, code: int, text: str) -> None:
-        if code in (1005, 1006, 1015):  # RFC 6455 7.4.1: never sent
-            code = CloseCode.DONE
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):  # the library's own deadline does not cover a full send buffer
-                await self._connection.close(code, text.encode()[:MAX_CLOSE_TEXT].decode("utf-8", "ignore"))
-        except TimeoutError:
-            pass
-        finally:
-            self._connection.transport.abort()
-
-
-def _closed(error: ConnectionClosed) -> TransportClosedError:
-    if error.rcvd is not None:
-        return TransportClosedError(error.rcvd.code, error.rcvd.reason)
-    if error.sent is not None:
-        return TransportClosedError(error.sent.code, error.sent.reason)
-    return TransportClosedError(1006, "the connection was lost")
-
-
-async def connect(
-    url: str,
-    *,
-    user_agent: str,
-    ssl: tls.SSLContext | None = None,
-    proxy: str | Literal[True] | None = True,
-    open_seconds: float = OPEN_SECONDS,
-) -> WebSocketTransport:
-    """Connect to the Cloud's `/link`; raises ConnectError.
-
-    `proxy` is an HTTP proxy's URL, True for the environment's, None for none; `ssl` defaults to the standard trust.
-    """
-    options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
-    try:
-        connection = await _NoRedirects(
-            url,
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            compression=None,
-            user_agent_header=user_agent,
-            proxy=proxy,
-            open_timeout=open_seconds,
-            close_timeout=CLOSE_SECONDS,
-            ping_interval=None,
-            max_size=MAX_FRAME,
-            write_limit=UNSENT_LIMIT,
-            create_connection=LinkConnection,
-            happy_eyeballs_delay=NEXT_ADDRESS_AFTER,
-            **options,
-        )
-    except (OSError, TimeoutError, InvalidHandshake, InvalidProxy, InvalidURI) as error:
-        raise _connect_error(url, error) from error
-    if connection.subprotocol != SUBPROTOCOL:
-        await connection.close(CloseCode.VIOLATION, "no common subprotocol")
-        raise ConnectError("upgrade", f"{url} is a WebSocket but speaks no {SUBPROTOCOL}; check the Cloud's address and release")
-    assert isinstance(connection, LinkConnection)
-    return WebSocketTransport(connection)
-
-
-def _connect_error(url: str, error: Exception) -> ConnectError:
-    match error:
-        case InvalidURI():
-            return ConnectError("address", f"{url} is no WebSocket address (wss://host/link)")
-        case ProxyError() | InvalidProxy():
-            return ConnectError("proxy", f"the proxy did not connect us to {url}: {error}; check the proxy's address and rules")
-        case InvalidStatus():
-            status = error.response.status_code
-            return ConnectError("upgrade", f"{url} answered HTTP {status}, no WebSocket; check the address, and any proxy between")
-        case InvalidHandshake():
-            return ConnectError("upgrade", f"{url} answered no proper WebSocket upgrade ({error}); something between may strip it")
-        case TimeoutError():
-            return ConnectError("time", f"{url} did not answer in time; check the network, the firewall and the proxy")
-        case tls.SSLError():
-            return ConnectError("tls", f"the TLS handshake with {url} failed: {error}; check the CA file and the host name")
-    return ConnectError("network", f"no connection to {url}: {error}")

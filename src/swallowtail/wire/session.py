@@ -11,8 +11,7 @@ before its Opened is pulled is not told at all, so the number of events that wai
 """
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA, Signal
@@ -30,6 +29,7 @@ from swallowtail.wire.control import (
     read_control,
 )
 from swallowtail.wire.errors import CloseCode, ResetReason, WireError
+from swallowtail.wire.events import Close, GoodbyeReceived, Opened, Readable, Roomy, RoundTrip, SessionEvent, Writable
 from swallowtail.wire.frames import (
     FIN,
     HEADER,
@@ -58,53 +58,6 @@ from swallowtail.wire.window import (
 
 DRAIN_SECONDS: Final = 10.0  # wire §6
 MAX_UNANSWERED_ECHOES: Final = 8  # wire §4
-
-
-class Close(NamedTuple):
-    """How a session ended; `by_peer` tells who closed."""
-
-    code: int
-    text: str
-    by_peer: bool = False
-
-
-class Opened(NamedTuple):
-    """The peer opened a channel; `channel.opening` says what for."""
-
-    channel: ChannelMachine
-
-
-class Readable(NamedTuple):
-    """The channel has events to pull."""
-
-    channel: ChannelMachine
-
-
-class Writable(NamedTuple):
-    """The channel, which was short of credit, has some; or it has failed."""
-
-    channel: ChannelMachine
-
-
-@dataclass(frozen=True, slots=True)
-class Roomy:
-    """A channel that we opened has ended, so another can be opened."""
-
-
-class GoodbyeReceived(NamedTuple):
-    """The peer ends the session; nothing can be opened any more."""
-
-    goodbye: Goodbye
-
-
-class RoundTrip(NamedTuple):
-    """An echo came back."""
-
-    id: int
-    seconds: float
-
-
-SessionEvent = HelloEvent | Opened | Readable | Writable | Roomy | GoodbyeReceived | RoundTrip
 
 
 class SessionMachine:

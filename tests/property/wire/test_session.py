@@ -10,8 +10,9 @@ from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire import control, frames
 from swallowtail.wire.channel import ChannelMachine, Data, End, Message, WasReset
 from swallowtail.wire.errors import CloseCode, ResetReason, WireError
+from swallowtail.wire.events import Opened
 from swallowtail.wire.frames import FrameType, Opening, Priority
-from swallowtail.wire.session import Opened, SessionMachine
+from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.window import FLOOR, MAX_CHANNEL_WINDOW, NodeBudget
 from tests.modes import amount
 from tests.unit.wire.pair import Pair, cloud_hello, drain, link_hello

@@ -39,10 +39,11 @@ from swallowtail.link.key import DeviceKey
 from swallowtail.link.policy import DEFAULT, Policy
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.channel import Data, End, Message
+from swallowtail.wire.connecting import ConnectError
 from swallowtail.wire.failures import ChannelResetError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.handshake import CloudHello
-from swallowtail.wire.net import Channel, ConnectError, Session
+from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.session import SessionMachine
 from tests.world import uplink
 from tests.world.loop import WorldLoop

@@ -7,9 +7,10 @@ from typing import Any
 
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire.channel import ChannelMachine
+from swallowtail.wire.events import Opened, SessionEvent
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.handshake import CloudHello, HelloReceived, LinkHello
-from swallowtail.wire.session import Opened, SessionEvent, SessionMachine
+from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.window import NodeBudget
 
 KEY = b"k" * 32

@@ -1,0 +1,85 @@
+"""From the Cloud's address to a WebSocket: proxy, TLS and upgrade, and for each failure the words that a person can act on."""
+
+import ssl as tls
+from typing import Any, Final, Literal
+
+from websockets.asyncio.client import connect as websocket_connect
+from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI, ProxyError
+from websockets.typing import Subprotocol
+
+from swallowtail.wire.errors import CloseCode
+from swallowtail.wire.frames import MAX_FRAME
+from swallowtail.wire.transport import SUBPROTOCOL, UNSENT_LIMIT
+from swallowtail.wire.websocket import CLOSE_SECONDS, LinkConnection, WebSocketTransport
+
+OPEN_SECONDS: Final = 15.0
+NEXT_ADDRESS_AFTER: Final = 0.25  # RFC 8305: an IPv6 way that leads nowhere must not keep us from the IPv4 one
+
+
+class ConnectError(Exception):
+    """No WebSocket to the Cloud; `phase` is address, proxy, network, tls, upgrade or time."""
+
+    def __init__(self, phase: str, text: str) -> None:
+        super().__init__(text)
+        self.phase = phase
+
+
+class _NoRedirects(websocket_connect):
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc  # the security code goes to the address that was configured, and nowhere else
+
+
+async def connect(
+    url: str,
+    *,
+    user_agent: str,
+    ssl: tls.SSLContext | None = None,
+    proxy: str | Literal[True] | None = True,
+    open_seconds: float = OPEN_SECONDS,
+) -> WebSocketTransport:
+    """Connect to the Cloud's `/link`; raises ConnectError.
+
+    `proxy` is an HTTP proxy's URL, True for the environment's, None for none; `ssl` defaults to the standard trust.
+    """
+    options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
+    try:
+        connection = await _NoRedirects(
+            url,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression=None,
+            user_agent_header=user_agent,
+            proxy=proxy,
+            open_timeout=open_seconds,
+            close_timeout=CLOSE_SECONDS,
+            ping_interval=None,
+            max_size=MAX_FRAME,
+            write_limit=UNSENT_LIMIT,
+            create_connection=LinkConnection,
+            happy_eyeballs_delay=NEXT_ADDRESS_AFTER,
+            **options,
+        )
+    except (OSError, TimeoutError, InvalidHandshake, InvalidProxy, InvalidURI) as error:
+        raise _connect_error(url, error) from error
+    if connection.subprotocol != SUBPROTOCOL:
+        await connection.close(CloseCode.VIOLATION, "no common subprotocol")
+        raise ConnectError("upgrade", f"{url} is a WebSocket but speaks no {SUBPROTOCOL}; check the Cloud's address and release")
+    assert isinstance(connection, LinkConnection)
+    return WebSocketTransport(connection)
+
+
+def _connect_error(url: str, error: Exception) -> ConnectError:
+    match error:
+        case InvalidURI():
+            return ConnectError("address", f"{url} is no WebSocket address (wss://host/link)")
+        case ProxyError() | InvalidProxy():
+            return ConnectError("proxy", f"the proxy did not connect us to {url}: {error}; check the proxy's address and rules")
+        case InvalidStatus():
+            status = error.response.status_code
+            return ConnectError("upgrade", f"{url} answered HTTP {status}, no WebSocket; check the address, and any proxy between")
+        case InvalidHandshake():
+            return ConnectError("upgrade", f"{url} answered no proper WebSocket upgrade ({error}); something between may strip it")
+        case TimeoutError():
+            return ConnectError("time", f"{url} did not answer in time; check the network, the firewall and the proxy")
+        case tls.SSLError():
+            return ConnectError("tls", f"the TLS handshake with {url} failed: {error}; check the CA file and the host name")
+    return ConnectError("network", f"no connection to {url}: {error}")
