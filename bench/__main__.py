@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import footprint, narrow, ours, store_in, table, web_frames
+from bench import footprint, narrow, ours, store_in, store_out, table, web_frames
 from bench.bare import Bare
 from bench.peers import missing
 from bench.sets import CACHE, load
@@ -20,7 +20,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the rows there, too")
     parser.add_argument("--full", action="store_true", help="run slow peers in every row")
     parser.add_argument(
-        "--only", metavar="NAME", help="`footprint`, `narrow`, or what a store-in row's name contains: `ct one default`"
+        "--only", metavar="NAME", help="`footprint`, `narrow`, or what a store's row's name contains: `ct one default`, `out ct`"
     )
     parser.add_argument("--peers", action="store_true", help="measure the peers of store in alone")
     parser.add_argument(
@@ -58,6 +58,8 @@ def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
             yield from footprint.loop_lag(site)
         finally:
             site.stop()
+    if outbound := store_out.cases(wanted.only):
+        yield from store_out.measure(outbound, folder / "out", say)
 
 
 def main() -> None:

@@ -54,8 +54,12 @@ class Dcmtk:
         shutil.rmtree(self._received)
         self._received.mkdir()
 
+    def count(self) -> int:
+        """Give the number of instances it has, one that is being written included."""
+        return sum(1 for _ in self._received.iterdir())
+
     def wait_for_all(self, count: int) -> None:
-        if (found := sum(1 for _ in self._received.iterdir())) != count:
+        if (found := self.count()) != count:
             raise ProgramFailedError(f"storescp has {found} of {count} instances")
 
     def after(self) -> None:
