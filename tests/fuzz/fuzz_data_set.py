@@ -9,9 +9,9 @@ import zlib
 import msgspec
 
 from swallowtail.cloud.index.parse import parse
-from swallowtail.cloud.index.source import MalformedDataSetError, Source, inflated
-from swallowtail.cloud.index.walk import BIG_ENDIAN, IMPLICIT, Walk
+from swallowtail.cloud.index.source import Source, inflated
 from swallowtail.cloud.model.indexing import Indexed, Quarantined
+from swallowtail.dicom.data_set import BIG_ENDIAN, IMPLICIT, MalformedDataSetError, Walk
 from tests.unit.cloud.index.data_sets import job
 
 EXPLICIT, DEFLATED, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"

@@ -10,8 +10,8 @@ import msgspec
 
 from swallowtail.calls import config, diagnostics, report, store
 from swallowtail.calls.codec import encode
-from swallowtail.cloud.index.walk import BIG_ENDIAN, IMPLICIT, LONG
 from swallowtail.dicom import commands, pdu, uids
+from swallowtail.dicom.data_set import BIG_ENDIAN, IMPLICIT, LONG
 from swallowtail.dicom.negotiation import answer
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, encode_pdu
 from swallowtail.wire.control import (

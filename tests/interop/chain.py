@@ -105,7 +105,10 @@ def small(folder: Path, count: int) -> list[Sample]:
 
 
 class Archive:
-    """A pynetdicom SCP that keeps what comes, in order and as often as it comes; `on_store` may block it or change its answer."""
+    """A pynetdicom SCP that keeps what comes, in order and as often as it comes; `on_store` may block it or change its answer.
+
+    Not `sim.archive`: that is a program, so that a test can kill it, and what blocks or answers here is the test's own code.
+    """
 
     def __init__(self, *sop_classes: str) -> None:
         self.received: list[tuple[str, bytes]] = []

@@ -7,9 +7,9 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from swallowtail.cloud.index.frames import Image
-from swallowtail.cloud.index.source import MalformedDataSetError
 from swallowtail.cloud.model.imaging import Series, Study
 from swallowtail.dicom import uids
+from swallowtail.dicom.data_set import MalformedDataSetError
 
 
 def study_of(data: Dataset) -> Study:

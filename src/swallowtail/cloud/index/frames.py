@@ -4,9 +4,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from swallowtail.cloud.index.source import MalformedDataSetError, Source
-from swallowtail.cloud.index.walk import Element
+from swallowtail.cloud.index.source import Source
 from swallowtail.cloud.model.indexing import FrameIndex
+from swallowtail.dicom.data_set import Element, MalformedDataSetError
 
 _END_OF_IMAGE: Final = b"\xff\xd9"  # JPEG, JPEG-LS and JPEG 2000 code streams end with it
 

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from swallowtail.cloud.index.source import Source
-from swallowtail.cloud.index.walk import Element
+from swallowtail.dicom.data_set import Element
 
 INLINE: Final = 1024
 """Longer binary values are bulk data."""

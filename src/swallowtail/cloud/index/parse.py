@@ -17,9 +17,9 @@ from pydicom.filereader import read_dataset
 
 from swallowtail.cloud.index import attributes, frames
 from swallowtail.cloud.index.json_model import JsonModel, bulk
-from swallowtail.cloud.index.source import MalformedDataSetError, Source, inflated
-from swallowtail.cloud.index.walk import BIG_ENDIAN, DEFLATED, IMPLICIT, PIXEL_DATA, Element, Walk, name_of
+from swallowtail.cloud.index.source import Source, inflated
 from swallowtail.cloud.model.indexing import FrameIndex, Indexed, IndexJob, IndexOutcome, Quarantined
+from swallowtail.dicom.data_set import BIG_ENDIAN, DEFLATED, IMPLICIT, PIXEL_DATA, Element, MalformedDataSetError, Walk, name_of
 
 BULK: Final = 64 * 1024
 """Longer values, and pixel data whatever its length, are bulk data: named in the DICOM JSON, not held in it (PS3.18 F.2.2)."""

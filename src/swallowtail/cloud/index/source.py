@@ -4,6 +4,8 @@ import struct
 import zlib
 from typing import BinaryIO, Final
 
+from swallowtail.dicom.data_set import MalformedDataSetError
+
 _WINDOW: Final = 64 * 1024
 MAX_RATIO: Final = 200
 MAX_INFLATED: Final = 256 * 1024 * 1024
@@ -13,12 +15,8 @@ _TRAILER: Final = struct.Struct("<II")
 padding."""
 
 
-class MalformedDataSetError(Exception):
-    """The data set is not what its transfer syntax says; the message is for a person and holds no values."""
-
-
 class Source:
-    """A file read through a window, so that a header costs one read and pixel data none."""
+    """A file read through a window (`dicom.data_set.Source`), so that a header costs one read and pixel data none."""
 
     def __init__(self, file: BinaryIO, length: int) -> None:
         self.length = length

@@ -4,6 +4,7 @@ What of the data set's beginning is in memory anyway is looked through for its s
 nothing else is interpreted here, that is the index's.
 """
 
+import contextlib
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -11,23 +12,13 @@ from typing import Final, NamedTuple
 
 from swallowtail.calls.store import TransferEnd
 from swallowtail.cloud.ingest.store import InstanceKey
+from swallowtail.dicom.data_set import DEFLATED, LONG, Bytes, Walk
 
 MAX_META: Final = 32 * 1024
 LOOKED_AT: Final = 64 * 1024
 """Bytes of a data set's beginning in which its study is looked for."""
-MAX_ELEMENTS: Final = 1000
-MAX_DEPTH: Final = 16
 STUDY: Final = 0x0020000D
 SERIES: Final = 0x0020000E
-IMPLICIT: Final = "1.2.840.10008.1.2"
-UNREADABLE: Final = frozenset(
-    {"1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
-)
-"""Big endian and deflated: their study is known once they are indexed."""
-
-_LONG: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_UNDEFINED: Final = 0xFFFFFFFF
-_ENDS: Final = frozenset({0xFFFEE00D, 0xFFFEE0DD})
 
 
 class NotAFileError(Exception):
@@ -46,19 +37,18 @@ class Head(NamedTuple):
 
 async def read_head(pieces: AsyncIterator[bytes]) -> Head:
     """Read up to and including the file meta information (PS3.10 7.1); raises NotAFileError."""
-    buffer = b""
+    gathered = bytearray()
     async for piece in pieces:
-        buffer += piece
-        if len(buffer) >= MAX_META + LOOKED_AT:
+        gathered += piece
+        if len(gathered) >= MAX_META + LOOKED_AT:
             break
+    buffer = bytes(gathered)
     if buffer[128:132] != b"DICM":
         raise NotAFileError("it is no DICOM file: after 128 bytes DICM is missing")
     position, meta = _meta(buffer[: MAX_META + 132])
     key = InstanceKey(meta.get(0x0002, ""), meta.get(0x0003, ""), meta.get(0x0010, ""))
     rest = buffer[position:]
-    found: dict[int, str] = {}
-    if key.transfer_syntax not in UNREADABLE:
-        found = _Glance(rest[:LOOKED_AT], implicit=key.transfer_syntax == IMPLICIT).uids()
+    found = _uids(rest[:LOOKED_AT], key.transfer_syntax)
     return Head(key, found.get(STUDY, ""), found.get(SERIES, ""), rest)
 
 
@@ -85,7 +75,7 @@ def _meta(buffer: bytes) -> tuple[int, dict[int, str]]:
         if group != 0x0002:
             return position, found
         start = position + 8
-        if vr in _LONG:
+        if vr in LONG:
             (length,) = struct.unpack_from("<I", buffer, start)
             start += 4
         if start + length > len(buffer):
@@ -94,53 +84,10 @@ def _meta(buffer: bytes) -> tuple[int, dict[int, str]]:
         position = start + length
 
 
-class _Glance:
-    """One look at the beginning of a data set in little endian; it gives up early, never complains."""
-
-    def __init__(self, content: bytes, *, implicit: bool) -> None:
-        self._content = content
-        self._implicit = implicit
-        self._count = 0
-
-    def uids(self) -> dict[int, str]:
-        """Give the study's and the series' UID where they stand there."""
-        found: dict[int, str] = {}
-        try:
-            position = 0
-            while True:
-                tag, start, length = self._header(position, implicit=self._implicit)
-                if tag > SERIES:
-                    return found
-                position = self._end(start, length, 0, implicit=self._implicit)
-                if tag in {STUDY, SERIES}:
-                    found[tag] = self._content[start:position].rstrip(b"\0 ").decode("latin-1")
-        except (struct.error, EOFError):
-            return found
-
-    def _header(self, position: int, *, implicit: bool) -> tuple[int, int, int]:
-        self._count += 1
-        if self._count > MAX_ELEMENTS or position > len(self._content):
-            raise EOFError
-        group, element = struct.unpack_from("<HH", self._content, position)
-        tag = group << 16 | element
-        if implicit or group == 0xFFFE:
-            return tag, position + 8, struct.unpack_from("<I", self._content, position + 4)[0]
-        vr = self._content[position + 4 : position + 6]
-        if vr in _LONG:
-            return tag, position + 12, struct.unpack_from("<I", self._content, position + 8)[0]
-        return tag, position + 8, struct.unpack_from("<H", self._content, position + 6)[0]
-
-    def _end(self, start: int, length: int, depth: int, *, implicit: bool) -> int:
-        """Give where a value ends; one of undefined length is a sequence of items (PS3.5 7.5)."""
-        if length != _UNDEFINED:
-            if start + length > len(self._content):
-                raise EOFError
-            return start + length
-        if depth > MAX_DEPTH:
-            raise EOFError
-        position = start
-        while True:
-            tag, inner, size = self._header(position, implicit=implicit)
-            if tag in _ENDS:
-                return inner
-            position = self._end(inner, size, depth + 1, implicit=implicit)
+def _uids(content: bytes, syntax: str) -> dict[int, str]:
+    """Give the study's and the series' UID where they stand in a data set's beginning."""
+    if syntax in DEFLATED:
+        with contextlib.suppress(zlib.error):  # then nothing is found
+            content = zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(content, LOOKED_AT)
+    found = Walk(Bytes(content), syntax, lambda _: b"UN").beginning(SERIES)
+    return {one.tag: content[one.start : one.end].rstrip(b"\0 ").decode("latin-1") for one in found if one.tag in {STUDY, SERIES}}

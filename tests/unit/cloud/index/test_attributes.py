@@ -4,7 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from swallowtail.cloud.index import attributes
-from swallowtail.cloud.index.source import MalformedDataSetError
+from swallowtail.dicom.data_set import MalformedDataSetError
 
 
 @pytest.mark.parametrize(

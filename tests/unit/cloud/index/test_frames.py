@@ -4,9 +4,9 @@ import struct
 import pytest
 
 from swallowtail.cloud.index.frames import Image, encapsulated, native
-from swallowtail.cloud.index.source import MalformedDataSetError, Source
-from swallowtail.cloud.index.walk import PIXEL_DATA, Element
+from swallowtail.cloud.index.source import Source
 from swallowtail.cloud.model.indexing import FrameIndex
+from swallowtail.dicom.data_set import PIXEL_DATA, Element, MalformedDataSetError
 
 
 def image(frames: int = 1, **more: object) -> Image:

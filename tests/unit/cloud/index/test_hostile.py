@@ -8,10 +8,10 @@ import zlib
 import pytest
 
 from swallowtail.cloud.index.parse import parse
-from swallowtail.cloud.index.walk import MAX_DEPTH, MAX_ITEMS
 from swallowtail.cloud.model.indexing import Indexed, Quarantined
+from swallowtail.dicom.data_set import MAX_DEPTH, MAX_ITEMS
 from tests.unit.cloud.index.data_sets import job
-from tests.unit.cloud.index.test_walk import item, long, nested, short
+from tests.unit.dicom.test_data_set import item, long, nested, short
 
 EXPLICIT, DEFLATED, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2"
 US = "1.2.840.10008.5.1.4.1.1.6.1"

@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from swallowtail.cloud.index.json_model import JsonModel
 from swallowtail.cloud.index.parse import BULK, parse
 from swallowtail.cloud.index.source import Source
-from swallowtail.cloud.index.walk import Element
 from swallowtail.cloud.model.indexing import Indexed
+from swallowtail.dicom.data_set import Element
 from tests.unit.cloud.index.data_sets import file_of, stored
 
 NAMES = (

@@ -10,8 +10,8 @@ import pytest
 
 from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.index.source import Source
-from swallowtail.cloud.index.walk import Walk
 from swallowtail.cloud.model.indexing import Indexed, IndexJob, IndexOutcome, Quarantined
+from swallowtail.dicom.data_set import Walk
 from tests.unit.cloud.index.data_sets import file_of, stored
 
 

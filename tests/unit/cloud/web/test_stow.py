@@ -19,7 +19,10 @@ from tests.unit.cloud.web.conftest import HERON, Cloud
 PATH = "/dicomweb/studies"
 MAIN = "main-heron"
 TYPE = 'multipart/related; type="application/dicom"; boundary=edge'
-SAMPLES = ("examples_ybr_color.dcm", "CT_small.dcm", "ExplVR_BigEnd.dcm", "MR_small_implicit.dcm", "examples_palette.dcm")
+SAMPLES = (
+    *("examples_ybr_color.dcm", "CT_small.dcm", "ExplVR_BigEnd.dcm", "MR_small_implicit.dcm", "examples_palette.dcm"),
+    "image_dfl.dcm",
+)
 
 
 def sample(name: str) -> bytes:
@@ -53,8 +56,7 @@ async def test_every_file_is_stored_byte_by_byte_however_it_is_cut(cloud: Cloud,
             uid = str(data.SOPInstanceUID)
             place = f"/studies/{data.StudyInstanceUID}/series/{data.SeriesInstanceUID}/instances/{uid}"
         assert item["00081155"]["Value"] == [uid]
-        if name != "ExplVR_BigEnd.dcm":
-            assert item["00081190"]["Value"] == [f"https://cloud.example/dicomweb{place}"]
+        assert item["00081190"]["Value"] == [f"https://cloud.example/dicomweb{place}"]
         (kept,) = await cloud.records.instances.copies(HERON, uid)
         assert (kept.origin.way, kept.origin.facility) == (Way.API, MAIN)
         content = b"".join([piece async for piece in cloud.blobs.read(HERON, kept.identity.sha256)])

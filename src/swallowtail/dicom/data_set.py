@@ -2,19 +2,23 @@
 consumed.
 
 pydicom is lenient here, on purpose: a pixel data length of 4 GiB before 1,000 bytes passes as 1,000 bytes. An archive must not
-be, so this walk judges first and hands over, at the top level, where everything lies. It interprets no value, keeps nothing below
-the top level, and its work is bounded by MAX_DEPTH, MAX_ITEMS and MAX_ELEMENTS.
+be, so this walk judges first and hands over where everything lies at the top level, and below it where LARGE values lie. It
+interprets no value, and its work is bounded by MAX_DEPTH, MAX_ITEMS and MAX_ELEMENTS.
+
+Who has only a data set's first bytes takes `beginning`, which gives what stands there whole and complains of nothing.
 """
 
+import contextlib
+import itertools
 import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple
-
-from swallowtail.cloud.index.source import MalformedDataSetError, Source
+from typing import Final, NamedTuple, Protocol
 
 MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 100_000
 MAX_ELEMENTS: Final = 500_000
+LARGE: Final = 1024
+"""Values of more bytes are told of within sequences, too."""
 
 UNDEFINED: Final = 0xFFFFFFFF
 ITEM: Final = 0xFFFEE000
@@ -34,8 +38,41 @@ BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 DEFLATED: Final = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 
 
+class MalformedDataSetError(Exception):
+    """The data set is not what its transfer syntax says; the message is for a person and holds no values."""
+
+
+class Source(Protocol):
+    """The bytes of a data set by offset."""
+
+    @property
+    def length(self) -> int:
+        """Give how many there are."""
+
+    def take(self, offset: int, size: int) -> bytes:
+        """Give `size` bytes from `offset` on; raises MalformedDataSetError beyond the end."""
+
+
+class Bytes:
+    """A data set, or its beginning, in memory (`Source`)."""
+
+    def __init__(self, content: bytes) -> None:
+        self.length = len(content)
+        self._content = content
+
+    def take(self, offset: int, size: int) -> bytes:
+        """Give some of them (`Source`)."""
+        if offset + size > self.length:
+            raise MalformedDataSetError(f"it ends at {self.length}, inside what begins at {offset}")
+        return self._content[offset : offset + size]
+
+
+Path = tuple[int, ...]
+"""Where an element stands: its tag, after tag and item number (from 0) of each sequence around it."""
+
+
 class Element(NamedTuple):  # a frozen dataclass takes three times as long to make, and there may be half a million
-    """A top-level element: its header at `begin`, its value from `start` to `end`; `fragments` of an encapsulated one as
+    """An element: its header at `begin`, its value from `start` to `end`; `fragments` of an encapsulated one as
     (offset, length), the Basic Offset Table first."""
 
     tag: int
@@ -71,29 +108,44 @@ class Walk:
         self._vr_of = vr_of
         self._items = 0
         self._elements = 0
+        self._last = UNDEFINED
+        self.large: dict[Path, Element] = {}
+        """LARGE values and encapsulated ones within sequences, as far as the walk has come."""
 
     def elements(self) -> list[Element]:
         """Walk it all and give the top level; raises MalformedDataSetError that says where it breaks."""
         found: list[Element] = []
-        self._level(0, self._source.length, 0, implicit=self._implicit, delimited=False, found=found)
+        self._level(0, self._source.length, (), implicit=self._implicit, delimited=False, found=found)
+        return found
+
+    def beginning(self, last: int) -> list[Element]:
+        """Give the top level's elements up to the tag `last`, or up to where the bytes end or break."""
+        self._last = last
+        found: list[Element] = []
+        with contextlib.suppress(MalformedDataSetError):  # a beginning ends somewhere
+            self._level(0, self._source.length, (), implicit=self._implicit, delimited=False, found=found)
         return found
 
     def _level(
-        self, position: int, limit: int, depth: int, *, implicit: bool, delimited: bool, found: list[Element] | None = None
+        self, position: int, limit: int, path: Path, *, implicit: bool, delimited: bool, found: list[Element] | None = None
     ) -> int:
         """Walk the elements of a data set or item up to `limit`, or to the item's delimiter; gives where it ends."""
-        if depth > MAX_DEPTH:
+        if len(path) > 2 * MAX_DEPTH:
             raise MalformedDataSetError(f"sequences are nested more than {MAX_DEPTH} deep at {position}")
         while position < limit:
             header = self._header(position, implicit)
             if header.tag == ITEM_END and delimited:
                 return header.start
+            if found is not None and header.tag > self._last:
+                return position
             self._elements += 1
             if self._elements > MAX_ELEMENTS:
                 raise MalformedDataSetError(f"it has more than {MAX_ELEMENTS} elements")
-            end, fragments = self._value(header, limit, depth, implicit)
+            end, fragments = self._value(header, limit, path, implicit)
             if found is not None:
                 found.append(Element(header.tag, header.vr, position, header.start, end, fragments))
+            elif fragments or (end - header.start > LARGE and header.vr != b"SQ" and header.length != UNDEFINED):
+                self.large[*path, header.tag] = Element(header.tag, header.vr, position, header.start, end, fragments)
             position = end
         if delimited:
             raise MalformedDataSetError(f"an item of undefined length has no end before {limit}")
@@ -113,7 +165,7 @@ class Walk:
             raise MalformedDataSetError(f"{name_of(tag)} at {position} has no known VR")
         return _Header(tag, vr, position + 12, self._number(position + 8))
 
-    def _value(self, header: _Header, limit: int, depth: int, implicit: bool) -> tuple[int, tuple[tuple[int, int], ...] | None]:
+    def _value(self, header: _Header, limit: int, path: Path, implicit: bool) -> tuple[int, tuple[tuple[int, int], ...] | None]:
         if header.tag >> 16 == 0xFFFE:
             raise MalformedDataSetError(f"{name_of(header.tag)} before {header.start} stands where an element should")
         if header.length == UNDEFINED:
@@ -121,18 +173,20 @@ class Walk:
                 fragments, end = self._fragments(header.start, limit)
                 return end, fragments
             inner = implicit or header.vr == b"UN"  # PS3.5 6.2.2: UN of undefined length holds Implicit VR
-            return self._sequence(header.start, limit, depth, implicit=inner, delimited=True), None
+            return self._sequence(header.start, limit, (*path, header.tag), implicit=inner, delimited=True), None
         end = header.start + header.length
         if end > limit:
             raise MalformedDataSetError(
                 f"{name_of(header.tag)} at {header.start} claims {header.length} bytes where {limit - header.start} are left"
             )
         if header.vr == b"SQ":
-            self._sequence(header.start, end, depth, implicit=implicit, delimited=False)
+            self._sequence(header.start, end, (*path, header.tag), implicit=implicit, delimited=False)
         return end, None
 
-    def _sequence(self, position: int, limit: int, depth: int, *, implicit: bool, delimited: bool) -> int:
-        while delimited or position < limit:
+    def _sequence(self, position: int, limit: int, path: Path, *, implicit: bool, delimited: bool) -> int:
+        for number in itertools.count():
+            if not delimited and position >= limit:
+                break
             header = self._item(position, limit)
             if header.tag == SEQUENCE_END and delimited:
                 return header.start
@@ -140,10 +194,10 @@ class Walk:
                 raise MalformedDataSetError(f"{name_of(header.tag)} at {position} stands where an item should")
             self._count_item()
             if header.length == UNDEFINED:
-                position = self._level(header.start, limit, depth + 1, implicit=implicit, delimited=True)
+                position = self._level(header.start, limit, (*path, number), implicit=implicit, delimited=True)
             else:
                 end = self._bounded(header, limit)
-                position = self._level(header.start, end, depth + 1, implicit=implicit, delimited=False)
+                position = self._level(header.start, end, (*path, number), implicit=implicit, delimited=False)
         return position
 
     def _fragments(self, position: int, limit: int) -> tuple[tuple[tuple[int, int], ...], int]:

@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.cloud.index.source import MalformedDataSetError, Source
-from swallowtail.cloud.index.walk import (
+from swallowtail.cloud.index.source import Source
+from swallowtail.dicom.data_set import (
     BIG_ENDIAN,
     IMPLICIT,
     MAX_DEPTH,
     MAX_ITEMS,
     PIXEL_DATA,
+    Bytes,
     Element,
+    MalformedDataSetError,
     Walk,
     name_of,
 )
@@ -122,7 +124,7 @@ def test_items_are_bounded() -> None:
 
 
 def test_elements_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swallowtail.cloud.index.walk.MAX_ELEMENTS", 100)
+    monkeypatch.setattr("swallowtail.dicom.data_set.MAX_ELEMENTS", 100)
     assert len(walk(NAME * 100)) == 100
     with pytest.raises(MalformedDataSetError, match="more than 100 elements"):
         walk(NAME * 50 + long(0x00081140, item(NAME * 51)))
@@ -152,3 +154,26 @@ def test_garbage_is_walked_whole_or_malformed(content: bytes, syntax: str) -> No
     except MalformedDataSetError:
         return
     assert sum(one.end - one.begin for one in found) == len(content)
+
+
+def test_a_beginning_tells_what_stands_whole_in_it_and_complains_of_nothing() -> None:
+    content = NAME + long(0x00101002, item(NAME)) + short(0x0020000D, b"1.2.3\0", b"UI") + short(0x00200010, b"S1")
+    for cut in range(len(content)):
+        found = Walk(Bytes(content[:cut]), EXPLICIT, lambda _: b"UN").beginning(0x0020000D)
+        ends = [one.end for one in walk(content)]
+        assert [one.end for one in found] == [end for end in ends[:3] if end <= cut], cut
+    assert len(Walk(Bytes(content), EXPLICIT, lambda _: b"UN").beginning(0x0020000D)) == 3
+
+
+def test_large_values_within_sequences_are_told_with_their_path() -> None:
+    big = long(0x54001010, b"w" * 1100, b"OW")
+    icon = long(PIXEL_DATA, item(b"") + item(b"jpeg") + SEQUENCE_END, b"OB", UNDEFINED)
+    inner = item(NAME) + item(long(0x00091010, b"", claim=UNDEFINED) + item(big, UNDEFINED) + END + SEQUENCE_END)
+    content = long(0x54000100, inner) + long(0x00880200, item(icon))
+    source = Bytes(content)
+    one = Walk(source, EXPLICIT, lambda _: b"UN")
+    one.elements()
+    assert list(one.large) == [(0x54000100, 1, 0x00091010, 0, 0x54001010), (0x00880200, 0, PIXEL_DATA)]
+    waveform, pixels = one.large.values()
+    assert source.take(waveform.start, waveform.end - waveform.start) == b"w" * 1100
+    assert [source.take(*fragment) for fragment in pixels.fragments or ()] == [b"", b"jpeg"]
