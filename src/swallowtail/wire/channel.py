@@ -28,6 +28,7 @@ from swallowtail.wire.frames import (
     read_reset,
     reset_frame,
 )
+from swallowtail.wire.strays import CROSSING_FRAMES
 from swallowtail.wire.window import ReceiveWindow, RetainedWindow, SendWindow
 
 MERGE_BELOW: Final = 4096  # smaller pieces that wait are put together, or their bookkeeping would outweigh their bytes
@@ -188,6 +189,7 @@ class ChannelMachine:
         self._pulled = 0  # data bytes handed out and not consumed
         self._ignored = False  # what was pulled or waited has been given up
         self._deferred = 0  # message bytes pulled behind such data: `received` never skips what has no owner yet
+        self._peer_reset = self._peer_finished = self._under_way_taken = False
 
     def step(self, what: ChannelInput) -> ChannelAction:
         """Take an input by the table; what it does not list is a violation by whoever did it."""
@@ -212,6 +214,18 @@ class ChannelMachine:
     def gone(self) -> bool:
         """Whether it is over and its last frame has left."""
         return self.over and not self.outbox and not self.reset_waiting
+
+    def take_under_way(self) -> int:
+        """Say once, when it is over, how many units (strays) an honest peer may still have on its way on this channel (wire §2).
+
+        It sends no byte beyond `limit`, at most one CREDIT for each byte of ours that it had not told us it consumed, and nothing
+        after its RESET.
+        """
+        if self._under_way_taken or self._peer_reset:
+            return 0
+        self._under_way_taken = True
+        granted = 0 if self._peer_finished else self.receiving.limit - self.receiving.arrived
+        return granted + self.sending.sent - self.sending.received + CROSSING_FRAMES
 
     # Sending
 
@@ -396,6 +410,7 @@ class ChannelMachine:
     def receive_fin(self) -> None:
         """Take the peer's FIN."""
         self.step(ChannelInput.RECEIVE_FIN)
+        self._peer_finished = True
         self.receiving.end()
         self._inbox.append(End())
 
@@ -413,6 +428,7 @@ class ChannelMachine:
     def receive_reset(self, payload: memoryview) -> None:
         """Take a RESET frame."""
         reason, text = read_reset(payload)
+        self._peer_reset = True
         self._fail(ChannelInput.RECEIVE_RESET, reason, text)
         self.outbox.clear()  # on a channel that both had finished, our last frames may not have left
         self._forget()

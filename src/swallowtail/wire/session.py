@@ -44,6 +44,7 @@ from swallowtail.wire.frames import (
 )
 from swallowtail.wire.handshake import CloudHello, HelloEvent, LinkHello, Refused, Welcomed
 from swallowtail.wire.scheduler import Scheduler
+from swallowtail.wire.strays import Strays
 from swallowtail.wire.window import (
     INITIAL_LIMIT,
     START_BUDGET,
@@ -70,6 +71,7 @@ class SessionMachine:
         self._send_budget = SendBudget()
         self._hello = hello
         self._scheduler = Scheduler()
+        self._strays = Strays(now)
         self._events: deque[SessionEvent] = deque()  # bounded: see the head of this file
         self._error: WireError | None = None
         self._channels: dict[int, ChannelMachine] = {}
@@ -273,6 +275,7 @@ class SessionMachine:
             self._receive_control(memoryview(message)[HEADER.size :], now)
             return
         if kind > FrameType.ATTACH:
+            self._strays.unknown(now)
             return  # a frame of unknown type is ignored (wire §2)
         if not self.ready:
             raise WireError(f"{FrameType(kind).name} before welcome (wire §3)")
@@ -284,8 +287,18 @@ class SessionMachine:
             self._receive_on(channel, kind, flags, message, now)
         elif not self._was_open(number):
             raise WireError(f"{FrameType(kind).name} on channel {number}, which was never opened (wire §2)")
+        else:
+            self._receive_stray(kind, message, now)
+
+    def _receive_stray(self, kind: int, message: Frame, now: float) -> None:
+        """Bear a frame on a channel that has ended here."""
+        carries = kind in (FrameType.DATA, FrameType.MESSAGE)
+        self._strays.on_ended(max(1, len(message) - HEADER.size) if carries else 1, now)
 
     def _receive_on(self, channel: ChannelMachine, kind: int, flags: int, message: Frame, now: float) -> None:
+        if channel.over and kind != FrameType.RESET:  # a RESET ends the channel for good: there is one of each side at most
+            self._strays.channel_ended(channel.take_under_way())
+            self._receive_stray(kind, message, now)
         if kind == FrameType.DATA:
             size = channel.receive_data(message, flags)
             if self.budget.arrived(size, now):
@@ -351,6 +364,7 @@ class SessionMachine:
     def _receive_control(self, payload: memoryview, now: float) -> None:
         message = read_control(payload)
         if message is None:
+            self._strays.unknown(now)
             return
         if not self.ready:
             self._hello_event(self._hello.receive(message, now))
@@ -419,6 +433,7 @@ class SessionMachine:
         if not channel.gone or self._channels.pop(channel.number, None) is None:
             return
         self._opening.pop(channel.number, None)
+        self._strays.channel_ended(channel.take_under_way())
         channel.sending.end()
         self._wake_short()
         if channel.number % 2 == self._next % 2:

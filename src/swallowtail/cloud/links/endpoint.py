@@ -29,6 +29,7 @@ from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
+from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.failures import RefusedError, SessionClosedError
 from swallowtail.wire.handshake import CloudHello
 from swallowtail.wire.net import Session
@@ -43,9 +44,12 @@ CAPABILITIES: Final[tuple[str, ...]] = ()
 NODE_BUDGET: Final = 512 * 1024 * 1024
 """Bytes that all sessions of this node may hold; each keeps its floor beyond it (wire §5)."""
 DRAIN_WAIT: Final = 1.0
+AT_FAULT: Final = frozenset({CloseCode.VIOLATION, CloseCode.TOO_LONG, CloseCode.LIMIT})
+"""Closed so by us, the Link has broken the wire's rules (wire §9)."""
 
 SESSIONS: Final = Gauge("swallowtail_sessions", "Links with a live session")
 REFUSED: Final = Counter("swallowtail_hellos_refused", "Hellos that were refused", ["reason"])
+CUT: Final = Counter("swallowtail_sessions_cut", "Sessions that the Cloud closed for what the Link did", ["status"])
 
 
 class LinkSessions:
@@ -183,7 +187,11 @@ class LinkSessions:
         await self._desired.watch(live)
 
     async def _gone(self, live: LiveLink) -> None:
-        status = live.session.closed.result().code if live.session.closed.done() else None
+        close = live.session.closed.result() if live.session.closed.done() else None
+        status = close.code if close else None
+        if close is not None and not close.by_peer and close.code in AT_FAULT:
+            CUT.labels(CloseCode(close.code).name.lower()).inc()
+            log.warning("a Link was cut off for what it sent", link=live.link, tenant=live.tenant, status=status, reason=close.text)
         log.info("a Link is away", link=live.link, tenant=live.tenant, epoch=live.epoch, status=status)
         try:
             await self._reports.note_away(live, self._clock())

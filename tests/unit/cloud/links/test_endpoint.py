@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Message
+from structlog.testing import capture_logs
 
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.report import REPORT, AssociationEnded, Report
@@ -19,16 +20,16 @@ from swallowtail.cloud.bus import InProcessBus
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.links.delivering import Outbound
 from swallowtail.cloud.links.desired import Desired
-from swallowtail.cloud.links.endpoint import LinkSessions
+from swallowtail.cloud.links.endpoint import CUT, LinkSessions
 from swallowtail.cloud.links.reports import Reports
 from swallowtail.cloud.links.served import Calls
 from swallowtail.cloud.model.errors import FencedError, NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
-from swallowtail.wire.errors import ResetReason
+from swallowtail.wire.errors import CloseCode, ResetReason
 from swallowtail.wire.failures import ChannelResetError, RefusedError
-from swallowtail.wire.frames import Frame, Priority
+from swallowtail.wire.frames import Frame, FrameType, Priority, frame
 from swallowtail.wire.handshake import LinkHello
 from swallowtail.wire.net import Session
 from swallowtail.wire.session import SessionMachine
@@ -60,8 +61,8 @@ class Pipe:
         self.down.put_nowait(message)
 
     async def send(self, frames: Sequence[Frame]) -> None:
-        for frame in frames:
-            self.up.put_nowait({"type": "websocket.receive", "bytes": bytes(frame)})
+        for one in frames:
+            self.up.put_nowait({"type": "websocket.receive", "bytes": bytes(one)})
 
     async def receive(self) -> list[bytes]:
         message = await self.down.get()
@@ -236,6 +237,20 @@ async def test_unknown_and_unreadable_calls_are_reset_and_harm_nothing_else(worl
         assert await world.call(session, "tcp-connect") is ResetReason.UNKNOWN_CALL
         assert await world.call(session, REPORT, b"\xc1") is ResetReason.MALFORMED
         assert await world.call(session, STORE) is None
+
+
+async def test_a_link_that_floods_is_cut_off_and_the_log_says_why(world: World) -> None:
+    before = CUT.labels("limit")._value.get()
+    with capture_logs() as lines:
+        async with world.connected() as session:
+            await session._transport.send([frame(FrameType.CONTROL, 0, b"\x81\xa4kind\xa6future")] * 300)
+            async with asyncio.timeout(5):
+                await asyncio.wait([session.closed])
+            assert session.closed.result()[0] == CloseCode.LIMIT
+    (line,) = [line for line in lines if line["event"] == "a Link was cut off for what it sent"]
+    assert (line["link"], line["status"]) == ("l", CloseCode.LIMIT)
+    assert "wire §2" in line["reason"]
+    assert CUT.labels("limit")._value.get() == before + 1
 
 
 def _ended(association: bytes, **counts: int) -> AssociationEnded:
