@@ -29,6 +29,7 @@ demo: ## Cloud, Link and a simulated hospital on this machine; ARGS=--once ends 
 
 test: check ## What CI runs: check, then every suite within its budget
 	@tools/debian-packages
+	@tools/ohif
 	@$(PYTHON_) -m tools.suites $(SUITES)
 
 check: environment ## Style, types, import contracts, sizes, what files must not name
@@ -50,6 +51,7 @@ bench: environment ## Side-by-side benchmarks; ARGS="--json FILE", ARGS=--full
 
 soak: environment ## Every test, slow ones and all seeds included: hours
 	@tools/debian-packages
+	@tools/ohif
 	@SWALLOWTAIL_SOAK=1 $(PYTHON_) -m tools.suites --reports .make/soak $(SOAK_SUITES)
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS; ARGS=NAME for one; what breaks it stays in .make/fuzz

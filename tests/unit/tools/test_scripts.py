@@ -1,5 +1,7 @@
 """The scripts that `make` calls: what they do without being asked, and what they say when they cannot."""
 
+import base64
+import hashlib
 import os
 import shutil
 import subprocess
@@ -18,7 +20,7 @@ def run(tmp_path: Path) -> Run:
     (tmp_path / "tools").mkdir()
     (tmp_path / "requirements").mkdir()
     (tmp_path / "bin").mkdir()
-    for name in ("environment", "debian-packages", "debian-packages.txt", "fuzz"):
+    for name in ("environment", "debian-packages", "debian-packages.txt", "fuzz", "ohif"):
         shutil.copy(TOOLS / name, tmp_path / "tools" / name)
     for lock in ("demo", "dev"):
         (tmp_path / "requirements" / f"{lock}.lock").write_text(lock)
@@ -101,3 +103,43 @@ def test_fuzzing_without_a_target_is_an_error(run: Run) -> None:
     ended = run("fuzz", "1")
     assert ended.returncode == 1
     assert "no target" in ended.stderr
+
+
+def pinned(folder: Path, integrity: str) -> None:
+    (folder / "requirements" / "ohif.lock").write_text(f"# of a test\n@ohif/app 9.9.9 {integrity}\n")
+
+
+def packed(folder: Path) -> Path:
+    """A tarball as npm's are, with one thing that is wanted and one that is not."""
+    dist = folder / "package" / "dist"
+    (dist / "ort").mkdir(parents=True)
+    for file in (dist / "index.html", dist / "ort" / "large.wasm", dist.parent / "LICENSE"):
+        file.write_text("x")
+    subprocess.run(["tar", "--create", "--gzip", "--file", "app.tgz", "package"], cwd=folder, check=True)
+    return folder / "app.tgz"
+
+
+def test_the_viewer_is_unpacked_once_when_it_is_the_one_that_is_pinned(run: Run, tmp_path: Path) -> None:
+    tarball = packed(tmp_path)
+    pinned(tmp_path, "sha512-" + base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode())
+    npm = f'echo called >> {tmp_path}/called; cp {tarball} "$5"'
+    assert [run("ohif", npm=npm).returncode for _ in range(2)] == [0, 0]
+    dist = tmp_path / ".make" / "ohif" / "9.9.9" / "dist"
+    assert [path.name for path in dist.iterdir()] == ["index.html"]
+    assert (tmp_path / "called").read_text() == "called\n"
+
+
+def test_a_viewer_that_is_not_the_one_that_is_pinned_is_refused(run: Run, tmp_path: Path) -> None:
+    tarball = packed(tmp_path)
+    pinned(tmp_path, "sha512-of-something-else")
+    ended = run("ohif", npm=f'cp {tarball} "$5"')
+    assert ended.returncode == 1
+    assert "is not what requirements/ohif.lock pins" in ended.stderr
+    assert [path.name for path in (tmp_path / ".make" / "ohif").iterdir()] == ["lock"]
+
+
+def test_a_viewer_that_cannot_be_fetched_is_named(run: Run, tmp_path: Path) -> None:
+    pinned(tmp_path, "sha512-of-nothing")
+    ended = run("ohif", npm="exit 1")
+    assert ended.returncode == 0
+    assert "npm cannot fetch @ohif/app@9.9.9" in ended.stderr

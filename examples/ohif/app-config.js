@@ -1,0 +1,35 @@
+// OHIF's configuration for Swallowtail: replaces dist/app-config.js. The viewer asks its own origin, nginx.conf beside this file does the rest.
+window.config = {
+  routerBasename: null,
+  extensions: [],
+  modes: [],
+  customizationService: {},
+  showStudyList: true,
+  maxNumberOfWebWorkers: 3,
+  showWarningMessageForCrossOrigin: false,
+  showErrorDetails: 'production',
+  defaultDataSourceName: 'swallowtail',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'swallowtail',
+      configuration: {
+        friendlyName: 'Swallowtail',
+        name: 'swallowtail',
+        qidoRoot: '/dicomweb',
+        wadoRoot: '/dicomweb',
+        wadoUriRoot: '/dicomweb',
+        imageRendering: 'wadors',
+        thumbnailRendering: 'wadors',
+        enableStudyLazyLoad: true,
+        qidoSupportsIncludeField: true,
+        supportsFuzzyMatching: true,
+        supportsWildcard: true,
+        supportsReject: false,
+        dicomUploadEnabled: false,
+        singlepart: 'video',
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};
