@@ -5,7 +5,7 @@ from datetime import date
 
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
-from swallowtail.cloud.model.indexing import FrameIndex, Indexed
+from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
 from swallowtail.cloud.model.tenancy import Code, Facility, Link, Organisation, Tenant
 from swallowtail.cloud.records.records import Records
 
@@ -15,6 +15,7 @@ NOW = 1_800_000_000.0
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 US = "1.2.840.10008.5.1.4.1.1.6.1"
+VALUES = {"54000100.1.54001010": BulkValue(spans=(200, 30, 240, 10), encapsulated=True)}
 EVENT = AuditEvent(event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="invented")
 
 
@@ -90,6 +91,6 @@ def indexed(
         rows=240,
         columns=320,
         frame_count=2,
-        frames=FrameIndex(spans=((100, 20), (128, 30)), encapsulated=True),
+        frames=FrameIndex(spans=((100, 20), (128, 30)), encapsulated=True, values=VALUES),
         document=b"compressed json",
     )

@@ -6,7 +6,7 @@ from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, StudySea
 from swallowtail.cloud.model.indexing import FrameIndex, IndexedDocument, Quarantined
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.records.records import Records
-from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, indexed
+from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, VALUES, admitted_link, arrival, indexed
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def test_settling_ends_the_job_and_keeps_what_was_found(records: Records, 
     await records.index_jobs.claim(9, now=NOW, until=NOW + 30)
     await records.index_jobs.settle([indexed(ids[0])], now=NOW)
     assert await records.index_jobs.waiting() == 3
-    frames = FrameIndex(spans=((100, 20), (128, 30)), encapsulated=True)
+    frames = FrameIndex(spans=((100, 20), (128, 30)), encapsulated=True, values=VALUES)
     found = await records.instances.documents(NORTH, ids)
     assert found == {ids[0]: IndexedDocument(instance=ids[0], document=b"compressed json", frames=frames)}
     assert (await records.instances.instance(NORTH, ids[0])).state is IndexState.INDEXED

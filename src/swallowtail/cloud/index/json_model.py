@@ -2,25 +2,32 @@
 
 Plain values are read here, since pydicom's element objects take most of an object's time (8 of 11 ms for a CT header); sequences,
 and what needs the context of other elements, are pydicom's, which is the oracle of the tests for all of it. Bulk data is named by a
-relative URI, to be resolved where the document is served, which counts within a sequence since a tag may stand there often. A value
-that cannot be read is left out, as its VR alone.
+relative URI, to be resolved where the document is served: `bulkdata/` and the value's path, tags and item numbers with dots between
+them. `bulk` tells where each value lies that was named. A value that cannot be read is left out, as its VR alone.
 """
 
 import base64
-import itertools
 import struct
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from swallowtail.cloud.index.source import Source
-from swallowtail.dicom.data_set import Element
+from swallowtail.cloud.model.indexing import BulkValue
+from swallowtail.dicom.data_set import LARGE, Element, Path
 
-INLINE: Final = 1024
+INLINE: Final = LARGE
 """Longer binary values are bulk data."""
+BULK: Final = 64 * 1024
+"""Longer values, and pixel data whatever its length, are bulk data: named in the DICOM JSON, not held in it (PS3.18 F.2.2)."""
+_NAMED: Final = "bulk"
+_BASE64: Final = INLINE // 3 * 4 + 4
+"""pydicom counts the characters of base64."""
 
 _DECODED: Final = frozenset({b"LO", b"LT", b"SH", b"ST", b"UC", b"UT"})  # PS3.5 6.1.2.3, besides PN
 _PLAIN: Final = frozenset({b"AE", b"AS", b"CS", b"DA", b"DT", b"TM", b"UI", b"UR"})
@@ -33,9 +40,13 @@ Value = dict[str, Any]
 
 
 class JsonModel:
-    """Turns elements of one data set into their JSON; `data` is the same data set as pydicom read it."""
+    """Turns elements of one data set into their JSON; `data` is the same data set as pydicom read it, `large` as the walk tells."""
 
-    def __init__(self, source: Source, data: Dataset, *, big_endian: bool) -> None:
+    def __init__(self, source: Source, data: Dataset, large: Mapping[Path, Element], *, big_endian: bool) -> None:
+        self.bulk: dict[str, BulkValue] = {}
+        self._large: dict[int, dict[Path, Element]] = defaultdict(dict)
+        for path, element in large.items():
+            self._large[path[0]][path] = element
         self._source = source
         self._data = data
         self._order = ">" if big_endian else "<"
@@ -67,7 +78,7 @@ class JsonModel:
 
     def _binary(self, element: Element, vr: str, raw: bytes) -> Value:
         if len(raw) > INLINE:
-            return bulk(element)
+            return self.named(element)
         return {"vr": vr, "InlineBinary": base64.b64encode(raw).decode()} if raw else {"vr": vr}
 
     def _text(self, raw: bytes, delimiters: set[int]) -> str:
@@ -99,22 +110,61 @@ class JsonModel:
     def _tags(self, _vr: bytes, raw: bytes) -> list[Any]:
         return [f"{group:04X}{element:04X}" for group, element in struct.iter_unpack(f"{self._order}HH", raw)]
 
+    def named(self, element: Element, path: Path = (), vr: str = "") -> Value:
+        """Name a value as bulk data; `path` within a sequence, `vr` where pydicom knows better."""
+        name = ".".join(f"{part:08X}" if number % 2 == 0 else f"{part}" for number, part in enumerate(path or (element.tag,)))
+        spans: tuple[int, ...] = (element.start, element.end - element.start)
+        if element.fragments is not None:
+            spans = tuple(number for fragment in element.fragments[1:] for number in fragment)
+        self.bulk[name] = BulkValue(spans=spans, encapsulated=element.fragments is not None)
+        return {"vr": vr or element.vr.decode(), "BulkDataURI": f"bulkdata/{name}"}
+
     def _by_pydicom(self, element: Element) -> Value:
+        left: list[None] = []
+
+        def leave(_: DataElement) -> str:
+            left.append(None)
+            return _NAMED
+
         try:
-            count = itertools.count()
-            value: Value = self._data[element.tag].to_json_dict(lambda _: f"{_uri(element.tag)}.{next(count)}", INLINE)
+            value: Value = self._data[element.tag].to_json_dict(leave, _BASE64)
         except Exception:  # noqa: BLE001 - any error of the library on a foreign value means that the value cannot be shown
             return {"vr": element.vr.decode()}
+        for path, one in ({(element.tag,): element} | self._large[element.tag]).items():
+            self._name(_at(value, path), path, one)
+        if left:
+            _drop(value)
         return value
 
+    def _name(self, node: Value | None, path: Path, element: Element) -> None:
+        """Name what the walk has found large, where pydicom shows it as binary, or where it is too long whatever it is."""
+        length = element.end - element.start
+        if node is None or node.get("vr") == "SQ" or ("BulkDataURI" not in node and length <= INLINE and element.fragments is None):
+            return
+        if length > BULK or "InlineBinary" in node or "BulkDataURI" in node:
+            vr = node["vr"] if len(node["vr"]) == 2 else "UN"
+            node.clear()
+            node.update(self.named(element, path, vr))
 
-def bulk(element: Element) -> Value:
-    """Name an element's value as bulk data."""
-    return {"vr": element.vr.decode(), "BulkDataURI": _uri(element.tag)}
+
+def _at(value: Value, path: Path) -> Value | None:
+    """Give what stands at a path in the JSON of its first tag's element; None where pydicom saw no such thing."""
+    try:
+        for item, tag in zip(path[1::2], path[2::2], strict=True):
+            value = value["Value"][item][f"{tag:08X}"]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return value
 
 
-def _uri(tag: int) -> str:
-    return f"bulkdata/{tag:08X}"
+def _drop(value: Value) -> None:
+    """Leave out, as its VR alone, what is long and that the walk knows nothing of."""
+    if value.get("BulkDataURI") == _NAMED:
+        del value["BulkDataURI"]
+    if value["vr"] == "SQ":
+        for item in value.get("Value", ()):
+            for inner in item.values():
+                _drop(inner)
 
 
 def _decimal(text: str, kind: type[int] | type[float]) -> int | float | str | None:

@@ -16,13 +16,11 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
 from swallowtail.cloud.index import attributes, frames
-from swallowtail.cloud.index.json_model import JsonModel, bulk
+from swallowtail.cloud.index.json_model import BULK, JsonModel
 from swallowtail.cloud.index.source import Source, inflated
 from swallowtail.cloud.model.indexing import FrameIndex, Indexed, IndexJob, IndexOutcome, Quarantined
 from swallowtail.dicom.data_set import BIG_ENDIAN, DEFLATED, IMPLICIT, PIXEL_DATA, Element, MalformedDataSetError, Walk, name_of
 
-BULK: Final = 64 * 1024
-"""Longer values, and pixel data whatever its length, are bulk data: named in the DICOM JSON, not held in it (PS3.18 F.2.2)."""
 _FOREIGN: Final = frozenset({b"SQ", b"UN"})
 _AMBIGUOUS: Final = frozenset({b"US", b"OB", b"OW"})  # in Implicit VR the dictionary says "US or SS"; other elements decide
 _PIXELS: Final = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009})
@@ -54,13 +52,20 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
         content = inflated(blob, length)
         blob, length = io.BytesIO(content), len(content)
     source = Source(blob, length)
-    elements = Walk(source, syntax, _vr_of).elements()
+    walk = Walk(source, syntax, _vr_of)
+    elements = walk.elements()
     data = _read(source, elements, syntax)
     _check_identity(job, data, elements)
     image, pixels = attributes.image_of(data), next((one for one in elements if one.tag in _PIXELS), None)
     found = FrameIndex()
     if image is not None and pixels is not None:
         found = frames.video(pixels) if syntax in _VIDEO else _frames(source, elements, pixels, image)
+    model = JsonModel(source, data, walk.large, big_endian=syntax == BIG_ENDIAN)
+    document = _document(model, elements, implicit=syntax == IMPLICIT)
+    if deflated:
+        found = FrameIndex()
+    if found.encapsulated and found.spans and pixels is not None:
+        del model.bulk[f"{pixels.tag:08X}"]  # its frames say where they lie
     return Indexed(
         tenant=job.tenant,
         instance=job.instance,
@@ -70,8 +75,8 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
         rows=image.rows if image else None,
         columns=image.columns if image else None,
         frame_count=image.frames if image and pixels else None,
-        frames=FrameIndex() if deflated else found,
-        document=_document(source, data, elements, syntax),
+        frames=msgspec.structs.replace(found, values=model.bulk),
+        document=document,
     )
 
 
@@ -108,13 +113,11 @@ def _frames(source: Source, elements: list[Element], pixels: Element, image: fra
     return frames.encapsulated(pixels, image, source, extended=extended)
 
 
-def _document(source: Source, data: Dataset, elements: list[Element], syntax: str) -> bytes:
+def _document(model: JsonModel, elements: list[Element], *, implicit: bool) -> bytes:
     """Give the DICOM JSON (PS3.18 Annex F), zlib-compressed."""
-    model = JsonModel(source, data, big_endian=syntax == BIG_ENDIAN)
-    implicit = syntax == IMPLICIT
     document = {}
     for one in elements:
         foreign = one.vr in _FOREIGN or (implicit and one.vr in _AMBIGUOUS)
-        document[f"{one.tag:08X}"] = bulk(one) if _is_bulk(one) else model.value(one, foreign=foreign)
+        document[f"{one.tag:08X}"] = model.named(one) if _is_bulk(one) else model.value(one, foreign=foreign)
     ordered = {key: document[key] for key in sorted(document)}
     return zlib.compress(msgspec.json.encode(ordered, enc_hook=str), 1)

@@ -1,5 +1,7 @@
 """What the index workers are given and what they find: Transaction 2, which can be repeated at any time (design, "Cloud")."""
 
+import msgspec
+
 from swallowtail.cloud.model.imaging import InstanceIdentity, Series, Study
 from swallowtail.cloud.model.tenancy import Tenant, Value
 
@@ -17,6 +19,14 @@ class IndexJob(Value, frozen=True, kw_only=True):
     until: float
 
 
+class BulkValue(Value, frozen=True, kw_only=True):
+    """Where a value lies: offset and length of it, or of its fragments one pair after the other. In a deflated data set the offsets
+    are those of the inflated one."""
+
+    spans: tuple[int, ...]
+    encapsulated: bool = False
+
+
 class FrameIndex(Value, frozen=True, kw_only=True):
     """Where each frame's bytes lie in the blob: per frame, offset and length of its fragments, one pair after the other.
 
@@ -25,6 +35,8 @@ class FrameIndex(Value, frozen=True, kw_only=True):
 
     spans: tuple[tuple[int, ...], ...] = ()
     encapsulated: bool = False
+    values: dict[str, BulkValue] = msgspec.field(default_factory=dict)
+    """What the document names as bulk data, by the end of its BulkDataURI; encapsulated pixel data only where `spans` are empty."""
 
 
 class Indexed(Value, frozen=True, kw_only=True, tag="indexed"):

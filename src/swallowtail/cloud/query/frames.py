@@ -4,6 +4,8 @@ A viewer asks for the frames of a cine one by one, so what was found for a calle
 record is written once, not for each frame, and the store is not asked again. Who may see what is still judged by each request.
 """
 
+import asyncio
+import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
@@ -14,11 +16,16 @@ from swallowtail.cloud.model.indexing import FrameIndex
 from swallowtail.cloud.model.ports import Blobs, Clock
 from swallowtail.cloud.model.tenancy import Principal, Tenant
 from swallowtail.cloud.query.search import Query, readable
+from swallowtail.dicom.data_set import DEFLATED
 
 REMEMBERED: Final = 30.0
 MOST: Final = 256
 MOST_SPANS: Final = 100_000
 """Frames whose places are remembered in all."""
+
+PIXEL_DATA: Final = "7FE00010"
+STEP: Final = 1024 * 1024
+"""Bytes that are inflated at once."""
 
 Span = tuple[int, int]
 
@@ -34,8 +41,17 @@ class Located(NamedTuple):
         """Give the fragments of a frame, counted from 1; raises NotFoundError."""
         if not 1 <= number <= len(self.frames.spans):
             raise NotFoundError(f"it has {len(self.frames.spans)} frames that can be fetched alone; {number} is none of them")
-        flat = self.frames.spans[number - 1]
-        return list(zip(flat[::2], flat[1::2], strict=True))
+        return _pairs(self.frames.spans[number - 1])
+
+    def value(self, name: str) -> tuple[list[list[Span]], bool]:
+        """Give the parts of a bulk value, one for each frame of encapsulated pixel data (for each fragment where frames cannot be
+        told apart), and whether they are encapsulated; `name` is the end of its BulkDataURI. Raises NotFoundError."""
+        if (bulk := self.frames.values.get(name)) is not None:
+            spans = _pairs(bulk.spans)
+            return [[span] for span in spans] if name == PIXEL_DATA and bulk.encapsulated else [spans], bulk.encapsulated
+        if name == PIXEL_DATA and self.frames.encapsulated and self.frames.spans:
+            return [_pairs(flat) for flat in self.frames.spans], True
+        raise NotFoundError("it has no such bulk data; see the BulkDataURIs of its metadata")
 
 
 class Frames:
@@ -62,18 +78,47 @@ class Frames:
         return located
 
     async def read(self, located: Located, spans: list[Span]) -> AsyncIterator[bytes]:
-        """Stream these ranges of the data set one after the other."""
+        """Stream these ranges of the data set one after the other; of the inflated one where it is deflated (PS3.5 A.5)."""
+        identity = located.instance.identity
         for start, length in spans:
-            async for piece in self._blobs.read(located.tenant, located.instance.identity.sha256, start, length):
+            if identity.transfer_syntax in DEFLATED:
+                pieces = _inflated(self._blobs.read(located.tenant, identity.sha256), start, length)
+            else:
+                pieces = self._blobs.read(located.tenant, identity.sha256, start, length)
+            async for piece in pieces:
                 yield piece
 
     def _keep(self, key: tuple[object, ...], now: float, located: Located) -> None:
         if key in self._kept:
             self._drop(key)
         self._kept[key] = (now, located)
-        self._spans += len(located.frames.spans)
+        self._spans += _size(located)
         while len(self._kept) > MOST or (self._spans > MOST_SPANS and len(self._kept) > 1):
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: tuple[object, ...]) -> None:
-        self._spans -= len(self._kept.pop(key)[1].frames.spans)
+        self._spans -= _size(self._kept.pop(key)[1])
+
+
+def _size(located: Located) -> int:
+    return len(located.frames.spans) + len(located.frames.values)
+
+
+def _pairs(flat: tuple[int, ...]) -> list[Span]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+async def _inflated(deflated: AsyncIterator[bytes], start: int, length: int) -> AsyncIterator[bytes]:
+    """Inflate up to the end of a range, in a thread, and give the range; the index has judged how large the whole becomes."""
+    inflate, position, end = zlib.decompressobj(wbits=-zlib.MAX_WBITS), 0, start + length
+    async for piece in deflated:
+        rest = piece
+        while rest or not inflate.eof:
+            made = await asyncio.to_thread(inflate.decompress, rest, STEP)
+            if wanted := made[max(0, start - position) : end - position]:
+                yield wanted
+            position, rest = position + len(made), inflate.unconsumed_tail
+            if position >= end:
+                return
+            if not rest and len(made) < STEP:
+                break

@@ -150,6 +150,7 @@ def _document_row(outcome: Indexed) -> dict[str, Any]:
         "document": outcome.document,
         "spans": spans,
         "encapsulated": outcome.frames.encapsulated,
+        "bulk": msgspec.msgpack.encode(outcome.frames.values) if outcome.frames.values else None,
     }
 
 

@@ -23,7 +23,7 @@ from swallowtail.cloud.model.imaging import (
     Study,
     StudySearch,
 )
-from swallowtail.cloud.model.indexing import FrameIndex, IndexedDocument
+from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, IndexedDocument
 from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema, searching
@@ -186,7 +186,8 @@ def instance_of(row: dict[str, Any]) -> Instance:
 
 def _document_of(row: dict[str, Any]) -> IndexedDocument:
     spans = msgspec.msgpack.decode(row["spans"], type=tuple[tuple[int, ...], ...])
-    frames = FrameIndex(spans=spans, encapsulated=row["encapsulated"])
+    bulk = msgspec.msgpack.decode(row["bulk"], type=dict[str, BulkValue]) if row["bulk"] else {}
+    frames = FrameIndex(spans=spans, encapsulated=row["encapsulated"], values=bulk)
     return IndexedDocument(instance=row["instance"], document=row["document"], frames=frames)
 
 

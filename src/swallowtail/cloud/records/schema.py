@@ -188,6 +188,7 @@ index_document = Table(
     Column("document", LargeBinary, nullable=False),
     Column("spans", LargeBinary, nullable=False),  # MessagePack of FrameIndex.spans
     Column("encapsulated", Boolean, nullable=False),
+    Column("bulk", LargeBinary),  # MessagePack of FrameIndex.values; null: none
 )
 
 study = Table(

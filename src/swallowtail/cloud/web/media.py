@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT
 from swallowtail.cloud.web.negotiation import OCTETS
+from swallowtail.dicom.data_set import BIG_ENDIAN, DEFLATED
 
 _JPEG: Final = "1.2.840.10008.1.2.4."
 _IMAGES: Final = {
@@ -19,7 +20,7 @@ _VIDEOS: Final = {
     **dict.fromkeys((f"{_JPEG}{number}{part}" for number in range(102, 107) for part in ("", ".1")), "video/mp4"),
     **dict.fromkeys((f"{_JPEG}{number}" for number in (107, 108)), "video/mp4"),
 }
-_NATIVE: Final = frozenset({IMPLICIT, EXPLICIT})
+_NATIVE: Final = frozenset({IMPLICIT, EXPLICIT, *DEFLATED})
 
 
 class Offer(NamedTuple):
@@ -27,6 +28,11 @@ class Offer(NamedTuple):
 
     media: str
     syntax: str
+
+
+def value_offers(stored: str) -> list[Offer]:
+    """Say what the bytes of a value are that is not encapsulated: those of its data set's byte order (PS3.5 A.4)."""
+    return [Offer(OCTETS, BIG_ENDIAN if stored == BIG_ENDIAN else EXPLICIT)]
 
 
 def frame_offers(stored: str) -> list[Offer]:

@@ -153,8 +153,8 @@ def _qido(path: str, endpoint: Callable[..., Any]) -> Route:
     return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=JSON, may_be_empty=True)
 
 
-def _wado(path: str, endpoint: Callable[..., Any], media: str = MULTIPART) -> Route:
-    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=media)
+def _wado(path: str, endpoint: Callable[..., Any], media: str = MULTIPART, also: tuple[tuple[int, str], ...] = ()) -> Route:
+    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=media, also=also)
 
 
 def _stow(path: str, endpoint: Callable[..., Any]) -> Route:
@@ -180,7 +180,7 @@ DICOMWEB: Final = (
     _wado(_INSTANCE, wado.retrieve_instance),
     _wado(f"{_INSTANCE}/metadata", wado.instance_metadata, JSON),
     _wado(f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames),
-    _wado(f"{_INSTANCE}/bulkdata/{{tag}}", wado.retrieve_bulk_data),
+    _wado(f"{_INSTANCE}/bulkdata/{{tag}}", wado.retrieve_bulk_data, also=((206, "A range of it"),)),
     _wado(f"{_INSTANCE}/rendered", wado.retrieve_rendered, "video/mp4"),
 )
 

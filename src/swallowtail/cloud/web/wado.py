@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import zlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Final, NamedTuple
 
@@ -15,10 +16,11 @@ from starlette.responses import Response, StreamingResponse
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import Instance, InstanceSearch
 from swallowtail.cloud.model.paging import Page, PageRequest
-from swallowtail.cloud.query.frames import Located, Span
+from swallowtail.cloud.query.frames import PIXEL_DATA, Located, Span
+from swallowtail.cloud.web import ranges
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.dicom_json import root_of
-from swallowtail.cloud.web.media import Offer, frame_offers, video_type
+from swallowtail.cloud.web.media import Offer, frame_offers, value_offers, video_type
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, OCTETS, Choice, check_json, choices, not_acceptable
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.studies import pieces
@@ -31,7 +33,6 @@ MAX_FRAMES: Final = 10_000
 THREAD_FROM: Final = 64 * 1024
 """Compressed documents of more bytes are inflated in a thread."""
 MP4: Final = "video/mp4"
-PIXEL_DATA: Final = "7FE00010"
 
 
 class InstancePath(NamedTuple):
@@ -91,15 +92,30 @@ async def retrieve_frames(caller: InOrganisation, request: Request, place: Place
 
 
 async def retrieve_bulk_data(caller: InOrganisation, request: Request, place: Place, tag: str) -> Response:
-    """Retrieve the value that a BulkDataURI of the metadata names: pixel data whole, one part for each encapsulated frame."""
+    """Retrieve the value that a BulkDataURI of the metadata names, or a range of it; one part for each encapsulated frame."""
     located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
-    spans = [located.frame(number) for number in range(1, len(located.frames.spans) + 1)]
-    if tag != PIXEL_DATA or not spans:
-        raise NotFoundError("this value is not to be had alone; retrieve the instance")
-    if not located.frames.encapsulated:
-        spans = [[(spans[0][0][0], sum(length for span in spans for _, length in span))]]
-    offer = _chosen(choices(request), frame_offers(located.instance.identity.transfer_syntax), alone=len(spans) == 1)
-    return await _answer(caller, located, spans, *offer)
+    parts, encapsulated = located.value(tag)
+    syntax, alone = located.instance.identity.transfer_syntax, len(parts) == 1
+    wanted = choices(request)
+    if "range" in request.headers and alone:  # whoever takes either way means the value itself
+        wanted = [replace(one, multipart=False) if one.multipart is None else one for one in wanted]
+    offer, multipart = _chosen(wanted, frame_offers(syntax) if encapsulated else value_offers(syntax), alone=alone)
+    if multipart:
+        return await _answer(caller, located, parts, offer, multipart)
+    return await _in_range(caller, request, located, parts[0], offer)
+
+
+async def _in_range(caller: Caller, request: Request, located: Located, spans: list[Span], offer: Offer) -> Response:
+    size = sum(length for _, length in spans)
+    part = ranges.asked(request, size)
+    if part is not None and not part.length:
+        return ranges.unsatisfiable(size)
+    answer = await _answer(caller, located, [spans if part is None else [*ranges.cut(spans, part)]], offer, multipart=False)
+    answer.headers["Accept-Ranges"] = "bytes"
+    if part is not None:
+        answer.status_code = HTTPStatus.PARTIAL_CONTENT
+        answer.headers.update(ranges.headers_of(part, size))
+    return answer
 
 
 async def retrieve_rendered(caller: InOrganisation, request: Request, place: Place) -> Response:

@@ -24,7 +24,7 @@ from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
-from swallowtail.cloud.model.indexing import FrameIndex, Indexed
+from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import ApiToken, Code, Facility, Link, Organisation, Role, Tenant
 from swallowtail.cloud.query.frames import Frames
@@ -195,7 +195,7 @@ class Cloud:
             study=study,
             series=Series(study=STUDY, uid=SERIES, modality="US"),
             frame_count=len(SPANS),
-            frames=FrameIndex(spans=SPANS),
+            frames=FrameIndex(spans=SPANS, values={"7FE00010": BulkValue(spans=(500, 2000))}),
             document=zlib.compress(DOCUMENT),
         )
         await self.records.index_jobs.claim(10, now=NOW, until=NOW + 60)

@@ -1,17 +1,27 @@
 """WADO-RS over the twins: what is negotiated, and that parts are the bytes that the index points at."""
 
+import io
 import json
+import random
+from collections.abc import Callable, Iterator
 from email.message import Message
 from email.parser import BytesParser
 from typing import Any
 
 import httpx2
+import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+from pydicom.encaps import generate_fragments
 
+from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.model.audit import EventId
 from swallowtail.cloud.model.tenancy import Role, Tenant
+from swallowtail.cloud.web import ranges
 from swallowtail.cloud.web.media import frame_offers
-from tests.unit.cloud.web.conftest import DATA, HERON, INSTANCE, SERIES, STUDY, SYNTAX, Cloud
+from tests.unit.cloud.web.conftest import DATA, HERON, INSTANCE, NOW, SERIES, STUDY, SYNTAX, Cloud
 
 SERIES_PATH = f"/dicomweb/studies/{STUDY}/series/{SERIES}"
 PATH = f"{SERIES_PATH}/instances/{INSTANCE}"
@@ -154,3 +164,114 @@ async def test_what_is_remembered_for_one_is_told_to_nobody_else(cloud: Cloud) -
     assert (await fetch(cloud, f"{path}/frames/1", token=await cloud.token(Role.AUDITOR))).status_code == 403
     wrong = f"/dicomweb/studies/{STUDY}/series/9.9/instances/1.2.3.9.9/frames/1"
     assert (await fetch(cloud, wrong, token=tokens["reader"])).status_code == 404
+
+
+async def kept(
+    cloud: Cloud, name: str, change: Callable[[pydicom.Dataset], object] = lambda _: None
+) -> tuple[str, pydicom.Dataset]:
+    """Store a test file over STOW-RS, index it, and give its path and its data set."""
+    data, file = pydicom.dcmread(str(get_testdata_file(name))), io.BytesIO()
+    change(data)
+    data.save_as(file, enforce_file_format=True)
+    content = b"--edge\r\nContent-Type: application/dicom\r\n\r\n" + file.getvalue() + b"\r\n--edge--\r\n"
+    headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}"}
+    headers["Content-Type"] = 'multipart/related; type="application/dicom"; boundary=edge'
+    answer = await cloud.http.post("/dicomweb/studies?facility=main-heron", content=content, headers=headers)
+    assert answer.status_code == 200, answer.text
+    parser = InlineParser(cloud.blobs)
+    jobs = await cloud.records.index_jobs.claim(10, now=NOW, until=NOW + 60)
+    await cloud.records.index_jobs.settle([await parser.parse(one) for one in jobs], now=NOW)
+    place = f"/studies/{data.StudyInstanceUID}/series/{data.SeriesInstanceUID}/instances/{data.SOPInstanceUID}"
+    return f"/dicomweb{place}", data
+
+
+def uris(document: Any) -> Iterator[str]:
+    """Every BulkDataURI of metadata, however deep."""
+    if isinstance(document, list):
+        for one in document:
+            yield from uris(one)
+    elif isinstance(document, dict):
+        if "BulkDataURI" in document:
+            yield document["BulkDataURI"]
+        for one in document.values():
+            yield from uris(one)
+
+
+PDF = random.Random(7).randbytes(2_000_000)
+
+
+def bulky(data: pydicom.Dataset) -> None:
+    """Put a PDF at the top and a LUT within a sequence."""
+    table = pydicom.Dataset()
+    table.add_new(0x00283006, "OW", b"lut." * 300)
+    data.ModalityLUTSequence = [table]
+    data.add_new(0x00420011, "OB", PDF)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm", "examples_ybr_color.dcm"])
+async def test_every_bulk_data_uri_answers_alone_as_a_part_and_in_ranges(cloud: Cloud, name: str) -> None:
+    path, data = await kept(cloud, name, bulky)
+    found = list(uris((await fetch(cloud, f"{path}/metadata")).json()))
+    for end, expected in (("00283000.0.00283006", b"lut." * 300), ("00420011", PDF)):
+        (uri,) = (one for one in found if one.endswith(f"/bulkdata/{end}"))
+        assert (await fetch(cloud, uri, OCTETS)).content == expected
+        ((media, content),) = parts(await fetch(cloud, uri))
+        assert (media.partition(";")[0], content) == (OCTETS, expected)
+        secret = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}"}
+        answer = await cloud.http.get(uri, headers=secret | {"Range": "bytes=1-1100"})
+        assert (answer.status_code, answer.content) == (206, expected[1:1101])
+        assert answer.headers["content-range"] == f"bytes 1-1100/{len(expected)}"
+        stranger = await cloud.token(Role.CLINICIAN, Tenant("egret"))
+        assert (await fetch(cloud, uri, token=stranger)).status_code == 404
+        assert (await fetch(cloud, uri, token=await cloud.token(Role.AUDITOR))).status_code == 403
+    pixels = parts(await fetch(cloud, found[-1]))
+    if name == "examples_ybr_color.dcm":
+        assert [content for _, content in pixels] == [*generate_fragments(data.PixelData)][1:]
+    else:
+        assert pixels[0][1] == data.PixelData
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content"),
+    [
+        ("bytes=0-9", 206, DATA[500:510]),
+        ("bytes=995-1004", 206, b"aaaaabbbbb"),
+        ("bytes=1990-", 206, b"b" * 10),
+        ("bytes=1990-5000", 206, b"b" * 10),
+        ("bytes=-5", 206, b"b" * 5),
+        ("bytes=-5000", 206, DATA[500:]),
+        ("bytes=2000-", 416, None),
+        ("bytes=-0", 416, None),
+        ("bytes=9-0", 200, DATA[500:]),
+        ("bytes=0-1,4-5", 200, DATA[500:]),
+        ("lines=0-1", 200, DATA[500:]),
+        ("bytes=-", 200, DATA[500:]),
+        ("bytes=x-", 200, DATA[500:]),
+    ],
+)
+async def test_a_range_is_given_or_the_whole(cloud: Cloud, asked: str, status: int, content: bytes | None) -> None:
+    headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}", "Accept": OCTETS}
+    headers["Range"] = asked
+    answer = await cloud.http.get(f"{PATH}/bulkdata/7FE00010", headers=headers)
+    assert answer.status_code == status
+    if content is None:
+        assert answer.headers["content-range"] == "bytes */2000"
+        assert answer.json()["remedy"]
+    else:
+        assert answer.content == content
+        assert answer.headers["accept-ranges"] == "bytes"
+    part = await cloud.http.get(f"{PATH}/bulkdata/7FE00010", headers=headers | {"If-Range": '"x"'})
+    assert part.status_code == 200
+    whole = await cloud.http.get(f"{PATH}/bulkdata/7FE00010", headers=headers | {"Accept": "multipart/related"})
+    assert (whole.status_code, len(parts(whole))) == (200, 1)
+
+
+@given(st.lists(st.integers(0, 9), max_size=6), st.integers(0, 40), st.integers(0, 40))
+def test_a_range_of_fragments_is_the_range_of_what_they_hold(lengths: list[int], start: int, length: int) -> None:
+    content, spans, offset = bytes(range(100)), [], 0
+    for one in lengths:
+        spans.append((offset, one))
+        offset += one + 3
+    whole = b"".join(content[begin : begin + size] for begin, size in spans)
+    cut = b"".join(content[begin : begin + size] for begin, size in ranges.cut(spans, ranges.ByteRange(start, length)))
+    assert cut == whole[start : start + length]
