@@ -16,6 +16,8 @@ from tests.world.pacs import REFUSALS, Attempt
 
 PROMPT: Final = 30.0
 """Seconds within which a destination that is well has what was stored, while nothing but another destination is in trouble."""
+ON_ITS_WAY: Final = 60.0
+"""Seconds that a delivery may take over a slow uplink, to a Link whose session has been replaced by that of its twin."""
 CUTS_PER_ATTEMPT: Final = 2
 SET_ASIDE: Final = frozenset({"dead", "skipped", "parked"})
 DELIVERED: Final = frozenset({"delivered", "warned"})
@@ -113,8 +115,10 @@ class Arrivals:
     def _may_repeat(self, key: Key, earlier: Attempt, attempt: Attempt) -> bool:
         if earlier.abandoned:
             return True
-        settled = self._settled.get(key)
-        return any(earlier.free_at <= at <= attempt.began and (settled is None or at <= settled) for at in self._sessions)
+        settled, since = self._settled.get(key), earlier.free_at
+        if earlier.source != attempt.source:  # what the Cloud had sent to the one before it served the other still arrives there
+            since -= ON_ITS_WAY
+        return any(since <= at <= attempt.began and (settled is None or at <= settled) for at in self._sessions)
 
     def _judge_content(self, attempt: Attempt) -> None:
         sent = self._oracle.sent(attempt.sop_instance, attempt.transfer_syntax)

@@ -3,22 +3,31 @@
 import asyncio
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection
 
 from swallowtail.calls.answers import Situation
+from swallowtail.calls.deliver import DeliverRequest, NotDelivered
 from swallowtail.calls.store import StoreAnswer, Stored
 from swallowtail.cloud.blobs.disk import Disk, OpenFile
+from swallowtail.cloud.dispatch.runner import _Served
+from swallowtail.cloud.model.delivery import DestinationState, Lease, Target
 from swallowtail.cloud.model.imaging import Arrival, Origin, Receipt
 from swallowtail.cloud.model.ports import Instances
 from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.link.pacs_answers import STATUSES, Row
+from swallowtail.link.pacs_line import Line
 from swallowtail.link.store import StoreRelay
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.session import SessionMachine
+from tests.world.delivering import DeliveringWorld
 from tests.world.network import Host, Port
 from tests.world.oracle import Rule
 from tests.world.parts import Parts
+from tests.world.world import World
 
 RESPONDED_MESSAGE_ID: Final = struct.pack("<HHI", 0x0000, 0x0120, 2)
 
@@ -126,28 +135,84 @@ class _Lying(_Wrapper):
         self._inner.write(data)
 
 
-FAULTS: Final[dict[str, tuple[Parts, frozenset[Rule]]]] = {
-    "ack before commit": (Parts(instances=AckBeforeCommit), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})),
-    "no folder fsync": (Parts(disk=NoFolderFsync), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})),
-    "no file fsync": (Parts(disk=NoFileFsync), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})),
-    "epoch ignored": (
+class LeasesLapse(_Wrapper):
+    """Believes that a lease is kept without asking for it."""
+
+    async def extend(self, leases: Sequence[Lease], *, until: float) -> frozenset[int]:
+        return frozenset(lease.delivery.id for lease in leases)
+
+
+class Overtaker(Line):
+    """Sends what was asked for behind a delivery although that has failed."""
+
+    def _judge(self, request: DeliverRequest, before: int) -> NotDelivered | None:
+        return super()._judge(msgspec.structs.replace(request, behind=0), self._failures)
+
+
+def as_it_was(state: DestinationState) -> DestinationState:
+    """Leave a breaker as it is when the destination answers again."""
+    return state
+
+
+def success(status: int) -> Row:
+    """Take every status of a destination for a success."""
+    return STATUSES[0]
+
+
+class OneAtATime(_Served):
+    """Sends to one destination of a Link at a time."""
+
+    def _start(self, target: Target) -> None:
+        if all(name == target.destination for name, _ in self._running):
+            super()._start(target)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake, the rules of the oracle of which one must find it, and the worlds in which it shows."""
+
+    parts: Parts
+    rules: frozenset[Rule]
+    world: type[World] = World
+
+
+def _in_deliveries(parts: Parts, rule: Rule) -> Fault:
+    return Fault(parts, frozenset({rule}), DeliveringWorld)
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "ack before commit": Fault(Parts(instances=AckBeforeCommit), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})),
+    "no folder fsync": Fault(Parts(disk=NoFolderFsync), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})),
+    "no file fsync": Fault(Parts(disk=NoFileFsync), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})),
+    "epoch ignored": Fault(
         Parts(patches=(("swallowtail.cloud.records.instances._admissible_facility", any_epoch),)),
         frozenset({Rule.FENCE}),
     ),
-    "answer carries another message id": (Parts(network=WrongMessageId), frozenset({Rule.WRONG_MESSAGE})),
-    "silent uplink without deadline": (
+    "answer carries another message id": Fault(Parts(network=WrongMessageId), frozenset({Rule.WRONG_MESSAGE})),
+    "silent uplink without deadline": Fault(
         Parts(patches=(("swallowtail.link.uplink.SessionMachine", DeafToSilence),)),
         frozenset({Rule.ECHO, Rule.STUCK}),
     ),
-    "every answer is a success": (
+    "every answer is a success": Fault(
         Parts(patches=(("swallowtail.link.modality.StoreRelay", Optimist),)),
         frozenset({Rule.FALSE_SUCCESS, Rule.LOST}),
     ),
-    "no deadline for the Cloud's answer": (
+    "no deadline for the Cloud's answer": Fault(
         Parts(patches=(("swallowtail.link.modality.StoreRelay", Patient),)),
         frozenset({Rule.LATE, Rule.SILENT}),
     ),
+    "delivery doubled after a lapsed lease": _in_deliveries(Parts(deliveries=LeasesLapse), Rule.DELIVERED_TWICE),
+    "lane order broken": _in_deliveries(Parts(patches=(("swallowtail.link.pacs.Line", Overtaker),)), Rule.OUT_OF_ORDER),
+    "breaker that never closes": _in_deliveries(
+        Parts(patches=(("swallowtail.cloud.dispatch.planner._closed", as_it_was),)), Rule.BREAKER_STUCK
+    ),
+    "every status of a destination is a success": _in_deliveries(
+        Parts(patches=(("swallowtail.link.pacs_line.row_of", success),)), Rule.UNDELIVERED
+    ),
+    "one destination after the other": _in_deliveries(
+        Parts(patches=(("swallowtail.cloud.dispatch.runner._Served", OneAtATime),)), Rule.DELAYED_BY_ANOTHER
+    ),
 }
-"""Each fault, and the rules of the oracle of which one must find it."""
+"""What the oracle must find."""
 
 _: Disk  # the seam that the disk's faults stand in

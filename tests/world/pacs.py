@@ -76,6 +76,11 @@ class Attempt:
     def __str__(self) -> str:
         return f"{self.destination} {self.sop_instance} begun at {self.began:.3f}"
 
+    @property
+    def source(self) -> str:
+        """The machine that sends it: Link's, or its twin's."""
+        return self.socket.peer.host.name
+
     def heard(self, now: float) -> None:
         """Link has read the answer: as an answer, unless it had sent an abort or a release meanwhile."""
         if self.asked == self.socket.peer.written:

@@ -7,6 +7,7 @@ import pytest
 from swallowtail.calls.config import Destination
 from tests.world.arrivals import PROMPT, Arrivals, Queued
 from tests.world.loop import WorldLoop
+from tests.world.network import SimulatedNetwork
 from tests.world.oracle import Instance, Oracle, Rule, Sending
 from tests.world.pacs import Attempt
 
@@ -19,6 +20,7 @@ class End:
 
     def __init__(self):
         self.peer, self.gone, self.is_hopeless, self.written = self, False, False, 0
+        self.host = SimulatedNetwork(WorldLoop(0)).host("link", "10.0.0.2")
 
     def is_closing(self):
         return self.gone
@@ -144,6 +146,16 @@ def test_a_new_session_is_no_reason_for_what_was_settled_before_it(hospital):
     hospital.at(2.0)
     hospital.arrivals.connected()
     hospital.at(3.0)
+    hospital.attempt(FIRST)
+    assert hospital.rules == [Rule.DELIVERED_TWICE]
+
+
+def test_what_was_on_its_way_to_a_replaced_twin_may_come_again(hospital):
+    hospital.arrivals.connected()
+    hospital.at(10.0)
+    hospital.attempt(FIRST).socket.host.name = "twin"
+    hospital.attempt(FIRST)
+    assert hospital.rules == []
     hospital.attempt(FIRST)
     assert hospital.rules == [Rule.DELIVERED_TWICE]
 

@@ -7,12 +7,14 @@ import pytest
 from tests.modes import amount
 from tests.world.delivering import DeliveringWorld
 
+SEEDS = 200
+
 
 def replay(seed):
     return f"replay it with: PYTHONPATH=src:. python -m tests.world --delivering {seed} --trace 200"
 
 
-@pytest.mark.parametrize("seed", range(amount(200, 8_000)))
+@pytest.mark.parametrize("seed", range(amount(SEEDS, 8_000)))
 def test_whatever_happens_everything_arrives_once_and_in_order(seed):
     story = DeliveringWorld(seed).run()
     assert not story.findings, "\n".join([replay(seed), *map(str, story.findings)])

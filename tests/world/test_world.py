@@ -11,12 +11,14 @@ from tests.modes import amount
 from tests.world.delivering import DeliveringWorld
 from tests.world.world import World
 
+SEEDS = 500
+
 
 def replay(seed):
     return f"replay it with: PYTHONPATH=src:. python -m tests.world {seed} --trace 200"
 
 
-@pytest.mark.parametrize("seed", range(amount(500, 20_000)))
+@pytest.mark.parametrize("seed", range(amount(SEEDS, 20_000)))
 def test_whatever_happens_the_promises_hold(seed):
     story = World(seed).run()
     assert not story.findings, "\n".join([replay(seed), *map(str, story.findings)])
