@@ -34,7 +34,25 @@ from swallowtail.wire.websocket import LinkConnection, WebSocketTransport
 from tests.programs import sound
 
 START_SECONDS = 60
+ULTRASOUND_IMAGE = "1.2.840.10008.5.1.4.1.1.6.1"
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 T = TypeVar("T")
+
+
+def store_request(uid: str, sop_class: str = ULTRASOUND_IMAGE, transfer_syntax: str = EXPLICIT_LITTLE_ENDIAN) -> StoreRequest:
+    """Give what a Link asks to store an instance."""
+    return StoreRequest(
+        listener="store",
+        configuration=1,
+        peer="192.0.2.7",
+        calling_ae="US1",
+        called_ae="SWALLOWTAIL",
+        association=bytes(16),
+        sop_class=sop_class,
+        sop_instance=uid,
+        transfer_syntax=transfer_syntax,
+        received_at=0.0,
+    )
 
 
 class CloudProcess:
@@ -161,24 +179,13 @@ class WireLink:
         session: Session,
         uid: str,
         data: bytes,
-        sop_class: str = "1.2.840.10008.5.1.4.1.1.6.1",
-        transfer_syntax: str = "1.2.840.10008.1.2.1",
+        sop_class: str = ULTRASOUND_IMAGE,
+        transfer_syntax: str = EXPLICIT_LITTLE_ENDIAN,
         *,
         crc32: int | None = None,
     ) -> StoreAnswer:
         """Store a data set and give the Cloud's answer."""
-        request = StoreRequest(
-            listener="store",
-            configuration=1,
-            peer="192.0.2.7",
-            calling_ae="US1",
-            called_ae="SWALLOWTAIL",
-            association=bytes(16),
-            sop_class=sop_class,
-            sop_instance=uid,
-            transfer_syntax=transfer_syntax,
-            received_at=0.0,
-        )
+        request = store_request(uid, sop_class, transfer_syntax)
         channel = await session.open(STORE, encode(request), Priority.BULK, transfer=secrets.token_bytes(16))
         await channel.send(memoryview(data))
         end = TransferEnd(length=len(data), crc32=zlib.crc32(data) if crc32 is None else crc32)

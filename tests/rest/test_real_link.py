@@ -116,3 +116,15 @@ def test_what_ends_a_code_ends_the_session_of_a_real_link_at_once(site: Installa
         site.new_code("rotate")  # a revoked code is followed by a new one; the machine's key still holds
     restart_link(site)
     assert echo(site) == "0000"
+
+
+def test_a_cloud_that_stops_tells_its_link_which_comes_back_by_itself(site: Installation) -> None:
+    assert echo(site) == "0000"
+    began = time.monotonic()
+    assert site.cloud.stop(seconds=2 * KILLED_WITHIN) == 0
+    assert time.monotonic() - began < KILLED_WITHIN  # nothing runs on the session, so nothing is waited for
+    quiet(site.cloud.output)
+    within(KILLED_WITHIN, site.link, lambda: "draining" in site.link.text(), "hearing the goodbye")
+    assert echo(site) == CLOUD_AWAY
+    site.start_cloud()
+    within(4 * KILLED_WITHIN, site.link, lambda: echo(site) == "0000", "the next session")

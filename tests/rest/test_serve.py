@@ -16,13 +16,19 @@ import pytest
 from click.testing import CliRunner, Result
 from pydicom.data import get_testdata_file
 
+from swallowtail.calls.codec import encode
+from swallowtail.calls.store import STORE
 from swallowtail.cli import main
 from swallowtail.cloud.server import ServeError, Settings, run
+from swallowtail.wire.errors import CloseCode
+from swallowtail.wire.frames import Priority
 from tests.programs import quiet
-from tests.rest.served import Api, CloudProcess, WireLink, data_set_of, eventually, hospital
+from tests.rest.served import Api, CloudProcess, WireLink, data_set_of, eventually, hospital, store_request
 
 EXAMPLE = Path("examples/hospital.toml")
 STOPS_WITHIN = 4.0  # the deadline of what still runs is 5 s
+DRAINED_WITHIN = 12.0  # wire §6: channels that run may end within 10 s
+STOPS_WITH_LINKS_WITHIN = 20.0  # docs/runbooks/cloud.md
 
 
 def handshake(url: str, context: ssl.SSLContext, name: str = "localhost") -> str | None:
@@ -230,6 +236,35 @@ def test_an_idle_client_does_not_hold_up_the_stop(tmp_path: Path) -> None:
     assert time.monotonic() - began < STOPS_WITHIN
     quiet(cloud.log)
     idle.http.close()
+
+
+async def test_neither_a_store_without_end_nor_a_deaf_link_holds_up_the_stop_for_long(tmp_path: Path) -> None:
+    cloud = CloudProcess(tmp_path / "data")
+    try:
+        admin, link = hospital(cloud, "heronsgate")
+        deaf = admin("POST", "links", {"name": "deaf", "facility": link["facility"]}, status=201)
+        async with (
+            WireLink(cloud.url, cloud.ca, link["code"]).connected() as session,
+            WireLink(cloud.url, cloud.ca, deaf["code"]).connected() as silent,
+        ):
+            channel = await session.open(STORE, encode(store_request("1.2.3")), Priority.BULK, transfer=bytes(16))
+            await channel.send(memoryview(b"the first half"))
+            channel.flush()
+            await session.echo()
+            await silent.echo()
+            below = silent._transport._connection.transport
+            below.pause_reading()
+            began = time.monotonic()
+            cloud.program.signal(signal.SIGTERM)
+            async with asyncio.timeout(DRAINED_WITHIN):
+                await asyncio.wait([session.closed])
+            assert session.closed.result()[:2] == (CloseCode.DONE, "draining")
+            assert await asyncio.to_thread(cloud.program.wait, seconds=40) == 0
+            assert time.monotonic() - began < STOPS_WITH_LINKS_WITHIN
+            below.abort()
+        assert "the Cloud has stopped" in cloud.log.read_text()
+    finally:
+        assert cloud.stop() == 0
 
 
 async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: Path) -> None:

@@ -144,6 +144,11 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
         if len(self.frames) > MAX_FRAGMENTS or self.transport.get_write_buffer_size() > FLOOD_LIMIT:
             self.transport.abort()
 
+    def shutdown(self) -> None:
+        """End the connection with the server; a Link that hears nothing answers no close_notify, and is not waited for long."""
+        super().shutdown()
+        self.loop.call_later(CLOSE_WAIT, self.transport.abort)
+
     async def receive(self) -> ASGIReceiveEvent:
         """Give the next message; reading was never paused."""
         return await self.queue.get()

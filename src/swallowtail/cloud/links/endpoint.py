@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -71,6 +72,7 @@ class LinkSessions:
         self._clock, self._random = clock, random
         self._node = NodeBudget(NODE_BUDGET)
         self._live: dict[tuple[Tenant, str], LiveLink] = {}
+        self._begun: set[Session] = set()  # from the hello to the close; live ones and those that are replaced among them
         self._draining = False
 
     # What the API asks (model.presence.Sessions)
@@ -121,18 +123,34 @@ class LinkSessions:
         machine = SessionMachine(hello, now=loop.time(), node=self._node)
         try:
             async with Session(machine, frames, name="link") as session:
-                if (live := await self._admit(session, frames, address)) is not None:
-                    await self._live_with(live)
-                await asyncio.wait([session.closed])
+                with self._noted(session):
+                    if (live := await self._admit(session, frames, address)) is not None:
+                        await self._live_with(live)
+                    await asyncio.wait([session.closed])
         except (SessionClosedError, RefusedError):
             REFUSED.labels("left").inc()
 
+    @contextmanager
+    def _noted(self, session: Session) -> Iterator[None]:
+        self._begun.add(session)
+        try:
+            yield
+        finally:
+            self._begun.discard(session)
+
     async def drain(self) -> None:
-        """End every session in good order; those that knock now are told to come again."""
+        """End every session in good order; those that knock now are told to come again.
+
+        What runs gets 10 s (wire §6). Whatever Links do, this returns within 15 s: the last words and the close of a session that
+        moves nothing have deadlines of their own.
+        """
         self._draining = True
-        waiting = [live.session.closed for live in self._live.values()]
-        for live in self._live.values():
-            live.session.goodbye(GoodbyeReason.DRAINING, detail="the Cloud stops", retry_after=DRAIN_WAIT)
+        waiting = [session.closed for session in self._begun]
+        for session in self._begun:
+            if session.machine.ready:
+                session.goodbye(GoodbyeReason.DRAINING, detail="the Cloud stops", retry_after=DRAIN_WAIT)
+            elif session.machine.closing is None:
+                _refuse(session, Refusal(RefuseReason.BUSY, "the Cloud stops", DRAIN_WAIT))
         if waiting:
             await asyncio.wait(waiting)
 

@@ -27,14 +27,16 @@ from swallowtail.cloud.model.errors import FencedError, NotFoundError, StorageUn
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
+from swallowtail.wire.control import Refuse, read_control
 from swallowtail.wire.errors import CloseCode, ResetReason
 from swallowtail.wire.failures import ChannelResetError, RefusedError
-from swallowtail.wire.frames import Frame, FrameType, Priority, frame
+from swallowtail.wire.frames import HEADER, Frame, FrameType, Priority, frame
 from swallowtail.wire.handshake import LinkHello
 from swallowtail.wire.net import Session
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import SUBPROTOCOL, TransportClosedError
 from tests.unit.cloud.links.test_admission import EVENT, HERON, NOW, Place
+from tests.world.loop import WorldLoop
 
 
 class Stores:
@@ -42,8 +44,11 @@ class Stores:
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
+        self.endless = False
 
     async def serve(self, _live: object, channel: Any) -> None:
+        if self.endless:
+            await asyncio.Event().wait()
         if self.failure is not None:
             raise self.failure
         await channel.message(b"done", fin=True)
@@ -56,8 +61,11 @@ class Pipe:
         self.up: asyncio.Queue[Message] = asyncio.Queue()
         self.down: asyncio.Queue[Message] = asyncio.Queue()
         self.up.put_nowait({"type": "websocket.connect"})
+        self.stuck = False
 
     async def asgi_send(self, message: Message) -> None:
+        if self.stuck:
+            await asyncio.Event().wait()
         self.down.put_nowait(message)
 
     async def send(self, frames: Sequence[Frame]) -> None:
@@ -211,6 +219,42 @@ async def test_draining_ends_every_session_and_lets_none_begin(world: World) -> 
         async with world.connected():
             pass
     assert refused.value.refuse.reason == "busy"
+
+
+async def test_a_session_in_its_hello_is_told_to_come_again_too(world: World) -> None:
+    pipe = Pipe()
+    served = world.upgrade(pipe, SUBPROTOCOL)
+    await pipe.receive()  # the challenge
+    await world.sessions.drain()
+    told = read_control(memoryview((await pipe.receive())[0])[HEADER.size :])
+    assert isinstance(told, Refuse)
+    assert (told.reason, told.retry_after) == ("busy", 1.0)
+    with pytest.raises(TransportClosedError, match="4401"):
+        await pipe.receive()
+    await served
+
+
+@pytest.mark.parametrize(("stuck", "least", "most"), [(False, 10.0, 10.1), (True, 14.0, 15.1)])
+def test_what_runs_gets_ten_seconds_and_a_connection_that_moves_nothing_five_more(stuck: bool, least: float, most: float) -> None:
+    loop = WorldLoop()
+
+    async def scene() -> float:
+        place = Place()
+        await place.populate()
+        async with Tasks("test") as tasks:
+            world = World(place, tasks)
+            world.stores.endless = True
+            async with world.connected() as session:
+                assert isinstance(session._transport, Pipe)
+                await session.open(STORE, b"", Priority.BULK, fin=True)
+                await session.echo()
+                session._transport.stuck = stuck
+                began = loop.time()
+                await world.sessions.drain()
+                session.machine.receive_eof(loop.time())
+                return loop.time() - began
+
+    assert least <= loop.run(scene()) <= most
 
 
 @pytest.mark.parametrize(
