@@ -1,7 +1,7 @@
-"""Keywords of the data dictionary (PS3.6), for conditions on any indexed tag.
+"""Keywords of the data dictionary (PS3.6), for conditions on any indexed tag, and for whoever asks for one.
 
-The dictionary comes with pydicom and takes 0.1 s and 20 MB to load, so it is loaded in a thread, and only where a rule names a tag
-by its keyword.
+The dictionary comes with pydicom and takes 0.1 s and 20 MB to load, so it is loaded in a thread, and only where a tag is named by
+its keyword.
 """
 
 import asyncio
@@ -25,8 +25,13 @@ def digits_of(name: str) -> str:
 async def tags_for(rules: Iterable[Rule]) -> Tags:
     """Give what these rules need to know of the dictionary."""
     if any(not digits_of(name) for rule in rules for name, _ in rule.condition.tags):
-        return await asyncio.to_thread(_dictionary)
+        return await dictionary()
     return _nothing
+
+
+async def dictionary() -> Tags:
+    """Load the dictionary."""
+    return await asyncio.to_thread(_dictionary)
 
 
 def _nothing(_keyword: str) -> str:

@@ -1,9 +1,12 @@
 """What a search has found as DICOM JSON (PS3.18 Annex F), with the attributes that Tables 10.6.3-3 to -5 ask for."""
 
+import asyncio
 import datetime as dt
+import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 from starlette.requests import Request
 
 from swallowtail.cloud.model.imaging import Instance, Series, Study
@@ -11,6 +14,8 @@ from swallowtail.cloud.model.imaging import Instance, Series, Study
 Object = dict[str, Any]
 PREFIX: Final = "/dicomweb"
 URL: Final = "00081190"
+THREAD_FROM: Final = 64 * 1024
+"""Compressed documents of more bytes are inflated in a thread."""
 
 
 def root_of(request: Request) -> str:
@@ -73,6 +78,13 @@ def instance_json(instance: Instance, root: str) -> Object:
         ("00280010", "US", instance.rows),
         ("00280011", "US", instance.columns),
     )
+
+
+async def absolute(document: bytes, instance: Instance, root: str) -> bytes:
+    """Inflate a document and make its URIs of bulk data absolute; within a JSON text the quotes of the pattern would be escaped."""
+    text = await asyncio.to_thread(zlib.decompress, document) if len(document) > THREAD_FROM else zlib.decompress(document)
+    place = f"{root}/studies/{instance.study}/series/{instance.series}/instances/{instance.identity.sop_instance}/"
+    return text.replace(b'"BulkDataURI":"bulkdata/', b'"BulkDataURI":' + msgspec.json.encode(place)[:-1] + b"bulkdata/")
 
 
 def _object(*attributes: tuple[str, str, Any]) -> Object:

@@ -1,21 +1,21 @@
-"""QIDO-RS (PS3.18 10.6) at every level; `qido` reads what is asked, `dicom_json` writes what was found."""
+"""QIDO-RS (PS3.18 10.6) at every level; `qido` and `includefield` read what is asked, `dicom_json` writes what was found."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
-from swallowtail.cloud.model.imaging import InstanceSearch, SeriesSearch, Study, StudySearch
+from swallowtail.cloud.model.imaging import Instance, InstanceSearch, SeriesSearch, Study, StudySearch
 from swallowtail.cloud.model.paging import Page, PageRequest
 from swallowtail.cloud.query.search import COUNTED
-from swallowtail.cloud.web import qido
+from swallowtail.cloud.web import includefield, qido
 from swallowtail.cloud.web.access import Caller, InOrganisation
-from swallowtail.cloud.web.dicom_json import instance_json, root_of, series_json, study_json
+from swallowtail.cloud.web.dicom_json import absolute, instance_json, root_of, series_json, study_json
 from swallowtail.cloud.web.negotiation import JSON, check_json
 
 Search = TypeVar("Search", StudySearch, SeriesSearch, InstanceSearch)
@@ -28,6 +28,7 @@ async def search_studies(caller: InOrganisation, request: Request) -> Response:
     """Find studies (QIDO-RS, PS3.18 10.6)."""
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS)
     check_json(request)
+    await includefield.read(_query(request))
     search, root = qido.study_search(keys, fuzzy=fuzzy), root_of(request)
     found = await caller.services.query.studies(caller.principal, search, _page(window), address=caller.address)
     return await _answer(caller, search, window, found, (study_json(study, root) for study in found.items))
@@ -61,6 +62,7 @@ async def search_all_instances(caller: InOrganisation, request: Request) -> Resp
 async def _search_series(caller: Caller, request: Request, study: str) -> Response:
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS, qido.SERIES_KEYS)
     check_json(request)
+    await includefield.read(_query(request))
     search, root, query = qido.series_search(keys, study, fuzzy=fuzzy), root_of(request), caller.services.query
     found = await query.series(caller.principal, search, _page(window), address=caller.address)
     studies: dict[str, Study] = {}
@@ -74,6 +76,7 @@ async def _search_series(caller: Caller, request: Request, study: str) -> Respon
 async def _search_instances(caller: Caller, request: Request, study: str, series: str) -> Response:
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS, qido.SERIES_KEYS, qido.INSTANCE_KEYS)
     check_json(request)
+    wanted = await includefield.read(_query(request))
     search, root, query = qido.instance_search(keys, study, series, fuzzy=fuzzy), root_of(request), caller.services.query
     found = await query.instances(caller.principal, search, _page(window), address=caller.address)
     above: dict[tuple[str, str], dict[str, Any]] = {}
@@ -83,7 +86,28 @@ async def _search_instances(caller: Caller, request: Request, study: str, series
         told = {} if study else {uid: study_json(one, root) for uid, one in studies.items()}
         above = {key: told.get(one.study, {}) | series_json(one, root) for key, one in several.items()}
     made = (above.get((one.study, one.series), {}) | instance_json(one, root) for one in found.items)
-    return await _answer(caller, search, window, found, made)
+    if not (wanted and found.items):
+        return await _answer(caller, search, window, found, made)
+    texts = _with_documents(caller, found.items, made, wanted, root)
+    return StreamingResponse(texts, media_type=JSON, headers=await _more(caller, search, window, found))
+
+
+async def _with_documents(
+    caller: Caller, instances: tuple[Instance, ...], found: Iterator[dict[str, Any]], wanted: includefield.Wanted, root: str
+) -> AsyncIterator[bytes]:
+    """Write instances with what is wanted of their data sets, of which some are in memory at a time: they may be large."""
+    before = b"["
+    for start in range(0, len(instances), AT_ONCE):
+        some = instances[start : start + AT_ONCE]
+        documents = await caller.services.query.documents(caller.principal, some)
+        for instance, row in zip(some, found, strict=False):
+            extra: dict[str, Any] = {}
+            if instance.id in documents:
+                text = await absolute(documents[instance.id].document, instance, root)
+                extra |= await includefield.chosen(text, wanted)
+            yield before + msgspec.json.encode(extra | row)
+            before = b","
+    yield b"]"
 
 
 def _page(window: qido.Window) -> PageRequest:
@@ -93,19 +117,23 @@ def _page(window: qido.Window) -> PageRequest:
 async def _answer(
     caller: Caller, search: Search, window: qido.Window, page: Page[Any], found: Iterator[dict[str, Any]]
 ) -> Response:
-    """PS3.18 10.6.3: 204 when nothing matched, and a warning that says how much follows (8.3.4.4)."""
+    """PS3.18 10.6.3: 204 when nothing matched."""
     if not page.items:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     texts: list[bytes] = []
     while some := list(islice(found, AT_ONCE)):
         texts.extend(msgspec.json.encode(one) for one in some)
         await asyncio.sleep(0)  # a thousand of them take longer than the loop may be held
-    headers = {}
-    if page.next is not None:
-        more = await caller.services.query.remaining(caller.principal, search, window.offset + len(page.items))
-        about = f"{more}" if more < COUNTED else f"at least {COUNTED}"
-        headers["Warning"] = f'299 swallowtail "There are {about} additional results that can be requested"'
-    return Response(b"[" + b",".join(texts) + b"]", media_type=JSON, headers=headers)
+    return Response(b"[" + b",".join(texts) + b"]", media_type=JSON, headers=await _more(caller, search, window, page))
+
+
+async def _more(caller: Caller, search: Search, window: qido.Window, page: Page[Any]) -> dict[str, str]:
+    """Give the header that says how much follows (PS3.18 8.3.4.4)."""
+    if page.next is None:
+        return {}
+    more = await caller.services.query.remaining(caller.principal, search, window.offset + len(page.items))
+    about = f"{more}" if more < COUNTED else f"at least {COUNTED}"
+    return {"Warning": f'299 swallowtail "There are {about} additional results that can be requested"'}
 
 
 def _query(request: Request) -> list[tuple[str, str]]:

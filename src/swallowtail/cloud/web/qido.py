@@ -63,7 +63,7 @@ def read_keys(query: Iterable[tuple[str, str]], *levels: Mapping[str, str]) -> t
             case "fuzzymatching":
                 fuzzy = _truth(name, value)
             case "includefield":
-                continue  # every attribute that we keep of a level is returned anyway
+                continue  # `includefield` reads it
             case known if known in by_name:
                 _keep(keys, by_name[known], name, value)
             case _:

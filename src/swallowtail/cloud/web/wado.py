@@ -1,14 +1,11 @@
 """WADO-RS (PS3.18 10.4): instances as DICOM files, their metadata, bulk data and frames; everything streams as it is stored."""
 
-import asyncio
 import secrets
-import zlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Final, NamedTuple
 
-import msgspec
 from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -19,7 +16,7 @@ from swallowtail.cloud.model.paging import Page, PageRequest
 from swallowtail.cloud.query.frames import PIXEL_DATA, Located, Span
 from swallowtail.cloud.web import ranges
 from swallowtail.cloud.web.access import Caller, InOrganisation
-from swallowtail.cloud.web.dicom_json import root_of
+from swallowtail.cloud.web.dicom_json import absolute, root_of
 from swallowtail.cloud.web.media import Offer, frame_offers, value_offers, video_type
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, OCTETS, Choice, check_json, choices, not_acceptable
 from swallowtail.cloud.web.problems import ProblemError
@@ -30,8 +27,6 @@ AT_ONCE: Final = 100
 SMALL: Final = 1024 * 1024
 """Bodies up to here are gathered: one message to the socket instead of many."""
 MAX_FRAMES: Final = 10_000
-THREAD_FROM: Final = 64 * 1024
-"""Compressed documents of more bytes are inflated in a thread."""
 MP4: Final = "video/mp4"
 
 
@@ -198,19 +193,12 @@ async def _documents(caller: Caller, search: InstanceSearch, page: Page[Instance
         for instance in page.items:
             if instance.id not in documents:
                 continue  # it is being indexed anew
-            yield before + await _absolute(documents[instance.id].document, instance, root)
+            yield before + await absolute(documents[instance.id].document, instance, root)
             before = b","
         if page.next is None:
             break
         page = await query.instances(caller.principal, search, PageRequest(AT_ONCE, page.next), address=caller.address)
     yield b"[]" if before == b"[" else b"]"
-
-
-async def _absolute(document: bytes, instance: Instance, root: str) -> bytes:
-    """Inflate a document and make its URIs of bulk data absolute; within a JSON text the quotes of the pattern would be escaped."""
-    text = await asyncio.to_thread(zlib.decompress, document) if len(document) > THREAD_FROM else zlib.decompress(document)
-    place = f"{root}/studies/{instance.study}/series/{instance.series}/instances/{instance.identity.sop_instance}/"
-    return text.replace(b'"BulkDataURI":"bulkdata/', b'"BulkDataURI":' + msgspec.json.encode(place)[:-1] + b"bulkdata/")
 
 
 def _chosen(wanted: list[Choice], offers: list[Offer], *, alone: bool) -> tuple[Offer, bool]:

@@ -185,6 +185,64 @@ async def test_a_search_is_answered_in_json_or_not_at_all(cloud: Cloud) -> None:
         assert (await cloud.http.get(ROOT, headers=headers | {"Accept": accept})).status_code == status, accept
 
 
+@pytest.mark.parametrize("path", ["instances", f"studies/{STUDY}/instances", f"studies/{STUDY}/series/{SERIES}/instances"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        [("includefield", "PixelData")],
+        [("includefield", "7FE00010")],
+        [("includefield", "PatientID, PixelData,00091001")],
+        [("includefield", "ImageComments"), ("includefield", "PixelData.00091001,")],
+        [("includefield", "all")],
+        [("includefield", "All,PatientID")],
+    ],
+)
+async def test_an_instance_comes_with_what_is_asked_of_its_data_set(cloud: Cloud, path: str, query: list[tuple[str, str]]) -> None:
+    headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}"}
+    plain = (await cloud.http.get(f"/dicomweb/{path}", headers=headers)).json()
+    answer = await cloud.http.get(f"/dicomweb/{path}", headers=headers, params=query)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom+json")
+    (instance,) = answer.json()
+    uri = f"https://cloud.example{ROOT}/{STUDY}/series/{SERIES}/instances/{INSTANCE}/bulkdata/7FE00010"
+    assert instance["7FE00010"] == {"vr": "OB", "BulkDataURI": uri}
+    assert ("00100020" in instance) is ("00100020" in plain[0] or "PatientID" in query[0][1] or query == [("includefield", "all")])
+    assert {tag: instance[tag] for tag in plain[0]} == plain[0]
+    assert set(instance) - set(plain[0]) <= {"7FE00010", "00100020"}
+
+
+async def test_studies_and_series_come_with_all_that_is_kept_anyway(cloud: Cloud) -> None:
+    reader = await cloud.token(Role.CLINICIAN)
+    for path in ("studies", "series", f"studies/{STUDY}/series"):
+        plain = await cloud.call("GET", f"/dicomweb/{path}", reader)
+        for asked in ("all", "PatientSex,PixelData", ""):
+            assert (await cloud.call("GET", f"/dicomweb/{path}", reader, includefield=asked)).json() == plain.json()
+
+
+@pytest.mark.parametrize("path", ["studies", "series", "instances"])
+async def test_a_field_that_no_dictionary_knows_is_named(cloud: Cloud, path: str) -> None:
+    reader = await cloud.token(Role.CLINICIAN)
+    for asked in ("Nonsense", "PatientID,Nonsense", "PatientID.Nonsense", "0010002", "0010,0020"):
+        answer = await cloud.call("GET", f"/dicomweb/{path}", reader, includefield=asked)
+        assert answer.status_code == 400
+        assert asked[-8:].strip(",.") in answer.json()["detail"].replace(", ", ",")
+        assert answer.json()["errors"][0]["field"] == "includefield"
+        assert "keyword" in answer.json()["remedy"]
+    many = ",".join(f"0009{number:04}" for number in range(300))
+    assert (await cloud.call("GET", f"/dicomweb/{path}", reader, includefield=many)).status_code == 400
+
+
+async def test_pages_with_documents_are_the_same_pages(cloud: Cloud) -> None:
+    for number in range(5):
+        await cloud.store(HERON, "radiology-heron", f"1.2.3.4.{number}", str(number).encode())
+    reader = await cloud.token(Role.CLINICIAN)
+    plain = await cloud.call("GET", "/dicomweb/instances", reader, limit=3, offset=1)
+    page = await cloud.call("GET", "/dicomweb/instances", reader, limit=3, offset=1, includefield="PixelData")
+    assert [one["00080018"] for one in page.json()] == [one["00080018"] for one in plain.json()]
+    assert page.headers["warning"] == plain.headers["warning"]
+    nothing = await cloud.call("GET", "/dicomweb/instances", reader, SOPInstanceUID="9.9", includefield="all")
+    assert nothing.status_code == 204
+
+
 def test_a_query_string_is_read_once_for_all() -> None:
     query = [("PatientName", "Her*"), ("fuzzymatching", "true"), ("limit", "7"), ("offset", "3"), ("includefield", "all")]
     assert read_keys(query, STUDY_KEYS) == ({"PatientName": "Her*"}, Window(3, 7), True)

@@ -1,19 +1,24 @@
 """QIDO-RS with many instances on SQLite: every kind of search, filtered and paged, stays below its bar on the server."""
 
 import hashlib
+import io
 import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from swallowtail.cloud.index.parse import parse
+from swallowtail.cloud.model.indexing import Indexed
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from tests.modes import SOAK, amount
+from tests.unit.cloud.index.data_sets import stored
 from tests.unit.cloud.web.conftest import HERON, NOW, SYNTAX, Cloud
 
 INSTANCES = amount(10_000, 100_000)
@@ -35,6 +40,8 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "instances": {"limit": 100, "offset": INSTANCES // 2},
     "instances?": {"PatientID": "P17", "Modality": "US"},
     "instances? ": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1", "InstanceNumber": "7", "limit": 100},
+    "instances?   ": {"limit": 100, "includefield": "ImageType,00201041,SOPClassUID"},
+    "studies/1.7/instances?": {"limit": 100, "includefield": "all"},
     "instances?  ": {"SOPInstanceUID": ",".join(f"1.{number}.1.3" for number in range(50))},
 }
 
@@ -45,6 +52,7 @@ def fill(path: Path) -> None:
         _insert(connection, "study", _studies())
         _insert(connection, "series", _series())
         _insert(connection, "instance", _instances())
+        _document(connection)
     connection.close()
 
 
@@ -52,6 +60,17 @@ def _insert(connection: sqlite3.Connection, table: str, rows: list[dict[str, Any
     names = list(rows[0])
     marks = ", ".join("?" * len(names))
     connection.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", [tuple(row.values()) for row in rows])
+
+
+def _document(connection: sqlite3.Connection) -> None:
+    """Give every instance the document of a slice."""
+    job, content = stored("CT_small.dcm")
+    outcome = parse(job, io.BytesIO(content))
+    assert isinstance(outcome, Indexed)
+    connection.execute(
+        "INSERT INTO index_document (instance, document, spans, encapsulated) SELECT id, ?, ?, 0 FROM instance",
+        (outcome.document, msgspec.msgpack.encode(outcome.frames.spans)),
+    )
 
 
 def _count() -> int:
