@@ -1,5 +1,7 @@
 """One connection of a destination: leases are claimed, sent and settled in order, the next one while the last awaits its response.
 
+While an outcome is kept, the one after those under way is claimed: both are one commit, and it is there when it may begin.
+
 What follows in a lane is asked for `behind` the one that is under way: Link gives it back untouched when that one fails, so a
 retry is overtaken by nothing. A failed head takes its followers with it here too, in case the Link never learned of it.
 """
@@ -16,6 +18,7 @@ import structlog
 from prometheus_client import Counter
 
 from swallowtail.calls.config import Destination
+from swallowtail.calls.deliver import Delivered
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
 from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, plan
 from swallowtail.cloud.dispatch.sending import Order, Path, Progress, Sender
@@ -74,6 +77,7 @@ class Connection:
         self._state = DestinationState(target=target)
         self._since = 0.0
         self._claiming: asyncio.Task[Claim | StorageUnavailableError] | None = None
+        self._ahead: Claim | None = None
 
     async def run(self) -> int:
         """Send until nothing is due here; gives how many attempts that were. Cancelled, it gives back what is under way."""
@@ -90,29 +94,40 @@ class Connection:
         return count
 
     async def _begin(self, tasks: Tasks, after: Lease | None) -> bool:
-        """Claim one more, of the lane of `after` if that is given, and start to send it."""
-        self._claiming = tasks.spawn(self._claim(after), name="claim")
-        claim = await asyncio.shield(self._claiming)
-        if isinstance(claim, StorageUnavailableError) or not claim.leases:
-            self._claiming = None
+        """Start to send the one that was claimed ahead, or claim one, of the lane of `after` if that is given."""
+        if self._ahead is None:
+            claim = await self._claimed(tasks, after)
             if isinstance(claim, StorageUnavailableError) and not self._line:  # else what is under way has to be settled first
                 raise claim
+            self._keep(claim)
+        if self._ahead is None:
             return False
-        self._state, self._expected = claim.state, claim.expected
+        (lease,) = self._ahead.leases
+        may_blame = await self._may_blame(lease)
+        self._ahead = None
         progress = Progress()
         order = Order(
-            lease=claim.leases[0],
+            lease=lease,
             destination=self._destination,
             configuration=self._configuration,
             connection=self._number,
             expected=self._expected,
             behind=self._line[-1].lease.delivery.id if self._line else 0,
-            may_blame=await self._may_blame(claim.leases[0]),
+            may_blame=may_blame,
         )
         task = tasks.spawn(self._tools.sender.attempt(order, progress), name="attempt")
         self._line.append(Attempt(order.lease, progress, task))
-        self._claiming = None
         return True
+
+    async def _claimed(self, tasks: Tasks, after: Lease | None) -> Claim | StorageUnavailableError:
+        """Claim one more; cancelled meanwhile, `_abandon` finds it."""
+        self._claiming = tasks.spawn(self._claim(after), name="claim")
+        return await asyncio.shield(self._claiming)
+
+    def _keep(self, claim: Claim | StorageUnavailableError) -> None:
+        self._claiming = None
+        if isinstance(claim, Claim) and claim.leases:
+            self._ahead, self._state, self._expected = claim, claim.state, claim.expected
 
     async def _claim(self, after: Lease | None) -> Claim | StorageUnavailableError:
         now = self._tools.clock()
@@ -142,9 +157,10 @@ class Connection:
             if not head.task.done() and not await self._begin(tasks, head.lease) and self._destination.connections > 1:
                 await self._begin(tasks, None)
         await self._wait(head)
-        planned = await self._settle(head)
-        self._line.popleft()
-        if planned is None or not planned.done:
+        if await self._settle_and_claim(tasks, head):
+            self._line.popleft()
+        else:
+            self._line.popleft()
             await self._give_back()
 
     async def _wait(self, head: Attempt, *others: "asyncio.Task[bool]") -> None:
@@ -166,7 +182,8 @@ class Connection:
 
     async def _extend(self) -> None:
         try:
-            await self._tools.deliveries.extend([one.lease for one in self._line], until=self._tools.clock() + LEASE)
+            leases = [one.lease for one in self._line] + [*(self._ahead.leases if self._ahead else ())]
+            await self._tools.deliveries.extend(leases, until=self._tools.clock() + LEASE)
         except StorageUnavailableError:
             log.warning("a lease could not be extended", link=self._target.link, destination=self._target.destination)
 
@@ -194,8 +211,23 @@ class Connection:
             return planned if kept else None
         return None
 
+    async def _settle_and_claim(self, tasks: Tasks, head: Attempt) -> bool:
+        """Keep what became of the head; says whether its lane goes on. After a success the same commit claims the next one."""
+        outcome, _ = _outcome(head.task, gone=self._tools.path.gone)
+        if not isinstance(outcome, Delivered) or self._ahead is not None:
+            planned = await self._settle(head)
+            return planned is not None and planned.done
+        settling = tasks.spawn(self._settle(head), name="settle")  # is the first to be written, so a free lane's next is its head
+        claim = await self._claimed(tasks, self._line[-1].lease if len(self._line) > 1 else None)
+        planned = await settling
+        self._keep(claim)
+        return planned is not None
+
     async def _give_back(self, tries: int | None = None) -> None:
         """Give up what is under way, the last one first; what has its answer already is settled by that."""
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            await self._return(ahead)
         while self._line:
             attempt = self._line.pop()
             if not attempt.task.done():

@@ -27,7 +27,7 @@ from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import lanes, schema
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.prepared import Prepared
-from swallowtail.cloud.records.rows import Listing, only, paged, plain
+from swallowtail.cloud.records.rows import Listing, paged, plain
 
 MAX_ACT: Final = 10_000
 """Deliveries that one act of a person changes: a transaction holds up every store."""
@@ -48,7 +48,8 @@ KNOWN = Prepared(
 )
 LAST_PLACE = Prepared(select(func.max(_delivery.c.place)))
 ADD = Prepared(insert(_delivery).values({column.name: bindparam(column.name) for column in _delivery.c if column.name != "id"}))
-BY_ID = select(_delivery).where(_TENANT, _delivery.c.id == bindparam("id"))
+BY_ID = Prepared(select(_delivery).where(_TENANT, _delivery.c.id == bindparam("id")))
+_COLUMNS: Final = tuple(str(column.name) for column in _delivery.c)
 LEASE = Prepared(
     update(_delivery)
     .where(_delivery.c.id == bindparam("taken"))
@@ -199,8 +200,7 @@ class DeliveryRecords:
         return await self._database.read(lambda connection: paged(connection, listing, {"tenant": tenant}, page))
 
     async def delivery(self, tenant: Tenant, delivery: int) -> Delivery:
-        key = {"tenant": tenant, "id": delivery}
-        return await self._database.read(lambda connection: only(connection.execute(BY_ID, key), delivery_of, "delivery"))
+        return await self._database.read(lambda connection: delivery_of(_row(connection, tenant, delivery)))
 
     async def destinations(
         self, tenant: Tenant, targets: Collection[Target] | None, *, now: float
@@ -286,8 +286,8 @@ def _follower(connection: Connection, state: DestinationState, after: Lease, now
 
 def _lease(connection: Connection, tenant: Tenant, delivery: int, now: float, until: float) -> Lease:
     LEASE.run(connection, {"taken": delivery, "end": until, "at": now})
-    row = connection.execute(BY_ID, {"tenant": tenant, "id": delivery}).mappings().one()
-    leased = delivery_of(plain(row))
+    row = _row(connection, tenant, delivery)
+    leased = delivery_of(row)
     lanes.refresh(connection, tenant, leased.target, leased.lane)
     return Lease(tenant=tenant, delivery=leased, token=row["token"], until=until)
 
@@ -311,8 +311,8 @@ def _settle(unit: Unit, settlement: Settlement, now: float) -> bool:
     _, link, destination, lane = held
     lanes.refresh(unit.connection, settlement.tenant, Target(link=link, destination=destination), lane)
     if settlement.state is not DeliveryState.WAITING:  # a destination that is down for days must not fill the chain
-        done = unit.connection.execute(BY_ID, {"tenant": settlement.tenant, "id": settlement.delivery}).mappings().one()
-        unit.audit(settlement.tenant, delivered(delivery_of(plain(done))), now)
+        done = delivery_of(_row(unit.connection, settlement.tenant, settlement.delivery))
+        unit.audit(settlement.tenant, delivered(done), now)
     return True
 
 
@@ -376,6 +376,13 @@ def _counted(connection: Connection, tenant: Tenant, target: Target, now: float)
             counts[state.value] = number
     oldest = OLDEST.rows(connection, key)[0][0]
     return msgspec.structs.replace(lanes.state_of(connection, tenant, target), counts=counts, oldest=oldest)
+
+
+def _row(connection: Connection, tenant: Tenant, delivery: int) -> dict[str, Any]:
+    rows = BY_ID.rows(connection, {"tenant": tenant, "id": delivery})
+    if not rows:
+        raise NotFoundError("there is no such delivery")
+    return dict(zip(_COLUMNS, rows[0], strict=True))
 
 
 def delivery_of(row: dict[str, Any]) -> Delivery:

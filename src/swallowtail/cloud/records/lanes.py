@@ -40,7 +40,6 @@ DUE_LANES = Prepared(
     .limit(bindparam("count"))
 )
 NEXT_DUE = Prepared(select(func.min(_lane.c.due)).where(*(_lane.c[name] == bindparam(name) for name in _KEY)))
-DESTINATION = select(_destination).where(*(_destination.c[name] == bindparam(name) for name in _KEY))
 DESTINATIONS = (
     select(_destination.c.link, _destination.c.destination)
     .where(_destination.c.tenant == bindparam("tenant"))
@@ -49,7 +48,11 @@ DESTINATIONS = (
 ADD_DESTINATION = insert(_destination)
 _OF: Final = tuple(_destination.c[name] == bindparam(f"of_{name}") for name in _KEY)
 BREAKER = ("breaker", "failures", "retry_at", "detail", "failing_since", "delivered_at")
-SET_BREAKER = update(_destination).where(*_OF).values({name: bindparam(f"new_{name}") for name in BREAKER})
+KNOWN = ("paused", "paused_by", *BREAKER)
+DESTINATION = Prepared(
+    select(*(_destination.c[name] for name in KNOWN)).where(*(_destination.c[name] == bindparam(name) for name in _KEY))
+)
+SET_BREAKER = Prepared(update(_destination).where(*_OF).values({name: bindparam(f"new_{name}") for name in BREAKER}))
 HALF_OPEN = (
     update(_destination)
     .where(*_OF, _destination.c.breaker != BreakerState.CLOSED)
@@ -104,11 +107,12 @@ def follower(connection: Connection, tenant: Tenant, held: Delivery, now: float)
 
 def state_of(connection: Connection, tenant: Tenant, target: Target) -> DestinationState:
     """Give what is known of a destination, without counts; one without a row is as new."""
-    row = connection.execute(DESTINATION, key_of(tenant, target)).mappings().first()
-    if row is None:
+    rows = DESTINATION.rows(connection, key_of(tenant, target))
+    if not rows:
         return DestinationState(target=target)
-    known = {name: row[name] for name in ("paused", "paused_by", *BREAKER)}
-    return DestinationState(target=target, **known | {"breaker": BreakerState(row["breaker"])})
+    known: dict[str, Any] = dict(zip(KNOWN, rows[0], strict=True))
+    plain = {"paused": bool(known["paused"]), "breaker": BreakerState(known["breaker"])}
+    return DestinationState(target=target, **known | plain)
 
 
 def targets(connection: Connection, tenant: Tenant) -> list[Target]:
@@ -120,9 +124,9 @@ def targets(connection: Connection, tenant: Tenant) -> list[Target]:
 def ensure(connection: Connection, tenant: Tenant, target: Target) -> None:
     """Give the destination a row if it has none."""
     key = key_of(tenant, target)
-    if connection.execute(DESTINATION, key).first() is None:
+    if not DESTINATION.rows(connection, key):
         new = DestinationState(target=target)
-        row = {name: getattr(new, name) for name in ("paused", "paused_by", *BREAKER)}
+        row = {name: getattr(new, name) for name in KNOWN}
         connection.execute(ADD_DESTINATION, key | row)
 
 
@@ -130,7 +134,7 @@ def set_breaker(connection: Connection, tenant: Tenant, state: DestinationState)
     """Keep the breaker as planned; whether a person has paused the destination is not the planner's."""
     ensure(connection, tenant, state.target)
     row = {f"new_{name}": getattr(state, name) for name in BREAKER}
-    connection.execute(SET_BREAKER, row | _of(tenant, state.target))
+    SET_BREAKER.run(connection, row | _of(tenant, state.target))
 
 
 def half_open(connection: Connection, tenant: Tenant, target: Target, until: float) -> None:

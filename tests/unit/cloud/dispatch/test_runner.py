@@ -69,6 +69,45 @@ async def test_the_next_is_opened_while_the_last_awaits_its_response_and_no_more
     assert stage.link.uids == list(UIDS)
 
 
+async def test_the_next_but_one_is_claimed_while_an_outcome_is_kept_and_begun_no_earlier(
+    stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.link.hold, kept = asyncio.Event(), asyncio.Event()
+    settle = stage.records.deliveries.settle
+
+    async def slow(*arguments: Any, **more: Any) -> frozenset[int]:
+        settled = await settle(*arguments, **more)
+        await kept.wait()
+        return settled
+
+    monkeypatch.setattr(stage.records.deliveries, "settle", slow)
+    await stage.queue(*UIDS)
+    stage.serve(tasks)
+    await stage.until(lambda: len(stage.link.opened) == 2)
+    stage.link.hold.set()
+    await stage.until(lambda: _states_are(stage, DONE, DeliveryState.LEASED, DeliveryState.LEASED, WAITING))
+    assert len(stage.link.opened) == 2
+    kept.set()
+    await stage.settled(DONE, DONE, DONE, DONE)
+    assert stage.link.uids == list(UIDS)
+    assert {one.tries for one in await stage.deliveries()} == {1}
+
+
+async def _states_are(stage: Stage, *states: DeliveryState) -> bool:
+    return await stage.states() == list(states)
+
+
+async def test_what_was_claimed_ahead_goes_back_when_the_one_before_it_fails(stage: Stage, tasks: Tasks) -> None:
+    stage.link.answer = lambda request, body: DOWN if request.sop_instance == "1.2" else delivered(body)
+    await stage.queue(*UIDS)
+    stage.serve(tasks)
+    await stage.settled(DONE, WAITING, WAITING, WAITING)
+    assert stage.link.uids == ["1.1"]
+    stage.link.answer = SUCCESS
+    await _time_until(stage, DONE, DONE, DONE, DONE)
+    assert stage.link.uids == list(UIDS)
+
+
 @pytest.mark.parametrize("failure", [DOWN, OUT_OF_RESOURCES], ids=["connect", "A700"])
 async def test_a_destination_that_fails_is_tried_for_ever_and_nothing_overtakes(
     stage: Stage, tasks: Tasks, failure: NotDelivered
