@@ -54,6 +54,8 @@ class DeliveryPhase(enum.StrEnum):
     QUEUE = "queue"
     """Not begun: Link stops, runs another configuration, or one before it on its connection failed."""
     POLICY = "policy"
+    LIMIT = "limit"
+    """Not begun: the hospital's policy allows no more new targets within this minute."""
     RESOLVE = "resolve"
     CONNECT = "connect"
     ASSOCIATE = "associate"
@@ -100,6 +102,8 @@ class NotDelivered(Call, tag="not-delivered", frozen=True, kw_only=True):
     """At phase CONTEXT: transfer syntaxes that the destination did accept for this SOP class."""
     comment: str = ""
     """Error Comment (0000,0902), cut to 64 characters; the destination's own words, which may hold anything."""
+    after: float = 0.0
+    """At phase LIMIT: seconds after which Link would begin it."""
 
 
 DeliverAnswer = Delivered | NotDelivered

@@ -107,6 +107,7 @@ class Check:
 _STEPS: Final = {
     DeliveryPhase.RESOLVE: "resolve",
     DeliveryPhase.POLICY: "policy",
+    DeliveryPhase.LIMIT: "policy",
     DeliveryPhase.CONNECT: "connect",
     DeliveryPhase.ASSOCIATE: "associate",
 }

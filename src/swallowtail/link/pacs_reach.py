@@ -10,6 +10,8 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
+
 from swallowtail.calls.config import Destination
 from swallowtail.calls.deliver import About, DeliveryPhase
 from swallowtail.dicom.buffers import BufferPool
@@ -20,7 +22,7 @@ from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateRQ, AsyncOperationsWindow
 from swallowtail.link.pacs_answers import NotDeliveredError, Peer, failure
 from swallowtail.link.pacs_contexts import Pair
-from swallowtail.link.policy import Policy, Target, judge_target, numeric
+from swallowtail.link.policy import Policy, Target, judge_target, limited, numeric
 from swallowtail.runtime.network import Listener, Network, ProtocolT, Resolve
 from swallowtail.runtime.tasks import Tasks
 
@@ -116,7 +118,7 @@ class Reach:
         reasons: list[str] = []
         allowed: list[str] = []
         for address in addresses:
-            reason = self._judge(address, destination.port)
+            reason = judge_target(self._policy, address, destination.port, own=self._own())
             if reason is None:
                 allowed.append(str(numeric(address)))
             else:
@@ -124,11 +126,16 @@ class Reach:
         if not allowed:
             detail = f"{destination.name}: {'; '.join(reasons) or 'its name has no address'}"
             raise failure(About.DESTINATION, DeliveryPhase.POLICY, detail)
+        self._limit(destination, allowed[0])
         return tuple(allowed)
 
-    def _judge(self, address: str, port: int) -> str | None:
+    def _limit(self, destination: Destination, address: str) -> None:
+        """Have a target that is new wait while the policy allows no more of them: that is no failure of the destination."""
         now = asyncio.get_running_loop().time()
-        return judge_target(self._policy, address, port, now=now, recent=self._recent, own=self._own())
+        if (found := limited(self._policy, address, destination.port, now=now, recent=self._recent)) is not None:
+            reason, after = found
+            refused = failure(About.LINK, DeliveryPhase.LIMIT, f"{destination.name}: {reason}; it is tried again in {after:.0f} s")
+            raise NotDeliveredError(msgspec.structs.replace(refused.answer, after=after))
 
     async def associate(
         self,
@@ -140,8 +147,7 @@ class Reach:
     ) -> Connection:
         """Connect to one judged address and open an association; `on_connected` learns when the connection stood."""
         peer = peer_of(destination)
-        if (reason := self._judge(address, destination.port)) is not None:  # the limit on new targets may have been reached since
-            raise failure(About.DESTINATION, DeliveryPhase.POLICY, f"{destination.name}: {reason}")
+        self._limit(destination, address)  # it may have been reached since, and each address is a target of its own
         self._enter(address, destination.port)
         network = _Watched(self._network, self._own)
         try:

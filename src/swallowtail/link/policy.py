@@ -86,13 +86,11 @@ DEFAULT: Final = Policy(DEFAULT_SOURCE, tuple(Allowance(network) for network in 
 Target = tuple[Address, int]
 
 
-def judge_target(
-    policy: Policy, address: str, port: int, *, now: float, recent: Mapping[Target, float], own: Iterable[Target] = ()
-) -> str | None:
+def judge_target(policy: Policy, address: str, port: int, *, own: Iterable[Target] = ()) -> str | None:
     """Judge a connection that Link is to open: None when it is allowed, else the reason, for a person.
 
-    `address` is the resolved address that will be connected to, `recent` gives when each target of this run was first allowed,
-    `own` are the endpoints that Link listens on. After an allowance the caller enters the target into `recent`.
+    `address` is the resolved address that will be connected to, `own` are the endpoints that Link listens on. How many new targets
+    it may meet within a minute is judged by `limited`.
     """
     try:
         target = numeric(address)
@@ -108,11 +106,21 @@ def judge_target(
         return f"{target} port {port} is Link itself"
     if not any(entry.covers(target, port) for entry in policy.outbound):
         return f"{target} port {port} is not allowed by {policy.source}; the hospital adds it under [outbound]"
-    fresh = sum(1 for first in recent.values() if now - first < MINUTE)
-    if (target, port) not in recent and fresh >= policy.new_targets_per_minute:
-        limit = policy.new_targets_per_minute
-        return f"{target} port {port} would be new target number {fresh + 1} within a minute; {policy.source} allows {limit}"
     return None
+
+
+def limited(policy: Policy, address: str, port: int, *, now: float, recent: Mapping[Target, float]) -> tuple[str, float] | None:
+    """Say why a target that `judge_target` allows has to wait, and how many seconds; None when it need not.
+
+    `recent` gives when each target of this run was first connected to; the caller enters this one into it. Known ones never wait.
+    """
+    target, limit = numeric(address), policy.new_targets_per_minute
+    fresh = sorted(first for first in recent.values() if now - first < MINUTE)
+    if (target, port) in recent or len(fresh) < limit:
+        return None
+    after = fresh[len(fresh) - limit] + MINUTE - now
+    reason = f"{target} port {port} would be new target number {len(fresh) + 1} within a minute; {policy.source} allows {limit}"
+    return reason, after
 
 
 def judge_listener(policy: Policy, address: str, port: int) -> str | None:

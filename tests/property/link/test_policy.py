@@ -5,7 +5,7 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.link.policy import DEFAULT, Allowance, Policy, judge_target
+from swallowtail.link.policy import DEFAULT, Allowance, Policy, judge_target, limited
 
 ipv4 = st.ip_addresses(v=4)
 targets = st.tuples(ipv4, st.integers(1, 65_535))
@@ -19,14 +19,14 @@ entries = st.builds(
 @given(ipv4, clothes, st.integers(1, 65_535))
 def test_the_default_lets_out_to_rfc_1918_alone_whatever_the_clothes(address, form, port):
     private = any(address in ipaddress.ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
-    allowed = judge_target(DEFAULT, form.format(a=address), port, now=0.0, recent={}) is None
+    allowed = judge_target(DEFAULT, form.format(a=address), port) is None
     assert allowed == private
 
 
 @given(st.lists(entries, max_size=4), ipv4, st.integers(1, 14))
 def test_nothing_outside_the_list_is_allowed(listed, address, port):
     policy = Policy("p", tuple(listed))
-    if judge_target(policy, str(address), port, now=0.0, recent={}) is None:
+    if judge_target(policy, str(address), port) is None:
         assert any(
             address in entry.network and (not entry.ports or any(low <= port <= high for low, high in entry.ports))
             for entry in listed
@@ -39,13 +39,16 @@ def test_never_more_new_targets_in_a_minute_than_the_policy_says(wishes, limit):
     policy = Policy("p", (Allowance(ipaddress.ip_network("0.0.0.0/0")),), None, limit)
     recent: dict = {}
     for (address, port), now in sorted(wishes, key=lambda wish: wish[1]):
-        if judge_target(policy, str(address), port, now=now, recent=recent) is None:
+        if (waits := limited(policy, str(address), port, now=now, recent=recent)) is None:
             recent.setdefault((address, port), now)
+        else:
+            assert 0 < waits[1] <= 60
+            assert limited(policy, str(address), port, now=now + waits[1] + 1e-6, recent=recent) is None
     times = sorted(recent.values())
     assert all(later - first >= 60 for first, later in zip(times, times[limit:], strict=False))
 
 
 @given(st.text(max_size=40), st.integers())
 def test_any_text_gets_a_verdict(address, port):
-    verdict = judge_target(DEFAULT, address, port, now=0.0, recent={})
+    verdict = judge_target(DEFAULT, address, port)
     assert verdict is None or isinstance(verdict, str)

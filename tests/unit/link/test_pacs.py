@@ -293,7 +293,9 @@ def test_new_targets_are_limited_and_known_ones_are_not():
     async def scene(stage: Stage) -> None:
         stage.network.host(PACS, PACS)
         answers = [await deliver(stage, n, destination=f"pacs{n}") for n in range(1, 13)]
-        assert [answer.phase for answer in answers] == [DeliveryPhase.CONNECT] * 10 + [DeliveryPhase.POLICY] * 2
+        assert [answer.phase for answer in answers] == [DeliveryPhase.CONNECT] * 10 + [DeliveryPhase.LIMIT] * 2
+        failed(answers[-1], About.LINK, DeliveryPhase.LIMIT, "is tried again in")
+        assert 0 < answers[-1].after <= 60
         assert (await deliver(stage, 1, destination="pacs1")).phase is DeliveryPhase.CONNECT
         await asyncio.sleep(61)
         assert (await deliver(stage, 12, destination="pacs12")).phase is DeliveryPhase.CONNECT

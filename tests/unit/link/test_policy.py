@@ -11,6 +11,7 @@ from swallowtail.link.policy import (
     Policy,
     judge_listener,
     judge_target,
+    limited,
     load,
     numeric,
     parse,
@@ -30,7 +31,7 @@ allow = [{ network = "10.1.2.3", ports = [104] }]
 
 
 def judge(policy: Policy, address: str, port: int = 104, **more) -> str | None:
-    return judge_target(policy, address, port, **({"now": 0.0, "recent": {}} | more))
+    return judge_target(policy, address, port, **more)
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "172.31.255.254", "192.168.1.1", "fd12:3456::1", "::ffff:10.0.0.1"])
@@ -109,9 +110,10 @@ def test_new_targets_are_limited_per_minute_and_old_ones_are_not():
     policy = parse(FULL, "p")
     first, second = (ipaddress.ip_address("10.1.0.1"), 104), (ipaddress.ip_address("10.1.0.2"), 104)
     recent = {first: 100.0, second: 130.0}
-    assert "within a minute" in str(judge(policy, "10.1.0.3", now=159.0, recent=recent))
-    assert judge(policy, "10.1.0.1", now=159.0, recent=recent) is None
-    assert judge(policy, "10.1.0.3", now=160.0, recent=recent) is None
+    reason, after = limited(policy, "10.1.0.3", 104, now=159.0, recent=recent)
+    assert ("within a minute" in reason, after) == (True, 1.0)
+    assert limited(policy, "10.1.0.1", 104, now=159.0, recent=recent) is None
+    assert limited(policy, "10.1.0.3", 104, now=160.0, recent=recent) is None
 
 
 def test_where_link_may_listen():

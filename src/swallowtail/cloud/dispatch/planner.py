@@ -2,7 +2,7 @@
 
 A failure is about one of three things. The *destination*: tried for ever, at growing intervals, and after OPEN_AFTER failures in a
 row nobody tries it before the interval is over. The *instance*: counts towards the destination's cap, and shows that the
-destination answers. *Link*: tried again soon, and says nothing about the other two.
+destination answers. *Link*: tried again soon, or when Link says, and says nothing about the other two.
 
 An association that ends under an instance is about the destination, until it has ended so often in a row under this very one that a
 destination which answers a C-ECHO meanwhile can no longer be blamed: then the instance is set aside, or it would block its lane for
@@ -185,7 +185,8 @@ def _culprit(lease: Lease, state: DestinationState, destination: Destination, ou
 
 def _link_failed(lease: Lease, state: DestinationState, outcome: NotDelivered | LinkAway, now: float, dice: float) -> Plan:
     gone = isinstance(outcome, LinkAway) and outcome.gone
-    retry_at = now if gone else now + LINK_CEILING * dice  # without a session nobody tries before the next one
+    named = min(outcome.after, LAST_CEILING) if isinstance(outcome, NotDelivered) else 0.0
+    retry_at = now if gone else now + named + LINK_CEILING * dice  # without a session nobody tries before the next one
     if state.breaker is BreakerState.HALF_OPEN:  # the probe did not tell: the next one may go
         state = msgspec.structs.replace(state, breaker=BreakerState.OPEN, retry_at=retry_at)
     return Plan(_settlement(lease, DeliveryState.WAITING, outcome, next_at=retry_at), state)

@@ -5,7 +5,7 @@ import pytest
 
 from swallowtail.calls.config import AtCap, Destination
 from swallowtail.calls.deliver import About, DeliveryPhase, NotDelivered
-from swallowtail.cloud.dispatch.planner import Culprit, LinkAway, Outcome, Plan, is_suspect, plan, wait
+from swallowtail.cloud.dispatch.planner import LAST_CEILING, LINK_CEILING, Culprit, LinkAway, Outcome, Plan, is_suspect, plan, wait
 from swallowtail.cloud.model.delivery import BreakerState, Delivery, DeliveryState, DestinationState, Lease
 from tests.conformance.invented import EXPLICIT, NORTH, NOW, US
 from tests.unit.cloud.dispatch.stage import ABORTED, DESTINATION, DOWN, LINK_STOPS, OUT_OF_RESOURCES, PACS, REFUSED, delivered
@@ -18,6 +18,7 @@ AWAY = LinkAway("gone")
 STALLED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.SEND, detail="it takes nothing")
 REJECTED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.ASSOCIATE, detail="it rejects")
 FORBIDDEN = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.POLICY, detail="the hospital's policy forbids it")
+LATER = NotDelivered(about=About.LINK, phase=DeliveryPhase.LIMIT, detail="too many new targets", after=42.0)
 
 
 def lease(**more: object) -> Lease:
@@ -43,6 +44,7 @@ def planned(
         (STALLED, DeliveryState.WAITING, 3, 1),
         (REFUSED, DeliveryState.WAITING, 0, 0),
         (LINK_STOPS, DeliveryState.WAITING, 2, 0),
+        (LATER, DeliveryState.WAITING, 2, 0),
         (AWAY, DeliveryState.WAITING, 2, 0),
         (Culprit(ABORTED), DeliveryState.DEAD, 3, 0),
     ],
@@ -85,3 +87,10 @@ def test_the_third_failure_opens_and_others_of_the_same_outage_count_once() -> N
 def test_the_interval_is_full_jitter_under_a_doubling_ceiling(failures: int, ceiling: float) -> None:
     assert wait(failures, 0.0) == 0.0
     assert wait(failures, 0.5) == ceiling / 2
+
+
+@pytest.mark.parametrize(("after", "seconds"), [(42.0, 42.0), (1e9, LAST_CEILING)])
+def test_a_link_that_says_when_is_asked_then_and_no_breaker_counts_it(after: float, seconds: float) -> None:
+    made = planned(msgspec.structs.replace(LATER, after=after))
+    assert NOW + seconds <= made.settlement.next_at <= NOW + seconds + LINK_CEILING
+    assert made.state == DestinationState(target=PACS)

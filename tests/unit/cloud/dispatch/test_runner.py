@@ -158,6 +158,28 @@ async def _alarms(stage: Stage, number: int) -> bool:
     return len((await stage.records.alarms.alarms(NORTH)).items) == number
 
 
+async def test_a_new_target_that_has_to_wait_is_tried_when_the_link_says_without_breaker_or_alarm(
+    stage: Stage, tasks: Tasks
+) -> None:
+    later = NotDelivered(about=About.LINK, phase=DeliveryPhase.LIMIT, detail="too many new targets", after=40.0)
+    stage.link.answer = lambda *_: later
+    await stage.queue(*UIDS[:2])
+    stage.serve(tasks)
+    for count in range(1, OPEN_AFTER + 2):
+        await stage.until(lambda count=count: len([one for one in stage.link.opened if one.sop_instance == "1.1"]) == count)
+        await stage.settled(WAITING, WAITING)
+        stage.pass_time(39.0)
+        await asyncio.sleep(0.01)
+        assert len([one for one in stage.link.opened if one.sop_instance == "1.1"]) == count
+        stage.pass_time(2.0)
+    state = (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[PACS]
+    assert (state.breaker, state.failures, state.failing_since) == (BreakerState.CLOSED, 0, None)
+    assert not (await stage.records.alarms.alarms(NORTH)).items
+    stage.link.answer = SUCCESS
+    stage.pass_time(42.0)
+    await stage.settled(DONE, DONE)
+
+
 async def test_an_instance_that_is_refused_is_parked_by_the_cap_and_its_lane_goes_on(stage: Stage, tasks: Tasks) -> None:
     stage.link.answer = lambda request, body: REFUSED if request.sop_instance == "1.1" else delivered(body)
     await stage.queue(*UIDS[:2])
