@@ -56,3 +56,16 @@ async def test_what_is_looked_for_is_kept_raised_and_written_only_when_it_change
     assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 7) == 1
     (again, *_) = (await alarms.alarms(NORTH)).items
     assert (again.since, again.cleared) == (NOW + 7, None)
+
+
+async def test_what_is_kept_raised_and_gets_worse_is_to_be_acknowledged_again(records: Records) -> None:
+    alarms = records.alarms
+    worse = msgspec.structs.replace(AWAY, severity=Severity.CRITICAL, detail="silent, and now it matters")
+    await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW)
+    (first,) = (await alarms.alarms(NORTH)).items
+    await alarms.acknowledge(NORTH, first.id, now=NOW + 1, event=EVENT)
+    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 2) == 0
+    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [worse], now=NOW + 3) == 1
+    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [worse], now=NOW + 4) == 0
+    (found,) = (await alarms.alarms(NORTH)).items
+    assert found == msgspec.structs.replace(first, severity=Severity.CRITICAL, detail=worse.detail, last=NOW + 3, count=2)

@@ -1,6 +1,7 @@
 """The program itself: TLS, the folder, what is printed once, how it stops, and `cloud apply` against it."""
 
 import asyncio
+import datetime as dt
 import io
 import json
 import signal
@@ -19,6 +20,7 @@ from pydicom.data import get_testdata_file
 from swallowtail.calls.codec import encode
 from swallowtail.calls.store import STORE
 from swallowtail.cli import main
+from swallowtail.cloud.certificates import CA_DAYS, ensure_certificate
 from swallowtail.cloud.server import ServeError, Settings, run
 from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import Priority
@@ -225,6 +227,21 @@ async def test_a_stored_study_is_found_and_retrieved_over_dicomweb(served: Cloud
     assert file.endswith(data)
     assert pydicom.dcmread(io.BytesIO(file)).NumberOfFrames == 30
     assert http.get(found["00081190"]["Value"][0], headers={"Accept": "image/jpeg"}).status_code == 406
+
+
+async def test_an_authority_that_ends_soon_is_alarmed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    ensure_certificate(data, ["localhost"], dt.datetime.now(dt.UTC) - dt.timedelta(days=CA_DAYS - 10))
+    first = CloudProcess(data)
+    admin, _ = hospital(first, "heronsgate")
+    assert first.stop() == 0
+    again = CloudProcess(data)  # looks at once, for the organisation that there is by now
+    api = again.api(admin.http.headers["Authorization"].removeprefix("Bearer "))
+    (alarm,) = await eventually(lambda: api("GET", "alarms")["items"], len)
+    assert (alarm["condition"], alarm["subject"], alarm["severity"]) == ("certificate-expiring", "authority", "major")
+    assert "ca.pem" in alarm["detail"]
+    assert again.stop() == 0
 
 
 def test_an_idle_client_does_not_hold_up_the_stop(tmp_path: Path) -> None:

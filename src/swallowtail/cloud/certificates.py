@@ -1,7 +1,7 @@
 """The private certificate authority that a Cloud makes for itself when it is given no certificate, and its TLS settings.
 
 `ca.pem` is what a Link trusts (`--ca`); it lives ten years and its key never leaves the folder. The server's own certificate lives
-90 days and is made anew at a start within its last 30, or when it does not name what the Cloud now listens on.
+90 days and is made anew at a start within its last 31, or when it does not name what the Cloud now listens on.
 """
 
 import datetime as dt
@@ -19,7 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS: Final = 3650
 LEAF_DAYS: Final = 90
-RENEW_DAYS: Final = 30
+RENEW_DAYS: Final = 31
+"""A day before somebody is alarmed (expiry.py)."""
 BACKDATED: Final = dt.timedelta(hours=24)
 """A hospital's clock may be behind ours."""
 

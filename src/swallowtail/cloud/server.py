@@ -31,6 +31,7 @@ from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.dispatch.watch import QueueWatch
+from swallowtail.cloud.expiry import CertificateWatch
 from swallowtail.cloud.folder import DataFolder, DataFolderError
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.pool import WorkerPool
@@ -69,7 +70,7 @@ FATAL_EXIT: Final = 70
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds after which a thread that wants the interpreter gets it from the loop. A store makes a dozen calls of the disk, and
 after each its thread waits for that: with Python's 5 ms a busy loop halves the stores per second."""
-RENEW_EVERY: Final = 6 * 3600.0
+RENEW_EVERY: Final = 600.0
 EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what stands for every address
 Announce = Callable[[dict[str, str]], None]
 
@@ -123,7 +124,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
     """Put the Cloud together, serve, and take it apart again."""
     folder = DataFolder(settings.data)
     try:
-        context, facts = _tls(settings, folder)
+        context, certificate, facts = _tls(settings, folder)
         listening = _listen(settings)
         async with _cloud(folder) as (made, tasks):
             services, sessions = made.services, made.sessions
@@ -132,7 +133,12 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
             server = server_of(build(services, [WebSocketRoute(PATH, sessions)]), context)
             _stop_on_signals(server, sessions, tasks)
             tasks.spawn(measure_lag(), name="lag")
-            tasks.spawn(_renew(context, settings, folder), name="certificate")
+            watch = CertificateWatch(
+                own=settings.certificate is None, people=services.people, alarms=services.alarms, clock=services.clock
+            )
+            watch.serve(certificate)
+            tasks.spawn(_renew(context, settings, folder, watch), name="certificate")
+            tasks.spawn(rounds("certificate", watch.look), name="expiry")
             announce(facts)
             log.info("the Cloud serves", release=__version__, host=settings.host, port=listening.getsockname()[1])
             await server.serve([listening])
@@ -247,23 +253,26 @@ def _certificate(settings: Settings, folder: DataFolder) -> tuple[Path, Path]:
     return ensure_certificate(folder.path, names, dt.datetime.now(dt.UTC))
 
 
-def _tls(settings: Settings, folder: DataFolder) -> tuple[ssl.SSLContext, dict[str, str]]:
+def _tls(settings: Settings, folder: DataFolder) -> tuple[ssl.SSLContext, Path, dict[str, str]]:
     certificate, key = _certificate(settings, folder)
     try:
         context = server_context(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise ServeError(f"cannot use {certificate} with {key}: {error}; both are PEM and belong together") from error
-    return context, {} if settings.certificate else {"ca": str(folder.path / "ca.pem")}
+    return context, certificate, {} if settings.certificate else {"ca": str(folder.path / "ca.pem")}
 
 
-async def _renew(context: ssl.SSLContext, settings: Settings, folder: DataFolder) -> None:
+async def _renew(context: ssl.SSLContext, settings: Settings, folder: DataFolder, watch: CertificateWatch) -> None:
     """Load the certificate again now and then, for the handshakes that come: it may have been renewed, here or by who owns it."""
     while True:
         await asyncio.sleep(RENEW_EVERY)
         try:
-            context.load_cert_chain(*_certificate(settings, folder))
+            certificate, key = _certificate(settings, folder)
+            context.load_cert_chain(certificate, key)
         except (OSError, ssl.SSLError) as error:
             log.warning("the certificate could not be loaded again; the old one is still served", error=error)
+        else:
+            watch.serve(certificate)
 
 
 def _listen(settings: Settings) -> socket.socket:

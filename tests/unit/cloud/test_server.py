@@ -49,11 +49,47 @@ async def test_a_renewed_certificate_is_served_to_the_next_handshake(tmp_path: P
             load(*files)
             loaded.set()
 
+    served: list[Path] = []
+
+    class Watch:
+        def serve(self, path: Path) -> None:
+            served.append(path)
+
     async with Tasks("test") as tasks:
-        tasks.spawn(server._renew(Context(), settings, folder), name="renew")  # type: ignore[arg-type]
+        tasks.spawn(server._renew(Context(), settings, folder, Watch()), name="renew")  # type: ignore[arg-type]
         async with asyncio.timeout(5):
             await loaded.wait()
     assert handshake(context, client_context(tmp_path), "localhost")
+    assert set(served) == {tmp_path / "server.pem"}  # the alarm hears of it
+    folder.close()
+
+
+async def test_a_certificate_that_cannot_be_loaded_is_not_taken_for_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "RENEW_EVERY", 0.001)
+    folder = DataFolder(tmp_path)
+    tried = asyncio.Event()
+    served: list[Path] = []
+
+    class Context:
+        tries = 0
+
+        def load_cert_chain(self, *files: Any) -> None:
+            self.tries += 1
+            if self.tries == 2:  # the first was dealt with
+                tried.set()
+            raise ssl.SSLError("key values mismatch")
+
+    class Watch:
+        def serve(self, path: Path) -> None:
+            served.append(path)
+
+    with capture_logs() as logs:
+        async with Tasks("test") as tasks:
+            tasks.spawn(server._renew(Context(), server.Settings(tmp_path, "::1", 0), folder, Watch()), name="renew")  # type: ignore[arg-type]
+            async with asyncio.timeout(5):
+                await tried.wait()
+    assert "the old one is still served" in logs[0]["event"]
+    assert served == []
     folder.close()
 
 

@@ -82,6 +82,8 @@ class Condition(enum.StrEnum):
     """The disk of the Cloud's data folder is nearly full."""
     UNKNOWN_DEVICE = "unknown-device"
     """A system that no device of the configuration matches knocks at a Link."""
+    CERTIFICATE_EXPIRING = "certificate-expiring"
+    """The certificate that the Cloud serves, or its authority, ends soon."""
     OPERATOR_TOKEN = "operator-token"  # noqa: S105 - the name of a condition
     """An operator, who may see no patient data, has made a token of this organisation, which does."""
 

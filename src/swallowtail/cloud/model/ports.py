@@ -359,7 +359,8 @@ class Alarms(Protocol):
     async def keep(self, tenant: Tenant, condition: Condition, wanted: Collection[NewAlarm], *, now: float) -> int:
         """Have exactly these raised of a condition, for who looks again and again; gives how many were raised or cleared.
 
-        One that is raised already is left as it is, and not counted again. Nothing is written where nothing changes.
+        One that is raised already is left as it is, and not counted again; unless its severity is another now: then it takes that
+        with the detail, counts as raised, and waits to be acknowledged again. Nothing is written where nothing changes.
         """
 
     async def acknowledge(self, tenant: Tenant, alarm: int, *, now: float, event: AuditEvent) -> Alarm:

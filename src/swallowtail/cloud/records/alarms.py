@@ -1,7 +1,7 @@
 """Alarms: the statements of the port `Alarms`, and `raised` for the intents of other ports."""
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -23,11 +23,12 @@ RAISED = select(schema.alarm.c.id).where(
     schema.alarm.c.subject == bindparam("subject"),
     schema.alarm.c.cleared.is_(None),
 )
-SUBJECTS = select(schema.alarm.c.subject).where(
+SEVERITIES = select(schema.alarm.c.subject, schema.alarm.c.severity).where(
     schema.alarm.c.tenant == bindparam("tenant"),
     schema.alarm.c.condition == bindparam("condition"),
     schema.alarm.c.cleared.is_(None),
 )
+UNSEEN: Final = {"acknowledged": None, "acknowledged_by": ""}
 ADD = insert(schema.alarm).returning(schema.alarm.c.id)
 
 
@@ -52,6 +53,10 @@ def cleared(connection: Connection, tenant: Tenant, condition: Condition, subjec
     return True
 
 
+def _severities(connection: Connection, key: Mapping[str, str]) -> dict[str, str]:
+    return {row.subject: row.severity for row in connection.execute(SEVERITIES, key)}
+
+
 def _alarm(connection: Connection, tenant: Tenant, alarm_id: int) -> Alarm:
     return only(connection.execute(ALARM, {"tenant": tenant, "id": alarm_id}), Alarm, "alarm")
 
@@ -73,18 +78,20 @@ class AlarmRecords:
         subjects = {new.subject: new for new in wanted if new.condition is condition}
 
         def is_so(connection: Connection) -> bool:
-            return set(connection.execute(SUBJECTS, key).scalars()) == set(subjects)
+            return _severities(connection, key) == {subject: new.severity for subject, new in subjects.items()}
 
         def keep(unit: Unit) -> int:
-            raised_now = set(unit.connection.execute(SUBJECTS, key).scalars())
-            over = raised_now - set(subjects)
+            raised_now = _severities(unit.connection, key)
+            over = set(raised_now) - set(subjects)
             if over:
                 mine = [schema.alarm.c[name] == value for name, value in key.items()]
                 ended = update(schema.alarm).where(*mine, schema.alarm.c.cleared.is_(None), schema.alarm.c.subject.in_(over))
                 unit.connection.execute(ended.values(cleared=now))
-            missing = [new for subject, new in subjects.items() if subject not in raised_now]
+            missing = [new for subject, new in subjects.items() if raised_now.get(subject) != new.severity]
             for new in missing:
-                raised(unit.connection, tenant, new, now)
+                again = raised(unit.connection, tenant, new, now)
+                if again.acknowledged is not None:  # what was seen was not this bad, or worse
+                    unit.connection.execute(update(schema.alarm).where(schema.alarm.c.id == again.id).values(UNSEEN))
             return len(over) + len(missing)
 
         return 0 if await self._database.read(is_so) else await self._database.write(keep)
