@@ -117,5 +117,7 @@ def _announce(facts: dict[str, str], *, as_json: bool) -> None:
             click.echo(f"Its certificates are signed by its own CA: {facts['ca']}")
         if "token" in facts:
             click.echo(f"Operator's token, shown once: {facts['token']}")
-            click.echo(f"Sign in: {facts['sign_in']}")
+            click.echo("Keep it in a file that you alone can read, then describe the hospital (examples/hospital.toml) and run:")
+            trusted = f" --ca {facts['ca']}" if "ca" in facts else ""
+            click.echo(f"  swallowtail cloud apply hospital.toml --cloud {facts['url']}{trusted} --token-file operator.token")
     sys.stdout.flush()

@@ -129,7 +129,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
         async with _cloud(folder) as (made, tasks):
             services, sessions = made.services, made.sessions
             facts |= {"release": __version__, "url": _url(settings, listening)}
-            facts |= await _bootstrap(services, facts["url"])
+            facts |= await _bootstrap(services)
             server = server_of(build(services, [WebSocketRoute(PATH, sessions)]), context)
             _stop_on_signals(server, sessions, tasks)
             tasks.spawn(measure_lag(), name="lag")
@@ -292,7 +292,7 @@ def _url(settings: Settings, listening: socket.socket) -> str:
     return f"https://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
-async def _bootstrap(services: Services, url: str) -> dict[str, str]:
+async def _bootstrap(services: Services) -> dict[str, str]:
     """Make an operator's token where no good one is; what it gives is printed and kept nowhere."""
     now = services.clock()
     async for token in _operators(services):
@@ -308,7 +308,7 @@ async def _bootstrap(services: Services, url: str) -> dict[str, str]:
         objects=(("token", token.id),),
     )
     await services.people.add_token(token, services.hashes.of_token(secret), now=now, event=event)
-    return {"token": secret, "sign_in": f"{url}/#token={secret}"}
+    return {"token": secret}
 
 
 def _operators(services: Services) -> AsyncIterator[ApiToken]:

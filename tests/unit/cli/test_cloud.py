@@ -16,7 +16,6 @@ FACTS = {
     "url": "https://localhost:8443",
     "ca": "/d/ca.pem",
     "token": "swt_x",
-    "sign_in": "https://localhost:8443/#token=swt_x",
 }
 
 
@@ -56,7 +55,13 @@ def test_every_setting_of_serve_arrives(started: list[server.Settings], as_varia
 
 def test_serve_prints_what_a_person_needs_or_one_line_for_a_program(started: list[server.Settings]) -> None:
     shown = CliRunner().invoke(main, ["cloud", "serve", "--data", "/d"]).output
-    for word in ("https://localhost:8443", "/d/ca.pem", "swt_x", "shown once"):
+    for word in (
+        "https://localhost:8443",
+        "/d/ca.pem",
+        "swt_x",
+        "shown once",
+        "cloud apply hospital.toml --cloud https://localhost:8443 --ca /d/ca.pem",
+    ):
         assert word in shown
     line = CliRunner().invoke(main, ["cloud", "serve", "--data", "/d", "--json"]).output
     assert json.loads(line) == FACTS

@@ -115,7 +115,7 @@ class Sender:
             return await self._path.deliver(request, pieces, progress)
 
     def _other_syntax(self, destination: Destination, answer: DeliverAnswer) -> str | None:
-        """Give the syntax to transcode to; None: the answer stands (issue 3, promise 1)."""
+        """Give the syntax to transcode to; None: the answer stands."""
         if not isinstance(answer, NotDelivered) or answer.phase is not DeliveryPhase.CONTEXT or self._transcoder is None:
             return None
         if destination.transcoding is Transcoding.NEVER:

@@ -28,7 +28,7 @@ It connects a hospital's imaging and record systems through one outbound encrypt
 <p>There is no console in this release. What there is:</p>
 <ul>
 <li><a href="/openapi.json">/openapi.json</a> describes the REST API at <code>/api/v1</code></li>
-<li><code>/dicomweb</code> answers QIDO-RS and WADO-RS</li>
+<li><code>/dicomweb</code> answers QIDO-RS, WADO-RS and STOW-RS</li>
 <li><code>/link</code> is where Links connect</li>
 <li><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>, <a href="/metrics">/metrics</a></li>
 </ul>

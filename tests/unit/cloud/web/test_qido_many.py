@@ -24,7 +24,7 @@ from tests.unit.cloud.web.conftest import HERON, NOW, SYNTAX, Cloud
 INSTANCES = amount(10_000, 100_000)
 PER_SERIES, SERIES_PER_STUDY = 25, 4
 BAR = 0.050
-"""Seconds, the 95th of 100 (issue 6)."""
+"""Seconds, the 95th of 100."""
 NAMES = ("Heron^Ada", "Egret^Bo", "Crane^Cora", "Bittern^Dag", "Stork^Eve")
 
 SEARCHES: dict[str, dict[str, Any]] = {
