@@ -113,6 +113,9 @@ class Archive:
     def __init__(self, *sop_classes: str) -> None:
         self.received: list[tuple[str, bytes]] = []
         self.on_store: Callable[[evt.Event, int], int] = lambda event, number: 0
+        self.ends: list[str] = []
+        """How associations ended: EVT_RELEASED or EVT_ABORTED."""
+        self.ended = threading.Event()
         self.port = free_port()
         self._entity = AE(ae_title="ARCHIVE")
         self._entity.add_supported_context("1.2.840.10008.1.1")
@@ -130,10 +133,15 @@ class Archive:
             self.received.append((event.request.AffectedSOPInstanceUID, event.encoded_dataset(include_meta=False)))
         return status
 
+    def _end(self, event: evt.Event) -> None:
+        self.ends.append(event.event.name)
+        self.ended.set()
+
     @contextmanager
     def serving(self) -> Iterator["Archive"]:
         """Serve on `port`."""
-        server = self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_RELEASED, self._end), (evt.EVT_ABORTED, self._end)]
+        server = self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
         try:
             yield self
         finally:

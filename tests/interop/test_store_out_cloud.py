@@ -288,3 +288,16 @@ def test_a_destination_that_nobody_can_reach_waits_without_a_link(own: Installat
         chain.act(f"destinations/{pacs}/resume")
         chain.until_delivered(pacs, len(samples))
     assert archive.uids == [one["sop_instance"] for one in own.instances(samples[0].study)]
+
+
+def test_link_that_stops_releases_its_idle_associations(own: Installation, tmp_path: Path) -> None:
+    chain, (sample,) = Chain(own, "IDLE"), small(tmp_path, 1)
+    with Archive(sample.sop_class).serving() as archive:
+        pacs = chain.destination("idle", archive.port)
+        chain.rule(pacs)
+        chain.acquire(sample.path)
+        chain.until_delivered(pacs, 1)
+        assert archive.ends == []
+        assert own.link.stop() == 0
+        assert archive.ended.wait(5)
+        assert archive.ends == ["EVT_RELEASED"]

@@ -97,6 +97,8 @@ class Line:
                 if self._association is not None:
                     await self._association.room(below=1)
                 await self._end()
+                if self._ending is not None:  # it was idle, and its release is under way
+                    await asyncio.wait([self._ending])
         except TimeoutError:
             if self._association is not None:
                 self._association.abort(Ended(About.LINK, "Link stops; it is tried again"))

@@ -61,6 +61,7 @@ class Archive:
     policy: AcceptorPolicy = POLICY
     status: Callable[[Command], int] = lambda command: 0
     pause: float = 0.0
+    release_pause: float = 0.0
     window: int = 1
     reject: tuple[RejectResult, RejectSource, int] | None = None
     behave: Callable[["Archive", Connection], Awaitable[None]] | None = None
@@ -110,8 +111,10 @@ class Archive:
                         data.clear()
                         await self._respond(connection, received)
                 case ReleaseRequested():
+                    if self.release_pause:
+                        await asyncio.sleep(self.release_pause)
+                    self.ends.append("cut off" if connection.closed else "released")
                     connection.release()
-                    self.ends.append("released")
                     return
                 case _:
                     self.ends.append(type(event).__name__)

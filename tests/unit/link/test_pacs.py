@@ -383,6 +383,36 @@ def test_link_stops_after_what_runs_within_its_limit(pause, delivered):
     play(scene, configuration=to())
 
 
+def test_link_releases_what_is_idle_when_it_stops():
+    async def scene(stage: Stage) -> None:
+        archive = await Archive(stage).open()
+        other = await Archive(stage).open(port=105)
+        assert isinstance(await deliver(stage, 1), Delivered)
+        assert isinstance(await deliver(stage, 2, destination="second"), Delivered)
+        assert archive.ends == other.ends == []
+        began = stage.loop.time()
+        stage.agent.stop()
+        await stage.running
+        assert stage.loop.time() - began < 1
+        assert archive.ends == other.ends == ["released"]
+
+    second = msgspec.structs.replace(DESTINATION, name="second", port=105)
+    play(scene, configuration=msgspec.structs.replace(to(), destinations=(DESTINATION, second)))
+
+
+def test_link_that_stops_waits_for_a_release_that_is_under_way():
+    async def scene(stage: Stage) -> None:
+        archive = await Archive(stage, release_pause=3.0).open()
+        assert isinstance(await deliver(stage, 1), Delivered)
+        await asyncio.sleep(DESTINATION.timeouts.idle + 1)
+        assert archive.ends == []
+        stage.agent.stop()
+        await stage.running
+        assert archive.ends == ["released"]
+
+    play(scene, configuration=to())
+
+
 # What the Cloud sees
 
 
