@@ -17,6 +17,7 @@ from pydicom.uid import generate_uid
 from tests.rest.served import CloudProcess, eventually, hospital
 
 CINE = Path(str(get_testdata_file("examples_ybr_color.dcm")))
+PDF = b"%PDF" + bytes(70_000)
 SLICE = Path(str(get_testdata_file("CT_small.dcm")))
 
 
@@ -50,6 +51,10 @@ def site(served: CloudProcess) -> Iterator[Site]:
         data = pydicom.dcmread(SLICE)
         data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         data.InstanceNumber = number + 1
+        data.add_new(0x00420011, "OB", PDF)
+        icon = pydicom.Dataset()
+        icon.add_new(0x7FE00010, "OW", bytes(range(256)) * 16)
+        data.IconImageSequence = [icon]
         slices.append(data)
     answer = clients[0].store_instances([cine, *slices])
     assert "FailedSOPSequence" not in answer
@@ -104,6 +109,31 @@ def test_metadata_say_what_the_data_set_says(site: Site) -> None:
     (pixels,) = site.client.retrieve_bulkdata(site.client.base_url + path)
     assert pixels == one.PixelData
     assert len(site.client.retrieve_study_metadata(place[0])) == len(site.client.retrieve_series_metadata(*place[:2])) == 3
+
+
+def test_instances_come_with_the_fields_that_are_asked_for(site: Site) -> None:
+    one = site.slices[2]
+    filters = {"SOPInstanceUID": str(one.SOPInstanceUID)}
+    (plain,) = site.client.search_for_instances(search_filters=filters)
+    (told,) = site.client.search_for_instances(search_filters=filters, fields=["SliceThickness", "00080008", "BurnedInAnnotation"])
+    assert told["00180050"]["Value"] == [float(one.SliceThickness)]
+    assert told["00080008"]["Value"] == list(one.ImageType)
+    assert set(told) - set(plain) == {"00180050", "00080008"}
+
+
+def test_every_bulk_data_uri_of_the_metadata_answers(site: Site) -> None:
+    one = site.slices[0]
+    place = (str(one.StudyInstanceUID), str(one.SeriesInstanceUID), str(one.SOPInstanceUID))
+    told = site.client.retrieve_instance_metadata(*place)
+    found = {tag: attribute["BulkDataURI"] for tag, attribute in told.items() if "BulkDataURI" in attribute}
+    nested = told["00880200"]["Value"][0]["7FE00010"]["BulkDataURI"]
+    assert set(found) >= {"7FE00010", "00420011"}
+    for uri, expected in ((found["00420011"], PDF), (nested, one.IconImageSequence[0].PixelData)):
+        path = uri.partition("/dicomweb")[2]
+        (value,) = site.client.retrieve_bulkdata(site.client.base_url + path)
+        assert value == expected
+        (part,) = site.client.retrieve_bulkdata(site.client.base_url + path, byte_range=(4, 99))
+        assert bytes(part) in {expected, expected[4:100]}  # a multipart answer is whole
 
 
 def test_frames_are_those_of_the_file(site: Site) -> None:

@@ -8,6 +8,8 @@ MAX_HEAD: Final = 16 * 1024
 MAX_PARTS: Final = 100_000
 MAX_BOUNDARY: Final = 70
 """RFC 2046 5.1.1."""
+MAX_PADDING: Final = 256
+"""White space behind a boundary."""
 
 
 class MalformedMultipartError(Exception):
@@ -33,8 +35,10 @@ class Parts:
         mark = await self._take(2)
         if mark == b"--":
             return None
+        padding = 0
         while mark != b"\r\n":  # RFC 2046 5.1.1: a delimiter may be padded with white space
-            if mark[:1] not in {b" ", b"\t"}:
+            padding += 1
+            if mark[:1] not in {b" ", b"\t"} or padding > MAX_PADDING:
                 raise MalformedMultipartError("a boundary is followed by neither a line's end nor two dashes")
             mark = mark[1:] + await self._take(1)
         self._count += 1
@@ -62,8 +66,8 @@ class Parts:
             await self._more()
 
     async def _head(self) -> bytes:
-        while (at := self._rest.find(b"\r\n\r\n")) < 0:
-            if len(self._rest) > MAX_HEAD:
+        while (at := self._rest.find(b"\r\n\r\n", 0, MAX_HEAD)) < 0:
+            if len(self._rest) >= MAX_HEAD:
                 raise MalformedMultipartError(f"a part's head is longer than {MAX_HEAD} bytes")
             await self._more()
         head, self._rest = self._rest[2:at], self._rest[at + 4 :]

@@ -36,13 +36,17 @@ Facility = Annotated[str | None, Query(max_length=64)]
 
 
 class Outcome(NamedTuple):
-    """What became of one part."""
+    """What became of one part; `comment` says of a failure what a person has to know."""
 
     key: InstanceKey
     study: str
     series: str
     failure: int | None
+    comment: str = ""
     unavailable: bool = False
+
+
+UNKNOWN: Final = InstanceKey("", "", "")
 
 
 async def store_instances(caller: InOrganisation, request: Request, facility: Facility = None) -> Response:
@@ -72,25 +76,25 @@ async def _store(caller: Caller, request: Request, facility: str | None, study: 
         raise _bad_body("the body has ended early", outcomes) from error
     if not outcomes:
         raise _bad_body("the body holds no part", outcomes)
-    return _answer(outcomes, root_of(request), study)
+    return _answer(outcomes, root_of(request))
 
 
 async def _store_part(caller: Caller, upload: Upload, pieces: AsyncIterator[bytes], media: str, study: str) -> Outcome:
     if media not in {DICOM, ""}:
-        return Outcome(InstanceKey("", "", ""), "", "", CANNOT_UNDERSTAND)
+        return Outcome(UNKNOWN, "", "", CANNOT_UNDERSTAND, f"its Content-Type is not {DICOM}")
     try:
         head = await read_head(pieces)
-    except NotAFileError:
-        return Outcome(InstanceKey("", "", ""), "", "", CANNOT_UNDERSTAND)
+    except NotAFileError as error:
+        return Outcome(UNKNOWN, "", "", CANNOT_UNDERSTAND, str(error))
     if study and head.study != study:
-        return Outcome(head.key, head.study, head.series, NO_MATCH)
+        return Outcome(head.key, head.study, head.series, NO_MATCH, "its study is not the one that the path names")
     answer = await caller.services.ingest.upload(caller.tenant, upload, head.key, body_of(head, pieces))
     match answer:
         case Committed():
             return Outcome(head.key, head.study, head.series, None)
         case NotStored():
             down = answer.reason is NotStoredReason.STORAGE_UNAVAILABLE
-            return Outcome(head.key, head.study, head.series, REASONS.get(answer.reason, 0x0110), unavailable=down)
+            return Outcome(head.key, head.study, head.series, REASONS.get(answer.reason, 0x0110), answer.detail, unavailable=down)
 
 
 def _boundary(request: Request) -> str:
@@ -99,7 +103,7 @@ def _boundary(request: Request) -> str:
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "media-type",
-            "instances are taken as DICOM files only",
+            "instances are taken as DICOM files only; metadata with bulk data in parts of their own are not",
             remedy=f'Send Content-Type: {MULTIPART}; type="{DICOM}"; boundary=…',
         )
     return parameters["boundary"]
@@ -131,35 +135,48 @@ def _bad_body(detail: str, outcomes: list[Outcome]) -> ProblemError:
     return ProblemError(HTTPStatus.BAD_REQUEST, "body", detail, remedy=remedy)
 
 
-def _answer(outcomes: list[Outcome], root: str, study: str) -> Response:
+def _answer(outcomes: list[Outcome], root: str) -> Response:
     """PS3.18 10.5.3 and Annex I.2.2: what was stored and what was not, one by one."""
     stored, failed = [one for one in outcomes if one.failure is None], [one for one in outcomes if one.failure is not None]
     if failed and not stored and all(one.unavailable for one in failed):
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE, "storage", "the storage is unavailable; nothing was stored", remedy="Try again later."
         )
-    body: dict[str, Any] = {}
-    if study and stored:
-        body["00081190"] = {"vr": "UR", "Value": [f"{root}/studies/{study}"]}
-    if failed:
-        body["00081198"] = {"vr": "SQ", "Value": [_item(one) | _us("00081197", one.failure) for one in failed]}
+    studies = {one.study for one in stored}
+    known_study = len(studies) == 1 and uids.is_valid(*studies)
+    body: dict[str, Any] = {"00081190": _url(f"{root}/studies/{stored[0].study}" if known_study else "")}
+    if named := [one for one in failed if _is_named(one)]:
+        body["00081198"] = {"vr": "SQ", "Value": [_item(one) | _failure(one) for one in named]}
     if stored:
         body["00081199"] = {"vr": "SQ", "Value": [_item(one) | _place(one, root) for one in stored]}
+    if others := [one for one in failed if not _is_named(one)]:
+        body["0008119A"] = {"vr": "SQ", "Value": [_failure(one) for one in others]}
     status = HTTPStatus.OK if not failed else HTTPStatus.ACCEPTED if stored else HTTPStatus.CONFLICT
     return Response(msgspec.json.encode(body), status, media_type=JSON)
 
 
+def _is_named(outcome: Outcome) -> bool:
+    return uids.is_valid(outcome.key.sop_class) and uids.is_valid(outcome.key.sop_instance)
+
+
 def _item(outcome: Outcome) -> dict[str, Any]:
     pairs = (("00081150", outcome.key.sop_class), ("00081155", outcome.key.sop_instance))
-    return {tag: {"vr": "UI", "Value": [uid]} if uids.is_valid(uid) else {"vr": "UI"} for tag, uid in pairs}
+    return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in pairs}
+
+
+def _failure(outcome: Outcome) -> dict[str, Any]:
+    """Give Failure Reason, and as Error Comment (an LO) why, which the standard has no place for."""
+    return {
+        "00000902": {"vr": "LO", "Value": [outcome.comment[:64]]},
+        "00081197": {"vr": "US", "Value": [outcome.failure]},
+    }
 
 
 def _place(outcome: Outcome, root: str) -> dict[str, Any]:
-    if not (uids.is_valid(outcome.study) and uids.is_valid(outcome.series)):
-        return {}  # it is known once it is indexed
+    known = uids.is_valid(outcome.study) and uids.is_valid(outcome.series)  # else once it is indexed
     url = f"{root}/studies/{outcome.study}/series/{outcome.series}/instances/{outcome.key.sop_instance}"
-    return {"00081190": {"vr": "UR", "Value": [url]}}
+    return {"00081190": _url(url if known else "")}
 
 
-def _us(tag: str, number: int | None) -> dict[str, Any]:
-    return {tag: {"vr": "US", "Value": [number]}}
+def _url(url: str) -> dict[str, Any]:
+    return {"vr": "UR", "Value": [url]} if url else {"vr": "UR"}

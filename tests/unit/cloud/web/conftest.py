@@ -108,7 +108,8 @@ class Cloud:
     def __init__(self) -> None:
         self.records = Records(MemoryDatabase(CommittedRows()))
         self.sessions, self.bus = Sessions(), Bus()
-        self.blobs = FolderBlobs(SimulatedDisk().mount(), InlineWorkers(), on_fatal=pytest.fail)
+        self.disk = SimulatedDisk()
+        self.blobs = FolderBlobs(self.disk.mount(), InlineWorkers(), on_fatal=pytest.fail)
         self.hashes = KeyedHash(b"p" * 32)
         sites = SiteBook(self.records.links, self.records.configuration)
         query = Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW)
@@ -140,6 +141,10 @@ class Cloud:
         APP.state.services = self.services
         transport = httpx2.ASGITransport(app=APP, raise_app_exceptions=False)
         self.http = httpx2.AsyncClient(transport=transport, base_url="https://cloud.example")
+
+    def blobs_on_the_way(self) -> list[str]:
+        """Name the files of blobs that are not whole."""
+        return [path for path in self.disk.files() if path.startswith("incoming")]
 
     async def token(self, role: Role, tenant: Tenant | None = HERON, **values: Any) -> str:
         """Mint a token."""

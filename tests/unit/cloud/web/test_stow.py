@@ -1,5 +1,7 @@
 """STOW-RS over the twins: what is stored of a body, what is said of each part, and bodies that are none."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,16 @@ import httpx2
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+from starlette.types import ASGIApp, Message, Scope
 
 from swallowtail.cloud.ingest.upload import NotAFileError, read_head
 from swallowtail.cloud.model.errors import StorageUnavailableError
-from swallowtail.cloud.model.imaging import InstanceSearch, Way
+from swallowtail.cloud.model.imaging import Instance, InstanceSearch, Way
+from swallowtail.cloud.model.paging import FIRST_PAGE
 from swallowtail.cloud.model.tenancy import Role
+from swallowtail.cloud.web.guard import Guard
 from swallowtail.cloud.web.multipart import MalformedMultipartError, Parts
-from tests.unit.cloud.web.conftest import HERON, Cloud
+from tests.unit.cloud.web.conftest import APP, HERON, Cloud
 
 PATH = "/dicomweb/studies"
 MAIN = "main-heron"
@@ -67,7 +72,10 @@ async def test_every_file_is_stored_byte_by_byte_however_it_is_cut(cloud: Cloud,
 async def test_a_part_that_fails_fails_alone(cloud: Cloud) -> None:
     answer = await send(cloud, body(b"no DICOM", sample("CT_small.dcm"), b""))
     assert answer.status_code == 202
-    assert [one["00081197"]["Value"] for one in answer.json()["00081198"]["Value"]] == [[0xC000], [0xC000]]
+    others = answer.json()["0008119A"]["Value"]
+    assert [one["00081197"]["Value"] for one in others] == [[0xC000], [0xC000]]
+    assert others[0]["00000902"]["Value"] == ["it is no DICOM file: after 128 bytes DICM is missing"]
+    assert "00081198" not in answer.json()
     assert len(answer.json()["00081199"]["Value"]) == 1
     alone = await send(cloud, body(b"no DICOM"))
     assert (alone.status_code, alone.headers["content-type"]) == (409, "application/dicom+json")
@@ -80,7 +88,10 @@ async def test_a_study_in_the_path_takes_its_own_instances_only(cloud: Cloud) ->
     answer = await send(cloud, body(sample("CT_small.dcm"), sample("rtplan.dcm")), f"{PATH}/{study}")
     assert answer.status_code == 202
     assert answer.json()["00081190"]["Value"] == [f"https://cloud.example{PATH}/{study}"]
-    assert [one["00081197"]["Value"] for one in answer.json()["00081198"]["Value"]] == [[0xA900]]
+    (failed,) = answer.json()["00081198"]["Value"]
+    assert failed["00081197"]["Value"] == [0xA900]
+    assert "path" in failed["00000902"]["Value"][0]
+    assert failed["00081155"]["Value"][0].startswith("1.2.")
     assert (await send(cloud, body(b""), f"{PATH}/x")).status_code == 400
 
 
@@ -95,7 +106,12 @@ async def test_a_study_in_the_path_takes_its_own_instances_only(cloud: Cloud) ->
         (body(b"x"), "application/dicom", 415),
         (body(b"x"), 'multipart/related; type="application/dicom"', 415),
         (body(b"x"), 'multipart/related; type="application/dicom+json"; boundary=edge', 415),
+        (body(b"x"), 'multipart/related; type="application/dicom+xml"; boundary=edge', 415),
+        (body(b"x"), 'multipart/form-data; type="application/dicom"; boundary=edge', 415),
+        (body(b"x"), "", 415),
         (body(b"x"), f"{TYPE}{'x' * 80}", 400),
+        (body(b"x"), f'{TYPE}; boundary=""', 400),
+        (b"--edge" + b" " * 300 + b"\r\n\r\n\r\n--edge--", TYPE, 400),
     ],
 )
 async def test_a_body_that_is_none_is_refused(cloud: Cloud, content: bytes, kind: str, status: int) -> None:
@@ -126,6 +142,117 @@ async def test_nothing_is_said_to_be_stored_while_the_storage_is_down(cloud: Clo
     monkeypatch.setattr(cloud.records.instances, "commit", down)
     answer = await send(cloud, body(sample("CT_small.dcm")))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+@pytest.mark.parametrize("kind", ["multipart/related; boundary=edge", f'{TYPE}; start="<one>"; start-info=x'])
+async def test_what_is_not_needed_may_be_missing_or_there(cloud: Cloud, kind: str) -> None:
+    assert (await send(cloud, body(sample("CT_small.dcm")), content_type=kind)).status_code == 200
+
+
+async def test_an_answer_in_xml_is_refused_before_anything_is_stored(cloud: Cloud) -> None:
+    headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}", "Content-Type": TYPE}
+    content = body(sample("CT_small.dcm"))
+    answer = await cloud.http.post(PATH, content=content, headers=headers | {"Accept": "application/dicom+xml"})
+    assert answer.status_code == 406
+    assert await copies(cloud, "CT_small.dcm") == ()
+
+
+async def copies(cloud: Cloud, name: str) -> tuple[Instance, ...]:
+    """What is kept of a test file."""
+    with pydicom.dcmread(str(get_testdata_file(name)), stop_before_pixels=True) as data:
+        return await cloud.records.instances.copies(HERON, str(data.SOPInstanceUID))
+
+
+async def test_again_the_same_changes_nothing_and_other_bytes_are_kept_beside_it(cloud: Cloud) -> None:
+    content, other = sample("CT_small.dcm"), sample("CT_small.dcm")[:-2] + b"\1\1"
+    for file, kept in ((content, 1), (content, 1), (other, 2), (other, 2)):
+        assert (await send(cloud, body(file, file))).status_code == 200
+        found = await copies(cloud, "CT_small.dcm")
+        assert len(found) == kept
+        first = b"".join([piece async for piece in cloud.blobs.read(HERON, found[0].identity.sha256)])
+        assert content.endswith(first)
+        assert [one.visible for one in found] == [True, False][:kept]
+    alarms = (await cloud.records.alarms.alarms(HERON, FIRST_PAGE)).items
+    assert "instance-conflict" in {str(one.condition) for one in alarms}
+
+
+async def test_a_part_that_is_too_large_fails_alone_and_leaves_nothing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud.blobs, "_max_object", 100_000)
+    answer = await send(cloud, in_pieces(body(sample("CT_small.dcm"), sample("examples_palette.dcm")), 65_536))
+    assert answer.status_code == 202
+    (failed,) = answer.json()["00081198"]["Value"]
+    assert failed["00081197"]["Value"] == [0xA700]
+    assert len(await copies(cloud, "CT_small.dcm")) == 1
+    assert await copies(cloud, "examples_palette.dcm") == ()
+    assert cloud.blobs_on_the_way() == []
+
+
+async def test_a_body_has_only_so_many_parts_and_bytes(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = sample("CT_small.dcm")
+    with monkeypatch.context() as patch:
+        patch.setattr("swallowtail.cloud.web.multipart.MAX_PARTS", 2)
+        many = await send(cloud, body(file, file, file))
+        assert (many.status_code, many.json()["code"]) == (400, "body")
+        assert "2 instances before that were stored" in many.json()["remedy"]
+    monkeypatch.setattr("swallowtail.cloud.web.guard.MAX_STORE_BODY", 1000)
+    large = await send(cloud, in_pieces(body(file), 500))
+    assert (large.status_code, large.json()["code"]) == (413, "too-large")
+
+
+async def posted(cloud: Cloud, messages: AsyncIterator[Message], app: ASGIApp = APP) -> list[Message]:
+    """Post what comes as ASGI messages, and give what was answered."""
+    headers = [(b"authorization", f"Bearer {await cloud.token(Role.CLINICIAN)}".encode()), (b"content-type", TYPE.encode())]
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": PATH,
+        "raw_path": PATH.encode(),
+        "headers": headers,
+        "scheme": "https",
+    }
+    scope |= {"query_string": f"facility={MAIN}".encode(), "server": ("cloud.example", 443), "client": ("192.0.2.1", 1)}
+    scope |= {"http_version": "1.1", "root_path": "", "asgi": {"version": "3.0"}}
+    sent: list[Message] = []
+
+    async def send_(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, lambda: anext(messages), send_)
+    return sent
+
+
+async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(cloud: Cloud) -> None:
+    content = body(sample("CT_small.dcm"), sample("examples_ybr_color.dcm"))
+    durable = cloud.disk.files()
+
+    async def half() -> AsyncIterator[Message]:
+        for cut in (20_000, 38_000):  # both within the first part
+            yield {"type": "http.request", "body": content[cut - 20_000 : cut], "more_body": True}
+        yield {"type": "http.disconnect"}
+
+    assert [one["status"] for one in await posted(cloud, half()) if "status" in one] == [400]
+    assert await copies(cloud, "CT_small.dcm") == ()
+    assert cloud.disk.files() == durable
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_client_that_dribbles_is_answered_at_a_deadline(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """Between two pieces, and for the whole body however fast these come."""
+    content = body(sample("CT_small.dcm"), sample("examples_palette.dcm"))
+    if whole:
+        monkeypatch.setattr("swallowtail.cloud.web.guard.STREAM_DEADLINE", 0.05)
+
+    async def dribbling() -> AsyncIterator[Message]:
+        yield {"type": "http.request", "body": content[:50_000], "more_body": True}
+        while whole:
+            await asyncio.sleep(0)
+            yield {"type": "http.request", "body": b"", "more_body": True}
+        await asyncio.get_running_loop().create_future()
+
+    begin, answer = await posted(cloud, dribbling(), Guard(APP, body_deadline=0.05))
+    assert (begin["status"], json.loads(answer["body"])["code"]) == (408, "deadline")
+    assert len(await copies(cloud, "CT_small.dcm")) == 1
+    assert cloud.blobs_on_the_way() == []
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:
