@@ -6,6 +6,7 @@ DATA/                0700
   pepper.sealed      the pepper of codes and tokens
   ca.pem ca.key server.pem server.key
   blobs/             data sets, named by their SHA-256
+  pixels/            where transcoded data sets lie while they are sent, without a name; always empty to look at
   cloud.sqlite3      everything else
 """
 
@@ -70,6 +71,8 @@ class DataFolder:
         self.blobs = path / "blobs"
         self.database = path / "cloud.sqlite3"
         self.blobs.mkdir(mode=0o700, exist_ok=True)
+        self.pixels = path / "pixels"
+        self.pixels.mkdir(mode=0o700, exist_ok=True)
         self.seal = Seal(self._secret_file("master.key"))
 
     def pepper(self) -> bytes:

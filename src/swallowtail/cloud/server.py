@@ -53,6 +53,8 @@ from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.ports import Blobs, Bus
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role
+from swallowtail.cloud.model.transcoding import Transcoder
+from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
@@ -158,10 +160,11 @@ async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Assembled, Tasks]]:
         stack.push_async_callback(workers.close)
         blobs = FolderBlobs(OsDisk(folder.path), workers, on_fatal=_fatal)
         await blobs.open()
-        parsers = WorkerPool(blobs)
+        parsers, pixels = WorkerPool(blobs), Pixels(blobs, folder.pixels)
         stack.push_async_callback(parsers.close)
+        stack.push_async_callback(pixels.close)
         records, bus = Records(database), InProcessBus()
-        made = assemble(records, blobs, bus, hashes)
+        made = assemble(records, blobs, bus, hashes, pixels)
         tasks = await stack.enter_async_context(Tasks("cloud"))
         indexer = Indexer(records.index_jobs, parsers, bus, clock=time.time, on_settled=made.router.wake)
         tasks.spawn(indexer.run(), name="index")
@@ -190,7 +193,7 @@ def _usage(path: Path) -> tuple[int, int]:
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
-def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> Assembled:
+def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels: Pixels) -> Assembled:
     """Wire use cases to stores; call it on the loop that will serve."""
     clock, links, configuration = time.time, records.links, records.configuration
     sites = SiteBook(links, configuration)
@@ -203,7 +206,7 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> Ass
         alarm=StorageAlarm(records.alarms, clock=clock),
         on_stored=lambda: bus.publish(TOPIC),
     )
-    sessions = _sessions(records, blobs, bus, hashes, router=router, ingest=ingest)
+    sessions = _sessions(records, blobs, bus, hashes, router=router, ingest=ingest, transcoder=pixels)
     query = Query(records.instances, blobs, records.audit, clock=clock)
     services = Services(
         people=records.people,
@@ -226,7 +229,9 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash) -> Ass
     return Assembled(services, sessions, router)
 
 
-def _sessions(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, *, router: Router, ingest: Ingest) -> LinkSessions:
+def _sessions(
+    records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, *, router: Router, ingest: Ingest, transcoder: Transcoder
+) -> LinkSessions:
     """Wire what serves the Links."""
     clock, links, configuration, alarms = time.time, records.links, records.configuration, records.alarms
     reports = Reports(configuration, ended=router.ended)
@@ -240,6 +245,7 @@ def _sessions(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, *, ro
         alarms=alarms,
         bus=bus,
         clock=clock,
+        transcoder=transcoder,
     )
     calls = Calls(Stores(ingest), reports)
     return LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock)

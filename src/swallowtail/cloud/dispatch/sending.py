@@ -1,9 +1,9 @@
 """One attempt: the instance is read from the store, transcoded where the destination refuses its syntax, and sent over a `Path`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -17,9 +17,14 @@ from swallowtail.cloud.model.ports import Blobs, Instances
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, LOSSLESS_TARGETS, NotTranscoded, Transcoder
+from swallowtail.runtime.tasks import Tasks
 
 MAX_EXPECTED: Final = 64
 MAX_SYNTAXES: Final = 16
+NOTED: Final = 5.0
+"""Seconds between two notes that a transcoding goes on."""
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -126,13 +131,23 @@ class Sender:
 
     async def _transcoded(self, order: Order, instance: Instance, syntax: str, progress: Progress) -> DeliverAnswer:
         assert self._transcoder is not None
-        made = await self._transcoder.transcode(order.lease.tenant, instance, syntax)
+        made = await _noting(self._transcoder.transcode(order.lease.tenant, instance, syntax), progress)
         if isinstance(made, NotTranscoded):
             about = About.LINK if made.transient else About.INSTANCE
             detail = f"{order.destination.name} refuses its transfer syntax, and it cannot be transcoded: {made.reason}"
             return NotDelivered(about=about, phase=DeliveryPhase.CONTEXT, detail=detail)
         async with made, aclosing(_pieces(made.pieces())) as pieces:
             return await self._path.deliver(_request(order, syntax, made.length), pieces, progress)
+
+
+async def _noting(work: Coroutine[Any, Any, T], progress: Progress) -> T:
+    """Await work that sends nothing yet but is no standstill: a worker's own limits end it."""
+    async with Tasks("transcoding") as tasks:
+        task = tasks.spawn(work, name="transcode")
+        while not task.done():
+            await asyncio.wait([task], timeout=NOTED)
+            progress.note()
+        return task.result()
 
 
 async def _pieces(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -19,13 +19,14 @@ from swallowtail.cloud.index import attributes, frames
 from swallowtail.cloud.index.json_model import BULK, JsonModel
 from swallowtail.cloud.index.source import Source, inflated
 from swallowtail.cloud.model.indexing import FrameIndex, Indexed, IndexJob, IndexOutcome, Quarantined
+from swallowtail.cloud.model.transcoding import VIDEOS
 from swallowtail.dicom.data_set import BIG_ENDIAN, DEFLATED, IMPLICIT, PIXEL_DATA, Element, MalformedDataSetError, Walk, name_of
 
 _FOREIGN: Final = frozenset({b"SQ", b"UN"})
 _AMBIGUOUS: Final = frozenset({b"US", b"OB", b"OW"})  # in Implicit VR the dictionary says "US or SS"; other elements decide
-_PIXELS: Final = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009})
+PIXELS: Final = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009})
+"""Pixel data of whole and of floating-point numbers (PS3.3 C.7.6.24)."""
 _EXTENDED_OFFSETS: Final = 0x7FE00001
-_VIDEO: Final = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (*range(100, 109), "100.1", "101.1", "102.1"))
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what it warns of may hold a patient's values
@@ -52,14 +53,14 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
         content = inflated(blob, length)
         blob, length = io.BytesIO(content), len(content)
     source = Source(blob, length)
-    walk = Walk(source, syntax, _vr_of)
+    walk = Walk(source, syntax, vr_of)
     elements = walk.elements()
-    data = _read(source, elements, syntax)
+    data = read_elements(source, [one for one in elements if not _is_bulk(one)], syntax)
     _check_identity(job, data, elements)
-    image, pixels = attributes.image_of(data), next((one for one in elements if one.tag in _PIXELS), None)
+    image, pixels = attributes.image_of(data), next((one for one in elements if one.tag in PIXELS), None)
     found = FrameIndex()
     if image is not None and pixels is not None:
-        found = frames.video(pixels) if syntax in _VIDEO else _frames(source, elements, pixels, image)
+        found = frames.video(pixels) if syntax in VIDEOS else _frames(source, elements, pixels, image)
     model = JsonModel(source, data, walk.large, big_endian=syntax == BIG_ENDIAN)
     document = _document(model, elements, implicit=syntax == IMPLICIT)
     if deflated:
@@ -80,7 +81,8 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
     )
 
 
-def _vr_of(tag: int) -> bytes:
+def vr_of(tag: int) -> bytes:
+    """Give the dictionary's VR of a tag, b"UN" where it knows none (`Walk`)."""
     try:
         return dictionary_VR(tag)[:2].encode()
     except KeyError:
@@ -88,11 +90,12 @@ def _vr_of(tag: int) -> bytes:
 
 
 def _is_bulk(element: Element) -> bool:
-    return element.tag in _PIXELS or (element.vr != b"SQ" and element.end - element.start > BULK)
+    return element.tag in PIXELS or (element.vr != b"SQ" and element.end - element.start > BULK)
 
 
-def _read(source: Source, elements: list[Element], syntax: str) -> Dataset:
-    parts = (source.take(one.begin, one.end - one.begin) for one in elements if not _is_bulk(one))
+def read_elements(source: Source, elements: list[Element], syntax: str) -> Dataset:
+    """Have pydicom read these elements, each exactly as long as the walk found it."""
+    parts = (source.take(one.begin, one.end - one.begin) for one in elements)
     content = io.BytesIO(b"".join(parts))
     return read_dataset(content, syntax == IMPLICIT, syntax != BIG_ENDIAN, bytelength=content.getbuffer().nbytes)
 

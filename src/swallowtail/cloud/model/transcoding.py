@@ -4,6 +4,7 @@ What is stored never changes; a transcoded data set is made for one client or on
 all that can be asked for; whether a source can be read is known when a worker has tried, and a failure is a value.
 """
 
+import enum
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -19,18 +20,39 @@ JPEG_LOSSLESS: Final = "1.2.840.10008.1.2.4.70"
 JPEG_LS: Final = "1.2.840.10008.1.2.4.80"
 JPEG_2000: Final = "1.2.840.10008.1.2.4.90"
 
+VIDEOS: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (*range(100, 109), *(f"{n}.1" for n in range(100, 107))))
+"""MPEG-2, MPEG-4 and HEVC, also fragmentable (PS3.5 8.2.5 to 8.2.8)."""
+
 LOSSLESS_TARGETS: Final = frozenset({IMPLICIT, EXPLICIT, RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000})
 """The pixels stay what they are, so the instance stays the same one."""
 TARGETS: Final = LOSSLESS_TARGETS | {JPEG_BASELINE}
 """JPEG baseline loses: the data set says so (PS3.3 C.7.6.1.1.5), under the same SOP Instance UID; ask for it only for viewing."""
 
 
+class Cause(enum.StrEnum):
+    """Why the pixels of an instance cannot be given as they were asked for."""
+
+    UNSUPPORTED = "unsupported"
+    """Sound, but not of a kind that can be made into what was asked."""
+    MALFORMED = "malformed"
+    """Broken, or made to break who reads it."""
+    TOO_LARGE = "too-large"
+    MISSING = "missing"
+    """It has no such frame, or no pixels."""
+    TRANSIENT = "transient"
+    """The storage or a worker failed, or too much waits: not the instance's fault, so another try may succeed."""
+
+
 class NotTranscoded(Value, frozen=True, kw_only=True):
-    """It cannot be had in that transfer syntax; `reason` is for a person and holds no patient data."""
+    """It cannot be had that way; `reason` is for a person and holds no patient data."""
 
     reason: str
-    transient: bool = False
-    """The storage or a worker failed, not the instance: another try may succeed."""
+    cause: Cause = Cause.UNSUPPORTED
+
+    @property
+    def transient(self) -> bool:
+        """Another try may succeed."""
+        return self.cause is Cause.TRANSIENT
 
 
 class Transcoded(Protocol):

@@ -1,0 +1,37 @@
+"""One job, one answer: whatever a stranger's bytes do to a codec becomes a value here, or ends the process."""
+
+import logging
+import warnings
+from typing import BinaryIO
+
+from swallowtail.cloud.model.transcoding import Cause
+from swallowtail.cloud.pixels.jobs import Answer, Job, Refused, Transcode
+from swallowtail.cloud.pixels.render import render
+from swallowtail.cloud.pixels.stored import RefusedError
+from swallowtail.cloud.pixels.transcode import transcode
+from swallowtail.dicom.data_set import MalformedDataSetError
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what it warns of may hold a patient's values
+
+
+def work(job: Job, blob: BinaryIO, out: BinaryIO) -> Answer:
+    """Do a job."""
+    blob.seek(0)  # both descriptors' places are shared with a process that did not survive this job
+    out.seek(0)
+    out.truncate()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = transcode(job, blob, out) if isinstance(job, Transcode) else render(job, blob, out)
+            out.flush()
+            return made
+    except RefusedError as error:
+        return Refused(error.cause, error.reason)
+    except MalformedDataSetError as error:
+        return Refused(Cause.MALFORMED, str(error))
+    except MemoryError:
+        return Refused(Cause.TOO_LARGE, "it needs more memory than a worker has")
+    except OSError as error:
+        return Refused(Cause.TRANSIENT, f"the disk refuses the result ({error.strerror})")
+    except Exception as error:  # noqa: BLE001 - any error of the libraries on foreign bytes is a verdict on the bytes
+        return Refused(Cause.MALFORMED, f"it cannot be read ({type(error).__name__})")
