@@ -127,6 +127,27 @@ def test_a_refused_syntax_ends_with_that_reason_and_the_others_arrive(chain: Cha
     assert archive.uids == [still.sop_instance]
 
 
+@pytest.mark.parametrize("transcoding", ["lossless", "never"])
+def test_storescp_that_refuses_jpeg_gets_it_decoded_where_that_is_allowed(chain: Chain, tmp_path: Path, transcoding: str) -> None:
+    cine, still = ultrasound_study(tmp_path)[:2]
+    assert cine.transfer_syntax == "1.2.840.10008.1.2.4.50"
+    with storescp(tmp_path, "+x=") as (_, port, received):
+        pacs = chain.destination(f"plain-{transcoding}", port, attempts=1, transcoding=transcoding)
+        chain.rule(pacs)
+        chain.acquire(cine.path, still.path)
+        if transcoding == "never":
+            chain.until(lambda: chain.states(pacs) == {"dead": 1, "delivered": 1})
+            (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead"]
+            assert (dead["sop_instance"], dead["phase"], "JPEG Baseline" in dead["detail"]) == (cine.sop_instance, "context", True)
+            return
+        chain.until_delivered(pacs, 2)
+        sent = {one["sop_instance"]: one["sent_syntax"] for one in chain.deliveries(pacs)}
+        (theirs,) = [one for one in map(dcmread, received.iterdir()) if one.SOPInstanceUID == cine.sop_instance]
+    assert sent[cine.sop_instance] in {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"}
+    assert theirs.PhotometricInterpretation == "RGB"
+    assert (theirs.pixel_array == dcmread(cine.path).pixel_array).all()
+
+
 def test_a_pacs_that_refuses_all_is_tried_for_ever(chain: Chain, tmp_path: Path) -> None:
     with storescp(tmp_path, "--refuse") as (_, port, received):
         pacs = chain.destination("refuses", port)

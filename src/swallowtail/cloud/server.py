@@ -215,6 +215,7 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
         instances=records.instances,
         query=query,
         frames=Frames(query, blobs, clock=clock),
+        pixels=pixels,
         ingest=ingest,
         queues=Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock),
         rulebook=Rulebook(records.rules, sites, clock=clock),

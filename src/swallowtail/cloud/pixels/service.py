@@ -185,6 +185,10 @@ class _Result:
             self._file.close()
             self._owner.keep(-1)
 
+    def __del__(self) -> None:
+        """An answer may end before its body begins, and then nobody enters this."""
+        self.drop()
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """Stream it (`Transcoded`)."""
         for start in range(0, self.length, PIECE):

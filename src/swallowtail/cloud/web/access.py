@@ -33,6 +33,7 @@ from swallowtail.cloud.model.ports import (
 )
 from swallowtail.cloud.model.presence import Sessions
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
+from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.web.problems import ProblemError
@@ -51,6 +52,7 @@ class Services:
     instances: Instances
     query: Query
     frames: Frames
+    pixels: Pixels
     ingest: Ingest
     queues: Queues
     rulebook: Rulebook

@@ -16,6 +16,7 @@ from swallowtail.cloud.web import (
     links,
     organisations,
     oversight,
+    rendered,
     rules,
     stow,
     studies,
@@ -24,6 +25,8 @@ from swallowtail.cloud.web import (
 from swallowtail.cloud.web.access import ROLES_KEY, GuardedRoute
 from swallowtail.cloud.web.dicom_json import PREFIX as DICOMWEB_PREFIX
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART
+from swallowtail.cloud.web.rendered import JPEG, PNG
+from swallowtail.cloud.web.wado import MP4
 
 PREFIX: Final = "/api/v1"
 
@@ -54,6 +57,8 @@ class Route:
     status: int = 200
     media: str = "application/json"
     """Of a good answer; anything but JSON is described as bytes."""
+    or_media: tuple[str, ...] = ()
+    """What a good answer may be instead, by what the client accepts and what is stored."""
     also: tuple[tuple[int, str], ...] = ()
     """Other statuses with an answer of the same kind."""
     may_be_empty: bool = False
@@ -70,7 +75,8 @@ class Route:
         nothing: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing matches"}} if self.may_be_empty else {}
         same: dict[int | str, dict[str, Any]] = {}
         same |= {status: {"content": {self.media: {"schema": schema}}, "description": text} for status, text in self.also}
-        return {self.status: {"content": {self.media: {"schema": schema}}}, **nothing, **same}
+        content = {media: {"schema": schema} for media in (self.media, *self.or_media)}
+        return {self.status: {"content": content}, **nothing, **same}
 
 
 ROUTES: Final = (
@@ -157,6 +163,10 @@ def _wado(path: str, endpoint: Callable[..., Any], media: str = MULTIPART, also:
     return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=media, also=also)
 
 
+def _picture(path: str, endpoint: Callable[..., Any], *more: str) -> Route:
+    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=JPEG, or_media=(PNG, *more))
+
+
 def _stow(path: str, endpoint: Callable[..., Any]) -> Route:
     also = ((202, "Some were not stored"), (409, "None was stored"))
     return Route("POST", path, endpoint, PATIENTS, "dicomweb", media=JSON, also=also)
@@ -181,7 +191,12 @@ DICOMWEB: Final = (
     _wado(f"{_INSTANCE}/metadata", wado.instance_metadata, JSON),
     _wado(f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames),
     _wado(f"{_INSTANCE}/bulkdata/{{tag}}", wado.retrieve_bulk_data, also=((206, "A range of it"),)),
-    _wado(f"{_INSTANCE}/rendered", wado.retrieve_rendered, "video/mp4"),
+    _picture(f"{_INSTANCE}/rendered", wado.retrieve_rendered, MP4, "video/mpeg"),
+    _picture(f"{_INSTANCE}/frames/{{frames}}/rendered", wado.retrieve_rendered_frames, MULTIPART),
+    _picture("/studies/{study}/thumbnail", rendered.study_thumbnail),
+    _picture(f"{_SERIES}/thumbnail", rendered.series_thumbnail),
+    _picture(f"{_INSTANCE}/thumbnail", wado.instance_thumbnail),
+    _picture(f"{_INSTANCE}/frames/{{frames}}/thumbnail", wado.frame_thumbnail),
 )
 
 TABLES: Final = ((PREFIX, ROUTES), (DICOMWEB_PREFIX, DICOMWEB))

@@ -13,13 +13,17 @@ from starlette.responses import Response, StreamingResponse
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import Instance, InstanceSearch
 from swallowtail.cloud.model.paging import Page, PageRequest
+from swallowtail.cloud.model.transcoding import TARGETS, NotTranscoded, Transcoded
 from swallowtail.cloud.query.frames import PIXEL_DATA, Located, Span
+from swallowtail.cloud.query.part10 import header
+from swallowtail.cloud.query.search import Fetched
 from swallowtail.cloud.web import ranges
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.dicom_json import absolute, root_of
 from swallowtail.cloud.web.media import Offer, frame_offers, value_offers, video_type
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, OCTETS, Choice, check_json, choices, not_acceptable
 from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.cloud.web.rendered import Looking, Small, problem_of, render_frames, render_instance, while_connected
 from swallowtail.cloud.web.studies import pieces
 
 AT_ONCE: Final = 100
@@ -113,12 +117,17 @@ async def _in_range(caller: Caller, request: Request, located: Located, spans: l
     return answer
 
 
-async def retrieve_rendered(caller: InOrganisation, request: Request, place: Place) -> Response:
-    """Retrieve an instance as everybody can show it: a video as it is stored."""
+async def retrieve_rendered(
+    caller: InOrganisation,
+    request: Request,
+    place: Place,
+    look: Looking,
+) -> Response:
+    """Retrieve an instance as everybody can show it: the middle frame as JPEG or PNG, a video as it is stored."""
     located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
     media = video_type(located.instance.identity.transfer_syntax)
     if media is None:
-        raise not_acceptable([f'frames: {MULTIPART}; type="{OCTETS}"; transfer-syntax=*'])
+        return await render_instance(caller, request, located, None, look)
     spans = located.frame(1)
     if not any(one.allows(media) and one.multipart is not True for one in choices(request)):
         raise not_acceptable([media])
@@ -126,6 +135,30 @@ async def retrieve_rendered(caller: InOrganisation, request: Request, place: Pla
     if media == MP4 and head[4:8] != b"ftyp":
         raise not_acceptable([f'bulkdata/{PIXEL_DATA}: {MULTIPART}; type="{media}"'])  # a bare stream, which no browser plays
     return await _body(_read(caller, located, [(b"", spans, b"")]), sum(length for _, length in spans), media)
+
+
+async def retrieve_rendered_frames(
+    caller: InOrganisation,
+    request: Request,
+    place: Place,
+    frames: str,
+    look: Looking,
+) -> Response:
+    """Retrieve frames as JPEG or PNG, several as parts."""
+    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    return await render_frames(caller, request, located, _numbers(frames), look)
+
+
+async def instance_thumbnail(caller: InOrganisation, request: Request, place: Place, look: Small) -> Response:
+    """Show an instance small: its middle frame."""
+    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    return await render_instance(caller, request, located, None, look)
+
+
+async def frame_thumbnail(caller: InOrganisation, request: Request, place: Place, frames: str, look: Small) -> Response:
+    """Show a frame small."""
+    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    return await render_instance(caller, request, located, _numbers(frames)[0], look)
 
 
 async def _files(caller: Caller, request: Request, search: InstanceSearch, *, alone: bool = False) -> Response:
@@ -136,32 +169,78 @@ async def _files(caller: Caller, request: Request, search: InstanceSearch, *, al
     first = await query.instances(caller.principal, search, PageRequest(AT_ONCE), address=caller.address)
     if not first.items:
         raise NotFoundError("nothing is stored under this UID")
-    choice = _stored_choice(wanted, first)
+    choice = _choice_of(wanted, first)
     if choice.multipart is False:
-        fetched = await query.file(caller.principal, first.items[0], address=caller.address)
-        headers = {"Content-Length": str(fetched.length)}
-        syntax = first.items[0].identity.transfer_syntax
-        return StreamingResponse(pieces(fetched), media_type=f"{DICOM}; transfer-syntax={syntax}", headers=headers)
+        made = await _made(caller, request, first.items[0], choice.syntax)
+        media = f"{DICOM}; transfer-syntax={made.transfer_syntax}"
+        return StreamingResponse(made.pieces(), media_type=media, headers={"Content-Length": str(made.length)})
     boundary = secrets.token_hex(16)
+    made = await _made(caller, request, first.items[0], choice.syntax)  # before the answer begins: it may be a refusal
     media = f'{MULTIPART}; type="{DICOM}"; boundary={boundary}'
-    return StreamingResponse(_parts(caller, search, first, boundary), media_type=media)
+    return StreamingResponse(_parts(caller, request, _Wanted(search, first, choice.syntax), boundary, made), media_type=media)
 
 
-def _stored_choice(wanted: list[Choice], page: Page[Instance]) -> Choice:
-    """Give the first choice that takes all of these as they are stored."""
+def _choice_of(wanted: list[Choice], page: Page[Instance]) -> Choice:
+    """Give the first choice that takes all of these as they are stored, else the first that they can be transcoded for."""
     for choice in wanted:
         if all(choice.syntax in {"", "*", one.identity.transfer_syntax} for one in page.items):
             return choice
-    syntaxes = sorted({one.identity.transfer_syntax for one in page.items})
+    for choice in wanted:
+        if choice.syntax in TARGETS:
+            return choice
+    syntaxes = sorted({one.identity.transfer_syntax for one in page.items} | TARGETS)
     raise not_acceptable(f'{MULTIPART}; type="{DICOM}"; transfer-syntax={syntax}' for syntax in ("*", *syntaxes))
 
 
-async def _parts(caller: Caller, search: InstanceSearch, page: Page[Instance], boundary: str) -> AsyncIterator[bytes]:
-    async for instance in _walk(caller, search, page):
+class _File(NamedTuple):
+    """A DICOM file on its way out."""
+
+    transfer_syntax: str
+    length: int
+    head: bytes
+    body: Fetched | Transcoded
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Stream it; its end frees what it holds."""
+        if isinstance(self.body, Fetched):
+            async for piece in pieces(self.body):
+                yield piece
+            return
+        async with self.body:
+            yield self.head
+            async for piece in self.body.pieces():
+                yield piece
+
+
+async def _made(caller: Caller, request: Request, instance: Instance, syntax: str) -> _File:
+    """Give a file as it is stored, or transcoded where another syntax is asked for; raises ProblemError."""
+    identity = instance.identity
+    if syntax in {"", "*", identity.transfer_syntax}:
         fetched = await caller.services.query.file(caller.principal, instance, address=caller.address)
-        syntax = instance.identity.transfer_syntax
-        yield f"--{boundary}\r\nContent-Type: {DICOM}; transfer-syntax={syntax}\r\n\r\n".encode()
-        async for piece in pieces(fetched):
+        return _File(identity.transfer_syntax, fetched.length, fetched.head, fetched)
+    tenant = await caller.services.query.accessed(caller.principal, instance, caller.address)
+    made = await while_connected(request, caller.services.pixels.transcode(tenant, instance, syntax))
+    if isinstance(made, NotTranscoded):
+        raise problem_of(made)
+    head = header(instance.sop_class, identity.sop_instance, syntax)
+    return _File(syntax, len(head) + made.length, head, made)
+
+
+class _Wanted(NamedTuple):
+    """What a client retrieves, and in which transfer syntax."""
+
+    search: InstanceSearch
+    page: Page[Instance]
+    syntax: str
+
+
+async def _parts(caller: Caller, request: Request, wanted: _Wanted, boundary: str, first: _File) -> AsyncIterator[bytes]:
+    made: _File | None = first
+    async for instance in _walk(caller, wanted.search, wanted.page):
+        file = made or await _made(caller, request, instance, wanted.syntax)
+        made = None
+        yield f"--{boundary}\r\nContent-Type: {DICOM}; transfer-syntax={file.transfer_syntax}\r\n\r\n".encode()
+        async for piece in file.pieces():
             yield piece
         yield b"\r\n"
     yield f"--{boundary}--\r\n".encode()

@@ -2,9 +2,11 @@
 
 import json
 import secrets
+import tempfile
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -27,6 +29,7 @@ from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, S
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import ApiToken, Code, Facility, Link, Organisation, Role, Tenant
+from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
@@ -110,6 +113,7 @@ class Cloud:
         self.sessions, self.bus = Sessions(), Bus()
         self.disk = SimulatedDisk()
         self.blobs = FolderBlobs(self.disk.mount(), InlineWorkers(), on_fatal=pytest.fail)
+        self.pixels = Pixels(self.blobs, Path(tempfile.gettempdir()), size=1)
         self.hashes = KeyedHash(b"p" * 32)
         sites = SiteBook(self.records.links, self.records.configuration)
         query = Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW)
@@ -120,6 +124,7 @@ class Cloud:
             instances=self.records.instances,
             query=query,
             frames=Frames(query, self.blobs, clock=lambda: NOW),
+            pixels=self.pixels,
             ingest=Ingest(self.records.instances, self.blobs, clock=lambda: NOW, meter=Tally()),
             queues=Queues(
                 deliveries=self.records.deliveries,
@@ -217,3 +222,4 @@ async def cloud() -> AsyncIterator[Cloud]:
         await made.populate(tenant)
     yield made
     await made.http.aclose()
+    await made.pixels.close()

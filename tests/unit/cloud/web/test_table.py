@@ -141,7 +141,9 @@ async def test_the_right_role_in_the_right_organisation_gets_an_answer(cloud: Cl
         "destination_id": "annex-link-heron:pacs",
     }
     values["rule_id"] = "rule-heron"
-    nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404, "retrieve_rendered": 406}
+    nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404}
+    thumbnails = (f"{one}_thumbnail" for one in ("study", "series", "instance", "frame"))
+    nothing_there |= dict.fromkeys(("retrieve_rendered", "retrieve_rendered_frames", *thumbnails), 422)  # it is no image
     for path, route in TENANTS:
         if route.method == "GET":
             answer = await cloud.call("GET", filled(path, values), await cloud.token(a_role(route)))

@@ -134,7 +134,7 @@ async def test_one_instance_may_come_alone_and_more_never_do(cloud: Cloud) -> No
     assert (alone.headers["content-type"], alone.content[128:132]) == (f"application/dicom; transfer-syntax={SYNTAX}", b"DICM")
     assert alone.content.endswith(DATA)
     assert (await fetch(cloud, SERIES_PATH, "application/dicom")).status_code == 406
-    other = await fetch(cloud, PATH, 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.70')
+    other = await fetch(cloud, PATH, 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.91')
     assert other.status_code == 406
     assert "transfer-syntax=*" in other.json()["remedy"]
 
