@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import hashlib
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,10 @@ class Viewer:
     key: str
     certificate: Path
     program: Program
+
+    def trust(self) -> ssl.SSLContext:
+        """Give what a client needs to believe it."""
+        return ssl.create_default_context(cafile=str(self.certificate))
 
 
 def pages() -> Path:

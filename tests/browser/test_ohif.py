@@ -1,7 +1,6 @@
 """OHIF lists, opens and plays what is stored; what its viewport draws is held against the frames as pydicom decodes them."""
 
 import re
-import ssl
 
 import httpx2
 import numpy as np
@@ -39,6 +38,23 @@ def test_the_study_list_shows_and_finds_every_study(page: Page, stored: list[Sto
     page.get_by_role("textbox").first.fill("heron, pal")
     expect(page.get_by_text("Heron, Cine")).to_be_hidden()
     expect(page.get_by_text("Heron, Palette")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("modalities=MR,CT", {"Magnet", "Slice"}),
+        ("startDate=20110101&endDate=20111231", {"Palette"}),
+        ("mrn=bird-M", {"Magnet"}),
+        ("description=e%2B1", {"Slice"}),
+    ],
+)
+def test_the_study_list_is_filtered(page: Page, stored: list[Stored], asked: str, names: set[str]) -> None:
+    page.goto(f"/?{asked}")
+    for one in stored:
+        shown = expect(page.get_by_text(one.shown_name))
+        shown.to_be_visible() if one.name in names else shown.to_be_hidden()
+    expect(page.get_by_text(f"1-{len(names)} of {len(names)}")).to_be_visible()
 
 
 @pytest.mark.parametrize("name", ["Doppler", "Palette", "Jpegtwothousand", "Magnet", "Slice", "Runlength"])
@@ -81,9 +97,17 @@ def test_a_cine_plays_every_frame(page: Page, stored: list[Stored]) -> None:
 
 
 def test_the_way_to_the_images_is_only_for_those_who_signed_in_and_only_for_reading(viewer: ohif.Viewer) -> None:
-    trust = ssl.create_default_context(cafile=str(viewer.certificate))
-    with httpx2.Client(base_url=viewer.url, verify=trust, trust_env=False) as client:
+    with httpx2.Client(base_url=viewer.url, verify=viewer.trust(), trust_env=False) as client:
         assert [client.get(path).status_code for path in ("/", "/dicomweb/studies")] == [401, 401]
         client.auth = ohif.USER, ohif.PASSWORD
         assert client.get("/dicomweb/studies").status_code == 200
         assert [client.request(method, "/dicomweb/studies").status_code for method in ("POST", "PUT", "DELETE")] == [403] * 3
+
+
+def test_links_to_bulk_data_lead_through_the_viewer(viewer: ohif.Viewer, stored: list[Stored]) -> None:
+    one = by_name(stored, "Doppler")
+    with httpx2.Client(base_url=viewer.url, verify=viewer.trust(), auth=(ohif.USER, ohif.PASSWORD), trust_env=False) as client:
+        (metadata,) = client.get(f"/dicomweb/studies/{one.study}/metadata").json()
+        link = metadata["7FE00010"]["BulkDataURI"]
+        assert link.startswith(f"{viewer.url}/dicomweb/studies/{one.study}/")
+        assert one.data.PixelData in client.get(link).content

@@ -160,7 +160,9 @@ async def indexed_ward(ward: Records) -> Records:
         (StudySearch(accession="A%"), {"1.3"}),
         (StudySearch(accession="A?"), {"1.2.1", "1.3", "1.4"}),
         (StudySearch(description="knee 50%*"), {"1.4"}),
-        (StudySearch(modality="SR"), {"1.2.1"}),
+        (StudySearch(modalities=("SR",)), {"1.2.1"}),
+        (StudySearch(modalities=("S?", "CT")), {"1.2.1"}),
+        (StudySearch(modalities=("CT", "MG")), set()),
         (StudySearch(date_from=date(2026, 3, 2)), {"1.3"}),
         (StudySearch(date_to=date(2026, 3, 31)), {"1.2.1", "1.4"}),
         (StudySearch(date_from=date(2026, 3, 1), date_to=date(2026, 3, 1), patient_name="Crane*"), {"1.4"}),
@@ -190,7 +192,7 @@ async def test_series_and_instances_are_found(indexed_ward: Records) -> None:
     port = indexed_ward.instances
     found = (await port.series(NORTH, SeriesSearch(study="1.2.1"))).items
     assert [(one.uid, one.modality, one.instances) for one in found] == [("1.2.1.1", "US", 1), ("1.2.1.2", "SR", 1)]
-    assert [one.uid for one in (await port.series(NORTH, SeriesSearch(modality="S?"))).items] == ["1.2.1.2"]
+    assert [one.uid for one in (await port.series(NORTH, SeriesSearch(modalities=("S?", "CT")))).items] == ["1.2.1.2"]
     assert [one.uid for one in (await port.series(NORTH, SeriesSearch(facilities=frozenset({"tower"})))).items] == ["1.4.1"]
     assert (await port.series(SOUTH, SeriesSearch())).items == ()
     (instance,) = (await port.instances(NORTH, InstanceSearch(study="1.2.1", series="1.2.1.2"))).items

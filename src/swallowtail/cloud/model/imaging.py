@@ -147,7 +147,8 @@ class StudySearch(Value, frozen=True, kw_only=True):
     patient_id: str = ""
     accession: str = ""
     description: str = ""
-    modality: str = ""
+    modalities: tuple[str, ...] = ()
+    """Any of these."""
     study_id: str = ""
     referring_physician: str = ""
     date_from: date | None = None
@@ -166,7 +167,8 @@ class SeriesSearch(Value, frozen=True, kw_only=True):
     study: str = ""
     studies: StudySearch | None = None
     uids: tuple[str, ...] = ()
-    modality: str = ""
+    modalities: tuple[str, ...] = ()
+    """Any of these."""
     number: int | None = None
     description: str = ""
     body_part: str = ""

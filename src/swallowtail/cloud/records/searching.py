@@ -85,7 +85,7 @@ def _modalities(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _series_conditions(search: SeriesSearch) -> list[ColumnElement[bool]]:
     conditions = [
-        matches(_series.c.modality, search.modality),
+        _any_matches(_series.c.modality, search.modalities),
         matches(_series.c.body_part, search.body_part),
         matches(_series.c.description_key, folded(search.description)),
         *_between(_series.c.performed_date, search.performed_from, search.performed_to),
@@ -119,14 +119,19 @@ def _study_conditions(search: StudySearch) -> list[ColumnElement[bool]]:
     ]
     if search.uids:
         conditions.append(_study.c.uid.in_(search.uids))
-    if search.modality:
+    if search.modalities:
         of_study = and_(_series.c.tenant == _study.c.tenant, _series.c.study == _study.c.uid, _series.c.instances > 0)
-        conditions.append(exists().where(of_study, matches(_series.c.modality, search.modality)))
+        conditions.append(exists().where(of_study, _any_matches(_series.c.modality, search.modalities)))
     if search.received_since is not None:
         conditions.append(_study.c.updated >= search.received_since)
     if search.facilities is not None:
         conditions.append(_seen_in(search.facilities, _instance.c.study == _study.c.uid))
     return conditions
+
+
+def _any_matches(column: ColumnElement[str], patterns: tuple[str, ...]) -> ColumnElement[bool]:
+    """Match one of several; none of them means all."""
+    return or_(*(matches(column, one) for one in patterns)) if patterns else true()
 
 
 def _between(column: Column[Any], first: Any, last: Any) -> list[ColumnElement[bool]]:

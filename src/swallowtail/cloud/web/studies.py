@@ -105,7 +105,7 @@ async def list_studies(
         patient_id=patient_id,
         accession=accession,
         description=description,
-        modality=modality,
+        modalities=(modality,) if modality else (),
         date_from=date_from,
         date_to=date_to,
     )

@@ -91,6 +91,7 @@ async def test_retrieve_offers_dicom_files_and_nothing_else(cloud: Cloud) -> Non
         ([("StudyTime", "2561")], 400, "StudyTime"),
         ([("fuzzymatching", "maybe")], 400, "fuzzymatching"),
         ([("Modality", "US")], 400, "Modality"),
+        ([("ModalitiesInStudy", "US," * 51)], 400, "ModalitiesInStudy"),
     ],
 )
 async def test_a_query_that_cannot_be_read_names_its_key(
@@ -138,6 +139,10 @@ async def test_every_level_is_searched_by_its_own_keys_and_those_above(cloud: Cl
             ("PatientName", "HERON*", 1),
             ("Modality", "U?", 1),
             ("Modality", "CT", 0),
+            ("Modality", "CT,US", 1),
+            ("ModalitiesInStudy", "MG,US", 1),
+            ("ModalitiesInStudy", "MG,CT", 0),
+            ("ModalitiesInStudy", "MG\\US", 0),
             ("SeriesInstanceUID", f"9.9,{SERIES}", 1),
             ("SeriesInstanceUID", "9.9", 0),
             ("StudyInstanceUID", "9.9", 0),
