@@ -14,6 +14,7 @@ from swallowtail.cloud.model.imaging import Instance, Series, Study
 Object = dict[str, Any]
 PREFIX: Final = "/dicomweb"
 URL: Final = "00081190"
+SYNTAX: Final = "00083002"
 THREAD_FROM: Final = 64 * 1024
 """Compressed documents of more bytes are inflated in a thread."""
 
@@ -70,7 +71,7 @@ def instance_json(instance: Instance, root: str) -> Object:
         ("00080018", "UI", uid),
         ("00080056", "CS", "ONLINE"),
         (URL, "UR", f"{root}/studies/{instance.study}/series/{instance.series}/instances/{uid}"),
-        ("00083002", "UI", instance.identity.transfer_syntax),
+        (SYNTAX, "UI", instance.identity.transfer_syntax),
         ("0020000D", "UI", instance.study),
         ("0020000E", "UI", instance.series),
         ("00200013", "IS", instance.number),
@@ -81,9 +82,19 @@ def instance_json(instance: Instance, root: str) -> Object:
 
 
 async def absolute(document: bytes, instance: Instance, root: str) -> bytes:
-    """Inflate a document and make its URIs of bulk data absolute; within a JSON text the quotes of the pattern would be escaped."""
-    text = await asyncio.to_thread(zlib.decompress, document) if len(document) > THREAD_FROM else zlib.decompress(document)
+    """Inflate a document, make its URIs of bulk data absolute and add the transfer syntax, which a data set does not say itself."""
     place = f"{root}/studies/{instance.study}/series/{instance.series}/instances/{instance.identity.sop_instance}/"
+    syntax = instance.identity.transfer_syntax
+    if len(document) > THREAD_FROM:
+        return await asyncio.to_thread(_absolute, document, place, syntax)
+    return _absolute(document, place, syntax)
+
+
+def _absolute(document: bytes, place: str, syntax: str) -> bytes:
+    attributes = msgspec.json.decode(zlib.decompress(document), type=dict[str, msgspec.Raw])
+    attributes[SYNTAX] = msgspec.Raw(msgspec.json.encode(_attribute("UI", syntax)))  # viewers tell videos by it
+    text = msgspec.json.encode(dict(sorted(attributes.items())))  # PS3.18 F.2.2: in the order of tags
+    # Within a text of the JSON the quotes of the pattern would be escaped.
     return text.replace(b'"BulkDataURI":"bulkdata/', b'"BulkDataURI":' + msgspec.json.encode(place)[:-1] + b"bulkdata/")
 
 

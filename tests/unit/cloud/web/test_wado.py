@@ -116,6 +116,8 @@ async def test_metadata_are_the_document_with_bulk_data_one_can_fetch(cloud: Clo
         assert len(answer.json()) == count
     (document,) = answer.json()
     assert document["00100020"]["Value"] == ["P1"]
+    assert document["00083002"] == {"vr": "UI", "Value": [SYNTAX]}
+    assert list(document) == sorted(document)
     assert document["7FE00010"]["BulkDataURI"] == f"https://cloud.example{PATH}/bulkdata/7FE00010"
     bulk = await fetch(cloud, document["7FE00010"]["BulkDataURI"])
     assert parts(bulk) == [(f"{OCTETS}; transfer-syntax={SYNTAX}", DATA[500:])]
@@ -126,7 +128,7 @@ async def test_metadata_are_the_document_with_bulk_data_one_can_fetch(cloud: Clo
 async def test_a_host_header_cannot_break_out_of_the_metadata(cloud: Cloud) -> None:
     headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}", "Host": 'x","evil":"'}
     answer = await cloud.http.get(f"{PATH}/metadata", headers=headers)
-    assert [set(one) for one in json.loads(answer.content)] == [{"00100020", "7FE00010"}]
+    assert [set(one) for one in json.loads(answer.content)] == [{"00083002", "00100020", "7FE00010"}]
 
 
 async def test_one_instance_may_come_alone_and_more_never_do(cloud: Cloud) -> None:
