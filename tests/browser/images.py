@@ -1,6 +1,7 @@
 """Images of real devices, in the ways in which ultrasound systems store them, and what a viewer should show of them."""
 
 import io
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy.typing as npt
 import pydicom
 from PIL import Image
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_color_lut, apply_windowing, pixel_array
-from pydicom.uid import RLELossless, generate_uid
+from pydicom.uid import MPEG4HP41, RLELossless, VideoEndoscopicImageStorage, generate_uid
 
 from tests.browser.watching import SIZE, Picture
+from tests.rest.served import Api
 
 FAMILY = "Heron"
 BOUNDARY = "between-images"
 RLE_FRAMES = 3
+INDEXED_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,28 @@ def made() -> list[Stored]:
     return [*found, Stored("Runlength", _run_length())]
 
 
-def stow(stored: list[Stored]) -> tuple[bytes, str]:
+def store(api: Api, stored: list[Stored]) -> None:
+    """Upload, and wait until all of it can be found."""
+    body, media = _stow(stored)
+    answer = api.http.post("/dicomweb/studies", content=body, headers={"Content-Type": media})
+    assert answer.status_code == 200, answer.text
+    deadline = time.monotonic() + INDEXED_WITHIN
+    while any(not api("GET", "instances", state="indexed", study=one.study)["items"] for one in stored):
+        assert time.monotonic() < deadline, f"not everything was indexed within {INDEXED_WITHIN:g} s"
+
+
+def video(mp4: bytes) -> Stored:
+    """Give an endoscopic video in MPEG-4 (PS3.5 A.4.6): one fragment, whatever the number of frames."""
+    data = _renamed("Video", pydicom.dcmread(str(get_testdata_file("examples_rgb_color.dcm"))))
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = VideoEndoscopicImageStorage
+    data.file_meta.TransferSyntaxUID = MPEG4HP41
+    data.Modality, data.PhotometricInterpretation, data.NumberOfFrames, data.FrameTime = "ES", "YBR_PARTIAL_420", 20, "66"
+    data.PixelData = encapsulate([mp4], has_bot=False)
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+    return Stored("Video", data)
+
+
+def _stow(stored: list[Stored]) -> tuple[bytes, str]:
     """Give the body of one STOW-RS request and its media type (PS3.18 10.5)."""
     parts = []
     for one in stored:

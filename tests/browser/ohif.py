@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from swallowtail.sim.processes import Program, free_port
-from tests.rest.served import CloudProcess
+from tests.rest.served import Api, CloudProcess
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "ohif"
@@ -48,6 +48,8 @@ class Viewer:
     key: str
     certificate: Path
     program: Program
+    api: Api
+    """The Cloud's, with the viewer's token."""
 
     def trust(self) -> ssl.SSLContext:
         """Give what a client needs to believe it."""
@@ -91,7 +93,7 @@ def start(cloud: CloudProcess, token: str, folder: Path) -> Viewer:
     (folder / "nginx.conf").write_text(frame, encoding="utf-8")
     program = Program("nginx", [NGINX, "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf"], folder=folder)
     program.wait_for_port(port)
-    return Viewer(f"https://localhost:{port}", key, folder / "viewer.pem", program)
+    return Viewer(f"https://localhost:{port}", key, folder / "viewer.pem", program, cloud.api(token))
 
 
 def _certificate(folder: Path) -> str:

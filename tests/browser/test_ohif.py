@@ -1,5 +1,6 @@
 """OHIF lists, opens and plays what is stored; what its viewport draws is held against the frames as pydicom decodes them."""
 
+import base64
 import re
 
 import httpx2
@@ -8,12 +9,42 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import ohif
-from tests.browser.images import Stored
+from tests.browser.images import Stored, store, video
 from tests.browser.watching import drawn, likeness, record
 
 ALIKE = 0.97
 """Two scalings of one frame correlate more than this, small letters included; two samples less than 0.2."""
 FRAME = re.compile(r"/frames/\d+$")
+
+
+FILM = """async () => {
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [320, 240];
+  const context = canvas.getContext('2d');
+  const recorder = new MediaRecorder(canvas.captureStream(15), {mimeType: 'video/mp4;codecs=avc1.42E01E'});
+  const parts = [];
+  recorder.ondataavailable = event => parts.push(event.data);
+  const stopped = new Promise(resolve => recorder.onstop = resolve);
+  recorder.start();
+  for (let number = 0; number < 20; number++) {
+    context.fillStyle = '#e01010';
+    context.fillRect(0, 0, 320, 240);
+    context.fillStyle = 'white';
+    context.fillRect(number * 10, 50, 40, 40);
+    await new Promise(resolve => setTimeout(resolve, 66));
+  }
+  recorder.stop();
+  await stopped;
+  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+  return btoa(Array.from(bytes, one => String.fromCharCode(one)).join(''));
+}"""
+"""A second of a white square that crosses a red field, which the browser encodes in H.264."""
+RED = """() => {
+  const canvas = document.querySelector('.cornerstone-canvas');
+  if (!canvas) return false;
+  const [red, green, blue] = canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height * 0.7, 1, 1).data;
+  return red > 180 && green < 70 && blue < 70;
+}"""
 
 
 def by_name(stored: list[Stored], name: str) -> Stored:
@@ -94,6 +125,14 @@ def test_a_cine_plays_every_frame(page: Page, stored: list[Stored]) -> None:
     known = len(asked)
     drawn(page, *range(30))
     assert len(asked) == known, "a second round fetches frames again"
+
+
+def test_a_video_is_shown(page: Page, viewer: ohif.Viewer) -> None:
+    page.goto("about:blank")
+    film = video(base64.b64decode(page.evaluate(FILM)))
+    store(viewer.api, [film])
+    page.goto(f"/viewer?StudyInstanceUIDs={film.study}")
+    page.wait_for_function(RED)
 
 
 def test_the_way_to_the_images_is_only_for_those_who_signed_in_and_only_for_reading(viewer: ohif.Viewer) -> None:
