@@ -181,6 +181,7 @@ async def test_an_open_breaker_gives_nothing_and_then_one(records: Records, ids:
     assert await claimed(records, NOW + 19) == []
     claim = await records.deliveries.claim(NORTH, PACS, 9, now=NOW + 20, until=NOW + 50)
     assert (len(claim.leases), claim.state.breaker) == (1, BreakerState.HALF_OPEN)
+    assert await claimed(records, NOW + 20, after=claim.leases[0]) == []
     assert await claimed(records, NOW + 21) == []
     await records.deliveries.extend(claim.leases, until=NOW + 80)
     assert await claimed(records, NOW + 79) == []
@@ -291,6 +292,38 @@ async def test_one_destination_does_not_hold_up_another(records: Records, ids: l
     states = await records.deliveries.destinations(NORTH, [PACS, ARCHIVE], now=NOW)
     assert (states[PACS].counts, states[PACS].oldest) == ({"waiting": 3, "stopped": 1}, NOW)
     assert states[ARCHIVE].counts == {"leased": 1}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [ARCHIVE, Target(link="annex", destination="pacs")],
+    ids=["of the same Link", "of the same name"],
+)
+async def test_breaker_and_pause_are_each_destinations_own(records: Records, ids: list[int], other: Target) -> None:
+    await queued(records, ids)
+    await records.deliveries.add(NORTH, [new(one, target=other) for one in ids], now=NOW)
+    (lease,) = await claimed(records, NOW)
+    broken = DestinationState(
+        target=PACS, breaker=BreakerState.OPEN, failures=3, retry_at=NOW + 20, detail="down", failing_since=NOW
+    )
+    await records.deliveries.settle([settled(lease, DeliveryState.WAITING)], broken, now=NOW)
+    (probe,) = await claimed(records, NOW + 20)
+    await records.deliveries.extend([probe], until=NOW + 60)
+    await records.deliveries.pause(NORTH, PACS, paused=True, now=NOW + 21, event=EVENT)
+    state = (await records.deliveries.destinations(NORTH, [other], now=NOW + 21))[other]
+    assert msgspec.structs.replace(state, counts={}, oldest=None) == DestinationState(target=other)
+    claim = await records.deliveries.claim(NORTH, other, 9, now=NOW + 21, until=NOW + 51)
+    assert len(claim.leases) == 1
+    well = DestinationState(target=other, delivered_at=NOW + 22)
+    await records.deliveries.settle([settled(claim.leases[0])], well, now=NOW + 22)
+    state = (await records.deliveries.destinations(NORTH, [PACS], now=NOW + 22))[PACS]
+    assert (state.paused, state.breaker, state.failures, state.detail, state.delivered_at) == (
+        True,
+        BreakerState.HALF_OPEN,
+        3,
+        "down",
+        None,
+    )
 
 
 async def test_deliveries_page_newest_first_within_the_facilities(records: Records, ids: list[int]) -> None:

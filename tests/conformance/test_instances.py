@@ -1,12 +1,13 @@
 import asyncio
 from datetime import date
 
+import msgspec
 import pytest
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import EventId
 from swallowtail.cloud.model.errors import FencedError, NotFoundError
-from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, SeriesSearch, StudySearch
+from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, Origin, SeriesSearch, StudySearch, Way
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.records.records import Records
@@ -36,6 +37,29 @@ async def test_a_new_instance_gets_a_row_a_job_and_an_audit_record(ward: Records
     record = (await ward.audit.records(NORTH)).items[0]
     assert (record.event.event, record.event.type) == (EventId.INSTANCES_TRANSFERRED, "instance.new")
     assert (await ward.audit.verify(NORTH)).records == before + 1
+
+
+@pytest.mark.parametrize(
+    ("origin", "way"),
+    [
+        (
+            Origin(
+                link="ward", epoch=1, listener="store", device="us-1", peer="192.0.2.20",
+                calling_ae="SONO1", called_ae="SWALLOWTAIL", association=b"a" * 16,
+            ),
+            Way.DEVICE,
+        ),
+        (Origin(link="ward", epoch=1, peer="192.0.2.30", calling_ae="ARCHIVE", association=b"b" * 16), Way.RETRIEVE),
+        (Origin(link=None, facility="clinic", actor="token-1", peer="192.0.2.40"), Way.API),
+    ],
+)  # fmt: skip
+async def test_an_instance_remembers_how_it_came(ward: Records, origin: Origin, way: Way) -> None:
+    receipt = await ward.instances.commit(NORTH, msgspec.structs.replace(arrival(), origin=origin), now=NOW)
+    kept = (await ward.instances.instance(NORTH, receipt.id)).origin
+    assert kept == msgspec.structs.replace(origin, facility="clinic", epoch=kept.epoch)
+    assert kept.way is way
+    (listed,) = (await ward.instances.instances(NORTH, HIDDEN)).items
+    assert listed.origin == kept
 
 
 async def test_the_same_again_is_a_success_without_a_new_row(ward: Records) -> None:

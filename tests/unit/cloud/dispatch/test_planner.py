@@ -89,6 +89,19 @@ def test_the_interval_is_full_jitter_under_a_doubling_ceiling(failures: int, cei
     assert wait(failures, 0.5) == ceiling / 2
 
 
+@pytest.mark.parametrize(("refusals", "seconds"), [(0, 1.0), (1, 2.0), (2, 4.0)])
+def test_an_instance_that_was_refused_waits_longer_each_time(refusals: int, seconds: float) -> None:
+    made = planned(REFUSED, held=lease(refusals=refusals), to=msgspec.structs.replace(DESTINATION, attempts=9))
+    assert (made.settlement.state, made.settlement.refused) == (DeliveryState.WAITING, True)
+    assert made.settlement.next_at == NOW + seconds
+
+
+@pytest.mark.parametrize(("at_cap", "state"), [(AtCap.STOP, DeliveryState.STOPPED), (AtCap.PARK, DeliveryState.DEAD)])
+def test_the_last_refusal_stops_the_lane_or_makes_a_dead_letter(at_cap: AtCap, state: DeliveryState) -> None:
+    made = planned(REFUSED, held=lease(refusals=4), to=msgspec.structs.replace(DESTINATION, attempts=5, at_cap=at_cap))
+    assert (made.settlement.state, made.settlement.refused, made.done) == (state, True, state is DeliveryState.DEAD)
+
+
 @pytest.mark.parametrize(("after", "seconds"), [(42.0, 42.0), (1e9, LAST_CEILING)])
 def test_a_link_that_says_when_is_asked_then_and_no_breaker_counts_it(after: float, seconds: float) -> None:
     made = planned(msgspec.structs.replace(LATER, after=after))
