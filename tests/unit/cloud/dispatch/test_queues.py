@@ -1,5 +1,7 @@
 """What people do with deliveries and destinations."""
 
+import asyncio
+
 import pytest
 
 from swallowtail.calls.config import Configuration, dump
@@ -8,6 +10,7 @@ from swallowtail.cloud.dispatch.runner import topic
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.model.delivery import BreakerState, DeliverySearch, DeliveryState, Target
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
+from swallowtail.cloud.model.ports import Subscription
 from tests.conformance.invented import EVENT, NORTH, SOUTH
 from tests.unit.cloud.dispatch.stage import DESTINATION, PACS, Stage
 
@@ -21,6 +24,11 @@ async def stage() -> Stage:
     made = Stage()
     await made.populate()
     return made
+
+
+async def heard(woken: Subscription) -> None:
+    async with asyncio.timeout(5):
+        await woken.wait()
 
 
 def queues_of(stage: Stage) -> Queues:
@@ -41,13 +49,13 @@ async def test_park_skip_and_resend_by_search_and_by_id_wake_the_links_queues(st
     woken = stage.bus.subscribe(topic("ward"))
     ids = [one.id for one in await stage.deliveries()]
     assert await queues.park(NORTH, ALL, [ids[0]], reason="ask the ward", event=EVENT) == 1
-    await woken.wait()
+    await heard(woken)
     assert await queues.skip(NORTH, OF_PACS, reason="not wanted", event=EVENT) == 3
-    await woken.wait()
+    await heard(woken)
     assert await stage.states() == [SKIPPED] * 3
     assert {one.detail for one in await stage.deliveries()} == {"not wanted"}
     assert await queues.resend(NORTH, OF_PACS, ids[1:], event=EVENT) == 2
-    await woken.wait()
+    await heard(woken)
     assert await stage.states() == [SKIPPED, WAITING, WAITING]
     assert [one.id for one in (await queues.deliveries(NORTH, DeliverySearch(states=frozenset({WAITING})))).items] == ids[:0:-1]
     types = [record.event.type for record in (await stage.records.audit.records(NORTH)).items[:3]]
@@ -90,6 +98,16 @@ async def test_a_stored_study_can_be_sent_once_for_each_request(stage: Stage) ->
         await queues.send(SOUTH, "1.2.1", PACS, **send)
 
 
+async def test_what_a_person_sends_goes_before_what_waits_and_wakes_the_queue(stage: Stage) -> None:
+    queues = queues_of(stage)
+    await stage.queue("1.1", "1.2")
+    woken = stage.bus.subscribe(topic("ward"))
+    assert await queues.send(NORTH, "1.2.1", PACS, sop_instances=["1.2"], request="r1", priority=5, event=EVENT) == 1
+    await heard(woken)
+    (lease,) = (await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)).leases
+    assert (lease.delivery.cause, lease.delivery.priority, lease.delivery.sop_instance) == ("person:invented/r1", 5, "1.2")
+
+
 async def test_destinations_are_those_configured_and_those_once_used(stage: Stage) -> None:
     queues = queues_of(stage)
     (unused,) = await queues.destinations(NORTH, "ward")
@@ -112,7 +130,7 @@ async def test_pause_and_resume_wake_and_close_the_breaker(stage: Stage) -> None
     assert await stage.records.deliveries.due(NORTH, "ward") == ()
     woken = stage.bus.subscribe(topic("ward"))
     resumed = await queues.resume(NORTH, PACS, event=EVENT)
-    await woken.wait()
+    await heard(woken)
     assert (resumed.state.paused, resumed.state.breaker) == (False, BreakerState.CLOSED)
     with pytest.raises(NotFoundError):
         await queues.pause(NORTH, Target(link="ward", destination="nowhere"), event=EVENT)

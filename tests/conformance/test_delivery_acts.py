@@ -1,0 +1,83 @@
+"""What people may do with a delivery in each of its states: every cell of the table, and what becomes of its lane."""
+
+import pytest
+
+from swallowtail.cloud.model.delivery import DeliverySearch, DeliveryState, Lease, NewDelivery, Settlement, Target
+from swallowtail.cloud.records.records import Records
+from tests.conformance.invented import EVENT, NORTH, NOW, admitted_link, arrival, indexed
+
+PACS = Target(link="ward", destination="pacs")
+S = DeliveryState
+BY_SETTLING = (S.STOPPED, S.DEAD, S.DELIVERED, S.WARNED)
+BY_HAND = (S.PARKED, S.SKIPPED)
+MAY = {
+    "park": {S.WAITING, S.STOPPED},
+    "skip": {S.WAITING, S.STOPPED, S.PARKED, S.DEAD},
+    "end": {S.WAITING, S.STOPPED},
+    "resend": {S.STOPPED, S.PARKED, S.DEAD, S.SKIPPED, S.DELIVERED, S.WARNED},
+    "retry": {S.WAITING, S.STOPPED, S.PARKED, S.DEAD},
+}
+"""Which states a delivery may be in for each act; what waits anyway needs no resend, and what is done is not retried."""
+BECOMES = {"park": S.PARKED, "skip": S.SKIPPED, "end": S.DEAD, "resend": S.WAITING, "retry": S.WAITING}
+
+
+async def claim(records: Records, now: float) -> Lease | None:
+    leases = (await records.deliveries.claim(NORTH, PACS, 1, now=now, until=now + 30)).leases
+    return leases[0] if leases else None
+
+
+async def act(records: Records, what: str, now: float) -> int:
+    first = DeliverySearch(sop_instance="1.2.0")
+    more = {"in_place": what == "retry", "reason": "invented", "now": now, "event": EVENT}
+    return await records.deliveries.act(NORTH, first, (), BECOMES[what], **more)
+
+
+async def brought_to(records: Records, state: DeliveryState) -> None:
+    """Queue three in one lane, and bring the first to a state with its counters used."""
+    await admitted_link(records)
+    made = [(await records.instances.commit(NORTH, arrival(f"1.2.{n}", str(n)), now=NOW)).id for n in range(3)]
+    await records.index_jobs.settle([indexed(one) for one in made], now=NOW)
+    await records.deliveries.add(NORTH, [NewDelivery(target=PACS, instance=one, cause="rule:r/1") for one in made], now=NOW)
+    lease = await claim(records, NOW)
+    assert lease is not None
+    key = {"tenant": NORTH, "delivery": lease.delivery.id, "token": lease.token, "refused": True, "cuts": 1, "status": 0xA900}
+    if state is not S.LEASED:
+        settled = state if state in BY_SETTLING else S.WAITING
+        await records.deliveries.settle([Settlement(**key, state=settled, next_at=NOW + 99)], None, now=NOW)
+    if state in BY_HAND:
+        await act(records, "park" if state is S.PARKED else "skip", NOW)
+
+
+@pytest.mark.parametrize("what", MAY)
+@pytest.mark.parametrize("state", S)
+async def test_an_act_changes_a_delivery_in_these_states_and_no_other(records: Records, state: DeliveryState, what: str) -> None:
+    await brought_to(records, state)
+    before = (await records.deliveries.deliveries(NORTH, DeliverySearch(sop_instance="1.2.0"))).items[0]
+    assert before.state is state
+    verified = (await records.audit.verify(NORTH)).records
+    changed = state in MAY[what]
+    assert await act(records, what, NOW + 1) == int(changed)
+    after = await records.deliveries.delivery(NORTH, before.id)
+    assert after.state is (BECOMES[what] if changed else state)
+    assert (await records.audit.verify(NORTH)).records == verified + changed
+    if not changed:
+        assert after == before
+        return
+    assert after.next_at == 0.0
+    assert (after.refusals, after.cuts, after.status) == ((0, 0, None) if what == "resend" else (1, 1, 0xA900))
+    if what in {"park", "skip", "end"}:
+        assert after.detail == "invented"
+    following = await claim(records, NOW + 1)
+    assert following is not None
+    assert following.delivery.sop_instance == ("1.2.0" if what == "retry" else "1.2.1")
+
+
+async def test_a_lane_sends_what_was_sent_again_last(records: Records) -> None:
+    await brought_to(records, S.DEAD)
+    await act(records, "resend", NOW + 1)
+    order = []
+    while (lease := await claim(records, NOW + 2)) is not None:
+        order.append(lease.delivery.sop_instance)
+        done = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=S.DELIVERED)
+        await records.deliveries.settle([done], None, now=NOW + 2)
+    assert order == ["1.2.1", "1.2.2", "1.2.0"]
