@@ -331,7 +331,8 @@ async def test_a_warning_is_a_delivery_with_a_word(stage: Stage, tasks: Tasks) -
     assert (one.status, one.detail) == (0xB007, "does not match")
 
 
-async def test_one_bad_destination_stalls_only_itself(tasks: Tasks) -> None:
+@pytest.mark.parametrize("bad", ["pacs", "archive"])
+async def test_one_bad_destination_stalls_only_itself(tasks: Tasks, bad: str) -> None:
     archive = msgspec.structs.replace(DESTINATION, name="archive")
     stage = Stage()
     await stage.populate(DESTINATION, archive)
@@ -339,7 +340,7 @@ async def test_one_bad_destination_stalls_only_itself(tasks: Tasks) -> None:
     real = stage.link.deliver
 
     async def deliver(request: DeliverRequest, pieces: AsyncIterator[bytes], progress: object) -> DeliverAnswer:
-        if request.destination == "pacs":
+        if request.destination == bad:
             await held.wait()
         return await real(request, pieces, progress)  # type: ignore[arg-type]
 
@@ -349,8 +350,9 @@ async def test_one_bad_destination_stalls_only_itself(tasks: Tasks) -> None:
     wanted = [NewDelivery(target=other, instance=await stage.instance(uid), cause="rule:r/1") for uid in ("2.1", "2.2")]
     await stage.records.deliveries.add(NORTH, wanted, now=stage.now)
     stage.serve(tasks)
-    await stage.settled(DONE, DONE, target=other)
-    assert DONE not in await stage.states()
+    stalled, well = (PACS, other) if bad == "pacs" else (other, PACS)
+    await stage.settled(DONE, DONE, target=well)
+    assert DONE not in await stage.states(stalled)
 
 
 async def test_several_connections_keep_the_order_of_each_patient(tasks: Tasks) -> None:
