@@ -80,6 +80,8 @@ def check_windows(pair: Pair) -> None:
         floors = FLOOR * len(live)
         assert sum(channel.receiving.held for channel in live) <= machine.budget.total + floors
         assert machine.budget.held >= 0
+        node = machine.budget._node
+        assert node is None or 0 <= node.held <= node.total + floors
 
 
 @given(DICE, st.lists(st.sampled_from([0, 1, 65_527, 65_529, 700_000, 3_000_000]), min_size=1, max_size=5))

@@ -9,6 +9,7 @@ from swallowtail.wire.channel import MAX_WAITING_MESSAGES, ChannelInput, Channel
 from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.frames import FIN, FrameType, Opening, Priority
 from swallowtail.wire.window import ReceiveWindow, SendWindow, SessionBudget
+from tests.unit.wire.pair import Pair
 
 
 class Owner:
@@ -187,6 +188,17 @@ def test_the_end_comes_behind_what_was_sent():
     assert bytes(machine.next_event(0.0).view) == b"last"
     assert machine.next_event(0.0) == End()
     assert machine.next_event(0.0) is CLOSED
+
+
+def test_what_is_kept_of_a_transfer_is_the_very_frames_that_left():
+    pair = Pair()
+    ours, _ = pair.open(transfer=b"t" * 16)
+    assert ours.write(memoryview(bytes(150_000)), 0.0) == 150_000
+    ours.flush()
+    left = [pair.link.data_to_send() for _ in range(3)]
+    again = list(ours.resend(0))
+    assert [view.obj for _, view in again] == left
+    assert all(view.obj is frame for (_, view), frame in zip(again, left, strict=True))
 
 
 def test_what_a_lost_session_leaves_behind_can_be_sent_again():

@@ -398,6 +398,22 @@ async def test_a_session_over_tls(tmp_path):
         done.set()
 
 
+async def test_no_compression_is_asked_for_and_no_ping_is_sent():
+    asked = asyncio.Queue()
+
+    async def handler(connection):
+        asked.put_nowait(connection.request.headers)
+        await connection.wait_closed()
+
+    async with listening(None, handler, compression="deflate") as port:
+        transport = await connect(f"ws://127.0.0.1:{port}/link", user_agent="swallowtail-link/1.0", proxy=None)
+        headers = await asked.get()
+        assert "Sec-WebSocket-Extensions" not in headers
+        assert (headers["Sec-WebSocket-Protocol"], headers["User-Agent"]) == (SUBPROTOCOL, "swallowtail-link/1.0")
+        assert transport._connection.keepalive_task is None
+        await transport.close(1000, "")
+
+
 async def test_a_text_message_is_a_violation(tmp_path):
     tls, trust = certificate(tmp_path)
     closes = asyncio.Queue()
