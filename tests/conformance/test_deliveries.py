@@ -6,7 +6,9 @@ import pytest
 
 from swallowtail.calls.deliver import About, DeliveryPhase
 from swallowtail.cloud.model.delivery import (
+    MAX_ATTEMPTS,
     BreakerState,
+    DeliveryAttempt,
     DeliverySearch,
     DeliveryState,
     DestinationState,
@@ -14,6 +16,7 @@ from swallowtail.cloud.model.delivery import (
     NewDelivery,
     Settlement,
     Target,
+    Tried,
 )
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.paging import PageRequest
@@ -44,6 +47,14 @@ async def queued(records: Records, ids: list[int], **more: Any) -> None:
 async def claimed(records: Records, now: float, *, limit: int = 9, after: Lease | None = None) -> list[Lease]:
     claim = await records.deliveries.claim(NORTH, PACS, limit, now=now, until=now + 30, after=after)
     return list(claim.leases)
+
+
+def tried(step: int) -> Tried:
+    return Tried(began=NOW + step, ended=NOW + step + 0.5, epoch=3, configuration=2, connection=1, sent_syntax=EXPLICIT)
+
+
+def fields(value: Tried) -> dict[str, Any]:
+    return msgspec.structs.asdict(value)
 
 
 def settled(lease: Lease, state: DeliveryState = DeliveryState.DELIVERED, **more: object) -> Settlement:
@@ -335,6 +346,40 @@ async def test_deliveries_page_newest_first_within_the_facilities(records: Recor
     assert (await records.deliveries.deliveries(NORTH, nowhere)).items == ()
     with pytest.raises(NotFoundError):
         await records.deliveries.delivery(SOUTH, first.items[0].id)
+
+
+async def test_each_attempt_is_kept_with_its_outcome_the_newest_first(records: Records, ids: list[int]) -> None:
+    await queued(records, ids[:2])
+    why = {"about": About.INSTANCE, "phase": DeliveryPhase.RESPONSE, "status": 0xA900, "detail": "it does not match"}
+    (lease,) = await claimed(records, NOW)
+    await settle(records, lease, now=NOW, state=DeliveryState.WAITING, refused=True, tried=tried(0), **why)
+    (lease,) = await claimed(records, NOW + 1)
+    await settle(records, lease, now=NOW + 1, state=DeliveryState.WAITING)  # nothing began
+    (lease,) = await claimed(records, NOW + 2)
+    await settle(records, lease, now=NOW + 2, state=DeliveryState.WARNED, status=0xB000, detail="coerced", tried=tried(2))
+    assert not await settle(records, lease, now=NOW + 3, tried=tried(3)), "its token holds no more"
+    found = (await records.deliveries.attempts(NORTH, lease.delivery.id)).items
+    warned = DeliveryAttempt(**fields(tried(2)), number=3, state=DeliveryState.WARNED, status=0xB000, detail="coerced")
+    assert found == (warned, DeliveryAttempt(**fields(tried(0)), number=1, state=DeliveryState.WAITING, **why))
+    assert (await records.deliveries.attempts(SOUTH, lease.delivery.id)).items == ()
+    assert (await records.deliveries.attempts(NORTH, lease.delivery.id + 1)).items == ()
+
+
+async def test_the_last_attempts_are_kept_also_over_a_resend(records: Records, ids: list[int]) -> None:
+    await queued(records, ids[:1])
+    for step in range(MAX_ATTEMPTS + 3):
+        (lease,) = await claimed(records, NOW + step)
+        await settle(records, lease, now=NOW + step, state=DeliveryState.WAITING, tried=tried(step))
+    await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.SKIPPED, reason="", now=NOW, event=EVENT)
+    await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, reason="", now=NOW, event=EVENT)
+    (lease,) = await claimed(records, NOW + 99)
+    await settle(records, lease, now=NOW + 99, tried=tried(99))
+    first = await records.deliveries.attempts(NORTH, lease.delivery.id, PageRequest(9))
+    rest = await records.deliveries.attempts(NORTH, lease.delivery.id, PageRequest(99, first.next))
+    began = [one.began - NOW for one in (*first.items, *rest.items)]
+    assert began == [99, *range(MAX_ATTEMPTS + 2, 3, -1)]
+    assert len(began) == MAX_ATTEMPTS
+    assert [one.number for one in first.items[:2]] == [1, MAX_ATTEMPTS + 3]
 
 
 async def test_what_came_to_its_end_is_audited(records: Records, ids: list[int]) -> None:

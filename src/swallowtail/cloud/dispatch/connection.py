@@ -14,15 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 from prometheus_client import Counter
 
 from swallowtail.calls.config import Destination
-from swallowtail.calls.deliver import Delivered
+from swallowtail.calls.deliver import Delivered, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
 from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, plan
 from swallowtail.cloud.dispatch.sending import Order, Path, Progress, Sender
-from swallowtail.cloud.model.delivery import Claim, DeliverySearch, DeliveryState, DestinationState, Lease, Target
+from swallowtail.cloud.model.delivery import Claim, DeliverySearch, DeliveryState, DestinationState, Lease, Target, Tried
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.ports import Clock, Deliveries
@@ -51,6 +52,9 @@ class Attempt:
 
     lease: Lease
     progress: Progress
+    before: Progress | None
+    """Of the one that must arrive before this one is begun."""
+    began: float
     task: "asyncio.Task[tuple[Outcome, str]]"
 
 
@@ -115,8 +119,9 @@ class Connection:
             behind=self._line[-1].lease.delivery.id if self._line else 0,
             may_blame=may_blame,
         )
+        before = self._line[-1].progress if self._line and self._destination.outstanding == 1 else None
         task = tasks.spawn(self._tools.sender.attempt(order, progress), name="attempt")
-        self._line.append(Attempt(order.lease, progress, task))
+        self._line.append(Attempt(order.lease, progress, before, self._tools.clock(), task))
         return True
 
     async def _claimed(self, tasks: Tasks, after: Lease | None) -> Claim | StorageUnavailableError:
@@ -193,14 +198,16 @@ class Connection:
         Without a limit it waits for the storage: nothing could be claimed meanwhile, and to forget the outcome is to send again.
         """
         outcome, syntax = _outcome(attempt.task, gone=self._tools.path.gone)
+        tried = self._tried(attempt, syntax) if _has_begun(attempt, outcome) else None
         for _ in itertools.count() if tries is None else range(tries):
             now = self._tools.clock()
             planned = plan(
                 attempt.lease, self._state, self._destination, outcome, sent_syntax=syntax, now=now, dice=self._tools.dice()
             )
+            settlement = msgspec.structs.replace(planned.settlement, tried=tried)
             changed = planned.state if planned.state != self._state else None
             try:
-                kept = await self._tools.deliveries.settle([planned.settlement], changed, now=now)
+                kept = await self._tools.deliveries.settle([settlement], changed, now=now)
             except StorageUnavailableError:
                 await asyncio.sleep(SETTLE_PAUSE)
                 continue
@@ -222,6 +229,16 @@ class Connection:
         planned = await settling
         self._keep(claim)
         return planned is not None
+
+    def _tried(self, attempt: Attempt, syntax: str) -> Tried:
+        return Tried(
+            began=attempt.began,
+            ended=self._tools.clock(),
+            epoch=self._tools.path.epoch,
+            configuration=self._configuration,
+            connection=self._number,
+            sent_syntax=syntax or attempt.lease.delivery.transfer_syntax,
+        )
 
     async def _give_back(self, tries: int | None = None) -> None:
         """Give up what is under way, the last one first; what has its answer already is settled by that."""
@@ -250,6 +267,21 @@ class Connection:
             plans = [plan(lease, claim.state, self._destination, away, now=now, dice=0.0) for lease in claim.leases]
             with contextlib.suppress(StorageUnavailableError):
                 await self._tools.deliveries.settle([one.settlement for one in plans], None, now=now)
+
+
+def _has_begun(attempt: Attempt, outcome: Outcome) -> bool:
+    """Say whether an attempt belongs into the history; what nothing outside the Cloud and Link can have seen would only fill it.
+
+    Link begins one that was asked for behind another when that has arrived, unless it may have more outstanding there, and says so
+    of those that it did not begin. Of one that had no answer nobody knows: it may have been begun when something of it was sent.
+    """
+    match outcome:
+        case NotDelivered(phase=DeliveryPhase.QUEUE):
+            return False
+        case LinkAway():
+            broke = not attempt.task.cancelled() and attempt.task.exception() is not None
+            return broke or (attempt.progress.begun and (attempt.before is None or attempt.before.arrived))
+    return True
 
 
 def _outcome(task: "asyncio.Task[tuple[Outcome, str]]", *, gone: bool) -> tuple[Outcome, str]:

@@ -15,6 +15,7 @@ from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import (
     BreakerState,
     Delivery,
+    DeliveryAttempt,
     DeliverySearch,
     DeliveryState,
     DestinationState,
@@ -56,6 +57,13 @@ class Queues:
         if facilities is not None and found.facility not in facilities:
             raise NotFoundError("there is no such delivery")
         return found
+
+    async def attempts(
+        self, tenant: Tenant, delivery: int, page: PageRequest = FIRST_PAGE, *, facilities: frozenset[str] | None = None
+    ) -> Page[DeliveryAttempt]:
+        """List the last attempts at a delivery, the newest first."""
+        await self.delivery(tenant, delivery, facilities=facilities)
+        return await self._deliveries.attempts(tenant, delivery, page)
 
     async def park(
         self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int] = (), *, reason: str, event: AuditEvent

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from swallowtail.calls.config import Destination, Transcoding
-from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, Expected, NotDelivered
+from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliverRequest, DeliveryPhase, Expected, NotDelivered
 from swallowtail.cloud.dispatch.planner import Culprit, LinkAway, Outcome, is_suspect
 from swallowtail.cloud.model.delivery import Lease
 from swallowtail.cloud.model.errors import NotFoundError, StorageUnavailableError
@@ -34,9 +34,14 @@ class Progress:
         self.sent = asyncio.Event()
         """Nothing more has to be sent: the next instance may be begun."""
         self.at = asyncio.get_running_loop().time()
+        self.begun = False
+        """Something of it was sent to the Link."""
+        self.arrived = False
+        """The destination has it: the one behind it may begin there."""
 
     def note(self) -> None:
         """Something was sent."""
+        self.begun = True
         self.at = asyncio.get_running_loop().time()
 
 
@@ -50,6 +55,10 @@ class Path(Protocol):
     @property
     def link(self) -> str:
         """The Link's id."""
+
+    @property
+    def epoch(self) -> int:
+        """The session's number among the Link's."""
 
     @property
     def gone(self) -> bool:
@@ -85,6 +94,7 @@ class Sender:
     async def attempt(self, order: Order, progress: Progress) -> tuple[Outcome, str]:
         """Try once; gives the outcome and the transfer syntax that was sent. Never raises for what can be expected."""
         outcome, syntax = await self._try(order, progress)
+        progress.arrived = isinstance(outcome, Delivered)
         if order.may_blame and isinstance(outcome, NotDelivered) and is_suspect(order.lease, order.destination, outcome):
             progress.note()
             try:

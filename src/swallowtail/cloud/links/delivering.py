@@ -68,6 +68,11 @@ class Outbound:
         return self._live.link
 
     @property
+    def epoch(self) -> int:
+        """The session's number among the Link's."""
+        return self._live.epoch
+
+    @property
     def gone(self) -> bool:
         """Whether the session has ended."""
         return self._live.session.closed.done()

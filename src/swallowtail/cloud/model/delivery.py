@@ -5,6 +5,7 @@ is an ordered queue of one destination: the whole destination (''), or one patie
 """
 
 import enum
+from typing import Final
 
 import msgspec
 
@@ -35,6 +36,8 @@ class DeliveryState(enum.StrEnum):
 
 OPEN_STATES = frozenset({DeliveryState.WAITING, DeliveryState.LEASED, DeliveryState.STOPPED})
 """Those that keep their place in the lane."""
+MAX_ATTEMPTS: Final = 20
+"""Attempts of a delivery that are kept: a destination that is down for days must not fill the disk."""
 DONE_STATES = frozenset({DeliveryState.DELIVERED, DeliveryState.WARNED, DeliveryState.SKIPPED})
 
 
@@ -152,6 +155,35 @@ class Due(Value, frozen=True, kw_only=True):
     at: float
 
 
+class Tried(Value, frozen=True, kw_only=True):
+    """How an attempt was made that had begun: times, and by which session and settings."""
+
+    began: float
+    ended: float
+    epoch: int
+    """The Link's session (`tenancy.Link.epoch`)."""
+    configuration: int
+    """The version of the Link's configuration whose destination was meant."""
+    connection: int
+    """Which of the destination's connections, from 0."""
+    sent_syntax: str
+    """The transfer syntax that was sent, or would have been."""
+
+
+class DeliveryAttempt(Tried, frozen=True, kw_only=True):
+    """One attempt at a delivery, as it ended; what people do with a delivery is in the audit log instead."""
+
+    number: int
+    """The delivery's `tries` then. A missing number was a lease under which nothing began, or whose node died before it could tell.
+    After a resend they begin at 1 again."""
+    state: DeliveryState
+    """Where it left the delivery."""
+    status: int | None = None
+    about: About | None = None
+    phase: DeliveryPhase | None = None
+    detail: str = ""
+
+
 class Settlement(Value, frozen=True, kw_only=True):
     """What became of a lease; the planner (`dispatch`) has decided it."""
 
@@ -169,6 +201,8 @@ class Settlement(Value, frozen=True, kw_only=True):
     phase: DeliveryPhase | None = None
     detail: str = ""
     sent_syntax: str = ""
+    tried: Tried | None = None
+    """None: the attempt never began, so the delivery's history leaves it out."""
 
 
 class DeliverySearch(Value, frozen=True, kw_only=True):

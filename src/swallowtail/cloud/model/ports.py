@@ -20,6 +20,7 @@ from swallowtail.cloud.model.audit import AuditEvent, AuditRecord, ChainVerdict
 from swallowtail.cloud.model.delivery import (
     Claim,
     Delivery,
+    DeliveryAttempt,
     DeliverySearch,
     DeliveryState,
     DestinationState,
@@ -281,6 +282,8 @@ class Deliveries(Protocol):
     ) -> frozenset[int]:
         """Keep what became of leases, and the destination's breaker as planned, in one transaction; audited.
 
+        What was `tried` becomes the newest of the delivery's attempts, of which the last MAX_ATTEMPTS are kept.
+
         A token holds until another claim or a person takes the delivery. A settlement whose token does not changes nothing; gives
         the ids of those that were kept.
         """
@@ -306,6 +309,9 @@ class Deliveries(Protocol):
 
     async def delivery(self, tenant: Tenant, delivery: int) -> Delivery:
         """Give one."""
+
+    async def attempts(self, tenant: Tenant, delivery: int, page: PageRequest = FIRST_PAGE) -> Page[DeliveryAttempt]:
+        """List what is kept of a delivery's attempts, the newest first; none of one that does not exist."""
 
     async def destinations(
         self, tenant: Tenant, targets: Collection[Target] | None, *, now: float

@@ -12,6 +12,7 @@ from swallowtail.cloud.model.delivery import (
     BreakerState,
     Claim,
     Delivery,
+    DeliveryAttempt,
     DeliverySearch,
     DeliveryState,
     DestinationState,
@@ -24,7 +25,7 @@ from swallowtail.cloud.model.delivery import (
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records import lanes, schema
+from swallowtail.cloud.records import attempts, lanes, schema
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.rows import Listing, paged, plain
@@ -67,7 +68,7 @@ _HELD = (
     _delivery.c.token == bindparam("shown"),
     lanes.IS_LEASED,
 )
-HOLDS = Prepared(select(_delivery.c.id, _delivery.c.link, _delivery.c.destination, _delivery.c.lane).where(*_HELD))
+HOLDS = Prepared(select(*(_delivery.c[name] for name in ("link", "destination", "lane", "tries"))).where(*_HELD))
 EXTEND = Prepared(update(_delivery).where(_delivery.c.id == bindparam("held")).values(until=bindparam("end")))
 _SETTLED: Final = ("state", "next_at", "status", "about", "phase", "detail", "sent_syntax", "cuts")
 SETTLE = Prepared(
@@ -202,6 +203,10 @@ class DeliveryRecords:
     async def delivery(self, tenant: Tenant, delivery: int) -> Delivery:
         return await self._database.read(lambda connection: delivery_of(_row(connection, tenant, delivery)))
 
+    async def attempts(self, tenant: Tenant, delivery: int, page: PageRequest = FIRST_PAGE) -> Page[DeliveryAttempt]:
+        key = {"tenant": tenant, "delivery": delivery}
+        return await self._database.read(lambda connection: paged(connection, attempts.ATTEMPTS, key, page))
+
     async def destinations(
         self, tenant: Tenant, targets: Collection[Target] | None, *, now: float
     ) -> dict[Target, DestinationState]:
@@ -308,7 +313,9 @@ def _settle(unit: Unit, settlement: Settlement, now: float) -> bool:
         return False
     row = {f"new_{name}": getattr(settlement, name) for name in _SETTLED}
     SETTLE.run(unit.connection, row | {"held": settlement.delivery, "at": now, "refused": int(settlement.refused)})
-    _, link, destination, lane = held
+    link, destination, lane, tries = held
+    if settlement.tried is not None:
+        attempts.add(unit.connection, settlement, settlement.tried, tries)
     lanes.refresh(unit.connection, settlement.tenant, Target(link=link, destination=destination), lane)
     if settlement.state is not DeliveryState.WAITING:  # a destination that is down for days must not fill the chain
         done = delivery_of(_row(unit.connection, settlement.tenant, settlement.delivery))

@@ -45,6 +45,7 @@ class CommittedRows:
             connection.isolation_level = None
             connection.deserialize(_empty_tables())
             connection.execute("PRAGMA case_sensitive_like = ON")
+            connection.execute("PRAGMA foreign_keys = ON")
 
         @event.listens_for(engine, "begin")
         def begun(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Date,
     Double,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -29,6 +30,7 @@ metadata: Final = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     }
 )
 
@@ -256,6 +258,22 @@ Index("ix_delivery_state", *_of_destination, delivery.c.state, delivery.c.change
 Index("ix_delivery_study", delivery.c.tenant, delivery.c.study)
 Index("ix_delivery_place", delivery.c.place)
 Index("ix_delivery_newest", delivery.c.tenant, delivery.c.id)
+
+attempt = Table(
+    "attempt",  # the last of each delivery, which take their end with it
+    metadata,
+    Column("delivery", _Big, ForeignKey("delivery.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("token", Integer, primary_key=True, autoincrement=False),  # of its lease, which rises with each
+    _tenant(),
+    Column("number", Integer, nullable=False),
+    *(_moment(name) for name in ("began", "ended")),
+    _text("state"),
+    *(Column(name, Integer, nullable=False) for name in ("epoch", "configuration", "connection")),
+    Column("status", Integer),
+    *(Column(name, Text) for name in ("about", "phase")),
+    *(_text(name) for name in ("detail", "sent_syntax")),
+    sqlite_with_rowid=False,
+)
 
 lane = Table(
     "lane",  # one row for each lane with an open delivery: what a claim looks at instead of at the deliveries

@@ -4,12 +4,13 @@ import enum
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import msgspec
 from fastapi import Query
 from pydantic import Field, StringConstraints
 
 from swallowtail.calls.deliver import About, DeliveryPhase
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.delivery import Delivery, DeliverySearch, DeliveryState, Target
+from swallowtail.cloud.model.delivery import Delivery, DeliveryAttempt, DeliverySearch, DeliveryState, Target
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.destinations import destination_of, id_of, objects_of, target_of
@@ -58,6 +59,30 @@ class DeliveryOut(Out):
     phase: DeliveryPhase | None
     detail: str
     sent_syntax: str
+
+
+class AttemptOut(Out):
+    """One attempt to deliver, and how it ended: `state` is where it left the delivery, the rest as with a delivery.
+
+    `number` is the delivery's `tries` then, which begins at 1 again after a resend. A missing one was not begun, because something
+    before it failed or the Link was away, or the Cloud was killed before it could keep the outcome.
+    `epoch` is the Link's session, `configuration` the version of the Link's configuration that held.
+    """
+
+    number: int
+    began: float
+    ended: float
+    state: DeliveryState
+    status: str | None
+    about: About | None
+    phase: DeliveryPhase | None
+    detail: str
+    sent_syntax: str
+    """The transfer syntax that was sent, or would have been."""
+    epoch: int
+    configuration: int
+    connection: int
+    """Which of the destination's connections, from 0."""
 
 
 class Skip(Body):
@@ -140,6 +165,12 @@ async def list_deliveries(
 async def get_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
     """Give one delivery with the outcome of its last attempt."""
     return delivery_out(await _delivery(caller, delivery_id))
+
+
+async def list_attempts(caller: InOrganisation, delivery_id: RowId, page: Paging) -> PageOut[AttemptOut]:
+    """List the attempts at a delivery, the newest first; the last 20 are kept. What people did with it is in the audit log."""
+    attempts = await caller.services.queues.attempts(caller.tenant, delivery_id, page, facilities=caller.principal.facilities)
+    return page_out(attempts, attempt_out)
 
 
 async def skip_delivery(caller: InOrganisation, delivery_id: RowId, body: Skip) -> DeliveryOut:
@@ -282,5 +313,14 @@ async def _on_one(
 def delivery_out(delivery: Delivery) -> DeliveryOut:
     """Give a delivery as the client gets it."""
     given = {name: getattr(delivery, name) for name in DeliveryOut.model_fields if hasattr(delivery, name)}
-    status = None if delivery.status is None else f"{delivery.status:04X}"
+    status = _hex(delivery.status)
     return DeliveryOut(**given | {"destination": id_of(delivery.target), "link": delivery.target.link, "status": status})
+
+
+def attempt_out(attempt: DeliveryAttempt) -> AttemptOut:
+    """Give an attempt as the client gets it."""
+    return AttemptOut(**msgspec.structs.asdict(attempt) | {"status": _hex(attempt.status)})
+
+
+def _hex(status: int | None) -> str | None:
+    return None if status is None else f"{status:04X}"

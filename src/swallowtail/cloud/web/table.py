@@ -120,6 +120,7 @@ ROUTES: Final = (
     Route("GET", "/deliveries", deliveries.list_deliveries, PATIENTS, "deliveries"),
     Route("POST", "/deliveries/act", deliveries.act_on_deliveries, OPERATE, "deliveries"),
     Route("GET", "/deliveries/{delivery_id}", deliveries.get_delivery, PATIENTS, "deliveries"),
+    Route("GET", "/deliveries/{delivery_id}/attempts", deliveries.list_attempts, PATIENTS, "deliveries"),
     Route("POST", "/deliveries/{delivery_id}/park", deliveries.park_delivery, OPERATE, "deliveries"),
     Route("POST", "/deliveries/{delivery_id}/resend", deliveries.resend_delivery, OPERATE, "deliveries"),
     Route("POST", "/deliveries/{delivery_id}/retry", deliveries.retry_delivery, OPERATE, "deliveries"),

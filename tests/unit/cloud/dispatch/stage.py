@@ -31,7 +31,7 @@ DOWN = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.CONNECT, detail
 OUT_OF_RESOURCES = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.RESPONSE, detail="it is full", status=0xA700)
 ABORTED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.RESPONSE, detail="it aborted the association")
 REFUSED = NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.RESPONSE, detail="it does not match", status=0xA900)
-LINK_STOPS = NotDelivered(about=About.LINK, phase=DeliveryPhase.POLICY, detail="Link stops")
+LINK_STOPS = NotDelivered(about=About.LINK, phase=DeliveryPhase.QUEUE, detail="Link stops")
 SUCCESS: Callable[[DeliverRequest, bytes], DeliverAnswer] = lambda _, body: delivered(body)  # noqa: E731
 
 
@@ -45,6 +45,7 @@ class PlayedLink:
     def __init__(self) -> None:
         self.tenant: Tenant = NORTH
         self.link = "ward"
+        self.epoch = 7
         self.gone = False
         self.got: list[tuple[DeliverRequest, bytes]] = []
         self.opened: list[DeliverRequest] = []
@@ -58,6 +59,7 @@ class PlayedLink:
     async def deliver(self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
         self.opened.append(request)
         body = b"".join([piece async for piece in pieces])
+        progress.note()
         progress.sent.set()
         async with self._turns.setdefault((request.destination, request.connection), asyncio.Lock()):
             if self.hold is not None:

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.dialects import sqlite
 
 from swallowtail.cloud.model.imaging import InstanceSearch
-from swallowtail.cloud.records import chain, counting, deliveries, instances, lanes, links, people, rules, searching
+from swallowtail.cloud.records import attempts, chain, counting, deliveries, instances, lanes, links, people, rules, searching
 from swallowtail.cloud.records.migrations import upgrade
 
 INSTANCE_PAGE = instances.INSTANCES.where(*searching.instance_conditions(InstanceSearch())).query.order_by(
@@ -35,6 +35,8 @@ STATEMENTS = {
     "oldest": deliveries.OLDEST.statement,
     "known delivery": deliveries.KNOWN.statement,
     "held": deliveries.HOLDS.statement,
+    "too many attempts": attempts.TRIM.statement,
+    "attempts": attempts.ATTEMPTS.query.order_by(attempts.ATTEMPTS.order[0].desc()),
     "counted": deliveries.COUNT.statement,
     "associations of a study": rules.ASSOCIATIONS,
     "unrouted": rules.READY,

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from swallowtail.calls.deliver import About, DeliveryPhase
-from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, DestinationState, NewDelivery, Settlement, Target
+from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, DestinationState, NewDelivery, Settlement, Target, Tried
 from swallowtail.cloud.model.tenancy import Role
 from tests.unit.cloud.web.conftest import EGRET, HERON, INSTANCE, NOW, STUDY, Cloud
 
@@ -31,6 +31,35 @@ async def test_a_delivery_shows_its_last_outcome_in_dicoms_own_words(cloud: Clou
     assert (shown["state"], shown["status"], shown["about"], shown["phase"]) == ("dead", "A900", "instance", "response")
     assert (shown["tries"], shown["refusals"], shown["destination"], shown["sop_instance"]) == (1, 1, ID, INSTANCE)
     assert "lane" not in shown, "its key is the patient's"
+
+
+async def test_the_attempts_of_a_delivery_tell_what_happened(cloud: Cloud) -> None:
+    tried = Tried(began=NOW, ended=NOW + 2, epoch=3, configuration=1, connection=0, sent_syntax="1.2.840.10008.1.2")
+    refused = {"status": 0xA900, "about": About.INSTANCE, "phase": DeliveryPhase.RESPONSE, "detail": "the data set does not match"}
+    await settle(cloud, DeliveryState.WAITING, refused=True, tried=tried, **refused)
+    await settle(cloud, DeliveryState.DELIVERED, status=0, tried=tried)
+    clinician = await cloud.token(Role.CLINICIAN)
+    first = (await cloud.call("GET", f"{DELIVERY}/attempts", clinician, limit=1)).json()
+    second = (await cloud.call("GET", f"{DELIVERY}/attempts", clinician, cursor=first["next"])).json()
+    assert [(one["number"], one["state"], one["status"]) for one in first["items"]] == [(2, "delivered", "0000")]
+    assert second["items"] == [
+        {
+            "number": 1,
+            "began": NOW,
+            "ended": NOW + 2,
+            "state": "waiting",
+            "status": "A900",
+            "about": "instance",
+            "phase": "response",
+            "detail": "the data set does not match",
+            "sent_syntax": "1.2.840.10008.1.2",
+            "epoch": 3,
+            "configuration": 1,
+            "connection": 0,
+        }
+    ]
+    elsewhere = await cloud.token(Role.CLINICIAN, facilities=frozenset({"annex-heron"}))
+    assert (await cloud.call("GET", f"{DELIVERY}/attempts", elsewhere)).status_code == 404
 
 
 @pytest.mark.parametrize(
