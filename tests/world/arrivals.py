@@ -113,7 +113,7 @@ class Arrivals:
                 self._oracle.find(Rule.DELIVERED_TWICE, text)
 
     def _may_repeat(self, key: Key, earlier: Attempt, attempt: Attempt) -> bool:
-        if earlier.abandoned:
+        if earlier.abandoned or attempt.abandoned:  # the latter: sent before, and read only now
             return True
         settled, since = self._settled.get(key), earlier.free_at
         if earlier.source != attempt.source:  # what the Cloud had sent to the one before it served the other still arrives there

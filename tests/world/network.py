@@ -17,6 +17,7 @@ from tests.world.loop import Process, WorldLoop, current_process
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
+TAIL: Final = 10
 READ_SIZE: Final = 256 * 1024
 """What one read takes at most, as in asyncio's own transport."""
 CONNECT_TIMEOUT: Final = 127.0
@@ -74,6 +75,8 @@ class Socket(asyncio.Transport):
         self._loop = network.loop
         self._protocol: asyncio.BaseProtocol | None = None
         self._unsent = bytearray()
+        self.last_words = b""
+        """The last few bytes that the program at this end has written."""
         self._inbox = bytearray()
         self._low, self._high = 16 * 1024, 64 * 1024
         self._reading = True
@@ -137,6 +140,7 @@ class Socket(asyncio.Transport):
         if self._closing or self.gone or self._dead():
             return
         self._unsent += data
+        self.last_words = bytes(data[-TAIL:])
         self._push()
         self._pause_or_resume()
 
@@ -164,14 +168,9 @@ class Socket(asyncio.Transport):
         """Nothing can pass in at least one direction, now or for ever."""
         return self.outgoing.cut_off or self.peer.outgoing.cut_off
 
-    @property
-    def written(self) -> int:
-        """How many bytes the program at this end has written."""
-        return self.outgoing.sent + len(self._unsent)
-
     def when_read(self, tell: Callable[[float], None]) -> None:
         """Call `tell` with the time at which the program at the other end has read all that was written until now."""
-        mark = self.written
+        mark = self.outgoing.sent + len(self._unsent)
         if self.outgoing.taken >= mark:
             tell(self.outgoing.taken_at)
         else:

@@ -29,6 +29,7 @@ PACS_PORT: Final = 11112
 SUCCESS: Final = 0x0000
 REFUSALS: Final = (0xC000, 0xA900, 0x0110)
 """What it answers about an instance; the others that it may answer are about itself."""
+ABORT: Final = bytes.fromhex("070000000004")  # PS3.8 9.3.8
 _POLICY: Final = AcceptorPolicy(sop_classes=frozenset({uids.VERIFICATION}), any_storage=True)
 _LIMITS: Final = Limits(idle=3600.0, window=3600.0)
 
@@ -65,8 +66,6 @@ class Attempt:
     sop_instance: str
     transfer_syntax: str
     data: bytearray = field(default_factory=bytearray)
-    asked: int = 0
-    """How many bytes Link had written on the association up to the end of the instance."""
     kept_at: float | None = None
     status: int | None = None
     """What was answered."""
@@ -82,9 +81,14 @@ class Attempt:
         return self.socket.peer.host.name
 
     def heard(self, now: float) -> None:
-        """Link has read the answer: as an answer, unless it had sent an abort or a release meanwhile."""
-        if self.asked == self.socket.peer.written:
+        """Link has read the answer, which is none any more when Link had aborted before."""
+        if not self.aborted:
             self.heard_at = now
+
+    @property
+    def aborted(self) -> bool:
+        """Whether Link has aborted the association, which it may not have left yet."""
+        return self.socket.peer.last_words.startswith(ABORT)
 
     @property
     def failed(self) -> bool:
@@ -94,8 +98,9 @@ class Attempt:
     @property
     def abandoned(self) -> bool:
         """Whether the association ended, at either end, before Link heard the answer."""
-        here, there = self.socket, self.socket.peer
-        return self.heard_at is None and (here.gone or here.is_closing() or there.gone or there.is_closing() or here.is_hopeless)
+        ends = (self.socket, self.socket.peer)
+        over = self.aborted or self.socket.is_hopeless or any(end.gone or end.is_closing() for end in ends)
+        return self.heard_at is None and over
 
 
 def keeps(status: int) -> bool:
@@ -152,7 +157,6 @@ class Pacs(Machine):
                 case DataSetFragment(data, last) if attempt is not None and asked is not None:
                     attempt.data += data
                     if last:
-                        attempt.asked = socket.peer.outgoing.taken
                         await self._keep(connection, attempt, asked.context.id, asked.command)
                         free_at = self._loop.time()
                 case ReleaseRequested():

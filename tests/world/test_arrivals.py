@@ -9,7 +9,7 @@ from tests.world.arrivals import PROMPT, Arrivals, Queued
 from tests.world.loop import WorldLoop
 from tests.world.network import SimulatedNetwork
 from tests.world.oracle import Instance, Oracle, Rule, Sending
-from tests.world.pacs import Attempt
+from tests.world.pacs import ABORT, Attempt
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 FIRST, SECOND = (Instance("1.2.840.10008.5.1.4.1.1.6.1", f"1.2.{number}", EXPLICIT, b"Heron^Ada") for number in (1, 2))
@@ -19,7 +19,7 @@ class End:
     """What an attempt asks of its socket."""
 
     def __init__(self):
-        self.peer, self.gone, self.is_hopeless, self.written = self, False, False, 0
+        self.peer, self.gone, self.is_hopeless, self.last_words = self, False, False, b""
         self.host = SimulatedNetwork(WorldLoop(0)).host("link", "10.0.0.2")
 
     def is_closing(self):
@@ -133,7 +133,7 @@ def test_a_failure_a_lost_answer_or_a_new_session_are_reasons(hospital):
 
 def test_an_answer_that_comes_after_the_abort_was_not_heard(hospital):
     attempt = hospital.attempt(FIRST, heard=False)
-    attempt.socket.gone, attempt.socket.peer.written = True, 10
+    attempt.socket.last_words = ABORT + bytes(4)
     attempt.heard(1.0)
     hospital.attempt(FIRST)
     assert hospital.rules == []
