@@ -1,15 +1,19 @@
 """A destination tried step by step."""
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
 
 from swallowtail.calls.codec import encode
-from swallowtail.calls.config import Configuration
+from swallowtail.calls.config import Configuration, DestinationTimeouts
 from swallowtail.calls.deliver import Delivered
 from swallowtail.calls.diagnostics import CHECK, CheckRequest, CheckStep, read_checked
+from swallowtail.dicom.commands import response_to
+from swallowtail.dicom.dimse import CommandReceived
+from swallowtail.dicom.events import AssociateRequested
 from swallowtail.dicom.negotiation import AcceptorPolicy
 from swallowtail.dicom.net import Connection
 from swallowtail.dicom.pdu import RejectResult, RejectSource
@@ -150,3 +154,54 @@ def test_a_check_during_a_delivery_says_what_it_may_wait_for():
         assert all(step.ok for step in await check(stage))
 
     play(scene, configuration=to())
+
+
+async def _slow(archive: Archive, connection: Connection) -> None:
+    request = await connection.next_event()
+    assert isinstance(request, AssociateRequested)
+    await asyncio.sleep(3)
+    archive.meet(connection, request.request)
+    echo = await connection.next_event()
+    assert isinstance(echo, CommandReceived)
+    await asyncio.sleep(4)
+    connection.send(echo.context.id, response_to(echo.command, 0))
+    await connection.next_event()
+    connection.release()
+
+
+def test_each_step_has_the_time_that_it_took_itself():
+    async def scene(stage: Stage) -> None:
+        async def resolve(host: str) -> tuple[str, ...]:
+            await asyncio.sleep(2)
+            return (PACS,)
+
+        stage.world = dataclasses.replace(stage.world, resolve=resolve)
+        stage.agent = stage.new_agent()
+        await stage.start()
+        await Archive(stage, behave=_slow).open()
+        steps = await check(stage)
+        assert [(step.name, step.ok) for step in steps] == [(name, True) for name in STEPS]
+        assert [round(step.seconds) for step in steps] == [2, 0, 0, 3, 4]
+
+    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, host="pacs.hospital")), start=False)
+
+
+async def _never_associated(stage: Stage) -> None:
+    async def behave(_archive: Archive, connection: Connection) -> None:
+        await connection.next_event()
+        await connection.next_event()
+
+    await Archive(stage, behave=behave).open()
+
+
+@pytest.mark.parametrize(("configured", "limit"), [(60.0, 9.0), (2.0, 2.0)])
+@pytest.mark.parametrize(("arrange", "step"), [(_swallowed, "connect"), (_never_associated, "associate"), (_silent, "echo")])
+def test_no_step_takes_longer_than_a_person_waits(arrange, step, configured, limit):
+    async def scene(stage: Stage) -> None:
+        await arrange(stage)
+        steps = await check(stage)
+        assert (steps[-1].name, steps[-1].ok) == (step, False)
+        assert limit <= steps[-1].seconds < limit + 1
+
+    timeouts = DestinationTimeouts(connect=configured, associate=configured, response=configured)
+    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, timeouts=timeouts)))

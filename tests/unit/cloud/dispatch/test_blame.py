@@ -69,6 +69,8 @@ async def test_a_failure_of_the_destination_is_tried_beyond_every_cap_and_opens_
     assert state.breaker is not BreakerState.CLOSED
     assert state.failures >= OPEN_AFTER
     assert state.detail == failure.detail
+    (alarm,) = (await stage.records.alarms.alarms(NORTH)).items
+    assert (alarm.condition, alarm.count) == (Condition.DESTINATION_FAILING, 1)  # once, however often it fails
     stage.link.answer = SUCCESS
     await stage.until(lambda: _done(stage))
     assert stage.link.uids == ["1.1", "1.2"]
@@ -78,6 +80,16 @@ async def test_a_failure_of_the_destination_is_tried_beyond_every_cap_and_opens_
 async def _done(stage: Stage) -> bool:
     stage.pass_time(400)
     return await stage.states() == [DONE, DONE]
+
+
+async def test_failures_that_open_no_breaker_alarm_nobody(stage: Stage, tasks: Tasks) -> None:
+    stage.link.answer = lambda request, body: DOWN
+    await stage.queue("1.1", "1.2")
+    stage.serve(tasks)
+    await tried(stage, OPEN_AFTER - 1)
+    stage.link.answer = SUCCESS
+    await stage.until(lambda: _done(stage))
+    assert (await stage.records.alarms.alarms(NORTH, cleared=True)).items == ()
 
 
 @pytest.mark.parametrize(
