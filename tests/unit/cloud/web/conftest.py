@@ -188,8 +188,8 @@ class Cloud:
         checked = dump(parse(json.dumps(document).encode()))
         await self.records.configuration.put(tenant, link, checked, author="test", now=NOW, event=EVENT)
 
-    async def store(self, tenant: Tenant, link: str, uid: str, data: bytes) -> int:
-        """Keep an instance as ingest and index would."""
+    async def store(self, tenant: Tenant, link: str, uid: str, data: bytes, *, study: str = STUDY) -> int:
+        """Keep an instance as ingest and index would, in the first series of a study."""
         async with self.blobs.incoming(tenant) as incoming:
             await incoming.write(memoryview(data))
             blob = await incoming.finish()
@@ -198,12 +198,12 @@ class Cloud:
         arrival = Arrival(identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.6.1", length=len(data), origin=origin)
         receipt = await self.records.instances.commit(tenant, arrival, now=NOW)
         assert receipt.stored is Stored.NEW
-        study = Study(uid=STUDY, patient_name="Heron^Ada=花", patient_id="P1", modalities=("US",))
+        told = Study(uid=study, patient_name="Heron^Ada=花", patient_id="P1", modalities=("US",))
         found = Indexed(
             tenant=tenant,
             instance=receipt.id,
-            study=study,
-            series=Series(study=STUDY, uid=SERIES, modality="US"),
+            study=told,
+            series=Series(study=study, uid=f"{study}.1", modality="US"),
             frame_count=len(SPANS),
             frames=FrameIndex(spans=SPANS, values={"7FE00010": BulkValue(spans=(500, 2000))}),
             document=zlib.compress(DOCUMENT),

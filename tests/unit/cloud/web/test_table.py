@@ -8,7 +8,8 @@ import pytest
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import table
 from swallowtail.cloud.web.app import describe
-from tests.unit.cloud.web.conftest import APP, EGRET, INSTANCE, SERIES, STUDY, Cloud
+from swallowtail.cloud.web.dicom_json import PREFIX as DICOMWEB
+from tests.unit.cloud.web.conftest import APP, DATA, EGRET, INSTANCE, SERIES, STUDY, Cloud
 
 ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route in routes]
 SCOPED = [
@@ -83,11 +84,13 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
     theirs |= {
         "study_uid": "9.9",
         "study": "9.9",
-        "series": "9.9",
-        "instance": "9.9",
+        "series": "9.9.1",
+        "instance": "9.9.1.1",
         "frames": "1",
         "tag": "7FE00010",
-    }  # UIDs are every tenant's; see below
+    }
+    await cloud.store(EGRET, "radiology-egret", theirs["instance"], DATA, study=theirs["study"])
+    owner = await cloud.token(Role.CLINICIAN, EGRET)
     for path, route in SCOPED:
         body = BODIES.get(route.endpoint.__name__)
         answer = await cloud.call(route.method, filled(path, theirs), tokens[a_role(route)], body=body)
@@ -97,6 +100,8 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
         else:
             assert answer.status_code == 404, (route.method, path, answer.text)
             assert answer.json()["code"] == "not-found"
+        if path.startswith(DICOMWEB) and route.method == "GET":  # its owner finds each, whatever it can be shown as
+            assert (await cloud.call("GET", filled(path, theirs), owner)).status_code in {200, 406, 422}, path
 
 
 async def test_naming_another_organisation_finds_nothing(cloud: Cloud) -> None:
