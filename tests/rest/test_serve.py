@@ -238,10 +238,12 @@ async def test_an_authority_that_ends_soon_is_alarmed(tmp_path: Path) -> None:
     assert first.stop() == 0
     again = CloudProcess(data)  # looks at once, for the organisation that there is by now
     api = again.api(admin.http.headers["Authorization"].removeprefix("Bearer "))
-    (alarm,) = await eventually(lambda: api("GET", "alarms")["items"], len)
-    assert (alarm["condition"], alarm["subject"], alarm["severity"]) == ("certificate-expiring", "authority", "major")
-    assert "ca.pem" in alarm["detail"]
-    assert again.stop() == 0
+    try:
+        (alarm,) = await eventually(lambda: api("GET", "alarms")["items"], len)
+        assert (alarm["condition"], alarm["subject"], alarm["severity"]) == ("certificate-expiring", "authority", "major")
+        assert "ca.pem" in alarm["detail"]
+    finally:
+        assert again.stop() == 0
 
 
 def test_an_idle_client_does_not_hold_up_the_stop(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from swallowtail.calls.config import Configuration, dump
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.runner import topic
 from swallowtail.cloud.dispatch.sites import SiteBook
-from swallowtail.cloud.model.delivery import BreakerState, DeliverySearch, DeliveryState, Target
+from swallowtail.cloud.model.delivery import BreakerState, DeliverySearch, DeliveryState, DestinationState, Settlement, Target
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.ports import Subscription
 from tests.conformance.invented import EVENT, NORTH, SOUTH
@@ -120,6 +120,19 @@ async def test_destinations_are_those_configured_and_those_once_used(stage: Stag
     assert await queues.destinations(SOUTH, "ward") == ()
     with pytest.raises(NotFoundError):
         await queues.destination(SOUTH, PACS)
+
+
+async def test_a_retry_has_a_destination_that_waits_after_failures_tried_at_once(stage: Stage) -> None:
+    queues, deliveries, now = queues_of(stage), stage.records.deliveries, stage.now
+    await stage.queue("1.1")
+    (lease,) = (await deliveries.claim(NORTH, PACS, 1, now=now, until=now + 60)).leases
+    waits = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=WAITING, next_at=now + 300)
+    failing = DestinationState(target=PACS, breaker=BreakerState.OPEN, failures=9, retry_at=now + 300)
+    await deliveries.settle([waits], failing, now=now)
+    woken = stage.bus.subscribe(topic("ward"))
+    assert await queues.retry(NORTH, lease.delivery.id, event=EVENT) == 1
+    await heard(woken)
+    assert len((await deliveries.claim(NORTH, PACS, 1, now=now, until=now + 60)).leases) == 1
 
 
 async def test_pause_and_resume_wake_and_close_the_breaker(stage: Stage) -> None:
