@@ -280,11 +280,14 @@ def test_of_several_addresses_the_next_is_tried_when_one_takes_no_connection():
     play(scene, configuration=to(msgspec.structs.replace(DESTINATION, host="pacs.hospital")))
 
 
-def test_link_itself_is_no_destination():
+@pytest.mark.parametrize("listens_at", [LINK, "0.0.0.0"])  # of every address Link does not know all
+def test_link_itself_is_no_destination(listens_at):
     async def scene(stage: Stage) -> None:
         failed(await deliver(stage, 1), About.DESTINATION, DeliveryPhase.POLICY, "Link itself")
 
-    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, host=LINK, port=PORT)))
+    made = to(msgspec.structs.replace(DESTINATION, host=LINK, port=PORT))
+    listener = msgspec.structs.replace(made.listeners[0], address=listens_at)
+    play(scene, configuration=msgspec.structs.replace(made, listeners=(listener,)))
 
 
 def test_new_targets_are_limited_and_known_ones_are_not():
