@@ -15,6 +15,20 @@ class Transcode(msgspec.Struct, frozen=True, tag="transcode"):
     target: str
 
 
+class Frames(msgspec.Struct, frozen=True, tag="frames"):
+    """Write these frames, from 1, in another transfer syntax, one behind the other and nothing else."""
+
+    syntax: str
+    length: int
+    target: str
+    numbers: tuple[int, ...]
+
+    @property
+    def long(self) -> bool:
+        """Does it take a while? One frame, as viewers ask for them, does not wait for cines."""
+        return len(self.numbers) > 1
+
+
 class Shape(enum.StrEnum):
     """How a window maps values to grey (PS3.3 C.11.2.1.2, C.11.2.1.3)."""
 
@@ -60,6 +74,8 @@ class Made(msgspec.Struct, frozen=True, tag="made"):
     """The result lies in the file, in its first `length` bytes."""
 
     length: int
+    frames: tuple[int, ...] = ()
+    """Bytes of each frame that was asked for."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -69,5 +85,5 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     reason: str
 
 
-Job = Transcode | Render
+Job = Transcode | Frames | Render
 Answer = Made | Refused

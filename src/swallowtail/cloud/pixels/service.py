@@ -7,7 +7,7 @@ worker gets it, and the blob, as descriptors. Both the jobs that wait and the re
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.ports import Blobs
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.model.transcoding import TARGETS, VIDEOS, Cause, NotTranscoded, Transcoded
-from swallowtail.cloud.pixels.jobs import Answer, Job, Made, Render, Transcode
+from swallowtail.cloud.pixels.jobs import Answer, Frames, Job, Made, Render, Transcode
 from swallowtail.cloud.processes.pool import Ended, WorkerProcesses, command_of
 
 COMMAND: Final = command_of("swallowtail.cloud.pixels.worker")
@@ -72,6 +72,19 @@ class Pixels:
         job = Transcode(syntax, instance.length, to_syntax)
         return await self._make(tenant, instance, job, self._transcode_wall, self._long)
 
+    async def frames(
+        self, tenant: Tenant, instance: Instance, to_syntax: str, numbers: Sequence[int]
+    ) -> "TranscodedFrames | NotTranscoded":
+        """Give frames, from 1, in another transfer syntax; no others are decoded."""
+        syntax = instance.identity.transfer_syntax
+        if to_syntax not in TARGETS:
+            return NotTranscoded(reason="nobody here writes that transfer syntax")
+        if syntax in VIDEOS:
+            return NotTranscoded(reason="it is a video, whose frames are nowhere decoded")
+        job = Frames(syntax, instance.length, to_syntax, tuple(numbers))
+        wall, turn = (self._transcode_wall, self._long) if job.long else (self._render_wall, None)
+        return await self._make(tenant, instance, job, wall, turn)
+
     async def render(self, tenant: Tenant, instance: Instance, job: Render) -> bytes | NotTranscoded:
         """Give a frame as JPEG or PNG."""
         if job.syntax in VIDEOS:
@@ -88,7 +101,7 @@ class Pixels:
 
     async def _make(
         self, tenant: Tenant, instance: Instance, job: Job, wall: float, turn: asyncio.Semaphore | None
-    ) -> "_Result | NotTranscoded":
+    ) -> "TranscodedFrames | NotTranscoded":
         if self._waiting >= self._max_waiting or self._kept >= MAX_KEPT:
             return NotTranscoded(reason="too many others wait for pixels", cause=Cause.TRANSIENT)
         self._waiting += 1
@@ -96,13 +109,13 @@ class Pixels:
             with ExitStack() as files:
                 blob = await self._opened(tenant, instance)
                 files.callback(os.close, blob)
-                result = _Result(self, self._unnamed(), getattr(job, "target", ""))
+                result = TranscodedFrames(self, self._unnamed(), getattr(job, "target", ""))
                 files.callback(result.drop)
                 async with turn or _Nobody():
                     answer = await self._asked(job, (blob, result.descriptor), wall)
                 if isinstance(answer, NotTranscoded):
                     return answer
-                result.length = answer.length
+                result.length, result.frames = answer.length, answer.frames
                 files.pop_all()
                 os.close(blob)
                 return result
@@ -166,12 +179,13 @@ class _Nobody:
         return None
 
 
-class _Result:
-    """A result on the disk (`Transcoded`)."""
+class TranscodedFrames:
+    """A result on the disk (`Transcoded`), of which `frames` says how long each is where frames were asked for."""
 
     def __init__(self, owner: Pixels, file: IO[bytes], syntax: str) -> None:
         self._owner, self._file = owner, file
         self.transfer_syntax, self.length = syntax, 0
+        self.frames: tuple[int, ...] = ()
         owner.keep(1)
 
     @property
@@ -191,11 +205,18 @@ class _Result:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Stream it (`Transcoded`)."""
-        for start in range(0, self.length, PIECE):
-            piece = await asyncio.to_thread(os.pread, self.descriptor, min(PIECE, self.length - start), start)
-            if not piece:
-                raise StorageUnavailableError("a transcoded data set ends early")
+        async for piece in self.read([(0, self.length)]):
             yield piece
+
+    async def read(self, spans: Sequence[tuple[int, int]]) -> AsyncIterator[bytes]:
+        """Stream ranges of it, given by start and length, one after the other."""
+        for begin, length in spans:
+            for start in range(begin, begin + length, PIECE):
+                size = min(PIECE, begin + length - start)
+                piece = await asyncio.to_thread(os.pread, self.descriptor, size, start)
+                if len(piece) < size:
+                    raise StorageUnavailableError("what was transcoded ends early")
+                yield piece
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, Cause
 from swallowtail.cloud.pixels.codecs import LOSSY, Decoder, Encoder, little
 from swallowtail.cloud.pixels.elements import SEQUENCE_END, Writer
-from swallowtail.cloud.pixels.jobs import Made, Transcode
+from swallowtail.cloud.pixels.jobs import Frames, Made, Transcode
 from swallowtail.cloud.pixels.stored import RefusedError, StoredImage, unsupported
 from swallowtail.dicom.data_set import BIG_ENDIAN, UNDEFINED, Element
 
@@ -34,6 +34,55 @@ def transcode(job: Transcode, blob: BinaryIO, out: BinaryIO) -> Made:
     else:
         made.image()
     return Made(out.tell())
+
+
+def transcode_frames(job: Frames, blob: BinaryIO, out: BinaryIO) -> Made:
+    """Write frames in `job.target`, decoding no others; raises RefusedError and MalformedDataSetError.
+
+    Their colours are what the whole data set would say: RGB, unless lossless YBR_FULL stays what it is.
+    """
+    stored = StoredImage(blob, job.syntax, job.length)
+    count = stored.image().frames
+    missing = next((number for number in job.numbers if not 1 <= number <= count), None)
+    if missing is not None or not job.numbers:
+        raise RefusedError(Cause.MISSING, f"it has {count} frames; {missing or 0} is none of them")
+    encoded = _Frames(stored, job.target, job.numbers[0] - 1)
+    if encoded.encoder is None and encoded.size * len(job.numbers) > MAX_RESULT:
+        raise _too_many()
+    lengths = []
+    for number in job.numbers:
+        lengths.append(out.write(encoded.frame(number - 1)))
+        if out.tell() > MAX_RESULT:
+            raise _too_many()
+    return Made(out.tell(), tuple(lengths))
+
+
+def _too_many() -> RefusedError:
+    return RefusedError(Cause.TOO_LARGE, "so many frames have more than 4 GiB; ask for fewer at once")
+
+
+class _Frames:
+    """The frames of an image in another encoding; `begin` (from 0) is decoded at once, since only pixels say what they are."""
+
+    def __init__(self, stored: StoredImage, target: str, begin: int) -> None:
+        assert stored.pixels is not None
+        self.image = stored.image()
+        self._decoder = Decoder(stored.located(self.image), stored.data, stored.syntax, stored.pixels.vr, exact=True)
+        form = self._decoder.format
+        if form.allocated == 1 and target in NATIVE:
+            raise unsupported("its single bits are encoded")
+        self._colour = not (form.photometric == "YBR_FULL" and stored.syntax not in LOSSY and target in NATIVE)
+        self._begin = begin
+        self._first, photometric = self._decoder.frame(begin, colour=self._colour)
+        self.form = form._replace(photometric=photometric)
+        self.encoder = None if target in NATIVE else Encoder(target, self.form)
+        self.photometric = photometric if self.encoder is None else self.encoder.photometric
+        self.size = self._first.nbytes
+
+    def frame(self, number: int) -> bytes:
+        """Give one, from 0."""
+        pixels = self._first if number == self._begin else self._decoder.frame(number, colour=self._colour)[0]
+        return little(pixels) if self.encoder is None else self.encoder.encode(pixels)
 
 
 class _Result:
@@ -65,24 +114,15 @@ class _Result:
         """Write all of it, each frame decoded and encoded again."""
         stored, pixels = self._stored, self._stored.pixels
         assert pixels is not None
-        image = stored.image()
-        located = stored.located(image)
-        decoder = Decoder(located, stored.data, stored.syntax, pixels.vr, exact=True)
-        form = decoder.format
-        colour = not (form.photometric == "YBR_FULL" and stored.syntax not in LOSSY and self._target in NATIVE)
-        first, photometric = decoder.frame(0, colour=colour)
-        form = form._replace(photometric=photometric)
-        encoder = None if self._target in NATIVE else Encoder(self._target, form)
-        self._header(photometric if encoder is None else encoder.photometric, form.samples)
-        frames = (first if number == 0 else decoder.frame(number, colour=colour)[0] for number in range(image.frames))
-        if encoder is None:
-            if form.allocated == 1:
-                raise unsupported("its single bits are encoded")
-            size = first.nbytes * image.frames
-            self._native((little(frame) for frame in frames), size, b"OB" if form.allocated == 8 else b"OW")
+        source = _Frames(stored, self._target, 0)
+        form, count = source.form, source.image.frames
+        size = source.size * count
+        self._header(source.photometric, form.samples)
+        frames = (source.frame(number) for number in range(count))
+        if source.encoder is None:
+            self._native(frames, size, b"OB" if form.allocated == 8 else b"OW")
         else:
-            encoded = self._encapsulated((encoder.encode(frame) for frame in frames), image.frames)
-            self._tell_ratio(first.nbytes * image.frames, encoded)
+            self._tell_ratio(size, self._encapsulated(frames, count))
         self.elements(one for one in stored.rest if one.tag > pixels.tag)
 
     def _header(self, photometric: str, samples: int) -> None:

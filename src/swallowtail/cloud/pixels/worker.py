@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from swallowtail.cloud.pixels.jobs import Job, Render
+from swallowtail.cloud.pixels.jobs import Frames, Job, Render
 from swallowtail.cloud.processes.serving import NICE, allow_cpu, confine, serve
 
 MEMORY: Final = 1280 * 1024 * 1024
@@ -25,7 +25,8 @@ def main() -> None:
 
     def answer(packed: bytes, descriptors: Sequence[int]) -> bytes:
         job: Job = read(packed)
-        allow_cpu(RENDER_SECONDS if isinstance(job, Render) else TRANSCODE_SECONDS)
+        short = isinstance(job, Render) or (isinstance(job, Frames) and not job.long)
+        allow_cpu(RENDER_SECONDS if short else TRANSCODE_SECONDS)
         blob, out = descriptors
         with open(blob, "rb", closefd=False) as source, open(out, "wb", closefd=False) as result:
             made = work(job, source, result)

@@ -5,10 +5,10 @@ import warnings
 from typing import BinaryIO
 
 from swallowtail.cloud.model.transcoding import Cause
-from swallowtail.cloud.pixels.jobs import Answer, Job, Refused, Transcode
+from swallowtail.cloud.pixels.jobs import Answer, Frames, Job, Made, Refused, Render
 from swallowtail.cloud.pixels.render import render
 from swallowtail.cloud.pixels.stored import RefusedError
-from swallowtail.cloud.pixels.transcode import transcode
+from swallowtail.cloud.pixels.transcode import transcode, transcode_frames
 from swallowtail.dicom.data_set import MalformedDataSetError
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what it warns of may hold a patient's values
@@ -22,7 +22,7 @@ def work(job: Job, blob: BinaryIO, out: BinaryIO) -> Answer:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = transcode(job, blob, out) if isinstance(job, Transcode) else render(job, blob, out)
+            made = _made(job, blob, out)
             out.flush()
             return made
     except RefusedError as error:
@@ -35,3 +35,9 @@ def work(job: Job, blob: BinaryIO, out: BinaryIO) -> Answer:
         return Refused(Cause.TRANSIENT, f"the disk refuses the result ({error.strerror})")
     except Exception as error:  # noqa: BLE001 - any error of the libraries on foreign bytes is a verdict on the bytes
         return Refused(Cause.MALFORMED, f"it cannot be read ({type(error).__name__})")
+
+
+def _made(job: Job, blob: BinaryIO, out: BinaryIO) -> Made:
+    if isinstance(job, Render):
+        return render(job, blob, out)
+    return transcode_frames(job, blob, out) if isinstance(job, Frames) else transcode(job, blob, out)

@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT
+from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, JPEG_2000, JPEG_BASELINE, JPEG_LOSSLESS, JPEG_LS, RLE
 from swallowtail.cloud.web.negotiation import OCTETS
 from swallowtail.dicom.data_set import BIG_ENDIAN, DEFLATED
 
@@ -28,6 +28,13 @@ class Offer(NamedTuple):
 
     media: str
     syntax: str
+
+
+def transcoded_offers(stored: str) -> list[Offer]:
+    """Say what frames can be made into; the first of a media type is its default (PS3.18 Table 8.7.3-2)."""
+    targets = (JPEG_LOSSLESS, JPEG_BASELINE, JPEG_LS, JPEG_2000, RLE)
+    offers = [Offer(OCTETS, EXPLICIT), *(Offer(_IMAGES[syntax], syntax) for syntax in targets)]
+    return [one for one in offers if one not in frame_offers(stored)]
 
 
 def value_offers(stored: str) -> list[Offer]:

@@ -1,9 +1,12 @@
 """WADO-RS (PS3.18 10.4): instances as DICOM files, their metadata, bulk data and frames; everything streams as it is stored."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
+from itertools import accumulate
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends
@@ -20,7 +23,7 @@ from swallowtail.cloud.query.search import Fetched
 from swallowtail.cloud.web import ranges
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.dicom_json import absolute, root_of
-from swallowtail.cloud.web.media import Offer, frame_offers, value_offers, video_type
+from swallowtail.cloud.web.media import Offer, frame_offers, transcoded_offers, value_offers, video_type
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, OCTETS, Choice, check_json, choices, not_acceptable
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.rendered import Looking, Small, problem_of, render_frames, render_instance, while_connected
@@ -32,6 +35,10 @@ SMALL: Final = 1024 * 1024
 """Bodies up to here are gathered: one message to the socket instead of many."""
 MAX_FRAMES: Final = 10_000
 MP4: Final = "video/mp4"
+
+Read = Callable[[list[Span]], AsyncIterator[bytes]]
+"""Streams ranges of what an answer is made of."""
+Held = AbstractAsyncContextManager[object]
 
 
 class InstancePath(NamedTuple):
@@ -81,13 +88,13 @@ async def instance_metadata(caller: InOrganisation, request: Request, place: Pla
 
 
 async def retrieve_frames(caller: InOrganisation, request: Request, place: Place, frames: str) -> Response:
-    """Retrieve frames by number, from 1: `1,2,5-9`."""
+    """Retrieve frames by number, from 1: `1,2,5-9`; as they are stored, or in the encoding that Accept names."""
     located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
     if video_type(located.instance.identity.transfer_syntax):
         raise NotFoundError("a video's frames are not to be had alone; ask for its rendered form")
-    parts = [located.frame(number) for number in _numbers(frames)]
-    offer = _chosen(choices(request), frame_offers(located.instance.identity.transfer_syntax), alone=len(parts) == 1)
-    return await _answer(caller, located, parts, *offer)
+    numbers = _numbers(frames)
+    parts = [located.frame(number) for number in numbers]
+    return await _frames(caller, request, located, numbers, parts)
 
 
 async def retrieve_bulk_data(caller: InOrganisation, request: Request, place: Place, tag: str) -> Response:
@@ -100,8 +107,29 @@ async def retrieve_bulk_data(caller: InOrganisation, request: Request, place: Pl
         wanted = [replace(one, multipart=False) if one.multipart is None else one for one in wanted]
     offer, multipart = _chosen(wanted, frame_offers(syntax) if encapsulated else value_offers(syntax), alone=alone)
     if multipart:
-        return await _answer(caller, located, parts, offer, multipart)
+        return await _answer(_stored(caller, located), parts, offer, multipart)
     return await _in_range(caller, request, located, parts[0], offer)
+
+
+async def _frames(caller: Caller, request: Request, located: Located, numbers: list[int], stored: list[list[Span]]) -> Response:
+    """Give frames as they are stored where any choice takes that, else transcoded."""
+    syntax, wanted, alone = located.instance.identity.transfer_syntax, choices(request), len(numbers) == 1
+    offers, others = frame_offers(syntax), transcoded_offers(syntax)
+    if (chosen := _choose(wanted, offers, alone=alone)) is not None:
+        return await _answer(_stored(caller, located), stored, *chosen)
+    if (chosen := _choose(wanted, others, alone=alone, octets=False)) is None:
+        raise _none_of([*offers, *others], alone=alone)
+    making = caller.services.pixels.frames(located.tenant, located.instance, chosen[0].syntax, numbers)
+    made = await while_connected(request, making)
+    if isinstance(made, NotTranscoded):
+        raise problem_of(made)
+    begins = accumulate(made.frames, initial=0)
+    spans = [[(begin, length)] for begin, length in zip(begins, made.frames, strict=False)]
+    return await _answer(made.read, spans, *chosen, hold=made)
+
+
+def _stored(caller: Caller, located: Located) -> Read:
+    return partial(caller.services.frames.read, located)
 
 
 async def _in_range(caller: Caller, request: Request, located: Located, spans: list[Span], offer: Offer) -> Response:
@@ -109,7 +137,9 @@ async def _in_range(caller: Caller, request: Request, located: Located, spans: l
     part = ranges.asked(request, size)
     if part is not None and not part.length:
         return ranges.unsatisfiable(size)
-    answer = await _answer(caller, located, [spans if part is None else [*ranges.cut(spans, part)]], offer, multipart=False)
+    answer = await _answer(
+        _stored(caller, located), [spans if part is None else [*ranges.cut(spans, part)]], offer, multipart=False
+    )
     answer.headers["Accept-Ranges"] = "bytes"
     if part is not None:
         answer.status_code = HTTPStatus.PARTIAL_CONTENT
@@ -134,7 +164,7 @@ async def retrieve_rendered(
     head = b"".join([piece async for piece in caller.services.frames.read(located, [(spans[0][0], min(12, spans[0][1]))])])
     if media == MP4 and head[4:8] != b"ftyp":
         raise not_acceptable([f'bulkdata/{PIXEL_DATA}: {MULTIPART}; type="{media}"'])  # a bare stream, which no browser plays
-    return await _body(_read(caller, located, [(b"", spans, b"")]), sum(length for _, length in spans), media)
+    return await _body(_read(_stored(caller, located), [(b"", spans, b"")]), sum(length for _, length in spans), media)
 
 
 async def retrieve_rendered_frames(
@@ -281,41 +311,55 @@ async def _documents(caller: Caller, search: InstanceSearch, page: Page[Instance
 
 
 def _chosen(wanted: list[Choice], offers: list[Offer], *, alone: bool) -> tuple[Offer, bool]:
-    """Give the first offer that a choice allows, and whether it goes out as multipart."""
+    """Give the first offer that a choice allows, and whether it goes out as multipart; raises ProblemError."""
+    chosen = _choose(wanted, offers, alone=alone)
+    if chosen is None:
+        raise _none_of(offers, alone=alone)
+    return chosen
+
+
+def _choose(wanted: list[Choice], offers: list[Offer], *, alone: bool, octets: bool = True) -> tuple[Offer, bool] | None:
+    """Give it, if there is one; `octets`: whoever asks for octets in a named syntax, or in any, takes encoded ones."""
     for choice in wanted:
         if choice.multipart is False and not alone:
             continue
         for offer in offers:
             if choice.allows(offer.media) and choice.syntax in {"", "*", offer.syntax}:
                 return offer, choice.multipart is not False
-            if choice.media == OCTETS and choice.syntax in {"*", offer.syntax}:  # as viewers ask for what is stored
+            if octets and choice.media == OCTETS and choice.syntax in {"*", offer.syntax}:  # as viewers ask for what is stored
                 return offer, choice.multipart is not False
-    raise not_acceptable(
+    return None
+
+
+def _none_of(offers: list[Offer], *, alone: bool) -> ProblemError:
+    return not_acceptable(
         text
         for offer in offers
         for text in (f'{MULTIPART}; type="{offer.media}"; transfer-syntax={offer.syntax}', *([offer.media] if alone else []))
     )
 
 
-async def _answer(caller: Caller, located: Located, parts: list[list[Span]], offer: Offer, multipart: bool) -> Response:
+async def _answer(read: Read, parts: list[list[Span]], offer: Offer, multipart: bool, hold: Held | None = None) -> Response:
     media = f"{offer.media}; transfer-syntax={offer.syntax}"
     if not multipart:
-        return await _body(_read(caller, located, [(b"", parts[0], b"")]), sum(length for _, length in parts[0]), media)
+        return await _body(_read(read, [(b"", parts[0], b"")], hold), sum(length for _, length in parts[0]), media)
     boundary = secrets.token_hex(16)
     head = f"--{boundary}\r\nContent-Type: {media}\r\n\r\n".encode()
     framed = [(head, part, b"\r\n") for part in parts]
     end = f"--{boundary}--\r\n".encode()
     length = sum(len(head) + 2 + sum(size for _, size in part) for part in parts) + len(end)
-    content = _read(caller, located, [*framed, (end, [], b"")])
+    content = _read(read, [*framed, (end, [], b"")], hold)
     return await _body(content, length, f'{MULTIPART}; type="{offer.media}"; boundary={boundary}')
 
 
-async def _read(caller: Caller, located: Located, parts: list[tuple[bytes, list[Span], bytes]]) -> AsyncIterator[bytes]:
-    for before, spans, after in parts:
-        yield before
-        async for piece in caller.services.frames.read(located, spans):
-            yield piece
-        yield after
+async def _read(read: Read, parts: list[tuple[bytes, list[Span], bytes]], hold: Held | None = None) -> AsyncIterator[bytes]:
+    """Stream parts; the end of it frees what is held."""
+    async with hold or nullcontext():
+        for before, spans, after in parts:
+            yield before
+            async for piece in read(spans):
+                yield piece
+            yield after
 
 
 async def _body(content: AsyncIterator[bytes], length: int, media: str) -> Response:
