@@ -53,6 +53,7 @@ soak: environment ## Every test, slow ones and all seeds included: hours
 	@tools/debian-packages
 	@tools/ohif
 	@SWALLOWTAIL_SOAK=1 $(PYTHON_) -m tools.suites --reports .make/soak $(SOAK_SUITES)
+	@$(PYTHON_) -m bench --only slow
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS; ARGS=NAME for one; what breaks it stays in .make/fuzz
 	@tools/environment fuzz

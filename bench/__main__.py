@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import footprint, narrow, ours, store_in, store_out, table, web_frames
+from bench import footprint, narrow, ours, slow, store_in, store_out, table, web_frames
 from bench.bare import Bare
 from bench.peers import missing
 from bench.sets import CACHE, load
@@ -20,8 +20,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the rows there, too")
     parser.add_argument("--full", action="store_true", help="run slow peers in every row")
     parser.add_argument(
-        "--only", metavar="NAME", help="`footprint`, `narrow`, or what a store's row's name contains: `ct one default`, `out ct`"
+        "--only",
+        metavar="NAME",
+        help="`footprint`, `narrow`, `slow`, or what a store's row's name contains: `ct one default`, `out ct`",
     )
+    parser.add_argument("--seconds", type=float, default=slow.SECONDS, help="how long `--only slow` sends to its bad destinations")
     parser.add_argument("--peers", action="store_true", help="measure the peers of store in alone")
     parser.add_argument(
         "--receiver", type=int, metavar="PORT", help="measure what listens on this port as ours (any called AE title)"
@@ -58,6 +61,8 @@ def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
             yield from footprint.loop_lag(site)
         finally:
             site.stop()
+    if wanted.only == "slow":
+        yield from slow.measure(folder / "slow", say, seconds=wanted.seconds)
     if outbound := store_out.cases(wanted.only):
         yield from store_out.measure(outbound, folder / "out", say)
 

@@ -66,6 +66,7 @@ BARS: Final = (
     Bar("store-in small eight default", "floor", least=0.9),
     Bar("store-out cine nodelay", "dcmsend nodelay", least=0.4, aim=0.7),
     Bar("store-out ct nodelay", "dcmsend nodelay", least=0.25, aim=0.5),
+    Bar("p99 beside two bad PACS, over its bar", NOBODY, most=0),
     Bar("link memory idle", NOBODY, most=48, aim=40),
     Bar("link memory 4 GB over idle", NOBODY, most=32),
     Bar("link cpu 20 idle associations", NOBODY, most=1),

@@ -117,6 +117,18 @@ async def test_lanes_of_patients_go_side_by_side(records: Records, ids: list[int
     assert [lease.delivery.instance for lease in await claimed(records, NOW, limit=1)] == [ids[1]]
 
 
+async def test_a_patients_lane_begins_when_the_destinations_own_is_empty(records: Records, ids: list[int]) -> None:
+    await queued(records, ids[:2])
+    await queued(records, ids[2:3], lane="A")
+    for expected in ids[:3]:
+        (lease,) = await claimed(records, NOW)
+        assert (lease.delivery.instance, lease.delivery.lane) == (expected, "")
+        assert await settle(records, lease, now=NOW)
+    await queued(records, ids[3:], lane="A")
+    (lease,) = await claimed(records, NOW)
+    assert (lease.delivery.instance, lease.delivery.lane) == (ids[3], "A")
+
+
 async def test_a_lapsed_lease_is_claimable_again_and_its_old_token_settles_nothing(records: Records, ids: list[int]) -> None:
     await queued(records, ids)
     (lost,) = await claimed(records, NOW)

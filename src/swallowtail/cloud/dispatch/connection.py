@@ -82,13 +82,18 @@ class Connection:
         self._since = 0.0
         self._claiming: asyncio.Task[Claim | StorageUnavailableError] | None = None
         self._ahead: Claim | None = None
+        self._retired = False
+
+    def retire(self) -> None:
+        """Begin nothing more: the destination's settings are others now, so another connection goes on with the queue."""
+        self._retired = True
 
     async def run(self) -> int:
         """Send until nothing is due here; gives how many attempts that were. Cancelled, it gives back what is under way."""
         count = 0
         async with Tasks(f"connection {self._number}") as tasks:
             try:
-                while not self._tools.path.gone:
+                while not self._tools.path.gone and (self._line or not self._retired):
                     if not self._line and not await self._begin(tasks, None):
                         break
                     await self._go_on(tasks)
@@ -155,11 +160,16 @@ class Connection:
         """Wait for the head's outcome and settle it; meanwhile begin the next one once the head is sent."""
         head = self._line[0]
         self._since = asyncio.get_running_loop().time()
-        if len(self._line) < DEPTH:
+        if len(self._line) < DEPTH and not self._retired:
             sent = tasks.spawn(head.progress.sent.wait(), name="sent")
             await self._wait(head, sent)
             sent.cancel()
-            if not head.task.done() and not await self._begin(tasks, head.lease) and self._destination.connections > 1:
+            if (
+                not head.task.done()
+                and not self._retired
+                and not await self._begin(tasks, head.lease)
+                and self._destination.connections > 1
+            ):
                 await self._begin(tasks, None)
         await self._wait(head)
         if await self._settle_and_claim(tasks, head):
@@ -221,7 +231,7 @@ class Connection:
     async def _settle_and_claim(self, tasks: Tasks, head: Attempt) -> bool:
         """Keep what became of the head; says whether its lane goes on. After a success the same commit claims the next one."""
         outcome, _ = _outcome(head.task, gone=self._tools.path.gone)
-        if not isinstance(outcome, Delivered) or self._ahead is not None:
+        if not isinstance(outcome, Delivered) or self._ahead is not None or self._retired:
             planned = await self._settle(head)
             return planned is not None and planned.done
         settling = tasks.spawn(self._settle(head), name="settle")  # is the first to be written, so a free lane's next is its head

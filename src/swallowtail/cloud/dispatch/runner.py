@@ -76,7 +76,7 @@ class _Served:
         self._tools, self._configuration, self._tasks = tools, configuration, tasks
         self._bus = bus
         self._topic = topic(tools.path.link)
-        self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._running: dict[tuple[str, int], Connection] = {}
         self._configured = _Configured()
 
     async def run(self) -> None:
@@ -123,20 +123,24 @@ class _Served:
             named = {one.name: one for one in parse(desired.document).destinations}
         except InvalidConfigurationError:
             named = {}
-        self._configured = _Configured(desired.version, named)
+        before, self._configured = self._configured.destinations or {}, _Configured(desired.version, named)
+        for (name, _), connection in self._running.items():
+            if named.get(name) != before.get(name):
+                connection.retire()
 
     def _start(self, target: Target) -> None:
         """Let every idle connection of a destination look for work; one that is no longer configured has none."""
         destination = (self._configured.destinations or {}).get(target.destination)
         for number in range(destination.connections if destination else 0):
             if destination is not None and (target.destination, number) not in self._running:
-                work = self._work(target, destination, number)
-                self._running[target.destination, number] = self._tasks.spawn(work, name=f"{target.destination}/{number}")
+                connection = Connection(self._tools, target, destination, self._configured.version, number)
+                self._running[target.destination, number] = connection
+                self._tasks.spawn(self._work(connection, target, number), name=f"{target.destination}/{number}")
 
-    async def _work(self, target: Target, destination: Destination, number: int) -> None:
+    async def _work(self, connection: Connection, target: Target, number: int) -> None:
         done = 0
         try:
-            done = await Connection(self._tools, target, destination, self._configured.version, number).run()
+            done = await connection.run()
         except StorageUnavailableError:
             log.warning("a destination waits for the storage", link=target.link, destination=target.destination)
         finally:

@@ -260,6 +260,8 @@ class Deliveries(Protocol):
     async def add(self, tenant: Tenant, deliveries: Sequence[NewDelivery], *, now: float, event: AuditEvent | None = None) -> int:
         """Queue them at the end of their lanes; gives how many were new. The same (target, instance, cause) again is no error.
 
+        While the destination's own lane ('') has something open, what is meant for a patient's lane goes there too: the destination
+        got more connections a while ago, and nothing may overtake what waits since before.
         `event`: a person's wish is audited with it, a rule's is not.
         """
 

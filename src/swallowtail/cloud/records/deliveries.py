@@ -235,6 +235,7 @@ def added(connection: Connection, tenant: Tenant, deliveries: Iterable[NewDelive
     """Queue deliveries at the end of their lanes, within the caller's transaction; gives how many were new."""
     touched: dict[tuple[Target, str], None] = {}  # in order: lanes that are due at once are served as they were made
     count, place = 0, _last_place(connection)
+    ordered: dict[Target, bool] = {}
     for new in deliveries:
         key = lanes.key_of(tenant, new.target) | {"instance": new.instance}
         if KNOWN.rows(connection, key | {"cause": new.cause}):
@@ -244,9 +245,12 @@ def added(connection: Connection, tenant: Tenant, deliveries: Iterable[NewDelive
             raise NotFoundError("there is no such instance")
         count, place = count + 1, place + 1
         names = ("facility", "study", "sop_instance", "sop_class", "transfer_syntax")
-        row = key | dict(zip(names, sent[0], strict=True)) | {"lane": new.lane, "cause": new.cause}
+        if new.target not in ordered:
+            ordered[new.target] = lanes.is_open(connection, tenant, new.target, "")
+        lane = "" if ordered[new.target] else new.lane  # it must not overtake its patient's in there
+        row = key | dict(zip(names, sent[0], strict=True)) | {"lane": lane, "cause": new.cause}
         ADD.run(connection, row | _NEW | {"rank": -new.priority, "place": place, "created": now, "changed": now})
-        touched[new.target, new.lane] = None
+        touched[new.target, lane] = None
     for target, lane in touched:
         lanes.ensure(connection, tenant, target)
         lanes.refresh(connection, tenant, target, lane)

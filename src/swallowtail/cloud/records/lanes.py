@@ -89,6 +89,11 @@ def _due(head: Sequence[Any], leased_until: float | None) -> float | None:
     return max(ready, leased_until or 0.0)
 
 
+def is_open(connection: Connection, tenant: Tenant, target: Target, lane: str) -> bool:
+    """Say whether something of a lane is open."""
+    return bool(LANE.rows(connection, key_of(tenant, target) | {"lane": lane}))
+
+
 def heads(connection: Connection, tenant: Tenant, target: Target, limit: int, now: float) -> list[int]:
     """Give the deliveries at the heads of the lanes that are due, those that wait longest first."""
     key = key_of(tenant, target)

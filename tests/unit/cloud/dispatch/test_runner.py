@@ -7,7 +7,7 @@ from typing import Any, Self
 import msgspec
 import pytest
 
-from swallowtail.calls.config import DestinationTimeouts, Transcoding
+from swallowtail.calls.config import Configuration, DestinationTimeouts, Transcoding, dump
 from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch import connection
 from swallowtail.cloud.dispatch.connection import LEASE
@@ -367,6 +367,35 @@ async def test_several_connections_keep_the_order_of_each_patient(tasks: Tasks) 
         mine = [uid for uid in stage.link.uids if uid.startswith(f"{ord(patient)}.")]
         assert mine == [f"{ord(patient)}.{number}" for number in range(4)]
     assert len({request.connection for request, _ in stage.link.got}) > 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1)])
+async def test_connections_can_change_while_deliveries_wait(tasks: Tasks, before: int, after: int) -> None:
+    stage = Stage()
+    await stage.populate(msgspec.structs.replace(DESTINATION, connections=before))
+    stage.link.hold = asyncio.Event()
+    await _queue_patients(stage, range(4), lanes=before > 1)
+    stage.serve(tasks)
+    await stage.until(lambda: len(stage.link.opened) >= 2 * before)
+    changed = dump(Configuration(destinations=(msgspec.structs.replace(DESTINATION, connections=after),)))
+    await stage.records.configuration.put(NORTH, "ward", changed, author="test", now=stage.now, event=EVENT)
+    await _queue_patients(stage, range(4, 8), lanes=after > 1)
+    stage.pass_time(0)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    under_way = len(stage.link.opened)
+    stage.link.hold.set()
+    await stage.until(lambda: len(stage.link.got) == 24)
+    for patient in ("A", "B", "C"):
+        assert [uid for uid in stage.link.uids if uid.startswith(patient)] == [f"{patient}.{n}" for n in range(8)]
+    assert {request.connection for request in stage.link.opened[under_way:]} <= set(range(after))
+    assert {request.configuration for request in stage.link.opened[under_way:]} == {2}
+
+
+async def _queue_patients(stage: Stage, numbers: range, *, lanes: bool) -> None:
+    for number in numbers:
+        for patient in ("A", "B", "C"):
+            await stage.queue(f"{patient}.{number}", lane=patient if lanes else "")
 
 
 async def test_a_session_that_ends_gives_its_leases_back_and_the_next_one_sends_again(stage: Stage, tasks: Tasks) -> None:
