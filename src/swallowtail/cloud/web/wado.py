@@ -205,7 +205,7 @@ async def _files(caller: Caller, request: Request, search: InstanceSearch, *, al
         media = f"{DICOM}; transfer-syntax={made.transfer_syntax}"
         return StreamingResponse(made.pieces(), media_type=media, headers={"Content-Length": str(made.length)})
     boundary = secrets.token_hex(16)
-    made = await _made(caller, request, first.items[0], choice.syntax)  # before the answer begins: it may be a refusal
+    made = await _made(caller, request, first.items[0], choice.syntax, or_stored=not alone)  # it may be a refusal
     media = f'{MULTIPART}; type="{DICOM}"; boundary={boundary}'
     return StreamingResponse(_parts(caller, request, _Wanted(search, first, choice.syntax), boundary, made), media_type=media)
 
@@ -242,18 +242,28 @@ class _File(NamedTuple):
                 yield piece
 
 
-async def _made(caller: Caller, request: Request, instance: Instance, syntax: str) -> _File:
-    """Give a file as it is stored, or transcoded where another syntax is asked for; raises ProblemError."""
+async def _made(caller: Caller, request: Request, instance: Instance, syntax: str, *, or_stored: bool = False) -> _File:
+    """Give a file as it is stored, or transcoded where another syntax is asked for; raises ProblemError.
+
+    `or_stored`: one of several that cannot be had so comes as it is stored, which its part says. A report among images has no
+    pixels to encode, and to end the answer of a whole study there, or to leave it out in silence, would be worse.
+    """
     identity = instance.identity
     if syntax in {"", "*", identity.transfer_syntax}:
-        fetched = await caller.services.query.file(caller.principal, instance, address=caller.address)
-        return _File(identity.transfer_syntax, fetched.length, fetched.head, fetched)
+        return await _as_stored(caller, instance)
     tenant = await caller.services.query.accessed(caller.principal, instance, caller.address)
     made = await while_connected(request, caller.services.pixels.transcode(tenant, instance, syntax))
     if isinstance(made, NotTranscoded):
+        if or_stored and not made.transient:
+            return await _as_stored(caller, instance)
         raise problem_of(made)
     head = header(instance.sop_class, identity.sop_instance, syntax)
     return _File(syntax, len(head) + made.length, head, made)
+
+
+async def _as_stored(caller: Caller, instance: Instance) -> _File:
+    fetched = await caller.services.query.file(caller.principal, instance, address=caller.address)
+    return _File(instance.identity.transfer_syntax, fetched.length, fetched.head, fetched)
 
 
 class _Wanted(NamedTuple):
@@ -267,7 +277,7 @@ class _Wanted(NamedTuple):
 async def _parts(caller: Caller, request: Request, wanted: _Wanted, boundary: str, first: _File) -> AsyncIterator[bytes]:
     made: _File | None = first
     async for instance in _walk(caller, wanted.search, wanted.page):
-        file = made or await _made(caller, request, instance, wanted.syntax)
+        file = made or await _made(caller, request, instance, wanted.syntax, or_stored=True)
         made = None
         yield f"--{boundary}\r\nContent-Type: {DICOM}; transfer-syntax={file.transfer_syntax}\r\n\r\n".encode()
         async for piece in file.pieces():

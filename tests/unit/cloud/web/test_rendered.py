@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 from pydicom import dcmread
+from pydicom.pixels import pixel_array
 
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.model.transcoding import EXPLICIT, JPEG_2000, JPEG_BASELINE, RLE
@@ -14,7 +15,7 @@ from swallowtail.cloud.web.rendered import read_viewport, read_window
 from tests.unit.cloud.pixels.images import made
 from tests.unit.cloud.web import conftest
 from tests.unit.cloud.web.conftest import SERIES, STUDY, Cloud
-from tests.unit.cloud.web.test_wado import fetch, parts
+from tests.unit.cloud.web.test_wado import fetch, kept, parts
 
 SERIES_PATH = f"/dicomweb/studies/{STUDY}/series/{SERIES}"
 PIXELS = (np.arange(3 * 4096) // 16 % 256).astype(np.uint8).reshape(3, 64, 64)
@@ -76,6 +77,36 @@ async def test_thumbnails_of_every_level(imaging: Cloud) -> None:
         assert Pictures.open(BytesIO(answer.content)).size == (6, 6)
     for path in (f"/dicomweb/studies/{STUDY}.9", f"/dicomweb/studies/{STUDY}.9/series/{SERIES}"):
         assert (await fetch(imaging, f"{path}/thumbnail")).status_code == 404
+
+
+async def test_a_study_and_a_series_show_the_middle_of_their_first_image(cloud: Cloud) -> None:
+    path, data = await kept(cloud, "examples_ybr_color.dcm")
+    study, series = path.partition("/series/")[0], path.partition("/instances/")[0]
+    middle = Pictures.fromarray(pixel_array(data, index=14)).resize((128, 96))
+    for place in (study, series, path):
+        answer = await fetch(cloud, f"{place}/thumbnail")
+        shown = Pictures.open(BytesIO(answer.content))
+        assert (answer.headers["content-type"], shown.size) == ("image/jpeg", (128, 96))
+        assert np.abs(np.asarray(shown).astype(int) - np.asarray(middle)).mean() < 8
+        for token, status in ((await cloud.token(Role.CLINICIAN, conftest.EGRET), 404), (await cloud.token(Role.AUDITOR), 403)):
+            assert (await fetch(cloud, f"{place}/thumbnail", token=token)).status_code == status
+    report, _ = await kept(cloud, "reportsi.dcm")
+    assert (await fetch(cloud, f"{report.partition('/series/')[0]}/thumbnail")).status_code == 404
+
+
+@pytest.mark.parametrize("last", [True, False])
+async def test_what_cannot_be_transcoded_comes_as_it_is_stored_among_others(cloud: Cloud, last: bool) -> None:
+    study = "1.2.3.77"
+    bodies = [BODY, b"no data set at all"] if last else [b"no data set at all", BODY]
+    for number, body in enumerate(bodies):
+        await cloud.store(conftest.HERON, "radiology-heron", f"1.2.3.77.{number}", body, study=study)
+    for place in (f"/dicomweb/studies/{study}", f"/dicomweb/studies/{study}/series/{study}.1"):
+        found = parts(await fetch(cloud, place, f'multipart/related; type="application/dicom"; transfer-syntax={RLE}'))
+        told = {media.rpartition("=")[2]: content for media, content in found}
+        assert told[EXPLICIT].endswith(b"no data set at all")
+        assert np.array_equal(dcmread(BytesIO(told[RLE])).pixel_array, PIXELS)
+    alone = f"/dicomweb/studies/{study}/series/{study}.1/instances/1.2.3.77.{int(last)}"
+    assert (await fetch(cloud, alone, f"application/dicom; transfer-syntax={RLE}")).status_code == 422
 
 
 @pytest.mark.parametrize("target", [RLE, JPEG_2000, JPEG_BASELINE])
