@@ -286,7 +286,7 @@ def _has_begun(attempt: Attempt, outcome: Outcome) -> bool:
     of those that it did not begin. Of one that had no answer nobody knows: it may have been begun when something of it was sent.
     """
     match outcome:
-        case NotDelivered(phase=DeliveryPhase.QUEUE):
+        case NotDelivered(phase=DeliveryPhase.QUEUE | DeliveryPhase.LIMIT):
             return False
         case LinkAway():
             broke = not attempt.task.cancelled() and attempt.task.exception() is not None

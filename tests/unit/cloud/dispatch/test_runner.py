@@ -175,6 +175,8 @@ async def test_a_new_target_that_has_to_wait_is_tried_when_the_link_says_without
     state = (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[PACS]
     assert (state.breaker, state.failures, state.failing_since) == (BreakerState.CLOSED, 0, None)
     assert not (await stage.records.alarms.alarms(NORTH)).items
+    for one in await stage.deliveries():
+        assert not (await stage.records.deliveries.attempts(NORTH, one.id)).items, "nothing was begun"
     stage.link.answer = SUCCESS
     stage.pass_time(42.0)
     await stage.settled(DONE, DONE)
