@@ -32,6 +32,15 @@ async def test_a_lease_from_a_clock_that_has_jumped_holds_nobody_up(records: Rec
     assert await records.index_jobs.claim(9, now=NOW - 5, until=NOW + 25) == ()
 
 
+async def test_released_claims_are_free_at_once(records: Records, ids: list[int]) -> None:
+    jobs = records.index_jobs
+    await jobs.claim(3, now=NOW, until=NOW + 300)
+    assert await jobs.release() == 3
+    assert await jobs.release() == 0
+    again = await jobs.claim(9, now=NOW, until=NOW + 300)
+    assert [(job.instance, job.attempts) for job in again] == [(ids[0], 1), (ids[1], 1), (ids[2], 1), (ids[3], 0)]
+
+
 async def test_settling_ends_the_job_and_keeps_what_was_found(records: Records, ids: list[int]) -> None:
     await records.index_jobs.claim(9, now=NOW, until=NOW + 30)
     await records.index_jobs.settle([indexed(ids[0])], now=NOW)

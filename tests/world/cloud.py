@@ -170,7 +170,7 @@ class CloudMachine(Machine):
         made = compose(self, Records(database), blobs)
         assert self.process is not None
         if self.delivers:
-            for name, work in (("index", made.indexer.run()), ("routing", made.router.run())):
+            for name, work in (("index", made.indexer.run(alone=True)), ("routing", made.router.run())):
                 self.process.spawn(work, name=name).add_done_callback(self._ended)
         await serve(self.host, self.host.address, CLOUD_PORT, lambda end: made.sessions(*_asgi(end)), self.process.spawn)
 

@@ -167,7 +167,7 @@ async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Assembled, Tasks]]:
         made = assemble(records, blobs, bus, hashes, pixels)
         tasks = await stack.enter_async_context(Tasks("cloud"))
         indexer = Indexer(records.index_jobs, parsers, bus, clock=time.time, on_settled=made.router.wake)
-        tasks.spawn(indexer.run(), name="index")
+        tasks.spawn(indexer.run(alone=True), name="index")
         tasks.spawn(made.router.run(), name="routing")
         for kind, look in _looks(folder, records, made).items():
             tasks.spawn(rounds(kind, look), name=kind)

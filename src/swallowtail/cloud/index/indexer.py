@@ -49,11 +49,13 @@ class Indexer:
         self._patience = patience
         self._on_settled = on_settled
 
-    async def run(self) -> None:
-        """Index until cancelled."""
+    async def run(self, *, alone: bool = False) -> None:
+        """Index until cancelled. A node that is `alone` with its store takes over at once what its predecessor had claimed."""
         subscription = self._bus.subscribe(TOPIC)
         late = False
         try:
+            if alone:
+                await self._release()
             while True:
                 full = await self._step_safely() == BATCH
                 if full and late:
@@ -101,6 +103,12 @@ class Indexer:
                 problem = f"what it says of itself cannot be kept ({type(error).__name__})"
                 refused = Quarantined(tenant=outcome.tenant, instance=outcome.instance, problem=problem)
                 await self._jobs.settle([refused], now=self._clock())
+
+    async def _release(self) -> None:
+        try:
+            await self._jobs.release()
+        except StorageUnavailableError as error:
+            log.warning("index waits for the storage", reason=str(error))  # the claims lapse by themselves
 
     async def _step_safely(self) -> int:
         try:

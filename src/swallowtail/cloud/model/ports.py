@@ -241,6 +241,9 @@ class IndexJobs(Protocol):
     async def claim(self, limit: int, *, now: float, until: float) -> tuple[IndexJob, ...]:
         """Take at most `limit` waiting jobs, the oldest first; they are nobody else's before `until`."""
 
+    async def release(self) -> int:
+        """Free every claim, for a node that starts and is alone: whoever claimed them is dead; gives their number."""
+
     async def settle(self, outcomes: Sequence[IndexOutcome], *, now: float) -> None:
         """Transaction 2: study, series, document and counts of each outcome; quarantine raises the alarm INSTANCE_QUARANTINED.
 

@@ -36,6 +36,7 @@ OPEN_JOBS = (
     .limit(bindparam("limit"))
 )
 TAKE = update(_job).where(_job.c.instance == bindparam("taken")).values(until=bindparam("end"), attempts=_job.c.attempts + 1)
+FREE = update(_job).where(_job.c.until > 0.0).values(until=0.0)
 WAITING = select(func.count()).select_from(_job)
 PLACE = select(_instance.c.study, _instance.c.sop_instance, _instance.c.state, _instance.c.visible).where(
     _instance.c.tenant == bindparam("tenant"), _instance.c.id == bindparam("id")
@@ -64,6 +65,9 @@ class IndexJobRecords:
             return tuple(_job_of(plain(row), until) for row in rows)
 
         return await self._database.write(claim)
+
+    async def release(self) -> int:
+        return await self._database.write(lambda unit: unit.connection.execute(FREE).rowcount)
 
     async def settle(self, outcomes: Sequence[IndexOutcome], *, now: float) -> None:
         await self._database.write(lambda unit: _settle(unit, outcomes, now))

@@ -71,18 +71,30 @@ async def test_what_is_stored_is_found(node: Node) -> None:
     assert len(quarantined.items) == len((await node.cloud.records.alarms.alarms(NORTH)).items) == 1
 
 
-async def test_a_store_wakes_the_index(node: Node) -> None:
-    running = asyncio.ensure_future(node.indexer.run())  # noqa: TID251 - no owner in a test
-    await asyncio.sleep(0)
-    await node.store("CT_small.dcm")
+async def indexed_by(node: Node, running: "asyncio.Task[None]") -> None:
+    """Wait until nothing is left to index, then end the indexer."""
     async with asyncio.timeout(10):
         while await node.cloud.records.index_jobs.waiting():  # noqa: ASYNC110
             await asyncio.sleep(0)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+async def test_a_store_wakes_the_index(node: Node) -> None:
+    running = asyncio.ensure_future(node.indexer.run())  # noqa: TID251 - no owner in a test
+    await asyncio.sleep(0)
+    await node.store("CT_small.dcm")
+    await indexed_by(node, running)
     assert await node.studies() == ["CompressedSamples^CT1"]
     assert node.bus._topics == {}
+
+
+async def test_a_node_that_is_alone_takes_over_what_its_predecessor_had_claimed(node: Node) -> None:
+    await node.store("CT_small.dcm")
+    await node.cloud.records.index_jobs.claim(9, now=NOW, until=NOW + LEASE)
+    await indexed_by(node, asyncio.ensure_future(node.indexer.run(alone=True)))  # noqa: TID251 - no owner in a test
+    assert await node.studies() == ["CompressedSamples^CT1"]
 
 
 async def test_a_claim_that_was_never_settled_is_taken_again_after_its_lease(node: Node) -> None:
