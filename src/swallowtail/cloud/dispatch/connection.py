@@ -164,12 +164,7 @@ class Connection:
             sent = tasks.spawn(head.progress.sent.wait(), name="sent")
             await self._wait(head, sent)
             sent.cancel()
-            if (
-                not head.task.done()
-                and not self._retired
-                and not await self._begin(tasks, head.lease)
-                and self._destination.connections > 1
-            ):
+            if self._may_begin(head) and not await self._begin(tasks, head.lease) and self._destination.connections > 1:
                 await self._begin(tasks, None)
         await self._wait(head)
         if await self._settle_and_claim(tasks, head):
@@ -177,6 +172,12 @@ class Connection:
         else:
             self._line.popleft()
             await self._give_back()
+
+    def _may_begin(self, head: Attempt) -> bool:
+        """Say whether the next may be begun: also beside the commit of a head that has arrived, if it is claimed already."""
+        if self._retired or not head.task.done():
+            return not self._retired
+        return self._ahead is not None and not head.task.cancelled() and head.progress.arrived
 
     async def _wait(self, head: Attempt, *others: "asyncio.Task[bool]") -> None:
         """Wait until something ends, keeping the leases; a Link that is silent beyond every deadline loses the delivery."""

@@ -93,6 +93,35 @@ async def test_the_next_but_one_is_claimed_while_an_outcome_is_kept_and_begun_no
     assert {one.tries for one in await stage.deliveries()} == {1}
 
 
+async def test_the_next_is_begun_beside_the_commit_that_keeps_the_last_one(
+    stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.link.hold, kept, calls = asyncio.Event(), asyncio.Event(), 0
+    settle = stage.records.deliveries.settle
+
+    async def slow(*arguments: Any, **more: Any) -> frozenset[int]:
+        nonlocal calls
+        calls += 1
+        settled = await settle(*arguments, **more)
+        if calls == 1:
+            await stage.until(lambda: len(stage.link.got) == 2)  # so the second has arrived before its turn comes to be kept
+        else:
+            await kept.wait()
+        return settled
+
+    monkeypatch.setattr(stage.records.deliveries, "settle", slow)
+    await stage.queue(*UIDS)
+    stage.serve(tasks)
+    await stage.until(lambda: len(stage.link.opened) == 2)
+    stage.link.hold.set()
+    await stage.until(lambda: len(stage.link.opened) == 3)
+    assert calls == 2
+    kept.set()
+    await stage.settled(DONE, DONE, DONE, DONE)
+    assert stage.link.uids == list(UIDS)
+    assert {one.tries for one in await stage.deliveries()} == {1}
+
+
 async def _states_are(stage: Stage, *states: DeliveryState) -> bool:
     return await stage.states() == list(states)
 
