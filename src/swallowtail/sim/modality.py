@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.pdu import A_ASSOCIATE_RJ, P_DATA_TF
 
 _config.STORE_SEND_CHUNKED_DATASET = True  # the file's bytes, not pydicom's encoding of what it read
 
@@ -102,15 +102,17 @@ class Modality:
         for sop_class, syntax in proposed:
             entity.add_requested_context(sop_class, syntax)
         connected: list[bool] = []
+        rejections: list[A_ASSOCIATE_RJ] = []
         handlers = [
             *self.handlers,
             (evt.EVT_CONN_OPEN, lambda _: connected.append(True)),
+            (evt.EVT_PDU_RECV, lambda event: rejections.append(event.pdu) if isinstance(event.pdu, A_ASSOCIATE_RJ) else None),
             *([(evt.EVT_PDU_SENT, _counting(during))] if during else []),
         ]
         started = time.monotonic()
         association = entity.associate(self.host, self.port, ae_title=self.called_ae, max_pdu=self.max_pdu, evt_handlers=handlers)
         try:
-            yield association, started, _refusal(association) if connected else "no connection"
+            yield association, started, _refusal(association, rejections) if connected else "no connection"
         finally:
             if association.is_established:
                 association.release()
@@ -148,13 +150,15 @@ def _counting(during: Callable[[int], None]) -> Callable[[Any], None]:
     return on_sent
 
 
-def _refusal(association: Association) -> str:
-    """Say why there is no association to speak on; empty when there is one."""
+def _refusal(association: Association, rejections: Sequence[A_ASSOCIATE_RJ]) -> str:
+    """Say why there is no association to speak on; empty when there is one.
+
+    What was received decides: pynetdicom calls one rejection in forty an abort when the connection ends right behind it.
+    """
     if association.is_established:
         return ""
-    if association.is_rejected:
-        answer: Any = association.acceptor.primitive
-        return f"rejected ({answer.result},{answer.result_source},{answer.diagnostic})"
+    for answer in rejections:
+        return f"rejected ({answer.result},{answer.source},{answer.reason_diagnostic})"
     return "aborted"
 
 
