@@ -167,10 +167,9 @@ class Connection:
             if self._may_begin(head) and not await self._begin(tasks, head.lease) and self._destination.connections > 1:
                 await self._begin(tasks, None)
         await self._wait(head)
-        if await self._settle_and_claim(tasks, head):
-            self._line.popleft()
-        else:
-            self._line.popleft()
+        goes_on = await self._settle_and_claim(tasks, head)
+        self._line.popleft()
+        if not goes_on:
             await self._give_back()
 
     def _may_begin(self, head: Attempt) -> bool:

@@ -1,7 +1,6 @@
 """What the dispatch leaves in a delivery's history: the attempts that began, and nothing that Link gave back untouched."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -14,19 +13,6 @@ from tests.conformance.invented import EXPLICIT, NORTH, NOW
 from tests.unit.cloud.dispatch.stage import DESTINATION, DOWN, Stage, delivered
 
 DONE, WAITING = DeliveryState.DELIVERED, DeliveryState.WAITING
-
-
-@pytest.fixture
-async def stage() -> Stage:
-    made = Stage()
-    await made.populate()
-    return made
-
-
-@pytest.fixture
-async def tasks() -> AsyncIterator[Tasks]:
-    async with Tasks("test") as owner:
-        yield owner
 
 
 async def histories(stage: Stage) -> list[list[DeliveryAttempt]]:

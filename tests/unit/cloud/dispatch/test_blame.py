@@ -1,7 +1,6 @@
 """What a failure counts against: the destination, which is tried for ever, or the instance, whose attempts are counted."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -21,19 +20,6 @@ DUPLICATE = NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.RESPONSE, det
 NO_CONTEXT = NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.CONTEXT, detail="it does not take the SOP class")
 WAITING, STOPPED, DEAD, DONE = DeliveryState.WAITING, DeliveryState.STOPPED, DeliveryState.DEAD, DeliveryState.DELIVERED
 MANY = 4 * DESTINATION.attempts + OPEN_AFTER
-
-
-@pytest.fixture
-async def stage() -> Stage:
-    made = Stage()
-    await made.populate()
-    return made
-
-
-@pytest.fixture
-async def tasks() -> AsyncIterator[Tasks]:
-    async with Tasks("test") as owner:
-        yield owner
 
 
 async def state_of(stage: Stage) -> DestinationState:

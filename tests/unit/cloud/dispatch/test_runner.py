@@ -23,19 +23,6 @@ DONE, WAITING, DEAD = DeliveryState.DELIVERED, DeliveryState.WAITING, DeliverySt
 UIDS = ("1.1", "1.2", "1.3", "1.4")
 
 
-@pytest.fixture
-async def stage() -> Stage:
-    made = Stage()
-    await made.populate()
-    return made
-
-
-@pytest.fixture
-async def tasks() -> AsyncIterator[Tasks]:
-    async with Tasks("test") as owner:
-        yield owner
-
-
 async def test_what_waits_is_sent_in_order_byte_by_byte(stage: Stage, tasks: Tasks) -> None:
     await stage.queue(*UIDS)
     stage.serve(tasks)
