@@ -1,26 +1,25 @@
-"""The backup that docs/runbooks/restore.md describes, taken while the Cloud runs, and what comes back of it on an empty machine."""
+"""The drill of docs/runbooks/restore.md: a backup taken while the Cloud runs, restored on an empty machine."""
 
+import json
+import os
 import shutil
-import sqlite3
-from contextlib import closing
+import subprocess
 from pathlib import Path
+from typing import Any
 
 from swallowtail.sim.files import ultrasound_study
-from swallowtail.sim.installation import ANY_DEVICE, Installation, Listening
+from swallowtail.sim.installation import ANY_DEVICE, SWALLOWTAIL, Installation, Listening, with_source
 from swallowtail.sim.modality import Modality
 from swallowtail.sim.processes import accepts, free_port
 from tests.programs import quiet
 
-SMALL = ("master.key", "pepper.sealed", "ca.pem", "ca.key", "server.pem", "server.key")
 
-
-def back_up(data: Path, copy: Path) -> None:
-    """Blobs first, then the database: a blob without a row is harmless, a row without its blob is not."""
-    shutil.copytree(data / "blobs", copy / "blobs")
-    with closing(sqlite3.connect(data / "cloud.sqlite3")) as source, closing(sqlite3.connect(copy / "cloud.sqlite3")) as target:
-        source.backup(target)
-    for name in SMALL:
-        shutil.copy2(data / name, copy / name)
+def command(*words: str | Path, status: int = 0) -> Any:
+    """Run `swallowtail cloud …`; return the JSON that it prints."""
+    argv = [*SWALLOWTAIL, "cloud", *map(str, words), "--json"]
+    done = subprocess.run(argv, capture_output=True, timeout=60, check=False, env=os.environ | with_source({}))
+    assert done.returncode == status, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_what_was_backed_up_comes_back_and_link_follows(tmp_path: Path) -> None:
@@ -30,7 +29,8 @@ def test_what_was_backed_up_comes_back_and_link_follows(tmp_path: Path) -> None:
         before, after = (ultrasound_study(tmp_path / name)[1] for name in ("before", "after"))
         assert modality.send([before.path])[0].stored
         site.wait_for_instances(1, before.study)
-        back_up(data, copy)
+        assert command("backup", "--data", data, "--to", copy)["manifest"]["blobs"] == 1
+        assert command("check", "--data", data)["faults"] == 0  # beside the Cloud that serves
 
         path = f"/api/v1/links/{site.link_id}/configuration"
         document, port = site.rest.json(path)["document"], free_port()
@@ -41,7 +41,8 @@ def test_what_was_backed_up_comes_back_and_link_follows(tmp_path: Path) -> None:
 
         site.cloud.kill()
         shutil.rmtree(data)
-        copy.rename(data)
+        assert command("restore", copy, "--data", data)["missing"] == []
+        assert command("check", "--data", data)["faults"] == 0
         site.start_cloud()
         site.wait_until_listening()  # Link came by itself, and runs the older configuration again
         assert not accepts(port)
@@ -50,5 +51,8 @@ def test_what_was_backed_up_comes_back_and_link_follows(tmp_path: Path) -> None:
         assert site.rest.json("/api/v1/audit/verify")["broken_at"] is None
         assert modality.send([after.path])[0].stored  # what came after the backup is lost, until its sender sends it again
         assert len(site.instances()) == 2
+        (data / "blobs").rename(data / "moved")
+        assert command("check", "--data", data, status=1)["faults"] == 2
+        (data / "moved").rename(data / "blobs")
     for program in site.programs:
         quiet(program.output)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from swallowtail.cli import operations
 from swallowtail.cli.apply import Application, Outcome
 from swallowtail.cli.hospital import MAX_FILE, InvalidHospitalError, Step, read
 from swallowtail.cli.options import LOG_LEVEL
@@ -18,7 +19,11 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def cloud() -> None:
-    """Run a Cloud, or set one up."""
+    """Run a Cloud, set one up, check it, back it up or restore it."""
+
+
+for command in (operations.check, operations.backup, operations.restore):
+    cloud.add_command(command)
 
 
 @cloud.command()

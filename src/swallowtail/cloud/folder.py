@@ -8,6 +8,7 @@ DATA/                0700
   blobs/             data sets, named by their SHA-256
   pixels/            where transcoded data sets lie while they are sent, without a name; always empty to look at
   cloud.sqlite3      everything else
+  restore.incomplete only while `cloud restore` has not ended; the folder is not used meanwhile
 """
 
 import fcntl
@@ -24,6 +25,11 @@ from swallowtail.cloud.certificates import write_private
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 SEALED: Final = b"swt1"
+LOCK: Final = "lock"
+DATABASE: Final = "cloud.sqlite3"
+BLOBS: Final = "blobs"
+MASTER_KEY: Final = "master.key"
+RESTORING: Final = "restore.incomplete"
 
 
 class DataFolderError(Exception):
@@ -60,20 +66,18 @@ class DataFolder:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DataFolderError(f"cannot use {path}: {error.strerror}; name another folder with --data") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        self._lock = lock_folder(path, "another Cloud runs on {path}; stop it, or name another folder with --data")
+        if (path / RESTORING).exists():
             os.close(self._lock)
-            raise DataFolderError(f"another Cloud runs on {path}; stop it, or name another folder with --data") from error
-        self.blobs = path / "blobs"
-        self.database = path / "cloud.sqlite3"
+            raise DataFolderError(f"the restore into {path} has not ended; run `swallowtail cloud restore` again")
+        self.blobs = path / BLOBS
+        self.database = path / DATABASE
         self.blobs.mkdir(mode=0o700, exist_ok=True)
         self.pixels = path / "pixels"
         self.pixels.mkdir(mode=0o700, exist_ok=True)
-        self.seal = Seal(self._secret_file("master.key"))
+        self.seal = Seal(self._secret_file(MASTER_KEY))
 
     def pepper(self) -> bytes:
         """Give the pepper of codes and tokens, made at the first start."""
@@ -103,3 +107,20 @@ class DataFolder:
         """A new key beside an old database would make every code and token in it useless, silently."""
         if self.database.exists():
             raise DataFolderError(f"{missing} is missing although {self.database} exists; restore it from a backup")
+
+
+def lock_folder(path: Path, refusal: str) -> int:
+    """Lock a folder for this process; return the descriptor that holds the lock until it is closed.
+
+    Raises DataFolderError, with `refusal` and the path in it when another process holds the lock.
+    """
+    try:
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataFolderError(f"cannot use {path}: {error.strerror}; name another folder") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise DataFolderError(refusal.format(path=path)) from error
+    return lock

@@ -7,6 +7,7 @@ from swallowtail.cloud.records.database import Database
 from swallowtail.cloud.records.deliveries import DeliveryRecords
 from swallowtail.cloud.records.indexing import IndexJobRecords
 from swallowtail.cloud.records.instances import InstanceRecords
+from swallowtail.cloud.records.inventory import InventoryRecords
 from swallowtail.cloud.records.links import LinkRecords
 from swallowtail.cloud.records.people import PeopleRecords
 from swallowtail.cloud.records.rules import RuleRecords
@@ -25,3 +26,4 @@ class Records:
         self.rules = RuleRecords(database)
         self.alarms = AlarmRecords(database)
         self.audit = AuditRecords(database)
+        self.inventory = InventoryRecords(database)

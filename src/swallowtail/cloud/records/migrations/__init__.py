@@ -8,6 +8,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
@@ -16,11 +18,22 @@ from swallowtail.cloud.model.errors import StorageUnavailableError
 
 def upgrade(connection: Connection) -> None:
     """Bring the tables of this connection's database up to date, each revision in a transaction; raises StorageUnavailableError."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config = _config()
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
     except CommandError as error:  # a revision that this release does not know
         raise StorageUnavailableError("the database was made by a newer release; start that release") from error
     connection.commit()
+
+
+def is_current(connection: Connection) -> bool:
+    """Return whether the tables are those of this release, without a change to them."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() == newest
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config

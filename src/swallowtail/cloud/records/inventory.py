@@ -1,0 +1,67 @@
+"""The statements of the port `Inventory`."""
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from swallowtail.cloud.model.imaging import IndexState
+from swallowtail.cloud.model.inventory import BlobReference, IndexCounts
+from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records import schema
+from swallowtail.cloud.records.database import Database
+
+_instance, _document = schema.instance, schema.index_document
+_TENANT = _instance.c.tenant == bindparam("tenant")
+_MAX_UNDOCUMENTED = 100
+
+TENANTS = select(schema.organisation.c.id, schema.organisation.c.name).order_by(schema.organisation.c.id)
+BLOBS = (
+    select(
+        _instance.c.sha256,
+        func.max(_instance.c.length),
+        func.min(_instance.c.id),
+        func.count(),
+    )
+    .where(_TENANT, _instance.c.sha256 > bindparam("after"))
+    .group_by(_instance.c.sha256)
+    .order_by(_instance.c.sha256)
+    .limit(bindparam("limit"))
+)
+STATES = select(_instance.c.state, func.count()).where(_TENANT).group_by(_instance.c.state)
+UNDOCUMENTED = (
+    select(_instance.c.id)
+    .outerjoin(_document, _document.c.instance == _instance.c.id)
+    .where(_TENANT, _instance.c.state == IndexState.INDEXED, _document.c.instance.is_(None))
+    .order_by(_instance.c.id)
+    .limit(_MAX_UNDOCUMENTED)
+)
+
+
+class InventoryRecords:
+    """The port `Inventory` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def tenants(self) -> tuple[tuple[Tenant, str], ...]:
+        def find(connection: Connection) -> tuple[tuple[Tenant, str], ...]:
+            return tuple((Tenant(key), name) for key, name in connection.execute(TENANTS))
+
+        return await self._database.read(find)
+
+    async def blobs(self, tenant: Tenant, *, after: bytes = b"", limit: int = 1000) -> tuple[BlobReference, ...]:
+        def find(connection: Connection) -> tuple[BlobReference, ...]:
+            key = {"tenant": tenant, "after": after, "limit": limit}
+            return tuple(BlobReference(*row) for row in connection.execute(BLOBS, key))
+
+        return await self._database.read(find)
+
+    async def index(self, tenant: Tenant) -> IndexCounts:
+        def find(connection: Connection) -> IndexCounts:
+            key = {"tenant": tenant}
+            states = {str(state): int(count) for state, count in connection.execute(STATES, key)}
+            return IndexCounts(
+                waiting=states.get(IndexState.WAITING, 0),
+                quarantined=states.get(IndexState.QUARANTINED, 0),
+                undocumented=tuple(connection.execute(UNDOCUMENTED, key).scalars()),
+            )
+
+        return await self._database.read(find)
