@@ -101,7 +101,7 @@ async def back_up(
     manifest, and the rest is copied all the same.
     """
     source = SqliteReader.open(data / DATABASE)
-    lock = _lock_backup(target)
+    lock = _lock_backup(data, target)
     try:
         name = dt.datetime.fromtimestamp(clock(), dt.UTC).strftime("%Y%m%dT%H%M%SZ")
         folder = target / SNAPSHOTS / name
@@ -132,7 +132,7 @@ async def prune(target: Path, *, keep: int) -> int:
 
     Return the number of removed blobs.
     """
-    lock = _lock_backup(target)
+    lock = _lock_backup(None, target)
     try:
         names = snapshots(target)
         for name in names[:-keep]:
@@ -248,7 +248,9 @@ def _fail(error: StorageUnavailableError) -> None:
     """Leave the error to the caller, which raises it: the process ends, and nothing is acknowledged."""
 
 
-def _lock_backup(target: Path) -> int:
+def _lock_backup(data: Path | None, target: Path) -> int:
+    if data is not None and target.resolve().is_relative_to(data.resolve()):
+        raise BackupError(f"{target} lies inside the data folder; name a folder on another disk with --to")
     try:
         (target / SNAPSHOTS).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -184,3 +184,10 @@ def _locked(folder: Path) -> Iterator[None]:
     lock = lock_folder(folder, "")
     yield
     os.close(lock)
+
+
+async def test_a_backup_inside_the_data_folder_is_refused(tmp_path: Path) -> None:
+    data = await make(tmp_path / "data")
+    with pytest.raises(BackupError, match="inside the data folder; name a folder on another disk"):
+        await snapshot(data, data / "backup")
+    assert not (data / "backup").exists()
