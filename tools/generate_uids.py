@@ -8,10 +8,13 @@ from pynetdicom import sop_class
 TARGET = Path(__file__).parent.parent / "src/swallowtail/dicom/uid_table.py"
 # Called "Storage", yet nothing that a storage service class takes (PS3.4 Annexes B and GG): services, media and print.
 NOT_STORED = ("Commitment", "Media Storage Directory", "Stored Print", "Hardcopy")
+# Encodings that no association carries: other media, real-time video (PS3.22), another file format.
+NOT_NEGOTIATED = ("MIME", "XML Encoding", "SMPTE", "Papyrus")
 TABLES = {
     "STORAGE_CLASSES": "SOP classes of the storage services, retired ones included",
     "OTHER_SOP_CLASSES": "every other SOP class, meta SOP class and service class",
-    "TRANSFER_SYNTAXES": "transfer syntaxes, retired ones included",
+    "TRANSFER_SYNTAXES": "transfer syntaxes of data sets (PS3.5 Annex A), retired ones included",
+    "OTHER_TRANSFER_SYNTAXES": "transfer syntaxes that no association carries",
     "OTHER_UIDS": "application contexts and well-known SOP instances",
 }
 
@@ -31,7 +34,8 @@ def _table_of(name: str, kind: str) -> str | None:
     if kind in {"SOP Class", "Meta SOP Class", "Service Class"}:
         return "OTHER_SOP_CLASSES"
     if kind == "Transfer Syntax":
-        return "TRANSFER_SYNTAXES"
+        foreign = any(word in name for word in NOT_NEGOTIATED)
+        return "OTHER_TRANSFER_SYNTAXES" if foreign else "TRANSFER_SYNTAXES"
     return "OTHER_UIDS" if kind in {"Application Context Name", "Well-known SOP Instance"} else None
 
 

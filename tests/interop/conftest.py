@@ -10,10 +10,12 @@ from swallowtail.sim.installation import ANY_DEVICE, Installation, Listening
 from swallowtail.sim.processes import Program, free_port
 from tests.programs import quiet, sound
 
+PRIVATE_SYNTAX = "1.2.840.113619.5.2"
 LISTENERS = (
     Listening("imaging", more=ANY_DEVICE),
     Listening("narrow", more={**ANY_DEVICE, "max_pdu": 4096}),
     Listening("picky", more={**ANY_DEVICE, "transfer_syntaxes": ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]}),
+    Listening("private", more={**ANY_DEVICE, "additional_transfer_syntaxes": [PRIVATE_SYNTAX]}),
     Listening("known", more={}),
 )
 DEVICES = ({"name": "us-1", "ae_title": "ULTRASOUND1", "addresses": ["127.0.0.0/8"]},)

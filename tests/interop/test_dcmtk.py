@@ -8,6 +8,7 @@ import pytest
 
 from swallowtail.sim.files import Sample, data_set_of, ultrasound_study
 from swallowtail.sim.installation import Installation
+from tests.interop.conftest import PRIVATE_SYNTAX
 
 SUCCESS = 0
 PLAIN = (1, 2)  # palette and RGB stills: uncompressed
@@ -105,6 +106,42 @@ def test_storescu_that_combines_syntaxes(site: Installation, tmp_path: Path, opt
     assert done.returncode == SUCCESS, done.stderr
     (item,) = site.rest.items(f"/api/v1/instances?sop_instance={sample.sop_instance}")
     assert item["transfer_syntax"] == "1.2.840.10008.1.2.1"
+
+
+PROFILE = """[[TransferSyntaxes]]
+[Mixed]
+TransferSyntax1 = {private}
+TransferSyntax2 = LittleEndianImplicit
+[[PresentationContexts]]
+[Stills]
+PresentationContext1 = UltrasoundImageStorage\\Mixed
+[[Profiles]]
+[Private]
+PresentationContexts = Stills
+"""
+
+
+def send_privately(site: Installation, folder: Path, listener: str) -> tuple[Sample, str, int]:
+    """Send a still on a context that proposes a private syntax before Implicit VR Little Endian."""
+    profile = folder / "storescu.cfg"
+    profile.write_text(PROFILE.format(private=PRIVATE_SYNTAX))
+    sample = ultrasound_study(folder)[1]
+    options = ("-v", "-xf", profile, "Private")
+    done = run("storescu", *options, port=site.port(listener), files=[sample.path])
+    return sample, done.stderr, done.returncode
+
+
+def test_storescu_that_proposes_a_private_syntax_first_gets_the_known_one(site: Installation, tmp_path: Path) -> None:
+    sample, told, status = send_privately(site, tmp_path, "imaging")
+    assert status == SUCCESS, told
+    (item,) = site.rest.items(f"/api/v1/instances?sop_instance={sample.sop_instance}")
+    assert item["transfer_syntax"] == "1.2.840.10008.1.2"
+
+
+def test_storescu_gets_the_private_syntax_that_is_configured(site: Installation, tmp_path: Path) -> None:
+    _, told, status = send_privately(site, tmp_path, "private")
+    assert status != SUCCESS
+    assert f"Unsupported transfer syntax: {PRIVATE_SYNTAX}" in told, "DCMTK cannot encode it"
 
 
 def test_storescu_whose_syntax_is_not_allowed_hears_so(site: Installation, tmp_path: Path) -> None:

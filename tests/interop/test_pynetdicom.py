@@ -4,13 +4,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pynetdicom import AE, evt
+from pynetdicom.pdu import A_ASSOCIATE_AC
 
+from swallowtail.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from swallowtail.sim.files import ultrasound_study
 from swallowtail.sim.installation import Installation
 from swallowtail.sim.modality import Modality
 from swallowtail.sim.progress import Lines
 from swallowtail.sim.story import Story
+from tests.interop.conftest import PRIVATE_SYNTAX
 
+US = "1.2.840.10008.5.1.4.1.1.6.1"
 CINE_SYNTAX = "1.2.840.10008.1.2.4.50"
 
 
@@ -36,6 +40,46 @@ def test_syntax_that_the_listener_does_not_allow(site: Installation, tmp_path: P
     study = ultrasound_study(tmp_path)
     outcomes = [one.outcome for one in modality(site, "picky").send([sample.path for sample in study])]
     assert outcomes == ["context refused (4)", "0000", "0000", "context refused (4)"]
+
+
+def test_a_private_syntax_is_passed_over_for_a_known_one(site: Installation) -> None:
+    entity = AE("ULTRASOUND1")
+    for sop_class in (VERIFICATION, US):
+        entity.add_requested_context(sop_class, [PRIVATE_SYNTAX, IMPLICIT_VR_LITTLE_ENDIAN])
+    association = entity.associate("127.0.0.1", site.port("imaging"), ae_title="SWALLOWTAIL")
+    try:
+        accepted = [context.transfer_syntax for context in association.accepted_contexts]
+        assert accepted == [[IMPLICIT_VR_LITTLE_ENDIAN]] * 2
+        assert association.send_c_echo().Status == 0
+    finally:
+        association.release()
+
+
+def test_unknown_syntaxes_alone_are_refused_with_result_4(site: Installation) -> None:
+    results: list[int | None] = []
+
+    def answered(event: evt.Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_AC):
+            results.extend(item.result for item in event.pdu.presentation_context)
+
+    entity = AE("ULTRASOUND1")
+    for sop_class in (VERIFICATION, US):
+        entity.add_requested_context(sop_class, [PRIVATE_SYNTAX, "1.2.840.10008.1.2.6.2"])
+    handlers = [(evt.EVT_PDU_RECV, answered)]
+    port = site.port("imaging")
+    entity.associate("127.0.0.1", port, ae_title="SWALLOWTAIL", evt_handlers=handlers)
+    assert results == [4, 4]
+
+
+def test_a_configured_private_syntax_is_accepted(site: Installation) -> None:
+    entity = AE("ULTRASOUND1")
+    entity.add_requested_context(US, [PRIVATE_SYNTAX, IMPLICIT_VR_LITTLE_ENDIAN])
+    association = entity.associate("127.0.0.1", site.port("private"), ae_title="SWALLOWTAIL")
+    try:
+        (context,) = association.accepted_contexts
+        assert context.transfer_syntax == [PRIVATE_SYNTAX]
+    finally:
+        association.release()
 
 
 def test_class_that_is_no_storage_class(site: Installation) -> None:

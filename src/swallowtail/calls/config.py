@@ -76,7 +76,10 @@ class DicomListener(Document, frozen=True, kw_only=True):
     sop_classes: Annotated[tuple[Uid, ...], Meta(max_length=256)] = ()
     """Storage SOP classes that are accepted; empty: every storage SOP class."""
     transfer_syntaxes: Annotated[tuple[Uid, ...], Meta(max_length=64)] = ()
-    """Transfer syntaxes that are accepted, the preferred one first; empty: any, the first that is proposed."""
+    """Transfer syntaxes that are accepted, the preferred one first; empty: every one of the standard,
+    the first that is proposed."""
+    additional_transfer_syntaxes: Annotated[tuple[Uid, ...], Meta(max_length=64)] = ()
+    """Private transfer syntaxes that are accepted besides; their data sets are kept as they come."""
     unknown_devices: Annotated[str, Meta(pattern="^(reject|accept)" + _END)] = "reject"
     echo: EchoMeaning = EchoMeaning.CLOUD
     max_associations: Annotated[int, Meta(ge=1, le=256)] = 32

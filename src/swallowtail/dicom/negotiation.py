@@ -39,7 +39,8 @@ class AcceptorPolicy:
 
     sop_classes: frozenset[str] = frozenset({uids.VERIFICATION})
     any_storage: bool = False  # every storage SOP class of the standard, besides `sop_classes`
-    transfer_syntaxes: frozenset[str] | None = None  # None: whatever is proposed, bytes are passed on as they are
+    transfer_syntaxes: frozenset[str] | None = None  # None: every one of the standard
+    additional_transfer_syntaxes: frozenset[str] = frozenset()  # private ones, taken besides
     preferred: tuple[str, ...] = ()  # taken in this order when proposed and allowed; otherwise the first proposed
     scp_requestors: frozenset[str] = frozenset()  # SOP classes for which the requestor may be the SCP
     max_pdu: int = DEFAULT_MAX_PDU
@@ -48,9 +49,17 @@ class AcceptorPolicy:
         """Say whether the listener serves `sop_class`."""
         return sop_class in self.sop_classes or (self.any_storage and uids.is_storage(sop_class))
 
+    def allows(self, transfer_syntax: str) -> bool:
+        """Return whether a data set may be encoded in `transfer_syntax`."""
+        if transfer_syntax in self.additional_transfer_syntaxes:
+            return True
+        if self.transfer_syntaxes is None:
+            return uids.is_transfer_syntax(transfer_syntax)
+        return transfer_syntax in self.transfer_syntaxes
+
     def choose(self, proposed: tuple[str, ...]) -> str | None:
         """Choose one transfer syntax of those proposed, None when the listener allows none of them."""
-        allowed = [uid for uid in proposed if self.transfer_syntaxes is None or uid in self.transfer_syntaxes]
+        allowed = [uid for uid in proposed if self.allows(uid)]
         return next((uid for uid in self.preferred if uid in allowed), next(iter(allowed), None))
 
 

@@ -330,7 +330,7 @@ OTHER_SOP_CLASSES: Final[dict[str, str]] = {
     "1.2.840.10008.10.4": "Rendition Selection Document Real-Time Communication",
 }
 
-# transfer syntaxes, retired ones included
+# transfer syntaxes of data sets (PS3.5 Annex A), retired ones included
 TRANSFER_SYNTAXES: Final[dict[str, str]] = {
     "1.2.840.10008.1.2": "Implicit VR Little Endian",
     "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
@@ -388,12 +388,16 @@ TRANSFER_SYNTAXES: Final[dict[str, str]] = {
     "1.2.840.10008.1.2.4.204": "JPIP HTJ2K Referenced",
     "1.2.840.10008.1.2.4.205": "JPIP HTJ2K Referenced Deflate",
     "1.2.840.10008.1.2.5": "RLE Lossless",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+
+# transfer syntaxes that no association carries
+OTHER_TRANSFER_SYNTAXES: Final[dict[str, str]] = {
     "1.2.840.10008.1.2.6.1": "RFC 2557 MIME encapsulation",
     "1.2.840.10008.1.2.6.2": "XML Encoding",
     "1.2.840.10008.1.2.7.1": "SMPTE ST 2110-20 Uncompressed Progressive Active Video",
     "1.2.840.10008.1.2.7.2": "SMPTE ST 2110-20 Uncompressed Interlaced Active Video",
     "1.2.840.10008.1.2.7.3": "SMPTE ST 2110-30 PCM Digital Audio",
-    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
     "1.2.840.10008.1.20": "Papyrus 3 Implicit VR Little Endian",
 }
 

@@ -3,7 +3,13 @@
 import re
 from typing import Final
 
-from swallowtail.dicom.uid_table import OTHER_SOP_CLASSES, OTHER_UIDS, STORAGE_CLASSES, TRANSFER_SYNTAXES
+from swallowtail.dicom.uid_table import (
+    OTHER_SOP_CLASSES,
+    OTHER_TRANSFER_SYNTAXES,
+    OTHER_UIDS,
+    STORAGE_CLASSES,
+    TRANSFER_SYNTAXES,
+)
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -14,6 +20,13 @@ EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 IMPLEMENTATION_CLASS_UID: Final = "2.25.43588546811154707189608633181949904005.1"
 IMPLEMENTATION_VERSION_NAME: Final = "SWALLOWTAIL_0"
 
+_TABLES: Final = (
+    STORAGE_CLASSES,
+    OTHER_SOP_CLASSES,
+    TRANSFER_SYNTAXES,
+    OTHER_TRANSFER_SYNTAXES,
+    OTHER_UIDS,
+)
 _UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1, without the rules that real UIDs break (leading zeros, empty arcs)
 
 
@@ -28,13 +41,13 @@ def is_storage(uid: str) -> bool:
 
 
 def is_transfer_syntax(uid: str) -> bool:
-    """Say whether `uid` is a transfer syntax of the standard, retired ones included."""
+    """Return whether `uid` is a transfer syntax of the standard for data sets, retired or not."""
     return uid in TRANSFER_SYNTAXES
 
 
 def name_of(uid: str) -> str:
     """Give the standard's name of `uid`, or `uid` itself when the standard has none."""
-    for table in (STORAGE_CLASSES, OTHER_SOP_CLASSES, TRANSFER_SYNTAXES, OTHER_UIDS):
+    for table in _TABLES:
         if uid in table:
             return table[uid]
     return uid

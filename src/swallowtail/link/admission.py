@@ -131,7 +131,7 @@ def _asks_echo_alone(request: AssociateRQ) -> bool:
 
 def negotiate(listener: DicomListener, request: AssociateRQ) -> AssociateAC:
     """Plan the A-ASSOCIATE-AC of an admitted association from what the listener serves."""
-    for_echo = answer(request, AcceptorPolicy(max_pdu=listener.max_pdu))  # Verification takes any syntax
+    for_echo = answer(request, _verification_policy(listener))
     for_store = answer(request, storage_policy(listener))
     contexts = tuple(
         _answer_context(listener, proposed.abstract_syntax, echo if proposed.abstract_syntax == VERIFICATION else store)
@@ -152,9 +152,16 @@ def storage_policy(listener: DicomListener) -> AcceptorPolicy:
         sop_classes=frozenset(listener.sop_classes),
         any_storage=not listener.sop_classes,
         transfer_syntaxes=frozenset(listener.transfer_syntaxes) or None,
+        additional_transfer_syntaxes=frozenset(listener.additional_transfer_syntaxes),
         preferred=listener.transfer_syntaxes,
         max_pdu=listener.max_pdu,
     )
+
+
+def _verification_policy(listener: DicomListener) -> AcceptorPolicy:
+    """Return what the listener takes for C-ECHO, which has no data set: any known syntax will do."""
+    listed = (*listener.transfer_syntaxes, *listener.additional_transfer_syntaxes)
+    return AcceptorPolicy(additional_transfer_syntaxes=frozenset(listed), max_pdu=listener.max_pdu)
 
 
 def _answer_context(listener: DicomListener, sop_class: str, answered: AnsweredContext) -> AnsweredContext:

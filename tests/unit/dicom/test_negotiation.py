@@ -20,6 +20,9 @@ US = "1.2.840.10008.5.1.4.1.1.6.1"
 COMMITMENT = "1.2.840.10008.1.20.1"
 IMPLICIT, EXPLICIT, JPEG = uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.50"
 
+PRIVATE = "1.2.840.113619.5.2"
+BIG_ENDIAN, XML = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.6.2"
+
 
 def _asked(*syntaxes: str, sop_class: str = US) -> AssociateRQ:
     return propose("LINK", "US1", [(sop_class, syntaxes)])
@@ -29,7 +32,15 @@ def _asked(*syntaxes: str, sop_class: str = US) -> AssociateRQ:
     ("policy", "proposed", "expected"),
     [
         (AcceptorPolicy(any_storage=True), (JPEG, EXPLICIT), (0, JPEG)),
-        (AcceptorPolicy(any_storage=True), ("1.2.3.4",), (0, "1.2.3.4")),
+        (AcceptorPolicy(any_storage=True), (PRIVATE,), (4, PRIVATE)),
+        (AcceptorPolicy(any_storage=True), (PRIVATE, IMPLICIT), (0, IMPLICIT)),
+        (AcceptorPolicy(any_storage=True), (BIG_ENDIAN,), (0, BIG_ENDIAN)),
+        (AcceptorPolicy(any_storage=True), (XML, IMPLICIT), (0, IMPLICIT)),
+        (
+            AcceptorPolicy(any_storage=True, additional_transfer_syntaxes=frozenset({PRIVATE})),
+            (PRIVATE, IMPLICIT),
+            (0, PRIVATE),
+        ),
         (
             AcceptorPolicy(any_storage=True, transfer_syntaxes=frozenset({EXPLICIT, IMPLICIT})),
             (JPEG, IMPLICIT, EXPLICIT),

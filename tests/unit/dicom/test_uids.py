@@ -42,7 +42,10 @@ def test_services_are_no_storage_classes(uid: str) -> None:
 def test_transfer_syntaxes_are_pydicom_s() -> None:
     assert all(UID(uid).is_transfer_syntax for uid in TRANSFER_SYNTAXES)
     assert uids.is_transfer_syntax("1.2.840.10008.1.2.4.50")
+    assert uids.is_transfer_syntax("1.2.840.10008.1.2.2"), "retired, still sent"
     assert not uids.is_transfer_syntax(uids.VERIFICATION)
+    assert not uids.is_transfer_syntax("1.2.840.10008.1.2.6.2"), "no association carries XML"
+    assert uids.name_of("1.2.840.10008.1.2.6.2") == "XML Encoding"
 
 
 def test_an_unknown_uid_is_its_own_name() -> None:

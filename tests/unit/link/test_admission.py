@@ -151,7 +151,7 @@ def test_a_service_that_is_not_allowed_is_refused_as_such():
     assert results(msgspec.structs.replace(LISTENER, services=("storage",)), (VERIFICATION, US)) == [1, 0]
 
 
-def test_transfer_syntaxes_are_the_first_proposed_or_the_first_preferred_and_echo_takes_any():
+def test_transfer_syntaxes_are_the_first_proposed_or_the_first_preferred_and_not_for_echo():
     def chosen(listener, syntaxes):
         return [(one.result, one.transfer_syntax) for one in negotiate(listener, request(syntaxes=syntaxes)).contexts]
 
@@ -161,6 +161,21 @@ def test_transfer_syntaxes_are_the_first_proposed_or_the_first_preferred_and_ech
     echo, store = chosen(picky, (IMPLICIT_VR_LITTLE_ENDIAN,))
     assert echo == (0, IMPLICIT_VR_LITTLE_ENDIAN)
     assert store[0] == 4
+
+
+def test_a_private_transfer_syntax_is_passed_over_unless_it_is_configured():
+    def chosen(listener, *syntaxes):
+        asked = request(classes=(VERIFICATION, US), syntaxes=syntaxes)
+        contexts = negotiate(listener, asked).contexts
+        return [(one.result, one.transfer_syntax) for one in contexts]
+
+    taught = msgspec.structs.replace(LISTENER, additional_transfer_syntaxes=(PRIVATE,))
+    implicit = (0, IMPLICIT_VR_LITTLE_ENDIAN)
+    assert chosen(LISTENER, PRIVATE, IMPLICIT_VR_LITTLE_ENDIAN) == [implicit, implicit]
+    assert [result for result, _ in chosen(LISTENER, PRIVATE)] == [4, 4]
+    assert chosen(taught, PRIVATE, IMPLICIT_VR_LITTLE_ENDIAN) == [(0, PRIVATE), (0, PRIVATE)]
+    narrow = msgspec.structs.replace(taught, transfer_syntaxes=(EXPLICIT_VR_LITTLE_ENDIAN,))
+    assert chosen(narrow, IMPLICIT_VR_LITTLE_ENDIAN, PRIVATE) == [implicit, (0, PRIVATE)]
 
 
 def test_the_largest_pdu_is_the_listeners():
