@@ -14,6 +14,7 @@ from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import UID
 
 from swallowtail.cloud.model.transcoding import JPEG_2000, JPEG_BASELINE, JPEG_LOSSLESS, JPEG_LS, RLE
+from swallowtail.cloud.pixels import jpeg2000
 from swallowtail.cloud.pixels.stored import Located, malformed, unsupported
 
 BASELINE_QUALITY: Final = 90
@@ -124,10 +125,20 @@ class Encoder:
         if self.target == JPEG_BASELINE:
             return _jpeg(pixels)
         self._check_range(pixels)
-        encoded = _with_gdcm(pixels, self._format, self.target) if self.target in {JPEG_LOSSLESS, JPEG_LS} else self._plugin(pixels)
+        encoded = self._encoded(pixels)
         if not np.array_equal(self._again(encoded), pixels):
             raise unsupported("its pixels do not survive this encoding")
         return encoded
+
+    def _encoded(self, pixels: Pixels) -> bytes:
+        form = self._format
+        if self.target in {JPEG_LOSSLESS, JPEG_LS}:
+            return _with_gdcm(pixels, form, self.target)
+        if self.target == JPEG_2000 and jpeg2000.applies(form.rows, form.columns, form.stored):
+            if form.samples > 1 and form.allocated > 8:
+                raise unsupported("colour of 16 bits below 32 pixels cannot be encoded as JPEG 2000")
+            return jpeg2000.encode(pixels, form.stored, colour=form.photometric == "RGB")
+        return self._plugin(pixels)
 
     def _plugin(self, pixels: Pixels) -> bytes:
         options = {**self._format.options, "photometric_interpretation": self.photometric}

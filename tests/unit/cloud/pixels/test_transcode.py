@@ -7,7 +7,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, JPEG_BASELINE, JPEG_LS, LOSSLESS_TARGETS, RLE, Cause
+from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, JPEG_2000, JPEG_BASELINE, JPEG_LS, LOSSLESS_TARGETS, RLE, Cause
 from swallowtail.cloud.pixels.jobs import Made, Refused, Transcode
 from swallowtail.cloud.pixels.working import work
 from swallowtail.cloud.query.part10 import header
@@ -99,6 +99,19 @@ def test_lossy_again_appends_to_what_was_lost_before() -> None:
     assert len(data.LossyImageCompressionRatio) == 2
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (31, 5), (16, 16), (8, 8, 3)])
+def test_small_images_become_jpeg_2000(shape: tuple[int, ...]) -> None:
+    image = made(np.arange(np.prod(shape), dtype=np.uint8).reshape(shape))
+    body = transcoded(image, JPEG_2000)
+    assert isinstance(body, bytes)
+    data = read(body, JPEG_2000)
+    expected = "YBR_RCT" if len(shape) == 3 else "MONOCHROME2"
+    assert (data.Rows, data.Columns, data.PhotometricInterpretation) == (*shape[:2], expected)
+    again = transcoded(Image("made", JPEG_2000, body), EXPLICIT)
+    assert isinstance(again, bytes)
+    assert np.array_equal(read(again, EXPLICIT).pixel_array, image.pixels())
+
+
 @pytest.mark.parametrize(
     ("image", "target", "part"),
     [
@@ -106,8 +119,9 @@ def test_lossy_again_appends_to_what_was_lost_before() -> None:
         (made(np.zeros((8, 8), np.uint32)), RLE, "32 bits"),
         (made(np.full((8, 8), 0xFFFF, np.uint16), BitsStored=12, HighBit=11), JPEG_LS, "more than their 12 bits"),
         (made(BitsStored=12, HighBit=15), RLE, "bit 15"),
+        (made(np.zeros((8, 8, 3), np.uint16)), JPEG_2000, "below 32 pixels"),
     ],
-    ids=["deep", "long", "overlay", "shifted"],
+    ids=["deep", "long", "overlay", "shifted", "small-deep-colour"],
 )
 def test_what_cannot_be_had_says_why(image: Image, target: str, part: str) -> None:
     refused = transcoded(image, target)
