@@ -1,5 +1,6 @@
 """Rows and bars: what is printed and what `--json` writes."""
 
+import enum
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +33,14 @@ def alone(name: str, value: float, unit: str, *, note: str = "") -> Row:
     return Row(name, value, None, NOBODY, unit, None, note)
 
 
+class Verdict(enum.Enum):
+    """What a run says of a bar."""
+
+    PASS = "pass"
+    MISS = "MISS"
+    NOT_MEASURED = "not measured"
+
+
 @dataclass(frozen=True)
 class Bar:
     """What a row must reach: at least `least` for ratios, at most `most` for figures of ours; `aim` is what we hope for."""
@@ -42,18 +51,31 @@ class Bar:
     most: float | None = None
     aim: float | None = None
 
-    def judge(self, rows: Sequence[Row]) -> str:
-        """Give `pass`, `miss` or `not measured` with the figures."""
+    def value(self, rows: Sequence[Row]) -> float | None:
+        """Return the figure that is compared; None when it was not measured."""
         for row in rows:
-            value = row.ratio if self.least is not None else row.ours
-            if (row.name, row.peer_name) == (self.row, self.peer_name) and value is not None:
-                limit = self.least if self.least is not None else self.most
-                assert limit is not None
-                held = value >= limit if self.least is not None else value <= limit
-                sign = "≥" if self.least is not None else "≤"
-                aim = "" if self.aim is None else f", aim {self.aim:g}"
-                return f"{'pass' if held else 'MISS'}  {value:.2f} (must be {sign} {limit:g}{aim})"
-        return "not measured"
+            if (row.name, row.peer_name) == (self.row, self.peer_name):
+                return row.ratio if self.least is not None else row.ours
+        return None
+
+    def verdict(self, rows: Sequence[Row]) -> Verdict:
+        """Return whether the bar is reached."""
+        if (value := self.value(rows)) is None:
+            return Verdict.NOT_MEASURED
+        if self.least is not None:
+            return Verdict.PASS if value >= self.least else Verdict.MISS
+        assert self.most is not None
+        return Verdict.PASS if value <= self.most else Verdict.MISS
+
+    def judge(self, rows: Sequence[Row]) -> str:
+        """Return the verdict with the figures."""
+        verdict, value = self.verdict(rows), self.value(rows)
+        if value is None:
+            return verdict.value
+        must = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
+        aim = "" if self.aim is None else f", aim {self.aim:g}"
+        known = f"; known: {KNOWN_MISSES[self]}" if verdict is Verdict.MISS and self in KNOWN_MISSES else ""
+        return f"{verdict.value}  {value:.2f} (must be {must}{aim}){known}"
 
 
 BARS: Final = (
@@ -74,6 +96,18 @@ BARS: Final = (
     Bar("control echo p99 behind 10 Mbit/s", NOBODY, most=500),
     Bar("ping p99 behind 10 Mbit/s", NOBODY, most=500),
 )
+
+KNOWN_MISSES: Final = {
+    Bar("store-in ct one default", "storescp", least=8): "ADR 0010",
+    Bar("store-in ct one default", "orthanc chain", least=8): "ADR 0010",
+    Bar("store-in small one default", "floor", least=0.4, aim=0.7): "ADR 0010",
+}
+"""Bars that are known to be missed, and where that is discussed. A run that misses another one fails."""
+
+
+def new_misses(rows: Sequence[Row]) -> list[Bar]:
+    """Return the bars that are missed and not known to be."""
+    return [bar for bar in BARS if bar.verdict(rows) is Verdict.MISS and bar not in KNOWN_MISSES]
 
 
 def render(rows: Sequence[Row]) -> str:

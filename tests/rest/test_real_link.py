@@ -18,7 +18,9 @@ CLOUD_AWAY = "rejected (2,3,1)"  # what a modality hears as soon as Link has no 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with Installation(tmp_path_factory.mktemp("site"), listeners=[Listening("imaging", more=ANY_DEVICE)]) as site:
+    pacs = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": free_port()}
+    listeners = [Listening("imaging", more=ANY_DEVICE)]
+    with Installation(tmp_path_factory.mktemp("site"), listeners=listeners, destinations=[pacs]) as site:
         yield site
     for program in site.programs:
         quiet(program.output)
@@ -75,7 +77,8 @@ def test_configurations_forth_and_back_open_and_close_the_ports(site: Installati
     )
     comparison = site.rest.json(f"{path}/comparison")
     assert (comparison["desired"], comparison["running"], comparison["in_step"]) == (back["version"], back["version"], True)
-    assert [one["running"]["state"] for one in comparison["endpoints"]] == ["listening"]
+    endpoints = [(one["kind"], one["name"], one["running"]["state"]) for one in comparison["endpoints"]]
+    assert endpoints == [("listener", "imaging", "listening"), ("destination", "pacs", "unused")]
     history = [(one["version"], one["restored_from"], one["comment"]) for one in site.rest.items(f"{path}/versions")]
     assert history[:2] == [(back["version"], first["version"], "the PACS moved back"), (put["version"], None, "")]
     assert site.rest.json(f"{path}/versions/{back['version']}")["document"] == first["document"]

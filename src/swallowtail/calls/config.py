@@ -175,11 +175,12 @@ class EndpointKind(enum.StrEnum):
 
 
 class EndpointState(Call, frozen=True, kw_only=True):
-    """How one listener, or one destination that was used lately, is doing, as Link sees it now."""
+    """State of one listener or destination, as Link sees it now."""
 
     name: str
     state: str
-    """Of a listener `listening`, `failed`, `closing`; of a destination `reached` or `failed`, by its last answer."""
+    """Of a listener `listening`, `failed`, `closing`; of a destination `reached` or `failed`, by its last answer within an hour,
+    or `unused`."""
     detail: str = ""
     since: float = 0.0
     associations: int = 0

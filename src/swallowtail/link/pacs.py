@@ -26,7 +26,7 @@ from swallowtail.wire.net import Channel
 log = structlog.get_logger()
 
 LATELY: Final = 3600.0
-"""Seconds for which a destination that nobody uses any more is still reported."""
+"""Seconds for which the last answer of a destination is reported; afterwards it is `unused`."""
 LAST_WORDS: Final = 10.0
 """Seconds that the Cloud gets to stop a body whose answer it has."""
 
@@ -41,6 +41,9 @@ class _Use:
     """UTC."""
     at: float
     """Loop time."""
+
+
+_UNUSED: Final = _Use("unused", "", since=0.0, at=0.0)
 
 
 class Destinations:
@@ -59,19 +62,20 @@ class Destinations:
 
     @property
     def states(self) -> tuple[EndpointState, ...]:
-        """How each destination did that was used lately."""
-        oldest = self._loop.time() - LATELY
-        return tuple(
-            EndpointState(
-                name=name,
-                state=use.state,
-                detail=use.detail,
-                since=use.since,
-                associations=sum(line.associated for (owner, _), line in self._lines.items() if owner == name),
-                kind=EndpointKind.DESTINATION,
-            )
-            for name, use in self._uses.items()
-            if use.at >= oldest
+        """Return the state of every configured destination: by its last answer, or `unused`."""
+        return tuple(self._state(name) for name in self._destinations)
+
+    def _state(self, name: str) -> EndpointState:
+        use = self._uses.get(name)
+        if use is None or use.at < self._loop.time() - LATELY:
+            use = _UNUSED
+        return EndpointState(
+            name=name,
+            state=use.state,
+            detail=use.detail,
+            since=use.since,
+            associations=sum(line.associated for (owner, _), line in self._lines.items() if owner == name),
+            kind=EndpointKind.DESTINATION,
         )
 
     def apply(self, destinations: Iterable[Destination]) -> None:

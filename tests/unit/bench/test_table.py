@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.table import NOBODY, Bar, Row, alone, render, versus, write
+from bench.table import BARS, KNOWN_MISSES, NOBODY, Bar, Row, alone, new_misses, render, render_bars, versus, write
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,19 @@ def test_json_has_the_promised_keys(tmp_path: Path) -> None:
 
 def test_a_figure_that_is_missing_shows_as_such() -> None:
     assert render([versus("a", None, 3.0, "p")]).splitlines()[1].split() == ["a", "-", "3.00", "-", "p,", "s"]
+
+
+KNOWN, OTHER = versus("store-in ct one default", 2.0, 15.0, "storescp"), versus("store-in cine one default", 2.0, 0.5, "storescp")
+
+
+def test_a_missed_bar_fails_the_run_unless_it_is_known() -> None:
+    assert new_misses([KNOWN]) == []
+    assert [bar.row for bar in new_misses([KNOWN, OTHER])] == ["store-in cine one default"]
+    assert new_misses([versus("store-in cine one default", 2.0, 1.0, "storescp")]) == []
+    assert "known: ADR 0010" in render_bars([KNOWN])
+
+
+def test_every_known_miss_is_a_bar_and_its_record_exists() -> None:
+    assert set(KNOWN_MISSES) <= set(BARS)
+    for record in KNOWN_MISSES.values():
+        assert list(Path("docs/adr").glob(f"{record.removeprefix('ADR ')}-*.md"))

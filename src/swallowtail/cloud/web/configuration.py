@@ -97,7 +97,7 @@ async def roll_back(caller: InOrganisation, link_id: str, body: Rollback) -> Con
 
 
 async def compare_configuration(caller: InOrganisation, link_id: str) -> Comparison:
-    """Compare the desired configuration with what the Link says that it runs, listener by listener."""
+    """Compare the desired configuration with what the Link reports: every listener and destination."""
     link = await link_of(caller, link_id)
     desired = await caller.services.configuration.desired(caller.tenant, link.id)
     running = (await caller.services.configuration.running(caller.tenant, [link.id])).get(link.id)
@@ -106,16 +106,18 @@ async def compare_configuration(caller: InOrganisation, link_id: str) -> Compari
 
 def compare(desired: ConfigurationVersion | None, running: Running | None, *, connected: bool) -> Comparison:
     """Compare what should run with what does."""
-    wanted = [listener.name for listener in parse(desired.document).listeners] if desired else []
-    states = {
-        state.name: EndpointOut.model_validate(state) for state in endpoints_of(running) if state.kind is EndpointKind.LISTENER
-    }
-    endpoints = [EndpointComparison(name=name, desired=True, running=states.get(name)) for name in wanted]
-    endpoints += [
-        EndpointComparison(name=name, desired=False, running=state) for name, state in states.items() if name not in wanted
+    wanted = _desired_endpoints(desired)
+    states = {(state.kind, state.name): EndpointOut.model_validate(state) for state in endpoints_of(running)}
+    endpoints = [
+        EndpointComparison(kind=kind, name=name, desired=(kind, name) in wanted, running=states.get((kind, name)))
+        for kind, name in dict.fromkeys([*wanted, *states])
     ]
     want, have = desired.version if desired else 0, running.version if running else 0
-    well = all(row.running is not None and row.running.state == "listening" for row in endpoints if row.desired)
+    well = all(
+        row.running is not None and row.running.state == "listening"
+        for row in endpoints
+        if row.desired and row.kind is EndpointKind.LISTENER
+    )
     return Comparison(
         desired=want,
         running=have,
@@ -124,6 +126,16 @@ def compare(desired: ConfigurationVersion | None, running: Running | None, *, co
         problems=[FaultOut(field=field, message=message) for field, message in running.problems] if running else [],
         endpoints=endpoints,
     )
+
+
+def _desired_endpoints(desired: ConfigurationVersion | None) -> list[tuple[EndpointKind, str]]:
+    if desired is None:
+        return []
+    document = parse(desired.document)
+    return [
+        *((EndpointKind.LISTENER, listener.name) for listener in document.listeners),
+        *((EndpointKind.DESTINATION, destination.name) for destination in document.destinations),
+    ]
 
 
 def endpoints_of(running: Running | None) -> tuple[EndpointState, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from swallowtail.calls.config import EndpointKind
 from swallowtail.cloud.model.operations import Condition, Severity
 from swallowtail.cloud.model.paging import Page
 from swallowtail.cloud.model.tenancy import CodeState, OrganisationState, Role
@@ -105,9 +106,10 @@ class FacilityChange(Body):
 
 
 class EndpointOut(Out):
-    """How one listener of a Link is doing."""
+    """State of a listener or destination of a Link; of a destination by its last answer, `unused` without one lately."""
 
     name: str
+    kind: EndpointKind
     state: str
     detail: str
     since: float
@@ -226,15 +228,22 @@ class Rollback(Body):
 
 
 class EndpointComparison(BaseModel):
-    """One listener: whether it is desired, whether it runs."""
+    """One listener or destination: whether it is desired, and its state as the Link reported it.
+
+    A Link of an older release does not report a destination that it has not used lately.
+    """
 
     name: str
+    kind: EndpointKind
     desired: bool
     running: EndpointOut | None = None
 
 
 class Comparison(BaseModel):
-    """Desired against running: `in_step` when the Link runs the newest version and every desired listener listens."""
+    """Desired against reported configuration: `in_step` when the Link runs the newest version and every desired listener listens.
+
+    A destination that fails is listed with its reason and does not affect `in_step`: the Link runs as configured.
+    """
 
     desired: int
     running: int

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from swallowtail.calls.config import EndpointState
+from swallowtail.calls.config import EndpointKind, EndpointState
 from swallowtail.cloud.model.operations import ConfigurationVersion, Running, UnknownDevice
 from swallowtail.cloud.model.presence import Presence
 from swallowtail.cloud.model.tenancy import Role
@@ -127,8 +128,6 @@ def version(number: int, *names: str) -> ConfigurationVersion:
 
 
 def running(number: int, **states: str) -> Running:
-    import msgspec
-
     report = msgspec.msgpack.encode([EndpointState(name=name, state=state) for name, state in states.items()])
     return Running(link="l", connected=True, since=0.0, seen=0.0, version=number, report=report)
 
@@ -151,6 +150,28 @@ def test_in_step_means_connected_newest_and_every_desired_listener_listening(
     desired: ConfigurationVersion | None, runs: Running | None, connected: bool, in_step: bool
 ) -> None:
     assert compare(desired, runs, connected=connected).in_step is in_step
+
+
+def test_the_comparison_lists_every_destination_and_a_failing_one_does_not_affect_in_step() -> None:
+    document = (
+        b'{"listeners":[{"name":"a","ae_title":"A","port":104}],"destinations":['
+        b'{"name":"a","ae_title":"P","host":"pacs","port":104},{"name":"b","ae_title":"P","host":"pacs2","port":104}]}'
+    )
+    desired = ConfigurationVersion(link="l", version=1, document=document, author="a", created=0.0)
+    states = [
+        EndpointState(name="a", state="listening"),
+        EndpointState(name="a", state="failed", detail="refused", kind=EndpointKind.DESTINATION),
+        EndpointState(name="old", state="unused", kind=EndpointKind.DESTINATION),
+    ]
+    runs = Running(link="l", connected=True, since=0.0, seen=0.0, version=1, report=msgspec.msgpack.encode(states))
+    comparison = compare(desired, runs, connected=True)
+    assert comparison.in_step
+    assert [(one.kind, one.name, one.desired, one.running and one.running.state) for one in comparison.endpoints] == [
+        ("listener", "a", True, "listening"),
+        ("destination", "a", True, "failed"),
+        ("destination", "b", True, None),
+        ("destination", "old", False, "unused"),
+    ]
 
 
 @pytest.mark.parametrize(
