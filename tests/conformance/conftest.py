@@ -10,7 +10,7 @@ from swallowtail.cloud.blobs.disk import Disk, OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers, ThreadWorkers
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
+from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from tests.conformance.invented import tenants
@@ -20,7 +20,7 @@ from tests.conformance.invented import tenants
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file with its tables, made once: migrating takes longer than most of these tests."""
     path = tmp_path_factory.mktemp("empty") / "records.sqlite"
-    database = SqliteDatabase.open(path, on_fatal=lambda error: pytest.fail(str(error)))
+    database = SqliteDatabase.open(path, audit_keys=INVENTED_KEYS, on_fatal=lambda error: pytest.fail(str(error)))
     asyncio.run(database.close())
     return path
 
@@ -36,7 +36,9 @@ async def records(request: pytest.FixtureRequest, tmp_path: Path, empty_database
         rows.close()
     else:
         shutil.copy(empty_database, tmp_path)
-        database = SqliteDatabase.open(tmp_path / "records.sqlite", on_fatal=lambda error: pytest.fail(str(error)))
+        database = SqliteDatabase.open(
+            tmp_path / "records.sqlite", audit_keys=INVENTED_KEYS, on_fatal=lambda error: pytest.fail(str(error))
+        )
         records = Records(database)
         await tenants(records)
         yield records

@@ -1,12 +1,18 @@
+from collections.abc import Callable
+
+import pytest
 from sqlalchemy import delete, update
 
-from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.audit import AuditEvent, AuditKeys, ChainFault, EventAction, EventId
 from swallowtail.cloud.model.paging import PageRequest
-from swallowtail.cloud.model.tenancy import OPERATOR
-from swallowtail.cloud.records.database import Unit
+from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
+from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
-from swallowtail.cloud.records.schema import audit
-from tests.conformance.invented import NORTH, NOW, SOUTH
+from swallowtail.cloud.records.schema import audit, audit_head
+from tests.conformance.invented import NORTH, NOW, SOUTH, tenants
+
+OLD, NEW = bytes(32), bytes([1]) * 32
 
 
 def read(uid: str) -> AuditEvent:
@@ -39,8 +45,110 @@ async def test_a_changed_and_a_missing_record_are_named(records: Records) -> Non
         unit.connection.execute(delete(audit).where(audit.c.tenant == SOUTH))
 
     await database.write(alter)
-    assert (await records.audit.verify(NORTH)).broken_at == 4
+    verdict = await records.audit.verify(NORTH)
+    assert (verdict.broken_at, verdict.fault) == (4, ChainFault.CHANGED)
     await records.audit.append(SOUTH, [read("1.1")], now=NOW)
     await database.write(remove_last)
-    assert (await records.audit.verify(SOUTH)).broken_at == 1
+    verdict = await records.audit.verify(SOUTH)
+    assert (verdict.broken_at, verdict.fault) == (1, ChainFault.MISSING)
     assert (await records.audit.verify(NORTH)).records == total
+
+
+async def test_heads_are_those_of_every_chain_and_held_until_their_record_changes(records: Records) -> None:
+    await records.audit.append(NORTH, [read("1.1"), read("1.2")], now=NOW)
+    heads = {one.tenant: one for one in await records.audit.heads()}
+    assert heads.keys() >= {NORTH, SOUTH, OPERATOR}
+    assert heads[NORTH] == await records.audit.head(NORTH)
+    await records.audit.append(NORTH, [read("1.3")], now=NOW)
+    assert await records.audit.holds(heads.values()) == frozenset(heads.values())
+    assert (await records.audit.verify(NORTH, [heads[NORTH]])).broken_at is None
+
+    def cut(unit: Unit) -> None:
+        unit.connection.execute(delete(audit).where(audit.c.tenant == NORTH, audit.c.sequence >= heads[NORTH].sequence))
+
+    await records.audit._database.write(cut)
+    assert await records.audit.holds(heads.values()) == frozenset(heads.values()) - {heads[NORTH]}
+    assert (await records.audit.head(Tenant("nobody"))).sequence == 0
+
+
+class Chained:
+    """A database whose audit key changes, as it does when the Cloud starts with another newest key."""
+
+    def __init__(self) -> None:
+        self.rows = CommittedRows(AuditKeys({1: OLD}))
+
+    @property
+    def records(self) -> Records:
+        return Records(MemoryDatabase(self.rows))
+
+    async def change_key(self) -> int:
+        self.rows.audit_keys = AuditKeys({1: OLD, 2: NEW})
+        return await self.records.audit.begin_key(now=NOW)
+
+    async def run(self, intent: Callable[[Unit], None]) -> None:
+        database: Database = MemoryDatabase(self.rows)
+        await database.write(intent)
+
+
+@pytest.fixture
+async def chained() -> Chained:
+    made = Chained()
+    await tenants(made.records)
+    await made.records.audit.append(NORTH, [read("1.1"), read("1.2")], now=NOW)
+    return made
+
+
+async def test_a_chain_changes_to_a_newer_key_once_and_says_from_where(chained: Chained) -> None:
+    before = (await chained.records.audit.head(NORTH)).sequence
+    assert (await chained.records.audit.newest_key(), await chained.change_key()) == (1, 3)
+    assert (await chained.records.audit.newest_key(), await chained.change_key()) == (2, 0)
+    record = (await chained.records.audit.records(NORTH)).items[0]
+    assert (record.sequence, record.event.type, record.event.objects) == (
+        before + 1,
+        "audit.keyed",
+        (("audit-record", str(before)),),
+    )
+    await chained.records.audit.append(NORTH, [read("1.3")], now=NOW)
+    for tenant in (NORTH, SOUTH, OPERATOR):
+        assert (await chained.records.audit.verify(tenant)).broken_at is None
+
+
+def forged(keys: AuditKeys, key: int, first: int = 1) -> Callable[[Unit], None]:
+    """Write NORTH's chain anew from `first` on, without one record, with whatever keys the forger has."""
+
+    def forge(unit: Unit) -> None:
+        rows = unit.connection.execute(audit.select().where(audit.c.tenant == NORTH).order_by(audit.c.sequence)).all()
+        unit.connection.execute(delete(audit).where(audit.c.tenant == NORTH, audit.c.sequence >= first))
+        digest = rows[first - 2].digest if first > 1 else bytes(32)
+        sequence = first - 1
+        for row in (*rows[first - 1 : -2], rows[-1]):
+            sequence += 1
+            digest = keys.digest(key, digest, (NORTH, sequence, row.at), row.event)
+            new = {"tenant": NORTH, "sequence": sequence, "at": row.at, "event": row.event, "digest": digest, "key": key}
+            unit.connection.execute(audit.insert(), new)
+        head = update(audit_head).where(audit_head.c.tenant == NORTH)
+        unit.connection.execute(head.values(sequence=sequence, digest=digest))
+
+    return forge
+
+
+@pytest.mark.parametrize("key", [0, 1])
+async def test_who_has_an_older_key_cannot_write_the_chain_anew(chained: Chained, key: int) -> None:
+    await chained.change_key()
+    await chained.run(forged(AuditKeys({1: OLD}), key))
+    assert (await chained.records.audit.verify(NORTH)).fault is ChainFault.KEY
+    await chained.records.audit.append(NORTH, [read("1.3")], now=NOW)  # a true record on top proves nothing of those below it
+    assert (await chained.records.audit.verify(NORTH)).fault is ChainFault.KEY
+
+
+async def test_who_has_an_older_key_cannot_change_what_was_written_under_it(chained: Chained) -> None:
+    await chained.change_key()
+
+    def change(unit: Unit) -> None:
+        row = unit.connection.execute(audit.select().where(audit.c.tenant == NORTH).order_by(audit.c.sequence)).first()
+        digest = AuditKeys({1: OLD}).digest(1, bytes(32), (NORTH, 1, NOW - 9), row.event)
+        mine = (audit.c.tenant == NORTH) & (audit.c.sequence == 1)
+        unit.connection.execute(update(audit).where(mine).values(at=NOW - 9, digest=digest))
+
+    await chained.run(change)
+    assert (await chained.records.audit.verify(NORTH)).broken_at == 2

@@ -17,6 +17,7 @@ from swallowtail.cloud.ingest.store import Ingest, Tally
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Admitted, Code, Facility, Link, Organisation, Tenant
+from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 
@@ -41,7 +42,7 @@ class _Cloud:
     """The stores of a folder, as `cloud.server` opens them, with one worker thread."""
 
     def __init__(self, folder: Path) -> None:
-        self.database = SqliteDatabase.open(folder / "cloud.sqlite3", on_fatal=_fatal)
+        self.database = SqliteDatabase.open(folder / "cloud.sqlite3", audit_keys=INVENTED_KEYS, on_fatal=_fatal)
         self.workers = ThreadWorkers(1)
         self.blobs = FolderBlobs(OsDisk(folder), self.workers, on_fatal=_fatal)
         self.records = Records(self.database)

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import signal
 import ssl
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -99,6 +100,7 @@ class Api:
 
     def __init__(self, url: str, ca: Path, token: str) -> None:
         context = ssl.create_default_context(cafile=str(ca))
+        self.token = token
         self.http = httpx2.Client(base_url=url, verify=context, headers={"Authorization": f"Bearer {token}"}, timeout=30)
         self.query: dict[str, str] = {}
 
@@ -223,6 +225,15 @@ async def eventually(look: Callable[[], T], holds: Callable[[T], object], second
         while not holds(seen := await asyncio.to_thread(look)):
             continue
     return seen
+
+
+def within(seconds: float, look: Callable[[], T]) -> T:
+    """Return what a look finds once it finds something; raises TimeoutError."""
+    until = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > until:
+            raise TimeoutError
+    return found
 
 
 def hospital(cloud: CloudProcess, name: str) -> tuple[Api, dict[str, Any]]:

@@ -3,15 +3,18 @@
 import secrets
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from swallowtail.cloud.model.audit import chain
+from swallowtail.cloud.model.audit import GENESIS, UNKEYED, AuditKeys
 from swallowtail.cloud.model.tenancy import Tenant
-from tests.rest.served import Api, CloudProcess, hospital
+from tests.rest.served import Api, CloudProcess, hospital, within
 
 Record = tuple[int, float, bytes, bytes]
 ACTS = 8
+GUESSED = AuditKeys({1: bytes(32)})
+"""What somebody has who knows the code and the database, but not the key."""
 
 
 class File:
@@ -40,7 +43,8 @@ def place(served: CloudProcess) -> tuple[Api, File]:
     for number in range(ACTS):
         admin("PATCH", f"links/{link['id']}", {"name": f"radiology-{number}"})
     file = File(served, admin("GET", "whoami")["organisation"]["id"])
-    assert admin("GET", "audit/verify") == {"records": len(file.records()), "broken_at": None}
+    verdict = admin("GET", "audit/verify")
+    assert (verdict["records"], verdict["broken_at"]) == (len(file.records()), None)
     return admin, file
 
 
@@ -67,12 +71,12 @@ def test_an_edited_time_is_named(place: tuple[Api, File]) -> None:
     assert broken_at(admin) == sequence
 
 
-def test_an_edit_whose_digest_was_made_anew_shows_in_the_next_record(place: tuple[Api, File]) -> None:
+def test_an_edit_whose_digest_was_made_anew_is_named(place: tuple[Api, File]) -> None:
     admin, file = place
     before, (sequence, at, event, _) = file.records()[3:5]
-    forged = chain(before[3], Tenant(file.tenant), sequence, at - 3600, event)
+    forged = GUESSED.digest(1, before[3], (Tenant(file.tenant), sequence, at - 3600), event)
     file.put(sequence, (sequence, at - 3600, event, forged))
-    assert broken_at(admin) == sequence + 1
+    assert broken_at(admin) == sequence
 
 
 def test_a_record_missing_in_the_middle_is_named(place: tuple[Api, File]) -> None:
@@ -102,6 +106,75 @@ def test_missing_newest_records_are_named(place: tuple[Api, File]) -> None:
     last = file.records()[-1][0]
     file.run("DELETE FROM audit WHERE sequence >= ? AND tenant = ?", last - 1)
     assert broken_at(admin) == last - 1
+
+
+@pytest.mark.parametrize("key", [UNKEYED, 1])
+def test_a_chain_written_anew_as_a_whole_by_who_has_the_database_is_detected(place: tuple[Api, File], key: int) -> None:
+    """The forger knows how digests are made and takes care of every row, the head's too; only the key is outside the database."""
+    admin, file = place
+    digest, kept = GENESIS, [one for one in file.records() if one[0] != 5]
+    file.run("DELETE FROM audit WHERE tenant = ?")
+    for sequence, (_, at, event, _) in enumerate(kept, start=1):
+        digest = GUESSED.digest(key, digest, (Tenant(file.tenant), sequence, at), event)
+        values = (sequence, at, event, digest, key)
+        file.run("INSERT INTO audit (sequence, at, event, digest, key, tenant) VALUES (?, ?, ?, ?, ?, ?)", *values)
+    file.run("UPDATE audit_head SET sequence = ?, digest = ? WHERE tenant = ?", len(kept), digest)
+    verdict = admin("GET", "audit/verify")
+    assert verdict["fault"] == ("changed" if key else "key")
+    admin("PATCH", f"links/{admin('GET', 'links')['items'][0]['id']}", {"name": "after"})  # a true record does not heal it
+    assert admin("GET", "audit/verify")["fault"] == ("changed" if key else "key")
+
+
+def test_a_chain_cut_behind_a_head_that_was_kept_elsewhere_is_detected(place: tuple[Api, File]) -> None:
+    admin, file = place
+    head = admin("GET", "audit/head")
+    last = file.records()[-1]
+    assert head == {"sequence": last[0], "digest": last[3].hex()}
+    cut(file, 2)
+    assert broken_at(admin) is None  # whole in itself
+    verdict = admin("GET", "audit/verify", **head)
+    assert (verdict["broken_at"], verdict["fault"]) == (last[0] - 1, "exported")
+    for number in range(3):  # and when it has grown past that place again
+        admin("PATCH", f"links/{admin('GET', 'links')['items'][0]['id']}", {"name": f"again-{number}"})
+    verdict = admin("GET", "audit/verify", **head)
+    assert (verdict["broken_at"], verdict["fault"]) == (last[0], "exported")
+    admin("GET", "audit/verify", status=422, sequence=1)
+
+
+def cut(file: File, count: int) -> None:
+    """Remove the newest records and put the head where it was before them."""
+    sequence, _, _, digest = file.records()[-1 - count]
+    file.run("DELETE FROM audit WHERE sequence > ? AND tenant = ?", sequence)
+    file.run("UPDATE audit_head SET sequence = ?, digest = ? WHERE tenant = ?", sequence, digest)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_chain_cut_while_the_cloud_stands_still_is_detected_and_raises_an_alarm(tmp_path: Path, elsewhere: bool) -> None:
+    heads = tmp_path / ("other-disk.json" if elsewhere else "data/audit-heads.json")
+    options = ("--audit-heads", str(heads)) if elsewhere else ()
+    cloud = CloudProcess(tmp_path / "data", *options)
+    admin, _ = hospital(cloud, "heronsgate")
+    file = File(cloud, admin("GET", "whoami")["organisation"]["id"])
+    token, before = admin.token, len(file.records())
+    assert cloud.stop() == 0
+    assert str(before) in heads.read_text()
+
+    cut(file, 1)
+    cloud = CloudProcess(tmp_path / "data", *options)
+    admin = cloud.api(token)
+    verdict = admin("GET", "audit/verify")
+    assert (verdict["broken_at"], verdict["fault"], verdict["exported"]["sequence"]) == (before, "exported", before)
+    alarm = within(10, lambda: [one for one in admin("GET", "alarms")["items"] if one["condition"] == "audit-broken"])[0]
+    assert (alarm["subject"], alarm["severity"]) == ("chain", "critical")
+    assert cloud.stop() == 0
+    assert f'"sequence": {before}' in heads.read_text()  # the head of what was cut stays, however often the Cloud exports
+
+    heads.rename(heads.with_suffix(".kept"))  # what the runbook ends with
+    cloud = CloudProcess(tmp_path / "data", *options)
+    admin = cloud.api(token)
+    assert admin("GET", "audit/verify")["broken_at"] is None
+    within(10, lambda: not [one for one in admin("GET", "alarms")["items"] if one["condition"] == "audit-broken"])
+    assert cloud.stop() == 0
 
 
 def test_another_organisations_chain_holds_meanwhile(served: CloudProcess, place: tuple[Api, File]) -> None:

@@ -48,7 +48,9 @@ def test_what_was_backed_up_comes_back_and_link_follows(tmp_path: Path) -> None:
         assert not accepts(port)
         assert [one["sop_instance"] for one in site.instances()] == [before.sop_instance]
         assert site.rest.fetch(f"/api/v1/instances/{site.instances()[0]['id']}/dataset") == before.data_set()
-        assert site.rest.json("/api/v1/audit/verify")["broken_at"] is None
+        verdict = site.rest.json("/api/v1/audit/verify")
+        assert (verdict["broken_at"], verdict["exported"] is not None) == (None, True)
+        assert "audit-broken" not in [one["condition"] for one in site.rest.json("/api/v1/alarms")["items"]]
         assert modality.send([after.path])[0].stored  # what came after the backup is lost, until its sender sends it again
         assert len(site.instances()) == 2
         (data / "blobs").rename(data / "moved")

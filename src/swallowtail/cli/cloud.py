@@ -5,6 +5,7 @@ import sys
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -94,9 +95,15 @@ def _print_secrets(outcome: Outcome) -> None:
     "--cert", type=FILE, envvar="SWALLOWTAIL_CERT", help="Certificate chain, PEM. Without it the Cloud makes a private CA."
 )
 @click.option("--key", type=FILE, envvar="SWALLOWTAIL_KEY", help="Private key of --cert, PEM.")
+@click.option(
+    "--audit-heads",
+    type=FILE,
+    envvar="SWALLOWTAIL_AUDIT_HEADS",
+    help="File for the heads of the audit, best on another machine's disk.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it listens.")
 @LOG_LEVEL
-def serve(data: Path, listen: str, cert: Path | None, key: Path | None, *, as_json: bool, log_level: str) -> None:
+def serve(*, as_json: bool, log_level: str, **settings: Any) -> None:
     """Serve a Cloud from one folder: API, DICOMweb and Links on one HTTPS port."""
     try:
         from swallowtail.cloud.server import ServeError, Settings, run
@@ -107,7 +114,7 @@ def serve(data: Path, listen: str, cert: Path | None, key: Path | None, *, as_js
     log.configure(log_level)
     log.take_crashes()
     try:
-        run(Settings.of(data=data, listen=listen, cert=cert, key=key), announce=lambda facts: _announce(facts, as_json=as_json))
+        run(Settings.of(**settings), announce=lambda facts: _announce(facts, as_json=as_json))
     except ServeError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

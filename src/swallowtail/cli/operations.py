@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FILE: Final = click.Path(dir_okay=False, path_type=Path)
 FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 DATA: Final = click.option("--data", required=True, type=FOLDER, envvar="SWALLOWTAIL_DATA", help="Data folder of the Cloud.")
 JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -31,8 +32,9 @@ LOWER_PRIORITY: Final = 10
 @click.command()
 @DATA
 @click.option("--quick", is_flag=True, help="Compare the length of each blob instead of reading it whole.")
+@click.option("--audit-heads", type=FILE, envvar="SWALLOWTAIL_AUDIT_HEADS", help="As for `cloud serve`.")
 @JSON
-def check(data: Path, *, quick: bool, as_json: bool) -> None:
+def check(data: Path, *, quick: bool, audit_heads: Path | None, as_json: bool) -> None:
     """Check everything that the data folder holds, also while its Cloud serves.
 
     Compares every row with its blob (by hash), the index and the audit chains, and counts blobs without a row. Changes nothing.
@@ -42,7 +44,7 @@ def check(data: Path, *, quick: bool, as_json: bool) -> None:
 
     os.nice(LOWER_PRIORITY)
     show = _Progress(lambda one: f"{one.organisation}: {one.blobs} blobs, {_size(one.bytes)}")
-    report = _run(lambda: check_folder(data, rehash=not quick, progress=show))
+    report = _run(lambda: check_folder(data, rehash=not quick, progress=show, audit_heads=audit_heads))
     show.end()
     if as_json:
         click.echo(_json(report))
@@ -133,13 +135,14 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
     from swallowtail.cloud.folder import DataFolderError
     from swallowtail.cloud.model.errors import CloudError
     from swallowtail.cloud.operations.backup import BackupError
+    from swallowtail.cloud.sealing import SealError
 
     async def run() -> T:
         return await work()
 
     try:
         return asyncio.run(run())
-    except (BackupError, CloudError, DataFolderError) as error:
+    except (BackupError, CloudError, DataFolderError, SealError) as error:
         click.echo(f"Error: {error}", err=True)
     except OSError as error:
         click.echo(f"Error: {error.filename}: {error.strerror}; check the disk, its free space and the permissions", err=True)

@@ -6,7 +6,6 @@
 
 import datetime as dt
 import ipaddress
-import os
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from swallowtail.cloud.private_files import write_private
 
 CA_DAYS: Final = 3650
 LEAF_DAYS: Final = 90
@@ -53,23 +54,6 @@ def ensure_certificate(folder: Path, names: Iterable[str], now: dt.datetime) -> 
         write_private(key_path, _key_bytes(key))
         write_private(leaf_path, _pem(leaf) + _pem(ca))
     return leaf_path, key_path
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 whole or not at all, durable when this returns."""
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _ensure_ca(folder: Path, now: dt.datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

@@ -4,6 +4,8 @@ DATA/                0700
   lock               held while a Cloud runs on this folder
   master.key         0600, 32 random bytes; without it sealed secrets are lost, so it belongs into the backup of another place
   pepper.sealed      the pepper of codes and tokens
+  audit.sealed       the keys of the audit chains
+  audit-heads.json   the heads of the audit chains, unless --audit-heads names another file
   ca.pem ca.key server.pem server.key
   blobs/             data sets, named by their SHA-256
   pixels/            where transcoded data sets lie while they are sent, without a name; always empty to look at
@@ -17,45 +19,22 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from swallowtail.cloud.auditing.keyring import AuditKeyring
+from swallowtail.cloud.model.audit import AuditKeys
+from swallowtail.cloud.private_files import write_private
+from swallowtail.cloud.sealing import KEY_BYTES, Seal, SealError
 
-from swallowtail.cloud.certificates import write_private
-
-KEY_BYTES: Final = 32
-NONCE_BYTES: Final = 12
-SEALED: Final = b"swt1"
 LOCK: Final = "lock"
 DATABASE: Final = "cloud.sqlite3"
 BLOBS: Final = "blobs"
 MASTER_KEY: Final = "master.key"
+AUDIT_KEYS: Final = "audit.sealed"
+AUDIT_HEADS: Final = "audit-heads.json"
 RESTORING: Final = "restore.incomplete"
 
 
 class DataFolderError(Exception):
     """The data folder cannot be used; the message says why and what to do."""
-
-
-class Seal:
-    """Seals secrets under the master key (AES-256-GCM); each is bound to its purpose, so that one cannot pass for another."""
-
-    def __init__(self, master: bytes) -> None:
-        self._cipher = AESGCM(master)
-
-    def close(self, secret: bytes, purpose: str) -> bytes:
-        """Give the sealed form of `secret`."""
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        return SEALED + nonce + self._cipher.encrypt(nonce, secret, purpose.encode())
-
-    def open(self, sealed: bytes, purpose: str) -> bytes:
-        """Give the secret; raises DataFolderError when it was sealed under another key or for another purpose."""
-        nonce, text = sealed[len(SEALED) :][:NONCE_BYTES], sealed[len(SEALED) + NONCE_BYTES :]
-        try:
-            return self._cipher.decrypt(nonce, text, purpose.encode())
-        except (InvalidTag, ValueError) as error:
-            raise DataFolderError(
-                f"the sealed {purpose} does not open with master.key; restore the key that belongs to it"
-            ) from error
 
 
 class DataFolder:
@@ -75,6 +54,7 @@ class DataFolder:
         self.blobs = path / BLOBS
         self.database = path / DATABASE
         self.blobs.mkdir(mode=0o700, exist_ok=True)
+        self.audit_heads = path / AUDIT_HEADS
         self.pixels = path / "pixels"
         self.pixels.mkdir(mode=0o700, exist_ok=True)
         self.seal = Seal(self._secret_file(MASTER_KEY))
@@ -87,6 +67,10 @@ class DataFolder:
             write_private(path, self.seal.close(secrets.token_bytes(KEY_BYTES), "pepper"))
         return self.seal.open(path.read_bytes(), "pepper")
 
+    def audit_keyring(self) -> AuditKeyring:
+        """Return the keys of the audit chains, made at the first start."""
+        return AuditKeyring(self.path / AUDIT_KEYS, self.seal)
+
     def close(self) -> None:
         """Let another process have the folder."""
         os.close(self._lock)
@@ -96,12 +80,7 @@ class DataFolder:
         if not path.exists():
             self._refuse_if_in_use(path)
             write_private(path, secrets.token_bytes(KEY_BYTES))
-        if path.stat().st_mode & 0o077:
-            raise DataFolderError(f"{path} can be read by others; run: chmod 600 {path}")
-        key = path.read_bytes()
-        if len(key) != KEY_BYTES:
-            raise DataFolderError(f"{path} has {len(key)} bytes instead of {KEY_BYTES}; restore it from a backup")
-        return key
+        return _read_master_key(path)
 
     def _refuse_if_in_use(self, missing: Path) -> None:
         """A new key beside an old database would make every code and token in it useless, silently."""
@@ -124,3 +103,23 @@ def lock_folder(path: Path, refusal: str) -> int:
         os.close(lock)
         raise DataFolderError(refusal.format(path=path)) from error
     return lock
+
+
+def read_audit_keys(data: Path) -> AuditKeys:
+    """Return the audit keys of a folder without opening it, also while a Cloud serves; raises DataFolderError or SealError."""
+    path = data / AUDIT_KEYS
+    if not path.exists():
+        raise SealError(f"{path} is missing; restore it from a backup")
+    return AuditKeyring(path, Seal(_read_master_key(data / MASTER_KEY))).keys
+
+
+def _read_master_key(path: Path) -> bytes:
+    try:
+        mode, key = path.stat().st_mode, path.read_bytes()
+    except OSError as error:
+        raise DataFolderError(f"cannot read {path}: {error.strerror}; restore it from a backup") from error
+    if mode & 0o077:
+        raise DataFolderError(f"{path} can be read by others; run: chmod 600 {path}")
+    if len(key) != KEY_BYTES:
+        raise DataFolderError(f"{path} has {len(key)} bytes instead of {KEY_BYTES}; restore it from a backup")
+    return key

@@ -20,6 +20,7 @@ import uvloop
 from starlette.routing import WebSocketRoute
 
 from swallowtail import __version__
+from swallowtail.cloud.auditing.heads import EXPORT_EVERY, ChainGuard, HeadFile
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
@@ -60,6 +61,7 @@ from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from swallowtail.cloud.rounds import rounds
+from swallowtail.cloud.sealing import SealError
 from swallowtail.cloud.serving import BACKLOG, Server, server_of
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
@@ -90,9 +92,12 @@ class Settings:
     port: int
     certificate: Path | None = None
     key: Path | None = None
+    audit_heads: Path | None = None
 
     @classmethod
-    def of(cls, *, data: Path, listen: str, cert: Path | None, key: Path | None) -> "Settings":
+    def of(
+        cls, *, data: Path, listen: str, cert: Path | None = None, key: Path | None = None, audit_heads: Path | None = None
+    ) -> "Settings":
         """Check the flags; raises ServeError."""
         host, colon, port = listen.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
@@ -100,7 +105,7 @@ class Settings:
             raise ServeError(f"--listen {listen!r} is no HOST:PORT; one is 127.0.0.1:8443, or [::]:8443 for all addresses")
         if (cert is None) != (key is None):
             raise ServeError("--cert and --key belong together; give both, or neither for a private CA")
-        return cls(data.absolute(), host, int(port), cert, key)
+        return cls(data.absolute(), host, int(port), cert, key, audit_heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ def run(settings: Settings, *, announce: Announce) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(serve(settings, announce=announce))
-        except (DataFolderError, StorageUnavailableError) as error:
+        except (DataFolderError, SealError, StorageUnavailableError) as error:
             raise ServeError(str(error)) from error
 
 
@@ -128,7 +133,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
     try:
         context, certificate, facts = _tls(settings, folder)
         listening = _listen(settings)
-        async with _cloud(folder) as (made, tasks):
+        async with _cloud(folder, settings.audit_heads or folder.audit_heads) as (made, tasks):
             services, sessions = made.services, made.sessions
             facts |= {"release": __version__, "url": _url(settings, listening)}
             facts |= await _bootstrap(services)
@@ -150,12 +155,17 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
 
 
 @asynccontextmanager
-async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Assembled, Tasks]]:
+async def _cloud(folder: DataFolder, heads: Path) -> AsyncIterator[tuple[Assembled, Tasks]]:
     """Open the stores, wire everything to them, and keep the index up."""
     hashes = KeyedHash(folder.pepper())  # before there is a database, beside which a new one would be refused
     async with AsyncExitStack() as stack:
-        database = SqliteDatabase.open(folder.database, on_fatal=_fatal)
+        keyring = folder.audit_keyring()
+        database = SqliteDatabase.open(folder.database, audit_keys=keyring.keys, on_fatal=_fatal)
         stack.push_async_callback(database.close)
+        records, bus = Records(database), InProcessBus()
+        await keyring.settle(records.audit, now=time.time())
+        chains = await _guard(records, HeadFile(heads, keyring.keys))
+        stack.push_async_callback(_export_last, chains)
         workers = ThreadWorkers()
         stack.push_async_callback(workers.close)
         blobs = FolderBlobs(OsDisk(folder.path), workers, on_fatal=_fatal)
@@ -163,15 +173,29 @@ async def _cloud(folder: DataFolder) -> AsyncIterator[tuple[Assembled, Tasks]]:
         parsers, pixels = WorkerPool(blobs), Pixels(blobs, folder.pixels)
         stack.push_async_callback(parsers.close)
         stack.push_async_callback(pixels.close)
-        records, bus = Records(database), InProcessBus()
-        made = assemble(records, blobs, bus, hashes, pixels)
+        made = assemble(records, blobs, bus, hashes, pixels, chains=chains)
         tasks = await stack.enter_async_context(Tasks("cloud"))
         indexer = Indexer(records.index_jobs, parsers, bus, clock=time.time, on_settled=made.router.wake)
         tasks.spawn(indexer.run(alone=True), name="index")
         tasks.spawn(made.router.run(), name="routing")
+        tasks.spawn(rounds("audit", chains.check, every=EXPORT_EVERY), name="audit")
         for kind, look in _looks(folder, records, made).items():
             tasks.spawn(rounds(kind, look), name=kind)
         yield made, tasks
+
+
+async def _guard(records: Records, file: HeadFile) -> ChainGuard:
+    chains = ChainGuard(file, audit=records.audit, people=records.people, alarms=records.alarms, clock=time.time)
+    await chains.open()
+    return chains
+
+
+async def _export_last(chains: ChainGuard) -> None:
+    """Export the heads once more, so that nothing can be cut off while no Cloud runs."""
+    try:
+        await chains.check()
+    except StorageUnavailableError as error:
+        log.warning("audit heads not exported at the end", error=error)
 
 
 def _looks(folder: DataFolder, records: Records, made: Assembled) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -193,7 +217,7 @@ def _usage(path: Path) -> tuple[int, int]:
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
-def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels: Pixels) -> Assembled:
+def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels: Pixels, *, chains: ChainGuard) -> Assembled:
     """Wire use cases to stores; call it on the loop that will serve."""
     clock, links, configuration = time.time, records.links, records.configuration
     sites = SiteBook(links, configuration)
@@ -221,6 +245,7 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
         rulebook=Rulebook(records.rules, sites, clock=clock),
         alarms=records.alarms,
         audit=records.audit,
+        chains=chains,
         bus=bus,
         sessions=sessions,
         hashes=hashes,

@@ -32,9 +32,10 @@ _CONFIGURED = frozenset({"component", "destination", "endpoint", "link", "listen
 _PART = frozenset({"alarm", "channel", "epoch", "kind", "pid", "release", "session", "state", "task", "version"}) | _CONFIGURED
 # Which machine: nobody is cared for by a host, a port or an AE title.
 _PEER = frozenset({"peer", "host", "port", "calling_ae", "called_ae"})
-_AMOUNT = frozenset({"bytes", "count", "seconds", "attempt", "limit"})
+_AMOUNT = frozenset({"bytes", "count", "seconds", "attempt", "limit", "sequence"})
+_PROOF = frozenset({"digest"})  # of an audit record: an HMAC
 _HTTP = frozenset({"method", "route"})  # the route's template, never the path or the query: QIDO carries patients there
-ALLOWED: Final = _EVENT | _FAILURE | _PART | _PEER | _AMOUNT | _HTTP
+ALLOWED: Final = _EVENT | _FAILURE | _PART | _PEER | _AMOUNT | _PROOF | _HTTP
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 _CHATTY = ("alembic", "uvicorn")  # whose info says nothing that our own lines do not; at debug they are heard

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from swallowtail.cloud.certificates import LEAF_DAYS, RENEW_DAYS, ensure_certificate, server_context, write_private
+from swallowtail.cloud.certificates import LEAF_DAYS, RENEW_DAYS, ensure_certificate, server_context
+from swallowtail.cloud.private_files import write_private
 
 NOW = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 NAMES = ["localhost", "127.0.0.1", "::1", "cloud.example"]

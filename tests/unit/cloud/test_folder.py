@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from swallowtail.cloud.folder import DataFolder, DataFolderError, Seal
+from swallowtail.cloud.folder import DataFolder, DataFolderError
+from swallowtail.cloud.sealing import Seal, SealError
 
 
 def test_a_new_folder_is_private_and_keeps_its_pepper(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_pepper_sealed_under_another_key_does_not_open(tmp_path: Path) -> None
     folder.pepper()
     folder.close()
     (tmp_path / "master.key").write_bytes(b"x" * 32)
-    with pytest.raises(DataFolderError, match="does not open with"):
+    with pytest.raises(SealError, match="does not open with"):
         DataFolder(tmp_path).pepper()
 
 
@@ -63,7 +64,7 @@ def test_a_sealed_secret_opens_for_its_purpose_alone() -> None:
     sealed = seal.close(b"secret", "pepper")
     assert seal.open(sealed, "pepper") == b"secret"
     for wrong in (sealed[:-1], b"", sealed[1:]):
-        with pytest.raises(DataFolderError):
+        with pytest.raises(SealError):
             seal.open(wrong, "pepper")
-    with pytest.raises(DataFolderError):
+    with pytest.raises(SealError):
         seal.open(sealed, "password")

@@ -1,7 +1,15 @@
-"""Audit events in the terms of PS3.15 A.5, and the chain that makes a changed or missing one visible."""
+"""Audit events in the terms of PS3.15 A.5, and the keyed chain that detects changed or missing records.
+
+The digest of a record is an HMAC under a key that is not in the database, over the digest before it, its place, its time and its
+event (ADR 0013). Without the key nobody can compute a chain anew. What a chain alone cannot show is that its newest records were
+cut off; for this its head is exported, and later chains are compared with exported heads.
+"""
 
 import enum
 import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -67,24 +75,117 @@ class AuditRecord(Value, frozen=True, kw_only=True):
     digest: bytes
 
 
+class ChainHead(Value, frozen=True, kw_only=True):
+    """The place and digest of a chain's last record."""
+
+    tenant: Tenant
+    sequence: int
+    digest: bytes
+
+
+class ChainFault(enum.StrEnum):
+    """How a record does not fit its chain."""
+
+    CHANGED = "changed"
+    """Its digest is not that of its content and of what precedes it."""
+    MISSING = "missing"
+    """The record is not there."""
+    KEY = "key"
+    """It was written without the key that was in use."""
+    EXPORTED = "exported"
+    """A head that was exported is not in the chain."""
+
+
 class ChainVerdict(Value, frozen=True, kw_only=True):
-    """Whether the chain holds; `broken_at` is the first sequence that does not fit what stands before it."""
+    """Whether a chain holds; `broken_at` is the first sequence that does not fit, `fault` says how."""
 
     records: int
     broken_at: int | None = None
+    fault: ChainFault | None = None
 
 
-GENESIS = bytes(32)
+GENESIS: Final = bytes(32)
 """What the first record of a chain is linked to."""
+UNKEYED: Final = 0
+"""The number of the key of records that were written before chains had keys: plain SHA-256."""
+KEYED: Final = "audit.keyed"
+"""Type of the record with which a chain changes to a newer key. No other record may do so."""
+KEY_BYTES: Final = 32
 
 _encode = msgspec.msgpack.Encoder().encode
+_event = msgspec.msgpack.Decoder(AuditEvent)
 
 
 def event_bytes(event: AuditEvent) -> bytes:
-    """Give the bytes of an event that are kept and hashed."""
+    """Return the bytes of an event that are kept and authenticated."""
     return _encode(event)
 
 
-def chain(previous: bytes, tenant: Tenant, sequence: int, at: float, event: bytes) -> bytes:
-    """Give the digest of a record: SHA-256 over the previous digest, its place, its time and its event."""
-    return hashlib.sha256(previous + _encode((tenant, sequence, at)) + event).digest()
+class AuditKeys:
+    """The keys of the chains by number, counted from 1. The newest authenticates what is appended, the others verify."""
+
+    def __init__(self, keys: Mapping[int, bytes]) -> None:
+        if not keys or min(keys) <= UNKEYED or any(len(key) != KEY_BYTES for key in keys.values()):
+            raise ValueError(f"audit keys have {KEY_BYTES} bytes each and are numbered from 1")
+        self._keys = dict(keys)
+        self.current = max(keys)
+
+    def __contains__(self, number: int) -> bool:
+        """Return whether records of this key can be verified."""
+        return number == UNKEYED or number in self._keys
+
+    def digest(self, key: int, previous: bytes, place: tuple[Tenant, int, float], event: bytes) -> bytes:
+        """Return the digest of a record under the key of this number; `place` is its tenant, sequence and time."""
+        if key == UNKEYED:
+            return hashlib.sha256(previous + _encode(place) + event).digest()
+        return hmac.digest(self._keys[key], previous + _encode((*place, key)) + event, "sha256")
+
+    def authenticate(self, key: int, purpose: str, content: bytes) -> bytes:
+        """Return the HMAC of what is kept outside the chain, under the key of this number; `purpose` is no record's."""
+        return hmac.digest(self._keys[key], purpose.encode() + b"\0" + content, "sha256")
+
+
+class ChainWalk:
+    """Checks the records of one chain in their order, against each other and against exported heads."""
+
+    def __init__(self, keys: AuditKeys, tenant: Tenant, exported: Iterable[ChainHead]) -> None:
+        self._keys, self._tenant = keys, tenant
+        self._exported: dict[int, set[bytes]] = {}
+        for head in exported:
+            self._exported.setdefault(head.sequence, set()).add(head.digest)
+        self._key: int | None = None
+        self.sequence, self.digest = 0, GENESIS
+
+    def fault_of(self, row: Any) -> ChainFault | None:
+        """Check the next record, which has the fields of the table `audit`; None: it fits."""
+        if row.sequence != self.sequence + 1:
+            return ChainFault.MISSING
+        if not self._may_have(row.key, row.event):
+            return ChainFault.KEY
+        self.digest = self._keys.digest(row.key, self.digest, (self._tenant, row.sequence, row.at), row.event)
+        if row.digest != self.digest:
+            return ChainFault.CHANGED
+        if self._exported.get(row.sequence, {row.digest}) != {row.digest}:
+            return ChainFault.EXPORTED
+        self.sequence, self._key = row.sequence, row.key
+        return None
+
+    def missing(self, head: ChainHead) -> ChainVerdict:
+        """Return the verdict on a chain that ends before its head."""
+        return ChainVerdict(records=head.sequence, broken_at=self.sequence + 1, fault=ChainFault.MISSING)
+
+    def verdict(self, head: ChainHead) -> ChainVerdict:
+        """Judge the end of a chain in which every record fits."""
+        if self.digest != head.digest:
+            return ChainVerdict(records=head.sequence, broken_at=head.sequence, fault=ChainFault.CHANGED)
+        if self.sequence and self._key != self._keys.current:
+            return ChainVerdict(records=head.sequence, broken_at=head.sequence, fault=ChainFault.KEY)
+        if any(sequence > head.sequence for sequence in self._exported):
+            return ChainVerdict(records=head.sequence, broken_at=head.sequence + 1, fault=ChainFault.EXPORTED)
+        return ChainVerdict(records=head.sequence)
+
+    def _may_have(self, key: int, event: bytes) -> bool:
+        """A newer key begins with the record that says so, which needs that key: nothing forged can come before it."""
+        if key not in self._keys:
+            return False
+        return key == self._key or self._key is None or (key > self._key and _event.decode(event).type == KEYED)

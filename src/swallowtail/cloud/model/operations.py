@@ -84,6 +84,8 @@ class Condition(enum.StrEnum):
     """A system that no device of the configuration matches knocks at a Link."""
     CERTIFICATE_EXPIRING = "certificate-expiring"
     """The certificate that the Cloud serves, or its authority, ends soon."""
+    AUDIT_BROKEN = "audit-broken"
+    """Records that an exported head of an audit chain covers were removed or replaced."""
     OPERATOR_TOKEN = "operator-token"  # noqa: S105 - the name of a condition
     """An operator, who may see no patient data, has made a token of this organisation, which does."""
 

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 import msgspec
 
-from swallowtail.cloud.model.audit import AuditEvent, AuditRecord, ChainVerdict
+from swallowtail.cloud.model.audit import AuditEvent, AuditRecord, ChainHead, ChainVerdict
 from swallowtail.cloud.model.delivery import (
     Claim,
     Delivery,
@@ -382,7 +382,7 @@ class Alarms(Protocol):
 
 
 class Audit(Protocol):
-    """The tenant's hash chain. OPERATOR has one of its own."""
+    """The tenant's chain of authenticated records. OPERATOR has one of its own."""
 
     async def append(self, tenant: Tenant, events: Sequence[AuditEvent], *, now: float) -> None:
         """Add events that change nothing else: reading, searching, signing in."""
@@ -390,8 +390,23 @@ class Audit(Protocol):
     async def records(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[AuditRecord]:
         """List records, the newest first."""
 
-    async def verify(self, tenant: Tenant) -> ChainVerdict:
-        """Walk the whole chain."""
+    async def verify(self, tenant: Tenant, exported: Collection[ChainHead] = ()) -> ChainVerdict:
+        """Check the whole chain, and that these heads, which were exported of it, are still in it."""
+
+    async def head(self, tenant: Tenant) -> ChainHead:
+        """Return the place and digest of the last record; sequence 0: there is none."""
+
+    async def heads(self) -> tuple[ChainHead, ...]:
+        """Return the heads of all chains (machinery)."""
+
+    async def holds(self, heads: Collection[ChainHead]) -> frozenset[ChainHead]:
+        """Return those of the heads whose record is in its chain with this digest (machinery)."""
+
+    async def newest_key(self) -> int:
+        """Return the number of the newest key that any record has; 0: none has (machinery)."""
+
+    async def begin_key(self, *, now: float) -> int:
+        """Append to each chain that ends under an older key the record that begins the newest; return their number (machinery)."""
 
 
 class BlobDigest(msgspec.Struct, frozen=True):

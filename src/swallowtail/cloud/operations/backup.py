@@ -8,7 +8,8 @@
         files/                keys and certificates of the data folder
         manifest.json         written last: a folder without it is no snapshot
 
-The database is copied first and then every blob that this copy refers to. A blob with a row is
+The small files are copied before the database: among them are the exported heads of the audit, which
+must not be newer than the audit. The database is copied next and then every blob that this copy refers to. A blob with a row is
 written once and never removed, and one that has lost its last row is kept for days, so each blob of
 the copy is still there. The runbook's earlier order, blobs first, missed the blobs of rows that were
 committed in between.
@@ -30,13 +31,13 @@ from swallowtail import __version__
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
-from swallowtail.cloud.certificates import write_private
 from swallowtail.cloud.folder import BLOBS, DATABASE, LOCK, MASTER_KEY, lock_folder
 from swallowtail.cloud.model.errors import DamagedError, NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.inventory import BlobReference
 from swallowtail.cloud.model.ports import Clock
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.operations.check import references
+from swallowtail.cloud.private_files import write_private
 from swallowtail.cloud.records.reading import SqliteReader
 from swallowtail.cloud.records.records import Records
 
@@ -108,12 +109,13 @@ async def back_up(
         if folder.exists():
             raise BackupError(f"{folder} exists already; wait a second, then try again")
         partial = _fresh_folder(target / SNAPSHOTS / f"{name}{PARTIAL}")
+        files = _copy_files(data, partial / FILES, with_master_key=with_master_key)
         await source.copy_to(partial / DATABASE)
         (partial / DATABASE).chmod(0o600)
         manifest = Manifest(
             created=name,
             database=_digest(partial / DATABASE),
-            files=_copy_files(data, partial / FILES, with_master_key=with_master_key),
+            files=files,
         )
         async with blob_folders(data, target) as (blobs, copies):
             await copies.open()

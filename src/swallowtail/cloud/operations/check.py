@@ -6,11 +6,12 @@ refers to it afterwards.
 """
 
 import enum
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
 import msgspec
 
+from swallowtail.cloud.auditing.heads import ExportedHead
 from swallowtail.cloud.ingest.orphans import orphans
 from swallowtail.cloud.model.inventory import BlobReference, Inventory
 from swallowtail.cloud.model.ports import Audit, Blobs, Clock, Instances
@@ -94,12 +95,13 @@ class Check:
         instances: Instances,
         blobs: Blobs,
         audit: Audit,
+        exported: Mapping[Tenant, ExportedHead],
         clock: Clock,
         rehash: bool,
         progress: Progress = lambda _: None,
     ) -> None:
         self._inventory, self._instances = inventory, instances
-        self._blobs, self._audit = blobs, audit
+        self._blobs, self._audit, self._exported = blobs, audit, exported
         self._clock, self._progress = clock, progress
         self.report = Report(rehashed=rehash)
 
@@ -150,7 +152,8 @@ class Check:
             one.orphan_bytes += orphan.length
 
     async def _check_chain(self, tenant: Tenant, organisation: str) -> int:
-        verdict = await self._audit.verify(tenant)
+        exported = self._exported.get(tenant)
+        verdict = await self._audit.verify(tenant, [exported.head] if exported else ())
         if verdict.broken_at is not None:
             self.report.add(Fault.CHAIN_BROKEN, organisation, f"audit record {verdict.broken_at}")
         return verdict.records

@@ -3,16 +3,21 @@
 import time
 from pathlib import Path
 
-from swallowtail.cloud.folder import DATABASE
+from swallowtail.cloud.auditing.heads import ExportedHead, HeadFile, HeadFileError
+from swallowtail.cloud.folder import AUDIT_HEADS, DATABASE, read_audit_keys
+from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.operations.backup import blob_folders
 from swallowtail.cloud.operations.check import Check, Fault, Progress, Report
 from swallowtail.cloud.records.reading import SqliteReader
 from swallowtail.cloud.records.records import Records
 
 
-async def check_folder(data: Path, *, rehash: bool, progress: Progress) -> Report:
-    """Check a data folder; raises StorageUnavailableError when its database cannot be opened."""
-    database = SqliteReader.open(data / DATABASE)
+async def check_folder(data: Path, *, rehash: bool, progress: Progress, audit_heads: Path | None = None) -> Report:
+    """Check a data folder; raises StorageUnavailableError or SealError when its database or its audit keys cannot be opened."""
+    SqliteReader.open(data / DATABASE)  # which says best what is wrong with a folder that is none
+    keys = read_audit_keys(data)
+    exported, altered = _exported(HeadFile(audit_heads or data / AUDIT_HEADS, keys))  # before the chains, which grow
+    database = SqliteReader.open(data / DATABASE, keys)
     damage = await database.damage(quick=not rehash)
     records = Records(database)
     async with blob_folders(data, data) as (blobs, _):
@@ -21,10 +26,20 @@ async def check_folder(data: Path, *, rehash: bool, progress: Progress) -> Repor
             instances=records.instances,
             blobs=blobs,
             audit=records.audit,
+            exported=exported,
             clock=time.time,
             rehash=rehash,
             progress=progress,
         )
         for line in damage:
             check.report.add(Fault.DATABASE_DAMAGED, "(all)", line)
+        if altered:
+            check.report.add(Fault.CHAIN_BROKEN, "(all)", altered)
         return await check.run()
+
+
+def _exported(file: HeadFile) -> tuple[dict[Tenant, ExportedHead], str]:
+    try:
+        return file.read() or {}, ""
+    except HeadFileError as error:
+        return {}, str(error)

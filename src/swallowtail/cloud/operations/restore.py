@@ -8,7 +8,6 @@ import os
 import shutil
 from pathlib import Path
 
-from swallowtail.cloud.certificates import write_private
 from swallowtail.cloud.folder import DATABASE, LOCK, MASTER_KEY, RESTORING, lock_folder
 from swallowtail.cloud.operations.backup import (
     FILES,
@@ -24,6 +23,7 @@ from swallowtail.cloud.operations.backup import (
     sync,
 )
 from swallowtail.cloud.operations.check import references
+from swallowtail.cloud.private_files import write_private
 from swallowtail.cloud.records.reading import SqliteReader
 from swallowtail.cloud.records.records import Records
 

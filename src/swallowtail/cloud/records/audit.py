@@ -1,22 +1,42 @@
 """The audit chain read and verified: the statements of the port `Audit`. Extending it stands in `chain`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
-from swallowtail.cloud.model.audit import GENESIS, AuditEvent, AuditRecord, ChainVerdict, chain
+from swallowtail.cloud.model.audit import (
+    KEYED,
+    AuditEvent,
+    AuditRecord,
+    ChainHead,
+    ChainVerdict,
+    ChainWalk,
+    EventAction,
+    EventId,
+)
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.chain import head
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.rows import Listing, paged
-from swallowtail.cloud.records.schema import audit
+from swallowtail.cloud.records.schema import audit, audit_head
 
 _OF_TENANT = select(audit).where(audit.c.tenant == bindparam("tenant"))
 STRETCH = _OF_TENANT.where(audit.c.sequence > bindparam("after")).order_by(audit.c.sequence).limit(bindparam("limit"))
 _STRETCH: Final = 2000
+HEADS = select(audit_head.c.tenant, audit_head.c.sequence, audit_head.c.digest)
+DIGEST = select(audit.c.digest).where(audit.c.tenant == bindparam("tenant"), audit.c.sequence == bindparam("sequence"))
+NEWEST_KEY = select(func.max(audit.c.key))
+OLD_KEYS = (
+    select(audit_head.c.tenant, audit_head.c.sequence, audit.c.key)
+    .join(
+        audit,
+        (audit.c.tenant == audit_head.c.tenant) & (audit.c.sequence == audit_head.c.sequence),
+    )
+    .where(audit.c.key < bindparam("key"))
+)
 _event = msgspec.msgpack.Decoder(AuditEvent)
 
 
@@ -36,19 +56,65 @@ class AuditRecords:
     async def records(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[AuditRecord]:
         return await self._database.read(lambda connection: paged(connection, RECORDS, {"tenant": tenant}, page))
 
-    async def verify(self, tenant: Tenant) -> ChainVerdict:
-        total, last = await self._database.read(lambda connection: head(connection, tenant))
-        after, digest = 0, GENESIS
-        while after < total:
-            rows = await self._database.read(lambda connection, after=after: _stretch(connection, tenant, after))  # type: ignore[misc]
-            for row in rows[: total - after]:
-                digest = chain(digest, tenant, row.sequence, row.at, row.event)
-                if row.sequence != after + 1 or digest != row.digest:
-                    return ChainVerdict(records=total, broken_at=after + 1)
-                after += 1
+    async def verify(self, tenant: Tenant, exported: Collection[ChainHead] = ()) -> ChainVerdict:
+        end = await self.head(tenant)
+        walk = ChainWalk(self._database.audit_keys, tenant, exported)
+        while walk.sequence < end.sequence:
+            after = walk.sequence
+            rows = await self._database.read(
+                lambda connection, after=after: _stretch(connection, tenant, after)  # type: ignore[misc]
+            )
+            for row in rows[: end.sequence - after]:
+                if (fault := walk.fault_of(row)) is not None:
+                    return ChainVerdict(records=end.sequence, broken_at=walk.sequence + 1, fault=fault)
             if not rows:
-                return ChainVerdict(records=total, broken_at=after + 1)
-        return ChainVerdict(records=total, broken_at=None if digest == last else total)
+                return walk.missing(end)
+        return walk.verdict(end)
+
+    async def head(self, tenant: Tenant) -> ChainHead:
+        sequence, digest = await self._database.read(lambda connection: head(connection, tenant))
+        return ChainHead(tenant=tenant, sequence=sequence, digest=digest)
+
+    async def heads(self) -> tuple[ChainHead, ...]:
+        rows = await self._database.read(lambda connection: connection.execute(HEADS).all())
+        return tuple(ChainHead(tenant=Tenant(row.tenant), sequence=row.sequence, digest=row.digest) for row in rows)
+
+    async def holds(self, heads: Collection[ChainHead]) -> frozenset[ChainHead]:
+        def find(connection: Connection) -> frozenset[ChainHead]:
+            return frozenset(one for one in heads if _digest(connection, one) == one.digest)
+
+        return await self._database.read(find)
+
+    async def newest_key(self) -> int:
+        return (await self._database.read(lambda connection: connection.execute(NEWEST_KEY).scalar())) or 0
+
+    async def begin_key(self, *, now: float) -> int:
+        current = self._database.audit_keys.current
+
+        def begin(unit: Unit) -> int:
+            old = unit.connection.execute(OLD_KEYS, {"key": current}).all()
+            for row in old:
+                unit.audit(Tenant(row.tenant), _keyed(row.sequence, row.key, current), now)
+            return len(old)
+
+        return await self._database.write(begin)
+
+
+def _keyed(sequence: int, old: int, new: int) -> AuditEvent:
+    return AuditEvent(
+        event=EventId.SECURITY_ALERT,
+        action=EventAction.UPDATE,
+        type=KEYED,
+        actor="cloud",
+        objects=(("audit-record", str(sequence)),),
+        detail=f"records up to {sequence} have key {old}, this one and later ones key {new}",
+    )
+
+
+def _digest(connection: Connection, place: ChainHead) -> bytes | None:
+    key = {"tenant": place.tenant, "sequence": place.sequence}
+    found: bytes | None = connection.execute(DIGEST, key).scalar()
+    return found
 
 
 def _stretch(connection: Connection, tenant: Tenant, after: int) -> Sequence[Any]:

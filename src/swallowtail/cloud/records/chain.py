@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from swallowtail.cloud.model.audit import GENESIS, AuditEvent, chain, event_bytes
+from swallowtail.cloud.model.audit import GENESIS, AuditEvent, AuditKeys, event_bytes
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.schema import audit, audit_head
@@ -20,29 +20,30 @@ MOVE = Prepared(
 
 
 def head(connection: Connection, tenant: Tenant) -> tuple[int, bytes]:
-    """Give the sequence and digest of a chain's last record."""
+    """Return the sequence and digest of a chain's last record."""
     for sequence, digest in HEAD.rows(connection, {"tenant": tenant}):
         return sequence, digest
     return 0, GENESIS
 
 
-def extend(connection: Connection, entries: list[ChainEntry]) -> None:
-    """Append the entries to their tenants' chains, in order."""
+def extend(connection: Connection, entries: list[ChainEntry], keys: AuditKeys) -> None:
+    """Append the entries to their tenants' chains, in order, authenticated with the newest key."""
     by_tenant: dict[Tenant, list[tuple[float, AuditEvent]]] = {}
     for tenant, at, event in entries:
         by_tenant.setdefault(tenant, []).append((at, event))
     for tenant, events in by_tenant.items():
-        _extend_one(connection, tenant, events)
+        _extend_one(connection, tenant, events, keys)
 
 
-def _extend_one(connection: Connection, tenant: Tenant, events: list[tuple[float, AuditEvent]]) -> None:
+def _extend_one(connection: Connection, tenant: Tenant, events: list[tuple[float, AuditEvent]], keys: AuditKeys) -> None:
     sequence, digest = head(connection, tenant)
-    begins = sequence == 0
+    begins, key = sequence == 0, keys.current
     rows = []
     for at, event in events:
         sequence += 1
         encoded = event_bytes(event)
-        digest = chain(digest, tenant, sequence, at, encoded)
-        rows.append({"tenant": tenant, "sequence": sequence, "at": at, "event": encoded, "digest": digest})
+        digest = keys.digest(key, digest, (tenant, sequence, at), encoded)
+        place = {"tenant": tenant, "sequence": sequence, "at": at}
+        rows.append({**place, "event": encoded, "digest": digest, "key": key})
     ADD.run(connection, *rows)
     (BEGIN if begins else MOVE).run(connection, {"tenant": tenant, "of": tenant, "sequence": sequence, "digest": digest})

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.audit import AuditEvent, AuditKeys
 from swallowtail.cloud.model.errors import ConflictError, StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.chain import ChainEntry, extend
@@ -54,6 +54,10 @@ Query = Callable[[Connection], T]
 class Database(Protocol):
     """Where statements run."""
 
+    @property
+    def audit_keys(self) -> AuditKeys:
+        """The keys of the audit chains."""
+
     async def write(self, intent: Intent[T]) -> T:
         """Run a change and return when it is durable; raises what the intent raised, or StorageUnavailableError."""
 
@@ -70,18 +74,18 @@ class Failed:
         self.error = error
 
 
-def run_batch(connection: Connection, intents: Sequence[Intent[Any]]) -> list[Any]:
-    """Run intents in one transaction and commit it; gives each one's result or Failed.
+def run_batch(connection: Connection, intents: Sequence[Intent[Any]], keys: AuditKeys) -> list[Any]:
+    """Run intents in one transaction and commit it; return each one's result or Failed.
 
     Raises StorageUnavailableError (FatalStorageError) when the batch as a whole did not become durable.
     """
     try:
-        return _run_alone(connection, intents[0]) if len(intents) == 1 else _run_together(connection, intents)
+        return _run_alone(connection, intents[0], keys) if len(intents) == 1 else _run_together(connection, intents, keys)
     except (DBAPIError, sqlite3.Error) as error:
         raise storage_error(error) from error
 
 
-def _run_alone(connection: Connection, intent: Intent[Any]) -> list[Any]:
+def _run_alone(connection: Connection, intent: Intent[Any], keys: AuditKeys) -> list[Any]:
     """Run one intent: where it fails there is nothing to commit, so it needs no savepoint."""
     unit = Unit(connection)
     with connection.begin() as transaction:
@@ -92,14 +96,14 @@ def _run_alone(connection: Connection, intent: Intent[Any]) -> list[Any]:
         except Exception as error:  # noqa: BLE001 - its caller gets it
             transaction.rollback()
             return [Failed(_translated(error))]
-        extend(connection, unit.entries)
+        extend(connection, unit.entries, keys)
     return [result]
 
 
-def _run_together(connection: Connection, intents: Sequence[Intent[Any]]) -> list[Any]:
+def _run_together(connection: Connection, intents: Sequence[Intent[Any]], keys: AuditKeys) -> list[Any]:
     with connection.begin():
         results, entries = _run_intents(connection, intents)
-        extend(connection, entries)
+        extend(connection, entries, keys)
     return results
 
 

@@ -9,16 +9,18 @@ import asyncio
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, StaticPool, create_engine, event
 
+from swallowtail.cloud.model.audit import AuditKeys
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.records.database import Failed, Intent, Query, run_batch
 from swallowtail.cloud.records.schema import metadata
 from swallowtail.cloud.records.sqlite import Resolve, resolve
 
 T = TypeVar("T")
+INVENTED_KEYS: Final = AuditKeys({1: b"audit key of rows in memory only"})
 
 
 @functools.cache
@@ -36,8 +38,9 @@ def _empty_tables() -> bytes:
 class CommittedRows:
     """The rows that are durable. Set `unavailable` to make every write fail as a full disk does."""
 
-    def __init__(self) -> None:
+    def __init__(self, audit_keys: AuditKeys = INVENTED_KEYS) -> None:
         self.unavailable = False
+        self.audit_keys = audit_keys
         engine = create_engine("sqlite://", poolclass=StaticPool)
 
         @event.listens_for(engine, "connect")
@@ -58,7 +61,7 @@ class CommittedRows:
         """Commit a batch (`run_batch`)."""
         if self.unavailable:
             raise StorageUnavailableError
-        return run_batch(self.connection, intents)
+        return run_batch(self.connection, intents, self.audit_keys)
 
     def close(self) -> None:
         """Forget everything; done also when nobody holds the rows any more."""
@@ -75,6 +78,7 @@ class MemoryDatabase:
 
     def __init__(self, rows: CommittedRows, *, delay: Callable[[], float] = lambda: 0.0) -> None:
         self._rows = rows
+        self.audit_keys = rows.audit_keys
         self._delay = delay
         self._waiting: list[tuple[Intent[Any], asyncio.Future[Any]]] = []
         self._answers: list[Resolve] = []

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
+from swallowtail.cloud.model.audit import AuditKeys
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.records.database import Intent, Query, storage_error
 from swallowtail.cloud.records.migrations import is_current
@@ -19,21 +20,28 @@ T = TypeVar("T")
 
 
 class SqliteReader:
-    """A `Database` that refuses to write. Create it with `open`."""
+    """A `Database` that refuses to write. Create it with `open`; verifying audit chains needs their keys."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, audit_keys: AuditKeys | None = None) -> None:
+        self.path, self._audit_keys = path, audit_keys
         self._engine = create_engine("sqlite://", poolclass=NullPool, creator=self._connect)
 
     @classmethod
-    def open(cls, path: Path) -> "SqliteReader":
+    def open(cls, path: Path, audit_keys: AuditKeys | None = None) -> "SqliteReader":
         """Open the file; raises StorageUnavailableError when it is none of this release's."""
         if not path.exists():
             raise StorageUnavailableError(f"{path} does not exist; name the data folder of a Cloud")
-        reader = cls(path)
+        reader = cls(path, audit_keys)
         if not reader._ask(is_current):
             raise StorageUnavailableError(f"{path} belongs to another release; use the commands of the release that serves it")
         return reader
+
+    @property
+    def audit_keys(self) -> AuditKeys:
+        """The keys of the audit chains (`Database`)."""
+        if self._audit_keys is None:
+            raise StorageUnavailableError(f"{self.path} was opened without the keys of its audit")
+        return self._audit_keys
 
     async def write(self, intent: Intent[T]) -> T:
         """Refuse (`Database`)."""

@@ -352,6 +352,7 @@ audit = Table(
     _moment("at"),
     Column("event", LargeBinary, nullable=False),  # model.audit.event_bytes
     Column("digest", LargeBinary(32), nullable=False),
+    Column("key", Integer, nullable=False, server_default=text("0")),  # number of the key of `digest`; 0: none
     sqlite_with_rowid=False,
 )
 

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from swallowtail.cloud.model.audit import AuditKeys
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.records.database import (
     MAX_BATCH,
@@ -65,7 +66,8 @@ def engine_of(path: Path, *, begin: str) -> Engine:
 class SqliteDatabase:
     """The database in one file. Open it with `open`, end it with `close`."""
 
-    def __init__(self, path: Path, *, on_fatal: Callable[[StorageUnavailableError], None]) -> None:
+    def __init__(self, path: Path, *, audit_keys: AuditKeys, on_fatal: Callable[[StorageUnavailableError], None]) -> None:
+        self.audit_keys = audit_keys
         self._writing = engine_of(path, begin="BEGIN IMMEDIATE")
         self._reading = engine_of(path, begin="BEGIN")
         self._on_fatal = on_fatal
@@ -77,13 +79,13 @@ class SqliteDatabase:
         self._writer = threading.Thread(target=self._write_batches, name="records-write", daemon=True)
 
     @classmethod
-    def open(cls, path: Path, *, on_fatal: Callable[[StorageUnavailableError], None]) -> "SqliteDatabase":
+    def open(cls, path: Path, *, audit_keys: AuditKeys, on_fatal: Callable[[StorageUnavailableError], None]) -> "SqliteDatabase":
         """Open or create the file, bring its tables up to date, start the threads; raises StorageUnavailableError.
 
         `on_fatal` is called from the writer's thread when the disk has failed under a commit: stop the process there and then.
         """
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite gives its other files the same mode
-        database = cls(path, on_fatal=on_fatal)
+        database = cls(path, audit_keys=audit_keys, on_fatal=on_fatal)
         try:
             with database._writing.connect() as connection:
                 upgrade(connection)
@@ -154,7 +156,7 @@ class SqliteDatabase:
     def _write(self, connection: Connection, batch: list[Waiting]) -> None:
         try:
             self._refuse.check()
-            results = run_batch(connection, [intent for intent, _, _ in batch])
+            results = run_batch(connection, [intent for intent, _, _ in batch], self.audit_keys)
         except StorageUnavailableError as error:
             results = [Failed(error)] * len(batch)
             if isinstance(error, FatalStorageError) and self._refuse.reason is None:

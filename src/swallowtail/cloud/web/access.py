@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from swallowtail.cloud.auditing.heads import ChainGuard
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.ingest.store import Ingest
@@ -58,6 +59,7 @@ class Services:
     rulebook: Rulebook
     alarms: Alarms
     audit: Audit
+    chains: ChainGuard
     bus: Bus
     sessions: Sessions
     hashes: KeyedHash

@@ -1,9 +1,11 @@
 """API tokens, alarms and the audit chain."""
 
-import msgspec
-from fastapi import Response
+from typing import Annotated
 
-from swallowtail.cloud.model.audit import AuditRecord, EventAction
+import msgspec
+from fastapi import Query, Response
+
+from swallowtail.cloud.model.audit import AuditRecord, ChainHead, EventAction
 from swallowtail.cloud.model.codes import mint_token
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role, Tenant
@@ -13,9 +15,12 @@ from swallowtail.cloud.web.organisations import facility_of
 from swallowtail.cloud.web.paging import Paging
 from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.schemas import (
+    MAX_NUMBER,
     AlarmOut,
     AuditOut,
     ChainOut,
+    ExportedHeadOut,
+    HeadOut,
     PageOut,
     RowId,
     TokenNew,
@@ -113,9 +118,34 @@ async def list_audit(caller: Anywhere, page: Paging, organisation: str | None = 
     return page_out(await caller.services.audit.records(_chain(caller, organisation), page), _audit)
 
 
-async def verify_audit(caller: Anywhere, organisation: str | None = None) -> ChainOut:
-    """Walk the whole audit chain and say whether it holds."""
-    return ChainOut.model_validate(await caller.services.audit.verify(_chain(caller, organisation)))
+async def audit_head(caller: Anywhere, organisation: str | None = None) -> HeadOut:
+    """Return the head of the audit chain: keep it elsewhere, and give it to verify later."""
+    head = await caller.services.chains.head(_chain(caller, organisation))
+    return HeadOut(sequence=head.sequence, digest=head.digest.hex())
+
+
+async def verify_audit(
+    caller: Anywhere,
+    organisation: str | None = None,
+    sequence: Annotated[
+        int | None, Query(ge=1, le=MAX_NUMBER, description="With `digest`: a head of this chain that was kept.")
+    ] = None,
+    digest: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="With `sequence`.")] = None,
+) -> ChainOut:
+    """Check the whole audit chain, against the head that was exported last and a head that the caller has kept."""
+    tenant, chains = _chain(caller, organisation), caller.services.chains
+    if (sequence is None) != (digest is None):
+        raise invalid("$.digest", "sequence and digest belong together; give both of a kept head, or neither")
+    kept = None if sequence is None or digest is None else ChainHead(tenant=tenant, sequence=sequence, digest=bytes.fromhex(digest))
+    exported, verdict = chains.exported(tenant), await chains.verify(tenant, kept)
+    return ChainOut(
+        records=verdict.records,
+        broken_at=verdict.broken_at,
+        fault=verdict.fault,
+        exported=None
+        if exported is None
+        else ExportedHeadOut(sequence=exported.head.sequence, digest=exported.head.digest.hex(), at=exported.at),
+    )
 
 
 def _chain(caller: Caller, organisation: str | None) -> Tenant:

@@ -8,6 +8,7 @@ from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from swallowtail.calls.config import EndpointKind
+from swallowtail.cloud.model.audit import ChainFault
 from swallowtail.cloud.model.operations import Condition, Severity
 from swallowtail.cloud.model.paging import Page
 from swallowtail.cloud.model.tenancy import CodeState, OrganisationState, Role
@@ -347,11 +348,30 @@ class AuditOut(BaseModel):
     digest: str
 
 
+class HeadOut(Out):
+    """The place and digest of a chain's last record; sequence 0: the chain has none."""
+
+    sequence: int
+    digest: str
+
+
+class ExportedHeadOut(HeadOut):
+    """A head that the Cloud has exported, and when."""
+
+    at: float
+
+
 class ChainOut(Out):
-    """Whether the chain holds; `broken_at` is the first record that does not fit."""
+    """Whether the chain holds; `exported` is the head that the Cloud exported last, with which it was compared.
+
+    `broken_at` is the first record that does not fit, `fault` says how: `changed`, `missing`, `key` (written without the Cloud's
+    key), or `exported` (another record than the one whose head was exported, or was given with the request).
+    """
 
     records: int
     broken_at: int | None
+    fault: ChainFault | None
+    exported: ExportedHeadOut | None
 
 
 def sorted_or_none(values: Iterable[str] | None) -> list[str] | None:

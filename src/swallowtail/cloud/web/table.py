@@ -152,6 +152,7 @@ ROUTES: Final = (
     Route("GET", "/alarms", oversight.list_alarms, ALARMS, "oversight"),
     Route("POST", "/alarms/{alarm_id}/acknowledge", oversight.acknowledge_alarm, ALARMS - {Role.AUDITOR}, "oversight"),
     Route("GET", "/audit", oversight.list_audit, AUDIT, "oversight"),
+    Route("GET", "/audit/head", oversight.audit_head, AUDIT, "oversight"),
     Route("GET", "/audit/verify", oversight.verify_audit, AUDIT, "oversight"),
 )
 

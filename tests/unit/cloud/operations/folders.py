@@ -23,9 +23,11 @@ async def make(path: Path) -> Path:
     """Create a data folder that no process has open."""
     folder = DataFolder(path)
     folder.pepper()
+    keyring = folder.audit_keyring()
     folder.close()
-    database = SqliteDatabase.open(path / "cloud.sqlite3", on_fatal=lambda error: pytest.fail(str(error)))
+    database = SqliteDatabase.open(path / "cloud.sqlite3", audit_keys=keyring.keys, on_fatal=lambda error: pytest.fail(str(error)))
     records = Records(database)
+    await keyring.settle(records.audit, now=NOW)
     await tenants(records)
     for tenant, contents in CONTENT.items():
         for number, content in enumerate(contents):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swallowtail.cloud.folder import DataFolder, DataFolderError, lock_folder
+from swallowtail.cloud.folder import DataFolder, DataFolderError, lock_folder, read_audit_keys
 from swallowtail.cloud.operations import restore as restoring
 from swallowtail.cloud.operations.backup import BackupError, Manifest, back_up, prune, snapshots
 from swallowtail.cloud.operations.commands import check_folder
@@ -26,7 +26,9 @@ async def snapshot(data: Path, target: Path, **options: bool) -> tuple[str, Mani
 
 
 async def add(data: Path, uid: str, content: str) -> None:
-    database = SqliteDatabase.open(data / "cloud.sqlite3", on_fatal=lambda error: pytest.fail(str(error)))
+    database = SqliteDatabase.open(
+        data / "cloud.sqlite3", audit_keys=read_audit_keys(data), on_fatal=lambda error: pytest.fail(str(error))
+    )
     await store(Records(database), data, NORTH, uid, content)
     await database.close()
 

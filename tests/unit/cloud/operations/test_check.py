@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from swallowtail.cloud.auditing.heads import ExportedHead, HeadFile
+from swallowtail.cloud.folder import read_audit_keys
+from swallowtail.cloud.model.audit import ChainHead
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.operations.check import REMEDIES, Fault, Report
 from swallowtail.cloud.operations.commands import check_folder
-from tests.conformance.invented import NORTH, SOUTH, digest
+from swallowtail.cloud.records.reading import SqliteReader
+from swallowtail.cloud.records.records import Records
+from swallowtail.cloud.sealing import SealError
+from tests.conformance.invented import NORTH, NOW, SOUTH, digest
 from tests.unit.cloud.operations.folders import blob, make, sql
 
 
@@ -57,6 +63,36 @@ async def test_each_fault_is_found_and_ascribed(tmp_path: Path, damage: Callable
     assert found(report) == {(fault, "north")}
     assert report.faults == 1
     assert fault in REMEDIES
+
+
+async def exported(path: Path) -> ChainHead:
+    """Export the present heads of a folder's chains; return that of NORTH's."""
+    keys = read_audit_keys(path)
+    heads = await Records(SqliteReader.open(path / "cloud.sqlite3", keys)).audit.heads()
+    HeadFile(path / "audit-heads.json", keys).write([ExportedHead(head=one, at=NOW) for one in heads])
+    return next(one for one in heads if one.tenant == NORTH)
+
+
+async def test_a_chain_that_was_cut_behind_its_exported_head_is_found(tmp_path: Path) -> None:
+    path = await make(tmp_path / "data")
+    head = await exported(path)
+    assert (await check(path)).faults == 0
+    sql(
+        path,
+        f"DELETE FROM audit WHERE tenant = 'north' AND sequence = {head.sequence}",
+        f"UPDATE audit_head SET sequence = {head.sequence - 1}, digest = (SELECT digest FROM audit WHERE tenant = 'north' "
+        f"AND sequence = {head.sequence - 1}) WHERE tenant = 'north'",
+    )
+    assert found(await check(path)) == {(Fault.CHAIN_BROKEN, "north")}
+    (path / "audit-heads.json").write_text("{}")
+    assert found(await check(path)) == {(Fault.CHAIN_BROKEN, "(all)")}
+
+
+async def test_a_folder_without_its_audit_keys_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = await make(tmp_path / "data")
+    (path / "audit.sealed").unlink()
+    with pytest.raises(SealError, match="restore it from a backup"):
+        await check(path)
 
 
 async def test_a_quick_check_sees_lengths_and_not_bytes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from swallowtail.cloud.model.delivery import DeliveryState, NewDelivery, Settlement, Target, Tried
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.database import Database
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
+from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from tests.conformance.invented import EXPLICIT, NORTH, NOW, admitted_link, arrival, tenants
@@ -43,7 +43,9 @@ async def _removed_with_one(database: Database) -> None:
 
 
 async def test_attempts_are_removed_with_their_delivery_in_the_file(tmp_path: Path) -> None:
-    database = SqliteDatabase.open(tmp_path / "records.sqlite", on_fatal=lambda error: pytest.fail(str(error)))
+    database = SqliteDatabase.open(
+        tmp_path / "records.sqlite", audit_keys=INVENTED_KEYS, on_fatal=lambda error: pytest.fail(str(error))
+    )
     await _removed_with_one(database)
     await database.close()
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, StaticPool, create_engine, event, insert, sel
 
 from swallowtail.cloud.model.errors import CloudError, ConflictError, NotFoundError, StorageUnavailableError
 from swallowtail.cloud.records.database import Failed, FatalStorageError, Unit, run_batch
+from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.schema import index_job, metadata
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 
@@ -50,21 +51,21 @@ def kept(connection: Connection) -> list[int]:
 
 @pytest.mark.parametrize("error", [NotFoundError(), ZeroDivisionError()])
 def test_an_intent_that_fails_fails_alone(connection: Connection, error: Exception) -> None:
-    first, second, third = run_batch(connection, [add(1), add(2, error), add(3)])
+    first, second, third = run_batch(connection, [add(1), add(2, error), add(3)], INVENTED_KEYS)
     assert (first, second.error, third) == (1, error, 3)
     assert kept(connection) == [1, 3]
 
 
 def test_an_intent_that_fails_by_itself_leaves_nothing(connection: Connection) -> None:
-    (failed,) = run_batch(connection, [add(2, NotFoundError())])
+    (failed,) = run_batch(connection, [add(2, NotFoundError())], INVENTED_KEYS)
     assert isinstance(failed, Failed)
     assert kept(connection) == []
 
 
 @pytest.mark.parametrize("others", [[], [add(8)]])
 def test_a_taken_key_is_a_conflict(connection: Connection, others: list[Callable[[Unit], int]]) -> None:
-    run_batch(connection, [add(1)])
-    failed = run_batch(connection, [add(1), *others])[0]
+    run_batch(connection, [add(1)], INVENTED_KEYS)
+    failed = run_batch(connection, [add(1), *others], INVENTED_KEYS)[0]
     assert isinstance(failed.error, ConflictError)
 
 
@@ -73,7 +74,7 @@ def test_a_failure_of_the_storage_fails_the_whole_batch(connection: Connection, 
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorcode = 13
     with pytest.raises(StorageUnavailableError, match="disk is full") as raised:
-        run_batch(connection, [*others, add(2, full)])
+        run_batch(connection, [*others, add(2, full)], INVENTED_KEYS)
     assert not isinstance(raised.value, FatalStorageError)
     assert kept(connection) == []
 
@@ -82,12 +83,12 @@ def test_an_io_error_is_fatal(connection: Connection) -> None:
     broken = sqlite3.OperationalError("disk I/O error")
     broken.sqlite_errorcode = 10 | 4 << 8  # SQLITE_IOERR_FSYNC
     with pytest.raises(FatalStorageError):
-        run_batch(connection, [add(1, broken)])
+        run_batch(connection, [add(1, broken)], INVENTED_KEYS)
 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> SqliteDatabase:
-    return SqliteDatabase.open(tmp_path / "db", on_fatal=lambda _: None)
+    return SqliteDatabase.open(tmp_path / "db", audit_keys=INVENTED_KEYS, on_fatal=lambda _: None)
 
 
 async def test_durability_is_set_on_every_connection(database: SqliteDatabase) -> None:
@@ -127,14 +128,14 @@ async def test_what_was_written_is_there_after_a_restart(database: SqliteDatabas
     await database.write(add(7))
     await database.close()
     assert (tmp_path / "db").stat().st_mode & 0o777 == 0o600
-    again = SqliteDatabase.open(tmp_path / "db", on_fatal=lambda _: None)
+    again = SqliteDatabase.open(tmp_path / "db", audit_keys=INVENTED_KEYS, on_fatal=lambda _: None)
     assert await again.read(lambda connection: connection.execute(select(index_job.c.instance)).scalar()) == 7
     await again.close()
 
 
 async def test_after_a_fatal_failure_nothing_is_written_any_more(tmp_path: Path) -> None:
     told: list[StorageUnavailableError] = []
-    database = SqliteDatabase.open(tmp_path / "db", on_fatal=told.append)
+    database = SqliteDatabase.open(tmp_path / "db", audit_keys=INVENTED_KEYS, on_fatal=told.append)
     broken = sqlite3.OperationalError("disk I/O error")
     broken.sqlite_errorcode = 10
     for intent in (add(1, broken), add(2)):
@@ -148,7 +149,7 @@ async def test_after_a_fatal_failure_nothing_is_written_any_more(tmp_path: Path)
 async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "db").write_bytes(b"no database" * 100)
     with pytest.raises(CloudError, match="not a database"):
-        SqliteDatabase.open(tmp_path / "db", on_fatal=lambda _: None)
+        SqliteDatabase.open(tmp_path / "db", audit_keys=INVENTED_KEYS, on_fatal=lambda _: None)
 
 
 async def test_a_cancelled_caller_does_not_disturb_the_others(database: SqliteDatabase) -> None:

@@ -15,6 +15,7 @@ import pytest
 from swallowtail.calls.config import EndpointState, dump, parse
 from swallowtail.calls.diagnostics import Checked, CheckStep, LinkStatus, PolicyStatus
 from swallowtail.calls.store import Stored
+from swallowtail.cloud.auditing.heads import ChainGuard, HeadFile
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
@@ -32,7 +33,7 @@ from swallowtail.cloud.model.tenancy import ApiToken, Code, Facility, Link, Orga
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
+from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
@@ -137,6 +138,13 @@ class Cloud:
             rulebook=Rulebook(self.records.rules, sites, clock=lambda: NOW),
             alarms=self.records.alarms,
             audit=self.records.audit,
+            chains=ChainGuard(
+                HeadFile(Path("unused"), INVENTED_KEYS),
+                audit=self.records.audit,
+                people=self.records.people,
+                alarms=self.records.alarms,
+                clock=lambda: NOW,
+            ),
             bus=self.bus,
             sessions=self.sessions,
             hashes=self.hashes,

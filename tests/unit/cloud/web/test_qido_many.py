@@ -15,6 +15,7 @@ from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.model.indexing import Indexed
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.query.search import Query
+from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from tests.modes import SOAK, amount
@@ -118,7 +119,7 @@ def _instances() -> list[dict[str, Any]]:
 async def crowded(cloud: Cloud, tmp_path: Path) -> AsyncIterator[Cloud]:
     """The API with its searches on a real database of many instances."""
     path = tmp_path / "records.sqlite"
-    database = SqliteDatabase.open(path, on_fatal=lambda error: pytest.fail(str(error)))
+    database = SqliteDatabase.open(path, audit_keys=INVENTED_KEYS, on_fatal=lambda error: pytest.fail(str(error)))
     fill(path)
     records = Records(database)
     object.__setattr__(cloud.services, "query", Query(records.instances, cloud.blobs, records.audit, clock=lambda: NOW))
