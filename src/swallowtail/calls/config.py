@@ -16,15 +16,18 @@ import msgspec
 from msgspec import Meta
 
 from swallowtail.calls.codec import Call, Reader, encode
+from swallowtail.dicom import ae_titles, uids
 
 CONFIGURE: Final = "configure"
 
 _END: Final = r"$(?!\n)"  # the end: Python's `$` alone would let a line feed pass, and JSON Schema knows no `\Z`
 
-AeTitle = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*" + _END)]
-"""PS3.5 6.2: up to 16 characters of the default repertoire, no backslash, no control characters, not only spaces."""
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*" + _END)]
-Uid = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*" + _END)]
+_AE_TITLE: Final = f"^{ae_titles.PATTERN}{_END}"
+AeTitle = Annotated[str, Meta(min_length=1, max_length=ae_titles.MAX_LENGTH, pattern=_AE_TITLE)]
+_NAME: Final = r"^[a-z0-9][a-z0-9._-]*" + _END
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NAME)]
+_UID: Final = f"^{uids.PATTERN}{_END}"
+Uid = Annotated[str, Meta(min_length=1, max_length=uids.MAX_LENGTH, pattern=_UID)]
 Address = Annotated[str, Meta(max_length=64)]
 """An IP address, or where it says so a network; what it must look like is in `problems`."""
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -232,7 +235,7 @@ def parse(document: bytes) -> Configuration:
     try:
         configuration = _json.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidConfigurationError((_problem_of(str(error)),)) from error
+        raise InvalidConfigurationError((problem_of(str(error)),)) from error
     if found := tuple(islice(problems(configuration), MAX_PROBLEMS)):
         raise InvalidConfigurationError(found)
     return configuration
@@ -256,9 +259,22 @@ def dump(configuration: Configuration) -> bytes:
     return msgspec.json.encode(configuration, order="deterministic")
 
 
-def _problem_of(message: str) -> Problem:
+def problem_of(message: str) -> Problem:
+    """Translate a validation error of msgspec; a pattern is replaced by the rule that it stands for."""
     text, _, path = message.partition(" - at ")
+    text = _RULES.get(text, text)
     return Problem(field=path.strip("`") or "$", message=text[:MAX_TEXT])
+
+
+_RULES: Final = {
+    f"Expected `str` matching regex {pattern!r}": rule
+    for pattern, rule in {
+        _AE_TITLE: "is not an AE title: 1 to 16 ASCII characters, not only spaces, without backslash "
+        "and control characters (PS3.5 6.2)",
+        _UID: "is not a UID: 1 to 64 characters, components of digits separated by single dots (PS3.5 9.1)",
+        _NAME: "is not a name: lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit",
+    }.items()
+}
 
 
 def problems(configuration: Configuration) -> Iterator[Problem]:

@@ -18,7 +18,8 @@ class UnknownDevice(Call, tag="unknown-device", frozen=True, kw_only=True):
     calling_ae: str
     called_ae: str
     reason: str
-    """`calling-ae`, `address` or `called-ae`: what did not match."""
+    """What did not match: `calling-ae`, `address` or `called-ae`; `calling-ae-invalid`: the calling AE
+    title is none (PS3.5 6.2)."""
     count: int
     first: float
     last: float

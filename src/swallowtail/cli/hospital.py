@@ -23,7 +23,17 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from swallowtail.calls.config import Configuration, Destination, Device, DicomListener, Document, Name, Problem, problems
+from swallowtail.calls.config import (
+    Configuration,
+    Destination,
+    Device,
+    DicomListener,
+    Document,
+    Name,
+    Problem,
+    problem_of,
+    problems,
+)
 from swallowtail.cli.routing import RuleEntry, changed, out_of_order, rule_problems
 
 MAX_FILE: Final = 4 * 1024 * 1024
@@ -97,8 +107,8 @@ def read(text: str) -> Hospital:
     try:
         hospital = msgspec.convert(content, Hospital)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at ")
-        raise InvalidHospitalError(_located(text, path.strip("`") or "$", message)) from error
+        problem = problem_of(str(error))
+        raise InvalidHospitalError(_located(text, problem.field, problem.message)) from error
     if found := [_located(text, path, message) for path, message in _problems(hospital)]:
         raise InvalidHospitalError("\n".join(found))
     return hospital

@@ -27,12 +27,16 @@ _TABLES: Final = (
     OTHER_TRANSFER_SYNTAXES,
     OTHER_UIDS,
 )
-_UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1, without the rules that real UIDs break (leading zeros, empty arcs)
+MAX_LENGTH: Final = 64
+PATTERN: Final = r"[0-9]+(\.[0-9]+)*"
+"""Components of digits, none empty. PS3.5 9.1 also forbids leading zeros, but some modalities send
+them; UIDs are compared as text, so they do no harm."""
+_UID: Final = re.compile(PATTERN)
 
 
 def is_valid(uid: str) -> bool:
-    """Say whether `uid` has only the characters and the length of a UID (PS3.5 9.1); components are not judged."""
-    return _UID.fullmatch(uid) is not None
+    """Return whether `uid` is a UID (PS3.5 9.1); leading zeros of a component are tolerated."""
+    return len(uid) <= MAX_LENGTH and _UID.fullmatch(uid) is not None
 
 
 def is_storage(uid: str) -> bool:

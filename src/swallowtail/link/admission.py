@@ -11,6 +11,7 @@ from typing import Final
 
 from swallowtail.calls.answers import ANSWERS, RefuseContext, Service, Situation
 from swallowtail.calls.config import Device, DicomListener, EchoMeaning
+from swallowtail.dicom import ae_titles
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
 from swallowtail.dicom.pdu import AnsweredContext, AssociateAC, AssociateRQ
 from swallowtail.dicom.uids import VERIFICATION, is_storage
@@ -59,14 +60,14 @@ class Directory:
         directory = cls()
         for device in devices:
             networks = tuple(ipaddress.ip_network(address, strict=False) for address in device.addresses)
-            directory.by_title.setdefault(device.ae_title.strip(), []).append((device, networks))
+            directory.by_title.setdefault(ae_titles.significant(device.ae_title), []).append((device, networks))
         return directory
 
     def find(self, listener: str, title: str, address: str) -> Device | str:
-        """Give the device, or what did not match: `calling-ae` or `address`."""
+        """Return the device, or what did not match: `calling-ae` or `address`."""
         candidates = [
             (device, networks)
-            for device, networks in self.by_title.get(title.strip(), ())
+            for device, networks in self.by_title.get(ae_titles.significant(title), ())
             if not device.listeners or listener in device.listeners
         ]
         if not candidates:
@@ -107,8 +108,10 @@ def judge_association(
     listener: DicomListener, directory: Directory, request: AssociateRQ, address: str, load: Load, *, cloud_alive: bool
 ) -> Admission:
     """Judge a proposed association; the permanent answers come first, since they hold whatever else is the case."""
-    if request.called.strip() != listener.ae_title.strip():
+    if ae_titles.significant(request.called) != ae_titles.significant(listener.ae_title):
         return Rejected(Situation.UNKNOWN_CALLED_AE, "called-ae")
+    if not ae_titles.is_valid(request.calling):
+        return Rejected(Situation.UNKNOWN_CALLING_AE, "calling-ae-invalid")
     device = directory.find(listener.name, request.calling, address)
     if isinstance(device, str) and listener.unknown_devices == "reject":
         return Rejected(Situation.UNKNOWN_CALLING_AE, device)

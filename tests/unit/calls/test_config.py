@@ -33,6 +33,21 @@ def test_a_line_feed_at_the_end_is_not_overlooked(change: dict[str, object]) -> 
     assert next(iter(change)) in refused({"listeners": [LISTENER | change]}).problems[0].field
 
 
+@pytest.mark.parametrize("title", [" ", "A\\B", "A\tB", "\x1b", "A\0", "Küche"])
+def test_an_ae_title_that_is_none_is_refused_in_words(title: str) -> None:
+    for document in ({"listeners": [LISTENER | {"ae_title": title}]}, {"devices": [DEVICE | {"ae_title": title}]}):
+        (problem,) = refused(document).problems
+        assert problem.field.endswith("ae_title")
+        assert "not an AE title" in problem.message
+        assert "PS3.5" in problem.message
+
+
+@pytest.mark.parametrize("uid", ["1..2", "1.2.", ".1", "1.x"])
+def test_a_uid_that_is_none_is_refused_in_words(uid: str) -> None:
+    (problem,) = refused({"listeners": [LISTENER | {"transfer_syntaxes": [uid]}]}).problems
+    assert "not a UID" in problem.message
+
+
 def test_a_long_list_of_problems_is_cut_so_that_it_can_be_sent() -> None:
     devices = [DEVICE | {"name": f"ct-{number}", "listeners": ["nowhere"] * 64} for number in range(1000)]
     assert len(refused({"devices": devices}).problems) == MAX_PROBLEMS

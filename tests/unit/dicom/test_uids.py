@@ -53,8 +53,25 @@ def test_an_unknown_uid_is_its_own_name() -> None:
     assert len(STORAGE_CLASSES) > 150
 
 
-@pytest.mark.parametrize(("uid", "valid"), [("1.2.3", True), ("", False), ("1" * 65, False), ("../../x", False), ("1.2\n", False)])
-def test_validity_is_characters_and_length(uid: str, valid: bool) -> None:
+@pytest.mark.parametrize(
+    ("uid", "valid"),
+    [
+        ("1.2.3", True),
+        ("1", True),
+        ("1.02.3", True),  # forbidden by PS3.5 9.1, sent by some, harmless
+        ("1" * 64, True),
+        ("", False),
+        ("1" * 65, False),
+        ("../../x", False),
+        ("1.2\n", False),
+        ("1..2", False),
+        (".1.2", False),
+        ("1.2.", False),
+        (".", False),
+        ("\u0661.\u0662", False),
+    ],
+)
+def test_validity_is_components_of_digits_and_length(uid: str, valid: bool) -> None:
     assert uids.is_valid(uid) is valid
 
 

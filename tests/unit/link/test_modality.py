@@ -383,6 +383,52 @@ def test_a_closed_listener_lets_its_association_end_and_takes_no_other():
     play(scene)
 
 
+@pytest.mark.parametrize("unknown_devices", ["reject", "accept"])
+@pytest.mark.parametrize(
+    ("called", "calling", "answer"),
+    [
+        ("SWALLOW\0\0", "US1\0\0\0", None),
+        (" SWALLOW", " US1", None),
+        ("SWALLOW", "", (1, 1, 3)),
+        ("SWALLOW", " " * 16, (1, 1, 3)),
+        ("SWALLOW", "\0" * 16, (1, 1, 3)),
+        ("SWALLOW", "US1\n", (1, 1, 3)),
+        ("SWALLOW", "US1\0X", (1, 1, 3)),
+        ("SWALLOW", "US\\1", (1, 1, 3)),
+        ("SWALLOW", "\x1b[2J", (1, 1, 3)),
+        ("", "US1", (1, 1, 7)),
+        ("SWALLOW\n", "US1", (1, 1, 7)),
+        ("SWALLOW\\", "US1", (1, 1, 7)),
+    ],
+)
+def test_titles_that_ps3_5_forbids_are_rejected(unknown_devices, called, calling, answer):
+    async def scene(stage: Stage) -> None:
+        asked = propose(called, calling, [(VERIFICATION, (EXPLICIT_VR_LITTLE_ENDIAN,))])
+        told = await stage.associate(asked)
+        if answer is None:
+            assert isinstance(told, Connection)
+        else:
+            assert isinstance(told, AssociateRejected), told
+            assert (told.answer.result, told.answer.source, told.answer.reason) == answer
+
+    play(scene, configuration=listening(unknown_devices=unknown_devices))
+
+
+@pytest.mark.parametrize("uid", ["1..2", ".1.2", "1.2.", "1.2.3x", "1" * 65, "1.2\\1.3", ""])
+def test_a_uid_that_is_none_is_refused_and_nothing_of_it_is_sent_on(uid):
+    async def scene(stage: Stage) -> None:
+        connection = await stage.associate(REQUEST)
+        begin(connection, uid)
+        await pour(connection, 1000)
+        event = await connection.next_event()
+        assert isinstance(event, CommandReceived)
+        assert event.command.status == 0xC000
+        assert stage.cloud.bodies == []
+        assert await store(connection, b"body") == 0
+
+    play(scene)
+
+
 # Messages that Link does not serve
 
 

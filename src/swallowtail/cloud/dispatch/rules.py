@@ -13,6 +13,7 @@ from swallowtail.cloud.dispatch.sites import Sites
 from swallowtail.cloud.dispatch.tags import Tags, digits_of
 from swallowtail.cloud.model.delivery import NewDelivery, Routed, Routing, Rule, RuleCondition, Target
 from swallowtail.cloud.model.imaging import Instance, Way
+from swallowtail.dicom.ae_titles import significant
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at a study whose association is still open."""
@@ -130,8 +131,8 @@ def came_from(instance: Instance, target: Target, destination: Destination, site
     if origin.link != target.link:
         return False
     device = sites.devices.get((target.link, origin.device))
-    titles = {origin.calling_ae.strip(), device.ae_title.strip() if device else ""} - {""}
-    return destination.ae_title.strip() in titles or (
+    titles = {significant(origin.calling_ae), significant(device.ae_title) if device else ""} - {""}
+    return significant(destination.ae_title) in titles or (
         device is not None and _alone_at(destination.host, target.link, device, sites)
     )
 

@@ -165,7 +165,7 @@ def _problem(key: InstanceKey, origin: Origin) -> str:
     names = ("Affected SOP Class UID", "Affected SOP Instance UID", "transfer syntax of the presentation context")
     for name, uid in zip(names, key, strict=True):
         if not uids.is_valid(uid):
-            return f"the {name} is not a UID: 1 to 64 digits and dots"
+            return f"the {name} is not a UID (PS3.5 9.1)"
     if origin.link is not None and len(origin.association) != 16:  # calls.store
         return "the association's id does not have 16 bytes"
     return ""

@@ -12,6 +12,7 @@ from swallowtail.cloud.dispatch.sites import SiteBook, Sites
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity, UnknownDevice
 from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
 from swallowtail.cloud.model.ports import Alarms, Clock, Configuration, People
+from swallowtail.dicom.ae_titles import significant
 
 FORGOTTEN: Final = 86_400.0
 """Seconds after which a system that knocks no more is no longer of interest."""
@@ -38,11 +39,13 @@ class UnknownDevices:
 
 
 def is_known(seen: UnknownDevice, sites: Sites) -> bool:
-    """Say whether a device of the configuration is this one by now; a wrong called AE title stays wrong."""
-    if seen.reason == "called-ae":
+    """Return whether a device of the configuration is this one by now; a wrong called AE title and
+    an invalid calling one stay wrong."""
+    if seen.reason in {"called-ae", "calling-ae-invalid"}:
         return False
     mine = (device for (link, _), device in sites.devices.items() if link == seen.link)
-    return any(device.ae_title.strip() == seen.calling_ae.strip() and _covers(device, seen) for device in mine)
+    title = significant(seen.calling_ae)
+    return any(significant(device.ae_title) == title and _covers(device, seen) for device in mine)
 
 
 def _covers(device: Device, seen: UnknownDevice) -> bool:
@@ -64,7 +67,11 @@ def alarms_of(devices: Iterable[UnknownDevice]) -> list[NewAlarm]:
 
 
 def _alarm(seen: UnknownDevice) -> NewAlarm:
-    wrong = {"called-ae": f"called {seen.called_ae!r}, which is no listener's title", "address": "came from an unexpected address"}
+    wrong = {
+        "called-ae": f"called {seen.called_ae!r}, which is no listener's title",
+        "calling-ae-invalid": "uses an AE title that is not valid (PS3.5 6.2); correct it at the device",
+        "address": "came from an unexpected address",
+    }
     what = wrong.get(seen.reason, "is not configured")
     detail = f"{seen.calling_ae!r} at {seen.address} {what}; add or correct the device, or dismiss it"
     return NewAlarm(

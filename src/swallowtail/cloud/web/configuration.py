@@ -28,6 +28,7 @@ from swallowtail.cloud.web.schemas import (
     UnknownDeviceOut,
     page_out,
 )
+from swallowtail.dicom.ae_titles import significant
 
 _read_endpoints: Final = msgspec.msgpack.Decoder(tuple[EndpointState, ...])
 
@@ -166,16 +167,19 @@ def _unknown(device: UnknownDevice) -> UnknownDeviceOut:
 
 def _hint(device: UnknownDevice) -> dict[str, Any]:
     """Give the device entry that would let it in; empty when its AE title can be nobody's, or the called one was wrong."""
-    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in device.calling_ae.strip().lower()).strip(
-        "-"
-    )
-    if device.reason == "called-ae" or not name:
+    title = significant(device.calling_ae)
+    letters = (letter if letter.isascii() and letter.isalnum() else "-" for letter in title.lower())
+    name = "".join(letters).strip("-")
+    if device.reason in {"called-ae", "calling-ae-invalid"} or not name:
         return {}
+    values = {
+        "name": name,
+        "ae_title": title,
+        "addresses": [device.address],
+        "listeners": [device.listener],
+    }
     try:
-        entry = msgspec.convert(
-            {"name": name, "ae_title": device.calling_ae.strip(), "addresses": [device.address], "listeners": [device.listener]},
-            Device,
-        )
+        entry = msgspec.convert(values, Device)
     except msgspec.ValidationError:
         return {}
     return {"name": entry.name, "ae_title": entry.ae_title, "addresses": [*entry.addresses], "listeners": [*entry.listeners]}

@@ -18,10 +18,9 @@ from swallowtail.cloud.web.identity import new_id
 from swallowtail.cloud.web.links import link_of
 from swallowtail.cloud.web.paging import Paging
 from swallowtail.cloud.web.problems import invalid
-from swallowtail.cloud.web.schemas import MAX_NUMBER, Body, Name, Out, PageOut, RowId, page_out
+from swallowtail.cloud.web.schemas import MAX_NUMBER, Body, Name, Out, PageOut, RowId, UidPath, UidText, page_out
 from swallowtail.cloud.web.studies import UidKey
 
-Uid = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9.]+$")]
 Reason = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True)]
 GivenReason = Annotated[str, StringConstraints(min_length=1, max_length=400, strip_whitespace=True)]
 DestinationKey = Annotated[str, StringConstraints(min_length=3, max_length=128)]
@@ -114,7 +113,7 @@ class ActOnMany(Body):
     act: Act
     destination: DestinationKey | None = None
     link: str | None = None
-    study: Uid | None = None
+    study: UidText | None = None
     states: tuple[DeliveryState, ...] = ()
     deliveries: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...], Field(max_length=MAX_NAMED)] = ()
     reason: Reason = ""
@@ -133,7 +132,7 @@ class Send(Body):
     """
 
     destinations: Annotated[list[DestinationKey], Field(min_length=1, max_length=16)]
-    sop_instances: Annotated[tuple[Uid, ...], Field(max_length=MAX_NAMED)] = ()
+    sop_instances: Annotated[tuple[UidText, ...], Field(max_length=MAX_NAMED)] = ()
     priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
     request: Name | None = None
 
@@ -236,7 +235,7 @@ async def act_on_deliveries(caller: InOrganisation, body: ActOnMany) -> ActedOut
     return ActedOut(changed=changed)
 
 
-async def send_study(caller: InOrganisation, study_uid: str, body: Send) -> SentOut:
+async def send_study(caller: InOrganisation, study_uid: UidPath, body: Send) -> SentOut:
     """Send what is stored of a study to destinations, whatever the rules say."""
     targets = [await _target(caller, index, one) for index, one in enumerate(body.destinations)]
     request = body.request or new_id(caller.services.random)

@@ -17,6 +17,7 @@ from swallowtail.cloud.web import includefield, qido
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.dicom_json import absolute, instance_json, root_of, series_json, study_json
 from swallowtail.cloud.web.negotiation import JSON, check_json
+from swallowtail.cloud.web.schemas import UidPath
 
 Search = TypeVar("Search", StudySearch, SeriesSearch, InstanceSearch)
 
@@ -34,7 +35,7 @@ async def search_studies(caller: InOrganisation, request: Request) -> Response:
     return await _answer(caller, search, window, found, (study_json(study, root) for study in found.items))
 
 
-async def search_series(caller: InOrganisation, request: Request, study: str) -> Response:
+async def search_series(caller: InOrganisation, request: Request, study: UidPath) -> Response:
     """Find series of a study."""
     return await _search_series(caller, request, study)
 
@@ -44,12 +45,12 @@ async def search_all_series(caller: InOrganisation, request: Request) -> Respons
     return await _search_series(caller, request, "")
 
 
-async def search_instances(caller: InOrganisation, request: Request, study: str, series: str) -> Response:
+async def search_instances(caller: InOrganisation, request: Request, study: UidPath, series: UidPath) -> Response:
     """Find instances of a series."""
     return await _search_instances(caller, request, study, series)
 
 
-async def search_study_instances(caller: InOrganisation, request: Request, study: str) -> Response:
+async def search_study_instances(caller: InOrganisation, request: Request, study: UidPath) -> Response:
     """Find instances of a study; each comes with what is known of its series."""
     return await _search_instances(caller, request, study, "")
 

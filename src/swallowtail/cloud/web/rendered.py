@@ -20,6 +20,7 @@ from swallowtail.cloud.query.frames import Located
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.negotiation import MULTIPART, choices, not_acceptable
 from swallowtail.cloud.web.problems import ProblemError, invalid
+from swallowtail.cloud.web.schemas import UidPath
 from swallowtail.runtime.tasks import Tasks
 
 JPEG: Final = "image/jpeg"
@@ -89,12 +90,12 @@ async def render_frames(caller: Caller, request: Request, located: Located, fram
     return Response(bytes(body), media_type=f'{MULTIPART}; type="{media}"; boundary={boundary}')
 
 
-async def study_thumbnail(caller: InOrganisation, request: Request, study: str, look: Small) -> Response:
+async def study_thumbnail(caller: InOrganisation, request: Request, study: UidPath, look: Small) -> Response:
     """Show a study small: the middle frame of its first image."""
     return await _thumbnail(caller, request, InstanceSearch(study=study), look)
 
 
-async def series_thumbnail(caller: InOrganisation, request: Request, study: str, series: str, look: Small) -> Response:
+async def series_thumbnail(caller: InOrganisation, request: Request, study: UidPath, series: UidPath, look: Small) -> Response:
     """Show a series small: the middle frame of its first image."""
     return await _thumbnail(caller, request, InstanceSearch(study=study, series=series), look)
 

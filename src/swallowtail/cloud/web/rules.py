@@ -12,12 +12,12 @@ from swallowtail.cloud.model.delivery import Rule, RuleAction, RuleCondition, Ta
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.paging import Page, PageRequest, cursor_of, key_of
 from swallowtail.cloud.web.access import Caller, InOrganisation
-from swallowtail.cloud.web.deliveries import DestinationKey, Uid
+from swallowtail.cloud.web.deliveries import DestinationKey
 from swallowtail.cloud.web.destinations import id_of, target_of
 from swallowtail.cloud.web.identity import new_id
 from swallowtail.cloud.web.paging import Paging
 from swallowtail.cloud.web.problems import invalid
-from swallowtail.cloud.web.schemas import Body, Out, PageOut, page_out
+from swallowtail.cloud.web.schemas import Body, Out, PageOut, UidText, page_out
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 RuleName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, strip_whitespace=True)]
@@ -41,7 +41,7 @@ class Condition(Body):
     link: Text = ""
     address: Text = ""
     """A network like 10.1.0.0/16."""
-    sop_classes: Annotated[tuple[Uid, ...], Field(max_length=MAX_ENTRIES)] = ()
+    sop_classes: Annotated[tuple[UidText, ...], Field(max_length=MAX_ENTRIES)] = ()
     modalities: Annotated[tuple[Text, ...], Field(max_length=MAX_ENTRIES)] = ()
     tags: Annotated[tuple[TagPattern, ...], Field(max_length=MAX_ENTRIES)] = ()
 
@@ -138,7 +138,7 @@ class Order(Body):
 class DryRun(Body):
     """Which stored study; `rules` are tried instead of the organisation's if given, in the order that they are given in."""
 
-    study: Uid
+    study: UidText
     rules: Annotated[list[RuleNew], Field(max_length=MAX_ENTRIES)] | None = None
 
 

@@ -2,16 +2,26 @@
 
 import zoneinfo
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from swallowtail.calls.config import EndpointKind
 from swallowtail.cloud.model.audit import ChainFault
 from swallowtail.cloud.model.operations import Condition, Severity
 from swallowtail.cloud.model.paging import Page
 from swallowtail.cloud.model.tenancy import CodeState, OrganisationState, Role
+from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.dicom import uids
 
 T = TypeVar("T")
 
@@ -30,6 +40,26 @@ def _time_zone(name: str) -> str:
         raise ValueError(f"{name!r} is no IANA time zone; one is 'Europe/Berlin'")
     return name
 
+
+def _uid(text: str) -> str:
+    if not uids.is_valid(text):
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST,
+            "uid",
+            "the path names something that is not a UID",
+            remedy="Correct the path: a UID has up to 64 characters, components of digits separated by dots.",
+        )
+    return text
+
+
+_UID_SCHEMA: Final = {"type": "string", "pattern": f"^{uids.PATTERN}$", "maxLength": uids.MAX_LENGTH}
+UidPath = Annotated[str, AfterValidator(_uid), WithJsonSchema(_UID_SCHEMA)]
+"""A UID in a path; anything else is a 400 (PS3.18 8.5)."""
+UidText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=uids.MAX_LENGTH, pattern=f"^{uids.PATTERN}$"),
+]
+"""A UID in a query string or a body."""
 
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time_zone)]
 

@@ -19,6 +19,7 @@ from swallowtail.cloud.web.dicom_json import root_of
 from swallowtail.cloud.web.multipart import MalformedMultipartError, Parts, parameters_of
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, check_json
 from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.cloud.web.schemas import UidPath
 from swallowtail.dicom import uids
 
 CANNOT_UNDERSTAND: Final = 0xC000
@@ -54,10 +55,8 @@ async def store_instances(caller: InOrganisation, request: Request, facility: Fa
     return await _store(caller, request, facility, "")
 
 
-async def store_study_instances(caller: InOrganisation, request: Request, study: str, facility: Facility = None) -> Response:
+async def store_study_instances(caller: InOrganisation, request: Request, study: UidPath, facility: Facility = None) -> Response:
     """Store DICOM files of one study."""
-    if not uids.is_valid(study):
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "uid", "the study in the path is not a UID", remedy="Correct the path.")
     return await _store(caller, request, facility, study)
 
 

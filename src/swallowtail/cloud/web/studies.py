@@ -15,9 +15,9 @@ from swallowtail.cloud.model.imaging import IndexState, Instance, InstanceSearch
 from swallowtail.cloud.query.search import Fetched
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.paging import Paging
-from swallowtail.cloud.web.schemas import Moment, Out, PageOut, RowId, page_out
+from swallowtail.cloud.web.schemas import Moment, Out, PageOut, RowId, UidPath, UidText, page_out
 
-UidKey = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9.]+$")]
+UidKey = Annotated[UidText | None, Query()]
 LocalTime = Annotated[dt.time, WithJsonSchema({"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"})]
 """Of the place where it was acquired: without the offset that JSON Schema's `time` demands."""
 TextKey = Annotated[str, Query(max_length=64)]
@@ -113,7 +113,7 @@ async def list_studies(
     return page_out(found, StudyOut.model_validate)
 
 
-async def get_study(caller: InOrganisation, study_uid: str) -> StudyOut:
+async def get_study(caller: InOrganisation, study_uid: UidPath) -> StudyOut:
     """Give one study."""
     found = await caller.services.query.studies(caller.principal, StudySearch(uids=(study_uid,)), address=caller.address)
     if not found.items:
@@ -121,7 +121,7 @@ async def get_study(caller: InOrganisation, study_uid: str) -> StudyOut:
     return StudyOut.model_validate(found.items[0])
 
 
-async def list_series(caller: InOrganisation, study_uid: str, page: Paging) -> PageOut[SeriesOut]:
+async def list_series(caller: InOrganisation, study_uid: UidPath, page: Paging) -> PageOut[SeriesOut]:
     """List the series of a study."""
     search = SeriesSearch(study=study_uid)
     found = await caller.services.query.series(caller.principal, search, page, address=caller.address)

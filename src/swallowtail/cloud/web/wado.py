@@ -27,6 +27,7 @@ from swallowtail.cloud.web.media import Offer, frame_offers, transcoded_offers, 
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, OCTETS, Choice, check_json, choices, not_acceptable
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.rendered import Looking, Small, problem_of, render_frames, render_instance, while_connected
+from swallowtail.cloud.web.schemas import UidPath
 from swallowtail.cloud.web.studies import pieces
 
 AT_ONCE: Final = 100
@@ -49,19 +50,19 @@ class InstancePath(NamedTuple):
     instance: str
 
 
-def _place(study: str, series: str, instance: str) -> InstancePath:
+def _place(study: UidPath, series: UidPath, instance: UidPath) -> InstancePath:
     return InstancePath(study, series, instance)
 
 
 Place = Annotated[InstancePath, Depends(_place)]
 
 
-async def retrieve_study(caller: InOrganisation, request: Request, study: str) -> Response:
+async def retrieve_study(caller: InOrganisation, request: Request, study: UidPath) -> Response:
     """Retrieve every instance of a study."""
     return await _files(caller, request, InstanceSearch(study=study))
 
 
-async def retrieve_series(caller: InOrganisation, request: Request, study: str, series: str) -> Response:
+async def retrieve_series(caller: InOrganisation, request: Request, study: UidPath, series: UidPath) -> Response:
     """Retrieve every instance of a series."""
     return await _files(caller, request, InstanceSearch(study=study, series=series))
 
@@ -72,12 +73,12 @@ async def retrieve_instance(caller: InOrganisation, request: Request, place: Pla
     return await _files(caller, request, search, alone=True)
 
 
-async def study_metadata(caller: InOrganisation, request: Request, study: str) -> Response:
+async def study_metadata(caller: InOrganisation, request: Request, study: UidPath) -> Response:
     """Retrieve what every instance of a study says, without bulk data."""
     return await _metadata(caller, request, InstanceSearch(study=study))
 
 
-async def series_metadata(caller: InOrganisation, request: Request, study: str, series: str) -> Response:
+async def series_metadata(caller: InOrganisation, request: Request, study: UidPath, series: UidPath) -> Response:
     """Retrieve what every instance of a series says, without bulk data."""
     return await _metadata(caller, request, InstanceSearch(study=study, series=series))
 

@@ -104,6 +104,23 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
             assert (await cloud.call("GET", filled(path, theirs), owner)).status_code in {200, 406, 422}, path
 
 
+@pytest.mark.parametrize("uid", ["1..2", ".1.2", "1.2.", "1.2.x", "1" * 65, "%2e%2e", "%5C", "1.2%00"])
+async def test_a_uid_that_is_none_in_a_path_is_400(cloud: Cloud, uid: str) -> None:
+    good = {"study_uid": STUDY, "study": STUDY, "series": SERIES, "instance": INSTANCE, "frames": "1"}
+    good["tag"] = "7FE00010"
+    tokens = {role: await cloud.token(role) for role in Role}
+    judged = 0
+    for path, route in ALL:
+        for name in {"study_uid", "study", "series", "instance"} & set(re.findall(r"{(\w+)}", path)):
+            body = BODIES.get(route.endpoint.__name__)
+            target = filled(path, good | {name: uid})
+            answer = await cloud.call(route.method, target, tokens[a_role(route)], body=body)
+            assert answer.status_code == 400, (route.method, path, name, answer.text)
+            assert (answer.json()["code"], bool(answer.json()["remedy"])) == ("uid", True)
+            judged += 1
+    assert judged > 30
+
+
 async def test_naming_another_organisation_finds_nothing(cloud: Cloud) -> None:
     tokens = {role: await cloud.token(role) for role in Role}
     values = {"link_id": "radiology-heron", "facility_id": "main-heron", "instance_id": "1", "study_uid": STUDY, "study": STUDY}
