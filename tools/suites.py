@@ -1,8 +1,9 @@
 """Runs the test suites one after the other, each under pytest and within its budget, and prints one table at the end.
 
-    python -m tools.suites [--reports FOLDER] SUITE=SECONDS[/WORKERS] ...
+    python -m tools.suites [--reports FOLDER] SUITE[@VERSION]=SECONDS[/WORKERS] ...
 
 A suite is the folder of that name under `tests`; `fast` is what a developer runs all day (FAST), `rest` is what no other covers.
+`@3.13` runs it on that version of Python, in an environment of its own; where the machine has no such interpreter, a line says so.
 A suite without a test file is left out. A suite that outlives its budget is ended and has failed. No test at all is a failure too.
 """
 
@@ -32,6 +33,7 @@ class Suite:
     budget: float
     workers: int
     folders: tuple[Path, ...]
+    python: str = sys.executable
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,12 @@ class Outcome:
 
 def planned(words: Sequence[str], root: Path = TESTS) -> list[Suite]:
     """The suites named by `words` (`world=240/2`) that have a test file; raises ValueError for a word of another form."""
-    names = [word.partition("=")[0] for word in words]
+    names = [word.partition("=")[0].partition("@")[0] for word in words]
     named = {*(FAST if "fast" in names else ()), *names}
     suites = []
     for word in words:
-        name, _, limits = word.partition("=")
+        label, _, limits = word.partition("=")
+        name, _, version = label.partition("@")
         seconds, _, workers = limits.partition("/")
         if name == "fast":
             candidates = [root / folder for folder in FAST]
@@ -65,9 +68,21 @@ def planned(words: Sequence[str], root: Path = TESTS) -> list[Suite]:
         else:
             candidates = [root / name]
         folders = tuple(folder for folder in candidates if any(folder.rglob("test_*.py")))
-        if folders:
-            suites.append(Suite(name, float(seconds), int(workers or 0), folders))
+        python = environment_of(version) if version and folders else sys.executable
+        if folders and python is not None:
+            suites.append(Suite(label, float(seconds), int(workers or 0), folders, python))
     return suites
+
+
+def environment_of(version: str) -> str | None:
+    """Return the interpreter of an environment for a version of Python, made if need be; None where the machine lacks it."""
+    found = subprocess.run(["tools/interpreter", version], capture_output=True, text=True, check=False).stdout.strip()
+    if not found:
+        print(f"suites: not run on Python {version}: this machine has none; install it, or make it known to pyenv", flush=True)
+        return None
+    folder = f".venv-{version}"
+    subprocess.run(["tools/environment", "dev"], env=os.environ | {"VENV": folder, "PYTHON": found}, check=True)
+    return str(Path(folder, "bin", "python").absolute())
 
 
 def command(suite: Suite, report: Path) -> list[str]:
@@ -76,7 +91,7 @@ def command(suite: Suite, report: Path) -> list[str]:
     options = ["-q", "--durations=5", "--durations-min=1", f"--junitxml={report}", "-o", f"faulthandler_timeout={hang}"]
     if suite.workers:
         options += ["-n", str(suite.workers), "--dist", "worksteal"]
-    return [sys.executable, "-m", "pytest", *options, *map(str, suite.folders)]
+    return [suite.python, "-m", "pytest", *options, *map(str, suite.folders)]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -37,6 +37,21 @@ def test_a_budget_that_is_no_number_is_refused(word: str, tmp_path: Path) -> Non
         planned([word], tmp_path)
 
 
+def test_a_suite_for_another_version_of_python_runs_in_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(tmp_path, "unit")
+    monkeypatch.setattr(suites, "environment_of", lambda version: f"/there/{version}/python")
+    here, there = planned(["fast=180/2", "fast@3.13=200/2"], tmp_path)
+    assert (here.name, here.python) == ("fast", sys.executable)
+    assert (there.name, there.budget, there.folders) == ("fast@3.13", 200.0, here.folders)
+    assert suites.command(there, tmp_path / "report.xml")[0] == "/there/3.13/python"
+
+
+def test_a_version_that_the_machine_lacks_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder(tmp_path, "unit")
+    assert [one.name for one in planned(["fast=180", "fast@3.9=180"], tmp_path)] == ["fast"]
+    assert "not run on Python 3.9: this machine has none" in capsys.readouterr().out
+
+
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run suites under a pytest that knows nothing of this project's set-up."""
