@@ -7,9 +7,11 @@
     [listen]                         # where Link may listen; without this table: anywhere on this machine
     allow = [{ network = "10.1.2.3", ports = ["1024-65535"] }]
 
-Everything is judged on resolved addresses, as numbers (threat 7): a name that resolves to something else tomorrow, or an IPv4
-address in IPv6 clothes, is judged by what it is. Loopback, link-local and multicast addresses are meant only by an entry that lies
-inside those ranges; `0.0.0.0/0` does not open them. The metadata services of clouds are never reached.
+Everything is judged on resolved addresses, as numbers (threat 7): a name that resolves to something
+else tomorrow is judged by what it resolves to, and an IPv6 address that embeds IPv4 addresses by each
+of them (`link/embedded.py`). Loopback, link-local and multicast addresses are meant only by an entry
+that lies inside those ranges; `0.0.0.0/0` does not open them. The metadata services of clouds are
+never reached.
 """
 
 import ipaddress
@@ -23,13 +25,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from swallowtail.link.embedded import Address, endpoints, form_of
+
 DEFAULT_SOURCE: Final = "default policy"
 MAX_FILE: Final = 256 * 1024
 NEW_TARGETS_PER_MINUTE: Final = 10
 MINUTE: Final = 60.0
 _PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -44,8 +47,6 @@ METADATA: Final = _networks(
     "169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "fd00:ec2::254/128", "fd00:ec2::23/128",
     "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32",
 )  # fmt: skip
-NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
-COMPATIBLE: Final = ipaddress.IPv6Network("::/96")  # RFC 4291 2.5.5.1
 
 
 class InvalidPolicyError(Exception):
@@ -63,7 +64,7 @@ class Allowance:
         """Say whether this entry means `address` and `port`; special ranges are meant only by an entry inside them."""
         if not _within(address, self.network) or not (not self.ports or any(low <= port <= high for low, high in self.ports)):
             return False
-        special = next((network for network in SPECIAL if _within(address, network)), None)
+        special = _special(address)
         return special is None or _inside(self.network, special)
 
     def __str__(self) -> str:
@@ -98,15 +99,42 @@ def judge_target(policy: Policy, address: str, port: int, *, own: Iterable[Targe
         return f"{address!r} is not an IP address; resolve the name first and connect to what was judged"
     if not 1 <= port <= 65_535:
         return f"port {port} does not exist"
-    if any(_within(target, network) for network in METADATA):
-        return f"{target} is a cloud's metadata service, which is never reached"
-    if any(_within(target, network) for network in NOWHERE):
-        return f"{target} is not the address of one machine"
-    if _is_own(target, port, own):
-        return f"{target} port {port} is Link itself"
-    if not any(entry.covers(target, port) for entry in policy.outbound):
-        return f"{target} port {port} is not allowed by {policy.source}; the hospital adds it under [outbound]"
+    ends = endpoints(target)
+    for end in ends:
+        if (reason := _never(end, port, own)) is not None:
+            return f"{_shown(target, end)} {reason}"
+    for end in ends:
+        if not _permitted(policy, target, end, port):
+            return f"{_shown(target, end)} port {port} is not allowed by {policy.source}; the hospital adds it under [outbound]"
     return None
+
+
+def _never(end: Address, port: int, own: Iterable[Target]) -> str | None:
+    if any(_within(end, network) for network in METADATA):
+        return "is a cloud's metadata service, which is never reached"
+    if any(_within(end, network) for network in NOWHERE):
+        return "is not the address of one machine"
+    return f"port {port} is Link itself" if _is_own(end, port, own) else None
+
+
+def _permitted(policy: Policy, target: Address, end: Address, port: int) -> bool:
+    """Check one end of a target: by an entry for the end, or by one for a translator's own addresses.
+
+    The latter is needed where a local prefix has other readings than the one in use. It opens no
+    special range, as no other wide entry does.
+    """
+    if any(entry.covers(end, port) for entry in policy.outbound):
+        return True
+    form = form_of(target)
+    return (
+        form is not None
+        and _special(end) is None
+        and any(_inside(entry.network, form.network) and entry.covers(target, port) for entry in policy.outbound)
+    )
+
+
+def _shown(target: Address, end: Address) -> str:
+    return str(target) if end == target else f"{end} inside {target}"
 
 
 def limited(policy: Policy, address: str, port: int, *, now: float, recent: Mapping[Target, float]) -> tuple[str, float] | None:
@@ -135,17 +163,14 @@ def judge_listener(policy: Policy, address: str, port: int) -> str | None:
 
 
 def numeric(address: str) -> Address:
-    """Give the address that packets would go to: IPv4 inside IPv6 is taken out, a scope is dropped; raises ValueError."""
+    """Return an address as a number: IPv4-mapped as IPv4, without a scope; raises ValueError.
+
+    Other forms that embed IPv4 stay what they are: connections are opened to them as they are, and
+    a peer that chose such an address is not the machine that it embeds.
+    """
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return parsed
-    if parsed.ipv4_mapped is not None:
-        return parsed.ipv4_mapped
-    if parsed.sixtofour is not None:
-        return parsed.sixtofour
-    if parsed in NAT64 or (parsed in COMPATIBLE and int(parsed) > 1):
-        return ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF)
-    return parsed
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return parsed if mapped is None else mapped
 
 
 def summary(policy: Policy) -> tuple[str, ...]:
@@ -166,6 +191,10 @@ def _summary(policy: Policy) -> Iterator[str]:
         yield from (f"may listen on {entry}" for entry in policy.listen)
     if policy.listen == ():
         yield "may listen on nothing"
+
+
+def _special(address: Address) -> IpNetwork | None:
+    return next((network for network in SPECIAL if _within(address, network)), None)
 
 
 def _within(address: Address, network: IpNetwork) -> bool:

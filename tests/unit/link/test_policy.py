@@ -170,6 +170,29 @@ def test_the_summary_says_what_is_allowed():
     assert {"may connect to nothing", "may listen on nothing"} <= set(summary(parse(b"[listen]", "p")))
 
 
-def test_ipv4_in_ipv6_clothes_is_ipv4():
-    assert numeric("::ffff:192.0.2.1") == numeric("64:ff9b::192.0.2.1") == numeric("192.0.2.1")
-    assert numeric("::1") == ipaddress.ip_address("::1")
+def test_a_mapped_address_is_ipv4_and_no_other_form_is():
+    assert numeric("::ffff:192.0.2.1") == numeric("192.0.2.1")
+    for address in ("::1", "64:ff9b::192.0.2.1", "::192.0.2.1", "2002:c000:201::1", "fd00::5efe:192.0.2.1"):
+        assert numeric(address) == ipaddress.ip_address(address)
+
+
+def test_a_local_translator_is_allowed_by_its_own_prefix_and_opens_nothing_special():
+    """64:ff9b:1:abcd::/96 has a second reading, 171.205.0.0, that the hospital does not use."""
+    private = parse(b'[outbound]\nallow = [{network="10.0.0.0/8"}]', "p")
+    assert "171.205.0.0 inside" in str(judge(private, "64:ff9b:1:abcd::10.0.0.5"))
+    prefix = parse(b'[outbound]\nallow = [{network="64:ff9b:1:abcd::/96", ports=[104]}]', "p")
+    assert judge(prefix, "64:ff9b:1:abcd::10.0.0.5") is None
+    assert judge(prefix, "64:ff9b:1:abcd::10.0.0.5", 105) is not None
+    assert judge(prefix, "64:ff9b:1:abce::10.0.0.5") is not None
+    for special in ("127.0.0.1", "169.254.169.254", "169.254.1.1", "224.0.0.1"):
+        assert judge(prefix, f"64:ff9b:1:abcd::{special}") is not None, special
+    everything = parse(b'[outbound]\nallow = [{network="::/0"}]', "p")
+    assert judge(everything, "64:ff9b:1:abcd::10.0.0.5") is not None, "::/0 is no entry for a translator"
+    assert judge(everything, "2001:db8::1") is None
+
+
+def test_link_is_not_reached_through_a_translator_either():
+    policy = parse(b'[outbound]\nallow = [{network="10.0.0.0/8"}]', "p")
+    own = [(ipaddress.ip_address("10.0.0.5"), 104)]
+    assert "Link itself" in str(judge(policy, "64:ff9b::10.0.0.5", own=own))
+    assert judge(policy, "64:ff9b::10.0.0.6", own=own) is None
