@@ -297,6 +297,27 @@ async def test_many_are_changed_at_once_but_not_what_is_under_way(records: Recor
     assert counts == {"skipped": 3, "delivered": 1}
 
 
+async def test_a_limited_search_needs_both_the_instance_and_the_destination(records: Records, ids: list[int]) -> None:
+    await admitted_link(records, name="tower-link", facility="tower")
+    theirs = await records.instances.commit(NORTH, arrival("1.2.9", "9", link="tower-link"), now=NOW)
+    await queued(records, [ids[0], theirs.id])
+    await queued(records, [ids[1], theirs.id], target=Target(link="tower-link", destination="pacs"))
+    found = {
+        name: [(one.instance, one.target.link) for one in (await records.deliveries.deliveries(NORTH, search)).items]
+        for name in ("clinic", "tower")
+        if (search := DeliverySearch(facilities=frozenset({name})))
+    }
+    assert found == {"clinic": [(ids[0], "ward")], "tower": [(theirs.id, "tower-link")]}
+    both = DeliverySearch(facilities=frozenset({"clinic", "tower"}))
+    assert len((await records.deliveries.deliveries(NORTH, both)).items) == 4
+    done = await records.deliveries.act(NORTH, search, (), DeliveryState.SKIPPED, reason="x", now=NOW, event=EVENT)
+    assert done == 1
+    states = await records.deliveries.destinations(NORTH, [PACS], now=NOW, facilities=frozenset({"tower"}))
+    assert (states[PACS].counts, states[PACS].oldest) == ({"waiting": 1}, NOW)
+    states = await records.deliveries.destinations(NORTH, [PACS], now=NOW, facilities=frozenset({"beach"}))
+    assert (states[PACS].counts, states[PACS].oldest) == ({}, None)
+
+
 async def test_a_lapsed_lease_can_be_taken_by_a_person(records: Records, ids: list[int]) -> None:
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)

@@ -142,6 +142,95 @@ async def test_choosing_makes_one_copy_visible_and_counts_follow(ward: Records) 
 
 
 @pytest.fixture
+async def shared(ward: Records) -> Records:
+    """One study UID in two facilities: Ada's two instances in the clinic, then another patient's one in the tower."""
+    await admitted_link(ward, name="tower-link", facility="tower")
+    ids = [await commit(ward, f"1.2.{number}", str(number)) for number in range(2)]
+    ids.append(await commit(ward, "1.2.9", "9", link="tower-link"))
+    tower = indexed(ids[2], modality="CT", name="Crane^Cora", patient_id="C-1", accession="A9", description="Knee")
+    await ward.index_jobs.settle([indexed(ids[0]), indexed(ids[1], series="1.2.1.2", modality="SR"), tower], now=NOW)
+    return ward
+
+
+CLINIC, TOWER = frozenset({"clinic"}), frozenset({"tower"})
+
+
+async def test_a_shared_study_uid_is_a_study_of_each_facility(shared: Records) -> None:
+    port = shared.instances
+    (clinic,) = (await port.studies(NORTH, StudySearch(facilities=CLINIC))).items
+    (tower,) = (await port.studies(NORTH, StudySearch(facilities=TOWER))).items
+    assert (clinic.patient_name, clinic.instances, clinic.series, clinic.modalities) == ("Heron^Ada", 2, 2, ("SR", "US"))
+    assert (tower.patient_name, tower.instances, tower.series, tower.modalities) == ("Crane^Cora", 1, 1, ("CT",))
+    assert {one.facility for one in (await port.studies(NORTH, StudySearch())).items} == {"clinic", "tower"}
+    series = (await port.series(NORTH, SeriesSearch(study="1.2.1", facilities=TOWER))).items
+    assert [(one.uid, one.modality, one.instances) for one in series] == [("1.2.1.1", "CT", 1)]
+    pages = [await port.studies(NORTH, StudySearch(), PageRequest(1))]
+    pages.append(await port.studies(NORTH, StudySearch(), PageRequest(1, pages[0].next)))
+    assert {page.items[0].facility for page in pages} == {"clinic", "tower"}
+    assert pages[1].next is None
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        StudySearch(patient_name="Heron*"),
+        StudySearch(patient_id="H-1"),
+        StudySearch(accession="A1"),
+        StudySearch(description="Abdomen"),
+        StudySearch(modalities=("SR",)),
+        StudySearch(modalities=("US",)),
+    ],
+)
+async def test_no_search_says_what_another_facility_holds_under_the_same_uid(shared: Records, theirs: StudySearch) -> None:
+    port = shared.instances
+    for search in (
+        msgspec.structs.replace(theirs, facilities=TOWER),
+        SeriesSearch(studies=theirs, facilities=TOWER),
+        InstanceSearch(of_studies=theirs, facilities=TOWER),
+    ):
+        assert await port.count(NORTH, search, 9) == 0, search
+    of_series = SeriesSearch(modalities=theirs.modalities or ("US",))
+    assert await port.count(NORTH, InstanceSearch(of_series=of_series, facilities=TOWER), 9) == 0
+    assert await port.count(NORTH, InstanceSearch(of_studies=theirs, facilities=CLINIC), 9) == 2
+
+
+@pytest.mark.parametrize("content", ["pixels", "other pixels"])
+async def test_the_same_instance_uid_in_two_facilities_is_two_visible_instances(ward: Records, content: str) -> None:
+    await admitted_link(ward, name="tower-link", facility="tower")
+    first = await commit(ward)
+    receipt = await ward.instances.commit(NORTH, arrival(content=content, link="tower-link"), now=NOW)
+    assert receipt.stored is Stored.NEW
+    kept = {one.id: one for one in await ward.instances.copies(NORTH, "1.2.3")}
+    assert [(kept[key].visible, kept[key].stored) for key in (first, receipt.id)] == [(True, Stored.NEW)] * 2
+    again = await ward.instances.commit(NORTH, arrival(content=content, link="tower-link"), now=NOW)
+    assert (again.id, again.stored) == (receipt.id, Stored.SAME)
+    conditions = [one.condition for one in (await ward.alarms.alarms(NORTH)).items]
+    assert conditions == ([Condition.INSTANCE_CONFLICT] if content != "pixels" else []), "the organisation learns it"
+
+
+async def test_choosing_in_one_facility_leaves_the_others_as_they_are(ward: Records) -> None:
+    await admitted_link(ward, name="tower-link", facility="tower")
+    mine = [await commit(ward), await commit(ward, content="other")]
+    theirs = [await commit(ward, content=one, link="tower-link") for one in ("other", "third")]
+    outcomes = [indexed(one, study="1.5", series=f"1.5.{one}") for one in (*mine, *theirs)]
+    await ward.index_jobs.settle(outcomes, now=NOW)
+    before = (await ward.instances.studies(NORTH, StudySearch(facilities=TOWER))).items
+    await ward.instances.choose(NORTH, mine[1], now=NOW, event=EVENT)
+    visible = {one.id for one in await ward.instances.copies(NORTH, "1.2.3") if one.visible}
+    assert visible == {mine[1], theirs[0]}
+    assert (await ward.instances.studies(NORTH, StudySearch(facilities=TOWER))).items == before
+
+
+async def test_a_facilitys_first_instance_names_its_study_whoever_came_before(shared: Records) -> None:
+    await shared.index_jobs.rebuild(NORTH, study="1.2.1", now=NOW, event=EVENT)
+    ids = [one.id for one in (await shared.instances.instances(NORTH, HIDDEN)).items]
+    found = [indexed(ids[2], name="Crane^Cora", modality="CT"), indexed(ids[1], name="B"), indexed(ids[0], name="A")]
+    await shared.index_jobs.settle(found, now=NOW)
+    names = {one.facility: one.patient_name for one in (await shared.instances.studies(NORTH, StudySearch())).items}
+    assert names == {"clinic": "A", "tower": "Crane^Cora"}
+
+
+@pytest.fixture
 async def indexed_ward(ward: Records) -> Records:
     """Three studies: of Ada in the clinic, of Béa in the clinic, of a third in the tower."""
     await admitted_link(ward, name="tower-link", facility="tower")

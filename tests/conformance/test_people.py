@@ -68,6 +68,8 @@ async def test_a_facility_is_created_then_changed_and_its_name_is_one_tenants(re
     await records.people.put_facility(NORTH, moved, now=NOW, event=EVENT)
     assert (await records.people.facilities(NORTH, name="beach")).items == (moved,)
     assert [one.name for one in (await records.people.facilities(SOUTH)).items] == ["clinic"]
+    mine = await records.people.facilities(NORTH, PageRequest(1), ids=frozenset({moved.id}))
+    assert (mine.items, mine.next) == ((moved,), None), "a page says nothing of what lies behind its limits"
     with pytest.raises(NotFoundError):
         await records.people.put_facility(Tenant("nowhere"), moved, now=NOW, event=EVENT)
 

@@ -92,6 +92,19 @@ async def test_the_end_of_an_association_is_known_and_counts_as_news_of_the_stud
     assert (first.association_open, first.quiet_since) == (False, NOW + 9)
 
 
+async def test_what_another_facility_does_under_the_same_study_uid_is_no_news_of_it(records: Records, ids: list[int]) -> None:
+    await records.rules.note_ended(NORTH, "ward", [b"a" * 16], now=NOW + 9)
+    before = await records.rules.unrouted(9, now=NOW + 9)
+    await admitted_link(records, name="tower-link", facility="tower")
+    theirs = arrival("1.2.9", "9", link="tower-link")
+    origin = msgspec.structs.replace(theirs.origin, association=b"t" * 16)
+    receipt = await records.instances.commit(NORTH, msgspec.structs.replace(theirs, origin=origin), now=NOW + 50)
+    await records.index_jobs.settle([indexed(receipt.id, patient_id="C-9")], now=NOW + 50)
+    *mine, other = await records.rules.unrouted(9, now=NOW + 60)
+    assert tuple(mine) == before
+    assert (other.patient, other.association_open, other.quiet_since) == ("\\C-9", True, NOW + 50)
+
+
 async def test_a_stored_study_is_shown_as_the_rules_would_see_it(records: Records, ids: list[int]) -> None:
     await records.rules.routed(NORTH, [Routed(instance=one) for one in ids], [], now=NOW)
     first = await records.rules.stored(NORTH, "1.2.1", PageRequest(2))

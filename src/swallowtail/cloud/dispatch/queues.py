@@ -56,11 +56,15 @@ class Queues:
         return await self._deliveries.deliveries(tenant, search, page)
 
     async def delivery(self, tenant: Tenant, delivery: int, *, facilities: frozenset[str] | None = None) -> Delivery:
-        """Give one."""
+        """Return one whose instance and destination are in these facilities; raises NotFoundError."""
         found = await self._deliveries.delivery(tenant, delivery)
-        if facilities is not None and found.facility not in facilities:
-            raise NotFoundError("there is no such delivery")
-        return found
+        if facilities is None:
+            return found
+        if found.facility in facilities:
+            link = await self._links.link(tenant, found.target.link)
+            if link.facility in facilities:
+                return found
+        raise NotFoundError("there is no such delivery")
 
     async def attempts(
         self, tenant: Tenant, delivery: int, page: PageRequest = FIRST_PAGE, *, facilities: frozenset[str] | None = None
@@ -95,7 +99,7 @@ class Queues:
         0: it is done. ConflictError: it is under way, or its destination is paused.
         """
         found = await self.delivery(tenant, delivery, facilities=facilities)
-        (state,) = (await self.states(tenant, [found.target])).values()
+        (state,) = (await self.states(tenant, [found.target], facilities=facilities)).values()
         if state.paused:
             raise ConflictError(f"the destination {found.target.destination} is paused; resume it")
         search = DeliverySearch(link=found.target.link, facilities=facilities)
@@ -124,17 +128,29 @@ class Queues:
         configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)
         if configured is None:
             raise NotFoundError("there is no such destination in the Link's configuration")
-        (place,) = (await self._instances.studies(tenant, StudySearch(uids=(study,), facilities=facilities))).items or (None,)
+        wish = StudySearch(uids=(study,), facilities=facilities)
+        places = [one async for one in walk(lambda page: self._instances.studies(tenant, wish, page))]
         search = InstanceSearch(study=study, sop_instances=tuple(sop_instances), facilities=facilities)
         found = [one async for one in walk(lambda page: self._instances.instances(tenant, search, page))]
-        if place is None or not found or len(found) < len(set(sop_instances)):
+        named = {one.identity.sop_instance for one in found}
+        if not places or not found or not named.issuperset(sop_instances):
             raise NotFoundError("there is no such study or instance")
-        cause, lane = f"person:{event.actor}/{request}", lane_of(configured, patient_of(place))
-        wanted = [NewDelivery(target=target, instance=one.id, lane=lane, priority=priority, cause=cause) for one in found]
+        cause = f"person:{event.actor}/{request}"
+        lanes = {one.facility: lane_of(configured, patient_of(one)) for one in places}
+        wanted = [
+            NewDelivery(
+                target=target,
+                instance=one.id,
+                lane=lanes.get(one.origin.facility, ""),
+                priority=priority,
+                cause=cause,
+            )
+            for one in {one.identity: one for one in reversed(found)}.values()  # two facilities may hold the same
+        ][::-1]
         count = 0
         for start in range(0, len(wanted), AT_ONCE):
-            part, wish = wanted[start : start + AT_ONCE], None if start else event
-            count += await self._deliveries.add(tenant, part, now=self._clock(), event=wish)
+            part, asked = wanted[start : start + AT_ONCE], None if start else event
+            count += await self._deliveries.add(tenant, part, now=self._clock(), event=asked)
         self._bus.publish(topic(target.link))
         return count
 
@@ -156,9 +172,12 @@ class Queues:
         state = (await self._deliveries.destinations(tenant, [target], now=self._clock()))[target]
         return DestinationView(target, configured, state)
 
-    async def states(self, tenant: Tenant, targets: Collection[Target]) -> dict[Target, DestinationState]:
-        """Say how these destinations are, whether they are configured or not."""
-        return await self._deliveries.destinations(tenant, targets, now=self._clock())
+    async def states(
+        self, tenant: Tenant, targets: Collection[Target], *, facilities: frozenset[str] | None = None
+    ) -> dict[Target, DestinationState]:
+        """Return how these destinations are, configured or not, with the counts of what lies in `facilities`."""
+        now = self._clock()
+        return await self._deliveries.destinations(tenant, targets, now=now, facilities=facilities)
 
     async def pause(self, tenant: Tenant, target: Target, *, event: AuditEvent) -> DestinationView:
         """Send nothing more there until it is resumed; what is under way ends."""

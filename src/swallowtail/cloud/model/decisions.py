@@ -12,7 +12,7 @@ from swallowtail.cloud.model.tenancy import AdmissionProblem, ApiToken, CodeStat
 
 
 def stored_as(copies: Iterable[tuple[str, bytes]], identity: InstanceIdentity) -> Stored:
-    """Judge an arrival against the (transfer syntax, SHA-256) of what is kept under its SOP Instance UID (design, "Cloud")."""
+    """Judge an arrival against the (transfer syntax, SHA-256) of what its facility keeps under its SOP Instance UID."""
     kept = set(copies)
     if not kept:
         return Stored.NEW
@@ -54,14 +54,17 @@ def delivered(delivery: Delivery) -> AuditEvent:
     )
 
 
-def conflict_alarm(arrival: Arrival) -> NewAlarm:
-    """The alarm that a UID came again with other bytes."""
+def conflict_alarm(arrival: Arrival, *, elsewhere: bool = False) -> NewAlarm:
+    """Return the alarm that a UID came again with other bytes, which may be kept `elsewhere`: in another facility."""
     sender = arrival.origin.device or arrival.origin.calling_ae or "an upload"
+    both = "both are kept, the first stays visible until you choose"
+    if elsewhere:
+        both = "another facility holds the other; each facility keeps and shows its own, examine the sender"
     return NewAlarm(
         condition=Condition.INSTANCE_CONFLICT,
         subject=arrival.identity.sop_instance,
         severity=Severity.MAJOR,
-        detail=f"{sender} sent this SOP Instance UID with other content; both are kept, the first stays visible until you choose",
+        detail=f"{sender} sent this SOP Instance UID with other content; {both}",
     )
 
 

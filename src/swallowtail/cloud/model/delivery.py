@@ -214,6 +214,7 @@ class DeliverySearch(Value, frozen=True, kw_only=True):
     study: str = ""
     sop_instance: str = ""
     facilities: frozenset[str] | None = None
+    """Those whose instance came from one of these, and whose destination's Link is in one of these."""
 
 
 class RuleCondition(Value, frozen=True, kw_only=True):

@@ -87,7 +87,7 @@ class Instance(Value, frozen=True, kw_only=True):
     origin: Origin
     received: float
     visible: bool
-    """One instance per SOP Instance UID is: the first, until a person chooses another."""
+    """One instance per facility and SOP Instance UID is: the first, until a person chooses another."""
     stored: Stored
     state: IndexState = IndexState.WAITING
     problem: str = ""
@@ -100,10 +100,11 @@ class Instance(Value, frozen=True, kw_only=True):
 
 
 class Series(Value, frozen=True, kw_only=True):
-    """A series as QIDO-RS tells of it (PS3.18 10.6)."""
+    """What one facility holds of a series, as QIDO-RS describes it (PS3.18 10.6)."""
 
     study: str
     uid: str
+    facility: str = ""
     modality: str = ""
     number: int | None = None
     description: str = ""
@@ -115,9 +116,13 @@ class Series(Value, frozen=True, kw_only=True):
 
 
 class Study(Value, frozen=True, kw_only=True):
-    """A study as QIDO-RS tells of it (PS3.18 10.6)."""
+    """What one facility holds of a study, as QIDO-RS describes it (PS3.18 10.6).
+
+    Attributes, counts and times are those of the facility's own instances (ADR 0014).
+    """
 
     uid: str
+    facility: str = ""
     patient_name: str = ""
     patient_id: str = ""
     issuer: str = ""

@@ -83,8 +83,15 @@ class People(Protocol):
     async def put_facility(self, tenant: Tenant, facility: Facility, *, now: float, event: AuditEvent) -> None:
         """Create it or change its name, title and time zone; raises ConflictError when the name is another one's."""
 
-    async def facilities(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, name: str | None = None) -> Page[Facility]:
-        """List facilities by name."""
+    async def facilities(
+        self,
+        tenant: Tenant,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        name: str | None = None,
+        ids: frozenset[str] | None = None,
+    ) -> Page[Facility]:
+        """List facilities by name, of these ids if given."""
 
     async def add_token(self, token: ApiToken, digest: bytes, *, now: float, event: AuditEvent) -> None:
         """Keep a token under the keyed hash (32 bytes) of its secret; raises ConflictError when id or hash is taken.
@@ -205,13 +212,15 @@ class Instances(Protocol):
 
         The blob must be durable before. The same identity again changes nothing but the audit. Another transfer syntax is kept and
         noted; other bytes are kept with the alarm INSTANCE_CONFLICT; the first stays visible. FencedError: the epoch is old.
+        All of this is judged within the facility (ADR 0014): what another holds under the same UIDs changes nothing but that
+        other bytes there raise the alarm too.
         """
 
     async def studies(self, tenant: Tenant, search: StudySearch, page: PageRequest = FIRST_PAGE) -> Page[Study]:
-        """Find studies, the latest updated first."""
+        """Find studies of each facility, the latest updated first."""
 
     async def series(self, tenant: Tenant, search: SeriesSearch, page: PageRequest = FIRST_PAGE) -> Page[Series]:
-        """Find series, by study and UID."""
+        """Find series of each facility, by study and UID."""
 
     async def instances(self, tenant: Tenant, search: InstanceSearch, page: PageRequest = FIRST_PAGE) -> Page[Instance]:
         """Find instances, in the order of arrival; of some studies or series by these first, of some UIDs by UID."""
@@ -229,7 +238,7 @@ class Instances(Protocol):
         """Give the stored DICOM JSON and frame index of at most MAX_PAGE instances; those not indexed are absent."""
 
     async def choose(self, tenant: Tenant, instance: int, *, now: float, event: AuditEvent) -> Instance:
-        """Make this the visible one of its SOP Instance UID: a person has decided a conflict."""
+        """Make this its facility's visible one of its SOP Instance UID: a person has decided a conflict."""
 
     async def referenced(self, tenant: Tenant, digests: Collection[bytes]) -> frozenset[bytes]:
         """Give those of the blob digests that a row refers to: the rest are orphans or on their way."""
@@ -319,9 +328,17 @@ class Deliveries(Protocol):
         """List what is kept of a delivery's attempts, the newest first; none of one that does not exist."""
 
     async def destinations(
-        self, tenant: Tenant, targets: Collection[Target] | None, *, now: float
+        self,
+        tenant: Tenant,
+        targets: Collection[Target] | None,
+        *,
+        now: float,
+        facilities: frozenset[str] | None = None,
     ) -> dict[Target, DestinationState]:
-        """Give the state and counts of these; one without a row yet is as new. None: of all that ever got something to do."""
+        """Give the state and counts of these; one without a row yet is as new. None: of all that ever got something to do.
+
+        `facilities`: count only deliveries of these facilities' instances.
+        """
 
     async def pause(self, tenant: Tenant, target: Target, *, paused: bool, now: float, event: AuditEvent) -> DestinationState:
         """A person pauses or resumes; resuming closes the breaker."""

@@ -18,6 +18,8 @@ from swallowtail.cloud.model.ports import Audit, Blobs, Clock, Instances
 from swallowtail.cloud.model.tenancy import Principal, Role, Tenant
 from swallowtail.cloud.query.part10 import header
 
+Place = tuple[str, str]
+"""A facility and a Study Instance UID: the same UID in another facility is another study (ADR 0014)."""
 COUNTED: Final = 1_000
 """How many matches beyond a page are counted."""
 READERS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN})
@@ -73,17 +75,20 @@ class Query:
 
     async def parents(
         self, principal: Principal, studies: frozenset[str], series: frozenset[str] = frozenset()
-    ) -> tuple[dict[str, Study], dict[tuple[str, str], Series]]:
-        """Give these studies, and of their series those of `series`, by study and UID: where things belong that were just found."""
+    ) -> tuple[dict[Place, Study], dict[tuple[str, str, str], Series]]:
+        """Return these studies by facility and UID, and of their series those of `series` by facility, study and UID.
+
+        This is where things belong that were just found.
+        """
         tenant, page = readable(principal), PageRequest(MAX_PAGE)
         wanted = StudySearch(uids=tuple(sorted(studies)))
         found = await self._instances.studies(tenant, _limited(wanted, principal), page)
-        by_uid = {one.uid: one for one in found.items}
+        by_place = {(one.facility, one.uid): one for one in found.items}
         if not series:
-            return by_uid, {}
+            return by_place, {}
         narrowed = _limited(SeriesSearch(studies=wanted, uids=tuple(sorted(series))), principal)
         rows = await self._instances.series(tenant, narrowed, page)
-        return by_uid, {(one.study, one.uid): one for one in rows.items}
+        return by_place, {(one.facility, one.study, one.uid): one for one in rows.items}
 
     async def instance(self, principal: Principal, sop_instance: str, *, study: str = "", series: str = "") -> Instance:
         """Give the visible instance of a UID, within `study` and `series` if given; NotFoundError otherwise."""

@@ -1,4 +1,4 @@
-"""Counts and times of studies and series, made anew from the visible instances: repeating them changes nothing."""
+"""Counts and times of studies and series in each facility, made anew from the visible instances: repeating them changes nothing."""
 
 from collections.abc import Collection
 
@@ -7,7 +7,15 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.schema import instance, series, study
 
-_of_study = (instance.c.tenant == bindparam("tenant"), instance.c.study == bindparam("study"), instance.c.visible)
+Place = tuple[str, str]
+"""A facility, and the Study Instance UID of what it holds."""
+
+_of_study = (
+    instance.c.tenant == bindparam("tenant"),
+    instance.c.study == bindparam("study"),
+    instance.c.facility == bindparam("facility"),
+    instance.c.visible,
+)
 BY_SERIES = (
     select(
         instance.c.series,
@@ -19,17 +27,28 @@ BY_SERIES = (
     .group_by(instance.c.series)
 )
 MODALITIES = select(series.c.uid, series.c.modality).where(
-    series.c.tenant == bindparam("tenant"), series.c.study == bindparam("study")
+    series.c.tenant == bindparam("tenant"),
+    series.c.study == bindparam("study"),
+    series.c.facility == bindparam("facility"),
 )
-CLEAR_SERIES = update(series).where(series.c.tenant == bindparam("of"), series.c.study == bindparam("in_study")).values(instances=0)
+_series_of = (
+    series.c.tenant == bindparam("of"),
+    series.c.study == bindparam("in_study"),
+    series.c.facility == bindparam("in_facility"),
+)
+CLEAR_SERIES = update(series).where(*_series_of).values(instances=0)
 SET_SERIES = (
     update(series)
-    .where(series.c.tenant == bindparam("of"), series.c.study == bindparam("in_study"), series.c.uid == bindparam("series_uid"))
+    .where(*_series_of, series.c.uid == bindparam("series_uid"))
     .values(instances=bindparam("n"), received=bindparam("first"))
 )
 SET_STUDY = (
     update(study)
-    .where(study.c.tenant == bindparam("of"), study.c.uid == bindparam("in_study"))
+    .where(
+        study.c.tenant == bindparam("of"),
+        study.c.uid == bindparam("in_study"),
+        study.c.facility == bindparam("in_facility"),
+    )
     .values(
         series=bindparam("n_series"),
         instances=bindparam("n"),
@@ -40,14 +59,15 @@ SET_STUDY = (
 )
 
 
-def recount(connection: Connection, tenant: Tenant, studies: Collection[str]) -> None:
-    """Count these studies and their series again."""
-    for uid in sorted(studies):
-        _recount_one(connection, tenant, uid)
+def recount(connection: Connection, tenant: Tenant, places: Collection[Place]) -> None:
+    """Count these studies and their series again, each in its facility."""
+    for facility, uid in sorted(places):
+        _recount_one(connection, tenant, facility, uid)
 
 
-def _recount_one(connection: Connection, tenant: Tenant, uid: str) -> None:
-    key, of = {"tenant": tenant, "study": uid}, {"of": tenant, "in_study": uid}
+def _recount_one(connection: Connection, tenant: Tenant, facility: str, uid: str) -> None:
+    key = {"tenant": tenant, "study": uid, "facility": facility}
+    of = {"of": tenant, "in_study": uid, "in_facility": facility}
     counted = connection.execute(BY_SERIES, key).all()
     connection.execute(CLEAR_SERIES, of)
     if counted:

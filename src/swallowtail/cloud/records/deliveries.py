@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.decisions import delivered
@@ -208,11 +208,16 @@ class DeliveryRecords:
         return await self._database.read(lambda connection: paged(connection, attempts.ATTEMPTS, key, page))
 
     async def destinations(
-        self, tenant: Tenant, targets: Collection[Target] | None, *, now: float
+        self,
+        tenant: Tenant,
+        targets: Collection[Target] | None,
+        *,
+        now: float,
+        facilities: frozenset[str] | None = None,
     ) -> dict[Target, DestinationState]:
         def find(connection: Connection) -> dict[Target, DestinationState]:
             wanted = lanes.targets(connection, tenant) if targets is None else targets
-            return {target: _counted(connection, tenant, target, now) for target in wanted}
+            return {target: _counted(connection, tenant, target, now, facilities) for target in wanted}
 
         return await self._database.read(find)
 
@@ -374,19 +379,33 @@ def _conditions(search: DeliverySearch) -> list[Any]:
     if search.states:
         given.append(table.state.in_(search.states))
     if search.facilities is not None:
-        given.append(table.facility.in_(search.facilities))
+        facilities = sorted(search.facilities)
+        mine = (schema.link.c.tenant == bindparam("tenant"), schema.link.c.facility.in_(facilities))
+        given += [table.facility.in_(facilities), table.link.in_(select(schema.link.c.id).where(*mine))]
     return given
 
 
-def _counted(connection: Connection, tenant: Tenant, target: Target, now: float) -> DestinationState:
+def _counted(
+    connection: Connection,
+    tenant: Tenant,
+    target: Target,
+    now: float,
+    facilities: frozenset[str] | None = None,
+) -> DestinationState:
+    def first(prepared: Prepared, parameters: dict[str, Any]) -> Any:
+        if facilities is None:
+            return prepared.rows(connection, parameters)[0][0]
+        assert isinstance(prepared.statement, Select)
+        mine = prepared.statement.where(_delivery.c.facility.in_(sorted(facilities)))
+        return connection.execute(mine, parameters).scalar()
+
     key = lanes.key_of(tenant, target)
     counts: dict[str, int] = {}
     for state in DeliveryState:
         since = 0.0 if state in _COUNTED else now - DAY
-        if number := COUNT.rows(connection, key | {"state": state, "since": since})[0][0]:
+        if number := first(COUNT, key | {"state": state, "since": since}):
             counts[state.value] = number
-    oldest = OLDEST.rows(connection, key)[0][0]
-    return msgspec.structs.replace(lanes.state_of(connection, tenant, target), counts=counts, oldest=oldest)
+    return msgspec.structs.replace(lanes.state_of(connection, tenant, target), counts=counts, oldest=first(OLDEST, key))
 
 
 def _row(connection: Connection, tenant: Tenant, delivery: int) -> dict[str, Any]:

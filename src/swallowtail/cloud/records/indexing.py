@@ -13,7 +13,7 @@ from swallowtail.cloud.model.indexing import Indexed, IndexJob, IndexOutcome, Qu
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.alarms import raised
-from swallowtail.cloud.records.counting import recount
+from swallowtail.cloud.records.counting import Place, recount
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.instances import UNREAD
 from swallowtail.cloud.records.rows import plain, values
@@ -38,7 +38,7 @@ OPEN_JOBS = (
 TAKE = update(_job).where(_job.c.instance == bindparam("taken")).values(until=bindparam("end"), attempts=_job.c.attempts + 1)
 FREE = update(_job).where(_job.c.until > 0.0).values(until=0.0)
 WAITING = select(func.count()).select_from(_job)
-PLACE = select(_instance.c.study, _instance.c.sop_instance, _instance.c.state, _instance.c.visible).where(
+PLACE = select(_instance.c.facility, _instance.c.study, _instance.c.sop_instance, _instance.c.state, _instance.c.visible).where(
     _instance.c.tenant == bindparam("tenant"), _instance.c.id == bindparam("id")
 )
 SET_INSTANCE = (
@@ -103,16 +103,16 @@ def _forget_sources(connection: Connection, tenant: Tenant, study: str | None) -
 
 
 def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
-    touched: dict[Tenant, set[str]] = {}
+    touched: dict[Tenant, set[Place]] = {}
     for outcome in outcomes:
         place = unit.connection.execute(PLACE, {"tenant": outcome.tenant, "id": outcome.instance}).first()
         if place is None:
             continue
         studies = touched.setdefault(outcome.tenant, set())
-        studies.add(place.study)
+        studies.add((place.facility, place.study))
         if isinstance(outcome, Indexed):
-            studies.add(outcome.study.uid)
-            _keep_attributes(unit.connection, outcome)
+            studies.add((place.facility, outcome.study.uid))
+            _keep_attributes(unit.connection, outcome, place.facility)
             if place.state != IndexState.INDEXED and place.visible:  # a rebuild is no acquisition
                 unit.connection.execute(
                     TO_RULES, {"instance": outcome.instance, "tenant": outcome.tenant, "at": now, "fired": "[]"}
@@ -122,7 +122,7 @@ def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
     known = [outcome for outcome in outcomes if outcome.tenant in touched]
     _keep_instances(unit.connection, known)
     for tenant, studies in touched.items():
-        recount(unit.connection, tenant, studies - {""})
+        recount(unit.connection, tenant, {place for place in studies if place[1]})
 
 
 def _keep_instances(connection: Connection, outcomes: Sequence[IndexOutcome]) -> None:
@@ -158,21 +158,21 @@ def _document_row(outcome: Indexed) -> dict[str, Any]:
     }
 
 
-def _keep_attributes(connection: Connection, outcome: Indexed) -> None:
-    tenant, first = outcome.tenant, outcome.instance
+def _keep_attributes(connection: Connection, outcome: Indexed, facility: str) -> None:
+    of, first = {"tenant": outcome.tenant, "facility": facility}, outcome.instance
     study, series = outcome.study, outcome.series
-    _keep(connection, schema.study, {"tenant": tenant, "uid": study.uid}, _study_row(study), first)
-    _keep(connection, schema.series, {"tenant": tenant, "study": study.uid, "uid": series.uid}, _series_row(series), first)
+    _keep(connection, schema.study, of | {"uid": study.uid}, _study_row(study), first)
+    _keep(connection, schema.series, of | {"study": study.uid, "uid": series.uid}, _series_row(series), first)
 
 
 def _keep(connection: Connection, table: Table, key: dict[str, Any], row: dict[str, Any], source: int) -> None:
-    """Keep the attributes of the first instance that came, whatever the order in which they are read."""
+    """Keep the attributes of the facility's first instance that came, whatever the order in which they are read."""
     mine = [table.c[name] == value for name, value in key.items()]
     kept = connection.execute(select(table.c.source).where(*mine)).first()
     if kept is None:
-        connection.execute(insert(table), key | row | {"source": source})
+        connection.execute(insert(table), row | key | {"source": source})
     elif kept.source is None or source <= kept.source:
-        attributes = {name: value for name, value in row.items() if name not in _COUNTED}
+        attributes = {name: value for name, value in row.items() if name not in _COUNTED and name not in key}
         connection.execute(update(table).where(*mine).values(attributes | {"source": source}))
 
 

@@ -42,7 +42,7 @@ EPOCH = Prepared(
     )
 )
 KEPT = Prepared(
-    select(_instance.c.id, _instance.c.transfer_syntax, _instance.c.sha256).where(
+    select(_instance.c.id, _instance.c.transfer_syntax, _instance.c.sha256, _instance.c.facility).where(
         _TENANT, _instance.c.sop_instance == bindparam("sop_instance")
     )
 )
@@ -66,7 +66,12 @@ DOCUMENTS = (
 )
 HIDE = (
     update(_instance)
-    .where(_instance.c.tenant == bindparam("of"), _instance.c.sop_instance == bindparam("uid"), _instance.c.visible)
+    .where(
+        _instance.c.tenant == bindparam("of"),
+        _instance.c.sop_instance == bindparam("uid"),
+        _instance.c.facility == bindparam("within"),
+        _instance.c.visible,
+    )
     .values(visible=False)
 )
 SHOW = update(_instance).where(_instance.c.id == bindparam("chosen")).values(visible=True)
@@ -129,11 +134,12 @@ class InstanceRecords:
     async def choose(self, tenant: Tenant, instance: int, *, now: float, event: AuditEvent) -> Instance:
         def choose(unit: Unit) -> Instance:
             chosen = _instance_row(unit.connection, tenant, instance)
-            key = {"tenant": tenant, "sop_instance": chosen.identity.sop_instance}
-            studies = {row["study"] for row in unit.connection.execute(COPIES, key).mappings() if row["study"]}
-            unit.connection.execute(HIDE, {"of": tenant, "uid": chosen.identity.sop_instance})
+            facility, uid = chosen.origin.facility, chosen.identity.sop_instance
+            copies = unit.connection.execute(COPIES, {"tenant": tenant, "sop_instance": uid}).mappings()
+            studies = {row["study"] for row in copies if row["facility"] == facility and row["study"]}
+            unit.connection.execute(HIDE, {"of": tenant, "uid": uid, "within": facility})
             unit.connection.execute(SHOW, {"chosen": chosen.id})
-            recount(unit.connection, tenant, studies)
+            recount(unit.connection, tenant, {(facility, study) for study in studies})
             unit.audit(tenant, event, now)
             return msgspec.structs.replace(chosen, visible=True)
 
@@ -148,7 +154,7 @@ def _commit(unit: Unit, tenant: Tenant, arrival: Arrival, now: float) -> Receipt
     connection, identity = unit.connection, arrival.identity
     facility = _admissible_facility(connection, tenant, arrival.origin)
     rows = KEPT.rows(connection, {"tenant": tenant, "sop_instance": identity.sop_instance})
-    kept = {(syntax, sha256): key for key, syntax, sha256 in rows}
+    kept = {(syntax, sha256): key for key, syntax, sha256, where in rows if where == facility}
     stored = stored_as(kept, identity)
     unit.audit(tenant, transferred(arrival, stored), now)
     if stored is Stored.SAME:
@@ -158,8 +164,9 @@ def _commit(unit: Unit, tenant: Tenant, arrival: Arrival, now: float) -> Receipt
     row |= {"received": now, "visible": stored is Stored.NEW, "stored": stored}
     ((key,),) = ADD.rows(connection, row)
     ADD_JOB.run(connection, {"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0})
-    if stored is Stored.CONFLICT:
-        raised(connection, tenant, conflict_alarm(arrival), now)
+    elsewhere = [(syntax, sha256) for _, syntax, sha256, where in rows if where != facility]
+    if stored is Stored.CONFLICT or stored_as(elsewhere, identity) is Stored.CONFLICT:
+        raised(connection, tenant, conflict_alarm(arrival, elsewhere=stored is not Stored.CONFLICT), now)
     return Receipt(id=key, stored=stored)
 
 

@@ -101,8 +101,17 @@ class PeopleRecords:
 
         await self._database.write(put)
 
-    async def facilities(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, name: str | None = None) -> Page[Facility]:
+    async def facilities(
+        self,
+        tenant: Tenant,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        name: str | None = None,
+        ids: frozenset[str] | None = None,
+    ) -> Page[Facility]:
         query = FACILITIES if name is None else FACILITIES.where(schema.facility.c.name == name)
+        if ids is not None:
+            query = query.where(schema.facility.c.id.in_(sorted(ids)))
         return await self._database.read(lambda connection: paged(connection, query, {"tenant": tenant}, page))
 
     async def add_token(self, token: ApiToken, digest: bytes, *, now: float, event: AuditEvent) -> None:

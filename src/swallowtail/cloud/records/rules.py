@@ -38,7 +38,9 @@ STORED = (
     .where(_instance.c.visible, _instance.c.state == IndexState.INDEXED)
 )
 PLACE = select(schema.study.c.issuer, schema.study.c.patient_id, schema.study.c.updated).where(
-    schema.study.c.tenant == bindparam("tenant"), schema.study.c.uid == bindparam("study")
+    schema.study.c.tenant == bindparam("tenant"),
+    schema.study.c.uid == bindparam("study"),
+    schema.study.c.facility == bindparam("facility"),
 )
 ASSOCIATIONS = (
     select(_instance.c.association, func.max(_ended.c.ended).label("ended"))
@@ -50,7 +52,7 @@ ASSOCIATIONS = (
         & (_ended.c.association == _instance.c.association),
     )
     .where(_instance.c.tenant == bindparam("tenant"), _instance.c.study == bindparam("study"), _instance.c.study != "")
-    .where(_instance.c.link.is_not(None))
+    .where(_instance.c.facility == bindparam("facility"), _instance.c.link.is_not(None))
     .group_by(_instance.c.link, _instance.c.association)
 )
 DROP_ROUTING = delete(_routing).where(_routing.c.instance == bindparam("done"))
@@ -116,7 +118,7 @@ class RuleRecords:
 
     async def unrouted(self, limit: int, *, now: float) -> tuple[Routing, ...]:
         def find(connection: Connection) -> tuple[Routing, ...]:
-            seen: dict[tuple[str, str], dict[str, Any]] = {}
+            seen: dict[tuple[str, ...], dict[str, Any]] = {}
             rows = connection.execute(READY, {"now": now, "count": limit}).mappings().all()
             return tuple(_routing_of(connection, plain(row), seen) for row in rows)
 
@@ -138,7 +140,7 @@ class RuleRecords:
 
     async def stored(self, tenant: Tenant, study: str, page: PageRequest = FIRST_PAGE) -> Page[Routing]:
         def find(connection: Connection) -> Page[Routing]:
-            seen: dict[tuple[str, str], dict[str, Any]] = {}
+            seen: dict[tuple[str, ...], dict[str, Any]] = {}
             listing = Listing(STORED, lambda row: _routing_of(connection, row | {"fired": "[]"}, seen), (_instance.c.id,))
             return paged(connection, listing, {"tenant": tenant, "study": study}, page)
 
@@ -158,17 +160,18 @@ class RuleRecords:
         return await self._database.write(keep)
 
 
-def _routing_of(connection: Connection, row: dict[str, Any], seen: dict[tuple[str, str], dict[str, Any]]) -> Routing:
+def _routing_of(connection: Connection, row: dict[str, Any], seen: dict[tuple[str, ...], dict[str, Any]]) -> Routing:
     instance = instance_of(row)
-    key = row["tenant"], row["study"]
-    if key not in seen:
-        seen[key] = _study_facts(connection, instance, {"tenant": key[0], "study": key[1]})
+    key = {name: row[name] for name in ("tenant", "facility", "study")}
+    known = tuple(key.values())
+    if known not in seen:
+        seen[known] = _study_facts(connection, instance, key)
     fired = msgspec.json.decode(row["fired"], type=tuple[str, ...])
-    return Routing(tenant=row["tenant"], instance=instance, document=row["document"], fired=fired, **seen[key])
+    return Routing(tenant=row["tenant"], instance=instance, document=row["document"], fired=fired, **seen[known])
 
 
 def _study_facts(connection: Connection, instance: Instance, key: dict[str, Any]) -> dict[str, Any]:
-    """Give what the rules need to know of the whole study; asked once per study and batch."""
+    """Return what the rules need to know of the facility's part of the study; asked once for each and batch."""
     place = connection.execute(PLACE, key).first()
     ends = connection.execute(ASSOCIATIONS, key).mappings().all()
     known = [row["ended"] for row in ends if row["ended"] is not None]

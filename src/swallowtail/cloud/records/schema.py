@@ -167,11 +167,25 @@ instance = Table(
     _text("problem"),
     *(_text(name) for name in ("study", "series")),
     *(Column(name, Integer) for name in ("number", "rows", "columns", "frames")),
-    UniqueConstraint("tenant", "sop_instance", "transfer_syntax", "sha256"),
+    UniqueConstraint("tenant", "sop_instance", "transfer_syntax", "sha256", "facility"),
 )
-Index("uq_instance_visible", instance.c.tenant, instance.c.sop_instance, unique=True, **_where("visible"))
+Index(
+    "uq_instance_visible",
+    instance.c.tenant,
+    instance.c.sop_instance,
+    instance.c.facility,
+    unique=True,
+    **_where("visible"),
+)
 Index("ix_instance_study", instance.c.tenant, instance.c.study, instance.c.series)
-Index("ix_instance_arrival", instance.c.tenant, instance.c.visible, instance.c.id, instance.c.state)
+Index(
+    "ix_instance_arrival",
+    instance.c.tenant,
+    instance.c.visible,
+    instance.c.id,
+    instance.c.state,
+    instance.c.facility,
+)
 Index("ix_instance_blob", instance.c.tenant, instance.c.sha256)
 
 index_job = Table(
@@ -194,10 +208,11 @@ index_document = Table(
 )
 
 study = Table(
-    "study",
+    "study",  # what one facility holds of a study (ADR 0014)
     metadata,
     _tenant(primary_key=True),
     _text("uid", primary_key=True),
+    _text("facility", primary_key=True),
     Column("source", _Big),  # the instance whose attributes these are: the first that came; null: take the next
     *(_text(name) for name in ("patient_name", "patient_key", "patient_words", "patient_id", "issuer")),
     Column("birth_date", Date),
@@ -211,6 +226,7 @@ study = Table(
     _moment("updated"),
 )
 Index(None, study.c.tenant, study.c.updated)
+Index(None, study.c.tenant, study.c.facility, study.c.updated)
 Index(None, study.c.tenant, study.c.patient_id)
 Index(None, study.c.tenant, study.c.accession)
 
@@ -220,6 +236,7 @@ series = Table(
     _tenant(primary_key=True),
     _text("study", primary_key=True),
     _text("uid", primary_key=True),
+    _text("facility", primary_key=True),
     Column("source", _Big),
     _text("modality"),
     Column("number", Integer),

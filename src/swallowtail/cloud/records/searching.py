@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, bindparam, exists, func, or_, select, true
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, bindparam, exists, func, or_, select, true, tuple_
 
 from swallowtail.cloud.model.decisions import folded, words_of
 from swallowtail.cloud.model.imaging import InstanceSearch, Series, SeriesSearch, Study, StudySearch
@@ -16,7 +16,7 @@ _study, _series, _instance = schema.study, schema.series, schema.instance
 SERIES = Listing(
     select(_series).where(_series.c.tenant == bindparam("tenant"), _series.c.instances > 0),
     Series,
-    (_series.c.study, _series.c.uid),
+    (_series.c.study, _series.c.uid, _series.c.facility),
 )
 
 
@@ -60,9 +60,11 @@ def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
     if search.number is not None:
         conditions.append(_instance.c.number == search.number)
     if search.of_studies is not None:
-        conditions.append(_instance.c.study.in_(_uids_of(_study, _study_conditions(search.of_studies))))
+        place = tuple_(_instance.c.facility, _instance.c.study)
+        conditions.append(place.in_(_places(_study, _study_conditions(search.of_studies))))
     if search.of_series is not None:
-        conditions.append(_instance.c.series.in_(_uids_of(_series, _series_conditions(search.of_series))))
+        place = tuple_(_instance.c.facility, _instance.c.series)
+        conditions.append(place.in_(_places(_series, _series_conditions(search.of_series))))
     if search.sop_instances:
         conditions.append(_instance.c.sop_instance.in_(search.sop_instances))
     if search.received_since is not None:
@@ -93,7 +95,8 @@ def _series_conditions(search: SeriesSearch) -> list[ColumnElement[bool]]:
     if search.study:
         conditions.append(_series.c.study == search.study)
     if search.studies is not None:
-        conditions.append(_series.c.study.in_(_uids_of(_study, _study_conditions(search.studies))))
+        place = tuple_(_series.c.facility, _series.c.study)
+        conditions.append(place.in_(_places(_study, _study_conditions(search.studies))))
     if search.uids:
         within = search.study or search.studies is not None
         uid = _series.c.uid.concat("") if within else _series.c.uid  # else SQLite looks for each UID in each study
@@ -101,8 +104,7 @@ def _series_conditions(search: SeriesSearch) -> list[ColumnElement[bool]]:
     if search.number is not None:
         conditions.append(_series.c.number == search.number)
     if search.facilities is not None:
-        same = (_instance.c.study == _series.c.study, _instance.c.series == _series.c.uid)
-        conditions.append(_seen_in(search.facilities, *same))
+        conditions.append(_series.c.facility.in_(sorted(search.facilities)))
     return conditions
 
 
@@ -120,12 +122,17 @@ def _study_conditions(search: StudySearch) -> list[ColumnElement[bool]]:
     if search.uids:
         conditions.append(_study.c.uid.in_(search.uids))
     if search.modalities:
-        of_study = and_(_series.c.tenant == _study.c.tenant, _series.c.study == _study.c.uid, _series.c.instances > 0)
+        of_study = and_(
+            _series.c.tenant == _study.c.tenant,
+            _series.c.study == _study.c.uid,
+            _series.c.facility == _study.c.facility,
+            _series.c.instances > 0,
+        )
         conditions.append(exists().where(of_study, _any_matches(_series.c.modality, search.modalities)))
     if search.received_since is not None:
         conditions.append(_study.c.updated >= search.received_since)
     if search.facilities is not None:
-        conditions.append(_seen_in(search.facilities, _instance.c.study == _study.c.uid))
+        conditions.append(_study.c.facility.in_(sorted(search.facilities)))
     return conditions
 
 
@@ -138,9 +145,12 @@ def _between(column: Column[Any], first: Any, last: Any) -> list[ColumnElement[b
     return [*([column >= first] if first is not None else []), *([column <= last] if last is not None else [])]
 
 
-def _uids_of(table: Table, conditions: list[ColumnElement[bool]]) -> Select[Any]:
-    """Give the UIDs of what matches: a list that SQLite makes once, rather than a look for each row."""
-    return select(table.c.uid).where(*_OF_TENANT[table], *conditions).correlate(None)
+def _places(table: Table, conditions: list[ColumnElement[bool]]) -> Select[Any]:
+    """Return the facility and UID of each match: a list that SQLite makes once, not once for each row.
+
+    The facility belongs to it: the same UID in another facility is another study or series (ADR 0014).
+    """
+    return select(table.c.facility, table.c.uid).where(*_OF_TENANT[table], *conditions).correlate(None)
 
 
 def _name_matches(search: StudySearch) -> ColumnElement[bool]:
@@ -155,11 +165,6 @@ def _name_matches(search: StudySearch) -> ColumnElement[bool]:
     return or_(*(matches(_study.c.patient_key, spelling) for spelling in spellings))
 
 
-def _seen_in(facilities: frozenset[str], *same: ColumnElement[bool]) -> ColumnElement[bool]:
-    tenant = _instance.c.tenant == bindparam("tenant")
-    return exists().where(tenant, _instance.c.visible, _instance.c.facility.in_(sorted(facilities)), *same)
-
-
 _OF_TENANT: Final = {
     _study: (_study.c.tenant == bindparam("tenant"), _study.c.instances > 0),
     _series: (_series.c.tenant == bindparam("tenant"), _series.c.instances > 0),
@@ -168,6 +173,6 @@ _OF_TENANT: Final = {
 STUDIES = Listing(
     select(_study).where(_study.c.tenant == bindparam("tenant"), _study.c.instances > 0),
     study_of,
-    (_study.c.updated, _study.c.uid),
+    (_study.c.updated, _study.c.uid, _study.c.facility),
     descending=True,
 )

@@ -105,7 +105,9 @@ async def list_destinations(caller: InOrganisation, page: Paging, link: str | No
     found = await _page(caller, links, page)
     rows = {row.link.id: row for row in found.items}
     running = await caller.services.configuration.running(caller.tenant, list(rows))
-    states = await caller.services.queues.states(caller.tenant, [row.target for row in found.items])
+    states = await caller.services.queues.states(
+        caller.tenant, [row.target for row in found.items], facilities=caller.principal.facilities
+    )
     return page_out(found, lambda row: _out(row, running.get(row.link.id), states[row.target]))
 
 
@@ -152,7 +154,8 @@ async def remove_destination(caller: InOrganisation, destination_id: str) -> Res
     link = await link_of(caller, target.link)
     for rule in await caller.services.rulebook.rules(caller.tenant):
         if target in rule.action.targets:
-            raise ConflictError(f"the rule {rule.name!r} sends there; change or remove the rule first")
+            sender = f"the rule {rule.name!r}" if caller.principal.facilities is None else "a rule of the organisation"
+            raise ConflictError(f"{sender} sends there; change or remove the rule first")
 
     def remove(entries: list[dict[str, Any]]) -> None:
         del entries[_index(entries, target)]
@@ -317,7 +320,7 @@ def _index(entries: list[dict[str, Any]], target: Target) -> int:
 
 async def _shown(caller: Caller, row: Row) -> DestinationOut:
     running = (await caller.services.configuration.running(caller.tenant, [row.link.id])).get(row.link.id)
-    states = await caller.services.queues.states(caller.tenant, [row.target])
+    states = await caller.services.queues.states(caller.tenant, [row.target], facilities=caller.principal.facilities)
     return _out(row, running, states[row.target])
 
 

@@ -66,11 +66,11 @@ async def _search_series(caller: Caller, request: Request, study: str) -> Respon
     await includefield.read(_query(request))
     search, root, query = qido.series_search(keys, study, fuzzy=fuzzy), root_of(request), caller.services.query
     found = await query.series(caller.principal, search, _page(window), address=caller.address)
-    studies: dict[str, Study] = {}
+    studies: dict[tuple[str, str], Study] = {}
     if not study and found.items:
         studies, _ = await query.parents(caller.principal, frozenset(one.study for one in found.items))
-    above = {uid: study_json(one, root) for uid, one in studies.items()}
-    made = (above.get(one.study, {}) | series_json(one, root) for one in found.items)
+    above = {place: study_json(one, root) for place, one in studies.items()}
+    made = (above.get((one.facility, one.study), {}) | series_json(one, root) for one in found.items)
     return await _answer(caller, search, window, found, made)
 
 
@@ -80,13 +80,14 @@ async def _search_instances(caller: Caller, request: Request, study: str, series
     wanted = await includefield.read(_query(request))
     search, root, query = qido.instance_search(keys, study, series, fuzzy=fuzzy), root_of(request), caller.services.query
     found = await query.instances(caller.principal, search, _page(window), address=caller.address)
-    above: dict[tuple[str, str], dict[str, Any]] = {}
+    above: dict[tuple[str, str, str], dict[str, Any]] = {}
     if not series and found.items:
         uids = frozenset(one.study for one in found.items), frozenset(one.series for one in found.items)
         studies, several = await query.parents(caller.principal, *uids)
-        told = {} if study else {uid: study_json(one, root) for uid, one in studies.items()}
-        above = {key: told.get(one.study, {}) | series_json(one, root) for key, one in several.items()}
-    made = (above.get((one.study, one.series), {}) | instance_json(one, root) for one in found.items)
+        told = {} if study else {place: study_json(one, root) for place, one in studies.items()}
+        above = {key: told.get(key[:2], {}) | series_json(one, root) for key, one in several.items()}
+    places = ((one.origin.facility, one.study, one.series) for one in found.items)
+    made = (above.get(place, {}) | instance_json(one, root) for place, one in zip(places, found.items, strict=True))
     if not (wanted and found.items):
         return await _answer(caller, search, window, found, made)
     texts = _with_documents(caller, found.items, made, wanted, root)

@@ -35,6 +35,7 @@ async def list_links(caller: InOrganisation, page: Paging, name: str | None = No
 
 async def create_link(caller: InOrganisation, body: LinkNew) -> LinkWithCode:
     """Create a Link and show its security code, once; the first machine that presents it within 14 days is bound to it."""
+    _check_naming(caller)
     facility = await facility_of(caller, body.facility)
     now = caller.now
     code, kept = _mint(caller, until=now + FIRST_CODE_WINDOW)
@@ -54,6 +55,8 @@ async def get_link(caller: InOrganisation, link_id: str) -> LinkOut:
 async def change_link(caller: InOrganisation, link_id: str, body: LinkChange) -> LinkOut:
     """Give it another name or facility."""
     link = await link_of(caller, link_id)
+    if body.name not in {None, link.name}:
+        _check_naming(caller)
     facility = (await facility_of(caller, body.facility)).id if body.facility is not None else link.facility
     event = caller.event(EventAction.UPDATE, "link.change", ("link", link.id))
     name = body.name if body.name is not None else link.name
@@ -119,6 +122,11 @@ async def link_of(caller: Caller, link_id: str) -> Link:
     link = await caller.services.links.link(caller.tenant, link_id)
     caller.check_facility(link.facility)
     return link
+
+
+def _check_naming(caller: Caller) -> None:
+    """Refuse a new name to a limited token: names are unique in the organisation, so one that is taken would tell."""
+    caller.check_unlimited()
 
 
 def topic(link_id: str) -> str:

@@ -24,9 +24,13 @@ TextKey = Annotated[str, Query(max_length=64)]
 
 
 class StudyOut(Out):
-    """A study; it appears once its first instance is indexed."""
+    """What a facility holds of a study; it appears once its first instance is indexed.
+
+    The same UID in two facilities is two entries, each with its own attributes and counts.
+    """
 
     uid: str
+    facility: str
     patient_name: str
     patient_id: str
     issuer: str
@@ -50,6 +54,7 @@ class SeriesOut(Out):
 
     study: str
     uid: str
+    facility: str
     modality: str
     number: int | None
     description: str
@@ -80,6 +85,7 @@ class InstanceOut(Out):
     rows: int | None
     columns: int | None
     frames: int | None
+    facility: str
     link: str | None
     listener: str
     device: str
@@ -210,11 +216,12 @@ def _download(fetched: Fetched, media_type: str) -> StreamingResponse:
 
 def _out(instance: Instance) -> InstanceOut:
     values: dict[str, Any] = {name: getattr(instance, name) for name in _OWN}
-    values |= {name: getattr(instance.origin, name) for name in ("link", "listener", "device", "calling_ae", "called_ae")}
+    values |= {name: getattr(instance.origin, name) for name in _ORIGIN}
     identity = instance.identity
     return InstanceOut(
         **values, sop_instance=identity.sop_instance, transfer_syntax=identity.transfer_syntax, sha256=identity.sha256.hex()
     )
 
 
+_ORIGIN: Final = ("facility", "link", "listener", "device", "calling_ae", "called_ae")
 _OWN: Final = tuple(name for name in InstanceOut.model_fields if name in Instance.__struct_fields__)

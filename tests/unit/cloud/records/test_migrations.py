@@ -21,6 +21,58 @@ def test_the_migrations_make_the_tables_that_the_statements_expect(tmp_path: Pat
     engine.dispose()
 
 
+OLD_INSTANCE = (
+    "INSERT INTO instance (id, tenant, sop_instance, transfer_syntax, sha256, sop_class, length, epoch, facility, listener,"
+    " device, peer, calling_ae, called_ae, association, actor, received, visible, stored, state, problem, study, series)"
+    " VALUES (?, 'north', ?, '1', ?, '1', 1, 0, ?, '', '', '', '', '', '', '', ?, ?, ?, 'indexed', '', '1.5', '1.5.1')"
+)
+OLD_STUDY = (
+    "INSERT INTO study (tenant, uid, source, patient_name, patient_key, patient_words, patient_id, issuer, sex, accession,"
+    " study_id, description, description_key, referring_physician, modalities, series, instances, received, updated)"
+    " VALUES ('north', '1.5', 1, 'Ada', 'ada', ' ada', 'A', '', '', '', '', '', '', '', 'US', 1, 3, 1.0, 4.0)"
+)
+OLD_SERIES = (
+    "INSERT INTO series (tenant, study, uid, source, modality, description, description_key, body_part, instances, received)"
+    " VALUES ('north', '1.5', '1.5.1', 1, 'US', 'Liver', 'liver', '', 3, 1.0)"
+)
+
+
+def test_what_is_stored_becomes_each_facilitys_own_and_tells_nothing_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        upgrade(connection, "0007_pre")
+    with sqlite3.connect(path) as old:
+        rows = [
+            (1, "1.5.1.1", b"a", "clinic", 1.0, 1, "new"),
+            (2, "1.5.1.2", b"b", "clinic", 2.0, 1, "new"),
+            (3, "1.5.1.3", b"c", "tower", 3.0, 1, "new"),
+            (4, "1.5.1.1", b"d", "tower", 4.0, 0, "conflict"),
+            (5, "1.5.1.1", b"e", "tower", 5.0, 0, "conflict"),
+        ]
+        old.executemany(OLD_INSTANCE, rows)
+        old.execute(OLD_STUDY)
+        old.execute(OLD_SERIES)
+    old.close()
+    with engine.connect() as connection:
+        upgrade(connection)
+    engine.dispose()
+    with sqlite3.connect(path) as new:
+        visible = new.execute("SELECT id, stored FROM instance WHERE visible ORDER BY id").fetchall()
+        names = "facility, source, patient_name, patient_words, modalities, series, instances, received, updated"
+        studies = new.execute(f"SELECT {names} FROM study ORDER BY facility").fetchall()
+        series = new.execute("SELECT facility, source, modality, description, instances, received FROM series").fetchall()
+        jobs = new.execute("SELECT instance FROM index_job").fetchall()
+    new.close()
+    assert visible == [(1, "new"), (2, "new"), (3, "new"), (4, "new")], "the tower's first of each UID is seen there"
+    assert studies == [
+        ("clinic", 1, "Ada", " ada", "US", 1, 2, 1.0, 2.0),
+        ("tower", None, "", "", "", 1, 2, 3.0, 4.0),
+    ]
+    assert sorted(series) == [("clinic", 1, "US", "Liver", 2, 1.0), ("tower", None, "", "", 2, 3.0)]
+    assert sorted(jobs) == [(3,), (4,), (5,)], "they are read again, and name their study themselves"
+
+
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'db'}")
     with engine.connect() as connection:

@@ -229,23 +229,30 @@ async def test_what_cannot_be_sent_is_named_and_nothing_is_queued(
 
 
 async def test_facilities_limit_what_is_seen_changed_and_sent(cloud: Cloud) -> None:
-    """The instance came into `main`, the destination hangs on the Link of `annex`."""
+    """The instance came into `main`, the destination hangs on the Link of `annex`: only who may see both sees the delivery."""
     limited = {name: await cloud.token(Role.INTEGRATOR, facilities=frozenset({f"{name}-heron"})) for name in ("main", "annex")}
-    assert (await cloud.call("GET", DELIVERY, limited["main"])).status_code == 200
-    assert (await cloud.call("GET", DELIVERY, limited["annex"])).status_code == 404
-    assert (await cloud.call("GET", "deliveries", limited["annex"])).json()["items"] == []
-    for act, body in (("park", {}), ("skip", {"reason": "x"}), ("resend", None), ("retry", None)):
-        assert (await cloud.call("POST", f"{DELIVERY}/{act}", limited["annex"], body)).status_code == 404, act
     many = {"act": "skip", "reason": "x", "study": STUDY}
-    assert (await cloud.call("POST", "deliveries/act", limited["annex"], many)).json() == {"changed": 0}
     named = {"act": "skip", "reason": "x", "deliveries": [1]}
-    assert (await cloud.call("POST", "deliveries/act", limited["annex"], named)).status_code == 404
+    for token in limited.values():
+        assert (await cloud.call("GET", DELIVERY, token)).status_code == 404
+        assert (await cloud.call("GET", f"{DELIVERY}/attempts", token)).status_code == 404
+        assert (await cloud.call("GET", "deliveries", token)).json()["items"] == []
+        for act, body in (("park", {}), ("skip", {"reason": "x"}), ("resend", None), ("retry", None)):
+            assert (await cloud.call("POST", f"{DELIVERY}/{act}", token, body)).status_code == 404, act
+        assert (await cloud.call("POST", "deliveries/act", token, many)).json() == {"changed": 0}
+        assert (await cloud.call("POST", "deliveries/act", token, named)).status_code == 404
     assert (await cloud.call("GET", "deliveries", limited["main"], destination=ID)).status_code == 404
     sent = await cloud.call("POST", f"studies/{STUDY}/send", limited["annex"], {"destinations": [ID]})
     assert sent.status_code == 404, "the study is in another facility"
     sent = await cloud.call("POST", f"studies/{STUDY}/send", limited["main"], {"destinations": [ID]})
     assert sent.json()["errors"][0]["field"] == "$.destinations[0]", "the destination is in another facility"
-    assert (await cloud.call("POST", "deliveries/act", limited["main"], many)).json() == {"changed": 1}
+    (shown,) = (await cloud.call("GET", "destinations", limited["annex"])).json()["items"]
+    assert (shown["queue"]["counts"], shown["queue"]["oldest"]) == ({}, None), "what waits is another facility's"
+    both = await cloud.token(Role.INTEGRATOR, facilities=frozenset({"main-heron", "annex-heron"}))
+    (shown,) = (await cloud.call("GET", "destinations", both)).json()["items"]
+    assert shown["queue"]["counts"] == {"waiting": 1}
+    assert (await cloud.call("GET", DELIVERY, both)).status_code == 200
+    assert (await cloud.call("POST", "deliveries/act", both, many)).json() == {"changed": 1}
 
 
 async def test_another_tenants_queue_is_untouched(cloud: Cloud) -> None:

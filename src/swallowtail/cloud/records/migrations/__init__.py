@@ -16,12 +16,12 @@ from sqlalchemy import Connection
 from swallowtail.cloud.model.errors import StorageUnavailableError
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the tables of this connection's database up to date, each revision in a transaction; raises StorageUnavailableError."""
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables of this connection's database up to a revision, each in a transaction; raises StorageUnavailableError."""
     config = _config()
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
     except CommandError as error:  # a revision that this release does not know
         raise StorageUnavailableError("the database was made by a newer release; start that release") from error
     connection.commit()
