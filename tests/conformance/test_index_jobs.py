@@ -88,6 +88,16 @@ async def test_a_rebuild_gives_every_instance_a_job_and_corrects_the_index(recor
     assert await records.index_jobs.waiting() == 0
 
 
+async def test_a_rebuild_takes_over_what_waits_or_is_claimed_and_no_other_study(records: Records, ids: list[int]) -> None:
+    await records.index_jobs.settle([indexed(ids[0], study="1.7"), indexed(ids[1], study="1.8")], now=NOW)
+    await records.index_jobs.claim(9, now=NOW, until=NOW + 60)
+    assert await records.index_jobs.rebuild(NORTH, now=NOW, event=EVENT) == 4
+    assert [job.attempts for job in await records.index_jobs.claim(9, now=NOW, until=NOW + 1)] == [0] * 4
+    await records.index_jobs.settle([indexed(one, study="1.7") for one in ids], now=NOW)
+    assert await records.index_jobs.rebuild(NORTH, study="1.8", now=NOW, event=EVENT) == 0
+    assert await records.index_jobs.waiting() == 0
+
+
 async def test_an_outcome_of_another_tenants_instance_is_dropped(records: Records, ids: list[int]) -> None:
     await records.index_jobs.settle([indexed(ids[0], tenant=SOUTH)], now=NOW)
     assert (await records.instances.instance(NORTH, ids[0])).state is IndexState.WAITING

@@ -53,6 +53,11 @@ def test_what_was_backed_up_comes_back_and_link_follows(tmp_path: Path) -> None:
         assert "audit-broken" not in [one["condition"] for one in site.rest.json("/api/v1/alarms")["items"]]
         assert modality.send([after.path])[0].stored  # what came after the backup is lost, until its sender sends it again
         assert len(site.instances()) == 2
+        (data / "admin.token").write_text(site.token)
+        client = ["--cloud", site.url, "--ca", site.ca, "--token-file", data / "admin.token"]
+        assert command("reindex", *client, "--wait") == {"queued": 2, "waiting": 0, "quarantined": 0}
+        assert site.rest.json(f"/dicomweb/studies?StudyInstanceUID={before.study}")
+        (data / "admin.token").unlink()
         (data / "blobs").rename(data / "moved")
         assert command("check", "--data", data, status=1)["faults"] == 2
         (data / "moved").rename(data / "blobs")

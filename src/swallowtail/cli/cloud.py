@@ -9,13 +9,11 @@ from typing import Any
 
 import click
 
-from swallowtail.cli import operations
+from swallowtail.cli import operations, reindexing
 from swallowtail.cli.apply import Application, Outcome
-from swallowtail.cli.hospital import MAX_FILE, InvalidHospitalError, Step, read
-from swallowtail.cli.options import LOG_LEVEL
+from swallowtail.cli.hospital import InvalidHospitalError, Step, read
+from swallowtail.cli.options import FILE, JSON, LOG_LEVEL, cloud_client, read_text
 from swallowtail.cli.rest import RestClient, RestError
-
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -23,18 +21,14 @@ def cloud() -> None:
     """Run a Cloud, set one up, check it, back it up or restore it."""
 
 
-for command in (operations.check, operations.backup, operations.restore):
+for command in (operations.check, operations.backup, operations.restore, reindexing.reindex):
     cloud.add_command(command)
 
 
 @cloud.command()
 @click.argument("file", type=FILE)
-@click.option(
-    "--cloud", "url", required=True, envvar="SWALLOWTAIL_CLOUD", help="Address of the Cloud, like https://cloud.example:8443."
-)
-@click.option("--token-file", required=True, type=FILE, envvar="SWALLOWTAIL_TOKEN_FILE", help="File with an API token.")
-@click.option("--ca", type=FILE, envvar="SWALLOWTAIL_CA", help="Certificates to trust instead of the system's.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@cloud_client
+@JSON
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def apply(file: Path, url: str, token_file: Path, ca: Path | None, *, as_json: bool, dry_run: bool) -> None:
     """Make the Cloud look like FILE: organisation, facilities, Links with listeners, devices and destinations, rules, tokens.
@@ -43,11 +37,11 @@ def apply(file: Path, url: str, token_file: Path, ca: Path | None, *, as_json: b
     FILE declares one. A new Link's security code is shown once.
     """
     try:
-        hospital = read(_text(file))
+        hospital = read(read_text(file))
     except InvalidHospitalError as error:
         raise click.ClickException(f"{file}: {error}") from error
     try:
-        with closing(RestClient(url, _text(token_file).strip(), ca)) as client:
+        with closing(RestClient(url, read_text(token_file).strip(), ca)) as client:
             application = Application(client, hospital)
             steps = application.plan()
             if not as_json:
@@ -59,15 +53,6 @@ def apply(file: Path, url: str, token_file: Path, ca: Path | None, *, as_json: b
         click.echo(json.dumps(asdict(outcome)))
     else:
         _print_secrets(outcome)
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise click.ClickException(f"{path} is longer than {MAX_FILE} bytes")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _print_plan(steps: list[Step], *, dry_run: bool) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from swallowtail.cli.options import JSON
+
 if TYPE_CHECKING:
     from swallowtail.cloud.operations.backup import Copied, Manifest, Missing
     from swallowtail.cloud.operations.check import OrganisationReport, Report
@@ -20,7 +22,6 @@ T = TypeVar("T")
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 DATA: Final = click.option("--data", required=True, type=FOLDER, envvar="SWALLOWTAIL_DATA", help="Data folder of the Cloud.")
-JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 PROGRESS_EVERY: Final = 1.0
 FAULTS: Final = 1
 """Exit status when the command has done its work and found something wrong; click uses 2 for wrong usage."""

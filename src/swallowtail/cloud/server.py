@@ -36,6 +36,7 @@ from swallowtail.cloud.expiry import CertificateWatch
 from swallowtail.cloud.folder import DataFolder, DataFolderError
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.pool import WorkerPool
+from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.ingest.space import DiskWatch
 from swallowtail.cloud.ingest.store import Ingest
@@ -243,6 +244,7 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
         ingest=ingest,
         queues=Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock),
         rulebook=Rulebook(records.rules, sites, clock=clock),
+        reindexing=Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
         alarms=records.alarms,
         audit=records.audit,
         chains=chains,

@@ -182,7 +182,7 @@ class FolderBlobs:
         end = whole if length is None else min(whole, start + length)
         while start < end:
             if not piece:
-                raise StorageUnavailableError("a blob ends before its length; verify it")
+                raise StorageUnavailableError("a blob ends before its length; run `swallowtail cloud check`")
             yield piece
             start += len(piece)
             offset, size = start, min(BATCH, end - start)

@@ -41,7 +41,7 @@ class WorkerPool:
         """Have a job parsed by the next free worker (`Parser`)."""
         path = self._blobs.path(job.tenant, job.identity.sha256)
         if path is None or await self._blobs.length(job.tenant, job.identity.sha256) != job.length:
-            problem = "its blob is missing or has another length; restore it from a backup and index it again"
+            problem = "its blob is missing or has another length; copy it from a backup, then run `swallowtail cloud reindex`"
             return Quarantined(tenant=job.tenant, instance=job.instance, problem=problem)
         return await self._parse(Task(job, str(path)))
 

@@ -23,7 +23,10 @@ class BlobReference(msgspec.Struct, frozen=True):
 
 
 class IndexCounts(msgspec.Struct, frozen=True):
-    """The state of a tenant's index. `undocumented`: indexed instances without a document, at most 100 row ids."""
+    """The state of a tenant's index: jobs that wait, instances that could not be indexed.
+
+    `undocumented`: indexed instances without a document, at most 100 row ids.
+    """
 
     waiting: int
     quarantined: int

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, literal, or_, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.decisions import folded, quarantine_alarm, words_of
@@ -75,14 +75,13 @@ class IndexJobRecords:
     async def rebuild(self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent) -> int:
         def rebuild(unit: Unit) -> int:
             mine = _instance.c.tenant == tenant if study is None else (_instance.c.tenant == tenant) & (_instance.c.study == study)
-            ids = unit.connection.execute(select(_instance.c.id).where(mine)).scalars().all()
-            jobs = [{"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0} for key in ids]
-            if jobs:
-                unit.connection.execute(DROP_JOB, [{"done": key} for key in ids])
-                unit.connection.execute(insert(_job), jobs)
+            # Two statements however many instances there are: the writer holds every store back meanwhile.
+            unit.connection.execute(delete(_job).where(_job.c.instance.in_(select(_instance.c.id).where(mine))))
+            jobs = select(_instance.c.id, _instance.c.tenant, literal(0.0), literal(0)).where(mine)
+            queued = unit.connection.execute(insert(_job).from_select(["instance", "tenant", "until", "attempts"], jobs)).rowcount
             _forget_sources(unit.connection, tenant, study)
             unit.audit(tenant, event, now)
-            return len(jobs)
+            return queued
 
         return await self._database.write(rebuild)
 

@@ -25,6 +25,7 @@ BLOBS = (
     .order_by(_instance.c.sha256)
     .limit(bindparam("limit"))
 )
+WAITING = select(func.count()).select_from(schema.index_job).where(schema.index_job.c.tenant == bindparam("tenant"))
 STATES = select(_instance.c.state, func.count()).where(_TENANT).group_by(_instance.c.state)
 UNDOCUMENTED = (
     select(_instance.c.id)
@@ -59,7 +60,7 @@ class InventoryRecords:
             key = {"tenant": tenant}
             states = {str(state): int(count) for state, count in connection.execute(STATES, key)}
             return IndexCounts(
-                waiting=states.get(IndexState.WAITING, 0),
+                waiting=int(connection.execute(WAITING, key).scalar_one()),
                 quarantined=states.get(IndexState.QUARANTINED, 0),
                 undocumented=tuple(connection.execute(UNDOCUMENTED, key).scalars()),
             )

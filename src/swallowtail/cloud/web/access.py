@@ -17,6 +17,7 @@ from starlette.responses import Response
 from swallowtail.cloud.auditing.heads import ChainGuard
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rulebook import Rulebook
+from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.store import Ingest
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash
@@ -57,6 +58,7 @@ class Services:
     ingest: Ingest
     queues: Queues
     rulebook: Rulebook
+    reindexing: Reindexing
     alarms: Alarms
     audit: Audit
     chains: ChainGuard

@@ -22,6 +22,7 @@ from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.store import Ingest, Tally
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
@@ -136,6 +137,7 @@ class Cloud:
                 clock=lambda: NOW,
             ),
             rulebook=Rulebook(self.records.rules, sites, clock=lambda: NOW),
+            reindexing=Reindexing(self.records.index_jobs, self.records.inventory, self.bus, clock=lambda: NOW),
             alarms=self.records.alarms,
             audit=self.records.audit,
             chains=ChainGuard(

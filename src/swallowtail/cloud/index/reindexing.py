@@ -1,0 +1,27 @@
+"""Indexing stored instances again: after a restore, after a fault in the index, after a better parser."""
+
+from swallowtail.cloud.index.indexer import TOPIC
+from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.inventory import IndexCounts, Inventory
+from swallowtail.cloud.model.ports import Bus, Clock, IndexJobs
+from swallowtail.cloud.model.tenancy import Tenant
+
+
+class Reindexing:
+    """The use case behind `swallowtail cloud reindex`."""
+
+    def __init__(self, jobs: IndexJobs, inventory: Inventory, bus: Bus, *, clock: Clock) -> None:
+        self._jobs, self._inventory, self._bus, self._clock = jobs, inventory, bus, clock
+
+    async def queue(self, tenant: Tenant, study: str | None, event: AuditEvent) -> int:
+        """Queue every instance of the tenant, or of one study, and return their number.
+
+        What is indexed stays visible until its job is done. An instance that waits already is queued once.
+        """
+        queued = await self._jobs.rebuild(tenant, study=study, now=self._clock(), event=event)
+        self._bus.publish(TOPIC)
+        return queued
+
+    async def counts(self, tenant: Tenant) -> IndexCounts:
+        """Return how many jobs wait and how many instances are quarantined."""
+        return await self._inventory.index(tenant)
