@@ -126,10 +126,19 @@ def test_apply_does_it_once_and_shows_secrets_once(served: CloudProcess, tmp_pat
     changed.write_text(EXAMPLE.read_text().replace("11112", "11113"))
     third = apply(served, token_file, changed)
     assert "~ configuration main-radiology: after version 1: ~listener store" in third.stdout
+    widened = EXAMPLE.read_text().replace('"clinician"', '"auditor"').replace("11112", "11113")
+    until = 'facilities = "all"\nexpires = 2098-01-01T00:00:00Z'
+    changed.write_text(widened.replace('facilities = ["main"]', until))
+    fourth = apply(served, token_file, changed)
+    assert "~ token reading room: clinician becomes auditor, facilities, expires" in fourth.stdout
+    assert "shown once" not in fourth.stdout, "its secret stays"
+    me = reader("GET", "whoami")
+    assert (me["role"], me["facilities"]) == ("auditor", None)
+    assert apply(served, token_file, changed).stdout.endswith("no changes\n")
     token_file.write_text(first["tokens"]["reading room"])
     refused = apply(served, token_file, changed)
     assert refused.exit_code == 1
-    assert "the role clinician may not do this" in refused.stderr
+    assert "the role auditor may not do this" in refused.stderr
 
 
 def test_apply_leaves_alone_what_a_file_does_not_declare(served: CloudProcess, tmp_path: Path) -> None:

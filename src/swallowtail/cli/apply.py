@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from swallowtail.cli.hospital import Hospital, LinkEntry, Present, Step, TokenEntry, merged, plan
+from swallowtail.cli.hospital import Hospital, LinkEntry, Present, Step, merged, plan
 from swallowtail.cli.rest import RestClient, RestError
 from swallowtail.cli.routing import changed
 
@@ -76,7 +76,8 @@ class Application:
         self._rule_ids = {rule["name"]: rule["id"] for rule in rules}
         tokens: dict[str, Any] = {}
         if self._hospital.token:
-            tokens = {item["name"]: item for item in self._client.all("/tokens", **self._query) if item["revoked"] is None}
+            listed = [one for one in self._client.all("/tokens", **self._query) if one["revoked"] is None]
+            tokens = {one["name"]: one for one in sorted(listed, key=lambda one: one["created"])}
         self._outcome.facilities = {name: item["id"] for name, item in facilities.items() if name in self._facilities}
         self._outcome.links = {name: item["id"] for name, item in links.items() if name in self._links}
         configurations = {
@@ -166,11 +167,11 @@ class Application:
         return {**self._present.links, **{name: {"id": id_} for name, id_ in self._outcome.links.items()}}
 
     def _create_token(self, name: str) -> None:
-        entry: TokenEntry = self._tokens[name]
-        facilities = None if entry.facilities is None else [self._outcome.facilities[one] for one in entry.facilities]
-        body = {"name": name, "role": entry.role, "facilities": facilities}
+        body = {"name": name, **self._tokens[name].body(self._outcome.facilities)}
         self._outcome.tokens[name] = self._client.call("POST", "/tokens", body, **self._query)["token"]
 
     def _change_token(self, name: str) -> None:
-        self._create_token(name)
-        self._client.call("DELETE", f"/tokens/{self._present.tokens[name]['id']}", None, **self._query)
+        there = self._present.tokens[name]
+        wanted = self._tokens[name].body(self._outcome.facilities)
+        body = {key: value for key, value in wanted.items() if value != there[key]}
+        self._client.call("PATCH", f"/tokens/{there['id']}", body, **self._query)

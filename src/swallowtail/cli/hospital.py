@@ -7,18 +7,19 @@
     [[link.device]]     as in a Link's configuration (calls.config.Device)
     [[link.destination]]  as in a Link's configuration (calls.config.Destination)
     [[rule]]            see cli.routing
-    [[token]]           name, role, facilities
+    [[token]]           name, role, facilities, expires
 
 What the document does not name is left alone. A list of a Link is one thing: a document that declares one entry of it (or writes
 `destination = []`) owns the whole list, so that what stands there no more goes; one that declares none leaves the list alone.
 """
 
+import datetime as dt
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -77,11 +78,24 @@ class LinkEntry(Document, frozen=True, kw_only=True):
 
 
 class TokenEntry(Document, frozen=True, kw_only=True):
-    """An API token, told apart by its name."""
+    """An API token, told apart by its name. What a present token has and this does not name stays."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     role: Annotated[str, Meta(pattern=r"^(administrator|integrator|clinician|auditor)$(?!\n)")]
-    facilities: tuple[Name, ...] | None = None
+    facilities: tuple[Name, ...] | Literal["all"] | None = None
+    """Names of the facilities that it is limited to; "all": it is not limited, as a new one without this."""
+    expires: Annotated[dt.datetime, Meta(tz=True)] | bool | None = None
+    """When it expires; false: never, as a new one without this."""
+
+    def body(self, facilities: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the API is given: what this names; `facilities` are ids by name."""
+        body: dict[str, Any] = {"role": self.role}
+        if self.facilities is not None:
+            limited = self.facilities != "all"
+            body["facilities"] = sorted(facilities[one] for one in self.facilities) if limited else None
+        if self.expires is not None:
+            body["expires"] = None if isinstance(self.expires, bool) else self.expires.timestamp()
+        return body
 
 
 class Hospital(Document, frozen=True, kw_only=True):
@@ -136,9 +150,11 @@ def _problems(hospital: Hospital) -> Iterator[tuple[str, str]]:
     declared = {link.name: link.destination for link in hospital.link if link.destination is not None}
     yield from rule_problems(rules, {name: frozenset(one.name for one in many) for name, many in declared.items()})
     for index, token in enumerate(hospital.token):
-        for name in token.facilities or ():
+        for name in token.facilities if isinstance(token.facilities, tuple) else ():
             if name not in facilities:
                 yield f"$.token[{index}].facilities", f"there is no facility {name!r} in this file"
+        if token.expires is True:
+            yield f"$.token[{index}].expires", "is a date-time with an offset, or false for never"
 
 
 def _link_problems(link: LinkEntry) -> Iterator[Problem]:
@@ -300,6 +316,10 @@ def _token_step(token: TokenEntry, present: Present) -> Step:
     there = present.tokens.get(token.name)
     if there is None:
         return Step("create", "token", token.name, token.role)
-    if there["role"] != token.role:
-        return Step("change", "token", token.name, f"{there['role']} becomes {token.role}; the old one is revoked")
+    facilities = {name: item["id"] for name, item in present.facilities.items()}
+    new = {name: name for name in token.facilities or () if name not in facilities}  # no id yet
+    wanted = token.body(facilities | new)
+    if changed := [key for key, value in wanted.items() if value != there[key]]:
+        parts = [f"{there['role']} becomes {token.role}" if key == "role" else key for key in changed]
+        return Step("change", "token", token.name, ", ".join(parts))
     return Step("keep", "token", token.name)

@@ -52,9 +52,9 @@ from swallowtail.cloud.metrics import StoreMeter, measure_lag
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.errors import StorageUnavailableError
-from swallowtail.cloud.model.paging import walk
+from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.ports import Blobs, Bus
-from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role
+from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role, TokenSearch, TokenState
 from swallowtail.cloud.model.transcoding import Transcoder
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
@@ -235,6 +235,7 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
     query = Query(records.instances, blobs, records.audit, clock=clock)
     services = Services(
         people=records.people,
+        tokens=records.tokens,
         links=links,
         configuration=configuration,
         instances=records.instances,
@@ -328,10 +329,9 @@ def _url(settings: Settings, listening: socket.socket) -> str:
 
 async def _bootstrap(services: Services) -> dict[str, str]:
     """Make an operator's token where no good one is; what it gives is printed and kept nowhere."""
-    now = services.clock()
-    async for token in _operators(services):
-        if token.revoked is None and (token.expires is None or now < token.expires):
-            return {}
+    now, usable = services.clock(), TokenSearch(state=TokenState.ACTIVE)
+    if (await services.tokens.tokens(OPERATOR, usable, PageRequest(1), now=now)).items:
+        return {}
     secret = mint_token()
     token = ApiToken(id=new_id(services.random), tenant=None, name="bootstrap", role=Role.OPERATOR, created=now)
     event = AuditEvent(
@@ -341,12 +341,8 @@ async def _bootstrap(services: Services) -> dict[str, str]:
         actor="cloud serve",
         objects=(("token", token.id),),
     )
-    await services.people.add_token(token, services.hashes.of_token(secret), now=now, event=event)
+    await services.tokens.add(token, services.hashes.of_token(secret), now=now, event=event)
     return {"token": secret}
-
-
-def _operators(services: Services) -> AsyncIterator[ApiToken]:
-    return walk(lambda page: services.people.tokens(OPERATOR, page))
 
 
 def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> None:

@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 
 from swallowtail.calls.config import parse
-from swallowtail.cli.hospital import Hospital, InvalidHospitalError, Present, line_of, merged, plan, read
+from swallowtail.cli.hospital import (
+    Hospital,
+    InvalidHospitalError,
+    Present,
+    TokenEntry,
+    line_of,
+    merged,
+    plan,
+    read,
+)
 
 EXAMPLE = Path("examples/hospital.toml").read_text(encoding="utf-8")
 
@@ -24,8 +33,14 @@ def present_after(hospital: Hospital) -> Present:
         facilities=facilities,
         links={link.name: {"facility": f"f-{link.facility}"} for link in hospital.link},
         configurations=documents,
-        tokens={token.name: {"role": token.role} for token in hospital.token},
+        tokens={token.name: token_after(token) for token in hospital.token},
     )
+
+
+def token_after(entry: TokenEntry) -> dict[str, Any]:
+    """Return what the API shows of a token that was made of an entry."""
+    ids = {name: f"f-{name}" for name in entry.facilities or ()}
+    return {"facilities": None, "expires": None, **entry.body(ids)}
 
 
 def lines(hospital: Hospital, present: Present) -> list[str]:
@@ -51,7 +66,13 @@ def test_the_example_creates_everything_once_and_then_nothing() -> None:
         ("Europe/Berlin", "Europe/Paris", "~ facility main: time_zone"),
         ("port = 11112", "port = 104", "~ configuration main-radiology: after version 1: ~listener store"),
         ('name = "us-room-1"', 'name = "us-2"', "~ configuration main-radiology: after version 1: +device us-2, -device us-room-1"),
-        ('"clinician"', '"auditor"', "~ token reading room: clinician becomes auditor; the old one is revoked"),
+        ('"clinician"', '"auditor"', "~ token reading room: clinician becomes auditor"),
+        ('facilities = ["main"]', 'facilities = "all"', "~ token reading room: facilities"),
+        (
+            'facilities = ["main"]',
+            "facilities = []\nexpires = 2031-01-01T00:00:00Z",
+            "~ token reading room: facilities, expires",
+        ),
     ],
 )
 def test_a_change_is_the_only_step(old: str, new: str, line: str) -> None:
@@ -67,6 +88,28 @@ def test_a_link_may_move_and_one_without_listeners_keeps_its_configuration() -> 
     assert "~ link main-radiology: moves to facility annex" in lines(read(moved), present_after(read(EXAMPLE)))
     bare = read('[organisation]\nname = "a"\n[[facility]]\nname = "f"\ntime_zone = "UTC"\n[[link]]\nname = "l"\nfacility = "f"\n')
     assert lines(bare, present_after(bare)) == ["= organisation a", "= facility f", "= link l"]
+
+
+EXPIRES = 'expires = 2031-01-01T01:00:00+01:00\nrole = "clinician"'
+
+
+def test_a_token_keeps_what_its_entry_does_not_name() -> None:
+    limited = read(EXAMPLE.replace('role = "clinician"', EXPIRES))
+    present = present_after(limited)
+    assert present.tokens["reading room"]["expires"] == 1_924_992_000.0
+    silent = read(EXAMPLE.replace('facilities = ["main"]', ""))
+    assert "= token reading room" in lines(silent, present)
+    freed = read(EXAMPLE.replace('role = "clinician"', 'expires = false\nrole = "clinician"'))
+    assert "~ token reading room: expires" in lines(freed, present)
+
+
+def test_a_token_may_be_limited_to_a_facility_that_the_same_run_creates() -> None:
+    present = present_after(read(EXAMPLE))
+    facility = '[[facility]]\nname = "annex"\ntime_zone = "UTC"\n[[token]]'
+    grown = EXAMPLE.replace("[[token]]", facility)
+    grown = grown.replace('facilities = ["main"]', 'facilities = ["main", "annex"]')
+    steps = [line for line in lines(read(grown), present) if not line.startswith("=")]
+    assert steps == ["+ facility annex", "~ token reading room: facilities"]
 
 
 DESTINATION = {"name": "pacs", "host": "pacs.hospital.example", "port": 104, "ae_title": "PACS"}
@@ -133,6 +176,8 @@ def test_every_example_can_be_applied(path: Path) -> None:
         ('listeners = ["store"]', 'listeners = ["stroe"]', "line 32: link[0].device[1].listeners: there is no listener 'stroe'"),
         ('\nfacility = "main"\n', '\nfacility = "mian"\n', "line 15: link[0].facility: there is no facility 'mian' in this file"),
         ('facilities = ["main"]', 'facilities = ["x"]', "line 37: token[0].facilities: there is no facility 'x'"),
+        ('facilities = ["main"]', "expires = true", "line 37: token[0].expires: is a date-time"),
+        ('facilities = ["main"]', "expires = 2031-01-01T00:00:00", "line 37: token[0].expires: "),
         ('role = "clinician"', 'role = "operator"', "line 36: token[0].role: "),
         ('role = "clinician"', 'role = "clinician\\n"', "line 36: token[0].role: "),
         (

@@ -125,14 +125,16 @@ def key_alarm(link: Link, address: str) -> NewAlarm:
     )
 
 
-def token_alarm(token: ApiToken) -> NewAlarm:
-    """The alarm that an operator has made a token of an organisation, and has seen its secret (ADR 0006)."""
+def token_alarm(token: ApiToken, act: str) -> NewAlarm:
+    """Return the alarm that an operator has made, changed or rotated a token of an organisation (ADR 0006)."""
+    secret = "may know" if act == "changed" else "has seen"
     return NewAlarm(
         condition=Condition.OPERATOR_TOKEN,
         subject=token.id,
         severity=Severity.WARNING,
-        detail=f"an operator made the token {token.name!r} of the role {token.role} and has seen its secret, which opens patient "
-        "data: acknowledge this if you asked for it and trust its way to you, otherwise revoke it and make your own",
+        detail=f"an operator {act} the token {token.name!r} of the role {token.role} and {secret} its secret, "
+        "which opens patient data: acknowledge this if you asked for it and trust its way to you, "
+        "otherwise revoke the token and make your own",
     )
 
 

@@ -46,7 +46,19 @@ from swallowtail.cloud.model.imaging import (
 from swallowtail.cloud.model.indexing import IndexedDocument, IndexJob, IndexOutcome
 from swallowtail.cloud.model.operations import Alarm, Condition, ConfigurationVersion, NewAlarm, Running, UnknownDevice
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
-from swallowtail.cloud.model.tenancy import Admission, ApiToken, Code, Facility, Link, Organisation, OrganisationState, Tenant
+from swallowtail.cloud.model.tenancy import (
+    ALL_TOKENS,
+    Admission,
+    ApiToken,
+    Code,
+    Facility,
+    Link,
+    Organisation,
+    OrganisationState,
+    Tenant,
+    TokenChange,
+    TokenSearch,
+)
 
 
 class Clock(Protocol):
@@ -64,7 +76,7 @@ class Randomness(Protocol):
 
 
 class People(Protocol):
-    """Organisations, facilities and API tokens."""
+    """Organisations and facilities."""
 
     async def add_organisation(self, organisation: Organisation, *, now: float, event: AuditEvent) -> None:
         """Create a tenant (operator); raises ConflictError when the id or name is taken."""
@@ -93,22 +105,58 @@ class People(Protocol):
     ) -> Page[Facility]:
         """List facilities by name, of these ids if given."""
 
-    async def add_token(self, token: ApiToken, digest: bytes, *, now: float, event: AuditEvent) -> None:
-        """Keep a token under the keyed hash (32 bytes) of its secret; raises ConflictError when id or hash is taken.
 
-        When an operator (`event.role`) makes one of an organisation, the alarm OPERATOR_TOKEN is raised there with it.
+class Tokens(Protocol):
+    """API tokens. `tenant` is OPERATOR for the operator's own."""
+
+    async def add(self, token: ApiToken, digest: bytes, *, now: float, event: AuditEvent) -> None:
+        """Add a token under the keyed hash (32 bytes) of its secret; ConflictError when id or hash is taken.
+
+        When an operator (`event.role`) adds a token of an organisation, the alarm OPERATOR_TOKEN is raised there.
         """
 
-    async def token(self, digest: bytes, *, now: float) -> ApiToken | None:
-        """Give the token of this hash if it is neither revoked nor expired and its organisation is active; else None."""
+    async def find(self, digest: bytes, *, now: float) -> ApiToken | None:
+        """Return the token whose secret has this hash, or had it before a rotation whose grace has not ended.
 
-    async def tokens(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[ApiToken]:
-        """List a tenant's tokens by id, the revoked too; OPERATOR lists the operator's."""
+        None when there is none, when it is revoked or expired, and when its organisation is not active.
+        """
 
-    async def revoke_token(self, tenant: Tenant, token: str, *, now: float, event: AuditEvent) -> None:
-        """End a token; ending one twice is no error. OPERATOR for the operator's.
+    async def token(self, tenant: Tenant, token: str) -> ApiToken:
+        """Return one token by its id, also a revoked one."""
 
-        Clears OPERATOR_TOKEN, but not when an operator ends it: who made a token does not make its alarm go away.
+    async def tokens(
+        self, tenant: Tenant, search: TokenSearch = ALL_TOKENS, page: PageRequest = FIRST_PAGE, *, now: float
+    ) -> Page[ApiToken]:
+        """List the tokens that match, by id, also revoked ones; `now` decides which have expired."""
+
+    async def change(
+        self,
+        tenant: Tenant,
+        token: str,
+        change: TokenChange,
+        *,
+        now: float,
+        event: AuditEvent,
+    ) -> ApiToken:
+        """Change what is set in `change`; ConflictError when the token is revoked.
+
+        When an operator changes a token of an organisation, OPERATOR_TOKEN is raised there, to be acknowledged again.
+        """
+
+    async def rotate(
+        self, tenant: Tenant, token: str, digest: bytes, *, until: float | None, now: float, event: AuditEvent
+    ) -> ApiToken:
+        """Replace the secret by the one with this hash; the old one stays valid `until` then, None: it ends at once.
+
+        A secret that an earlier rotation left valid ends in either case. ConflictError when the token is revoked or expired.
+        OPERATOR_TOKEN: raised, to be acknowledged again, when an operator rotates a token of an organisation, who sees its secret.
+        Cleared when the organisation rotates without `until`, but not by a token for which that alarm is raised itself.
+        """
+
+    async def revoke(self, tenant: Tenant, token: str, *, now: float, event: AuditEvent) -> None:
+        """Revoke a token; revoking it again is no error.
+
+        Clears OPERATOR_TOKEN, but not when an operator revokes it: who made a token does not clear its alarm.
         """
 
 

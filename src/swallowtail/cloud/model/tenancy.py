@@ -1,7 +1,7 @@
 """Who is there: organisations (the tenants), their facilities, Links and people."""
 
 import enum
-from typing import Final, NewType
+from typing import Any, Final, NewType
 
 import msgspec
 
@@ -130,6 +130,46 @@ class ApiToken(Value, frozen=True, kw_only=True):
     created: float
     expires: float | None = None
     revoked: float | None = None
+    rotated: float | None = None
+    """When its secret was last replaced."""
+    previous_until: float | None = None
+    """Until when the secret before that is valid too; None: it ended with the rotation."""
+
+
+class TokenState(enum.StrEnum):
+    """Whether a token can be used."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class TokenSearch(Value, frozen=True, kw_only=True):
+    """Which tokens to list; every given key must match."""
+
+    name: str = ""
+    """`*` and `?` are wildcards."""
+    role: Role | None = None
+    facility: str = ""
+    """May see this facility: limited to it among others, or not limited."""
+    state: TokenState | None = None
+
+
+ALL_TOKENS: Final = TokenSearch()
+
+
+class TokenChange(Value, frozen=True, kw_only=True):
+    """What to change of a token; what is unset stays."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    role: Role | msgspec.UnsetType = msgspec.UNSET
+    facilities: frozenset[str] | msgspec.UnsetType | None = msgspec.UNSET
+    expires: float | msgspec.UnsetType | None = msgspec.UNSET
+
+    def values(self) -> dict[str, Any]:
+        """Return what is set, by field."""
+        set_ = msgspec.structs.asdict(self)
+        return {name: value for name, value in set_.items() if value is not msgspec.UNSET}
 
 
 class Principal(Value, frozen=True, kw_only=True):

@@ -53,6 +53,21 @@ def cleared(connection: Connection, tenant: Tenant, condition: Condition, subjec
     return True
 
 
+def raised_unseen(connection: Connection, tenant: Tenant, new: NewAlarm, now: float) -> Alarm:
+    """Raise the alarm, to be acknowledged again where it was: what a person has seen was not this."""
+    found = raised(connection, tenant, new, now)
+    if found.acknowledged is None:
+        return found
+    connection.execute(update(schema.alarm).where(schema.alarm.c.id == found.id).values(UNSEEN))
+    return _alarm(connection, tenant, found.id)
+
+
+def is_raised(connection: Connection, tenant: Tenant, condition: Condition, subject: str) -> bool:
+    """Return whether the alarm is raised, within the caller's transaction."""
+    key = {"tenant": tenant, "condition": condition, "subject": subject}
+    return connection.execute(RAISED, key).first() is not None
+
+
 def _severities(connection: Connection, key: Mapping[str, str]) -> dict[str, str]:
     return {row.subject: row.severity for row in connection.execute(SEVERITIES, key)}
 
@@ -89,9 +104,7 @@ class AlarmRecords:
                 unit.connection.execute(ended.values(cleared=now))
             missing = [new for subject, new in subjects.items() if raised_now.get(subject) != new.severity]
             for new in missing:
-                again = raised(unit.connection, tenant, new, now)
-                if again.acknowledged is not None:  # what was seen was not this bad, or worse
-                    unit.connection.execute(update(schema.alarm).where(schema.alarm.c.id == again.id).values(UNSEEN))
+                raised_unseen(unit.connection, tenant, new, now)
             return len(over) + len(missing)
 
         return 0 if await self._database.read(is_so) else await self._database.write(keep)

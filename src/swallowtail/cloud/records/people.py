@@ -1,20 +1,15 @@
-"""Organisations, facilities and API tokens: the statements of the port `People`."""
-
-from typing import Any
+"""Organisations and facilities: the statements of the port `People`."""
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.decisions import token_alarm
 from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
-from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Facility, Organisation, OrganisationState, Role, Tenant
+from swallowtail.cloud.model.tenancy import OPERATOR, Facility, Organisation, OrganisationState, Tenant
 from swallowtail.cloud.records import schema
-from swallowtail.cloud.records.alarms import cleared, raised
 from swallowtail.cloud.records.database import Database, Unit
-from swallowtail.cloud.records.rows import Listing, only, paged, plain, values
+from swallowtail.cloud.records.rows import Listing, only, paged, values
 
 _TENANT = schema.organisation.c.id == bindparam("tenant")
 ORGANISATION = select(schema.organisation).where(_TENANT, schema.organisation.c.state != OrganisationState.REMOVED)
@@ -26,16 +21,6 @@ ORGANISATIONS = Listing(
 )
 FACILITIES = Listing(
     select(schema.facility).where(schema.facility.c.tenant == bindparam("tenant")), Facility, (schema.facility.c.name,)
-)
-TOKEN = (
-    select(schema.api_token)
-    .outerjoin(schema.organisation, schema.organisation.c.id == schema.api_token.c.tenant)
-    .where(
-        schema.api_token.c.digest == bindparam("digest"),
-        schema.api_token.c.revoked.is_(None),
-        or_(schema.api_token.c.expires.is_(None), schema.api_token.c.expires > bindparam("now")),
-        or_(schema.api_token.c.tenant == OPERATOR, schema.organisation.c.state == OrganisationState.ACTIVE),
-    )
 )
 
 
@@ -113,58 +98,3 @@ class PeopleRecords:
         if ids is not None:
             query = query.where(schema.facility.c.id.in_(sorted(ids)))
         return await self._database.read(lambda connection: paged(connection, query, {"tenant": tenant}, page))
-
-    async def add_token(self, token: ApiToken, digest: bytes, *, now: float, event: AuditEvent) -> None:
-        tenant = token.tenant or OPERATOR
-
-        def add(unit: Unit) -> None:
-            if tenant != OPERATOR:
-                require_organisation(unit.connection, tenant)
-            facilities = None if token.facilities is None else msgspec.json.encode(sorted(token.facilities)).decode()
-            row = values(token) | {"tenant": tenant, "digest": digest, "facilities": facilities}
-            unit.connection.execute(insert(schema.api_token), row)
-            unit.audit(tenant, event, now)
-            if tenant != OPERATOR and event.role == Role.OPERATOR:
-                raised(unit.connection, tenant, token_alarm(token), now)
-
-        await self._database.write(add)
-
-    async def token(self, digest: bytes, *, now: float) -> ApiToken | None:
-        def find(connection: Connection) -> ApiToken | None:
-            row = connection.execute(TOKEN, {"digest": digest, "now": now}).mappings().first()
-            return None if row is None else _token(plain(row))
-
-        return await self._database.read(find)
-
-    async def tokens(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[ApiToken]:
-        return await self._database.read(lambda connection: paged(connection, TOKENS, {"tenant": tenant}, page))
-
-    async def revoke_token(self, tenant: Tenant, token: str, *, now: float, event: AuditEvent) -> None:
-        mine = (schema.api_token.c.tenant == tenant) & (schema.api_token.c.id == token)
-
-        def revoke(unit: Unit) -> None:
-            row = unit.connection.execute(select(schema.api_token.c.revoked).where(mine)).first()
-            if row is None:
-                raise NotFoundError("there is no such token")
-            if row.revoked is None:
-                unit.connection.execute(update(schema.api_token).where(mine).values(revoked=now))
-            if event.role != Role.OPERATOR:  # who made it may not make its alarm go away
-                cleared(unit.connection, tenant, Condition.OPERATOR_TOKEN, token, now)
-            unit.audit(tenant, event, now)
-
-        await self._database.write(revoke)
-
-
-def _token(row: dict[str, Any]) -> ApiToken:
-    facilities = row["facilities"]
-    return msgspec.convert(
-        row
-        | {
-            "tenant": row["tenant"] or None,
-            "facilities": None if facilities is None else msgspec.json.decode(str(facilities)),
-        },
-        ApiToken,
-    )
-
-
-TOKENS = Listing(select(schema.api_token).where(schema.api_token.c.tenant == bindparam("tenant")), _token, (schema.api_token.c.id,))

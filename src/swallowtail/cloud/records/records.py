@@ -11,6 +11,7 @@ from swallowtail.cloud.records.inventory import InventoryRecords
 from swallowtail.cloud.records.links import LinkRecords
 from swallowtail.cloud.records.people import PeopleRecords
 from swallowtail.cloud.records.rules import RuleRecords
+from swallowtail.cloud.records.tokens import TokenRecords
 
 
 class Records:
@@ -18,6 +19,7 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self.people = PeopleRecords(database)
+        self.tokens = TokenRecords(database)
         self.links = LinkRecords(database)
         self.configuration = ConfigurationRecords(database)
         self.instances = InstanceRecords(database)

@@ -88,7 +88,11 @@ api_token = Table(
     _moment("created"),
     _moment("expires", nullable=True),
     _moment("revoked", nullable=True),
+    _moment("rotated", nullable=True),
+    Column("previous", LargeBinary(32)),  # the digest before the rotation, valid until then
+    _moment("previous_until", nullable=True),
 )
+Index("ix_api_token_previous", api_token.c.previous, **_where("previous IS NOT NULL"))
 
 link = Table(
     "link",

@@ -32,6 +32,7 @@ from swallowtail.cloud.model.ports import (
     Links,
     People,
     Randomness,
+    Tokens,
 )
 from swallowtail.cloud.model.presence import Sessions
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
@@ -49,6 +50,7 @@ class Services:
     """Everything that the API speaks to; the composition root fills it."""
 
     people: People
+    tokens: Tokens
     links: Links
     configuration: Configuration
     instances: Instances
@@ -126,7 +128,7 @@ async def authenticate(request: Request) -> Principal:
     services = services_of(request)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
-        token = await services.people.token(services.hashes.of_token(secret.strip()), now=services.clock())
+        token = await services.tokens.find(services.hashes.of_token(secret.strip()), now=services.clock())
         if token is not None:
             return Principal(id=token.id, name=token.name, role=token.role, tenant=token.tenant, facilities=token.facilities)
     raise ProblemError(

@@ -1,17 +1,13 @@
-"""API tokens, alarms and the audit chain."""
+"""Alarms and the audit chain."""
 
 from typing import Annotated
 
-import msgspec
-from fastapi import Query, Response
+from fastapi import Query
 
 from swallowtail.cloud.model.audit import AuditRecord, ChainHead, EventAction
-from swallowtail.cloud.model.codes import mint_token
 from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role, Tenant
+from swallowtail.cloud.model.tenancy import Role, Tenant
 from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation, forbidden
-from swallowtail.cloud.web.identity import new_id
-from swallowtail.cloud.web.organisations import facility_of
 from swallowtail.cloud.web.paging import Paging
 from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.schemas import (
@@ -23,80 +19,8 @@ from swallowtail.cloud.web.schemas import (
     HeadOut,
     PageOut,
     RowId,
-    TokenNew,
-    TokenOut,
-    TokenWithSecret,
     page_out,
-    sorted_or_none,
 )
-
-
-async def list_tokens(caller: InOrganisation, page: Paging) -> PageOut[TokenOut]:
-    """List the organisation's API tokens, the revoked too; their secrets are not kept."""
-    caller.check_unlimited()
-    return page_out(await caller.services.people.tokens(caller.tenant, page), _token)
-
-
-async def create_token(caller: InOrganisation, body: TokenNew) -> TokenWithSecret:
-    """Create a token and show its secret, once."""
-    caller.check_unlimited()
-    if body.role is Role.OPERATOR:
-        raise forbidden("an operator's token belongs to no organisation; use /api/v1/operator-tokens")
-    for facility in body.facilities or ():
-        await facility_of(caller, facility)
-    return await _mint(caller, caller.tenant, body)
-
-
-async def revoke_token(caller: InOrganisation, token_id: str) -> Response:
-    """End a token at once."""
-    caller.check_unlimited()
-    return await _revoke(caller, caller.tenant, token_id)
-
-
-async def list_operator_tokens(caller: Anywhere, page: Paging) -> PageOut[TokenOut]:
-    """List the operator's tokens, the revoked too."""
-    return page_out(await caller.services.people.tokens(OPERATOR, page), _token)
-
-
-async def create_operator_token(caller: Anywhere, body: TokenNew) -> TokenWithSecret:
-    """Create another operator's token and show its secret, once."""
-    if body.role is not Role.OPERATOR or body.facilities is not None:
-        raise invalid("$.role", "here the role is operator, without facilities")
-    return await _mint(caller, None, body)
-
-
-async def revoke_operator_token(caller: Anywhere, token_id: str) -> Response:
-    """End an operator's token at once."""
-    return await _revoke(caller, OPERATOR, token_id)
-
-
-async def _mint(caller: Caller, tenant: Tenant | None, body: TokenNew) -> TokenWithSecret:
-    now, services = caller.now, caller.services
-    if body.expires is not None and body.expires <= now:
-        raise invalid("$.expires", "is in the past; it is UTC seconds")
-    token = ApiToken(
-        id=new_id(services.random),
-        tenant=tenant,
-        name=body.name,
-        role=body.role,
-        facilities=None if body.facilities is None else frozenset(body.facilities),
-        created=now,
-        expires=body.expires,
-    )
-    secret = mint_token(services.random)
-    event = caller.event(EventAction.CREATE, "token.create", ("token", token.id), detail=f"role {token.role}")
-    await services.people.add_token(token, services.hashes.of_token(secret), now=now, event=event)
-    return TokenWithSecret(**_token(token).model_dump(), token=secret)
-
-
-async def _revoke(caller: Caller, tenant: Tenant, token_id: str) -> Response:
-    event = caller.event(EventAction.DELETE, "token.revoke", ("token", token_id))
-    await caller.services.people.revoke_token(tenant, token_id, now=caller.now, event=event)
-    return Response(status_code=204)
-
-
-def _token(token: ApiToken) -> TokenOut:
-    return TokenOut(**msgspec.structs.asdict(token) | {"facilities": sorted_or_none(token.facilities)})
 
 
 async def list_alarms(caller: InOrganisation, page: Paging, cleared: bool = False) -> PageOut[AlarmOut]:

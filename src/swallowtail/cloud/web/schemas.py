@@ -307,34 +307,6 @@ class UnknownDeviceKey(Body):
     calling_ae: str
 
 
-class TokenOut(Out):
-    """A right to use the API."""
-
-    id: str
-    name: str
-    role: Role
-    facilities: list[str] | None
-    """Facility ids it is limited to; null: all."""
-    created: float
-    expires: float | None
-    revoked: float | None
-
-
-class TokenNew(Body):
-    """A token to create; `expires` is UTC seconds."""
-
-    name: Title
-    role: Role
-    facilities: list[str] | None = None
-    expires: Moment | None = None
-
-
-class TokenWithSecret(TokenOut):
-    """A token together with its secret, which is never shown again."""
-
-    token: str
-
-
 class WhoAmI(BaseModel):
     """Who the token says that you are."""
 

@@ -1,5 +1,6 @@
 """Every route of the API as one table: path, method, who may use it; tests walk it without token, wrong tenant, wrong role."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ from swallowtail.cloud.web import (
     rules,
     stow,
     studies,
+    tokens,
     wado,
 )
 from swallowtail.cloud.web.access import ROLES_KEY, GuardedRoute
@@ -80,6 +82,7 @@ class Route:
         return {self.status: {"content": content}, **nothing, **same}
 
 
+_OF_OPERATORS: Final = "/operator-tokens/{token_id}"
 ROUTES: Final = (
     Route("GET", "/whoami", organisations.who_am_i, ANYONE, "access"),
     Route("GET", "/organisations", organisations.list_organisations, OPERATOR, "organisations"),
@@ -135,12 +138,18 @@ ROUTES: Final = (
     Route("DELETE", "/rules/{rule_id}", rules.remove_rule, SETUP, "rules", 204),
     Route("GET", "/unknown-devices", configuration.list_unknown_devices, SETUP_VIEW, "devices"),
     Route("POST", "/unknown-devices/dismiss", configuration.dismiss_unknown_device, SETUP, "devices", 204),
-    Route("GET", "/tokens", oversight.list_tokens, PEOPLE, "access"),
-    Route("POST", "/tokens", oversight.create_token, PEOPLE, "access", 201),
-    Route("DELETE", "/tokens/{token_id}", oversight.revoke_token, PEOPLE, "access", 204),
-    Route("GET", "/operator-tokens", oversight.list_operator_tokens, OPERATOR, "access"),
-    Route("POST", "/operator-tokens", oversight.create_operator_token, OPERATOR, "access", 201),
-    Route("DELETE", "/operator-tokens/{token_id}", oversight.revoke_operator_token, OPERATOR, "access", 204),
+    Route("GET", "/tokens", tokens.list_tokens, PEOPLE, "access"),
+    Route("POST", "/tokens", tokens.create_token, PEOPLE, "access", 201),
+    Route("GET", "/tokens/{token_id}", tokens.get_token, PEOPLE, "access"),
+    Route("PATCH", "/tokens/{token_id}", tokens.update_token, PEOPLE, "access"),
+    Route("POST", "/tokens/{token_id}/rotate", tokens.rotate_token, PEOPLE, "access"),
+    Route("DELETE", "/tokens/{token_id}", tokens.revoke_token, PEOPLE, "access", 204),
+    Route("GET", "/operator-tokens", tokens.list_operator_tokens, OPERATOR, "access"),
+    Route("POST", "/operator-tokens", tokens.create_operator_token, OPERATOR, "access", 201),
+    Route("GET", _OF_OPERATORS, tokens.get_operator_token, OPERATOR, "access"),
+    Route("PATCH", _OF_OPERATORS, tokens.update_operator_token, OPERATOR, "access"),
+    Route("POST", f"{_OF_OPERATORS}/rotate", tokens.rotate_operator_token, OPERATOR, "access"),
+    Route("DELETE", _OF_OPERATORS, tokens.revoke_operator_token, OPERATOR, "access", 204),
     Route("GET", "/studies", studies.list_studies, PATIENTS, "imaging"),
     Route("GET", "/studies/{study_uid}", studies.get_study, PATIENTS, "imaging"),
     Route("GET", "/studies/{study_uid}/series", studies.list_series, PATIENTS, "imaging"),
@@ -207,10 +216,17 @@ DICOMWEB: Final = (
 TABLES: Final = ((PREFIX, ROUTES), (DICOMWEB_PREFIX, DICOMWEB))
 
 
+def _prose(endpoint: Callable[..., Any]) -> tuple[str | None, str | None]:
+    """Return title and description of an endpoint whose docstring has both; else FastAPI makes them."""
+    title, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n\n")
+    return (title.removesuffix("."), rest) if rest else (None, None)
+
+
 def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
     """Give the routes of one table, each guarded by its roles."""
     api = APIRouter(prefix=prefix, route_class=GuardedRoute)
     for route in routes:
+        summary, description = _prose(route.endpoint)
         api.add_api_route(
             route.path,
             route.endpoint,
@@ -220,6 +236,8 @@ def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
             responses=route.described,
             tags=[route.tag],
             operation_id=route.endpoint.__name__,
+            summary=summary,
+            description=description,
             openapi_extra={ROLES_KEY: sorted(route.roles), "security": [{"token": []}]},
         )
     return api

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.dialects import sqlite
 
 from swallowtail.cloud.model.imaging import InstanceSearch
-from swallowtail.cloud.records import attempts, chain, counting, deliveries, instances, lanes, links, people, rules, searching
+from swallowtail.cloud.records import attempts, chain, counting, deliveries, instances, lanes, links, rules, searching, tokens
 from swallowtail.cloud.records.migrations import upgrade
 
 INSTANCE_PAGE = instances.INSTANCES.where(*searching.instance_conditions(InstanceSearch())).query.order_by(
@@ -23,7 +23,7 @@ STATEMENTS = {
     "copies": instances.COPIES,
     "head": chain.HEAD.statement,
     "code": links.CODE,
-    "token": people.TOKEN,
+    "token": tokens.FIND,
     "count": counting.BY_SERIES,
     "search of instances": INSTANCE_PAGE,
     "search in a study": IN_STUDY,

@@ -121,6 +121,7 @@ class Cloud:
         query = Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW)
         self.services = Services(
             people=self.records.people,
+            tokens=self.records.tokens,
             links=self.records.links,
             configuration=self.records.configuration,
             instances=self.records.instances,
@@ -165,7 +166,7 @@ class Cloud:
         """Mint a token."""
         secret, owner = mint_token(), None if role is Role.OPERATOR else tenant
         token = ApiToken(id=secrets.token_hex(8), tenant=owner, name=role, role=role, created=NOW, **values)
-        await self.records.people.add_token(token, self.hashes.of_token(secret), now=NOW, event=EVENT)
+        await self.records.tokens.add(token, self.hashes.of_token(secret), now=NOW, event=EVENT)
         return secret
 
     async def call(self, method: str, path: str, token: str | None, body: Any = None, **query: Any) -> httpx2.Response:

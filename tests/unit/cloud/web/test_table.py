@@ -9,7 +9,7 @@ from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import table
 from swallowtail.cloud.web.app import describe
 from swallowtail.cloud.web.dicom_json import PREFIX as DICOMWEB
-from tests.unit.cloud.web.conftest import APP, DATA, EGRET, INSTANCE, SERIES, STUDY, Cloud
+from tests.unit.cloud.web.conftest import APP, DATA, EGRET, HERON, INSTANCE, NOW, SERIES, STUDY, Cloud
 
 ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route in routes]
 SCOPED = [
@@ -31,6 +31,7 @@ BODIES: dict[str, Any] = {
     "roll_back": {"version": 1},
     "dismiss_unknown_device": {"link": "radiology-egret", "address": "192.0.2.1", "calling_ae": "X"},
     "create_token": {"name": "x", "role": "auditor"},
+    "update_token": {"name": "x"},
     "create_destination": {
         "link": "annex-link-egret",
         "settings": {"name": "x", "host": "192.0.2.1", "port": 104, "ae_title": "X"},
@@ -80,7 +81,7 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
     await cloud.token(Role.AUDITOR, EGRET)
     theirs = {"link_id": "radiology-egret", "facility_id": "main-egret", "instance_id": "2", "version": "1", "alarm_id": "1"}
     theirs |= {"destination_id": "annex-link-egret:pacs", "delivery_id": "2", "rule_id": "rule-egret"}
-    theirs["token_id"] = (await cloud.records.people.tokens(EGRET)).items[0].id
+    theirs["token_id"] = (await cloud.records.tokens.tokens(EGRET, now=NOW)).items[0].id
     theirs |= {
         "study_uid": "9.9",
         "study": "9.9",
@@ -163,6 +164,8 @@ async def test_the_right_role_in_the_right_organisation_gets_an_answer(cloud: Cl
         "destination_id": "annex-link-heron:pacs",
     }
     values["rule_id"] = "rule-heron"
+    await cloud.token(Role.AUDITOR)
+    values["token_id"] = (await cloud.records.tokens.tokens(HERON, now=NOW)).items[0].id
     nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404}
     thumbnails = (f"{one}_thumbnail" for one in ("study", "series", "instance", "frame"))
     nothing_there |= dict.fromkeys(("retrieve_rendered", "retrieve_rendered_frames", *thumbnails), 422)  # it is no image
