@@ -34,7 +34,7 @@ test: check ## What CI runs: check, then every suite within its budget; the fast
 	@tools/ohif
 	@$(PYTHON_) -m tools.suites $(SUITES) $(FAST_ELSEWHERE)
 
-check: environment ## Style, types, import contracts, sizes, what files must not name
+check: environment ## Style, types, import contracts, sizes, what files must not name, sleeps in tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -42,6 +42,7 @@ check: environment ## Style, types, import contracts, sizes, what files must not
 	$(VENV)/bin/lint-imports --no-logo
 	$(PYTHON_) tools/sizes.py
 	$(PYTHON_) tools/tracked.py
+	$(PYTHON_) tools/sleeps.py
 
 format: environment ## Put every file into the form that check asks for
 	$(VENV)/bin/ruff check --fix-only .

@@ -12,6 +12,7 @@ from swallowtail.link.config import DRAIN_LIMIT
 from swallowtail.link.endpoints import Endpoints
 from swallowtail.link.policy import DEFAULT, Policy, parse
 from swallowtail.runtime.tasks import Tasks
+from tests.turns import turns
 from tests.world.loop import WorldLoop
 
 FIRST = DicomListener(name="first", ae_title="SWALLOW", port=11112)
@@ -164,7 +165,7 @@ async def test_a_refused_configuration_changes_nothing():
 
 async def test_two_configurations_at_once_end_as_the_second_says(world):
     await asyncio.gather(world.apply(FIRST), world.apply(SECOND))
-    await asyncio.sleep(0.01)
+    await turns()
     assert world.network.open == [("0.0.0.0", 11113)]
     assert world.states() == [("second", "listening")]
 
@@ -183,7 +184,7 @@ async def test_drain_waits_for_the_last_association_with_the_limit_given(world):
     entity = world.entities["first"]
     entity.ended.clear()
     draining = world.tasks.spawn(world.endpoints.drain(7.0), name="drain")
-    await asyncio.sleep(0.01)
+    await turns()
     assert not draining.done()
     assert world.network.open == []
     assert sorted(entity.drains) == [(7.0, True), (DRAIN_LIMIT, False)]

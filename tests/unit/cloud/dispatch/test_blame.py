@@ -1,7 +1,5 @@
 """What a failure counts against: the destination, which is tried for ever, or the instance, whose attempts are counted."""
 
-import asyncio
-
 import msgspec
 import pytest
 
@@ -12,6 +10,7 @@ from swallowtail.cloud.model.delivery import BreakerState, DeliverySearch, Deliv
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, NORTH
+from tests.turns import turns
 from tests.unit.cloud.dispatch.stage import ABORTED, DESTINATION, DOWN, OUT_OF_RESOURCES, PACS, REFUSED, SUCCESS, Stage, delivered
 
 REJECTED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.ASSOCIATE, detail="it rejects the association")
@@ -111,7 +110,7 @@ async def test_a_lane_that_stops_at_a_refused_instance_goes_on_when_a_person_has
     await stage.settled(STOPPED, WAITING)
     for _ in range(5):
         stage.pass_time(400)
-        await asyncio.sleep(0.002)
+        await turns()
     assert await stage.states() == [STOPPED, WAITING]
     assert (await state_of(stage)).breaker is BreakerState.CLOSED
     (first, _) = await stage.deliveries()

@@ -17,6 +17,7 @@ from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.transcoding import IMPLICIT, NotTranscoded
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, EXPLICIT, NORTH
+from tests.turns import turns
 from tests.unit.cloud.dispatch.stage import ABORTED, DESTINATION, DOWN, OUT_OF_RESOURCES, PACS, REFUSED, SUCCESS, Stage, delivered
 
 DONE, WAITING, DEAD = DeliveryState.DELIVERED, DeliveryState.WAITING, DeliveryState.DEAD
@@ -185,7 +186,7 @@ async def test_a_new_target_that_has_to_wait_is_tried_when_the_link_says_without
         await stage.until(lambda count=count: len([one for one in stage.link.opened if one.sop_instance == "1.1"]) == count)
         await stage.settled(WAITING, WAITING)
         stage.pass_time(39.0)
-        await asyncio.sleep(0.01)
+        await turns()
         assert len([one for one in stage.link.opened if one.sop_instance == "1.1"]) == count
         stage.pass_time(2.0)
     state = (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[PACS]
@@ -462,7 +463,7 @@ async def test_a_killed_node_loses_nothing_its_leases_lapse(stage: Stage, tasks:
     await stage.queue(*UIDS[:2])
     await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + LEASE)
     stage.serve(tasks)
-    await asyncio.sleep(0.02)
+    await turns()
     assert stage.link.opened == []
     stage.pass_time(LEASE)
     await stage.settled(DONE, DONE)
@@ -472,7 +473,7 @@ async def test_a_paused_destination_waits_until_it_is_resumed(stage: Stage, task
     await stage.records.deliveries.pause(NORTH, PACS, paused=True, now=stage.now, event=EVENT)
     await stage.queue("1.1")
     stage.serve(tasks)
-    await asyncio.sleep(0.02)
+    await turns()
     assert stage.link.opened == []
     await stage.records.deliveries.pause(NORTH, PACS, paused=False, now=stage.now, event=EVENT)
     stage.pass_time(0)

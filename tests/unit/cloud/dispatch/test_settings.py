@@ -1,13 +1,12 @@
 """Settings of a destination that change while its Link is connected."""
 
-import asyncio
-
 import msgspec
 
 from swallowtail.calls.config import Configuration, Destination, dump
 from swallowtail.cloud.model.delivery import DeliveryState
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, NORTH
+from tests.turns import turns
 from tests.unit.cloud.dispatch.stage import DESTINATION, REFUSED, Stage
 
 WAITING, DEAD, DONE = DeliveryState.WAITING, DeliveryState.DEAD, DeliveryState.DELIVERED
@@ -44,7 +43,7 @@ async def test_nothing_is_sent_to_a_destination_that_was_taken_out_until_it_is_b
         await stage.queue("1.1")
         for _ in range(5):
             stage.pass_time(400)
-            await asyncio.sleep(0.002)
+            await turns()
         assert await stage.states() == [WAITING]
         assert stage.link.opened == []
         await configured(stage, DESTINATION)
