@@ -1,7 +1,7 @@
 """Checks that no test waits for real time to pass.
 
-A test may sleep on a loop of virtual time, which its module shows by importing from VIRTUAL, and inside a `while` loop that waits for
-a condition. Everywhere else it waits for an event, or lets the loop run (`tests.turns`).
+A test may sleep on a loop of virtual time, which its module shows by importing from VIRTUAL, and inside a `while`
+loop that waits for a condition. Everywhere else it waits for an event, or lets the loop run (`tests.turns`).
 """
 
 import ast
