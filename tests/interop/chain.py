@@ -122,6 +122,10 @@ class Archive:
         for sop_class in sop_classes:
             self._entity.add_supported_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 
+    def accept(self, sop_class: str, *transfer_syntaxes: str) -> None:
+        """Accept a SOP class in these transfer syntaxes only."""
+        self._entity.add_supported_context(sop_class, list(transfer_syntaxes))
+
     @property
     def uids(self) -> list[str]:
         """In the order in which they came."""

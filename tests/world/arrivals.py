@@ -1,15 +1,18 @@
 """What the destinations got, held against what was to be sent there: the oracle's rules for deliveries.
 
 It knows what each destination saw, what is committed of the queues (the archive that a restart would find), and when each
-connection of a Link to the Cloud began. Such a connection is the only thing after which a delivery may be under way a second time
-without the first having failed: a Cloud, a Link or a session that died left it open.
+connection of a Link to the Cloud began. Such a connection is the only thing after which a delivery may
+be under way a second time although the destination answered the first, or would have: the Cloud, Link or
+session that was lost left it open. A destination that fails an instance, or ends the association or lets
+it time out without an answer, gets it again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from swallowtail.calls.config import Destination
+from swallowtail.cloud.model.delivery import MAX_ATTEMPTS
 from tests.world.loop import WorldLoop
 from tests.world.oracle import Instance, Oracle, Rule
 from tests.world.pacs import REFUSALS, Attempt
@@ -23,6 +26,15 @@ SET_ASIDE: Final = frozenset({"dead", "skipped", "parked"})
 DELIVERED: Final = frozenset({"delivered", "warned"})
 Key = tuple[str, str, str]
 """Destination, SOP instance, transfer syntax: there is one delivery of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An attempt as it is committed in the history of its delivery; times are the loop's."""
+
+    key: Key
+    began: float
+    ended: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,9 @@ class Queues(Protocol):
     def breakers(self) -> Mapping[str, str]:
         """Give each destination's breaker."""
 
+    def recorded(self) -> list[Recorded]:
+        """Return the attempts of all deliveries, the oldest first."""
+
 
 class Arrivals:
     """Collects what arrives at the destinations, and finds what is wrong with it."""
@@ -60,6 +75,8 @@ class Arrivals:
         self.destinations: dict[str, Destination] = {}
         self.undisturbed: set[str] = set()
         """Destinations to which nothing happened, nor to what lies on the way there."""
+        self.accepts: Callable[[Key], bool] = lambda key: True
+        """Whether the destination accepts a presentation context for an instance."""
         self._oracle, self._queues, self._loop = oracle, queues, loop
         self._attempts: dict[Key, list[Attempt]] = {}
         self._kept: dict[Key, float] = {}
@@ -113,12 +130,18 @@ class Arrivals:
                 self._oracle.find(Rule.DELIVERED_TWICE, text)
 
     def _may_repeat(self, key: Key, earlier: Attempt, attempt: Attempt) -> bool:
-        if earlier.abandoned or attempt.abandoned:  # the latter: sent before, and read only now
-            return True
-        settled, since = self._settled.get(key), earlier.free_at
+        patience = self.destinations[key[0]].timeouts.response
+        if any(one.is_unanswered(patience) for one in (earlier, attempt)):
+            return True  # of the latter: it was sent before the earlier one, and read after it
+        since = earlier.free_at
         if earlier.source != attempt.source:  # what the Cloud had sent to the one before it served the other still arrives there
             since -= ON_ITS_WAY
-        return any(since <= at <= attempt.began and (settled is None or at <= settled) for at in self._sessions)
+        return self._was_session_lost(key, since, attempt.began)
+
+    def _was_session_lost(self, key: Key, since: float, until: float) -> bool:
+        """Return whether a connection of a Link to the Cloud began then, before the delivery was settled."""
+        settled = self._settled.get(key, until)
+        return any(since <= at <= min(until, settled) for at in self._sessions)
 
     def _judge_content(self, attempt: Attempt) -> None:
         sent = self._oracle.sent(attempt.sop_instance, attempt.transfer_syntax)
@@ -147,10 +170,15 @@ class Arrivals:
         return [key for key in keys if key not in aside and not (key in self._kept and key in settled)]
 
     def _was_refused(self, key: Key) -> bool:
-        """A dead letter is right when the instance was refused as often as it is tried, or cut off twice as often."""
+        """A dead letter is right when the instance was refused as often as it is tried, or cut off twice as often.
+
+        What the destination refuses a presentation context for is right at once.
+        """
+        if not self.accepts(key):
+            return True
         attempts, allowed = self._attempts.get(key, ()), self.destinations[key[0]].attempts
         refused = sum(one.status in REFUSALS for one in attempts)
-        return refused >= allowed or sum(one.status is None for one in attempts) >= CUTS_PER_ATTEMPT * allowed
+        return refused >= allowed or sum(one.heard_at is None for one in attempts) >= CUTS_PER_ATTEMPT * allowed
 
     def judge_end(self, expected: Iterable[Instance]) -> None:
         """Judge the end of a run, long after every repair."""
@@ -162,8 +190,30 @@ class Arrivals:
             stuck.discard(key[0])
         for name in sorted(stuck):
             self._oracle.find(Rule.BREAKER_STUCK, f"the breaker of {name} is {breakers[name]} although nothing waits there")
+        self._judge_history()
         for one in self._queues.queued():
             kept = self._kept.get(one.key)
             if one.destination in self.undisturbed and kept is not None and kept - one.received > PROMPT:
                 text = f"{one.key} was stored at {one.received:.3f} and came at {kept:.3f}"
                 self._oracle.find(Rule.DELAYED_BY_ANOTHER, text)
+
+    def _judge_history(self) -> None:
+        """Find attempts that destinations saw and no history has, but for those under which a session was lost."""
+        history: dict[Key, list[Recorded]] = {}
+        for one in self._queues.recorded():
+            history.setdefault(one.key, []).append(one)
+        for key in (one.key for one in self._queues.queued()):
+            known = history.get(key, [])
+            if len(known) < MAX_ATTEMPTS:  # no more are kept
+                self._judge_attempts(key, known)
+
+    def _judge_attempts(self, key: Key, known: list[Recorded]) -> None:
+        now = self._loop.time()
+        if not known and not self.accepts(key) and not self._was_session_lost(key, 0.0, now):
+            self._oracle.find(Rule.UNRECORDED, f"{key}: nothing says why it was refused")
+        for attempt in self._attempts.get(key, ()):
+            rows = (one for one in known if one.began <= attempt.began and attempt.free_at <= one.ended)
+            if (row := next(rows, None)) is not None:
+                known.remove(row)
+            elif not self._was_session_lost(key, attempt.free_at, now):
+                self._oracle.find(Rule.UNRECORDED, f"{attempt}, answered {attempt.status}")

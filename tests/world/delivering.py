@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from swallowtail.calls.config import Destination, DestinationTimeouts
-from tests.world.arrivals import Arrivals, Queued
+from tests.world.arrivals import Arrivals, Queued, Recorded
 from tests.world.chaos import Chaos
 from tests.world.cloud import CloudMachine, provision
 from tests.world.datasets import draw_data_sets
@@ -27,6 +27,10 @@ LOOK_EVERY: Final = 5.0
 QUEUED: Final = """
     SELECT d.destination, d.sop_instance, d.transfer_syntax, d.lane, d.rank, d.place, d.state, i.received
     FROM delivery d JOIN instance i ON i.id = d.instance ORDER BY d.id
+"""
+RECORDED: Final = """
+    SELECT d.destination, d.sop_instance, d.transfer_syntax, a.began, a.ended
+    FROM attempt a JOIN delivery d ON d.id = a.delivery ORDER BY a.delivery, a.token
 """
 
 
@@ -47,6 +51,11 @@ class PlatterQueues:
     def breakers(self) -> Mapping[str, str]:
         """Give each destination's breaker."""
         return dict(self._cloud.rows.ask("SELECT destination, breaker FROM destination ORDER BY destination"))
+
+    def recorded(self) -> list[Recorded]:
+        """Return the attempts of all deliveries, the oldest first."""
+        rows = self._cloud.rows.ask(RECORDED)
+        return [Recorded((name, uid, syntax), began - EPOCH, ended - EPOCH) for name, uid, syntax, began, ended in rows]
 
 
 class DeliveringWorld(World):
@@ -98,12 +107,16 @@ class DeliveringWorld(World):
     async def _recover(self) -> None:
         await super()._recover()
         deadline = self.loop.time() + LAST_DELIVERY
-        while self.arrivals.missing(self._all_instances()) and self.loop.time() < deadline:  # noqa: ASYNC110 - virtual
+        while self.arrivals.missing(self._all_instances()) and self.loop.time() < deadline:
+            await self._decide()
             await asyncio.sleep(LOOK_EVERY)
         for machine in (self.cloud, self.link):
             machine.kill(power=self.delivery_dice.random() < 0.5)
             machine.start()
         await asyncio.sleep(self.delivery_dice.choice((40.0, 90.0)))
+
+    async def _decide(self) -> None:
+        """Do what a person does about queues that wait for one."""
 
     async def _end(self) -> None:
         await super()._end()

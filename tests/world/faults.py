@@ -28,6 +28,7 @@ from tests.world.delivering import DeliveringWorld
 from tests.world.network import Host, Port
 from tests.world.oracle import Rule
 from tests.world.parts import Parts
+from tests.world.selective import SelectiveWorld
 from tests.world.world import World
 
 RESPONDED_MESSAGE_ID: Final = struct.pack("<HHI", 0x0000, 0x0120, 2)
@@ -150,8 +151,23 @@ class LeasesLapse(_Wrapper):
 class Overtaker(Line):
     """Sends what was asked for behind a delivery although that has failed."""
 
-    def _judge(self, request: DeliverRequest, before: int) -> NotDelivered | None:
-        return super()._judge(msgspec.structs.replace(request, behind=0), self._failures)
+    def _judge(self, request: DeliverRequest) -> NotDelivered | None:
+        return super()._judge(msgspec.structs.replace(request, behind=0))
+
+
+class Forgetful(Line):
+    """Sends what was asked for behind a delivery that it has not begun itself."""
+
+    def _judge(self, request: DeliverRequest) -> NotDelivered | None:
+        unbegun = super()._judge(request)
+        if unbegun is not None:
+            self._note_sent(request)
+        return unbegun
+
+
+def never(*_: object) -> bool:
+    """Leave every attempt out of the history."""
+    return False
 
 
 def as_it_was(state: DestinationState) -> DestinationState:
@@ -181,8 +197,8 @@ class Fault:
     world: type[World] = World
 
 
-def _in_deliveries(parts: Parts, rule: Rule) -> Fault:
-    return Fault(parts, frozenset({rule}), DeliveringWorld)
+def _in_deliveries(parts: Parts, *rules: Rule, world: type[World] = DeliveringWorld) -> Fault:
+    return Fault(parts, frozenset(rules), world)
 
 
 FAULTS: Final[dict[str, Fault]] = {
@@ -208,6 +224,20 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "delivery doubled after a lapsed lease": _in_deliveries(Parts(deliveries=LeasesLapse), Rule.DELIVERED_TWICE),
     "lane order broken": _in_deliveries(Parts(patches=(("swallowtail.link.pacs.Line", Overtaker),)), Rule.OUT_OF_ORDER),
+    "follower of one that was not begun is sent": _in_deliveries(
+        Parts(patches=(("swallowtail.link.pacs.Line", Forgetful),)),
+        Rule.OUT_OF_ORDER,
+        Rule.DELIVERED_TWICE,
+        world=SelectiveWorld,
+    ),
+    "attempts are left out of the history": _in_deliveries(
+        Parts(patches=(("swallowtail.cloud.dispatch.connection._has_begun", never),)), Rule.UNRECORDED
+    ),
+    "a refused context is tried again": _in_deliveries(
+        Parts(patches=(("swallowtail.link.pacs_line.PERMANENT", frozenset()),)),
+        Rule.DELAYED_BY_ANOTHER,
+        world=SelectiveWorld,
+    ),
     "breaker that never closes": _in_deliveries(
         Parts(patches=(("swallowtail.cloud.dispatch.planner._closed", as_it_was),)), Rule.BREAKER_STUCK
     ),

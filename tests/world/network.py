@@ -77,6 +77,9 @@ class Socket(asyncio.Transport):
         self._unsent = bytearray()
         self.last_words = b""
         """The last few bytes that the program at this end has written."""
+        self.last_wrote_at = 0.0
+        self.last_wrote_in_vain = False
+        """The connection had ended at the other end, or was cut off, when they were written."""
         self._inbox = bytearray()
         self._low, self._high = 16 * 1024, 64 * 1024
         self._reading = True
@@ -141,6 +144,8 @@ class Socket(asyncio.Transport):
             return
         self._unsent += data
         self.last_words = bytes(data[-TAIL:])
+        self.last_wrote_at = self._loop.time()
+        self.last_wrote_in_vain = self.is_hopeless or self.peer.gone or self.peer.is_closing()
         self._push()
         self._pause_or_resume()
 

@@ -30,7 +30,7 @@ SUCCESS: Final = 0x0000
 REFUSALS: Final = (0xC000, 0xA900, 0x0110)
 """What it answers about an instance; the others that it may answer are about itself."""
 ABORT: Final = bytes.fromhex("070000000004")  # PS3.8 9.3.8
-_POLICY: Final = AcceptorPolicy(sop_classes=frozenset({uids.VERIFICATION}), any_storage=True)
+ANYTHING: Final = AcceptorPolicy(sop_classes=frozenset({uids.VERIFICATION}), any_storage=True)
 _LIMITS: Final = Limits(idle=3600.0, window=3600.0)
 
 
@@ -95,11 +95,17 @@ class Attempt:
         """Whether it was answered with a failure."""
         return self.status is not None and not keeps(self.status)
 
-    @property
-    def abandoned(self) -> bool:
-        """Whether the association ended, at either end, before Link heard the answer."""
-        ends = (self.socket, self.socket.peer)
-        over = self.aborted or self.socket.is_hopeless or any(end.gone or end.is_closing() for end in ends)
+    def is_unanswered(self, patience: float) -> bool:
+        """Return whether the association ended before Link heard the answer, and not by Link's own choice.
+
+        Link may abort one that is over at the other end or cut off, and one on which the destination
+        has neither taken nor answered anything for `patience` seconds.
+        """
+        link = self.socket.peer
+        if self.aborted and not link.last_wrote_in_vain:
+            return self.heard_at is None and link.last_wrote_at >= self.free_at + patience
+        ends = (self.socket, link)
+        over = self.aborted or link.is_hopeless or any(end.gone or end.is_closing() for end in ends)
         return self.heard_at is None and over
 
 
@@ -113,6 +119,8 @@ class Pacs(Machine):
 
     def __init__(self, name: str, host: Host, loop: WorldLoop, seed: object, arrivals: "Arrivals") -> None:
         super().__init__(name, host, loop, seed)
+        self.policy = ANYTHING
+        """Which presentation contexts it accepts."""
         self._arrivals = arrivals
         self._mood = Mood()
         self._changed = asyncio.Event()
@@ -145,7 +153,7 @@ class Pacs(Machine):
                 case AssociateRequested() if self.mood.rejects:
                     connection.reject(RejectResult.TRANSIENT, RejectSource.PROVIDER_PRESENTATION, 1)
                 case AssociateRequested(request):
-                    connection.accept(answer(request, _POLICY))
+                    connection.accept(answer(request, self.policy))
                 case CommandReceived(context, command) if not command.has_data_set:
                     connection.send(context.id, response_to(command, SUCCESS))
                 case CommandReceived(context, command):

@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 
 from swallowtail.calls.config import Destination
-from tests.world.arrivals import PROMPT, Arrivals, Queued
+from tests.world.arrivals import PROMPT, Arrivals, Queued, Recorded
 from tests.world.loop import WorldLoop
 from tests.world.network import SimulatedNetwork
 from tests.world.oracle import Instance, Oracle, Rule, Sending
 from tests.world.pacs import ABORT, Attempt
 
 EXPLICIT = "1.2.840.10008.1.2.1"
+RESPONSE = 120.0
+"""How long the destination may be without an answer, by its configuration."""
 FIRST, SECOND = (Instance("1.2.840.10008.5.1.4.1.1.6.1", f"1.2.{number}", EXPLICIT, b"Heron^Ada") for number in (1, 2))
 
 
@@ -20,6 +22,7 @@ class End:
 
     def __init__(self):
         self.peer, self.gone, self.is_hopeless, self.last_words = self, False, False, b""
+        self.last_wrote_at, self.last_wrote_in_vain = 0.0, False
         self.host = SimulatedNetwork(WorldLoop(0)).host("link", "10.0.0.2")
 
     def is_closing(self):
@@ -31,6 +34,7 @@ class Hospital:
 
     def __init__(self):
         self.rows, self.states = {}, {"pacs0": "closed"}
+        self.history = []
         self.loop = WorldLoop(0)
         self.oracle = Oracle(None)
         self.arrivals = Arrivals(self.oracle, self, self.loop)
@@ -46,6 +50,9 @@ class Hospital:
     def breakers(self):
         return self.states
 
+    def recorded(self):
+        return self.history
+
     def at(self, now):
         self.loop._now = now
 
@@ -53,7 +60,7 @@ class Hospital:
         self.rows[instance] = replace(self.rows[instance], state=state)
         self.arrivals.committed()
 
-    def attempt(self, instance, *, status=0, keeps=True, heard=True):
+    def attempt(self, instance, *, status=0, keeps=True, heard=True, recorded=True):
         now = self.loop.time()
         made = Attempt("pacs0", End(), now, now, instance.sop_instance, EXPLICIT, bytearray(instance.data))
         self.arrivals.begun(made)
@@ -64,6 +71,8 @@ class Hospital:
             self.arrivals.answered(made)
         if heard:
             made.heard(now)
+        if recorded:
+            self.history.append(Recorded(("pacs0", instance.sop_instance, EXPLICIT), now, now))
         return made
 
     @property
@@ -134,9 +143,49 @@ def test_a_failure_a_lost_answer_or_a_new_session_are_reasons(hospital):
 def test_an_answer_that_comes_after_the_abort_was_not_heard(hospital):
     attempt = hospital.attempt(FIRST, heard=False)
     attempt.socket.last_words = ABORT + bytes(4)
-    attempt.heard(1.0)
+    attempt.socket.last_wrote_at = RESPONSE
+    attempt.heard(RESPONSE + 1.0)
     hospital.attempt(FIRST)
     assert hospital.rules == []
+
+
+@pytest.mark.parametrize(("early", "in_vain", "rules"), [(1.0, False, [Rule.DELIVERED_TWICE]), (1.0, True, []), (0.0, False, [])])
+def test_an_abort_of_links_own_choice_is_no_reason(hospital, early, in_vain, rules):
+    end = hospital.attempt(FIRST, heard=False).socket
+    end.last_words, end.last_wrote_at, end.last_wrote_in_vain = ABORT + bytes(4), RESPONSE - early, in_vain
+    hospital.attempt(FIRST)
+    assert hospital.rules == rules
+
+
+def test_an_attempt_that_the_history_leaves_out(hospital):
+    hospital.attempt(FIRST, recorded=False, status=0xA700, keeps=False)
+    hospital.at(1.0)
+    hospital.attempt(FIRST)
+    hospital.settle(FIRST)
+    hospital.arrivals.judge_end([FIRST])
+    assert hospital.rules == [Rule.UNRECORDED]
+
+
+def test_a_session_that_is_lost_may_take_an_attempt_with_it(hospital):
+    hospital.attempt(FIRST, recorded=False)
+    hospital.at(1.0)
+    hospital.arrivals.connected()
+    hospital.at(2.0)
+    hospital.attempt(FIRST)
+    hospital.settle(FIRST)
+    hospital.arrivals.judge_end([FIRST])
+    assert hospital.rules == []
+
+
+@pytest.mark.parametrize(("why", "rules"), [(True, []), (False, [Rule.UNRECORDED])])
+def test_what_the_destination_refuses_a_context_for_is_set_aside_with_its_reason(hospital, why, rules):
+    hospital.arrivals.accepts = lambda key: False
+    if why:
+        hospital.history.append(Recorded(hospital.rows[FIRST].key, 0.0, 0.0))
+    hospital.settle(FIRST, "dead")
+    del hospital.rows[SECOND]
+    hospital.arrivals.judge_end([FIRST])
+    assert hospital.rules == rules
 
 
 def test_a_new_session_is_no_reason_for_what_was_settled_before_it(hospital):

@@ -138,10 +138,12 @@ class Destination(Document, frozen=True, kw_only=True):
     """More than one keeps the order of each patient's instances, not the order of all."""
     max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 262_144
     outstanding: Annotated[int, Meta(ge=1, le=4)] = 1
-    """Requests that may await their response at once, where the destination negotiates it (PS3.7 D.3.3.3)."""
+    """Requests that may await their response at once, where the destination negotiates it (PS3.7 D.3.3.3). When one of them
+    fails and is tried again, those that awaited their response beside it may have arrived before it."""
     transcoding: Transcoding = Transcoding.LOSSLESS
     attempts: Annotated[int, Meta(ge=1, le=100)] = 5
-    """How often an instance is sent that the destination itself refuses (A9xx, Cxxx, 01xx); an outage never counts."""
+    """How often an instance is sent that the destination itself refuses (A9xx, Cxxx, 01xx); an outage never counts. One
+    attempt is enough where the destination does not support its SOP class or transfer syntax and it cannot be transcoded."""
     at_cap: AtCap = AtCap.PARK
     timeouts: DestinationTimeouts = DestinationTimeouts()
     description: Annotated[str, Meta(max_length=200)] = ""

@@ -35,8 +35,9 @@ class DeliverRequest(Call, frozen=True, kw_only=True):
     delivery: int
     attempt: int
     behind: int = 0
-    """The delivery ahead of this one on its connection that had no answer yet when this was asked for, 0: none. When that one
-    fails, whether before or after Link learns of this one, the answer to this one is LINK: nothing overtakes a retry."""
+    """The delivery ahead of this one on its connection that had no answer yet when this was asked for, 0: none. Unless that one
+    has arrived (or awaits its response, within the asynchronous operations window), this one is not begun and the answer is
+    LINK at phase QUEUE: nothing overtakes a retry."""
     sop_class: str
     sop_instance: str
     transfer_syntax: str
@@ -52,7 +53,7 @@ class DeliveryPhase(enum.StrEnum):
     """How far a delivery had come when it failed."""
 
     QUEUE = "queue"
-    """Not begun: Link stops, runs another configuration, or one before it on its connection failed."""
+    """Not begun: Link stops, runs another configuration, or the one before it on its connection did not arrive."""
     POLICY = "policy"
     LIMIT = "limit"
     """Not begun: the hospital's policy allows no more new targets within this minute."""
@@ -100,6 +101,9 @@ class NotDelivered(Call, tag="not-delivered", frozen=True, kw_only=True):
     """The DIMSE status, if there was a response."""
     accepted: tuple[str, ...] = ()
     """At phase CONTEXT: transfer syntaxes that the destination did accept for this SOP class."""
+    permanent: bool = False
+    """At phase CONTEXT: it cannot succeed before somebody changes the destination or its settings. The destination named
+    what it does not support: results 3 and 4 (PS3.8 9.3.3.2). Results 1 and 2 name no cause, which may pass."""
     comment: str = ""
     """Error Comment (0000,0902), cut to 64 characters; the destination's own words, which may hold anything."""
     after: float = 0.0

@@ -18,7 +18,6 @@ from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.events import Aborted, DeadlinePassed, Released, ReleaseRequested
 from swallowtail.dicom.negotiation import PresentationContext
 from swallowtail.dicom.net import Connection
-from swallowtail.dicom.pdu import ContextResult
 from swallowtail.dicom.status import Category, category_of
 from swallowtail.link.pacs_contexts import Pair
 from swallowtail.link.pacs_reach import peer_of
@@ -81,9 +80,9 @@ class OutboundAssociation:
         """Give the accepted context for a pair, None when it was refused or not proposed."""
         return self._agreement.context_for(*pair)
 
-    def refuses_syntax(self, pair: Pair) -> bool:
-        """Say whether the destination refused a pair for its transfer syntax alone (PS3.8 9.3.3.2)."""
-        return self._agreement.refused.get(self._ids.get(pair, 0)) == ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
+    def refusal(self, pair: Pair) -> int | None:
+        """Return the result with which the destination refused a pair (PS3.8 9.3.3.2), None when it gave none."""
+        return self._agreement.refused.get(self._ids.get(pair, 0))
 
     def syntaxes(self, sop_class: str) -> tuple[str, ...]:
         """Give the transfer syntaxes that the destination accepted for a SOP class."""

@@ -8,9 +8,10 @@ destination does take.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from swallowtail.calls.deliver import Expected
+from swallowtail.calls.config import Destination, Transcoding
+from swallowtail.calls.deliver import DeliverRequest, Expected
 from swallowtail.dicom import uids
-from swallowtail.dicom.pdu import MAX_CONTEXTS
+from swallowtail.dicom.pdu import MAX_CONTEXTS, ContextResult
 
 Pair = tuple[str, str]
 """SOP class and transfer syntax."""
@@ -23,6 +24,28 @@ FALLBACKS: Final = (
     "1.2.840.10008.1.2.4.90",  # JPEG 2000 Lossless
     "1.2.840.10008.1.2.5",  # RLE Lossless
 )
+
+PERMANENT: Final = frozenset({ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED})
+"""Refusals that the same proposal meets again (PS3.8 9.3.3.2): results 3 and 4 name what the acceptor does
+not support, which only its configuration changes. Result 1 (user rejection) and 2 (no reason) name no
+cause; acceptors also give them for a moment, out of resources or licences, so they count as attempts."""
+
+
+def refused_context(destination: Destination, request: DeliverRequest, result: int | None, accepted: tuple[str, ...]) -> str:
+    """Describe a refused presentation context, and what to do about it under these settings."""
+    what = f"{destination.name} does not take {uids.name_of(request.sop_class)}"
+    syntax = uids.name_of(request.transfer_syntax)
+    remedy = "enable the syntax there, or send it elsewhere"
+    if destination.transcoding is Transcoding.NEVER:
+        remedy = "allow transcoding, or enable the syntax there"
+    if accepted:
+        takes = ", ".join(uids.name_of(each) for each in accepted)
+        return f"{what} in {syntax} but in {takes}; {remedy}"
+    if result == ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED:
+        return f"{what} in {syntax}; {remedy}"
+    if result == ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED:
+        return f"{what}; enable this SOP class there, or send it elsewhere"
+    return f"{what} in {syntax} for now and gives no cause (result {result}); its log says more"
 
 
 def pairs_of(expected: Iterable[Expected]) -> Iterator[Pair]:

@@ -2,7 +2,8 @@
 
 A delivery waits for its turn with its body unread, so that it holds its credit window and no more. Its turn begins when the
 destination's window has room, which without the asynchronous operations window (PS3.7 D.3.3.3) means: when the one before has its
-response. When one fails, those that waited behind it are given back untouched (LINK): nothing overtakes a retry.
+response. One that was asked for behind another begins only when that one has arrived, or awaits its response within the
+asynchronous operations window; otherwise it is returned without having been begun (LINK): nothing overtakes a retry.
 """
 
 import asyncio
@@ -16,11 +17,10 @@ import structlog
 from swallowtail.calls.config import AtCap, Destination, Transcoding
 from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliverRequest, DeliveryPhase, NotDelivered
 from swallowtail.calls.store import TransferEnd
-from swallowtail.dicom import uids
 from swallowtail.dicom.commands import Command, Element, store_request
 from swallowtail.link.pacs_answers import NotDeliveredError, answered, failure, row_of
 from swallowtail.link.pacs_association import Ended, OutboundAssociation
-from swallowtail.link.pacs_contexts import Needs, pairs_of
+from swallowtail.link.pacs_contexts import PERMANENT, Needs, pairs_of, refused_context
 from swallowtail.link.pacs_reach import Reach
 from swallowtail.link.pacs_transfer import next_of, pass_on
 from swallowtail.runtime.tasks import Tasks
@@ -31,8 +31,8 @@ log = structlog.get_logger()
 
 MAX_QUEUED: Final = 8
 """Deliveries of one connection that Link takes at once, the running ones included."""
-MAX_FAILED: Final = 64
-"""Deliveries whose last failure is remembered, for those that were asked for behind them."""
+MAX_SENT: Final = 64
+"""Deliveries of one connection that are remembered as sent, for those that are asked for behind them."""
 
 
 def passed_over(detail: str) -> NotDelivered:
@@ -56,8 +56,7 @@ class Line:
         self._stale = False
         self._ending: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
-        self._failures = 0
-        self._failed: dict[int, None] = {}
+        self._sent: dict[int, None] = {}  # what has arrived or awaits its response, the oldest first
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -107,26 +106,27 @@ class Line:
         """Send one instance when its turn has come; raises ChannelResetError when the Cloud no longer wants it."""
         if self._queued >= MAX_QUEUED:
             return passed_over(f"{MAX_QUEUED} deliveries wait for this connection of {self.destination.name} already")
-        before = self._failures
         self._queued += 1
         try:
-            return await self._deliver(request, channel, before)
+            return await self._deliver(request, channel)
         finally:
             self._queued -= 1
             self._rest()
 
-    async def _deliver(self, request: DeliverRequest, channel: Channel, before: int) -> DeliverAnswer:
+    async def _deliver(self, request: DeliverRequest, channel: Channel) -> DeliverAnswer:
         async with self._turn:
             if self._association is not None:
                 await self._association.room(self._association.window)
-            if (unbegun := self._judge(request, before)) is not None:
+            self._sent.pop(request.delivery, None)  # an earlier attempt at it is no news for those behind this one
+            if (unbegun := self._judge(request)) is not None:
                 return unbegun
             try:
                 event = await next_of(channel)
                 association = await self._associated(request)
+                if (unbegun := self._judge(request)) is not None:  # the one before it may have failed meanwhile
+                    return unbegun
                 sent = await self._send(association, event, request, channel)
             except NotDeliveredError as error:
-                self._fail(request)
                 self._noted(error.answer)
                 return error.answer
         await asyncio.wait([sent.result])
@@ -134,25 +134,33 @@ class Line:
         self._noted(answer)
         return answer
 
-    def _judge(self, request: DeliverRequest, before: int) -> NotDelivered | None:
-        """Say why a delivery whose turn has come is not begun."""
+    def _judge(self, request: DeliverRequest) -> NotDelivered | None:
+        """Return why a delivery whose turn has come is not begun, None when it is.
+
+        That the one before it has arrived must be known. Whatever else became of that one (it failed, was itself not begun,
+        was given up by the Cloud, or never came here), it may be sent again, and this one must not overtake it.
+        """
         name = self.destination.name
         if self.stopping:
             return passed_over("Link stops; it is tried again")
         if self.removed:
             return passed_over(f"{name} is no longer in the configuration of this Link")
-        if self._failures != before or request.behind in self._failed:
-            return passed_over(f"the delivery before it to {name} failed; it is tried again in its order")
+        if request.behind and request.behind not in self._sent:
+            return passed_over(f"the delivery before it to {name} did not arrive; it is tried again in its order")
         return None
 
     # The association
 
     async def _associated(self, request: DeliverRequest) -> OutboundAssociation:
-        """Give an association that was asked for the context that `request` needs."""
+        """Return an association that was asked for the context that `request` needs.
+
+        A refusal holds for as long as its association does, so a retry after one is asked for on another.
+        """
         pair = (request.sop_class, request.transfer_syntax)
         self._needs.note(pair, pairs_of(request.expected))
         current = self._association
-        if current is not None and (current.ended is not None or self._stale or pair not in current.proposed):
+        refused = request.attempt > 1 and current is not None and current.context(pair) is None
+        if current is not None and (current.ended is not None or self._stale or refused or pair not in current.proposed):
             await self._end()
             current = None
         if self._ending is not None:
@@ -198,6 +206,7 @@ class Line:
         number = association.new_message_id()
         command = store_request(number, request.sop_class, request.sop_instance, move_originator=originator)
         began = self._loop.time()
+        self._note_sent(request)
         result = association.request(context, command, lambda found: self._settled(request, found))
         try:
             end = await pass_on(channel, event, association, request, result)
@@ -210,30 +219,21 @@ class Line:
         return _Sent(result, end, began)
 
     def _refused(self, association: OutboundAssociation, request: DeliverRequest) -> NotDeliveredError:
+        result = association.refusal((request.sop_class, request.transfer_syntax))
         accepted = association.syntaxes(request.sop_class)
-        what = f"{self.destination.name} does not take {uids.name_of(request.sop_class)}"
-        if accepted:
-            takes = ", ".join(uids.name_of(syntax) for syntax in accepted)
-            what += f" in {uids.name_of(request.transfer_syntax)} but in {takes}; allow transcoding, or enable the syntax there"
-        elif association.refuses_syntax((request.sop_class, request.transfer_syntax)):
-            what += f" in {uids.name_of(request.transfer_syntax)}; allow transcoding, or enable the syntax there"
-        else:
-            what += "; enable this SOP class there, or send it elsewhere"
+        what = refused_context(self.destination, request, result, accepted)
         refused = failure(About.INSTANCE, DeliveryPhase.CONTEXT, what).answer
-        return NotDeliveredError(msgspec.structs.replace(refused, accepted=accepted))
+        return NotDeliveredError(msgspec.structs.replace(refused, accepted=accepted, permanent=result in PERMANENT))
 
     def _settled(self, request: DeliverRequest, result: Command | Ended) -> None:
         if isinstance(result, Ended) or row_of(result.status).about is not None:
-            self._fail(request)
-        else:
-            self._failed.pop(request.delivery, None)
+            self._sent.pop(request.delivery, None)
 
-    def _fail(self, request: DeliverRequest) -> None:
-        self._failures += 1
-        self._failed.pop(request.delivery, None)
-        self._failed[request.delivery] = None
-        for oldest in [*self._failed][:-MAX_FAILED]:
-            del self._failed[oldest]
+    def _note_sent(self, request: DeliverRequest) -> None:
+        """Let those behind it follow until it fails; whoever sends holds the turn, so none begins before all has left."""
+        self._sent[request.delivery] = None
+        for oldest in [*self._sent][:-MAX_SENT]:
+            del self._sent[oldest]
 
     def _answer(self, sent: "_Sent") -> DeliverAnswer:
         result, name = sent.result.result(), self.destination.name

@@ -1,6 +1,7 @@
 """A PACS on the stage's network that follows the test's script, and the Cloud's half of `deliver`."""
 
 import asyncio
+import itertools
 import random
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
@@ -28,7 +29,7 @@ from swallowtail.dicom.events import AssociateRequested, ReleaseRequested
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
 from swallowtail.dicom.net import AssociationListener, Connection, serve
 from swallowtail.dicom.pace import Limits
-from swallowtail.dicom.pdu import AssociateRQ, AsyncOperationsWindow, RejectResult, RejectSource
+from swallowtail.dicom.pdu import AssociateRQ, AsyncOperationsWindow, ContextResult, RejectResult, RejectSource
 from swallowtail.sansio.machine import CLOSED
 from swallowtail.wire.channel import Message
 from swallowtail.wire.errors import ResetReason
@@ -50,6 +51,8 @@ def to(*destinations: Destination) -> Configuration:
 
 
 POLICY = AcceptorPolicy(sop_classes=frozenset({uids.VERIFICATION}), any_storage=True)
+_TRANSFERS = itertools.count(1)
+"""Each attempt is a transfer of its own, as the Cloud's are: the last one's channel may not be closed yet."""
 Respond = Callable[[Connection, CommandReceived], Awaitable[None]]
 
 
@@ -63,6 +66,8 @@ class Archive:
     pause: float = 0.0
     release_pause: float = 0.0
     window: int = 1
+    refuses: ContextResult | None = None
+    """The result for every presentation context."""
     reject: tuple[RejectResult, RejectSource, int] | None = None
     behave: Callable[["Archive", Connection], Awaitable[None]] | None = None
     respond: Respond | None = None
@@ -127,6 +132,9 @@ class Archive:
             connection.reject(*self.reject)
             return False
         accepted = answer(request, self.policy)
+        if self.refuses is not None:
+            refused = tuple(replace(context, result=self.refuses) for context in accepted.contexts)
+            accepted = replace(accepted, contexts=refused)
         if self.window != 1:
             accepted = replace(accepted, user=replace(accepted.user, window=AsyncOperationsWindow(self.window, 1)))
         connection.accept(accepted)
@@ -159,7 +167,7 @@ def request_for(number: int, body: bytes, **fields: Any) -> DeliverRequest:
 
 async def open_delivery(stage: Stage, request: DeliverRequest) -> Channel:
     """Open a `deliver` channel."""
-    return await stage.cloud.sessions[-1].open(DELIVER, encode(request), Priority.BULK, transfer=request.delivery.to_bytes(16))
+    return await stage.cloud.sessions[-1].open(DELIVER, encode(request), Priority.BULK, transfer=next(_TRANSFERS).to_bytes(16))
 
 
 async def send_body(channel: Channel, body: bytes, *, crc: int | None = None, cuts: Iterable[int] = ()) -> None:

@@ -10,13 +10,13 @@ from swallowtail.calls.deliver import About, Delivered, DeliveryPhase, Expected,
 from swallowtail.dicom.commands import Element, response_to
 from swallowtail.dicom.negotiation import AcceptorPolicy
 from swallowtail.link.policy import parse
+from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.failures import ChannelResetError
 from tests.unit.link.archive import (
     BIG,
     CT,
     DESTINATION,
     EXPLICIT,
-    IMPLICIT,
     JPEG,
     PACS,
     US,
@@ -153,14 +153,53 @@ def test_nothing_overtakes_one_that_failed():
         archive = await Archive(stage, pause=1, status=lambda command: 0xA700 if len(archive.commands) == 1 else 0).open()
         first = stage.tasks.spawn(deliver(stage, 1), name="1")
         await archive.arrived.wait()
-        second = stage.tasks.spawn(deliver(stage, 2), name="2")
+        second = stage.tasks.spawn(deliver(stage, 2, behind=1), name="2")
+        third = stage.tasks.spawn(deliver(stage, 3, behind=2), name="3")
         failed(await first, About.DESTINATION, DeliveryPhase.RESPONSE)
         failed(await second, About.LINK, DeliveryPhase.QUEUE, "in its order")
+        failed(await third, About.LINK, DeliveryPhase.QUEUE, "in its order")
         # asked for before the Cloud had heard of the failure, arrived after it
         failed(await deliver(stage, 3, behind=1), About.LINK, DeliveryPhase.QUEUE, "in its order")
         assert isinstance(await deliver(stage, 1, attempt=2), Delivered)
         assert isinstance(await deliver(stage, 3, behind=1), Delivered)
         assert [uid for uid, _ in archive.stored] == ["1.2.3.1", "1.2.3.1", "1.2.3.3"]
+
+    play(scene, configuration=to())
+
+
+@pytest.mark.parametrize("refused_first", [False, True])
+def test_nothing_begins_behind_one_that_was_not_begun(refused_first):
+    """The first is refused before anything was sent; those behind it come before or after that."""
+
+    async def scene(stage: Stage) -> None:
+        archive = await Archive(stage, policy=AcceptorPolicy(any_storage=True, transfer_syntaxes=frozenset({JPEG}))).open()
+        jobs = [stage.tasks.spawn(deliver(stage, 1), name="1")]
+        if refused_first:
+            await asyncio.wait(jobs)
+        for number in (2, 3, 4):
+            following = deliver(stage, number, behind=number - 1, transfer_syntax=JPEG)
+            jobs.append(stage.tasks.spawn(following, name=str(number)))
+        await asyncio.wait(jobs)
+        failed(jobs[0].result(), About.INSTANCE, DeliveryPhase.CONTEXT)
+        for job in jobs[1:]:
+            failed(job.result(), About.LINK, DeliveryPhase.QUEUE, "in its order")
+        assert archive.commands == []
+        assert isinstance(await deliver(stage, 2, transfer_syntax=JPEG), Delivered)
+        assert isinstance(await deliver(stage, 3, behind=2, transfer_syntax=JPEG), Delivered)
+
+    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, transcoding=Transcoding.NEVER)))
+
+
+def test_nothing_begins_behind_one_that_the_cloud_gave_up():
+    async def scene(stage: Stage) -> None:
+        archive = await Archive(stage).open()
+        waiting = await open_delivery(stage, request_for(1, BIG))  # its turn, and no body comes
+        behind = stage.tasks.spawn(deliver(stage, 2, behind=1), name="2")
+        await asyncio.sleep(1)
+        waiting.reset(ResetReason.CANCELLED)
+        failed(await behind, About.LINK, DeliveryPhase.QUEUE, "in its order")
+        failed(await deliver(stage, 3, behind=7), About.LINK, DeliveryPhase.QUEUE, "in its order")
+        assert archive.commands == []
 
     play(scene, configuration=to())
 
@@ -203,39 +242,6 @@ def test_a_context_that_was_not_proposed_replaces_the_association():
             assert isinstance(await deliver(stage, number, sop_class=sop_class), Delivered)
         assert len(archive.requests) == 2  # the second has both
         assert archive.ends == ["released"]
-
-    play(scene, configuration=to())
-
-
-def test_a_refused_syntax_is_the_instances_failure_and_names_what_is_taken():
-    async def scene(stage: Stage) -> None:
-        policy = AcceptorPolicy(any_storage=True, transfer_syntaxes=frozenset({EXPLICIT, IMPLICIT}))
-        archive = await Archive(stage, policy=policy).open()
-        answer = await deliver(stage, 1, transfer_syntax=JPEG)
-        refused = failed(answer, About.INSTANCE, DeliveryPhase.CONTEXT, "JPEG Lossless")
-        assert refused.accepted == (EXPLICIT, IMPLICIT)
-        assert isinstance(await deliver(stage, 2), Delivered)
-        assert len(archive.requests) == 1
-
-    play(scene, configuration=to())
-
-
-def test_a_refused_syntax_is_named_where_no_other_was_proposed():
-    async def scene(stage: Stage) -> None:
-        policy = AcceptorPolicy(any_storage=True, transfer_syntaxes=frozenset({EXPLICIT, IMPLICIT}))
-        await Archive(stage, policy=policy).open()
-        words = "does not take CT Image Storage in JPEG Lossless"
-        refused = failed(await deliver(stage, 1, transfer_syntax=JPEG), About.INSTANCE, DeliveryPhase.CONTEXT, words)
-        assert refused.accepted == ()
-
-    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, transcoding=Transcoding.NEVER)))
-
-
-def test_a_refused_sop_class_is_the_instances_failure():
-    async def scene(stage: Stage) -> None:
-        await Archive(stage, policy=AcceptorPolicy(sop_classes=frozenset({US}))).open()
-        refused = failed(await deliver(stage, 1), About.INSTANCE, DeliveryPhase.CONTEXT, "does not take CT Image Storage; enable")
-        assert refused.accepted == ()
 
     play(scene, configuration=to())
 

@@ -123,7 +123,7 @@ def test_a_destination_that_reads_nothing_stalls_itself_alone():
         good = await Archive(stage).open(port=105)
         began = stage.loop.time()
         stuck = stage.tasks.spawn(deliver(stage, 1, BIG), name="stuck")
-        behind = stage.tasks.spawn(deliver(stage, 2, BIG), name="behind")
+        behind = stage.tasks.spawn(deliver(stage, 2, BIG, behind=1), name="behind")
         await asyncio.sleep(1)
         for number in range(10, 60):
             at = stage.loop.time()

@@ -2,8 +2,9 @@
 
 While an outcome is kept, the one after those under way is claimed: both are one commit, and it is there when it may begin.
 
-What follows in a lane is asked for `behind` the one that is under way: Link gives it back untouched when that one fails, so a
-retry is overtaken by nothing. A failed head takes its followers with it here too, in case the Link never learned of it.
+What follows in a lane is asked for `behind` the one that is under way: Link begins it when that one has arrived, and returns it
+otherwise, so a retry is overtaken by nothing. Its answer is waited for also when the head has failed: only Link knows whether
+it was begun, and what was sent must not be taken for untouched and sent again.
 """
 
 import asyncio
@@ -21,8 +22,8 @@ from prometheus_client import Counter
 from swallowtail.calls.config import Destination
 from swallowtail.calls.deliver import Delivered, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
-from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, plan
-from swallowtail.cloud.dispatch.sending import Order, Path, Progress, Sender
+from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, Returned, plan
+from swallowtail.cloud.dispatch.sending import Arrival, Order, Path, Progress, Sender
 from swallowtail.cloud.model.delivery import Claim, DeliverySearch, DeliveryState, DestinationState, Lease, Target, Tried
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.paging import PageRequest
@@ -53,7 +54,9 @@ class Attempt:
     lease: Lease
     progress: Progress
     before: Progress | None
-    """Of the one that must arrive before this one is begun."""
+    """Of the one that must arrive before this one is begun, or await its response."""
+    overlaps: bool
+    """Whether it may be begun while the one before it awaits its response."""
     began: float
     task: "asyncio.Task[tuple[Outcome, str]]"
 
@@ -113,6 +116,8 @@ class Connection:
             return False
         (lease,) = self._ahead.leases
         may_blame = await self._may_blame(lease)
+        if self._line and self._line[-1].progress.outcome is Arrival.FAILED:
+            return False  # it failed meanwhile, so Link would return this one
         self._ahead = None
         progress = Progress()
         order = Order(
@@ -124,9 +129,10 @@ class Connection:
             behind=self._line[-1].lease.delivery.id if self._line else 0,
             may_blame=may_blame,
         )
-        before = self._line[-1].progress if self._line and self._destination.outstanding == 1 else None
+        before = self._line[-1].progress if self._line else None
+        overlaps = self._destination.outstanding > 1
         task = tasks.spawn(self._tools.sender.attempt(order, progress), name="attempt")
-        self._line.append(Attempt(order.lease, progress, before, self._tools.clock(), task))
+        self._line.append(Attempt(order.lease, progress, before, overlaps, self._tools.clock(), task))
         return True
 
     async def _claimed(self, tasks: Tasks, after: Lease | None) -> Claim | StorageUnavailableError:
@@ -164,7 +170,7 @@ class Connection:
             sent = tasks.spawn(head.progress.sent.wait(), name="sent")
             await self._wait(head, sent)
             sent.cancel()
-            if self._may_begin(head) and not await self._begin(tasks, head.lease) and self._destination.connections > 1:
+            if self._may_begin(head) and not await self._begin(tasks, head.lease) and self._begins_others(head):
                 await self._begin(tasks, None)
         await self._wait(head)
         goes_on = await self._settle_and_claim(tasks, head)
@@ -172,11 +178,15 @@ class Connection:
         if not goes_on:
             await self._give_back()
 
+    def _begins_others(self, head: Attempt) -> bool:
+        """Return whether another lane may be begun on this connection, the head's having nothing to begin."""
+        return self._destination.connections > 1 and self._ahead is None and head.progress.outcome is not Arrival.FAILED
+
     def _may_begin(self, head: Attempt) -> bool:
         """Say whether the next may be begun: also beside the commit of a head that has arrived, if it is claimed already."""
         if self._retired or not head.task.done():
             return not self._retired
-        return self._ahead is not None and not head.task.cancelled() and head.progress.arrived
+        return self._ahead is not None and not head.task.cancelled() and head.progress.outcome is Arrival.ARRIVED
 
     async def _wait(self, head: Attempt, *others: "asyncio.Task[bool]") -> None:
         """Wait until something ends, keeping the leases; a Link that is silent beyond every deadline loses the delivery."""
@@ -207,7 +217,7 @@ class Connection:
 
         Without a limit it waits for the storage: nothing could be claimed meanwhile, and to forget the outcome is to send again.
         """
-        outcome, syntax = _outcome(attempt.task, gone=self._tools.path.gone)
+        outcome, syntax = _outcome(attempt, gone=self._tools.path.gone)
         tried = self._tried(attempt, syntax) if _has_begun(attempt, outcome) else None
         for _ in itertools.count() if tries is None else range(tries):
             now = self._tools.clock()
@@ -230,7 +240,7 @@ class Connection:
 
     async def _settle_and_claim(self, tasks: Tasks, head: Attempt) -> bool:
         """Keep what became of the head; says whether its lane goes on. After a success the same commit claims the next one."""
-        outcome, _ = _outcome(head.task, gone=self._tools.path.gone)
+        outcome, _ = _outcome(head, gone=self._tools.path.gone)
         if not isinstance(outcome, Delivered) or self._ahead is not None or self._retired:
             planned = await self._settle(head)
             return planned is not None and planned.done
@@ -250,17 +260,30 @@ class Connection:
             sent_syntax=syntax or attempt.lease.delivery.transfer_syntax,
         )
 
-    async def _give_back(self, tries: int | None = None) -> None:
-        """Give up what is under way, the last one first; what has its answer already is settled by that."""
-        if self._ahead is not None:
-            ahead, self._ahead = self._ahead, None
-            await self._return(ahead)
+    async def _give_back(self) -> None:
+        """Begin nothing more, and settle what is under way by its answer."""
+        await self._return_ahead()
+        while self._line:
+            attempt = self._line[0]
+            self._since = asyncio.get_running_loop().time()
+            await self._wait(attempt)
+            await self._settle(attempt)
+            self._line.popleft()
+
+    async def _give_up(self) -> None:
+        """Cancel what is under way, the last one first; what has its answer already is settled by that."""
+        await self._return_ahead()
         while self._line:
             attempt = self._line.pop()
             if not attempt.task.done():
                 attempt.task.cancel()
                 await asyncio.wait([attempt.task])
-            await self._settle(attempt, tries)
+            await self._settle(attempt, tries=1)
+
+    async def _return_ahead(self) -> None:
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            await self._return(ahead)
 
     async def _abandon(self) -> None:
         """Leave no lease behind, within reason: one that stays lapses."""
@@ -268,7 +291,7 @@ class Connection:
             async with asyncio.timeout(ABANDON):
                 if self._claiming is not None:  # its commit may be under way: what it gives would be leased to nobody
                     await self._return(await self._claiming)
-                await self._give_back(tries=1)
+                await self._give_up()
 
     async def _return(self, claim: Claim | StorageUnavailableError) -> None:
         """Give back what was claimed and not begun."""
@@ -280,23 +303,34 @@ class Connection:
 
 
 def _has_begun(attempt: Attempt, outcome: Outcome) -> bool:
-    """Say whether an attempt belongs into the history; what nothing outside the Cloud and Link can have seen would only fill it.
+    """Return whether an attempt belongs into the history: all but those that nothing outside the Cloud and Link can have seen.
 
-    Link begins one that was asked for behind another when that has arrived, unless it may have more outstanding there, and says so
-    of those that it did not begin. Of one that had no answer nobody knows: it may have been begun when something of it was sent.
+    Link says so of those that it did not begin. One without an answer may have been begun as soon as something of it was sent,
+    unless the one before it is known to have failed: that one may have arrived although its answer was lost too.
     """
     match outcome:
-        case NotDelivered(phase=DeliveryPhase.QUEUE | DeliveryPhase.LIMIT):
+        case Returned() | NotDelivered(phase=DeliveryPhase.QUEUE | DeliveryPhase.LIMIT):
             return False
         case LinkAway():
             broke = not attempt.task.cancelled() and attempt.task.exception() is not None
-            return broke or (attempt.progress.begun and (attempt.before is None or attempt.before.arrived))
+            return broke or (attempt.progress.begun and not _waited_in_vain(attempt))
     return True
 
 
-def _outcome(task: "asyncio.Task[tuple[Outcome, str]]", *, gone: bool) -> tuple[Outcome, str]:
+def _waited_in_vain(attempt: Attempt) -> bool:
+    """Return whether Link cannot have begun an attempt, because the one before it failed."""
+    return attempt.before is not None and not attempt.overlaps and attempt.before.outcome is Arrival.FAILED
+
+
+def _outcome(attempt: Attempt, *, gone: bool) -> tuple[Outcome, str]:
+    task = attempt.task
     if task.cancelled():
         return LinkAway("given up by the Cloud; it is sent again in its order", gone=gone), ""
     if (error := task.exception()) is not None:  # a bug, which the task's owner has logged; the delivery must not hang on it
         return LinkAway(f"the Cloud failed to send it ({type(error).__name__}); its log says more", gone=gone), ""
-    return task.result()
+    outcome, syntax = task.result()
+    match outcome:
+        case NotDelivered(phase=DeliveryPhase.QUEUE, detail=detail) if attempt.before is not None:
+            if attempt.before.outcome is not Arrival.ARRIVED:
+                return Returned(detail), syntax
+    return outcome, syntax

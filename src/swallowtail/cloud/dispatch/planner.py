@@ -2,7 +2,8 @@
 
 A failure is about one of three things. The *destination*: tried for ever, at growing intervals, and after OPEN_AFTER failures in a
 row nobody tries it before the interval is over. The *instance*: counts towards the destination's cap, and shows that the
-destination answers. *Link*: tried again soon, or when Link says, and says nothing about the other two.
+destination answers; what cannot succeed, its presentation context being refused for good and no way there to transcode, is at the
+cap at once. *Link*: tried again soon, or when Link says, and says nothing about the other two.
 
 An association that ends under an instance is about the destination, until it has ended so often in a row under this very one that a
 destination which answers a C-ECHO meanwhile can no longer be blamed: then the instance is set aside, or it would block its lane for
@@ -41,13 +42,20 @@ class LinkAway:
 
 
 @dataclass(frozen=True, slots=True)
+class Returned:
+    """Link did not begin it, since the one before it on its connection did not arrive."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Culprit:
     """The association has ended again under the same instance, and the destination is well otherwise."""
 
     answer: NotDelivered
 
 
-Outcome = DeliverAnswer | LinkAway | Culprit
+Outcome = DeliverAnswer | LinkAway | Returned | Culprit
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +109,15 @@ def plan(
             return _instance_refused(lease, state, destination, outcome, now + wait(lease.delivery.refusals + 1, dice))
         case Culprit(answer):
             return _culprit(lease, state, destination, answer)
+        case Returned():
+            return Plan(_settlement(lease, DeliveryState.WAITING, outcome, next_at=now), state)
         case NotDelivered() | LinkAway():
             return _link_failed(lease, state, outcome, now, dice)
 
 
-def _settlement(lease: Lease, state: DeliveryState, outcome: NotDelivered | LinkAway, *, next_at: float = 0.0) -> Settlement:
+def _settlement(
+    lease: Lease, state: DeliveryState, outcome: NotDelivered | LinkAway | Returned, *, next_at: float = 0.0
+) -> Settlement:
     answer = outcome if isinstance(outcome, NotDelivered) else None
     return Settlement(
         tenant=lease.tenant,
@@ -121,7 +133,7 @@ def _settlement(lease: Lease, state: DeliveryState, outcome: NotDelivered | Link
     )
 
 
-def _cuts(lease: Lease, outcome: NotDelivered | LinkAway) -> int:
+def _cuts(lease: Lease, outcome: NotDelivered | LinkAway | Returned) -> int:
     """Count cuts in a row: an answer ends the row; what failed before the instance was sent does not, for a cut may be a crash."""
     if isinstance(outcome, NotDelivered) and (outcome.status is not None or outcome.about is About.INSTANCE):
         return 0
@@ -165,7 +177,7 @@ def _destination_failed(lease: Lease, state: DestinationState, outcome: NotDeliv
 def _instance_refused(
     lease: Lease, state: DestinationState, destination: Destination, outcome: NotDelivered, retry_at: float
 ) -> Plan:
-    if lease.delivery.refusals + 1 < destination.attempts:
+    if not outcome.permanent and lease.delivery.refusals + 1 < destination.attempts:
         settlement = _settlement(lease, DeliveryState.WAITING, outcome, next_at=retry_at)
     else:
         end = DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD

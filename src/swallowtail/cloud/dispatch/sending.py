@@ -1,6 +1,7 @@
 """One attempt: the instance is read from the store, transcoded where the destination refuses its syntax, and sent over a `Path`."""
 
 import asyncio
+import enum
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from typing import Any, Final, Protocol, TypeVar
@@ -27,6 +28,16 @@ NOTED: Final = 5.0
 T = TypeVar("T")
 
 
+class Arrival(enum.Enum):
+    """Whether a destination has an instance, as far as this attempt tells."""
+
+    UNKNOWN = enum.auto()
+    """Under way, or ended without the Link's answer."""
+    ARRIVED = enum.auto()
+    FAILED = enum.auto()
+    """The Link has answered that the destination does not have it."""
+
+
 class Progress:
     """How far an attempt is; times are the loop's."""
 
@@ -36,13 +47,18 @@ class Progress:
         self.at = asyncio.get_running_loop().time()
         self.begun = False
         """Something of it was sent to the Link."""
-        self.arrived = False
-        """The destination has it: the one behind it may begin there."""
+        self.outcome = Arrival.UNKNOWN
+        """Whether the destination has it: Link begins the one behind it only then."""
 
     def note(self) -> None:
         """Something was sent."""
         self.begun = True
         self.at = asyncio.get_running_loop().time()
+
+    def restart(self) -> None:
+        """Note that it is sent once more, in another form: the next instance has to wait for that."""
+        self.sent.clear()
+        self.note()
 
 
 class Path(Protocol):
@@ -94,7 +110,7 @@ class Sender:
     async def attempt(self, order: Order, progress: Progress) -> tuple[Outcome, str]:
         """Try once; gives the outcome and the transfer syntax that was sent. Never raises for what can be expected."""
         outcome, syntax = await self._try(order, progress)
-        progress.arrived = isinstance(outcome, Delivered)
+        progress.outcome = _arrival(outcome)
         if order.may_blame and isinstance(outcome, NotDelivered) and is_suspect(order.lease, order.destination, outcome):
             progress.note()
             try:
@@ -110,13 +126,14 @@ class Sender:
         try:
             instance = await self._instances.instance(order.lease.tenant, delivery.instance)
             if key in self._refused and order.destination.transcoding is not Transcoding.NEVER:
-                return await self._transcoded(order, instance, self._refused[key], progress), self._refused[key]
+                return await self._transcoded(order, instance, self._refused[key], progress)
             answer = await self._stored(order, instance, progress)
             syntax = self._other_syntax(order.destination, answer)
             if syntax is None:
                 return answer, delivery.transfer_syntax
             self._refused[key] = syntax
-            return await self._transcoded(order, instance, syntax, progress), syntax
+            progress.restart()
+            return await self._transcoded(order, instance, syntax, progress)
         except LinkAwayError as error:
             return LinkAway(str(error), gone=self._path.gone), delivery.transfer_syntax
         except NotFoundError:
@@ -139,13 +156,21 @@ class Sender:
         plain = [syntax for syntax in (EXPLICIT, IMPLICIT) if syntax in usable]  # cheaper to make, and every system reads it
         return next(iter([*plain, *usable]), None)
 
-    async def _transcoded(self, order: Order, instance: Instance, syntax: str, progress: Progress) -> DeliverAnswer:
+    async def _transcoded(self, order: Order, instance: Instance, syntax: str, progress: Progress) -> tuple[DeliverAnswer, str]:
+        """Send it in another syntax; return the answer and that syntax."""
+        answer = await self._sent_in(order, instance, syntax, progress)
+        if isinstance(answer, NotDelivered) and answer.phase is DeliveryPhase.CONTEXT:
+            delivery = order.lease.delivery  # the next try finds out anew what the destination takes
+            self._refused.pop((order.destination.name, delivery.sop_class, delivery.transfer_syntax), None)
+        return answer, syntax
+
+    async def _sent_in(self, order: Order, instance: Instance, syntax: str, progress: Progress) -> DeliverAnswer:
         assert self._transcoder is not None
         made = await _noting(self._transcoder.transcode(order.lease.tenant, instance, syntax), progress)
         if isinstance(made, NotTranscoded):
             about = About.LINK if made.transient else About.INSTANCE
             detail = f"{order.destination.name} refuses its transfer syntax, and it cannot be transcoded: {made.reason}"
-            return NotDelivered(about=about, phase=DeliveryPhase.CONTEXT, detail=detail)
+            return NotDelivered(about=about, phase=DeliveryPhase.CONTEXT, detail=detail, permanent=not made.transient)
         async with made, aclosing(_pieces(made.pieces())) as pieces:
             return await self._path.deliver(_request(order, syntax, made.length), pieces, progress)
 
@@ -188,6 +213,15 @@ def _expected(pairs: tuple[tuple[str, str], ...]) -> tuple[Expected, ...]:
         syntaxes.setdefault(sop_class, []).append(syntax)
     found = [Expected(sop_class=name, transfer_syntaxes=tuple(many[:MAX_SYNTAXES])) for name, many in syntaxes.items()]
     return tuple(found[:MAX_EXPECTED])
+
+
+def _arrival(outcome: Outcome) -> Arrival:
+    match outcome:
+        case Delivered():
+            return Arrival.ARRIVED
+        case NotDelivered():
+            return Arrival.FAILED
+    return Arrival.UNKNOWN
 
 
 def _unreadable() -> NotDelivered:

@@ -107,7 +107,6 @@ async def _exchange(channel: Channel, pieces: AsyncIterator[bytes], progress: Pr
         answer = await answering
         if isinstance(answer, _Failed):
             raise answer.error
-        progress.sent.set()
         if not isinstance(answer, Delivered):
             return answer
         if sending.done() and (answer.length, answer.crc32) == _value(sending.result()):

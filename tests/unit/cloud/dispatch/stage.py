@@ -32,6 +32,7 @@ OUT_OF_RESOURCES = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.RES
 ABORTED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.RESPONSE, detail="it aborted the association")
 REFUSED = NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.RESPONSE, detail="it does not match", status=0xA900)
 LINK_STOPS = NotDelivered(about=About.LINK, phase=DeliveryPhase.QUEUE, detail="Link stops")
+PASSED_OVER = NotDelivered(about=About.LINK, phase=DeliveryPhase.QUEUE, detail="the one before it did not arrive")
 SUCCESS: Callable[[DeliverRequest, bytes], DeliverAnswer] = lambda _, body: delivered(body)  # noqa: E731
 
 
@@ -54,7 +55,7 @@ class PlayedLink:
         self.well = True
         self.echoed: list[str] = []
         self._turns: dict[tuple[str, int], asyncio.Lock] = {}
-        self._failed: set[int] = set()
+        self._arrived: set[int] = set()
 
     async def deliver(self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
         self.opened.append(request)
@@ -66,14 +67,12 @@ class PlayedLink:
                 await self.hold.wait()
             if self.gone:
                 raise LinkAwayError
-            if request.behind in self._failed:
-                self._failed.add(request.delivery)
-                return LINK_STOPS
+            self._arrived.discard(request.delivery)
+            if request.behind and request.behind not in self._arrived:
+                return PASSED_OVER
             answer = self.answer(request, body)
-            if isinstance(answer, NotDelivered):
-                self._failed.add(request.delivery)
-            else:
-                self._failed.discard(request.delivery)
+            if isinstance(answer, Delivered):
+                self._arrived.add(request.delivery)
                 self.got.append((request, body))
             return answer
 

@@ -44,7 +44,7 @@ async def test_each_try_leaves_its_outcome_and_those_behind_a_failure_leave_none
     ]
 
 
-async def test_a_session_that_is_lost_leaves_the_one_that_had_its_turn(stage: Stage, tasks: Tasks) -> None:
+async def test_a_session_that_is_lost_leaves_all_that_may_have_been_begun(stage: Stage, tasks: Tasks) -> None:
     stage.link.hold = asyncio.Event()
     await stage.queue("1.1", "1.2")
     served = stage.serve(tasks)
@@ -52,10 +52,10 @@ async def test_a_session_that_is_lost_leaves_the_one_that_had_its_turn(stage: St
     stage.link.gone = True
     served.cancel()
     await stage.settled(WAITING, WAITING)
-    (lost,), second = await histories(stage)
+    (lost,), behind = await histories(stage)
     assert (lost.state, lost.about, lost.phase, lost.status) == (WAITING, About.LINK, None, None)
     assert "given up by the Cloud" in lost.detail
-    assert second == []
+    assert [one.state for one in behind] == [WAITING], "the first may have arrived, and its answer been lost"
 
 
 async def test_one_behind_that_may_have_been_outstanding_too_is_kept(tasks: Tasks) -> None:

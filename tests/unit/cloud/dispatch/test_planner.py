@@ -5,7 +5,18 @@ import pytest
 
 from swallowtail.calls.config import AtCap, Destination
 from swallowtail.calls.deliver import About, DeliveryPhase, NotDelivered
-from swallowtail.cloud.dispatch.planner import LAST_CEILING, LINK_CEILING, Culprit, LinkAway, Outcome, Plan, is_suspect, plan, wait
+from swallowtail.cloud.dispatch.planner import (
+    LAST_CEILING,
+    LINK_CEILING,
+    Culprit,
+    LinkAway,
+    Outcome,
+    Plan,
+    Returned,
+    is_suspect,
+    plan,
+    wait,
+)
 from swallowtail.cloud.model.delivery import BreakerState, Delivery, DeliveryState, DestinationState, Lease
 from tests.conformance.invented import EXPLICIT, NORTH, NOW, US
 from tests.unit.cloud.dispatch.stage import ABORTED, DESTINATION, DOWN, LINK_STOPS, OUT_OF_RESOURCES, PACS, REFUSED, delivered
@@ -15,6 +26,7 @@ DELIVERY = Delivery(
     lane="", priority=0, cause="rule:r/1", state=DeliveryState.LEASED, place=1, created=NOW, changed=NOW, tries=1,
 )  # fmt: skip
 AWAY = LinkAway("gone")
+NO_CONTEXT = NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.CONTEXT, detail="it does not take the SOP class")
 STALLED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.SEND, detail="it takes nothing")
 REJECTED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.ASSOCIATE, detail="it rejects")
 FORBIDDEN = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.POLICY, detail="the hospital's policy forbids it")
@@ -100,6 +112,20 @@ def test_an_instance_that_was_refused_waits_longer_each_time(refusals: int, seco
 def test_the_last_refusal_stops_the_lane_or_makes_a_dead_letter(at_cap: AtCap, state: DeliveryState) -> None:
     made = planned(REFUSED, held=lease(refusals=4), to=msgspec.structs.replace(DESTINATION, attempts=5, at_cap=at_cap))
     assert (made.settlement.state, made.settlement.refused, made.done) == (state, True, state is DeliveryState.DEAD)
+
+
+@pytest.mark.parametrize(("at_cap", "state"), [(AtCap.STOP, DeliveryState.STOPPED), (AtCap.PARK, DeliveryState.DEAD)])
+def test_what_cannot_succeed_is_at_the_cap_at_once(at_cap: AtCap, state: DeliveryState) -> None:
+    patient = msgspec.structs.replace(DESTINATION, attempts=5, at_cap=at_cap)
+    made = planned(msgspec.structs.replace(NO_CONTEXT, permanent=True), to=patient)
+    assert (made.settlement.state, made.settlement.refused, made.done) == (state, True, state is DeliveryState.DEAD)
+    assert planned(NO_CONTEXT, to=patient).settlement.state is DeliveryState.WAITING
+
+
+def test_what_link_returned_is_due_at_once_and_says_nothing_about_the_destination() -> None:
+    made = planned(Returned("the one before it did not arrive"))
+    assert (made.settlement.state, made.settlement.next_at, made.settlement.refused) == (DeliveryState.WAITING, NOW, False)
+    assert made.state == DestinationState(target=PACS)
 
 
 @pytest.mark.parametrize(("after", "seconds"), [(42.0, 42.0), (1e9, LAST_CEILING)])

@@ -2,19 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import pytest
 
-from swallowtail.calls.config import Configuration, DestinationTimeouts, Transcoding, dump
+from swallowtail.calls.config import Configuration, DestinationTimeouts, dump
 from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch import connection
 from swallowtail.cloud.dispatch.connection import LEASE
 from swallowtail.cloud.dispatch.planner import CUTS_PER_ATTEMPT, MAX_BLAMED, OPEN_AFTER
 from swallowtail.cloud.model.delivery import BreakerState, Claim, DeliveryState, NewDelivery, Target
 from swallowtail.cloud.model.operations import Condition
-from swallowtail.cloud.model.transcoding import IMPLICIT, NotTranscoded
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, EXPLICIT, NORTH
 from tests.turns import turns
@@ -478,75 +477,3 @@ async def test_a_paused_destination_waits_until_it_is_resumed(stage: Stage, task
     await stage.records.deliveries.pause(NORTH, PACS, paused=False, now=stage.now, event=EVENT)
     stage.pass_time(0)
     await stage.settled(DONE)
-
-
-NO_CONTEXT = NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.CONTEXT, detail="takes implicit only", accepted=(IMPLICIT,))
-
-
-class Made:
-    """A transcoded data set."""
-
-    transfer_syntax, length = IMPLICIT, 10
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        yield b"transcoded"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return
-
-
-class PlayedTranscoder:
-    def __init__(self, made: Made | NotTranscoded) -> None:
-        self.made, self.asked = made, 0
-
-    async def transcode(self, *_: object) -> Made | NotTranscoded:
-        self.asked += 1
-        return self.made
-
-
-def _picky(request: DeliverRequest, body: bytes) -> DeliverAnswer:
-    return delivered(body) if request.transfer_syntax == IMPLICIT else NO_CONTEXT
-
-
-async def test_a_refused_syntax_is_transcoded_and_from_then_on_at_once(tasks: Tasks) -> None:
-    stage = Stage(PlayedTranscoder(Made()))  # type: ignore[arg-type]
-    await stage.populate()
-    stage.link.answer = _picky
-    await stage.queue(*UIDS)
-    stage.serve(tasks)
-    await stage.until(lambda: _all_done(stage))
-    assert [body for _, body in stage.link.got] == [b"transcoded"] * 4
-    assert stage.link.uids == list(UIDS)
-    assert {one.sent_syntax for one in await stage.deliveries()} == {IMPLICIT}
-    assert sum(request.transfer_syntax == EXPLICIT for request in stage.link.opened) <= 2
-    assert {one.refusals for one in await stage.deliveries()} == {0}
-
-
-async def _all_done(stage: Stage) -> bool:
-    stage.pass_time(2)
-    return await stage.states() == [DONE] * 4
-
-
-@pytest.mark.parametrize(
-    ("transcoder", "allowed"),
-    [
-        (None, Transcoding.LOSSLESS),
-        (PlayedTranscoder(Made()), Transcoding.NEVER),
-        (PlayedTranscoder(NotTranscoded(reason="it is video")), Transcoding.LOSSLESS),
-    ],
-)
-async def test_where_nothing_can_be_transcoded_the_instance_fails_with_the_reason(
-    tasks: Tasks, transcoder: PlayedTranscoder | None, allowed: Transcoding
-) -> None:
-    stage = Stage(transcoder)  # type: ignore[arg-type]
-    await stage.populate(msgspec.structs.replace(DESTINATION, transcoding=allowed, attempts=1))
-    stage.link.answer = _picky  # would take what was transcoded all the same
-    await stage.queue("1.1")
-    stage.serve(tasks)
-    await stage.settled(DEAD)
-    (one,) = await stage.deliveries()
-    assert one.phase is DeliveryPhase.CONTEXT
-    assert "takes implicit only" in one.detail or "it is video" in one.detail
