@@ -2,7 +2,7 @@ import pytest
 
 from swallowtail.cloud.model.errors import ConflictError, InvalidCursorError, NotFoundError
 from swallowtail.cloud.model.paging import PageRequest
-from swallowtail.cloud.model.tenancy import ApiToken, Facility, Organisation, OrganisationState, Role, Tenant
+from swallowtail.cloud.model.tenancy import ApiToken, Facility, Organisation, OrganisationState, Role, Tenant, TokenProblem
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, digest
 
@@ -32,6 +32,8 @@ async def test_suspending_fences_sessions_admissions_and_tokens(records: Records
     await records.people.change_organisation(NORTH, state=OrganisationState.SUSPENDED, now=NOW, event=EVENT)
     assert await records.links.epoch(NORTH, "ward") > epoch
     assert await records.tokens.find(digest("secret"), now=NOW) is None
+    refusal = await records.tokens.refusal(digest("secret"), now=NOW)
+    assert (refusal.problem, refusal.tenant) == (TokenProblem.ORGANISATION, NORTH)
     refused = await records.links.admit(digest("north/ward"), b"k" * 32, address="", now=NOW)
     assert refused.problem == "code"
     with pytest.raises(NotFoundError):

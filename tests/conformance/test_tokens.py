@@ -10,9 +10,11 @@ from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.tenancy import (
     OPERATOR,
     ApiToken,
+    RefusedToken,
     Role,
     Tenant,
     TokenChange,
+    TokenProblem,
     TokenSearch,
     TokenState,
 )
@@ -283,3 +285,21 @@ async def test_tokens_are_found_by_name_role_facility_and_state(records: Records
     second = await tokens.tokens(NORTH, search, PageRequest(2, first.next), now=NOW)
     assert [one.id[0] for one in first.items + second.items] == ["a", "b", "c", "d"]
     assert second.next is None
+
+
+async def test_a_refusal_says_why_and_whose_token_it_is(records: Records) -> None:
+    tokens = records.tokens
+    for name, expires in (("ends", NOW + 10), ("revoked", None), ("rotated", None)):
+        token = ApiToken(id=name, tenant=NORTH, name=name, role=Role.CLINICIAN, created=NOW, expires=expires)
+        await tokens.add(token, digest(name), now=NOW, event=EVENT)
+    await tokens.revoke(NORTH, "revoked", now=NOW, event=EVENT)
+    await tokens.rotate(NORTH, "rotated", digest("new"), until=NOW + 5, now=NOW, event=EVENT)
+    found = {name: await tokens.refusal(digest(name), now=NOW + 10) for name in ("ends", "revoked", "rotated", "nobody's")}
+    assert found == {
+        "ends": RefusedToken(problem=TokenProblem.EXPIRED, tenant=NORTH, id="ends"),
+        "revoked": RefusedToken(problem=TokenProblem.REVOKED, tenant=NORTH, id="revoked"),
+        "rotated": RefusedToken(problem=TokenProblem.ROTATED, tenant=NORTH, id="rotated"),
+        "nobody's": RefusedToken(problem=TokenProblem.UNKNOWN),
+    }
+    for name in found:
+        assert await tokens.find(digest(name), now=NOW + 10) is None

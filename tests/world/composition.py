@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.dispatch.router import Router
 from swallowtail.cloud.dispatch.runner import Dispatch
@@ -35,7 +36,7 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
     """Put one process together."""
     clock, now = machine.wall, machine.now()
     router = Router(records.rules, SiteBook(records.links, records.configuration), machine.bus, clock=clock)
-    reports = Reports(records.configuration, ended=router.ended)
+    reports = Reports(records.configuration, ended=router.ended, tally=AuditTally(records.audit, clock))
     ingest = Ingest(
         machine.parts.instances(records.instances),
         machine.parts.blobs(blobs),

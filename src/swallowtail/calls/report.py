@@ -33,7 +33,10 @@ class Endpoints(Call, tag="endpoints", frozen=True, kw_only=True):
 
 
 class AssociationEnded(Call, tag="association-ended", frozen=True, kw_only=True):
-    """An association is over; `outcome` is `released`, `aborted`, `rejected` or `lost`."""
+    """An association is over; `outcome` is `released`, `aborted`, `rejected` or `lost`.
+
+    Rejected ones that differ in their id alone are counted, not repeated.
+    """
 
     association: bytes
     listener: str
@@ -47,6 +50,7 @@ class AssociationEnded(Call, tag="association-ended", frozen=True, kw_only=True)
     failed: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    count: int = 1
 
 
 Observation = UnknownDevice | Endpoints | AssociationEnded

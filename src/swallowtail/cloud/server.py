@@ -21,6 +21,7 @@ from starlette.routing import WebSocketRoute
 
 from swallowtail import __version__
 from swallowtail.cloud.auditing.heads import EXPORT_EVERY, ChainGuard, HeadFile
+from swallowtail.cloud.auditing.tally import FLUSH_EVERY, AuditTally
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
@@ -166,7 +167,8 @@ async def _cloud(folder: DataFolder, heads: Path) -> AsyncIterator[tuple[Assembl
         records, bus = Records(database), InProcessBus()
         await keyring.settle(records.audit, now=time.time())
         chains = await _guard(records, HeadFile(heads, keyring.keys))
-        stack.push_async_callback(_export_last, chains)
+        tally = AuditTally(records.audit, time.time)
+        stack.push_async_callback(_end_audit, chains, tally)
         workers = ThreadWorkers()
         stack.push_async_callback(workers.close)
         blobs = FolderBlobs(OsDisk(folder.path), workers, on_fatal=_fatal)
@@ -174,12 +176,13 @@ async def _cloud(folder: DataFolder, heads: Path) -> AsyncIterator[tuple[Assembl
         parsers, pixels = WorkerPool(blobs), Pixels(blobs, folder.pixels)
         stack.push_async_callback(parsers.close)
         stack.push_async_callback(pixels.close)
-        made = assemble(records, blobs, bus, hashes, pixels, chains=chains)
+        made = assemble(records, blobs, bus, hashes, pixels, chains=chains, tally=tally)
         tasks = await stack.enter_async_context(Tasks("cloud"))
         indexer = Indexer(records.index_jobs, parsers, bus, clock=time.time, on_settled=made.router.wake)
         tasks.spawn(indexer.run(alone=True), name="index")
         tasks.spawn(made.router.run(), name="routing")
         tasks.spawn(rounds("audit", chains.check, every=EXPORT_EVERY), name="audit")
+        tasks.spawn(rounds("tally", tally.flush, every=FLUSH_EVERY), name="tally")
         for kind, look in _looks(folder, records, made).items():
             tasks.spawn(rounds(kind, look), name=kind)
         yield made, tasks
@@ -191,9 +194,10 @@ async def _guard(records: Records, file: HeadFile) -> ChainGuard:
     return chains
 
 
-async def _export_last(chains: ChainGuard) -> None:
-    """Export the heads once more, so that nothing can be cut off while no Cloud runs."""
+async def _end_audit(chains: ChainGuard, tally: AuditTally) -> None:
+    """Append what was counted and export the heads once more, so that nothing can be cut off while no Cloud runs."""
     try:
+        await tally.flush()
         await chains.check()
     except StorageUnavailableError as error:
         log.warning("audit heads not exported at the end", error=error)
@@ -218,7 +222,9 @@ def _usage(path: Path) -> tuple[int, int]:
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
-def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels: Pixels, *, chains: ChainGuard) -> Assembled:
+def assemble(
+    records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels: Pixels, *, chains: ChainGuard, tally: AuditTally
+) -> Assembled:
     """Wire use cases to stores; call it on the loop that will serve."""
     clock, links, configuration = time.time, records.links, records.configuration
     sites = SiteBook(links, configuration)
@@ -231,7 +237,7 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
         alarm=StorageAlarm(records.alarms, clock=clock),
         on_stored=lambda: bus.publish(TOPIC),
     )
-    sessions = _sessions(records, blobs, bus, hashes, router=router, ingest=ingest, transcoder=pixels)
+    sessions = _sessions(records, blobs, bus, hashes, router=router, ingest=ingest, transcoder=pixels, tally=tally)
     query = Query(records.instances, blobs, records.audit, clock=clock)
     services = Services(
         people=records.people,
@@ -249,6 +255,7 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
         alarms=records.alarms,
         audit=records.audit,
         chains=chains,
+        tally=tally,
         bus=bus,
         sessions=sessions,
         hashes=hashes,
@@ -259,11 +266,19 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
 
 
 def _sessions(
-    records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, *, router: Router, ingest: Ingest, transcoder: Transcoder
+    records: Records,
+    blobs: Blobs,
+    bus: Bus,
+    hashes: KeyedHash,
+    *,
+    router: Router,
+    ingest: Ingest,
+    transcoder: Transcoder,
+    tally: AuditTally,
 ) -> LinkSessions:
     """Wire what serves the Links."""
     clock, links, configuration, alarms = time.time, records.links, records.configuration, records.alarms
-    reports = Reports(configuration, ended=router.ended)
+    reports = Reports(configuration, ended=router.ended, tally=tally)
     desired = Desired(links=links, configuration=configuration, alarms=alarms, bus=bus, reports=reports, clock=clock)
     gate = Gate(links, hashes, clock, asyncio.get_running_loop().time())
     dispatch = Dispatch(

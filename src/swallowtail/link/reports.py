@@ -11,12 +11,17 @@ import msgspec
 
 from swallowtail.calls.report import AssociationEnded, Endpoints, Observation, Report, UnknownDevice
 
-MAX_UNKNOWN: Final = 256
+MAX_COUNTED: Final = 256
 MAX_ENDED: Final = 1024
 MAX_BATCH: Final = 128
 """Observations in one report: at most some 40 KiB, so that a report is one message (wire §2)."""
 COALESCE: Final = 10.0
-"""Seconds that a further sight of the same unknown device waits for more of its kind."""
+"""Seconds that a further rejection of the same device waits for more of its kind."""
+
+Counted = UnknownDevice | AssociationEnded
+"""What is rejected, whoever it is: repeats are counted."""
+Key = tuple[str, str, str, str, str, str]
+REJECTED: Final = "rejected"
 
 
 class Reports:
@@ -27,8 +32,8 @@ class Reports:
         """Called when something was noted."""
         self._endpoints: Endpoints | None = None
         self._ended: deque[AssociationEnded] = deque()
-        self._unknown: dict[tuple[str, str, str, str, str], UnknownDevice] = {}
-        self._told: dict[tuple[str, str, str, str, str], float] = {}
+        self._counted: dict[Key, Counted] = {}
+        self._told: dict[Key, float] = {}
         self._dropped = 0
 
     def endpoints(self, seen: Endpoints) -> None:
@@ -37,7 +42,10 @@ class Reports:
         self.on_news()
 
     def ended(self, seen: AssociationEnded) -> None:
-        """Note that an association is over."""
+        """Note that an association is over; a rejected one like an earlier one raises a count."""
+        if seen.outcome == REJECTED:
+            self._count(seen)
+            return
         if len(self._ended) >= MAX_ENDED:
             self._ended.popleft()
             self._dropped += 1
@@ -46,11 +54,14 @@ class Reports:
 
     def unknown(self, seen: UnknownDevice) -> None:
         """Note an unknown device; the same one again raises a count."""
-        key = (seen.listener, seen.address, seen.calling_ae, seen.called_ae, seen.reason)
-        if (before := self._unknown.get(key)) is not None:
-            self._unknown[key] = msgspec.structs.replace(before, count=before.count + seen.count, last=seen.last)
-        elif len(self._unknown) < MAX_UNKNOWN:
-            self._unknown[key] = seen
+        self._count(seen)
+
+    def _count(self, seen: Counted) -> None:
+        key = _key(seen)
+        if (before := self._counted.get(key)) is not None:
+            self._counted[key] = _sum(before, seen)
+        elif len(self._counted) < MAX_COUNTED:
+            self._counted[key] = seen
         else:
             self._dropped += seen.count
         self.on_news()
@@ -59,7 +70,12 @@ class Reports:
         """Say when there is something to send: `now`, later for repeats alone, None when there is nothing."""
         if self._endpoints is not None or self._ended or self._dropped:
             return now
-        return min((max(now, self._told.get(key, -COALESCE) + COALESCE) for key in self._unknown), default=None)
+        return min((max(now, self._told_last(key) + COALESCE) for key in self._counted), default=None)
+
+    def _told_last(self, key: Key) -> float:
+        """Return when this was told last; where much was told just now, what is new waits like a repeat (a scan)."""
+        told = self._told.get(key, -COALESCE)
+        return told if len(self._told) < MAX_COUNTED else max(self._told.values())
 
     def take(self, now: float) -> Report | None:
         """Give the next batch, which the caller sends or gives back with `restore`; None when nothing is due."""
@@ -73,8 +89,8 @@ class Reports:
         while self._ended and len(batch) < MAX_BATCH:
             batch.append(self._ended.popleft())
         self._told = {key: told for key, told in self._told.items() if now - told < COALESCE}
-        for key in list(self._unknown)[: MAX_BATCH - len(batch)]:
-            batch.append(self._unknown.pop(key))
+        for key in list(self._counted)[: MAX_BATCH - len(batch)]:
+            batch.append(self._counted.pop(key))
             self._told[key] = now
         dropped, self._dropped = self._dropped, 0
         return Report(observations=tuple(batch), dropped=dropped)
@@ -86,16 +102,25 @@ class Reports:
             match seen:
                 case Endpoints():
                     self._endpoints = self._endpoints or seen
-                case UnknownDevice():
+                case UnknownDevice() | AssociationEnded(outcome="rejected"):
                     self._merge_older(seen)
                 case AssociationEnded() if len(self._ended) < MAX_ENDED:
                     self._ended.appendleft(seen)
                 case AssociationEnded():
                     self._dropped += 1
 
-    def _merge_older(self, seen: UnknownDevice) -> None:
-        key = (seen.listener, seen.address, seen.calling_ae, seen.called_ae, seen.reason)
-        newer = self._unknown.pop(key, None)
-        if newer is not None:
-            seen = msgspec.structs.replace(newer, count=seen.count + newer.count, first=seen.first)
-        self.unknown(seen)
+    def _merge_older(self, seen: Counted) -> None:
+        newer = self._counted.pop(_key(seen), None)
+        self._count(seen if newer is None else _sum(seen, newer))
+
+
+def _key(seen: Counted) -> Key:
+    return (type(seen).__name__, seen.listener, seen.address, seen.calling_ae, seen.called_ae, seen.reason)
+
+
+def _sum(older: Counted, newer: Counted) -> Counted:
+    """Return the newer one with the count of both, and the older one's beginning."""
+    count = older.count + newer.count
+    if isinstance(older, UnknownDevice):
+        return msgspec.structs.replace(newer, count=count, first=older.first)
+    return msgspec.structs.replace(newer, count=count)

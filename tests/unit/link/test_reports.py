@@ -1,8 +1,10 @@
 """What the Cloud is told unasked: bounded, coalesced, overflow counted."""
 
+import msgspec
+
 from swallowtail.calls.codec import encode
 from swallowtail.calls.report import AssociationEnded, Endpoints, Report, UnknownDevice
-from swallowtail.link.reports import COALESCE, MAX_BATCH, MAX_ENDED, MAX_UNKNOWN, Reports
+from swallowtail.link.reports import COALESCE, MAX_BATCH, MAX_COUNTED, MAX_ENDED, Reports
 
 
 def unknown(title: str = "US9", at: float = 1.0) -> UnknownDevice:
@@ -58,12 +60,12 @@ def test_only_the_newest_state_of_the_endpoints_counts():
 
 def test_a_flood_of_titles_is_bounded_and_counted():
     reports = Reports()
-    for number in range(MAX_UNKNOWN + 7):
+    for number in range(MAX_COUNTED + 7):
         reports.unknown(unknown(f"US{number}"))
     batches = []
     while (batch := reports.take(0.0)) is not None:
         batches.append(batch)
-    assert sum(len(batch.observations) for batch in batches) == MAX_UNKNOWN
+    assert sum(len(batch.observations) for batch in batches) == MAX_COUNTED
     assert sum(batch.dropped for batch in batches) == 7
     assert all(len(batch.observations) <= MAX_BATCH for batch in batches)
 
@@ -115,3 +117,41 @@ def test_a_full_batch_of_long_words_fits_into_one_message():
     assert batch is not None
     assert len(batch.observations) == MAX_BATCH
     encode(batch)
+
+
+def rejected(number: int, title: str = "c", reason: str = "too-many-associations") -> AssociationEnded:
+    return msgspec.structs.replace(ended(number), outcome="rejected", reason=reason, calling_ae=title)
+
+
+def test_rejected_associations_are_counted_and_a_flood_of_them_is_bounded():
+    reports = Reports()
+    reports.ended(rejected(0))
+    first = reports.take(10.0)
+    assert first is not None
+    assert [seen.count for seen in first.observations] == [1]  # told at once
+    for number in range(1, 10_001):
+        reports.ended(rejected(number))
+        reports.ended(rejected(number, title=f"US{number}"))
+    found, now = [], 11.0
+    while (due := reports.next_due(now)) is not None and due < 11.0 + COALESCE:  # a new association makes nothing due meanwhile
+        now = due
+        report = reports.take(now)
+        assert report is not None
+        found.append(report)
+        reports.ended(rejected(0, title=f"new{len(found)}"))
+    assert len(found) <= 1 + MAX_COUNTED // MAX_BATCH
+    seen = [one for report in found for one in report.observations if one.calling_ae == "c"]
+    assert [(one.outcome, one.count) for one in seen] == [("rejected", 10_000)]
+
+
+def test_a_report_of_rejections_that_did_not_arrive_is_added_to_the_next():
+    reports = Reports()
+    for number in range(3):
+        reports.ended(rejected(number))
+    report = reports.take(1.0)
+    assert report is not None
+    reports.ended(rejected(9))
+    reports.restore(report)
+    again = reports.take(1.0 + COALESCE)
+    assert again is not None
+    assert [seen.count for seen in again.observations] == [4]

@@ -1,6 +1,6 @@
 """What a Link tells unasked: endpoint states, unknown devices, associations that ended (calls.report)."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -8,9 +8,11 @@ import structlog
 from prometheus_client import Counter
 
 from swallowtail.calls.codec import encode
-from swallowtail.calls.report import AssociationEnded, Endpoints, Noted, UnknownDevice, read_report
+from swallowtail.calls.report import AssociationEnded, Endpoints, Noted, Observation, UnknownDevice, read_report
+from swallowtail.cloud.auditing.tally import MAX_TEXT, AuditTally
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.model import operations
+from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
 from swallowtail.cloud.model.ports import Configuration
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.wire.net import Channel
@@ -31,14 +33,15 @@ Ended = Callable[[Tenant, str, Collection[bytes]], Awaitable[None]]
 class Reports:
     """Serves the call `report` and keeps what Links say of themselves."""
 
-    def __init__(self, configuration: Configuration, *, ended: Ended) -> None:
-        self._configuration, self._ended = configuration, ended
+    def __init__(self, configuration: Configuration, *, ended: Ended, tally: AuditTally) -> None:
+        self._configuration, self._ended, self._tally = configuration, ended, tally
 
     async def serve(self, live: LiveLink, channel: Channel) -> None:
         """Keep a batch, then say so."""
         report = read_report(channel.opening.body)
         DROPPED.inc(report.dropped)
         devices = [_device(live.link, seen) for seen in report.observations if isinstance(seen, UnknownDevice)]
+        self._audit_rejections(live, report.observations)
         if devices:
             await self._configuration.note_unknown(live.tenant, devices)
         endpoints = [seen for seen in report.observations if isinstance(seen, Endpoints)]
@@ -46,11 +49,19 @@ class Reports:
             await self.note_running(live, endpoints[-1])
         over = [seen for seen in report.observations if isinstance(seen, AssociationEnded)]
         for seen in over:
-            ASSOCIATIONS.labels(seen.outcome if seen.outcome in OUTCOMES else "other").inc()
+            ASSOCIATIONS.labels(seen.outcome if seen.outcome in OUTCOMES else "other").inc(max(1, seen.count))
         brought = [seen.association for seen in over if len(seen.association) == ID_LENGTH and seen.instances + seen.failed]
         if brought:  # one that Link counts as failed may have been committed all the same
             await self._ended(live.tenant, live.link, brought)
         await channel.message(encode(Noted()), fin=True)
+
+    def _audit_rejections(self, live: LiveLink, observations: Iterable[Observation]) -> None:
+        for seen in observations:
+            match seen:
+                case UnknownDevice():
+                    self._tally.note(live.tenant, rejected(live.link, seen), seen.count, first=seen.first, last=seen.last)
+                case AssociationEnded(outcome="rejected"):
+                    self._tally.note(live.tenant, rejected(live.link, seen), seen.count)
 
     async def note_running(self, live: LiveLink, endpoints: Endpoints, problems: tuple[tuple[str, str], ...] = ()) -> None:
         """Keep what a connected Link runs."""
@@ -88,6 +99,22 @@ class Reports:
         if kept.epoch <= live.epoch:
             changed = msgspec.structs.replace(kept, seen=live.presence.proven, **values)
             await self._configuration.note_running(live.tenant, changed)
+
+
+def rejected(link: str, seen: UnknownDevice | AssociationEnded) -> AuditEvent:
+    """Return the audit event of a rejected association: Security Alert (PS3.15 A.5.3.10)."""
+    known = isinstance(seen, AssociationEnded)
+    return AuditEvent(
+        event=EventId.SECURITY_ALERT,
+        action=EventAction.EXECUTE,
+        outcome=EventOutcome.MINOR_FAILURE if known else EventOutcome.SERIOUS_FAILURE,
+        type="association.rejected",
+        actor=seen.calling_ae[:MAX_TEXT],
+        role="device",
+        address=seen.address[:MAX_TEXT],
+        objects=(("link", link), ("listener", seen.listener[:MAX_TEXT])),
+        detail=f"{seen.reason[:MAX_TEXT]}, called {seen.called_ae[:MAX_TEXT]}",
+    )
 
 
 def _device(link: str, seen: UnknownDevice) -> operations.UnknownDevice:

@@ -8,7 +8,16 @@ from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, Even
 from swallowtail.cloud.model.delivery import DONE_STATES, Delivery
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
-from swallowtail.cloud.model.tenancy import AdmissionProblem, ApiToken, CodeState, Link
+from swallowtail.cloud.model.tenancy import (
+    OPERATOR,
+    AdmissionProblem,
+    ApiToken,
+    CodeState,
+    Link,
+    OrganisationState,
+    RefusedToken,
+    TokenProblem,
+)
 
 
 def stored_as(copies: Iterable[tuple[str, bytes]], identity: InstanceIdentity) -> Stored:
@@ -122,6 +131,32 @@ def key_alarm(link: Link, address: str) -> NewAlarm:
         severity=Severity.CRITICAL,
         detail=f"{address} presented the code of Link {link.name} with another device key: rebind if the machine was replaced, "
         "otherwise rotate the code, it has leaked",
+    )
+
+
+def refusal_of(token: ApiToken, state: str | None, now: float) -> RefusedToken:
+    """Return why a token that is presented now is refused; `state` is that of its organisation, None for an operator's."""
+    if token.revoked is not None:
+        problem = TokenProblem.REVOKED
+    elif token.expires is not None and token.expires <= now:
+        problem = TokenProblem.EXPIRED
+    elif token.tenant is not None and state != OrganisationState.ACTIVE:
+        problem = TokenProblem.ORGANISATION
+    else:
+        problem = TokenProblem.ROTATED
+    return RefusedToken(problem=problem, tenant=token.tenant or OPERATOR, id=token.id)
+
+
+def not_authenticated(refused: RefusedToken, *, address: str) -> AuditEvent:
+    """The audit event of a request with a token that opens nothing (PS3.15 A.5.3.11, Login). It never holds the secret."""
+    return AuditEvent(
+        event=EventId.USER_AUTHENTICATION,
+        action=EventAction.EXECUTE,
+        outcome=EventOutcome.MINOR_FAILURE if refused.problem is TokenProblem.UNKNOWN else EventOutcome.SERIOUS_FAILURE,
+        type=f"token.refused.{refused.problem}",
+        actor=refused.id or "(unknown)",
+        address=address,
+        objects=(("token", refused.id),) if refused.id else (),
     )
 
 

@@ -55,6 +55,7 @@ from swallowtail.cloud.model.tenancy import (
     Link,
     Organisation,
     OrganisationState,
+    RefusedToken,
     Tenant,
     TokenChange,
     TokenSearch,
@@ -120,6 +121,9 @@ class Tokens(Protocol):
 
         None when there is none, when it is revoked or expired, and when its organisation is not active.
         """
+
+    async def refusal(self, digest: bytes, *, now: float) -> RefusedToken:
+        """Return why `find` returned None for this hash, and whose token it is or was."""
 
     async def token(self, tenant: Tenant, token: str) -> ApiToken:
         """Return one token by its id, also a revoked one."""

@@ -172,6 +172,26 @@ class TokenChange(Value, frozen=True, kw_only=True):
         return {name: value for name, value in set_.items() if value is not msgspec.UNSET}
 
 
+class TokenProblem(enum.StrEnum):
+    """Why a token is refused; the caller is not told."""
+
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    ROTATED = "rotated"
+    """Its secret was replaced, and the grace of the old one is over."""
+    ORGANISATION = "organisation"
+    """Its organisation is suspended or removed."""
+
+
+class RefusedToken(Value, frozen=True, kw_only=True):
+    """A token that opens nothing, and whose it is, for the audit; an unknown one is nobody's."""
+
+    problem: TokenProblem
+    tenant: Tenant = OPERATOR
+    id: str = ""
+
+
 class Principal(Value, frozen=True, kw_only=True):
     """Who acts, as audit and permission checks see it."""
 

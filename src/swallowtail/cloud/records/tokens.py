@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.decisions import token_alarm
+from swallowtail.cloud.model.decisions import refusal_of, token_alarm
 from swallowtail.cloud.model.errors import ConflictError
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
@@ -24,9 +24,11 @@ from swallowtail.cloud.model.tenancy import (
     ALL_TOKENS,
     OPERATOR,
     ApiToken,
+    RefusedToken,
     Role,
     Tenant,
     TokenChange,
+    TokenProblem,
     TokenSearch,
     TokenState,
 )
@@ -53,6 +55,11 @@ FIND = select(_token).where(
             schema.organisation.c.state == "active",
         ),
     ),
+)
+ANY = (
+    select(_token, schema.organisation.c.state)
+    .outerjoin(schema.organisation, schema.organisation.c.id == _token.c.tenant)
+    .where(or_(_token.c.digest == bindparam("digest"), _token.c.previous == bindparam("digest")))
 )
 ONE = select(_token).where(_token.c.tenant == bindparam("tenant"), _token.c.id == bindparam("id"))
 
@@ -81,6 +88,15 @@ class TokenRecords:
         def find(connection: Connection) -> ApiToken | None:
             row = connection.execute(FIND, {"digest": digest, "now": now}).mappings().first()
             return None if row is None else _of(plain(row))
+
+        return await self._database.read(find)
+
+    async def refusal(self, digest: bytes, *, now: float) -> RefusedToken:
+        def find(connection: Connection) -> RefusedToken:
+            row = connection.execute(ANY, {"digest": digest}).mappings().first()
+            if row is None:
+                return RefusedToken(problem=TokenProblem.UNKNOWN)
+            return refusal_of(_of(plain(row)), row["state"], now)
 
         return await self._database.read(find)
 

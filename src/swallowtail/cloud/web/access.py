@@ -15,12 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swallowtail.cloud.auditing.heads import ChainGuard
+from swallowtail.cloud.auditing.tally import AuditTally, host_of
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.store import Ingest
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash
+from swallowtail.cloud.model.decisions import not_authenticated
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.ports import (
     Alarms,
@@ -64,6 +66,7 @@ class Services:
     alarms: Alarms
     audit: Audit
     chains: ChainGuard
+    tally: AuditTally
     bus: Bus
     sessions: Sessions
     hashes: KeyedHash
@@ -128,9 +131,12 @@ async def authenticate(request: Request) -> Principal:
     services = services_of(request)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
-        token = await services.tokens.find(services.hashes.of_token(secret.strip()), now=services.clock())
+        digest, now = services.hashes.of_token(secret.strip()), services.clock()
+        token = await services.tokens.find(digest, now=now)
         if token is not None:
             return Principal(id=token.id, name=token.name, role=token.role, tenant=token.tenant, facilities=token.facilities)
+        refused = await services.tokens.refusal(digest, now=now)
+        services.tally.note(refused.tenant, not_authenticated(refused, address=host_of(address_of(request))))
     raise ProblemError(
         HTTPStatus.UNAUTHORIZED,
         "unauthorized",

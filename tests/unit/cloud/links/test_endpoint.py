@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.report import REPORT, AssociationEnded, Report
 from swallowtail.calls.store import STORE
+from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
@@ -92,8 +93,9 @@ class World:
         self.place, self.tasks, self.stores, self.bus = place, tasks, Stores(), InProcessBus()
         records = place.records
         self.blobs = FolderBlobs(SimulatedDisk().mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=1_000_000)
+        self.tally = AuditTally(records.audit, lambda: NOW)
         self.ended: list[tuple[str, str, bytes]] = []
-        reports = Reports(records.configuration, ended=self._ended)
+        reports = Reports(records.configuration, ended=self._ended, tally=self.tally)
         desired = Desired(
             links=records.links,
             configuration=records.configuration,

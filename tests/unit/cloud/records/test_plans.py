@@ -24,6 +24,7 @@ STATEMENTS = {
     "head": chain.HEAD.statement,
     "code": links.CODE,
     "token": tokens.FIND,
+    "refused token": tokens.ANY,
     "count": counting.BY_SERIES,
     "search of instances": INSTANCE_PAGE,
     "search in a study": IN_STUDY,

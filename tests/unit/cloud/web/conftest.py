@@ -16,6 +16,7 @@ from swallowtail.calls.config import EndpointState, dump, parse
 from swallowtail.calls.diagnostics import Checked, CheckStep, LinkStatus, PolicyStatus
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.auditing.heads import ChainGuard, HeadFile
+from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
@@ -119,6 +120,7 @@ class Cloud:
         self.hashes = KeyedHash(b"p" * 32)
         sites = SiteBook(self.records.links, self.records.configuration)
         query = Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW)
+        self.tally = AuditTally(self.records.audit, lambda: NOW)
         self.services = Services(
             people=self.records.people,
             tokens=self.records.tokens,
@@ -148,6 +150,7 @@ class Cloud:
                 alarms=self.records.alarms,
                 clock=lambda: NOW,
             ),
+            tally=self.tally,
             bus=self.bus,
             sessions=self.sessions,
             hashes=self.hashes,
