@@ -12,7 +12,10 @@ PLAIN: Final = 0x82  # FIN, no extension, binary
 CONTROL: Final = 0x08
 MASKED: Final = 0x80
 SHORT_HEAD: Final = 2
-LONGEST_HEAD: Final = 14
+FIN: Final = 0x80
+RESERVED: Final = 0x70
+CONTINUATION: Final = 0x0
+DATA_OPCODES: Final = frozenset({CONTINUATION, 0x1, 0x2})
 _MEDIUM = struct.Struct(">BBH")
 _LONG = struct.Struct(">BBQ")
 
@@ -31,9 +34,10 @@ def plain_head(size: int, key: bytes = b"") -> bytes:
 
 
 class PlainFrames:
-    """Cuts received bytes into messages of plain frames and stretches of anything else; holds at most one unfinished frame.
+    """Cuts received bytes into frames, plain ones and others; holds what was added and not yet cut.
 
-    `unmask` is a server's, whose clients mask; without it frames must not be masked.
+    `unmask` is a server's, whose clients mask; without it frames must not be masked. Fragments and
+    control frames are not plain.
     """
 
     def __init__(self, max_payload: int, unmask: Mask | None = None) -> None:
@@ -41,36 +45,55 @@ class PlainFrames:
         self._unmask = unmask
         self._masked = 0 if unmask is None else MASKED
         self._key = 0 if unmask is None else 4
-        self._held = bytearray()
+        self._held: bytes | bytearray = b""
+        self._position = 0
+        self._fragmented = False
         self._general = False
 
+    @property
+    def held(self) -> int:
+        """The number of bytes that are not cut yet."""
+        return len(self._held) - self._position
+
     def feed(self, data: bytes) -> list[tuple[bool, bytes]]:
-        """Take bytes; gives, in order, (True, a message) or (False, bytes for the general parser)."""
-        if self._general:
-            return [(False, data)]
-        found: list[tuple[bool, bytes]] = []
-        position = 0
-        if self._held:
-            self._held += data
-            with memoryview(self._held) as view:
-                position = self._cut_all(view, found)
-            del self._held[:position]
-        else:
-            with memoryview(data) as view:
-                position = self._cut_all(view, found)
-                self._held += view[position:]
+        """Add bytes and cut all whole frames; see `cut`."""
+        self.add(data)
+        found = []
+        while (frame := self.cut()) is not None:
+            found.append(frame)
         return found
 
-    def _cut_all(self, view: memoryview, found: list[tuple[bool, bytes]]) -> int:
-        position = 0
-        while not self._general and (cut := self._cut(view[position:])) is not None:
-            plain, content, size = cut
-            found.append((plain, content))
-            position += size
-        return position
+    def add(self, data: bytes) -> None:
+        """Add received bytes."""
+        if not self.held:
+            self._held = data
+        else:
+            if not isinstance(self._held, bytearray):
+                self._held = bytearray(memoryview(self._held)[self._position :])
+            elif self._position:
+                del self._held[: self._position]
+            self._held += data
+        self._position = 0
+
+    def cut(self) -> tuple[bool, bytes] | None:
+        """Cut off the next frame: (True, a message) or (False, bytes for the general parser).
+
+        Returns None while no frame is whole. What breaks the framing goes to the general parser,
+        and so does everything after it.
+        """
+        with memoryview(self._held) as whole, whole[self._position :] as view:
+            found = self._cut(view)
+        if found is None:
+            return None
+        plain, content, size = found
+        self._position += size
+        if self._position == len(self._held):
+            self._held, self._position = b"", 0
+        return plain, content
 
     def _cut(self, view: memoryview) -> tuple[bool, bytes, int] | None:
-        """Cut off the first frame; None while it is not whole."""
+        if self._general:
+            return (False, bytes(view), len(view)) if view else None
         if len(view) < SHORT_HEAD:
             return None
         first, second = view[0], view[1]
@@ -79,13 +102,28 @@ class PlainFrames:
             extended = 2 if length == 126 else 8
             if len(view) < SHORT_HEAD + extended:
                 return None
-            length, head = int.from_bytes(view[SHORT_HEAD : SHORT_HEAD + extended], "big"), head + extended
-        if second & MASKED != self._masked or length > self._max_payload or (first != PLAIN and not first & CONTROL):
-            self._general = True  # a violation, or a message in fragments: from here on all is the general parser's
+            length = int.from_bytes(view[SHORT_HEAD : SHORT_HEAD + extended], "big")
+            head += extended
+        masked = second & MASKED == self._masked
+        if not masked or length > self._max_payload or not self._in_order(first):
+            self._general = True  # a violation
             return False, bytes(view), len(view)
         if len(view) < head + length:
             return None
         if first != PLAIN:
+            if not first & CONTROL:
+                self._fragmented = not first & FIN
             return False, bytes(view[: head + length]), head + length
         payload = view[head : head + length]
-        return True, bytes(payload) if self._unmask is None else self._unmask(payload, bytes(view[head - 4 : head])), head + length
+        if self._unmask is None:
+            return True, bytes(payload), head + length
+        return True, self._unmask(payload, bytes(view[head - 4 : head])), head + length
+
+    def _in_order(self, first: int) -> bool:
+        """Return whether a frame with this first byte may come next (RFC 6455 5.2, 5.4)."""
+        opcode = first & 0x0F
+        if first & RESERVED:
+            return False
+        if opcode & CONTROL:
+            return True
+        return opcode in DATA_OPCODES and (opcode == CONTINUATION) == self._fragmented

@@ -166,6 +166,7 @@ class LinkSessions:
             if isinstance(judged, Refusal):
                 _refuse(session, judged)
                 return None
+            frames.admit()  # a Link may send as soon as it has the welcome
             session.welcome(session=self._random(16), epoch=judged.link.epoch, time=self._clock())
         except LocalProtocolError:
             return None  # its deadline has passed meanwhile

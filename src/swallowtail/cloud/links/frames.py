@@ -35,15 +35,26 @@ class ShortWay(Protocol):
     def write_frames(self, frames: Sequence[Frame]) -> None:
         """Send messages in one write; raises ClientDisconnected."""
 
+    async def receive(self) -> Any:
+        """Return the next message."""
+
+    def admit(self) -> None:
+        """Lift the limits that hold until the hello is accepted."""
+
 
 class AsgiFrames:
     """Carries whole messages over an accepted WebSocket; `proven` is when the last one came, on the loop's clock."""
 
     def __init__(self, receive: Receive, send: Send, loop: Loop, short: ShortWay | None = None) -> None:
-        self._receive: Callable[[], Awaitable[Any]] = receive if short is None else short.queue.get
+        self._receive: Callable[[], Awaitable[Any]] = receive if short is None else short.receive
         self._send, self._loop, self._short = send, loop, short
         self._closed: TransportClosedError | None = None
         self.proven = loop.time()
+
+    def admit(self) -> None:
+        """Lift the server's limits for connections without an accepted hello."""
+        if self._short is not None:
+            self._short.admit()
 
     async def send(self, frames: Sequence[Frame]) -> None:
         """Send messages (`FrameTransport`); the server holds this until at most UNSENT_LIMIT bytes wait below (wire §6)."""
