@@ -65,7 +65,9 @@ def test_the_sweep_of_these_places_can_fail(site: Site) -> None:
         planted.write_bytes(TEXT.encode("utf-16"))
         assert [*sweep([place if place.is_dir() else planted])] != []
         planted.unlink()
-    assert '"level": "debug"' in site.installation.link.text() + site.installation.cloud.text()  # else there is less to find
+    for program in (site.installation.link, site.installation.cloud):
+        assert '"level": "info"' in program.text()
+        assert '"level": "debug"' not in program.text(), "libraries stay at info, and our own code has no event below"
 
 
 def test_a_study_that_arrives(site: Site, tmp_path: Path) -> None:

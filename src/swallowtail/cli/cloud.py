@@ -86,6 +86,18 @@ def _print_secrets(outcome: Outcome) -> None:
     envvar="SWALLOWTAIL_AUDIT_HEADS",
     help="File for the heads of the audit, best on another machine's disk.",
 )
+@click.option(
+    "--public-url",
+    envvar="SWALLOWTAIL_PUBLIC_URL",
+    help="Address that clients use, like https://cloud.example:8443; links in answers are made of it.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    envvar="SWALLOWTAIL_ALLOWED_HOST",
+    help="Host name of a proxy that hands on its clients' Host; may be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it listens.")
 @LOG_LEVEL
 def serve(*, as_json: bool, log_level: str, **settings: Any) -> None:

@@ -18,7 +18,7 @@ LOG_LEVEL: Final = click.option(
     default="info",
     show_default=True,
     envvar="SWALLOWTAIL_LOG_LEVEL",
-    help="How much the log says; patients are in none of it.",
+    help="How much the log says; libraries stay at info, patients are in none of it.",
 )
 
 

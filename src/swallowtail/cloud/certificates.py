@@ -56,6 +56,17 @@ def ensure_certificate(folder: Path, names: Iterable[str], now: dt.datetime) -> 
     return leaf_path, key_path
 
 
+def names_of(certificate: Path) -> tuple[str, ...]:
+    """Return the host names and addresses of the first certificate in a PEM file; raises OSError, ValueError."""
+    first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    try:
+        names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:  # no client takes the Common Name for a name any more (RFC 9525 2)
+        return ()
+    addresses = map(str, names.get_values_for_type(x509.IPAddress))
+    return (*names.get_values_for_type(x509.DNSName), *addresses)
+
+
 def _ensure_ca(folder: Path, now: dt.datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     path, key_path = folder / "ca.pem", folder / "ca.key"
     if path.exists() and key_path.exists():

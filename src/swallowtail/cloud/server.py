@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.bus import InProcessBus
-from swallowtail.cloud.certificates import ensure_certificate, server_context
+from swallowtail.cloud.certificates import ensure_certificate, names_of, server_context
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.router import Router
 from swallowtail.cloud.dispatch.rulebook import Rulebook
@@ -67,6 +67,7 @@ from swallowtail.cloud.sealing import SealError
 from swallowtail.cloud.serving import BACKLOG, Server, server_of
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
+from swallowtail.cloud.web.hosts import Host, HostNames, InvalidAddressError, parse_allowed, parse_public_url
 from swallowtail.cloud.web.identity import new_id
 from swallowtail.runtime.tasks import Tasks
 
@@ -95,10 +96,20 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     audit_heads: Path | None = None
+    public: Host | None = None
+    allowed: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, *, data: Path, listen: str, cert: Path | None = None, key: Path | None = None, audit_heads: Path | None = None
+        cls,
+        *,
+        data: Path,
+        listen: str,
+        cert: Path | None = None,
+        key: Path | None = None,
+        audit_heads: Path | None = None,
+        public_url: str | None = None,
+        allowed_hosts: Sequence[str] = (),
     ) -> "Settings":
         """Check the flags; raises ServeError."""
         host, colon, port = listen.rpartition(":")
@@ -107,7 +118,15 @@ class Settings:
             raise ServeError(f"--listen {listen!r} is no HOST:PORT; one is 127.0.0.1:8443, or [::]:8443 for all addresses")
         if (cert is None) != (key is None):
             raise ServeError("--cert and --key belong together; give both, or neither for a private CA")
-        return cls(data.absolute(), host, int(port), cert, key, audit_heads)
+        try:
+            public = parse_public_url(public_url) if public_url else None
+        except InvalidAddressError as error:
+            raise ServeError(f"--public-url {public_url!r}: {error}; one is https://cloud.example:8443") from error
+        try:
+            allowed = tuple(map(parse_allowed, allowed_hosts))
+        except InvalidAddressError as error:
+            raise ServeError(f"--allowed-host {', '.join(allowed_hosts)}: {error}") from error
+        return cls(data.absolute(), host, int(port), cert, key, audit_heads, public, allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +158,20 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
             services, sessions = made.services, made.sessions
             facts |= {"release": __version__, "url": _url(settings, listening)}
             facts |= await _bootstrap(services)
-            server = server_of(build(services, [WebSocketRoute(PATH, sessions)]), context)
+            hosts = HostNames(public=settings.public, allowed=settings.allowed)
+            server = server_of(build(services, [WebSocketRoute(PATH, sessions)], hosts=hosts), context)
             _stop_on_signals(server, sessions, tasks)
             tasks.spawn(measure_lag(), name="lag")
             watch = CertificateWatch(
                 own=settings.certificate is None, people=services.people, alarms=services.alarms, clock=services.clock
             )
-            watch.serve(certificate)
-            tasks.spawn(_renew(context, settings, folder, watch), name="certificate")
+
+            def serving(path: Path) -> None:
+                watch.serve(path)
+                hosts.know(_own_names(settings, path))
+
+            serving(certificate)
+            tasks.spawn(_renew(context, settings, folder, serving), name="certificate")
             tasks.spawn(rounds("certificate", watch.look), name="expiry")
             announce(facts)
             log.info("the Cloud serves", release=__version__, host=settings.host, port=listening.getsockname()[1])
@@ -300,7 +325,17 @@ def _certificate(settings: Settings, folder: DataFolder) -> tuple[Path, Path]:
     if settings.certificate is not None and settings.key is not None:
         return settings.certificate, settings.key
     names = {"localhost", "127.0.0.1", "::1", socket.gethostname()} | ({settings.host} - EVERYWHERE)
+    names |= {settings.public.name} if settings.public else set()
     return ensure_certificate(folder.path, names, dt.datetime.now(dt.UTC))
+
+
+def _own_names(settings: Settings, certificate: Path) -> set[str]:
+    """Return the hosts that a request may name because the Cloud is served under them."""
+    try:
+        names = set(names_of(certificate))
+    except (OSError, ValueError):  # the watch of the same file has logged it
+        names = set()
+    return names | ({settings.host} - EVERYWHERE)
 
 
 def _tls(settings: Settings, folder: DataFolder) -> tuple[ssl.SSLContext, Path, dict[str, str]]:
@@ -312,7 +347,7 @@ def _tls(settings: Settings, folder: DataFolder) -> tuple[ssl.SSLContext, Path, 
     return context, certificate, {} if settings.certificate else {"ca": str(folder.path / "ca.pem")}
 
 
-async def _renew(context: ssl.SSLContext, settings: Settings, folder: DataFolder, watch: CertificateWatch) -> None:
+async def _renew(context: ssl.SSLContext, settings: Settings, folder: DataFolder, serving: Callable[[Path], None]) -> None:
     """Load the certificate again now and then, for the handshakes that come: it may have been renewed, here or by who owns it."""
     while True:
         await asyncio.sleep(RENEW_EVERY)
@@ -322,7 +357,7 @@ async def _renew(context: ssl.SSLContext, settings: Settings, folder: DataFolder
         except (OSError, ssl.SSLError) as error:
             log.warning("the certificate could not be loaded again; the old one is still served", error=error)
         else:
-            watch.serve(certificate)
+            serving(certificate)
 
 
 def _listen(settings: Settings) -> socket.socket:

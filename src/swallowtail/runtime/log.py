@@ -38,7 +38,7 @@ _HTTP = frozenset({"method", "route"})  # the route's template, never the path o
 ALLOWED: Final = _EVENT | _FAILURE | _PART | _PEER | _AMOUNT | _PROOF | _HTTP
 
 LEVELS: Final = ("debug", "info", "warning", "error")
-_CHATTY = ("alembic", "uvicorn")  # whose info says nothing that our own lines do not; at debug they are heard
+_CHATTY = ("alembic", "uvicorn")  # whose info says nothing that our own lines do not
 
 _LONGEST_TEXT = 120
 _PATIENT_LIKE = re.compile(r"[\^|~\\&\x00-\x1f\x7f]|\d+(?:\.\d+){5,}")  # HL7 and DICOM separators, control characters, UIDs
@@ -51,7 +51,9 @@ Event = MutableMapping[str, Any]
 def configure(level: str = "info", stream: TextIO | None = None, *, json: bool | None = None) -> None:
     """Send structlog's and `logging`'s records to `stream` (default stderr), as JSON lines or, by default on a terminal, key=value.
 
-    `level` is one of LEVELS; what may stand in a line is the same at each.
+    `level` is one of LEVELS; what may stand in a line is the same at each. Libraries log at
+    info and above, whatever it is: at debug, servers format whole requests and frames before a
+    handler can leave anything out.
 
     Call it once, first, in a program's entry point, together with `take_crashes`. Libraries must not bring handlers of their own
     afterwards (uvicorn: `log_config=None`); those that are there already are removed.
@@ -69,14 +71,19 @@ def configure(level: str = "info", stream: TextIO | None = None, *, json: bool |
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
+    of_libraries = max(number, logging.INFO)
     for name in list(logging.root.manager.loggerDict):
         known = logging.getLogger(name)
         known.handlers.clear()
         known.propagate = True
+        if known.level:
+            known.setLevel(max(known.level, of_libraries))
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(number, logging.WARNING) if number > logging.DEBUG else number)
-    logging.root.handlers[:] = [_Foreign(chain, lines)]
-    logging.root.setLevel(number)
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    foreign = _Foreign(chain, lines)
+    foreign.setLevel(of_libraries)  # also for loggers that get a level of their own later
+    logging.root.handlers[:] = [foreign]
+    logging.root.setLevel(of_libraries)
     logging.captureWarnings(True)
 
 

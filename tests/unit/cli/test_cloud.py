@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from swallowtail.cli import main
 from swallowtail.cli.rest import RestClient, RestError
 from swallowtail.cloud import server
+from swallowtail.cloud.web.hosts import Host
 
 FACTS = {
     "release": "0.1.0",
@@ -38,7 +39,15 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[server.Settings]:
     return seen
 
 
-SETTINGS = {"--data": "/d", "--listen": "[::]:9443", "--cert": "/c.pem", "--key": "/k.pem", "--log-level": "debug"}
+SETTINGS = {
+    "--data": "/d",
+    "--listen": "[::]:9443",
+    "--cert": "/c.pem",
+    "--key": "/k.pem",
+    "--log-level": "debug",
+    "--public-url": "https://cloud.example:9443",
+    "--allowed-host": "viewer.example",
+}
 
 
 @pytest.mark.parametrize("as_variables", [False, True])
@@ -49,7 +58,9 @@ def test_every_setting_of_serve_arrives(started: list[server.Settings], as_varia
     flags = [] if as_variables else [word for pair in SETTINGS.items() for word in pair]
     result = CliRunner().invoke(main, ["cloud", "serve", *flags], env=variables)
     assert result.exit_code == 0, result.output
-    assert started == [server.Settings(Path("/d"), "::", 9443, Path("/c.pem"), Path("/k.pem"))]
+    public, allowed = Host("cloud.example", 9443), ("viewer.example",)
+    expected = server.Settings(Path("/d"), "::", 9443, Path("/c.pem"), Path("/k.pem"), None, public, allowed)
+    assert started == [expected]
     assert levels == ["debug"]
 
 

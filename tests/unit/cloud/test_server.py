@@ -13,6 +13,7 @@ from swallowtail.cloud import server
 from swallowtail.cloud.certificates import ensure_certificate, server_context
 from swallowtail.cloud.folder import DataFolder
 from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.web.hosts import Host
 from swallowtail.runtime.tasks import Tasks
 from tests.unit.cloud.test_certificates import client_context, handshake
 
@@ -33,6 +34,42 @@ def test_an_address_that_is_none_is_refused(listen: str) -> None:
         server.Settings.of(data=Path("d"), listen=listen, cert=None, key=None)
 
 
+def test_the_public_address_and_the_hosts_of_proxies_are_read() -> None:
+    settings = server.Settings.of(
+        data=Path("d"),
+        listen="[::]:8443",
+        public_url="https://Cloud.example:8443/",
+        allowed_hosts=["viewer.example", "*.lan.example", "[2001:DB8::1]"],
+    )
+    assert str(settings.public) == "cloud.example:8443"
+    assert settings.allowed == ("viewer.example", "*.lan.example", "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["cloud.example", "http://cloud.example", "https://", "https://cloud.example/pacs", "https://u:p@cloud.example",
+     "https://cloud.example?x", "https://cloud.example:99999", "https://[::1", "https://cl oud"],
+)  # fmt: skip
+def test_a_public_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(server.ServeError, match=r"--public-url.*https://"):
+        server.Settings.of(data=Path("d"), listen="[::]:8443", public_url=url)
+
+
+@pytest.mark.parametrize("host", ["", "https://viewer.example", "viewer.example:443", "a b", "*", "*.*.example"])
+def test_an_allowed_host_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(server.ServeError, match="--allowed-host"):
+        server.Settings.of(data=Path("d"), listen="[::]:8443", allowed_hosts=[host])
+
+
+def test_the_own_certificate_names_the_public_address_and_its_names_are_hosts(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    settings = server.Settings(tmp_path, "192.0.2.7", 0, public=Host("cloud.example", 8443))
+    certificate, _ = server._certificate(settings, folder)
+    expected = {"cloud.example", "192.0.2.7", "localhost", "127.0.0.1", "::1"}
+    assert expected <= server._own_names(settings, certificate)
+    folder.close()
+
+
 async def test_a_renewed_certificate_is_served_to_the_next_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "RENEW_EVERY", 0.01)
     folder = DataFolder(tmp_path)
@@ -51,12 +88,8 @@ async def test_a_renewed_certificate_is_served_to_the_next_handshake(tmp_path: P
 
     served: list[Path] = []
 
-    class Watch:
-        def serve(self, path: Path) -> None:
-            served.append(path)
-
     async with Tasks("test") as tasks:
-        tasks.spawn(server._renew(Context(), settings, folder, Watch()), name="renew")  # type: ignore[arg-type]
+        tasks.spawn(server._renew(Context(), settings, folder, served.append), name="renew")  # type: ignore[arg-type]
         async with asyncio.timeout(5):
             await loaded.wait()
     assert handshake(context, client_context(tmp_path), "localhost")
@@ -79,13 +112,9 @@ async def test_a_certificate_that_cannot_be_loaded_is_not_taken_for_served(tmp_p
                 tried.set()
             raise ssl.SSLError("key values mismatch")
 
-    class Watch:
-        def serve(self, path: Path) -> None:
-            served.append(path)
-
     with capture_logs() as logs:
         async with Tasks("test") as tasks:
-            tasks.spawn(server._renew(Context(), server.Settings(tmp_path, "::1", 0), folder, Watch()), name="renew")  # type: ignore[arg-type]
+            tasks.spawn(server._renew(Context(), server.Settings(tmp_path, "::1", 0), folder, served.append), name="renew")  # type: ignore[arg-type]
             async with asyncio.timeout(5):
                 await tried.wait()
     assert "the old one is still served" in logs[0]["event"]

@@ -238,8 +238,8 @@ def test_what_ends_a_thread_a_finalizer_or_the_program_is_logged_without_its_mes
     assert CANARY not in "".join(capsys.readouterr())
 
 
-@pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 2), ("warning", 0)])
-def test_the_level_holds_for_both(level: str, count: int, kept_set_up: None) -> None:
+@pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 2), ("warning", 0)])
+def test_the_level_holds_for_both_and_libraries_stay_at_info(level: str, count: int, kept_set_up: None) -> None:
     stream = io.StringIO()
     logs.configure(level, stream)
     for logger in (log, logging.getLogger("library")):
@@ -248,8 +248,29 @@ def test_the_level_holds_for_both(level: str, count: int, kept_set_up: None) -> 
     assert len(stream.getvalue().splitlines()) == count
 
 
-@pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 1), ("warning", 1), ("error", 0)])
-def test_a_chatty_library_is_heard_when_it_warns_or_when_everything_is(level: str, count: int, kept_set_up: None) -> None:
+@pytest.mark.parametrize("name", ["uvicorn", "uvicorn.error", "websockets.server", "asyncio", "concurrent", "sqlalchemy.engine"])
+@pytest.mark.parametrize("when", ["before", "after", "never"])
+def test_a_library_formats_nothing_at_debug(name: str, when: str, kept_set_up: None) -> None:
+    """Whether it asks if debug is enabled, or has set a level of its own."""
+    library, stream = logging.getLogger(name), io.StringIO()
+    before = library.level
+    try:
+        if when == "before":
+            library.setLevel(logging.DEBUG)
+        logs.configure("debug", stream)
+        if when == "after":
+            library.setLevel(logging.DEBUG)
+        else:
+            assert not library.isEnabledFor(logging.DEBUG)
+        library.debug("< GET /dicomweb/studies?PatientName=%s", CANARY)
+        library.warning("coarse")
+    finally:
+        library.setLevel(before)
+    assert only(stream)["event"] == "coarse"
+
+
+@pytest.mark.parametrize(("level", "count"), [("debug", 1), ("info", 1), ("warning", 1), ("error", 0)])
+def test_a_chatty_library_is_heard_when_it_warns(level: str, count: int, kept_set_up: None) -> None:
     stream = io.StringIO()
     logs.configure(level, stream)
     for name in ("debug", "info", "warning"):

@@ -18,6 +18,7 @@ from swallowtail.cloud.model.errors import CloudError
 from swallowtail.cloud.web import pages, table
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.guard import Guard
+from swallowtail.cloud.web.hosts import HostCheck, HostNames
 from swallowtail.cloud.web.problems import MEDIA_TYPE, ProblemError, answer_problem
 
 DESCRIPTION = """Everything that can be done with a Swallowtail Cloud.
@@ -73,8 +74,11 @@ async def _describe(request: Request) -> Response:
     return JSONResponse(app.openapi_schema)
 
 
-def build(services: Services | None, beside: Sequence[BaseRoute] = ()) -> FastAPI:
-    """Put the application together; without `services` it can only describe itself."""
+def build(services: Services | None, beside: Sequence[BaseRoute] = (), *, hosts: HostNames | None = None) -> FastAPI:
+    """Put the application together; without `services` it can only describe itself.
+
+    Without `hosts` it answers only requests to loopback and to the address where they arrive.
+    """
     app = FastAPI(title="Swallowtail Cloud", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.services = services
     for prefix, routes in table.TABLES:
@@ -83,5 +87,6 @@ def build(services: Services | None, beside: Sequence[BaseRoute] = ()) -> FastAP
     app.router.routes.extend((*pages.ROUTES, *beside))
     for kind in (ProblemError, CloudError, InvalidConfigurationError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, answer_problem)
-    app.add_middleware(Guard)
+    app.add_middleware(HostCheck, names=hosts or HostNames())
+    app.add_middleware(Guard)  # the outermost: what is refused within is counted, and has its headers
     return app

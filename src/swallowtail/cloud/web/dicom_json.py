@@ -20,7 +20,7 @@ THREAD_FROM: Final = 64 * 1024
 
 
 def root_of(request: Request) -> str:
-    """Give the URL of /dicomweb as the client has called it."""
+    """Return the public URL of /dicomweb; `hosts.HostCheck` has checked the host of the request."""
     return f"{request.url.scheme}://{request.url.netloc}{PREFIX}"
 
 

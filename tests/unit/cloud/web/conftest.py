@@ -39,6 +39,7 @@ from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, Memor
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
+from swallowtail.cloud.web.hosts import HostNames
 
 NOW = 1_795_500_000.0
 HERON, EGRET = Tenant("heron"), Tenant("egret")
@@ -50,7 +51,7 @@ DATA = b"x" * 500 + b"a" * 1000 + b"b" * 1000
 SPANS = ((500, 1000), (1500, 1000))
 """Where DATA has its two frames."""
 DOCUMENT = b'{"00100020":{"vr":"LO","Value":["P1"]},"7FE00010":{"vr":"OB","BulkDataURI":"bulkdata/7FE00010"}}'
-APP = build(None)
+APP = build(None, hosts=HostNames(allowed=["cloud.example"]))
 """Putting it together takes longer than any test, so there is one; each test brings its own services."""
 
 

@@ -201,7 +201,8 @@ async def test_a_body_has_only_so_many_parts_and_bytes(cloud: Cloud, monkeypatch
 
 async def posted(cloud: Cloud, messages: AsyncIterator[Message], app: ASGIApp = APP) -> list[Message]:
     """Post what comes as ASGI messages, and give what was answered."""
-    headers = [(b"authorization", f"Bearer {await cloud.token(Role.CLINICIAN)}".encode()), (b"content-type", TYPE.encode())]
+    bearer = f"Bearer {await cloud.token(Role.CLINICIAN)}"
+    headers = [(b"host", b"cloud.example"), (b"authorization", bearer.encode()), (b"content-type", TYPE.encode())]
     scope: Scope = {
         "type": "http",
         "method": "POST",
