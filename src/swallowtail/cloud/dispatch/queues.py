@@ -4,6 +4,7 @@ Each act wakes the queues that it concerns. Who may do it is the caller's to jud
 narrows to what the caller may see.
 """
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -61,9 +62,9 @@ class Queues:
         if facilities is None:
             return found
         if found.facility in facilities:
-            link = await self._links.link(tenant, found.target.link)
-            if link.facility in facilities:
-                return found
+            with contextlib.suppress(NotFoundError):  # a Link that was removed
+                if (await self._links.link(tenant, found.target.link)).facility in facilities:
+                    return found
         raise NotFoundError("there is no such delivery")
 
     async def attempts(

@@ -4,6 +4,7 @@ The order is the order of secrecy: no good token 401, wrong role 403, another te
 the body is read.
 """
 
+import enum
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -45,6 +46,19 @@ from swallowtail.cloud.web.problems import ProblemError
 
 ROLES_KEY: Final = "x-roles"
 """Where a route keeps its roles: the OpenAPI document shows them, and GuardedRoute judges by them."""
+LIMITED_KEY: Final = "x-limited"
+"""Where a route keeps what it does for a limited token, as with ROLES_KEY."""
+
+
+class Limited(enum.StrEnum):
+    """What a route does for a token that is limited to facilities (ADR 0014)."""
+
+    FILTERED = "filtered"
+    """It shows and changes what lies in the token's facilities; the rest does not exist (404)."""
+    REFUSED = "refused"
+    """It concerns the whole organisation: 403."""
+    SAME = "same"
+    """It says nothing of any facility."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,15 +117,17 @@ class Caller:
             detail=detail,
         )
 
-    def check_facility(self, facility: str) -> None:
-        """Hide what lies in a facility that the caller is not allowed to see; raises NotFoundError."""
+    def check_facility(self, facility: str, noun: str) -> None:
+        """Hide what lies in a facility that the caller may not see; raises NotFoundError.
+
+        The message is the one of a `noun` that does not exist, else it would tell that it does.
+        """
         if self.principal.facilities is not None and facility not in self.principal.facilities:
-            raise NotFoundError
+            raise NotFoundError(f"there is no such {noun}")
 
     def check_unlimited(self) -> None:
         """Refuse what concerns the whole organisation to a caller who is limited to some facilities."""
-        if self.principal.facilities is not None:
-            raise forbidden("this concerns the whole organisation, and the token is limited to some of its facilities")
+        check_unlimited(self.principal)
 
 
 def forbidden(detail: str) -> ProblemError:
@@ -145,14 +161,22 @@ async def authenticate(request: Request) -> Principal:
     )
 
 
-async def admit(request: Request, roles: frozenset[Role]) -> Principal:
-    """Authenticate and judge by role; the principal is kept with the request for `caller`."""
+async def admit(request: Request, roles: frozenset[Role], limited: Limited) -> Principal:
+    """Authenticate and judge by role and limits; the principal is kept with the request for `caller`."""
     principal = await authenticate(request)
     if principal.role not in roles:
         allowed = ", ".join(sorted(roles))
         raise forbidden(f"the role {principal.role} may not do this; these may: {allowed}")
+    if limited is Limited.REFUSED:
+        check_unlimited(principal)
     request.state.principal = principal
     return principal
+
+
+def check_unlimited(principal: Principal) -> None:
+    """Refuse what concerns the whole organisation to a principal that is limited to some facilities."""
+    if principal.facilities is not None:
+        raise forbidden("this concerns the whole organisation, and the token is limited to some of its facilities")
 
 
 class GuardedRoute(APIRoute):
@@ -161,10 +185,12 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Give FastAPI's own handling with ours before it."""
         handle = super().get_route_handler()
-        roles = frozenset(Role(role) for role in (self.openapi_extra or {})[ROLES_KEY])
+        extra = self.openapi_extra or {}
+        roles = frozenset(Role(role) for role in extra[ROLES_KEY])
+        limited = Limited(extra[LIMITED_KEY])
 
         async def guarded(request: Request) -> Response:
-            await admit(request, roles)
+            await admit(request, roles, limited)
             return await handle(request)
 
         return guarded

@@ -35,7 +35,6 @@ async def list_links(caller: InOrganisation, page: Paging, name: str | None = No
 
 async def create_link(caller: InOrganisation, body: LinkNew) -> LinkWithCode:
     """Create a Link and show its security code, once; the first machine that presents it within 14 days is bound to it."""
-    _check_naming(caller)
     facility = await facility_of(caller, body.facility)
     now = caller.now
     code, kept = _mint(caller, until=now + FIRST_CODE_WINDOW)
@@ -56,7 +55,7 @@ async def change_link(caller: InOrganisation, link_id: str, body: LinkChange) ->
     """Give it another name or facility."""
     link = await link_of(caller, link_id)
     if body.name not in {None, link.name}:
-        _check_naming(caller)
+        caller.check_unlimited()  # names are unique in the organisation, so one that is taken would tell
     facility = (await facility_of(caller, body.facility)).id if body.facility is not None else link.facility
     event = caller.event(EventAction.UPDATE, "link.change", ("link", link.id))
     name = body.name if body.name is not None else link.name
@@ -120,13 +119,8 @@ async def link_status(caller: InOrganisation, link_id: str) -> LinkStatusOut:
 async def link_of(caller: Caller, link_id: str) -> Link:
     """Give a Link that the caller may see; raises NotFoundError."""
     link = await caller.services.links.link(caller.tenant, link_id)
-    caller.check_facility(link.facility)
+    caller.check_facility(link.facility, "Link")
     return link
-
-
-def _check_naming(caller: Caller) -> None:
-    """Refuse a new name to a limited token: names are unique in the organisation, so one that is taken would tell."""
-    caller.check_unlimited()
 
 
 def topic(link_id: str) -> str:

@@ -123,8 +123,8 @@ async def get_facility(caller: InOrganisation, facility_id: str) -> FacilityOut:
 
 async def facility_of(caller: Caller, facility_id: str) -> Facility:
     """Give a facility that the caller may see; raises NotFoundError."""
-    caller.check_facility(facility_id)
+    caller.check_facility(facility_id, "facility")
     wanted = frozenset({facility_id})
     for facility in (await caller.services.people.facilities(caller.tenant, ids=wanted)).items:
         return facility
-    raise NotFoundError(f"there is no facility {facility_id!r}")
+    raise NotFoundError("there is no such facility")

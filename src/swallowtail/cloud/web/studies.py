@@ -193,7 +193,7 @@ async def choose_instance(caller: InOrganisation, instance_id: RowId) -> Instanc
 async def instance_of(caller: Caller, instance_id: RowId) -> Instance:
     """Give an instance that the caller may see; raises NotFoundError."""
     instance = await caller.services.instances.instance(caller.tenant, instance_id)
-    caller.check_facility(instance.origin.facility)
+    caller.check_facility(instance.origin.facility, "instance")
     return instance
 
 

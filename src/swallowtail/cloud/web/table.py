@@ -25,13 +25,15 @@ from swallowtail.cloud.web import (
     tokens,
     wado,
 )
-from swallowtail.cloud.web.access import ROLES_KEY, GuardedRoute
+from swallowtail.cloud.web.access import LIMITED_KEY, ROLES_KEY, GuardedRoute, Limited
 from swallowtail.cloud.web.dicom_json import PREFIX as DICOMWEB_PREFIX
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART
 from swallowtail.cloud.web.rendered import JPEG, PNG
 from swallowtail.cloud.web.wado import MP4
 
 PREFIX: Final = "/api/v1"
+
+FILTERED, REFUSED, SAME = Limited.FILTERED, Limited.REFUSED, Limited.SAME
 
 ANYONE: Final = frozenset(Role)
 OPERATOR: Final = frozenset({Role.OPERATOR})
@@ -56,6 +58,7 @@ class Route:
     path: str
     endpoint: Callable[..., Any]
     roles: frozenset[Role]
+    limited: Limited
     tag: str
     status: int = 200
     media: str = "application/json"
@@ -84,106 +87,128 @@ class Route:
 
 _OF_OPERATORS: Final = "/operator-tokens/{token_id}"
 ROUTES: Final = (
-    Route("GET", "/whoami", organisations.who_am_i, ANYONE, "access"),
-    Route("GET", "/organisations", organisations.list_organisations, OPERATOR, "organisations"),
-    Route("POST", "/organisations", organisations.create_organisation, OPERATOR, "organisations", 201),
-    Route("GET", "/organisations/{organisation_id}", organisations.get_organisation, OPERATOR, "organisations"),
-    Route("PATCH", "/organisations/{organisation_id}", organisations.change_organisation, OPERATOR, "organisations"),
-    Route("DELETE", "/organisations/{organisation_id}", organisations.remove_organisation, OPERATOR, "organisations", 204),
-    Route("GET", "/facilities", organisations.list_facilities, ANYONE, "organisations"),
-    Route("POST", "/facilities", organisations.create_facility, PEOPLE, "organisations", 201),
-    Route("GET", "/facilities/{facility_id}", organisations.get_facility, ANYONE, "organisations"),
-    Route("PATCH", "/facilities/{facility_id}", organisations.change_facility, PEOPLE, "organisations"),
-    Route("GET", "/links", links.list_links, SETUP_VIEW, "links"),
-    Route("POST", "/links", links.create_link, SETUP, "links", 201),
-    Route("GET", "/links/{link_id}", links.get_link, SETUP_VIEW, "links"),
-    Route("PATCH", "/links/{link_id}", links.change_link, SETUP, "links"),
-    Route("DELETE", "/links/{link_id}", links.remove_link, PEOPLE, "links", 204),
-    Route("POST", "/links/{link_id}/rotate", links.rotate_code, SETUP, "links"),
-    Route("POST", "/links/{link_id}/rebind", links.rebind_link, SETUP, "links"),
-    Route("POST", "/links/{link_id}/revoke", links.revoke_code, SETUP, "links"),
-    Route("POST", "/links/{link_id}/ping", links.ping_link, SETUP, "links"),
-    Route("GET", "/links/{link_id}/status", links.link_status, SETUP_VIEW, "links"),
-    Route("GET", "/links/{link_id}/configuration", configuration.get_configuration, SETUP_VIEW, "configuration"),
-    Route("PUT", "/links/{link_id}/configuration", configuration.put_configuration, SETUP, "configuration"),
-    Route("GET", "/links/{link_id}/configuration/versions", configuration.configuration_history, SETUP_VIEW, "configuration"),
+    Route("GET", "/whoami", organisations.who_am_i, ANYONE, SAME, "access"),
+    Route("GET", "/organisations", organisations.list_organisations, OPERATOR, REFUSED, "organisations"),
+    Route("POST", "/organisations", organisations.create_organisation, OPERATOR, REFUSED, "organisations", 201),
+    Route("GET", "/organisations/{organisation_id}", organisations.get_organisation, OPERATOR, REFUSED, "organisations"),
+    Route("PATCH", "/organisations/{organisation_id}", organisations.change_organisation, OPERATOR, REFUSED, "organisations"),
+    Route("DELETE", "/organisations/{organisation_id}", organisations.remove_organisation, OPERATOR, REFUSED, "organisations", 204),
+    Route("GET", "/facilities", organisations.list_facilities, ANYONE, FILTERED, "organisations"),
+    Route("POST", "/facilities", organisations.create_facility, PEOPLE, REFUSED, "organisations", 201),
+    Route("GET", "/facilities/{facility_id}", organisations.get_facility, ANYONE, FILTERED, "organisations"),
+    Route("PATCH", "/facilities/{facility_id}", organisations.change_facility, PEOPLE, FILTERED, "organisations"),
+    Route("GET", "/links", links.list_links, SETUP_VIEW, FILTERED, "links"),
+    Route("POST", "/links", links.create_link, SETUP, REFUSED, "links", 201),
+    Route("GET", "/links/{link_id}", links.get_link, SETUP_VIEW, FILTERED, "links"),
+    Route("PATCH", "/links/{link_id}", links.change_link, SETUP, FILTERED, "links"),
+    Route("DELETE", "/links/{link_id}", links.remove_link, PEOPLE, FILTERED, "links", 204),
+    Route("POST", "/links/{link_id}/rotate", links.rotate_code, SETUP, FILTERED, "links"),
+    Route("POST", "/links/{link_id}/rebind", links.rebind_link, SETUP, FILTERED, "links"),
+    Route("POST", "/links/{link_id}/revoke", links.revoke_code, SETUP, FILTERED, "links"),
+    Route("POST", "/links/{link_id}/ping", links.ping_link, SETUP, FILTERED, "links"),
+    Route("GET", "/links/{link_id}/status", links.link_status, SETUP_VIEW, FILTERED, "links"),
+    Route("GET", "/links/{link_id}/configuration", configuration.get_configuration, SETUP_VIEW, FILTERED, "configuration"),
+    Route("PUT", "/links/{link_id}/configuration", configuration.put_configuration, SETUP, FILTERED, "configuration"),
     Route(
-        "GET", "/links/{link_id}/configuration/versions/{version}", configuration.configuration_version, SETUP_VIEW, "configuration"
+        "GET", "/links/{link_id}/configuration/versions", configuration.configuration_history, SETUP_VIEW, FILTERED, "configuration"
     ),
-    Route("POST", "/links/{link_id}/configuration/rollback", configuration.roll_back, SETUP, "configuration"),
-    Route("GET", "/links/{link_id}/configuration/comparison", configuration.compare_configuration, SETUP_VIEW, "configuration"),
-    Route("GET", "/schemas/configuration", configuration.configuration_schema, ANYONE, "configuration"),
-    Route("GET", "/destinations", destinations.list_destinations, SETUP_VIEW, "destinations"),
-    Route("POST", "/destinations", destinations.create_destination, SETUP, "destinations", 201),
-    Route("GET", "/destinations/{destination_id}", destinations.get_destination, SETUP_VIEW, "destinations"),
-    Route("PATCH", "/destinations/{destination_id}", destinations.change_destination, SETUP, "destinations"),
-    Route("DELETE", "/destinations/{destination_id}", destinations.remove_destination, SETUP, "destinations", 204),
-    Route("POST", "/destinations/{destination_id}/check", destinations.check_destination, OPERATE, "destinations"),
-    Route("POST", "/destinations/{destination_id}/pause", destinations.pause_destination, OPERATE, "destinations"),
-    Route("POST", "/destinations/{destination_id}/resume", destinations.resume_destination, OPERATE, "destinations"),
-    Route("GET", "/deliveries", deliveries.list_deliveries, PATIENTS, "deliveries"),
-    Route("POST", "/deliveries/act", deliveries.act_on_deliveries, OPERATE, "deliveries"),
-    Route("GET", "/deliveries/{delivery_id}", deliveries.get_delivery, PATIENTS, "deliveries"),
-    Route("GET", "/deliveries/{delivery_id}/attempts", deliveries.list_attempts, PATIENTS, "deliveries"),
-    Route("POST", "/deliveries/{delivery_id}/park", deliveries.park_delivery, OPERATE, "deliveries"),
-    Route("POST", "/deliveries/{delivery_id}/resend", deliveries.resend_delivery, OPERATE, "deliveries"),
-    Route("POST", "/deliveries/{delivery_id}/retry", deliveries.retry_delivery, OPERATE, "deliveries"),
-    Route("POST", "/deliveries/{delivery_id}/skip", deliveries.skip_delivery, OPERATE, "deliveries"),
-    Route("GET", "/rules", rules.list_rules, SETUP_VIEW, "rules"),
-    Route("POST", "/rules", rules.create_rule, SETUP, "rules", 201),
-    Route("POST", "/rules/dry-run", rules.dry_run, OPERATE, "rules"),
-    Route("PUT", "/rules/order", rules.order_rules, SETUP, "rules"),
-    Route("GET", "/rules/{rule_id}", rules.get_rule, SETUP_VIEW, "rules"),
-    Route("PATCH", "/rules/{rule_id}", rules.change_rule, SETUP, "rules"),
-    Route("DELETE", "/rules/{rule_id}", rules.remove_rule, SETUP, "rules", 204),
-    Route("GET", "/unknown-devices", configuration.list_unknown_devices, SETUP_VIEW, "devices"),
-    Route("POST", "/unknown-devices/dismiss", configuration.dismiss_unknown_device, SETUP, "devices", 204),
-    Route("GET", "/tokens", tokens.list_tokens, PEOPLE, "access"),
-    Route("POST", "/tokens", tokens.create_token, PEOPLE, "access", 201),
-    Route("GET", "/tokens/{token_id}", tokens.get_token, PEOPLE, "access"),
-    Route("PATCH", "/tokens/{token_id}", tokens.update_token, PEOPLE, "access"),
-    Route("POST", "/tokens/{token_id}/rotate", tokens.rotate_token, PEOPLE, "access"),
-    Route("DELETE", "/tokens/{token_id}", tokens.revoke_token, PEOPLE, "access", 204),
-    Route("GET", "/operator-tokens", tokens.list_operator_tokens, OPERATOR, "access"),
-    Route("POST", "/operator-tokens", tokens.create_operator_token, OPERATOR, "access", 201),
-    Route("GET", _OF_OPERATORS, tokens.get_operator_token, OPERATOR, "access"),
-    Route("PATCH", _OF_OPERATORS, tokens.update_operator_token, OPERATOR, "access"),
-    Route("POST", f"{_OF_OPERATORS}/rotate", tokens.rotate_operator_token, OPERATOR, "access"),
-    Route("DELETE", _OF_OPERATORS, tokens.revoke_operator_token, OPERATOR, "access", 204),
-    Route("GET", "/studies", studies.list_studies, PATIENTS, "imaging"),
-    Route("GET", "/studies/{study_uid}", studies.get_study, PATIENTS, "imaging"),
-    Route("GET", "/studies/{study_uid}/series", studies.list_series, PATIENTS, "imaging"),
-    Route("POST", "/studies/{study_uid}/send", deliveries.send_study, PATIENTS, "imaging"),
-    Route("GET", "/instances", studies.list_instances, PATIENTS, "imaging"),
-    Route("GET", "/instances/{instance_id}", studies.get_instance, PATIENTS, "imaging"),
-    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, "imaging", media=DICOM),
-    Route("GET", "/instances/{instance_id}/dataset", studies.get_data_set, PATIENTS, "imaging", media="application/octet-stream"),
-    Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, frozenset({Role.ADMINISTRATOR}), "imaging"),
-    Route("GET", "/index-jobs", index_jobs.get_index_jobs, OPERATE, "imaging"),
-    Route("POST", "/index-jobs", index_jobs.reindex, OPERATE, "imaging", 202),
-    Route("GET", "/alarms", oversight.list_alarms, ALARMS, "oversight"),
-    Route("POST", "/alarms/{alarm_id}/acknowledge", oversight.acknowledge_alarm, ALARMS - {Role.AUDITOR}, "oversight"),
-    Route("GET", "/audit", oversight.list_audit, AUDIT, "oversight"),
-    Route("GET", "/audit/head", oversight.audit_head, AUDIT, "oversight"),
-    Route("GET", "/audit/verify", oversight.verify_audit, AUDIT, "oversight"),
+    Route(
+        "GET",
+        "/links/{link_id}/configuration/versions/{version}",
+        configuration.configuration_version,
+        SETUP_VIEW,
+        FILTERED,
+        "configuration",
+    ),
+    Route("POST", "/links/{link_id}/configuration/rollback", configuration.roll_back, SETUP, FILTERED, "configuration"),
+    Route(
+        "GET",
+        "/links/{link_id}/configuration/comparison",
+        configuration.compare_configuration,
+        SETUP_VIEW,
+        FILTERED,
+        "configuration",
+    ),
+    Route("GET", "/schemas/configuration", configuration.configuration_schema, ANYONE, SAME, "configuration"),
+    Route("GET", "/destinations", destinations.list_destinations, SETUP_VIEW, FILTERED, "destinations"),
+    Route("POST", "/destinations", destinations.create_destination, SETUP, FILTERED, "destinations", 201),
+    Route("GET", "/destinations/{destination_id}", destinations.get_destination, SETUP_VIEW, FILTERED, "destinations"),
+    Route("PATCH", "/destinations/{destination_id}", destinations.change_destination, SETUP, FILTERED, "destinations"),
+    Route("DELETE", "/destinations/{destination_id}", destinations.remove_destination, SETUP, FILTERED, "destinations", 204),
+    Route("POST", "/destinations/{destination_id}/check", destinations.check_destination, OPERATE, FILTERED, "destinations"),
+    Route("POST", "/destinations/{destination_id}/pause", destinations.pause_destination, OPERATE, FILTERED, "destinations"),
+    Route("POST", "/destinations/{destination_id}/resume", destinations.resume_destination, OPERATE, FILTERED, "destinations"),
+    Route("GET", "/deliveries", deliveries.list_deliveries, PATIENTS, FILTERED, "deliveries"),
+    Route("POST", "/deliveries/act", deliveries.act_on_deliveries, OPERATE, FILTERED, "deliveries"),
+    Route("GET", "/deliveries/{delivery_id}", deliveries.get_delivery, PATIENTS, FILTERED, "deliveries"),
+    Route("GET", "/deliveries/{delivery_id}/attempts", deliveries.list_attempts, PATIENTS, FILTERED, "deliveries"),
+    Route("POST", "/deliveries/{delivery_id}/park", deliveries.park_delivery, OPERATE, FILTERED, "deliveries"),
+    Route("POST", "/deliveries/{delivery_id}/resend", deliveries.resend_delivery, OPERATE, FILTERED, "deliveries"),
+    Route("POST", "/deliveries/{delivery_id}/retry", deliveries.retry_delivery, OPERATE, FILTERED, "deliveries"),
+    Route("POST", "/deliveries/{delivery_id}/skip", deliveries.skip_delivery, OPERATE, FILTERED, "deliveries"),
+    Route("GET", "/rules", rules.list_rules, SETUP_VIEW, REFUSED, "rules"),
+    Route("POST", "/rules", rules.create_rule, SETUP, REFUSED, "rules", 201),
+    Route("POST", "/rules/dry-run", rules.dry_run, OPERATE, REFUSED, "rules"),
+    Route("PUT", "/rules/order", rules.order_rules, SETUP, REFUSED, "rules"),
+    Route("GET", "/rules/{rule_id}", rules.get_rule, SETUP_VIEW, REFUSED, "rules"),
+    Route("PATCH", "/rules/{rule_id}", rules.change_rule, SETUP, REFUSED, "rules"),
+    Route("DELETE", "/rules/{rule_id}", rules.remove_rule, SETUP, REFUSED, "rules", 204),
+    Route("GET", "/unknown-devices", configuration.list_unknown_devices, SETUP_VIEW, FILTERED, "devices"),
+    Route("POST", "/unknown-devices/dismiss", configuration.dismiss_unknown_device, SETUP, FILTERED, "devices", 204),
+    Route("GET", "/tokens", tokens.list_tokens, PEOPLE, REFUSED, "access"),
+    Route("POST", "/tokens", tokens.create_token, PEOPLE, REFUSED, "access", 201),
+    Route("GET", "/tokens/{token_id}", tokens.get_token, PEOPLE, REFUSED, "access"),
+    Route("PATCH", "/tokens/{token_id}", tokens.update_token, PEOPLE, REFUSED, "access"),
+    Route("POST", "/tokens/{token_id}/rotate", tokens.rotate_token, PEOPLE, REFUSED, "access"),
+    Route("DELETE", "/tokens/{token_id}", tokens.revoke_token, PEOPLE, REFUSED, "access", 204),
+    Route("GET", "/operator-tokens", tokens.list_operator_tokens, OPERATOR, REFUSED, "access"),
+    Route("POST", "/operator-tokens", tokens.create_operator_token, OPERATOR, REFUSED, "access", 201),
+    Route("GET", _OF_OPERATORS, tokens.get_operator_token, OPERATOR, REFUSED, "access"),
+    Route("PATCH", _OF_OPERATORS, tokens.update_operator_token, OPERATOR, REFUSED, "access"),
+    Route("POST", f"{_OF_OPERATORS}/rotate", tokens.rotate_operator_token, OPERATOR, REFUSED, "access"),
+    Route("DELETE", _OF_OPERATORS, tokens.revoke_operator_token, OPERATOR, REFUSED, "access", 204),
+    Route("GET", "/studies", studies.list_studies, PATIENTS, FILTERED, "imaging"),
+    Route("GET", "/studies/{study_uid}", studies.get_study, PATIENTS, FILTERED, "imaging"),
+    Route("GET", "/studies/{study_uid}/series", studies.list_series, PATIENTS, FILTERED, "imaging"),
+    Route("POST", "/studies/{study_uid}/send", deliveries.send_study, PATIENTS, FILTERED, "imaging"),
+    Route("GET", "/instances", studies.list_instances, PATIENTS, FILTERED, "imaging"),
+    Route("GET", "/instances/{instance_id}", studies.get_instance, PATIENTS, FILTERED, "imaging"),
+    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, FILTERED, "imaging", media=DICOM),
+    Route(
+        "GET",
+        "/instances/{instance_id}/dataset",
+        studies.get_data_set,
+        PATIENTS,
+        FILTERED,
+        "imaging",
+        media="application/octet-stream",
+    ),
+    Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, frozenset({Role.ADMINISTRATOR}), FILTERED, "imaging"),
+    Route("GET", "/index-jobs", index_jobs.get_index_jobs, OPERATE, REFUSED, "imaging"),
+    Route("POST", "/index-jobs", index_jobs.reindex, OPERATE, REFUSED, "imaging", 202),
+    Route("GET", "/alarms", oversight.list_alarms, ALARMS, REFUSED, "oversight"),
+    Route("POST", "/alarms/{alarm_id}/acknowledge", oversight.acknowledge_alarm, ALARMS - {Role.AUDITOR}, REFUSED, "oversight"),
+    Route("GET", "/audit", oversight.list_audit, AUDIT, REFUSED, "oversight"),
+    Route("GET", "/audit/head", oversight.audit_head, AUDIT, REFUSED, "oversight"),
+    Route("GET", "/audit/verify", oversight.verify_audit, AUDIT, REFUSED, "oversight"),
 )
 
 
 def _qido(path: str, endpoint: Callable[..., Any]) -> Route:
-    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=JSON, may_be_empty=True)
+    return Route("GET", path, endpoint, PATIENTS, FILTERED, "dicomweb", media=JSON, may_be_empty=True)
 
 
 def _wado(path: str, endpoint: Callable[..., Any], media: str = MULTIPART, also: tuple[tuple[int, str], ...] = ()) -> Route:
-    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=media, also=also)
+    return Route("GET", path, endpoint, PATIENTS, FILTERED, "dicomweb", media=media, also=also)
 
 
 def _picture(path: str, endpoint: Callable[..., Any], *more: str) -> Route:
-    return Route("GET", path, endpoint, PATIENTS, "dicomweb", media=JPEG, or_media=(PNG, *more))
+    return Route("GET", path, endpoint, PATIENTS, FILTERED, "dicomweb", media=JPEG, or_media=(PNG, *more))
 
 
 def _stow(path: str, endpoint: Callable[..., Any]) -> Route:
     also = ((202, "Some were not stored"), (409, "None was stored"))
-    return Route("POST", path, endpoint, PATIENTS, "dicomweb", media=JSON, also=also)
+    return Route("POST", path, endpoint, PATIENTS, FILTERED, "dicomweb", media=JSON, also=also)
 
 
 _SERIES: Final = "/studies/{study}/series/{series}"
@@ -238,6 +263,10 @@ def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
             operation_id=route.endpoint.__name__,
             summary=summary,
             description=description,
-            openapi_extra={ROLES_KEY: sorted(route.roles), "security": [{"token": []}]},
+            openapi_extra={
+                ROLES_KEY: sorted(route.roles),
+                LIMITED_KEY: route.limited,
+                "security": [{"token": []}],
+            },
         )
     return api

@@ -1,0 +1,131 @@
+"""Tokens limited to a facility, every route, shared and guessed UIDs: nothing of another facility is seen, changed or hidden.
+
+The table of routes is walked, so a new route is asked at once; one that nothing is known to ask of fails the test.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from swallowtail.cloud.model.tenancy import Role
+from swallowtail.cloud.web import table
+from swallowtail.cloud.web.access import Limited
+from tests.unit.cloud.web.two_facilities import SECRET, Request, World, requests
+
+ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route in routes]
+OF_TENANTS = [(path, route) for path, route in ALL if not route.roles <= {Role.OPERATOR}]
+FILTERED = [(path, route) for path, route in OF_TENANTS if route.limited is Limited.FILTERED]
+READING = [(path, route) for path, route in FILTERED if route.method == "GET"]
+CHANGING = [(path, route) for path, route in FILTERED if route.method not in {"GET", "DELETE"}]
+REMOVING = [(path, route) for path, route in reversed(FILTERED) if route.method == "DELETE"]
+NO_PICTURE = {"retrieve_rendered", "retrieve_rendered_frames", "frame_thumbnail"}
+NO_PICTURE |= {f"{one}_thumbnail" for one in ("study", "series", "instance")}
+"""What is stored here cannot be shown: 422, where it is found."""
+
+Make = Callable[..., Awaitable[World]]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    worlds: list[World] = []
+
+    async def opened(*, together: bool = True, theirs_first: bool = True) -> World:
+        worlds.append(World(together=together, theirs_first=theirs_first))
+        return await worlds[-1].open()
+
+    yield opened
+    for world in worlds:
+        await world.close()
+
+
+def told(answer: httpx2.Response) -> tuple[Any, ...]:
+    """Return everything that an answer says; but for the boundary of its parts, which is random."""
+    kind = answer.headers.get("content-type", "")
+    content = answer.content
+    if found := re.search("boundary=([0-9a-f]+)", kind):
+        kind, content = kind.replace(found[1], "B"), content.replace(found[1].encode(), b"B")
+    headers = {name: value for name, value in answer.headers.items() if name != "content-type"}
+    return answer.status_code, kind, content, headers
+
+
+def title(request: Request) -> str:
+    return f"{request.route.method} {request.path} {request.query} {str(request.body)[:120]}"
+
+
+async def walk(world: World, *, failed: set[str] | None = None) -> list[tuple[str, tuple[Any, ...]]]:
+    """Read everything, change everything, remove everything, and read everything again."""
+    answers = []
+    for routes in (READING, CHANGING, REMOVING, READING):
+        for request in requests(world, routes):
+            answer = await world.ask(request)
+            if SECRET in answer.content:
+                pytest.fail(f"{title(request)}: {answer.text[:300]}")
+            if failed is not None and answer.status_code < 300:
+                failed.discard(request.route.endpoint.__name__)
+            answers.append((title(request), told(answer)))
+    return answers
+
+
+@pytest.mark.parametrize("theirs_first", [True, False], ids=["theirs first", "ours first"])
+async def test_every_answer_is_the_same_whether_or_not_another_facility_holds_the_uids(make: Make, theirs_first: bool) -> None:
+    together = await walk(await make(theirs_first=theirs_first))
+    alone = await walk(await make(theirs_first=theirs_first, together=False))
+    assert len(together) == len(alone) > 500
+    for (what, one), (_, other) in zip(together, alone, strict=True):
+        assert one == other, what
+
+
+async def test_whatever_one_facility_does_changes_and_hides_nothing_of_another(make: Make) -> None:
+    world = await make()
+    before = await seen_by_theirs(world)
+    rows, listed = world.rows_of_theirs(), await instances_of_theirs(world)
+    assert all(rows.values()), "there is something of each kind"
+    await walk(world)
+    assert world.rows_of_theirs() == rows
+    assert await instances_of_theirs(world) == listed
+    after = await seen_by_theirs(world)
+    for what, answer in before.items():
+        assert after[what] == answer, what
+
+
+async def seen_by_theirs(world: World) -> dict[str, tuple[Any, ...]]:
+    return {title(request): told(await world.ask(request, "theirs")) for request in requests(world, READING)}
+
+
+async def instances_of_theirs(world: World) -> list[Any]:
+    """Return theirs as a reader of all facilities sees it, the hidden copies left out."""
+    token = world.tokens["all", Role.CLINICIAN]
+    listed = (await world.cloud.call("GET", "instances", token)).json()["items"]
+    studies = (await world.cloud.call("GET", "studies", token)).json()["items"]
+    return [one for one in (*listed, *studies) if one["facility"] == "theirs"]
+
+
+async def test_each_route_answers_about_ones_own_so_that_the_walk_means_something(make: Make) -> None:
+    """A new route that limited tokens may use needs something to ask of it in `two_facilities`."""
+    world, failed = await make(), {route.endpoint.__name__ for _, route in FILTERED}
+    await walk(world, failed=failed)
+    assert failed == NO_PICTURE
+    for request in requests(world, [(path, route) for path, route in FILTERED if route.endpoint.__name__ in NO_PICTURE]):
+        if request.own:
+            assert (await world.ask(request)).status_code == 422, title(request)
+
+
+async def test_what_concerns_the_organisation_is_refused_before_the_body_is_looked_at(make: Make) -> None:
+    world = await make()
+    for path, route in OF_TENANTS:
+        if route.limited is Limited.REFUSED:
+            target = re.sub(r"{\w+}", "rule", path)
+            answer = await world.ask(Request(route, target, {}, {"no": "sense"}, own=False))
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (route.method, path)
+            assert SECRET not in answer.content
+
+
+def test_every_route_says_what_it_does_for_a_limited_token() -> None:
+    assert {route.endpoint.__name__ for _, route in ALL if route.limited is Limited.SAME} == {
+        "who_am_i",
+        "configuration_schema",
+    }
+    assert all(isinstance(route.limited, Limited) for _, route in ALL)
