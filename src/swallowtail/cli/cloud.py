@@ -98,6 +98,21 @@ def _print_secrets(outcome: Outcome) -> None:
     envvar="SWALLOWTAIL_ALLOWED_HOST",
     help="Host name of a proxy that hands on its clients' Host; may be given several times.",
 )
+@click.option(
+    "--token-rate",
+    type=click.FloatRange(min=0.1, max=1e6),
+    default=300.0,
+    show_default=True,
+    envvar="SWALLOWTAIL_TOKEN_RATE",
+    help="Requests a second that one API token may send; bursts of half a minute's requests pass.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    envvar="SWALLOWTAIL_TRUSTED_PROXY",
+    help="Address or network of a proxy whose X-Forwarded-For is read; may be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it listens.")
 @LOG_LEVEL
 def serve(*, as_json: bool, log_level: str, **settings: Any) -> None:

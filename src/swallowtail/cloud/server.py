@@ -69,6 +69,8 @@ from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import Host, HostNames, InvalidAddressError, parse_allowed, parse_public_url
 from swallowtail.cloud.web.identity import new_id
+from swallowtail.cloud.web.proxies import Network, parse_proxies
+from swallowtail.cloud.web.rate_limits import DEFAULT_RATES, TOKEN_RATE, Rates, RequestLimits
 from swallowtail.runtime.tasks import Tasks
 
 log = structlog.get_logger()
@@ -98,6 +100,8 @@ class Settings:
     audit_heads: Path | None = None
     public: Host | None = None
     allowed: tuple[str, ...] = ()
+    rates: Rates = DEFAULT_RATES
+    proxies: tuple[Network, ...] = ()
 
     @classmethod
     def of(
@@ -110,6 +114,8 @@ class Settings:
         audit_heads: Path | None = None,
         public_url: str | None = None,
         allowed_hosts: Sequence[str] = (),
+        token_rate: float = TOKEN_RATE.per_second,
+        trusted_proxies: Sequence[str] = (),
     ) -> "Settings":
         """Check the flags; raises ServeError."""
         host, colon, port = listen.rpartition(":")
@@ -126,7 +132,12 @@ class Settings:
             allowed = tuple(map(parse_allowed, allowed_hosts))
         except InvalidAddressError as error:
             raise ServeError(f"--allowed-host {', '.join(allowed_hosts)}: {error}") from error
-        return cls(data.absolute(), host, int(port), cert, key, audit_heads, public, allowed)
+        try:
+            proxies = parse_proxies(trusted_proxies)
+        except ValueError as error:
+            raise ServeError(f"--trusted-proxy: {error}; one is 10.0.0.5, or 10.0.0.0/24") from error
+        given = (public, allowed, Rates.of_tokens(token_rate), proxies)
+        return cls(data.absolute(), host, int(port), cert, key, audit_heads, *given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +170,10 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
             facts |= {"release": __version__, "url": _url(settings, listening)}
             facts |= await _bootstrap(services)
             hosts = HostNames(public=settings.public, allowed=settings.allowed)
-            server = server_of(build(services, [WebSocketRoute(PATH, sessions)], hosts=hosts), context)
+            limits = RequestLimits(time.monotonic, settings.rates)
+            beside = [WebSocketRoute(PATH, sessions)]
+            app = build(services, beside, hosts=hosts, limits=limits, proxies=settings.proxies)
+            server = server_of(app, context)
             _stop_on_signals(server, sessions, tasks)
             tasks.spawn(measure_lag(), name="lag")
             watch = CertificateWatch(

@@ -11,6 +11,8 @@ from swallowtail.cli import main
 from swallowtail.cli.rest import RestClient, RestError
 from swallowtail.cloud import server
 from swallowtail.cloud.web.hosts import Host
+from swallowtail.cloud.web.proxies import parse_proxies
+from swallowtail.cloud.web.rate_limits import Rates
 
 FACTS = {
     "release": "0.1.0",
@@ -47,6 +49,8 @@ SETTINGS = {
     "--log-level": "debug",
     "--public-url": "https://cloud.example:9443",
     "--allowed-host": "viewer.example",
+    "--token-rate": "50",
+    "--trusted-proxy": "10.0.0.0/24",
 }
 
 
@@ -58,9 +62,12 @@ def test_every_setting_of_serve_arrives(started: list[server.Settings], as_varia
     flags = [] if as_variables else [word for pair in SETTINGS.items() for word in pair]
     result = CliRunner().invoke(main, ["cloud", "serve", *flags], env=variables)
     assert result.exit_code == 0, result.output
+    (settings,) = started
     public, allowed = Host("cloud.example", 9443), ("viewer.example",)
-    expected = server.Settings(Path("/d"), "::", 9443, Path("/c.pem"), Path("/k.pem"), None, public, allowed)
-    assert started == [expected]
+    rates, proxies = Rates.of_tokens(50), parse_proxies(["10.0.0.0/24"])
+    given = (public, allowed, rates, proxies)
+    expected = server.Settings(Path("/d"), "::", 9443, Path("/c.pem"), Path("/k.pem"), None, *given)
+    assert settings == expected
     assert levels == ["debug"]
 
 
@@ -109,6 +116,21 @@ def test_every_setting_of_apply_is_also_a_variable(tmp_path: Path) -> None:
 def test_an_address_that_is_no_clouds_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(RestError, match="it looks like https://"):
         RestClient(url, "swt_x")
+
+
+def test_the_default_rate_of_serve_is_the_one_of_the_limits(
+    started: list[server.Settings],
+) -> None:
+    CliRunner().invoke(main, ["cloud", "serve", "--data", "/d"])
+    assert started[0].rates == Rates()
+
+
+def test_several_proxies_are_taken_and_what_is_none_is_refused() -> None:
+    flags = {"data": Path("/d"), "listen": "h:1"}
+    settings = server.Settings.of(**flags, trusted_proxies=["10.0.0.5", "fd00::/8"])
+    assert len(settings.proxies) == 2
+    with pytest.raises(server.ServeError, match=r"--trusted-proxy: .*nginx.*10\.0\.0\.5"):
+        server.Settings.of(**flags, trusted_proxies=["nginx"])
 
 
 def test_the_list_of_commands_names_them_all() -> None:

@@ -5,7 +5,6 @@ is counted together. What was counted within the last minute is lost when the pr
 """
 
 import datetime as dt
-import ipaddress
 from typing import Final
 
 import msgspec
@@ -20,8 +19,6 @@ MOST: Final = 64
 MAX_TEXT: Final = 64
 """Characters of what a peer says of itself; an AE title has 16."""
 OTHERS: Final = "(others)"
-_V6_PREFIX: Final = 64
-"""One host may have all addresses of such a network."""
 
 
 class _Count(msgspec.Struct):
@@ -69,19 +66,6 @@ class AuditTally:
             events[event] = count
         else:
             known.add(count.number, count.first, count.last)
-
-
-def host_of(address: str) -> str:
-    """Return the address as it is counted: IPv4 as it is, of IPv6 the network that one host may have whole."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:MAX_TEXT]
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, _V6_PREFIX), strict=False))
-    return str(found)
 
 
 def _record(event: AuditEvent, count: _Count) -> AuditEvent:

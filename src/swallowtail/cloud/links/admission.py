@@ -10,10 +10,11 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from swallowtail.cloud.links.limits import ACCEPTS, TokenBucket, WrongCodes
+from swallowtail.cloud.links.limits import ACCEPTS, WrongCodes
 from swallowtail.cloud.model.codes import KeyedHash
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.ports import Clock, Links
+from swallowtail.cloud.model.rates import TokenBucket
 from swallowtail.cloud.model.tenancy import AdmissionProblem, Admitted
 from swallowtail.wire.control import RefuseReason
 from swallowtail.wire.handshake import HelloReceived

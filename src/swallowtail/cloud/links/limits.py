@@ -1,20 +1,12 @@
 """How many sessions may start and how many wrong codes are answered: token buckets that take the time as an argument."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
+
+from swallowtail.cloud.model.rates import Rate, TokenBucket
 
 MAX_ADDRESSES: Final = 65_536
 """Addresses remembered at once, about 8 MB; beyond it the one seen longest ago is forgotten, the global bucket still holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many a second, and so many at once."""
-
-    per_second: float
-    burst: float
-
 
 ACCEPTS: Final = Rate(per_second=200.0, burst=200.0)
 """New sessions on this node; a TLS handshake costs about 1 ms of CPU (10,000 Links return within 120 s)."""
@@ -22,32 +14,6 @@ WRONG_PER_ADDRESS: Final = Rate(per_second=1 / 30, burst=10.0)
 """Wrong codes from one address: a hospital behind one address may have several Links with a stale code."""
 WRONG_GLOBAL: Final = Rate(per_second=20.0, burst=200.0)
 """Wrong codes from everywhere."""
-
-
-class TokenBucket:
-    """A bucket that fills at `rate`; `now` is in seconds on any clock that does not go back."""
-
-    __slots__ = ("_level", "_rate", "_since")
-
-    def __init__(self, rate: Rate, now: float) -> None:
-        self._rate = rate
-        self._level = rate.burst
-        self._since = now
-
-    def wait(self, now: float) -> float:
-        """Say in how many seconds one may be taken; 0 when at once."""
-        self._fill(now)
-        return 0.0 if self._level >= 1.0 else (1.0 - self._level) / self._rate.per_second
-
-    def take(self, now: float) -> float:
-        """Take one and give 0, or take nothing and give the seconds until one may be taken."""
-        if not (wait := self.wait(now)):
-            self._level -= 1.0
-        return wait
-
-    def _fill(self, now: float) -> None:
-        self._level = min(self._rate.burst, self._level + max(0.0, now - self._since) * self._rate.per_second)
-        self._since = max(now, self._since)
 
 
 class WrongCodes:

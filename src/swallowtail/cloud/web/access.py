@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swallowtail.cloud.auditing.heads import ChainGuard
-from swallowtail.cloud.auditing.tally import AuditTally, host_of
+from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.index.reindexing import Reindexing
@@ -38,11 +38,13 @@ from swallowtail.cloud.model.ports import (
     Tokens,
 )
 from swallowtail.cloud.model.presence import Sessions
+from swallowtail.cloud.model.rates import host_of
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.cloud.web.rate_limits import JUDGED, RequestLimits
 
 ROLES_KEY: Final = "x-roles"
 """Where a route keeps its roles: the OpenAPI document shows them, and GuardedRoute judges by them."""
@@ -143,16 +145,26 @@ def services_of(request: Request) -> Services:
 
 
 async def authenticate(request: Request) -> Principal:
-    """Give the principal of the bearer token; raises a 401 that is the same for none, unknown, expired and revoked."""
+    """Give the principal of the bearer token; raises a 401 that is the same for none, unknown, expired and revoked.
+
+    Raises a 429 beyond the limit of the token, or without a good one beyond that of the address.
+    """
     services = services_of(request)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    limits: RequestLimits = request.app.state.limits
+    address = address_of(request)
+    setattr(request.state, JUDGED, True)
     if scheme.lower() == "bearer" and secret:
         digest, now = services.hashes.of_token(secret.strip()), services.clock()
         token = await services.tokens.find(digest, now=now)
         if token is not None:
+            limits.count_token(token.id)
             return Principal(id=token.id, name=token.name, role=token.role, tenant=token.tenant, facilities=token.facilities)
+        limits.count_refused(address)  # beyond it nothing more is read for this request
         refused = await services.tokens.refusal(digest, now=now)
-        services.tally.note(refused.tenant, not_authenticated(refused, address=host_of(address_of(request))))
+        services.tally.note(refused.tenant, not_authenticated(refused, address=host_of(address)))
+    else:
+        limits.count_refused(address)
     raise ProblemError(
         HTTPStatus.UNAUTHORIZED,
         "unauthorized",

@@ -1,5 +1,6 @@
 """The application behind the one port: API, DICOMweb, pages, and whatever the composition root mounts beside them (/link)."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,12 +21,15 @@ from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.guard import Guard
 from swallowtail.cloud.web.hosts import HostCheck, HostNames
 from swallowtail.cloud.web.problems import MEDIA_TYPE, ProblemError, answer_problem
+from swallowtail.cloud.web.proxies import Network, TrustedProxies
+from swallowtail.cloud.web.rate_limits import AddressLimits, RequestLimits
 
 DESCRIPTION = """Everything that can be done with a Swallowtail Cloud.
 
 Every list pages: `limit` and `cursor` in, `next` out. Every failure is `application/problem+json` (RFC 9457) with `code`, `detail`,
 `remedy` and, where fields are wrong, `errors`. The organisation comes from the token alone; an operator names
-it with `?organisation=`. `/api/v1` changes only by addition: ignore keys that you do not know."""
+it with `?organisation=`. Requests are limited, by token or, without a good one, by address: 429 with `Retry-After`.
+`/api/v1` changes only by addition: ignore keys that you do not know."""
 
 
 PROBLEM: Final = {
@@ -51,6 +55,13 @@ PROBLEM: Final = {
 }
 
 
+LIMITED: Final = {
+    "description": "Too many requests; wait for the seconds of Retry-After",
+    "headers": {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """Give the OpenAPI document; it is committed as docs/openapi.json and compared in the tests."""
     document = get_openapi(title=app.title, version="1", description=DESCRIPTION, routes=app.routes)
@@ -63,6 +74,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for methods in document["paths"].values():
         for operation in methods.values():
             operation["responses"].pop("422", None)  # FastAPI's own shape, which we never send
+            operation["responses"]["429"] = LIMITED
             operation["responses"]["default"] = problem
     return document
 
@@ -74,13 +86,21 @@ async def _describe(request: Request) -> Response:
     return JSONResponse(app.openapi_schema)
 
 
-def build(services: Services | None, beside: Sequence[BaseRoute] = (), *, hosts: HostNames | None = None) -> FastAPI:
+def build(
+    services: Services | None,
+    beside: Sequence[BaseRoute] = (),
+    *,
+    hosts: HostNames | None = None,
+    limits: RequestLimits | None = None,
+    proxies: Sequence[Network] = (),
+) -> FastAPI:
     """Put the application together; without `services` it can only describe itself.
 
     Without `hosts` it answers only requests to loopback and to the address where they arrive.
     """
     app = FastAPI(title="Swallowtail Cloud", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.services = services
+    app.state.limits = limits or RequestLimits(time.monotonic)
     for prefix, routes in table.TABLES:
         app.include_router(table.router(prefix, routes))
     app.add_route("/openapi.json", _describe)
@@ -88,5 +108,7 @@ def build(services: Services | None, beside: Sequence[BaseRoute] = (), *, hosts:
     for kind in (ProblemError, CloudError, InvalidConfigurationError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, answer_problem)
     app.add_middleware(HostCheck, names=hosts or HostNames())
-    app.add_middleware(Guard)  # the outermost: what is refused within is counted, and has its headers
+    app.add_middleware(AddressLimits, guarded=tuple(f"{prefix}/" for prefix, _ in table.TABLES))
+    app.add_middleware(Guard)  # around those: what they refuse is counted, and has its headers
+    app.add_middleware(TrustedProxies, trusted=proxies)
     return app

@@ -24,7 +24,8 @@ from swallowtail.cloud.model.errors import (
 from swallowtail.cloud.model.presence import LinkAwayError
 
 MEDIA_TYPE: Final = "application/problem+json"
-RETRY_AFTER: Final = "5"
+RETRY_AFTER: Final = 5
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,18 @@ class Fault:
 class ProblemError(Exception):
     """A failure with everything that the client has to know: what, where, and what to do next."""
 
-    def __init__(self, status: HTTPStatus, code: str, detail: str, *, remedy: str = "", faults: tuple[Fault, ...] = ()) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        detail: str,
+        *,
+        remedy: str = "",
+        faults: tuple[Fault, ...] = (),
+        retry_after: int = RETRY_AFTER,
+    ) -> None:
         super().__init__(detail)
+        self.retry_after = retry_after
         self.status, self.code, self.detail, self.remedy, self.faults = status, code, detail, remedy, faults
 
 
@@ -150,7 +161,7 @@ def response_of(problem: ProblemError) -> Response:
     if problem.status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="swallowtail"'
     if problem.status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
-        headers["Retry-After"] = RETRY_AFTER
+        headers["Retry-After"] = str(problem.retry_after)
     return JSONResponse(body, problem.status, headers, MEDIA_TYPE)
 
 

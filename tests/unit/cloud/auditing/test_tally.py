@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from swallowtail.cloud.auditing.tally import MOST, AuditTally, host_of
+from swallowtail.cloud.auditing.tally import MOST, AuditTally
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.paging import PageRequest
@@ -81,17 +81,3 @@ async def test_an_impossible_time_is_no_failure(counted: Counted, moment: float)
     counted.tally.note(NORTH, of("a"))
     await counted.tally.flush()
     assert len(await counted.events()) == 1
-
-
-@pytest.mark.parametrize(
-    ("address", "counted_as"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("", ""),
-        ("x" * 999, "x" * 64),
-    ],
-)
-def test_a_host_is_counted_by_what_it_cannot_change_at_will(address: str, counted_as: str) -> None:
-    assert host_of(address) == counted_as

@@ -31,6 +31,7 @@ from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Targ
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
+from swallowtail.cloud.model.rates import Rate
 from swallowtail.cloud.model.tenancy import ApiToken, Code, Facility, Link, Organisation, Role, Tenant
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
@@ -40,6 +41,7 @@ from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import HostNames
+from swallowtail.cloud.web.rate_limits import Rates, RequestLimits
 
 NOW = 1_795_500_000.0
 HERON, EGRET = Tenant("heron"), Tenant("egret")
@@ -51,6 +53,7 @@ DATA = b"x" * 500 + b"a" * 1000 + b"b" * 1000
 SPANS = ((500, 1000), (1500, 1000))
 """Where DATA has its two frames."""
 DOCUMENT = b'{"00100020":{"vr":"LO","Value":["P1"]},"7FE00010":{"vr":"OB","BulkDataURI":"bulkdata/7FE00010"}}'
+UNLIMITED = Rates(*[Rate(per_second=1e9, burst=1e9)] * 3)
 APP = build(None, hosts=HostNames(allowed=["cloud.example"]))
 """Putting it together takes longer than any test, so there is one; each test brings its own services."""
 
@@ -159,6 +162,7 @@ class Cloud:
             random=secrets.token_bytes,
         )
         APP.state.services = self.services
+        APP.state.limits = RequestLimits(lambda: NOW, UNLIMITED)
         transport = httpx2.ASGITransport(app=APP, raise_app_exceptions=False)
         self.http = httpx2.AsyncClient(transport=transport, base_url="https://cloud.example")
 

@@ -25,6 +25,7 @@ def test_every_route_says_which_roles_may_use_it_and_has_a_sentence() -> None:
         for method, operation in methods.items():
             assert set(operation["x-roles"]) <= {str(role) for role in Role}, (method, path)
             assert operation["description"].endswith("."), (method, path)
+            assert "Retry-After" in operation["responses"]["429"]["headers"], (method, path)
 
 
 @pytest.mark.parametrize("path", ["/", "/style.css", "/healthz", "/readyz", "/metrics", "/nothing", "/api/v1/whoami"])

@@ -1,0 +1,104 @@
+"""Token buckets, and tables of them that are bounded in memory; the time is an argument."""
+
+import ipaddress
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+MAX_TEXT: Final = 64
+"""Characters of an address that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many a second, and so many at once."""
+
+    per_second: float
+    burst: float
+
+    @property
+    def refill(self) -> float:
+        """Return the seconds in which an empty bucket becomes full."""
+        return self.burst / self.per_second
+
+
+class TokenBucket:
+    """A bucket that fills at `rate`; `now` is in seconds on any clock that does not go back."""
+
+    __slots__ = ("_level", "_rate", "_since")
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self._rate = rate
+        self._level = rate.burst
+        self._since = now
+
+    def wait(self, now: float) -> float:
+        """Return in how many seconds one may be taken; 0: at once."""
+        self._fill(now)
+        return 0.0 if self._level >= 1.0 else (1.0 - self._level) / self._rate.per_second
+
+    def take(self, now: float) -> float:
+        """Take one and return 0, or take nothing and return the seconds until one may be taken."""
+        if not (wait := self.wait(now)):
+            self._level -= 1.0
+        return wait
+
+    def is_full(self, now: float) -> bool:
+        """Return whether the bucket is as a new one."""
+        self._fill(now)
+        return self._level >= self._rate.burst
+
+    def _fill(self, now: float) -> None:
+        passed = max(0.0, now - self._since)
+        self._level = min(self._rate.burst, self._level + passed * self._rate.per_second)
+        self._since = max(now, self._since)
+
+
+class BucketTable:
+    """A bucket for each key, `most` at once.
+
+    The bucket that was used longest ago makes room for a new key, but only once it is full, when
+    forgetting it forgives nothing. Until then new keys share one more bucket: whoever has many
+    keys gets neither more memory nor a fresh bucket out of them.
+    """
+
+    def __init__(self, rate: Rate, now: float, *, most: int) -> None:
+        self._rate, self._most = rate, most
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._shared = TokenBucket(rate, now)
+
+    def __len__(self) -> int:
+        """Return how many keys have a bucket of their own."""
+        return len(self._buckets)
+
+    def take(self, key: str, now: float) -> float:
+        """Take one for a key and return 0, or take nothing and return the seconds to wait."""
+        return self._bucket(key, now).take(now)
+
+    def _bucket(self, key: str, now: float) -> TokenBucket:
+        if (bucket := self._buckets.get(key)) is not None:
+            self._buckets.move_to_end(key)
+            return bucket
+        if len(self._buckets) >= self._most:
+            oldest = next(iter(self._buckets))
+            if not self._buckets[oldest].is_full(now):
+                return self._shared
+            del self._buckets[oldest]
+        bucket = self._buckets[key] = TokenBucket(self._rate, now)
+        return bucket
+
+
+def host_of(address: str) -> str:
+    """Return what counts as one sender: an IPv4 address, or the /64 of an IPv6 address.
+
+    Whoever has one address of a /64 usually has all of them (RFC 6177).
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:MAX_TEXT]
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.IPv6Network((int(parsed), 64), strict=False))
+    return str(parsed)
