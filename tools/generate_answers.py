@@ -18,7 +18,11 @@ from swallowtail.calls.answers import (
     Situation,
     Status,
 )
+from swallowtail.calls.config import DicomListener
+from swallowtail.link.admission import CONNECTIONS, CONNECTIONS_PER_ADDRESS
 
+LIMITS = DicomListener(name="any", ae_title="ANY", port=104)
+"""The defaults of a listener."""
 PAGE = Path(__file__).parents[1] / "docs" / "conformance" / "answers.md"
 HEAD = f"""# What each sender is told
 
@@ -27,6 +31,11 @@ Generated from `swallowtail.calls.answers` by `python -m tools.generate_answers`
 0000 is said for what the Cloud has fsynced and committed, for nothing else. An answer that looks permanent is given for permanent
 causes alone. Any sender is answered at most 25 seconds after the last byte of its message was read. After
 {FAILED_STORES_UNTIL_ABORT} stores on one association were answered A700, the association is aborted.
+
+A listener serves `max_associations` ({LIMITS.max_associations}) associations, `max_associations_per_address`
+({LIMITS.max_associations_per_address}) of one address; a quarter is kept for known devices. Every association
+request above these limits is answered. Only above {CONNECTIONS} connections of a listener, or
+{CONNECTIONS_PER_ADDRESS} of one address, a connection is closed unread.
 """
 RESULTS = {1: "permanent", 2: "transient"}
 SOURCES = {1: "service user", 2: "service provider, ACSE", 3: "service provider, presentation"}

@@ -16,6 +16,7 @@ LISTENERS = (
     Listening("narrow", more={**ANY_DEVICE, "max_pdu": 4096}),
     Listening("picky", more={**ANY_DEVICE, "transfer_syntaxes": ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]}),
     Listening("private", more={**ANY_DEVICE, "additional_transfer_syntaxes": [PRIVATE_SYNTAX]}),
+    Listening("crowded", more=ANY_DEVICE),
     Listening("known", more={}),
 )
 DEVICES = ({"name": "us-1", "ae_title": "ULTRASOUND1", "addresses": ["127.0.0.0/8"]},)

@@ -85,8 +85,9 @@ class DicomListener(Document, frozen=True, kw_only=True):
     """Private transfer syntaxes that are accepted besides; their data sets are kept as they come."""
     unknown_devices: Annotated[str, Meta(pattern="^(reject|accept)" + _END)] = "reject"
     echo: EchoMeaning = EchoMeaning.CLOUD
-    max_associations: Annotated[int, Meta(ge=1, le=256)] = 32
-    max_associations_per_address: Annotated[int, Meta(ge=1, le=256)] = 16
+    max_associations: Annotated[int, Meta(ge=1, le=256)] = 64
+    max_associations_per_address: Annotated[int, Meta(ge=1, le=256)] = 32
+    """Several modalities may share an address, behind a router or NAT."""
     max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 262_144
     max_object: Annotated[int, Meta(ge=1_048_576)] = 17_179_869_184
     """Bytes of one data set."""

@@ -1,7 +1,9 @@
 """Who may open an association on a listener: judged by numbers that are given, so that every case is a line in a test.
 
-Slots: of `max_associations` a quarter is kept for the addresses of known devices, and each address has a cap of its own, so that a
-machine that opens and dribbles keeps nobody else out (threat 16).
+There are two bounds. Beyond `max_associations`, in all or from an address, an A-ASSOCIATE-RQ is rejected
+with (2,3,2). Transports have a second, higher bound (CONNECTIONS, CONNECTIONS_PER_ADDRESS), so that whoever
+is over the first still receives that answer; beyond the second a connection is closed unread. Of both, a
+quarter is kept for known devices, so that a machine that opens and dribbles keeps none of them out (threat 16).
 """
 
 import ipaddress
@@ -19,6 +21,10 @@ from swallowtail.link.policy import IpNetwork, numeric
 
 RESERVED_SHARE: Final = 4
 """One in so many slots is for known devices alone."""
+CONNECTIONS: Final = 256
+CONNECTIONS_PER_ADDRESS: Final = 128
+"""Transports of a listener, at least twice its associations. Until its request is complete each costs some
+10 KB, and 64 KiB more at worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +99,13 @@ def _from(address: str, networks: Iterable[IpNetwork]) -> bool:
 
 
 def may_connect(listener: DicomListener, directory: Directory, address: str, load: Load) -> bool:
-    """Judge a bare connection, of which nothing but the address is known: False closes it unheard.
+    """Return whether a connection, of which only the address is known, is kept; False closes it unread.
 
-    An address gets twice the connections that it may have associations, all of them twice `max_associations`, so that one too many
-    still hears the proper answer. `load` counts connections here.
+    `load` counts connections here.
     """
-    slots = 2 * listener.max_associations
-    if load.associations >= slots or load.from_address >= 2 * listener.max_associations_per_address:
+    slots = max(CONNECTIONS, 2 * listener.max_associations)
+    own = max(CONNECTIONS_PER_ADDRESS, 2 * listener.max_associations_per_address)
+    if load.associations >= slots or load.from_address >= own:
         return False
     return load.associations < slots - max(1, slots // RESERVED_SHARE) or directory.knows_address(listener.name, address)
 

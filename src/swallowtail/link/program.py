@@ -16,6 +16,7 @@ import structlog
 from swallowtail import __version__
 from swallowtail.link.agent import Agent, Facts, World
 from swallowtail.link.cloud import SettingError, WebSocketUplink, link_url, proxy_url, read_code, tls_context
+from swallowtail.link.files import raise_open_files
 from swallowtail.link.key import DeviceKeyError, KeyFile
 from swallowtail.link.memory import keep_from_disk
 from swallowtail.link.policy import InvalidPolicyError, load
@@ -78,6 +79,7 @@ def main() -> int:
     logs.configure()
     logs.take_crashes()
     keep_from_disk()
+    raise_open_files()
     try:
         settings = Settings.of(os.environ)
         logs.configure(settings.log_level)

@@ -116,16 +116,32 @@ def test_a_quarter_of_the_slots_waits_for_known_devices():
 @pytest.mark.parametrize(
     ("load", "address", "found"),
     [
-        (Load(11, 0), "203.0.113.5", True),
-        (Load(12, 0), "203.0.113.5", False),
-        (Load(12, 0), "10.0.0.9", True),
-        (Load(15, 7), "10.0.0.9", True),
-        (Load(16, 0), "10.0.0.9", False),
-        (Load(8, 8), "10.0.0.9", False),
+        (Load(191, 0), "203.0.113.5", True),
+        (Load(192, 0), "203.0.113.5", False),
+        (Load(192, 0), "10.0.0.9", True),
+        (Load(255, 127), "10.0.0.9", True),
+        (Load(256, 0), "10.0.0.9", False),
+        (Load(128, 128), "10.0.0.9", False),
     ],
 )
 def test_connections_that_say_nothing_do_not_keep_known_devices_out(load, address, found):
     assert may_connect(LISTENER, DEVICES, address, load) is found
+
+
+def test_connections_are_at_least_twice_the_associations():
+    wide = msgspec.structs.replace(LISTENER, max_associations=256, max_associations_per_address=200)
+    assert may_connect(wide, DEVICES, "10.0.0.9", Load(511, 399))
+    assert not may_connect(wide, DEVICES, "10.0.0.9", Load(511, 400))
+    assert not may_connect(wide, DEVICES, "10.0.0.9", Load(512, 0))
+
+
+def test_by_default_thirty_two_associations_may_come_from_one_address():
+    listener = DicomListener(name="main", ae_title="SWALLOW", port=104)
+    assert judge(listener=listener, load=Load(31, 31)) == Admitted("us1")
+    crowded = Rejected(Situation.TOO_MANY_ASSOCIATIONS)
+    assert judge(listener=listener, load=Load(32, 32)) == crowded
+    assert judge(listener=listener, load=Load(63, 0)) == Admitted("us1")
+    assert judge(listener=listener, load=Load(64, 0)) == crowded
 
 
 def test_addresses_of_known_devices_are_known_to_their_listener_alone():

@@ -17,7 +17,6 @@ from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.events import Aborted, AssociateRejected, Released
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.net import Connection
-from swallowtail.dicom.pdu_codec import encode_pdu
 from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from swallowtail.link.modality import ApplicationEntity
 from swallowtail.link.site import Site
@@ -266,53 +265,6 @@ def test_unknown_devices_are_reported_with_what_did_not_match():
         assert seen == {(STRANGER, "NOBODY", "calling-ae"): 2, (STRANGER, "US1", "address"): 1}
 
     play(scene)
-
-
-def test_dribblers_from_one_address_keep_no_known_modality_out():
-    async def scene(stage: Stage) -> None:
-        crowd = []
-        for _ in range(60):
-            transport, _ = await stage.hosts[STRANGER].connect(asyncio.Protocol, LINK, PORT)
-            transport.write(b"\x01")
-            crowd.append(transport)
-        await asyncio.sleep(1)
-        began = stage.loop.time()
-        connection = await stage.associate(REQUEST)
-        assert isinstance(connection, Connection)
-        connection.send(1, echo_request(9, VERIFICATION))
-        assert isinstance(await connection.next_event(), CommandReceived)
-        assert stage.loop.time() - began < 1
-
-    play(scene)
-
-
-def test_a_rejected_connection_holds_its_slot_until_its_transport_is_gone():
-    """Else an address could pile up transports without bound: each is judged, rejected, and never closed by the stranger."""
-    told: list[float] = []
-
-    async def scene(stage: Stage) -> None:
-        class Stranger(asyncio.Protocol):
-            def data_received(self, data: bytes) -> None:
-                told.append(stage.loop.time())
-
-            def eof_received(self) -> bool:
-                return True  # its end stays open
-
-        request = encode_pdu(propose("SWALLOW", "NOBODY", [(VERIFICATION, (EXPLICIT_VR_LITTLE_ENDIAN,))]))
-        began = stage.loop.time()
-        for _ in range(30):
-            transport, _ = await stage.hosts[STRANGER].connect(Stranger, LINK, PORT)
-            transport.write(request)
-            await asyncio.sleep(0.01)
-        assert 0 < len([moment for moment in told if moment - began < 0.5]) <= 2
-        await asyncio.sleep(2)
-        transport, _ = await stage.hosts[STRANGER].connect(Stranger, LINK, PORT)
-        transport.write(request)
-        await asyncio.sleep(0.1)
-        assert stage.loop.time() - told[-1] < 0.2
-
-    one = msgspec.structs.replace(LISTENER, max_associations_per_address=1)
-    play(scene, configuration=msgspec.structs.replace(CONFIGURATION, listeners=(one,)))
 
 
 def test_a_port_probe_leaves_nothing_behind():
