@@ -23,6 +23,7 @@ from swallowtail.calls.deliver import (
 )
 from swallowtail.calls.store import TransferEnd
 from swallowtail.dicom import uids
+from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import Command, response_to
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
 from swallowtail.dicom.events import AssociateRequested, ReleaseRequested
@@ -83,7 +84,7 @@ class Archive:
     async def open(self, address: str = PACS, port: int = 104) -> "Archive":
         """Start to listen."""
         host = self.stage.network.hosts.get(address) or self.stage.network.host(address, address)
-        self.listener = await serve(host, address, port, self._serve, limits=Limits(idle=10_000))
+        self.listener = await serve(host, address, port, self._serve, limits=Limits(idle=10_000), buffers=BufferPool())
         return self
 
     async def _serve(self, connection: Connection) -> None:

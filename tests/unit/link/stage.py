@@ -31,6 +31,7 @@ from swallowtail.calls.store import (
     read_store_request,
     read_transfer_end,
 )
+from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.net import Connection, associate
 from swallowtail.dicom.pdu import AssociateRQ
 from swallowtail.link.agent import Agent, Facts, World
@@ -185,6 +186,7 @@ class Stage:
         self.hosts = {address: self.network.host(address, address) for address in (LINK, CLOUD, MODALITY, STRANGER)}
         self.cloud = Cloud(configuration)
         self.tasks = Tasks("stage")
+        self.buffers = BufferPool()  # of this scene's modalities: they may leave some behind
         self.policy = policy
         dice = random.Random(7)
         self.names: dict[str, tuple[str, ...]] = {}
@@ -206,7 +208,7 @@ class Stage:
 
     async def associate(self, request: AssociateRQ, source: str = MODALITY, port: int = PORT) -> Any:
         """Ask Link for an association: a Connection, or why there is none."""
-        return await associate(self.hosts[source], LINK, port, request)
+        return await associate(self.hosts[source], LINK, port, request, buffers=self.buffers)
 
     async def _resolve(self, host: str) -> tuple[str, ...]:
         if host[0].isdigit():
