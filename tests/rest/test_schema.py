@@ -109,9 +109,14 @@ def world(served: CloudProcess) -> Iterator[World]:
     delivery, instance = (admin("GET", kind)["items"][0]["id"] for kind in ("deliveries", "instances"))
     operator.query = {"organisation": organisation}
     token = operator("POST", "tokens", {"name": "spare", "role": "auditor"}, status=201)["id"]
+    deletion = admin("DELETE", f"instances/{instance}?reason=by+mistake")["id"]
+    admin("POST", f"deletions/{deletion}/restore", {})
     (alarm,) = admin("GET", "alarms")["items"]
     facility = admin("GET", "facilities")["items"][0]["id"]
     ids: dict[str, list[Any]] = {
+        "deletion_id": [deletion],
+        "series_uid": [uids["series"]],
+        "sop_instance_uid": [uids["instance"]],
         "organisation_id": [spare],
         "facility_id": [facility],
         "facility": [facility],

@@ -30,7 +30,7 @@ from swallowtail.cloud.certificates import ensure_certificate, names_of, server_
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.router import Router
 from swallowtail.cloud.dispatch.rulebook import Rulebook
-from swallowtail.cloud.dispatch.runner import Dispatch
+from swallowtail.cloud.dispatch.runner import Dispatch, topic
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.dispatch.watch import QueueWatch
 from swallowtail.cloud.expiry import CertificateWatch
@@ -62,6 +62,7 @@ from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
+from swallowtail.cloud.retention.deleting import Deleting
 from swallowtail.cloud.rounds import rounds
 from swallowtail.cloud.sealing import SealError
 from swallowtail.cloud.serving import BACKLOG, Server, server_of
@@ -289,6 +290,13 @@ def assemble(
         pixels=pixels,
         ingest=ingest,
         queues=Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock),
+        deleting=Deleting(
+            records.deletions,
+            records.people,
+            clock=clock,
+            wake_link=lambda link: bus.publish(topic(link)),
+            wake_index=lambda: bus.publish(TOPIC),
+        ),
         rulebook=Rulebook(records.rules, sites, clock=clock),
         reindexing=Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
         alarms=records.alarms,

@@ -42,7 +42,7 @@ class Inventory(Protocol):
     async def blobs(self, tenant: Tenant, *, after: bytes = b"", limit: int = 1000) -> tuple[BlobReference, ...]:
         """Return at most `limit` references in the order of their digest, beginning behind `after`.
 
-        Every row counts, whether its instance is visible or not.
+        Every row counts, whether its instance is visible or not, or deleted and not purged yet.
         """
 
     async def index(self, tenant: Tenant) -> IndexCounts:

@@ -293,7 +293,7 @@ class Instances(Protocol):
         """Make this its facility's visible one of its SOP Instance UID: a person has decided a conflict."""
 
     async def referenced(self, tenant: Tenant, digests: Collection[bytes]) -> frozenset[bytes]:
-        """Give those of the blob digests that a row refers to: the rest are orphans or on their way."""
+        """Give those of the blob digests that a row refers to, be it deleted: the rest are orphans or on their way."""
 
 
 class IndexJobs(Protocol):

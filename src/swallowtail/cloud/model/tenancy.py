@@ -17,6 +17,11 @@ REBIND_WINDOW: Final = 3_600.0
 """How long a rebind's code waits for the new machine's key, in seconds (design, "The wire")."""
 
 
+DEFAULT_RETENTION_DAYS: Final = 30
+MAX_RETENTION_DAYS: Final = 3650
+DAY: Final = 86_400.0
+
+
 class Value(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the model: frozen, compared by value."""
 
@@ -37,6 +42,8 @@ class Organisation(Value, frozen=True, kw_only=True):
     title: str = ""
     state: OrganisationState = OrganisationState.ACTIVE
     created: float
+    retention_days: int = DEFAULT_RETENTION_DAYS
+    """How long what is deleted from now on can be restored, before it is purged."""
 
 
 class Facility(Value, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, select, upda
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.decisions import delivered
 from swallowtail.cloud.model.delivery import (
+    DONE_STATES,
     BreakerState,
     Claim,
     Delivery,
@@ -34,6 +35,7 @@ MAX_ACT: Final = 10_000
 """Deliveries that one act of a person changes: a transaction holds up every store."""
 LOOK_AHEAD: Final = 64
 DAY: Final = 86_400.0
+DELETED: Final = "the instance was deleted; restore it and resend, or have it sent to the Cloud again"
 
 _delivery, _instance = schema.delivery, schema.instance
 _TENANT = _delivery.c.tenant == bindparam("tenant")
@@ -41,6 +43,11 @@ SENT = Prepared(
     select(
         _instance.c.facility, _instance.c.study, _instance.c.sop_instance, _instance.c.sop_class, _instance.c.transfer_syntax
     ).where(_instance.c.tenant == bindparam("tenant"), _instance.c.id == bindparam("instance"))
+)
+STORED = Prepared(
+    select(_instance.c.id)
+    .join(_delivery, _delivery.c.instance == _instance.c.id)
+    .where(_delivery.c.id == bindparam("delivery"), _instance.c.tenant == bindparam("tenant"))
 )
 KNOWN = Prepared(
     select(_delivery.c.id).where(
@@ -316,10 +323,26 @@ def _holds(connection: Connection, tenant: Tenant, delivery: int, token: int) ->
     return rows[0] if rows else None
 
 
+def skipped(
+    connection: Connection, tenant: Tenant, instances: Collection[int], studies: Collection[str], now: float
+) -> frozenset[str]:
+    """Skip what is not under way of the deliveries of deleted instances of these studies; returns the Links concerned."""
+    mine = (_delivery.c.study.in_(studies), _delivery.c.instance.in_(instances))
+    query = DELIVERIES.query.where(*mine, _delivery.c.state.in_(FROM[DeliveryState.SKIPPED]))
+    rows = [plain(row) for row in connection.execute(query, {"tenant": tenant}).mappings()]
+    for row in rows:
+        changed = _acted(row, DeliveryState.SKIPPED, DELETED, now)
+        connection.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(changed))
+    _refresh_all(connection, tenant, rows)
+    return frozenset(row["link"] for row in rows)
+
+
 def _settle(unit: Unit, settlement: Settlement, now: float) -> bool:
     held = _holds(unit.connection, settlement.tenant, settlement.delivery, settlement.token)
     if held is None:
         return False
+    if settlement.state not in DONE_STATES and not _is_stored(unit.connection, settlement):
+        settlement = msgspec.structs.replace(settlement, state=DeliveryState.SKIPPED, next_at=0.0, detail=DELETED)
     row = {f"new_{name}": getattr(settlement, name) for name in _SETTLED}
     SETTLE.run(unit.connection, row | {"held": settlement.delivery, "at": now, "refused": int(settlement.refused)})
     link, destination, lane, tries = held
@@ -330,6 +353,11 @@ def _settle(unit: Unit, settlement: Settlement, now: float) -> bool:
         done = delivery_of(_row(unit.connection, settlement.tenant, settlement.delivery))
         unit.audit(settlement.tenant, delivered(done), now)
     return True
+
+
+def _is_stored(connection: Connection, settlement: Settlement) -> bool:
+    """Return whether the instance of a delivery is there: one that was deleted cannot be sent again."""
+    return bool(STORED.rows(connection, {"tenant": settlement.tenant, "delivery": settlement.delivery}))
 
 
 def _due(connection: Connection, tenant: Tenant, row: dict[str, Any]) -> Due | None:

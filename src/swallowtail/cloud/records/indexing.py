@@ -103,10 +103,12 @@ def _forget_sources(connection: Connection, tenant: Tenant, study: str | None) -
 
 def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
     touched: dict[Tenant, set[Place]] = {}
+    known: list[IndexOutcome] = []
     for outcome in outcomes:
         place = unit.connection.execute(PLACE, {"tenant": outcome.tenant, "id": outcome.instance}).first()
-        if place is None:
+        if place is None:  # deleted meanwhile: nothing of it may appear
             continue
+        known.append(outcome)
         studies = touched.setdefault(outcome.tenant, set())
         studies.add((place.facility, place.study))
         if isinstance(outcome, Indexed):
@@ -118,7 +120,6 @@ def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
                 )
         else:
             raised(unit.connection, outcome.tenant, quarantine_alarm(place.sop_instance, outcome.problem), now)
-    known = [outcome for outcome in outcomes if outcome.tenant in touched]
     _keep_instances(unit.connection, known)
     for tenant, studies in touched.items():
         recount(unit.connection, tenant, {place for place in studies if place[1]})

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, union_all, update
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import AuditEvent
@@ -46,9 +46,11 @@ KEPT = Prepared(
         _TENANT, _instance.c.sop_instance == bindparam("sop_instance")
     )
 )
+_HIGHEST = union_all(select(func.max(_instance.c.id).label("id")), select(schema.high_water.c.value)).subquery()
+NEXT_ID = select(func.coalesce(func.max(_HIGHEST.c.id), 0) + 1).scalar_subquery()
 ADD = Prepared(
     insert(_instance)
-    .values({column.name: bindparam(column.name) for column in _instance.c if column.name != "id"})
+    .values({column.name: bindparam(column.name) for column in _instance.c if column.name != "id"} | {"id": NEXT_ID})
     .returning(_instance.c.id)
 )
 ADD_JOB = Prepared(insert(schema.index_job))
@@ -58,7 +60,14 @@ COPIES = (
     .where(_TENANT, _instance.c.sop_instance == bindparam("sop_instance"))
     .order_by(_instance.c.visible.desc(), _instance.c.id)
 )
-REFERENCED = select(_instance.c.sha256).where(_TENANT, _instance.c.sha256.in_(bindparam("digests", expanding=True)))
+REFERENCED = union_all(
+    *(
+        select(table.c.sha256).where(
+            table.c.tenant == bindparam("tenant"), table.c.sha256.in_(bindparam("digests", expanding=True))
+        )
+        for table in (_instance, schema.deleted_instance)
+    )
+)
 DOCUMENTS = (
     select(_document)
     .join(_instance, _instance.c.id == _document.c.instance)

@@ -13,18 +13,15 @@ _TENANT = _instance.c.tenant == bindparam("tenant")
 _MAX_UNDOCUMENTED = 100
 
 TENANTS = select(schema.organisation.c.id, schema.organisation.c.name).order_by(schema.organisation.c.id)
-BLOBS = (
-    select(
-        _instance.c.sha256,
-        func.max(_instance.c.length),
-        func.min(_instance.c.id),
-        func.count(),
-    )
-    .where(_TENANT, _instance.c.sha256 > bindparam("after"))
-    .group_by(_instance.c.sha256)
-    .order_by(_instance.c.sha256)
+BLOBS = tuple(
+    select(table.c.sha256, func.max(table.c.length), func.min(table.c.id), func.count())
+    .where(table.c.tenant == bindparam("tenant"), table.c.sha256 > bindparam("after"))
+    .group_by(table.c.sha256)
+    .order_by(table.c.sha256)
     .limit(bindparam("limit"))
+    for table in (_instance, schema.deleted_instance)
 )
+"""The references of each table that has some; one statement over both would sort all of them for each page."""
 WAITING = select(func.count()).select_from(schema.index_job).where(schema.index_job.c.tenant == bindparam("tenant"))
 STATES = select(_instance.c.state, func.count()).where(_TENANT).group_by(_instance.c.state)
 UNDOCUMENTED = (
@@ -51,7 +48,12 @@ class InventoryRecords:
     async def blobs(self, tenant: Tenant, *, after: bytes = b"", limit: int = 1000) -> tuple[BlobReference, ...]:
         def find(connection: Connection) -> tuple[BlobReference, ...]:
             key = {"tenant": tenant, "after": after, "limit": limit}
-            return tuple(BlobReference(*row) for row in connection.execute(BLOBS, key))
+            found: dict[bytes, BlobReference] = {}
+            for statement in BLOBS:
+                for row in connection.execute(statement, key):
+                    one = BlobReference(*row)
+                    found[one.sha256] = _together(found[one.sha256], one) if one.sha256 in found else one
+            return tuple(found[digest] for digest in sorted(found)[:limit])
 
         return await self._database.read(find)
 
@@ -66,3 +68,12 @@ class InventoryRecords:
             )
 
         return await self._database.read(find)
+
+
+def _together(one: BlobReference, other: BlobReference) -> BlobReference:
+    return BlobReference(
+        sha256=one.sha256,
+        length=max(one.length, other.length),
+        instance=min(one.instance, other.instance),
+        instances=one.instances + other.instances,
+    )

@@ -4,6 +4,7 @@ from swallowtail.cloud.records.alarms import AlarmRecords
 from swallowtail.cloud.records.audit import AuditRecords
 from swallowtail.cloud.records.configuration import ConfigurationRecords
 from swallowtail.cloud.records.database import Database
+from swallowtail.cloud.records.deletions import DeletionRecords
 from swallowtail.cloud.records.deliveries import DeliveryRecords
 from swallowtail.cloud.records.indexing import IndexJobRecords
 from swallowtail.cloud.records.instances import InstanceRecords
@@ -23,6 +24,7 @@ class Records:
         self.links = LinkRecords(database)
         self.configuration = ConfigurationRecords(database)
         self.instances = InstanceRecords(database)
+        self.deletions = DeletionRecords(database)
         self.index_jobs = IndexJobRecords(database)
         self.deliveries = DeliveryRecords(database)
         self.rules = RuleRecords(database)

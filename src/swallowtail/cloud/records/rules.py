@@ -55,6 +55,9 @@ ASSOCIATIONS = (
     .where(_instance.c.facility == bindparam("facility"), _instance.c.link.is_not(None))
     .group_by(_instance.c.link, _instance.c.association)
 )
+THERE = select(_instance.c.id).where(
+    _instance.c.tenant == bindparam("tenant"), _instance.c.id.in_(bindparam("ids", expanding=True))
+)
 DROP_ROUTING = delete(_routing).where(_routing.c.instance == bindparam("done"))
 AGAIN = (
     update(_routing).where(_routing.c.instance == bindparam("done")).values(at=bindparam("new_at"), fired=bindparam("new_fired"))
@@ -148,14 +151,19 @@ class RuleRecords:
 
     async def routed(self, tenant: Tenant, routings: Sequence[Routed], deliveries: Sequence[NewDelivery], *, now: float) -> int:
         def keep(unit: Unit) -> int:
+            key: dict[str, Any] = {"tenant": tenant, "ids": [routed.instance for routed in routings]}
+            there = set(unit.connection.execute(THERE, key).scalars())
+            gone = set(key["ids"]) - there  # deleted since they were judged; a restored one is judged then
             for routed in routings:
+                if routed.instance in gone:
+                    continue
                 if routed.again_at is None:
                     unit.connection.execute(DROP_ROUTING, {"done": routed.instance})
                 else:
                     fired = msgspec.json.encode(routed.fired).decode()
                     again = {"done": routed.instance, "new_at": routed.again_at, "new_fired": fired}
                     unit.connection.execute(AGAIN, again)
-            return added(unit.connection, tenant, deliveries, now)
+            return added(unit.connection, tenant, [one for one in deliveries if one.instance not in gone], now)
 
         return await self._database.write(keep)
 

@@ -62,6 +62,7 @@ organisation = Table(
     _text("title"),
     _text("state"),
     _moment("created"),
+    Column("retention_days", Integer, nullable=False, server_default=text("30")),
 )
 Index("uq_organisation_name", organisation.c.name, unique=True, **_where("state <> 'removed'"))
 
@@ -153,7 +154,7 @@ Index(None, unknown_device.c.tenant, unknown_device.c.last)
 instance = Table(
     "instance",
     metadata,
-    Column("id", _Big, primary_key=True),  # the order of arrival; rows are never deleted, so it only rises
+    Column("id", _Big, primary_key=True),  # the order of arrival; never given twice: see `high_water`
     _tenant(),
     *(_text(name) for name in ("sop_instance", "transfer_syntax")),
     Column("sha256", LargeBinary(32), nullable=False),
@@ -191,6 +192,46 @@ Index(
     instance.c.facility,
 )
 Index("ix_instance_blob", instance.c.tenant, instance.c.sha256)
+
+high_water = Table(
+    "high_water",  # highest ids of rows that have left their table, so that no later row gets one of them again
+    metadata,
+    _text("name", primary_key=True),
+    Column("value", _Big, nullable=False),
+)
+
+deleted_instance = Table(
+    "deleted_instance",  # the instances that are deleted and not purged yet, under the ids that they had
+    metadata,
+    *(Column(one.name, one.type, primary_key=one.primary_key, nullable=one.nullable) for one in instance.c),
+    _text("deletion"),
+)
+Index("ix_deleted_instance_deletion", deleted_instance.c.tenant, deleted_instance.c.deletion, deleted_instance.c.id)
+Index("ix_deleted_instance_study", deleted_instance.c.tenant, deleted_instance.c.study, deleted_instance.c.series)
+Index("ix_deleted_instance_blob", deleted_instance.c.tenant, deleted_instance.c.sha256)
+
+deletion = Table(
+    "deletion",  # kept for ever: it says no more of a patient than the UIDs that a person named
+    metadata,
+    _tenant(primary_key=True),
+    _text("id", primary_key=True),
+    *(_text(name) for name in ("study", "series", "sop_instance")),
+    Column("instance", _Big),
+    *(_text(name) for name in ("reason", "deleted_by")),
+    _moment("deleted"),
+    _moment("until"),
+    Column("open", Boolean, nullable=False),  # something of it is in `deleted_instance`
+)
+Index("ix_deletion_newest", deletion.c.tenant, deletion.c.deleted, deletion.c.id)
+Index("ix_deletion_until", deletion.c.until, **_where("open"))
+
+deletion_part = Table(
+    "deletion_part",  # how many instances of each facility a deletion took, and what became of them
+    metadata,
+    _tenant(primary_key=True),
+    *(_text(name, primary_key=True) for name in ("deletion", "facility")),
+    *(Column(name, Integer, nullable=False) for name in ("instances", "restored", "purged")),
+)
 
 index_job = Table(
     "index_job",

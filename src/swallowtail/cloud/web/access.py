@@ -43,6 +43,7 @@ from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
+from swallowtail.cloud.retention.deleting import Deleting
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.rate_limits import JUDGED, RequestLimits
 
@@ -77,6 +78,7 @@ class Services:
     pixels: Pixels
     ingest: Ingest
     queues: Queues
+    deleting: Deleting
     rulebook: Rulebook
     reindexing: Reindexing
     alarms: Alarms

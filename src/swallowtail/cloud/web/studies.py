@@ -155,7 +155,7 @@ async def list_instances(
         hidden=hidden,
     )
     found = await caller.services.query.instances(caller.principal, search, page, address=caller.address)
-    return page_out(found, _out)
+    return page_out(found, instance_out)
 
 
 async def get_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOut:
@@ -165,7 +165,7 @@ async def get_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOu
         EventAction.READ, "instance.look", ("instance", instance.identity.sop_instance), event=EventId.INSTANCES_ACCESSED
     )
     await caller.services.audit.append(caller.tenant, [event], now=caller.now)
-    return _out(instance)
+    return instance_out(instance)
 
 
 async def get_file(caller: InOrganisation, instance_id: RowId) -> StreamingResponse:
@@ -187,7 +187,7 @@ async def choose_instance(caller: InOrganisation, instance_id: RowId) -> Instanc
     event = caller.event(
         EventAction.UPDATE, "instance.choose", ("instance", instance.identity.sop_instance), event=EventId.APPLICATION_ACTIVITY
     )
-    return _out(await caller.services.instances.choose(caller.tenant, instance.id, now=caller.now, event=event))
+    return instance_out(await caller.services.instances.choose(caller.tenant, instance.id, now=caller.now, event=event))
 
 
 async def instance_of(caller: Caller, instance_id: RowId) -> Instance:
@@ -214,7 +214,8 @@ def _download(fetched: Fetched, media_type: str) -> StreamingResponse:
     return StreamingResponse(pieces(fetched), media_type=media_type, headers=headers)
 
 
-def _out(instance: Instance) -> InstanceOut:
+def instance_out(instance: Instance) -> InstanceOut:
+    """Return an instance as a client gets it."""
     values: dict[str, Any] = {name: getattr(instance, name) for name in _OWN}
     values |= {name: getattr(instance.origin, name) for name in _ORIGIN}
     identity = instance.identity

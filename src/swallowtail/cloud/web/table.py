@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import (
     configuration,
+    deletions,
     deliveries,
     destinations,
     dicomweb,
@@ -46,6 +47,8 @@ OPERATE: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR})
 """Who keeps the organisation's queues going."""
 PATIENTS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN})
 """Who sees patient data; never an operator."""
+ADMINISTRATOR: Final = frozenset({Role.ADMINISTRATOR})
+"""Who decides about stored instances: which copy is shown, and what is deleted."""
 AUDIT: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR, Role.AUDITOR})
 ALARMS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN, Role.AUDITOR})
 
@@ -183,9 +186,24 @@ ROUTES: Final = (
         "imaging",
         media="application/octet-stream",
     ),
-    Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, frozenset({Role.ADMINISTRATOR}), FILTERED, "imaging"),
+    Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, ADMINISTRATOR, FILTERED, "imaging"),
     Route("GET", "/index-jobs", index_jobs.get_index_jobs, OPERATE, REFUSED, "imaging"),
     Route("POST", "/index-jobs", index_jobs.reindex, OPERATE, REFUSED, "imaging", 202),
+    Route("DELETE", "/studies/{study_uid}", deletions.delete_study, ADMINISTRATOR, FILTERED, "deletions"),
+    Route("DELETE", "/studies/{study_uid}/series/{series_uid}", deletions.delete_series, ADMINISTRATOR, FILTERED, "deletions"),
+    Route(
+        "DELETE",
+        "/studies/{study_uid}/series/{series_uid}/instances/{sop_instance_uid}",
+        deletions.delete_sop_instance,
+        ADMINISTRATOR,
+        FILTERED,
+        "deletions",
+    ),
+    Route("DELETE", "/instances/{instance_id}", deletions.delete_instance, ADMINISTRATOR, FILTERED, "deletions"),
+    Route("GET", "/deletions", deletions.list_deletions, ADMINISTRATOR, FILTERED, "deletions"),
+    Route("GET", "/deletions/{deletion_id}", deletions.get_deletion, ADMINISTRATOR, FILTERED, "deletions"),
+    Route("GET", "/deletions/{deletion_id}/instances", deletions.list_deleted_instances, ADMINISTRATOR, FILTERED, "deletions"),
+    Route("POST", "/deletions/{deletion_id}/restore", deletions.restore_deletion, ADMINISTRATOR, FILTERED, "deletions"),
     Route("GET", "/alarms", oversight.list_alarms, ALARMS, REFUSED, "oversight"),
     Route("POST", "/alarms/{alarm_id}/acknowledge", oversight.acknowledge_alarm, ALARMS - {Role.AUDITOR}, REFUSED, "oversight"),
     Route("GET", "/audit", oversight.list_audit, AUDIT, REFUSED, "oversight"),

@@ -5,11 +5,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import bindparam, create_engine, not_, select
 from sqlalchemy.dialects import sqlite
 
 from swallowtail.cloud.model.imaging import InstanceSearch
-from swallowtail.cloud.records import attempts, chain, counting, deliveries, instances, lanes, links, rules, searching, tokens
+from swallowtail.cloud.records import (
+    attempts,
+    chain,
+    counting,
+    deletions,
+    deliveries,
+    instances,
+    inventory,
+    lanes,
+    links,
+    rules,
+    schema,
+    searching,
+    tokens,
+)
 from swallowtail.cloud.records.migrations import upgrade
 
 INSTANCE_PAGE = instances.INSTANCES.where(*searching.instance_conditions(InstanceSearch())).query.order_by(
@@ -41,6 +55,18 @@ STATEMENTS = {
     "counted": deliveries.COUNT.statement,
     "associations of a study": rules.ASSOCIATIONS,
     "unrouted": rules.READY,
+    "stored instance of a delivery": deliveries.STORED.statement,
+    "blobs of instances": inventory.BLOBS[0],
+    "blobs of deleted instances": inventory.BLOBS[1],
+    "deletions": deletions.listing(None).query.order_by(*(column.desc() for column in deletions.listing(None).order)),
+    "what was not stored again": select(deletions.STORED_AGAIN.label("again"))
+    .select_from(schema.deleted_instance)
+    .where(schema.deleted_instance.c.tenant == bindparam("tenant"), schema.deleted_instance.c.deletion == bindparam("of")),
+    "uid without a visible copy": select(schema.instance.c.id).where(
+        schema.instance.c.tenant == bindparam("tenant"),
+        schema.instance.c.sop_instance == bindparam("uid"),
+        not_(deletions.another_is_shown(schema.instance)),
+    ),
 }
 
 

@@ -38,6 +38,7 @@ from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
+from swallowtail.cloud.retention.deleting import Deleting
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import HostNames
@@ -142,6 +143,13 @@ class Cloud:
                 sites=sites,
                 bus=self.bus,
                 clock=lambda: NOW,
+            ),
+            deleting=Deleting(
+                self.records.deletions,
+                self.records.people,
+                clock=lambda: NOW,
+                wake_link=lambda link: self.bus.publish(f"deliveries/{link}"),
+                wake_index=lambda: self.bus.publish("index"),
             ),
             rulebook=Rulebook(self.records.rules, sites, clock=lambda: NOW),
             reindexing=Reindexing(self.records.index_jobs, self.records.inventory, self.bus, clock=lambda: NOW),

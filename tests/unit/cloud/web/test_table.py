@@ -45,7 +45,13 @@ BODIES: dict[str, Any] = {
     "change_rule": {"enabled": False},
     "order_rules": {"rules": ["rule-heron"]},
     "dry_run": {"study": STUDY},
+    "restore_deletion": {},
 }
+UID_PARAMETERS = {"study_uid", "series_uid", "sop_instance_uid", "study", "series", "instance"}
+REASON = {"reason": "sent to the wrong patient"}
+QUERIES: dict[str, dict[str, str]] = dict.fromkeys(
+    ("delete_study", "delete_series", "delete_sop_instance", "delete_instance"), REASON
+)
 
 
 def filled(path: str, values: dict[str, str]) -> str:
@@ -81,9 +87,14 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
     await cloud.token(Role.AUDITOR, EGRET)
     theirs = {"link_id": "radiology-egret", "facility_id": "main-egret", "instance_id": "2", "version": "1", "alarm_id": "1"}
     theirs |= {"destination_id": "annex-link-egret:pacs", "delivery_id": "2", "rule_id": "rule-egret"}
+    deleted = await cloud.store(EGRET, "radiology-egret", "9.8.1.1", DATA, study="9.8")
+    removal = {"token": await cloud.token(Role.ADMINISTRATOR, EGRET)} | REASON
+    theirs["deletion_id"] = (await cloud.call("DELETE", f"instances/{deleted}", **removal)).json()["id"]
     theirs["token_id"] = (await cloud.records.tokens.tokens(EGRET, now=NOW)).items[0].id
     theirs |= {
         "study_uid": "9.9",
+        "series_uid": "9.9.1",
+        "sop_instance_uid": "9.9.1.1",
         "study": "9.9",
         "series": "9.9.1",
         "instance": "9.9.1.1",
@@ -94,7 +105,8 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
     owner = await cloud.token(Role.CLINICIAN, EGRET)
     for path, route in SCOPED:
         body = BODIES.get(route.endpoint.__name__)
-        answer = await cloud.call(route.method, filled(path, theirs), tokens[a_role(route)], body=body)
+        query = QUERIES.get(route.endpoint.__name__, {})
+        answer = await cloud.call(route.method, filled(path, theirs), tokens[a_role(route)], body=body, **query)
         if route.endpoint.__name__ in LISTS_OF_A_STUDY:
             assert answer.status_code in {200, 204}, (route.method, path)
             assert not answer.content or answer.json()["items"] == []
@@ -108,14 +120,17 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
 @pytest.mark.parametrize("uid", ["1..2", ".1.2", "1.2.", "1.2.x", "1" * 65, "%2e%2e", "%5C", "1.2%00"])
 async def test_a_uid_that_is_none_in_a_path_is_400(cloud: Cloud, uid: str) -> None:
     good = {"study_uid": STUDY, "study": STUDY, "series": SERIES, "instance": INSTANCE, "frames": "1"}
-    good["tag"] = "7FE00010"
+    good |= {"tag": "7FE00010", "series_uid": SERIES, "sop_instance_uid": INSTANCE}
     tokens = {role: await cloud.token(role) for role in Role}
     judged = 0
     for path, route in ALL:
-        for name in {"study_uid", "study", "series", "instance"} & set(re.findall(r"{(\w+)}", path)):
+        for name in {"study_uid", "series_uid", "sop_instance_uid", "study", "series", "instance"} & set(
+            re.findall(r"{(\w+)}", path)
+        ):
             body = BODIES.get(route.endpoint.__name__)
             target = filled(path, good | {name: uid})
-            answer = await cloud.call(route.method, target, tokens[a_role(route)], body=body)
+            query = QUERIES.get(route.endpoint.__name__, {})
+            answer = await cloud.call(route.method, target, tokens[a_role(route)], body=body, **query)
             assert answer.status_code == 400, (route.method, path, name, answer.text)
             assert (answer.json()["code"], bool(answer.json()["remedy"])) == ("uid", True)
             judged += 1
@@ -129,7 +144,8 @@ async def test_naming_another_organisation_finds_nothing(cloud: Cloud) -> None:
     for path, route in TENANTS:
         if route.endpoint.__name__ not in OF_NO_ORGANISATION:
             body, token = BODIES.get(route.endpoint.__name__), tokens[a_role(route)]
-            answer = await cloud.call(route.method, filled(path, values), token, body=body, organisation="egret")
+            query = QUERIES.get(route.endpoint.__name__, {}) | {"organisation": "egret"}
+            answer = await cloud.call(route.method, filled(path, values), token, body=body, **query)
             assert answer.status_code == 404, (route.method, path, answer.text)
 
 
@@ -164,6 +180,9 @@ async def test_the_right_role_in_the_right_organisation_gets_an_answer(cloud: Cl
         "destination_id": "annex-link-heron:pacs",
     }
     values["rule_id"] = "rule-heron"
+    other = await cloud.store(HERON, "radiology-heron", "9.8.1.1", DATA, study="9.8")
+    removal = {"token": await cloud.token(Role.ADMINISTRATOR)} | REASON
+    values["deletion_id"] = (await cloud.call("DELETE", f"instances/{other}", **removal)).json()["id"]
     await cloud.token(Role.AUDITOR)
     values["token_id"] = (await cloud.records.tokens.tokens(HERON, now=NOW)).items[0].id
     nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404}

@@ -15,6 +15,7 @@ import httpx2
 from sqlalchemy import text
 
 from swallowtail.cloud.model.codes import mint_token
+from swallowtail.cloud.model.deletion import NewDeletion, Scope
 from swallowtail.cloud.model.delivery import DeliveryState, NewDelivery, Rule, RuleAction, Settlement, Target, Tried
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed, Quarantined
@@ -33,6 +34,8 @@ SOP = "1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
 """Those of FILE: both facilities use them."""
 GUESSED = "1.9.9"
 """A study that only they have; so is its series GUESSED.1, and in the shared series the instance SOP.9."""
+DELETABLE = "1.8"
+"""A study that both facilities have: two instances in its series .0, one in .1."""
 SYNTAX = "1.2.840.10008.1.2.1"
 SECRET = b"SECRET"
 """Stands in everything of theirs that a person could read."""
@@ -67,6 +70,7 @@ class World:
         for tenant, name in sides if self.theirs_first else sides[::-1]:
             await self._facility(tenant, name)
             await (self._store_theirs() if name == "theirs" else self._store_ours())
+            await self._delete(tenant, name)
         await self._deliveries()
         for name, tenant in (("ours", HERON), ("theirs", self.owner), ("all", HERON)):
             for role in sorted(set(Role) - {Role.OPERATOR}):
@@ -97,6 +101,7 @@ class World:
             "facility": "id = 'theirs'",
             "link": "facility = 'theirs'",
             **dict.fromkeys(("instance", "study", "series", "delivery"), "facility = 'theirs'"),
+            **dict.fromkeys(("deleted_instance", "deletion_part"), "facility = 'theirs'"),
             **dict.fromkeys(("configuration", "running", "unknown_device", "destination"), "link = 'theirs-link'"),
         }
         connection = self.cloud.records.instances._database._rows.connection
@@ -145,6 +150,19 @@ class World:
         ids.append(await keep(f"{GUESSED}.1.1", SECRET * 503, study=GUESSED))
         ids.append(await keep("1.9.7", SECRET * 504, quarantined=True))
 
+    async def _delete(self, tenant: Tenant, name: str) -> None:
+        """Keep what can be deleted by its UIDs, and have an instance deleted already."""
+        keep = _Keep(self.cloud, tenant, name)
+        word = SECRET if name == "theirs" else b"ours"
+        for number in range(3):
+            series = f"{DELETABLE}.{number // 2}"
+            await keep(f"{DELETABLE}.9.{number}", word * (300 + number), study=DELETABLE, series=series)
+        gone = await keep(f"{SOP}.8", word * 400)
+        new = NewDeletion(
+            id=f"{name}-deletion", scope=Scope(instance=gone), reason=word.decode(), deleted=NOW, deleted_by="x", until=NOW + 9
+        )
+        await self.cloud.records.deletions.delete(tenant, new, limit=9, now=NOW, event=EVENT)
+
     async def _deliveries(self) -> None:
         ours, theirs = Target(link="ours-link", destination="pacs"), Target(link="theirs-link", destination="pacs")
         cross = (ours, HERON, self.ours.instances[0]) if self.together else (theirs, self.owner, self.theirs.instances[1])
@@ -180,7 +198,7 @@ class _Keep:
     def __init__(self, cloud: Cloud, tenant: Tenant, side: str) -> None:
         self.cloud, self.tenant, self.side = cloud, tenant, side
 
-    async def __call__(self, uid: str, data: bytes, *, study: str = STUDY, quarantined: bool = False) -> int:
+    async def __call__(self, uid: str, data: bytes, *, study: str = STUDY, series: str = "", quarantined: bool = False) -> int:
         async with self.cloud.blobs.incoming(self.tenant) as incoming:
             await incoming.write(memoryview(data))
             blob = await incoming.finish()
@@ -188,17 +206,17 @@ class _Keep:
         origin = Origin(link=f"{self.side}-link", listener="store", calling_ae="US1", called_ae="SWALLOWTAIL")
         arrival = Arrival(identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.2", length=len(data), origin=origin)
         receipt = await self.cloud.records.instances.commit(self.tenant, arrival, now=NOW)
-        outcome = self._indexed(receipt.id, study)
+        outcome = self._indexed(receipt.id, study, series)
         if quarantined:
             outcome = Quarantined(tenant=self.tenant, instance=receipt.id, problem="SECRET")
         await self.cloud.records.index_jobs.claim(10, now=NOW, until=NOW + 60)
         await self.cloud.records.index_jobs.settle([outcome], now=NOW)
         return receipt.id
 
-    def _indexed(self, instance: int, study: str) -> Any:
+    def _indexed(self, instance: int, study: str, series: str) -> Any:
         mine = self.side == "ours"
         word, modality = ("Ours", "CT") if mine else ("SECRET", "XA")
-        series = SERIES if study == STUDY else f"{study}.1"
+        series = series or (SERIES if study == STUDY else f"{study}.1")
         document = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": word}]}, "7FE00010": {"vr": "OB"}}
         document["7FE00010"] |= {"BulkDataURI": "bulkdata/7FE00010"}
         told = Study(uid=study, patient_name=word, patient_id=word, accession=word, description=word, study_id=word)
@@ -264,6 +282,8 @@ def queries() -> dict[str, list[dict[str, str]]]:
             {}, *links, {"destination": "ours-link:pacs"}, {"destination": "theirs-link:pacs"},
             {"study": STUDY}, {"study": GUESSED}, {"sop_instance": SOP}, {"state": "waiting"}, {"limit": "1"},
         ],
+        "list_deletions": [{}, {"limit": "1"}],
+        **{f"delete_{kind}": [{"reason": "mistaken"}] for kind in ("study", "series", "sop_instance", "instance")},
         "search_studies": _each(QIDO),
         **dict.fromkeys(("search_series", "search_all_series"), _each(QIDO_SERIES)),
         **dict.fromkeys(("search_instances", "search_all_instances", "search_study_instances"), _each(QIDO_INSTANCES)),
@@ -300,6 +320,7 @@ def bodies(world: World) -> dict[str, list[Any]]:
             {"destinations": ["theirs-link:pacs"]},
             {"destinations": ["ours-link:pacs"], "sop_instances": [f"{SOP}.9"]},
         ],
+        "restore_deletion": [{}, {"series": [SERIES]}],
         **dict.fromkeys(("store_instances", "store_study_instances"), stored),
     }
 
@@ -311,12 +332,14 @@ def paths(world: World) -> list[dict[str, str]]:
     theirs = shared | {"study_uid": GUESSED, "study": GUESSED, "series": f"{GUESSED}.1", "instance": f"{GUESSED}.1.1"}
     filled = []
     for name, ids, places in (("ours", world.ours, ours), ("theirs", world.theirs, theirs)):
-        named = {"link_id": f"{name}-link", "facility_id": name}
+        named = {"link_id": f"{name}-link", "facility_id": name, "deletion_id": f"{name}-deletion"}
+        named |= {"series_uid": places["series"], "sop_instance_uid": places["instance"]}
         for instance, delivery, destination in itertools.zip_longest(ids.instances, ids.deliveries, ("pacs", "spare")):
             rows = {"instance_id": instance or ids.instances[0], "delivery_id": delivery or ids.deliveries[0]}
             target = {"destination_id": f"{name}-link:{destination or 'pacs'}"}
             filled.append(places | named | target | {key: str(value) for key, value in rows.items()})
-    return [*filled, filled[0] | {"instance": f"{SOP}.9"}]
+    both = {"study_uid": DELETABLE, "series_uid": f"{DELETABLE}.0", "sop_instance_uid": f"{DELETABLE}.9.0"}
+    return [*filled, filled[0] | {"instance": f"{SOP}.9", "sop_instance_uid": f"{SOP}.9"}, filled[0] | both]
 
 
 def requests(world: World, routes: list[tuple[str, table.Route]]) -> Iterator[Request]:

@@ -1,0 +1,133 @@
+"""Deletions of stored instances: what was deleted, by whom, and until when it can be restored.
+
+Deleted instances leave the table of instances for one of their own, so that nothing that reads instances has to know of deletions
+(docs/adr, "Deleted instances are kept apart"). The ports at the end follow the rules of `model.ports`.
+"""
+
+import enum
+from typing import Final, Protocol
+
+from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.imaging import Instance
+from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.tenancy import Tenant, Value
+
+MAX_REASON: Final = 400
+
+
+class Scope(Value, frozen=True, kw_only=True):
+    """What a deletion is about: a study, a series, a SOP Instance UID with all copies of it, or one row by its id."""
+
+    study: str = ""
+    series: str = ""
+    sop_instance: str = ""
+    instance: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.study or self.sop_instance) and self.instance is None:
+            raise ValueError("a scope names a study, an instance or a row")
+
+
+class NewDeletion(Value, frozen=True, kw_only=True):
+    """A person's decision to delete. `facilities`: only what came from these; None: from all."""
+
+    id: str
+    scope: Scope
+    facilities: frozenset[str] | None = None
+    reason: str
+    deleted: float
+    deleted_by: str
+    """The principal's id."""
+    until: float
+    """The end of the retention: purged from then on."""
+
+
+class DeletionState(enum.StrEnum):
+    """What became of a deletion."""
+
+    DELETED = "deleted"
+    """Something of it can still be restored."""
+    RESTORED = "restored"
+    """All of it was restored."""
+    PURGED = "purged"
+    """Nothing of it is left to restore, and something of it was purged."""
+
+
+class Deletion(Value, frozen=True, kw_only=True):
+    """A deletion as it is now. The counts are of the facilities that the reader may see."""
+
+    id: str
+    scope: Scope
+    reason: str
+    deleted: float
+    deleted_by: str
+    until: float
+    instances: int
+    """How many instances were deleted."""
+    restored: int
+    purged: int
+
+    @property
+    def state(self) -> DeletionState:
+        """What became of it."""
+        if self.restored + self.purged < self.instances:
+            return DeletionState.DELETED
+        return DeletionState.PURGED if self.purged else DeletionState.RESTORED
+
+
+class Selection(Value, frozen=True, kw_only=True):
+    """Which instances of a deletion; nothing given: all."""
+
+    series: tuple[str, ...] = ()
+    instances: tuple[int, ...] = ()
+
+
+class DeletedBatch(Value, frozen=True, kw_only=True):
+    """What one transaction of a deletion did."""
+
+    count: int
+    """Instances that it deleted; 0: nothing that the deletion is about is left."""
+    last: int
+    """The id of the newest instance that the deletion is about: what arrives later is none of it."""
+    links: frozenset[str] = frozenset()
+    """Links with deliveries that it skipped."""
+
+
+class Deletions(Protocol):
+    """Deleted instances. Changes of many instances come in batches, each of which is one transaction."""
+
+    async def delete(
+        self, tenant: Tenant, new: NewDeletion, *, last: int | None = None, limit: int, now: float, event: AuditEvent
+    ) -> DeletedBatch:
+        """Delete the first `limit` SOP Instance UIDs of what `new` is about, up to the instance `last` (None: all that is there).
+
+        The first batch (`last` is None) keeps the deletion and its audit event; NotFoundError if there is nothing to delete.
+        Deliveries of the instances that are not under way are skipped. Of a UID whose visible copy is deleted, the copy that came
+        first among the remaining ones becomes visible. Blobs are not touched.
+        """
+
+    async def deletions(
+        self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, facilities: frozenset[str] | None = None
+    ) -> Page[Deletion]:
+        """List deletions, the newest first; those that concern one of `facilities` only if given."""
+
+    async def deletion(self, tenant: Tenant, deletion: str, *, facilities: frozenset[str] | None = None) -> Deletion:
+        """Return one."""
+
+    async def latest(self, tenant: Tenant, scope: Scope, *, facilities: frozenset[str] | None = None) -> Deletion | None:
+        """Return the newest deletion of exactly this scope of which something can still be restored, if there is one."""
+
+    async def deleted(
+        self, tenant: Tenant, deletion: str, page: PageRequest = FIRST_PAGE, *, facilities: frozenset[str] | None = None
+    ) -> Page[Instance]:
+        """List the instances of a deletion that can be restored, in the order of arrival."""
+
+    async def restore(
+        self, tenant: Tenant, deletion: str, selection: Selection, *,
+        facilities: frozenset[str] | None = None, limit: int, now: float, event: AuditEvent | None,
+    ) -> int:  # fmt: skip
+        """Restore at most `limit` instances under the ids that they had; returns how many, 0: none is left to restore.
+
+        One that has been stored again since is left in the deletion: the copy that is there is the same. A restored instance is
+        visible if it was, unless another copy of its UID is by now. It is indexed again. `event` is kept if something is restored.
+        """
