@@ -124,7 +124,7 @@ class LinkMachine(Machine):
         try:
             self.uplink = await uplink.connect(self.host, self._cloud.address, CLOUD_PORT)
         except ConnectError as error:
-            raise UplinkError("connect", str(error), "wait") from error
+            raise UplinkError("connect", str(error), "wait", absent=error.absent) from error
         return self.uplink
 
     @property

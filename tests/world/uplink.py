@@ -120,7 +120,8 @@ async def connect(host: Host, address: str, port: int) -> SimulatedUplink:
         async with asyncio.timeout(OPEN_SECONDS):
             _, uplink = await host.connect(SimulatedUplink, address, port)
     except OSError as error:
-        raise ConnectError("network", f"no connection to {address}: {error}") from error
+        absent = isinstance(error, ConnectionRefusedError)
+        raise ConnectError("network", f"no connection to {address}: {error}", absent=absent) from error
     return uplink
 
 

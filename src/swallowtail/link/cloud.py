@@ -25,12 +25,15 @@ class SettingError(Exception):
 
 
 class UplinkError(Exception):
-    """There is no session with the Cloud: in which phase it ended, why, and what to do."""
+    """There is no session with the Cloud: in which phase it ended, why, and what to do.
 
-    def __init__(self, phase: str, what: str, remedy: str, *, retry_after: float = 0.0) -> None:
+    `absent`: the connection was refused, the Cloud does not run.
+    """
+
+    def __init__(self, phase: str, what: str, remedy: str, *, retry_after: float = 0.0, absent: bool = False) -> None:
         super().__init__(f"{phase}: {what}; {remedy}")
         self.phase, self.what, self.remedy = phase, what, remedy
-        self.retry_after = retry_after
+        self.retry_after, self.absent = retry_after, absent
 
 
 REMEDIES: Final = {
@@ -59,7 +62,7 @@ class WebSocketUplink:
             return await connect(self.url, user_agent=self.user_agent, ssl=self.tls, proxy=self.proxy)
         except ConnectError as error:
             phase = "resolve" if isinstance(error.__cause__, socket.gaierror) else _PHASES.get(error.phase, error.phase)
-            raise UplinkError(phase, str(error), REMEDIES[phase]) from error
+            raise UplinkError(phase, str(error), REMEDIES[phase], absent=error.absent) from error
         except OSError as error:  # the connection ended while it was set up
             raise UplinkError("connect", str(error), REMEDIES["connect"]) from error
 

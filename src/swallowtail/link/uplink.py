@@ -17,10 +17,11 @@ from swallowtail.link.key import DeviceKey
 from swallowtail.link.reports import Reports
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.backoff import Backoff
+from swallowtail.wire.backoff import Backoff, Ending
 from swallowtail.wire.channel import Message
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
-from swallowtail.wire.errors import ResetReason
+from swallowtail.wire.errors import CloseCode, ResetReason
+from swallowtail.wire.events import Close
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.handshake import LinkHello
@@ -48,6 +49,8 @@ REFUSED_WAITS: Final[dict[str, float]] = {
     RefuseReason.CAPABILITY: 60.0,
 }
 """Least seconds until the next try (wire §3)."""
+EXPULSIONS: Final = frozenset({CloseCode.VIOLATION, CloseCode.TOO_LONG, CloseCode.LIMIT, CloseCode.REPLACED})
+"""How the Cloud closes a session for what this Link did, or for another Link with its key."""
 
 
 class Answering(Protocol):
@@ -99,15 +102,19 @@ class Uplink:
         while True:
             await asyncio.sleep(self._backoff.due - loop.time())
             try:
-                retry_after = await self.connect_once()
+                ending, retry_after = await self.connect_once()
             except UplinkError as error:
-                retry_after = error.retry_after
+                ending, retry_after = Ending.ABSENT if error.absent else Ending.FAILED, error.retry_after
                 log.warning("no session with the Cloud", phase=error.phase, reason=error.what[:120], remedy=error.remedy[:120])
-            due = self._backoff.ended(loop.time(), retry_after)
-            log.info("the next try to reach the Cloud follows", seconds=round(due - loop.time(), 1))
+            due = self._backoff.ended(loop.time(), ending, retry_after)
+            log.info("reconnect scheduled", seconds=round(due - loop.time(), 1))
 
-    async def connect_once(self) -> float:
-        """Live one connection from its opening to its close; gives the seconds that the Cloud asks us to stay away at least."""
+    async def connect_once(self) -> tuple[Ending, float]:
+        """Run one session from its connection to its close.
+
+        Returns how it ended, and how many seconds the Cloud asks Link to wait at least. Raises
+        UplinkError when there was no session.
+        """
         transport = await self._connect()
         machine = SessionMachine(self._hello(), now=asyncio.get_running_loop().time())
         async with Session(machine, transport, name="uplink") as session:
@@ -148,7 +155,7 @@ class Uplink:
         self._backoff.welcomed(session.time())
         log.info("session with the Cloud", epoch=welcome.epoch, session=welcome.session.hex())
 
-    async def _live(self, session: Session) -> float:
+    async def _live(self, session: Session) -> tuple[Ending, float]:
         """Answer and report until the session ends."""
         async with Tasks("calls") as tasks:
             tasks.spawn(self._accept(session, tasks), name="accept")
@@ -157,7 +164,7 @@ class Uplink:
             await asyncio.wait([session.closed])
         close = session.closed.result()
         log.info("the session with the Cloud has ended", status=close.code, reason=close.text)
-        return session.farewell.retry_after if session.farewell is not None else 0.0
+        return _ending(close), session.farewell.retry_after if session.farewell is not None else 0.0
 
     async def _accept(self, session: Session, tasks: Tasks) -> None:
         async for channel in session.opened():
@@ -211,3 +218,8 @@ class Uplink:
         finally:
             if not noted:
                 self._reports.restore(batch)
+
+
+def _ending(close: Close) -> Ending:
+    """Return how a session ended, for the next try."""
+    return Ending.EXPELLED if close.by_peer and close.code in EXPULSIONS else Ending.LOST

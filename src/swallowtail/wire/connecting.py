@@ -1,10 +1,13 @@
 """From the Cloud's address to a WebSocket: proxy, TLS and upgrade, and for each failure the words that a person can act on."""
 
+import errno
+import re
 import ssl as tls
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from websockets.asyncio.client import connect as websocket_connect
-from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI, ProxyError
+from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidProxyStatus, InvalidStatus, InvalidURI, ProxyError
 from websockets.typing import Subprotocol
 
 from swallowtail.wire.errors import CloseCode
@@ -15,13 +18,21 @@ from swallowtail.wire.websocket import CLOSE_SECONDS, LinkConnection, WebSocketT
 OPEN_SECONDS: Final = 15.0
 NEXT_ADDRESS_AFTER: Final = 0.25  # RFC 8305: an IPv6 way that leads nowhere must not keep us from the IPv4 one
 
+BAD_GATEWAY: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+"""How a proxy answers CONNECT when the Cloud does not run."""
+REFUSED: Final = frozenset({errno.ECONNREFUSED, 10061, 1225})
+"""The same of the operating system; the latter two are Windows' (WSAECONNREFUSED, ERROR_CONNECTION_REFUSED)."""
+
 
 class ConnectError(Exception):
-    """No WebSocket to the Cloud; `phase` is address, proxy, network, tls, upgrade or time."""
+    """No WebSocket to the Cloud; `phase` is address, proxy, network, tls, upgrade or time.
 
-    def __init__(self, phase: str, text: str) -> None:
+    `absent`: nothing listens there, or a proxy says so; a further try costs the Cloud nothing.
+    """
+
+    def __init__(self, phase: str, text: str, *, absent: bool = False) -> None:
         super().__init__(text)
-        self.phase = phase
+        self.phase, self.absent = phase, absent
 
 
 class _NoRedirects(websocket_connect):
@@ -72,7 +83,8 @@ def _connect_error(url: str, error: Exception) -> ConnectError:
         case InvalidURI():
             return ConnectError("address", f"{url} is no WebSocket address (wss://host/link)")
         case ProxyError() | InvalidProxy():
-            return ConnectError("proxy", f"the proxy did not connect us to {url}: {error}; check the proxy's address and rules")
+            text = f"the proxy did not connect us to {url}: {error}; check the proxy's address and rules"
+            return ConnectError("proxy", text, absent=_is_absent(error))
         case InvalidStatus():
             status = error.response.status_code
             return ConnectError("upgrade", f"{url} answered HTTP {status}, no WebSocket; check the address, and any proxy between")
@@ -82,4 +94,13 @@ def _connect_error(url: str, error: Exception) -> ConnectError:
             return ConnectError("time", f"{url} did not answer in time; check the network, the firewall and the proxy")
         case tls.SSLError():
             return ConnectError("tls", f"the TLS handshake with {url} failed: {error}; check the CA file and the host name")
-    return ConnectError("network", f"no connection to {url}: {error}")
+    return ConnectError("network", f"no connection to {url}: {error}", absent=_is_absent(error))
+
+
+def _is_absent(error: Exception) -> bool:
+    """Return whether a connection was refused at every address."""
+    if isinstance(error, InvalidProxyStatus):
+        return error.response.status_code in BAD_GATEWAY
+    # of several addresses that fail differently asyncio keeps the texts alone
+    numbers = re.findall(r"\[(?:Errno|WinError) (\d+)\]", str(error))
+    return bool(numbers) and all(int(number) in REFUSED for number in numbers)

@@ -219,11 +219,11 @@ class Stage:
 
     async def _connect(self) -> uplink.SimulatedUplink:
         if self.cloud.away:
-            raise UplinkError("connect", "nothing there", "wait")
+            raise UplinkError("connect", "nothing there", "wait", absent=True)
         try:
             return await uplink.connect(self.hosts[LINK], CLOUD, 443)
         except ConnectError as error:
-            raise UplinkError("connect", str(error), "wait") from error
+            raise UplinkError("connect", str(error), "wait", absent=error.absent) from error
 
 
 def play(

@@ -145,7 +145,7 @@ def test_reports_that_found_no_cloud_are_sent_when_it_is_back_and_counted():
         stage.cloud.away = False
         await back(stage, 2)
         await asyncio.sleep(3)
-        assert len([seen for seen in stage.cloud.seen if isinstance(seen, AssociationEnded)]) == 5
+        assert sum(seen.count for seen in stage.cloud.seen if isinstance(seen, AssociationEnded)) == 5
 
     play(scene)
 
