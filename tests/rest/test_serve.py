@@ -21,6 +21,7 @@ from swallowtail.calls.codec import encode
 from swallowtail.calls.store import STORE
 from swallowtail.cli import main
 from swallowtail.cloud.certificates import CA_DAYS, ensure_certificate
+from swallowtail.cloud.folder import DataFolder
 from swallowtail.cloud.server import ServeError, Settings, run
 from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import Priority
@@ -240,8 +241,9 @@ async def test_a_stored_study_is_found_and_retrieved_over_dicomweb(served: Cloud
 
 async def test_an_authority_that_ends_soon_is_alarmed(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    data.mkdir()
-    ensure_certificate(data, ["localhost"], dt.datetime.now(dt.UTC) - dt.timedelta(days=CA_DAYS - 10))
+    folder = DataFolder(data)
+    ensure_certificate(data, ["localhost"], dt.datetime.now(dt.UTC) - dt.timedelta(days=CA_DAYS - 10), folder.seal)
+    folder.close()
     first = CloudProcess(data)
     admin, _ = hospital(first, "heronsgate")
     assert first.stop() == 0

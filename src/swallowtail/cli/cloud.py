@@ -12,7 +12,7 @@ import click
 from swallowtail.cli import operations, reindexing
 from swallowtail.cli.apply import Application, Outcome
 from swallowtail.cli.hospital import InvalidHospitalError, Step, read
-from swallowtail.cli.options import FILE, JSON, LOG_LEVEL, cloud_client, read_text
+from swallowtail.cli.options import FILE, JSON, LOG_LEVEL, MASTER_KEY, cloud_client, read_text
 from swallowtail.cli.rest import RestClient, RestError
 
 
@@ -21,7 +21,7 @@ def cloud() -> None:
     """Run a Cloud, set one up, check it, back it up or restore it."""
 
 
-for command in (operations.check, operations.backup, operations.restore, reindexing.reindex):
+for command in (operations.check, operations.backup, operations.restore, operations.reseal, reindexing.reindex):
     cloud.add_command(command)
 
 
@@ -80,6 +80,7 @@ def _print_secrets(outcome: Outcome) -> None:
     "--cert", type=FILE, envvar="SWALLOWTAIL_CERT", help="Certificate chain, PEM. Without it the Cloud makes a private CA."
 )
 @click.option("--key", type=FILE, envvar="SWALLOWTAIL_KEY", help="Private key of --cert, PEM.")
+@MASTER_KEY
 @click.option(
     "--audit-heads",
     type=FILE,

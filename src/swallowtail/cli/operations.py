@@ -1,4 +1,4 @@
-"""`swallowtail cloud check | backup | restore`: commands on a data folder, without the REST API."""
+"""`swallowtail cloud check | backup | restore | reseal`: commands on a data folder, without the REST API."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from swallowtail.cli.options import JSON
+from swallowtail.cli.options import FILE, JSON, MASTER_KEY
 
 if TYPE_CHECKING:
     from swallowtail.cloud.operations.backup import Copied, Manifest, Missing
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FILE: Final = click.Path(dir_okay=False, path_type=Path)
 FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 DATA: Final = click.option("--data", required=True, type=FOLDER, envvar="SWALLOWTAIL_DATA", help="Data folder of the Cloud.")
 PROGRESS_EVERY: Final = 1.0
@@ -33,9 +32,10 @@ LOWER_PRIORITY: Final = 10
 @click.command()
 @DATA
 @click.option("--quick", is_flag=True, help="Compare the length of each blob instead of reading it whole.")
+@MASTER_KEY
 @click.option("--audit-heads", type=FILE, envvar="SWALLOWTAIL_AUDIT_HEADS", help="As for `cloud serve`.")
 @JSON
-def check(data: Path, *, quick: bool, audit_heads: Path | None, as_json: bool) -> None:
+def check(data: Path, *, quick: bool, audit_heads: Path | None, master_key: Path | None, as_json: bool) -> None:
     """Check everything that the data folder holds, also while its Cloud serves.
 
     Compares every row with its blob (by hash), the index and the audit chains, and counts blobs without a row. Changes nothing.
@@ -45,7 +45,7 @@ def check(data: Path, *, quick: bool, audit_heads: Path | None, as_json: bool) -
 
     os.nice(LOWER_PRIORITY)
     show = _Progress(lambda one: f"{one.organisation}: {one.blobs} blobs, {_size(one.bytes)}")
-    report = _run(lambda: check_folder(data, rehash=not quick, progress=show, audit_heads=audit_heads))
+    report = _run(lambda: check_folder(data, rehash=not quick, progress=show, audit_heads=audit_heads, master_key=master_key))
     show.end()
     if as_json:
         click.echo(_json(report))
@@ -105,9 +105,27 @@ def restore(backup: Path, data: Path, snapshot: str | None, *, allow_missing: bo
         click.echo(f"Snapshot {name} is restored into {data}.")
         _print_missing(missing)
         if lacks_master_key(data):
-            click.echo(f"The snapshot holds no master key: copy it to {data}/master.key (mode 0600) before the Cloud is started.")
+            click.echo(f"The snapshot holds no master key: copy it to {data}/master.key (mode 0600) before the Cloud is started,")
+            click.echo("or name its file with --master-key.")
         click.echo("Start the Cloud on it, then follow the runbook restore.md.")
     sys.exit(FAULTS if missing else 0)
+
+
+@click.command()
+@DATA
+@MASTER_KEY
+def reseal(data: Path, master_key: Path | None) -> None:
+    """Make a new master key and seal every secret of the data folder anew. Stop the Cloud before.
+
+    When it was interrupted, the same command continues; the Cloud starts in between too.
+    """
+    from swallowtail.cloud.operations.reseal import reseal as reseal_folder
+
+    async def run() -> None:
+        await asyncio.to_thread(reseal_folder, data, master_key)
+
+    _run(run)
+    click.echo("Every secret is sealed under a new master key. Replace the copies of the old one, and destroy them.")
 
 
 class _Progress:

@@ -47,3 +47,11 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise click.ClickException(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+MASTER_KEY: Final = click.option(
+    "--master-key",
+    type=FILE,
+    envvar="SWALLOWTAIL_MASTER_KEY",
+    help="File of the master key; default: master.key in the data folder.",
+)

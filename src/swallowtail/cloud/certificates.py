@@ -9,15 +9,21 @@ import ipaddress
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from swallowtail.cloud.private_files import write_private
+from swallowtail.cloud.sealing import Seal
 
+CA_KEY: Final = "ca.key"
+SERVER_KEY: Final = "server.key"
+PURPOSES: Final = {CA_KEY: "CA key", SERVER_KEY: "server key"}
+"""What the private keys of a folder are sealed for."""
 CA_DAYS: Final = 3650
 LEAF_DAYS: Final = 90
 RENEW_DAYS: Final = 31
@@ -26,8 +32,25 @@ BACKDATED: Final = dt.timedelta(hours=24)
 """A hospital's clock may be behind ours."""
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Give the TLS settings of the one port: 1.2 at least, 1.3 preferred (PS3.15 B.12, BCP 195), no renegotiation, no 0-RTT.
+class ServerFiles(NamedTuple):
+    """The files of a certificate and its key, and what opens the key where it is sealed."""
+
+    certificate: Path
+    key: Path
+    passphrase: bytes | None = None
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Load both into a context; raises OSError or ssl.SSLError when they cannot be read or do not belong together."""
+        context.load_cert_chain(self.certificate, self.key, password=self._open)
+
+    def _open(self) -> bytes:
+        if self.passphrase is None:  # OpenSSL would ask for it on the terminal
+            raise ssl.SSLError(f"{self.key.name} is encrypted; give a key without a passphrase")
+        return self.passphrase
+
+
+def server_context(certificate: Path, key: Path, passphrase: bytes | None = None) -> ssl.SSLContext:
+    """Return the TLS settings of the one port: 1.2 at least, 1.3 preferred (PS3.15 B.12, BCP 195), no renegotiation, no 0-RTT.
 
     Raises OSError or ssl.SSLError when the files cannot be read or do not belong together.
     """
@@ -36,24 +59,30 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate, key)
+    ServerFiles(certificate, key, passphrase).load(context)
     return context
 
 
-def ensure_certificate(folder: Path, names: Iterable[str], now: dt.datetime) -> tuple[Path, Path]:
-    """Make what is missing or ends soon, and give the paths of the server's certificate and its key.
+def ensure_certificate(folder: Path, names: Iterable[str], now: dt.datetime, seal: Seal) -> ServerFiles:
+    """Create what is missing or ends soon, seal keys that are not, and return the server's files; raises SealError.
 
     `names` are host names and addresses that Links and browsers use.
     """
     wanted = sorted(set(names))
-    ca, ca_key = _ensure_ca(folder, now)
-    leaf_path, key_path = folder / "server.pem", folder / "server.key"
-    if not _still_good(leaf_path, key_path, ca, wanted, now):
+    ca, ca_key = _ensure_ca(folder, now, seal)
+    leaf_path, key_path = folder / "server.pem", folder / SERVER_KEY
+    if not _still_good(leaf_path, _read_key(key_path, seal), ca, wanted, now):
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = _leaf(ca, ca_key, key.public_key(), wanted, now)
-        write_private(key_path, _key_bytes(key))
+        write_private(key_path, seal.close_key(key, PURPOSES[SERVER_KEY]))
         write_private(leaf_path, _pem(leaf) + _pem(ca))
-    return leaf_path, key_path
+    return ServerFiles(leaf_path, key_path, seal.passphrase(key_path.read_bytes(), PURPOSES[SERVER_KEY]))
+
+
+def reseal_keys(folder: Path, seal: Seal) -> None:
+    """Seal the private keys of the folder under the newest master key."""
+    for name in PURPOSES:
+        _read_key(folder / name, seal)
 
 
 def names_of(certificate: Path) -> tuple[str, ...]:
@@ -67,10 +96,20 @@ def names_of(certificate: Path) -> tuple[str, ...]:
     return (*names.get_values_for_type(x509.DNSName), *addresses)
 
 
-def _ensure_ca(folder: Path, now: dt.datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    path, key_path = folder / "ca.pem", folder / "ca.key"
-    if path.exists() and key_path.exists():
-        key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
+def _read_key(path: Path, seal: Seal) -> PrivateKeyTypes | None:
+    """Return the key of a file, None where there is none; one that is not sealed under the newest master key is sealed again."""
+    if not path.exists():
+        return None
+    pem, purpose = path.read_bytes(), PURPOSES[path.name]
+    key = seal.open_key(pem, purpose)
+    if not seal.is_current_key(pem, purpose):
+        write_private(path, seal.close_key(key, purpose))
+    return key
+
+
+def _ensure_ca(folder: Path, now: dt.datetime, seal: Seal) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    path, key_path = folder / "ca.pem", folder / CA_KEY
+    if path.exists() and (key := _read_key(key_path, seal)) is not None:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError(f"{key_path} holds another kind of key than this Cloud made; move it and ca.pem away to make a new CA")
         return x509.load_pem_x509_certificate(path.read_bytes()), key
@@ -82,7 +121,7 @@ def _ensure_ca(folder: Path, now: dt.datetime) -> tuple[x509.Certificate, ec.Ell
         .add_extension(_usage(sign_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    write_private(key_path, _key_bytes(key))
+    write_private(key_path, seal.close_key(key, PURPOSES[CA_KEY]))
     write_private(path, _pem(ca))
     path.chmod(0o644)
     return ca, key
@@ -144,13 +183,14 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _still_good(leaf: Path, key: Path, ca: x509.Certificate, names: list[str], now: dt.datetime) -> bool:
-    if not (leaf.exists() and key.exists()):
+def _still_good(leaf: Path, key: PrivateKeyTypes | None, ca: x509.Certificate, names: list[str], now: dt.datetime) -> bool:
+    if key is None or not leaf.exists():
         return False
     certificate = x509.load_pem_x509_certificate(leaf.read_bytes())
     named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return (
         certificate.issuer == ca.subject
+        and certificate.public_key() == key.public_key()  # a crash may have come between the two files
         and certificate.not_valid_after_utc - now > dt.timedelta(days=RENEW_DAYS)
         and all(_general_name(name) in named for name in names)
     )
@@ -158,7 +198,3 @@ def _still_good(leaf: Path, key: Path, ca: x509.Certificate, names: list[str], n
 
 def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -2,11 +2,12 @@
 
 DATA/                0700
   lock               held while a Cloud runs on this folder
-  master.key         0600, 32 random bytes; without it sealed secrets are lost, so it belongs into the backup of another place
+  master.key         0600, unless --master-key names another file; without it sealed secrets are lost
   pepper.sealed      the pepper of codes and tokens
   audit.sealed       the keys of the audit chains
   audit-heads.json   the heads of the audit chains, unless --audit-heads names another file
-  ca.pem ca.key server.pem server.key
+  ca.pem server.pem  certificates
+  ca.key server.key  their keys, sealed
   blobs/             data sets, named by their SHA-256
   pixels/            where transcoded data sets lie while they are sent, without a name; always empty to look at
   cloud.sqlite3      everything else
@@ -19,15 +20,22 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from swallowtail.cloud.auditing.keyring import AuditKeyring
+from swallowtail.cloud.master_key import MasterKeyFile
 from swallowtail.cloud.model.audit import AuditKeys
 from swallowtail.cloud.private_files import write_private
 from swallowtail.cloud.sealing import KEY_BYTES, Seal, SealError
+
+log = structlog.get_logger()
 
 LOCK: Final = "lock"
 DATABASE: Final = "cloud.sqlite3"
 BLOBS: Final = "blobs"
 MASTER_KEY: Final = "master.key"
+PEPPER: Final = "pepper.sealed"
+PEPPER_PURPOSE: Final = "pepper"
 AUDIT_KEYS: Final = "audit.sealed"
 AUDIT_HEADS: Final = "audit-heads.json"
 RESTORING: Final = "restore.incomplete"
@@ -40,7 +48,7 @@ class DataFolderError(Exception):
 class DataFolder:
     """An open data folder; at most one process has it open. Close it when the Cloud has stopped."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, master_key: Path | None = None) -> None:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,15 +65,26 @@ class DataFolder:
         self.audit_heads = path / AUDIT_HEADS
         self.pixels = path / "pixels"
         self.pixels.mkdir(mode=0o700, exist_ok=True)
-        self.seal = Seal(self._secret_file(MASTER_KEY))
+        self.master_key = MasterKeyFile(master_key or path / MASTER_KEY)
+        try:
+            self.seal = self._open_seal()
+        except (DataFolderError, SealError):
+            self.close()
+            raise
 
     def pepper(self) -> bytes:
         """Give the pepper of codes and tokens, made at the first start."""
-        path = self.path / "pepper.sealed"
+        path = self.path / PEPPER
         if not path.exists():
             self._refuse_if_in_use(path)
-            write_private(path, self.seal.close(secrets.token_bytes(KEY_BYTES), "pepper"))
-        return self.seal.open(path.read_bytes(), "pepper")
+            write_private(path, self.seal.close(secrets.token_bytes(KEY_BYTES), PEPPER_PURPOSE))
+        return self.seal.open(path.read_bytes(), PEPPER_PURPOSE)
+
+    def reseal_pepper(self) -> None:
+        """Seal the pepper under the newest master key."""
+        path = self.path / PEPPER
+        if not self.seal.is_current(path.read_bytes(), PEPPER_PURPOSE):
+            write_private(path, self.seal.close(self.pepper(), PEPPER_PURPOSE))
 
     def audit_keyring(self) -> AuditKeyring:
         """Return the keys of the audit chains, made at the first start."""
@@ -75,12 +94,15 @@ class DataFolder:
         """Let another process have the folder."""
         os.close(self._lock)
 
-    def _secret_file(self, name: str) -> bytes:
-        path = self.path / name
-        if not path.exists():
-            self._refuse_if_in_use(path)
-            write_private(path, secrets.token_bytes(KEY_BYTES))
-        return _read_master_key(path)
+    def _open_seal(self) -> Seal:
+        if not self.master_key.exists:
+            if self.master_key.path != self.path / MASTER_KEY and (self.path / MASTER_KEY).exists():
+                raise DataFolderError(f"{self.master_key.path} is missing; move {self.path / MASTER_KEY} there first")
+            self._refuse_if_in_use(self.master_key.path)
+            self.master_key.create()
+        if self.master_key.is_being_replaced:
+            log.warning("master key replacement has not ended; run swallowtail cloud reseal again")
+        return self.master_key.seal()
 
     def _refuse_if_in_use(self, missing: Path) -> None:
         """A new key beside an old database would make every code and token in it useless, silently."""
@@ -105,21 +127,9 @@ def lock_folder(path: Path, refusal: str) -> int:
     return lock
 
 
-def read_audit_keys(data: Path) -> AuditKeys:
-    """Return the audit keys of a folder without opening it, also while a Cloud serves; raises DataFolderError or SealError."""
+def read_audit_keys(data: Path, master_key: Path | None = None) -> AuditKeys:
+    """Return the audit keys of a folder without opening it, also while a Cloud serves; raises SealError."""
     path = data / AUDIT_KEYS
     if not path.exists():
         raise SealError(f"{path} is missing; restore it from a backup")
-    return AuditKeyring(path, Seal(_read_master_key(data / MASTER_KEY))).keys
-
-
-def _read_master_key(path: Path) -> bytes:
-    try:
-        mode, key = path.stat().st_mode, path.read_bytes()
-    except OSError as error:
-        raise DataFolderError(f"cannot read {path}: {error.strerror}; restore it from a backup") from error
-    if mode & 0o077:
-        raise DataFolderError(f"{path} can be read by others; run: chmod 600 {path}")
-    if len(key) != KEY_BYTES:
-        raise DataFolderError(f"{path} has {len(key)} bytes instead of {KEY_BYTES}; restore it from a backup")
-    return key
+    return AuditKeyring(path, MasterKeyFile(master_key or data / MASTER_KEY).seal()).keys

@@ -26,7 +26,7 @@ from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.bus import InProcessBus
-from swallowtail.cloud.certificates import ensure_certificate, names_of, server_context
+from swallowtail.cloud.certificates import ServerFiles, ensure_certificate, names_of, server_context
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.router import Router
 from swallowtail.cloud.dispatch.rulebook import Rulebook
@@ -103,6 +103,7 @@ class Settings:
     allowed: tuple[str, ...] = ()
     rates: Rates = DEFAULT_RATES
     proxies: tuple[Network, ...] = ()
+    master_key: Path | None = None
 
     @classmethod
     def of(
@@ -113,6 +114,7 @@ class Settings:
         cert: Path | None = None,
         key: Path | None = None,
         audit_heads: Path | None = None,
+        master_key: Path | None = None,
         public_url: str | None = None,
         allowed_hosts: Sequence[str] = (),
         token_rate: float = TOKEN_RATE.per_second,
@@ -138,7 +140,7 @@ class Settings:
         except ValueError as error:
             raise ServeError(f"--trusted-proxy: {error}; one is 10.0.0.5, or 10.0.0.0/24") from error
         given = (public, allowed, Rates.of_tokens(token_rate), proxies)
-        return cls(data.absolute(), host, int(port), cert, key, audit_heads, *given)
+        return cls(data.absolute(), host, int(port), cert, key, audit_heads, *given, master_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def run(settings: Settings, *, announce: Announce) -> None:
 
 async def serve(settings: Settings, *, announce: Announce) -> None:
     """Put the Cloud together, serve, and take it apart again."""
-    folder = DataFolder(settings.data)
+    folder = DataFolder(settings.data, settings.master_key)
     try:
         context, certificate, facts = _tls(settings, folder)
         listening = _listen(settings)
@@ -342,13 +344,13 @@ def _sessions(
     return LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock)
 
 
-def _certificate(settings: Settings, folder: DataFolder) -> tuple[Path, Path]:
-    """Give the files of the server's certificate and key; without --cert they are made, or made anew, by the private CA."""
+def _certificate(settings: Settings, folder: DataFolder) -> ServerFiles:
+    """Return the server's files; without --cert they are created, or renewed, by the private CA."""
     if settings.certificate is not None and settings.key is not None:
-        return settings.certificate, settings.key
+        return ServerFiles(settings.certificate, settings.key)
     names = {"localhost", "127.0.0.1", "::1", socket.gethostname()} | ({settings.host} - EVERYWHERE)
     names |= {settings.public.name} if settings.public else set()
-    return ensure_certificate(folder.path, names, dt.datetime.now(dt.UTC))
+    return ensure_certificate(folder.path, names, dt.datetime.now(dt.UTC), folder.seal)
 
 
 def _own_names(settings: Settings, certificate: Path) -> set[str]:
@@ -361,12 +363,13 @@ def _own_names(settings: Settings, certificate: Path) -> set[str]:
 
 
 def _tls(settings: Settings, folder: DataFolder) -> tuple[ssl.SSLContext, Path, dict[str, str]]:
-    certificate, key = _certificate(settings, folder)
+    files = _certificate(settings, folder)
     try:
-        context = server_context(certificate, key)
+        context = server_context(*files)
     except (OSError, ssl.SSLError) as error:
-        raise ServeError(f"cannot use {certificate} with {key}: {error}; both are PEM and belong together") from error
-    return context, certificate, {} if settings.certificate else {"ca": str(folder.path / "ca.pem")}
+        where = f"{files.certificate} with {files.key}"
+        raise ServeError(f"cannot use {where}: {error}; both are PEM and belong together") from error
+    return context, files.certificate, {} if settings.certificate else {"ca": str(folder.path / "ca.pem")}
 
 
 async def _renew(context: ssl.SSLContext, settings: Settings, folder: DataFolder, serving: Callable[[Path], None]) -> None:
@@ -374,12 +377,12 @@ async def _renew(context: ssl.SSLContext, settings: Settings, folder: DataFolder
     while True:
         await asyncio.sleep(RENEW_EVERY)
         try:
-            certificate, key = _certificate(settings, folder)
-            context.load_cert_chain(certificate, key)
-        except (OSError, ssl.SSLError) as error:
+            files = _certificate(settings, folder)
+            files.load(context)
+        except (OSError, ssl.SSLError, SealError) as error:
             log.warning("the certificate could not be loaded again; the old one is still served", error=error)
         else:
-            serving(certificate)
+            serving(files.certificate)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from swallowtail.cloud.certificates import LEAF_DAYS, RENEW_DAYS, ensure_certificate, server_context
+from swallowtail.cloud.certificates import LEAF_DAYS, RENEW_DAYS, server_context
 from swallowtail.cloud.private_files import write_private
+from tests.certificates import ensure_certificate
 
 NOW = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 NAMES = ["localhost", "127.0.0.1", "::1", "cloud.example"]
@@ -50,7 +51,7 @@ def test_tls_1_2_is_served_and_1_1_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_second_start_changes_nothing_and_the_last_30_days_make_a_new_leaf_under_the_same_ca(tmp_path: Path) -> None:
-    leaf, key = ensure_certificate(tmp_path, NAMES, NOW)
+    leaf, key, _ = ensure_certificate(tmp_path, NAMES, NOW)
     first, ca = leaf.read_bytes(), (tmp_path / "ca.pem").read_bytes()
     ensure_certificate(tmp_path, NAMES, NOW + dt.timedelta(days=LEAF_DAYS - RENEW_DAYS - 1))
     assert leaf.read_bytes() == first
@@ -61,7 +62,7 @@ def test_a_second_start_changes_nothing_and_the_last_30_days_make_a_new_leaf_und
 
 
 def test_a_name_that_is_missing_makes_a_new_leaf(tmp_path: Path) -> None:
-    leaf, _ = ensure_certificate(tmp_path, ["localhost"], NOW)
+    leaf, *_ = ensure_certificate(tmp_path, ["localhost"], NOW)
     first = leaf.read_bytes()
     ensure_certificate(tmp_path, ["localhost", "192.0.2.7"], NOW)
     names = x509.load_pem_x509_certificate(leaf.read_bytes()).extensions.get_extension_for_class(x509.SubjectAlternativeName)

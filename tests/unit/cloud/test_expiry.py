@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from swallowtail.cloud.certificates import CA_DAYS, LEAF_DAYS, RENEW_DAYS, ensure_certificate
+from swallowtail.cloud.certificates import CA_DAYS, LEAF_DAYS, RENEW_DAYS
 from swallowtail.cloud.expiry import STEPS, CertificateWatch, severity_of
 from swallowtail.cloud.model.operations import Alarm, Condition, Severity
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
+from tests.certificates import ensure_certificate
 from tests.conformance.invented import NORTH, SOUTH, tenants
 
 MADE = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
@@ -70,7 +71,7 @@ def test_a_cloud_renews_its_own_certificate_before_somebody_is_alarmed() -> None
 async def test_the_alarm_is_edge_triggered_gets_worse_and_clears_when_a_renewed_one_is_served(
     watched: Watched, tmp_path: Path
 ) -> None:
-    leaf, _ = ensure_certificate(tmp_path, ["localhost"], MADE)
+    leaf, *_ = ensure_certificate(tmp_path, ["localhost"], MADE)
     watched.watch.serve(leaf)
     end = MADE + LEAF_DAYS * DAY
     assert await watched.seen(end - 30 * DAY) == []
@@ -91,7 +92,7 @@ async def test_the_alarm_is_edge_triggered_gets_worse_and_clears_when_a_renewed_
 
 
 async def test_another_process_goes_on_where_the_last_one_ended(watched: Watched, tmp_path: Path) -> None:
-    leaf, _ = ensure_certificate(tmp_path, ["localhost"], MADE)
+    leaf, *_ = ensure_certificate(tmp_path, ["localhost"], MADE)
     end = MADE + LEAF_DAYS * DAY
     watched.watch.serve(leaf)
     await watched.seen(end - 20 * DAY)
@@ -104,7 +105,7 @@ async def test_another_process_goes_on_where_the_last_one_ended(watched: Watched
 async def test_the_clouds_own_authority_has_an_alarm_of_its_own(watched: Watched, tmp_path: Path) -> None:
     ensure_certificate(tmp_path, ["localhost"], MADE)
     end = MADE + CA_DAYS * DAY
-    leaf, _ = ensure_certificate(tmp_path, ["localhost"], end - 20 * DAY)
+    leaf, *_ = ensure_certificate(tmp_path, ["localhost"], end - 20 * DAY)
     watched.watch.serve(leaf)
     assert await watched.seen(end - 20 * DAY) == [("authority", Severity.WARNING, 1)]
     (alarm,) = await watched.alarms()
@@ -112,7 +113,7 @@ async def test_the_clouds_own_authority_has_an_alarm_of_its_own(watched: Watched
 
 
 async def test_who_owns_the_certificate_is_told_to_renew_the_files(watched: Watched, tmp_path: Path) -> None:
-    leaf, _ = ensure_certificate(tmp_path, ["localhost"], MADE)
+    leaf, *_ = ensure_certificate(tmp_path, ["localhost"], MADE)
     theirs = Watched(watched.records, own=False)
     theirs.watch.serve(leaf)
     await theirs.seen(MADE + 89 * DAY)

@@ -64,7 +64,7 @@ def test_an_allowed_host_that_is_none_is_refused(host: str) -> None:
 def test_the_own_certificate_names_the_public_address_and_its_names_are_hosts(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     settings = server.Settings(tmp_path, "192.0.2.7", 0, public=Host("cloud.example", 8443))
-    certificate, _ = server._certificate(settings, folder)
+    certificate = server._certificate(settings, folder).certificate
     expected = {"cloud.example", "192.0.2.7", "localhost", "127.0.0.1", "::1"}
     assert expected <= server._own_names(settings, certificate)
     folder.close()
@@ -74,7 +74,7 @@ async def test_a_renewed_certificate_is_served_to_the_next_handshake(tmp_path: P
     monkeypatch.setattr(server, "RENEW_EVERY", 0.01)
     folder = DataFolder(tmp_path)
     settings = server.Settings(tmp_path, "127.0.0.1", 0)
-    context = server_context(*ensure_certificate(tmp_path, ["old.example"], dt.datetime.now(dt.UTC)))
+    context = server_context(*ensure_certificate(tmp_path, ["old.example"], dt.datetime.now(dt.UTC), folder.seal))
     assert handshake(context, client_context(tmp_path), "old.example")
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(context, client_context(tmp_path), "localhost")
@@ -82,8 +82,8 @@ async def test_a_renewed_certificate_is_served_to_the_next_handshake(tmp_path: P
     load = context.load_cert_chain
 
     class Context:
-        def load_cert_chain(self, *files: Any) -> None:
-            load(*files)
+        def load_cert_chain(self, *files: Any, password: Any) -> None:
+            load(*files, password=password)
             loaded.set()
 
     served: list[Path] = []
@@ -106,7 +106,7 @@ async def test_a_certificate_that_cannot_be_loaded_is_not_taken_for_served(tmp_p
     class Context:
         tries = 0
 
-        def load_cert_chain(self, *files: Any) -> None:
+        def load_cert_chain(self, *files: Any, password: Any) -> None:
             self.tries += 1
             if self.tries == 2:  # the first was dealt with
                 tried.set()

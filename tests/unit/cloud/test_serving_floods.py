@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from swallowtail.cloud.certificates import ensure_certificate, server_context
+from swallowtail.cloud.certificates import server_context
 from swallowtail.cloud.link_websocket import HELLO_BYTES, HELLO_FRAMES, MAX_QUEUED
 from swallowtail.cloud.links.frames import SHORT_WAY
 from swallowtail.cloud.serving import server_of
 from swallowtail.wire.errors import CloseCode
+from tests.certificates import ensure_certificate
 
 MASK = bytes(4)
 UPGRADE = (

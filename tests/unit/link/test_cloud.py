@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import serve
 
-from swallowtail.cloud.certificates import ensure_certificate, server_context
+from swallowtail.cloud.certificates import server_context
 from swallowtail.link.cloud import REMEDIES, SettingError, UplinkError, WebSocketUplink, link_url, proxy_url, read_code, tls_context
 from swallowtail.wire.transport import SUBPROTOCOL
+from tests.certificates import ensure_certificate
 
 NOW = dt.datetime.now(dt.UTC)
 

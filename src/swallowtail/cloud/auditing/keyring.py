@@ -65,6 +65,11 @@ class AuditKeyring:
         self._write(_Kept(self._kept.keys | {self.keys.current + 1: secrets.token_bytes(KEY_BYTES)}, self._kept.settled))
         self.keys = AuditKeys(self._kept.keys)
 
+    def reseal(self) -> None:
+        """Seal the keys under the newest master key, with a new one: the older ones lay beside the older master key."""
+        if not self._new and not self._seal.is_current(self._path.read_bytes(), PURPOSE):
+            self.add_key()
+
     def _write(self, kept: _Kept) -> None:
         write_private(self._path, self._seal.close(msgspec.msgpack.encode(kept), PURPOSE))
         self._kept, self._new = kept, False

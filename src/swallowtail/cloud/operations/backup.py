@@ -52,6 +52,10 @@ MAX_FILE: Final = 1024 * 1024
 """Bytes of a key or certificate; a longer file of the data folder is none."""
 
 
+READS: Final = 10
+"""Times that the small files are read until nothing has changed in between."""
+
+
 class BackupError(Exception):
     """The backup or the restore failed; the message says what failed, why, and what to do."""
 
@@ -271,15 +275,33 @@ def _copy_files(data: Path, target: Path, *, with_master_key: bool) -> dict[str,
     """Copy the small files of a data folder; return their digests by name."""
     target.mkdir(mode=0o700)
     digests = {}
+    for name, content in _read_files(data, with_master_key=with_master_key).items():
+        write_private(target / name, content)
+        digests[name] = hashlib.sha256(content).hexdigest()
+    return digests
+
+
+def _read_files(data: Path, *, with_master_key: bool) -> dict[str, bytes]:
+    """Return the small files as they are at one moment: twice the same, so that no half of a re-seal is among them."""
+    before = _read_once(data, with_master_key=with_master_key)
+    for _ in range(READS):
+        again = _read_once(data, with_master_key=with_master_key)
+        if again == before:
+            return again
+        before = again
+    raise BackupError(f"the keys in {data} change while they are read; try again when they do not")
+
+
+def _read_once(data: Path, *, with_master_key: bool) -> dict[str, bytes]:
+    files = {}
     for path in sorted(data.iterdir()):
         excluded = path.name == LOCK or path.name.startswith(DATABASE) or path.suffix == ".new"
         if excluded or not path.is_file() or (path.name == MASTER_KEY and not with_master_key):
             continue
         if path.stat().st_size > MAX_FILE:
             raise BackupError(f"{path} is no file of the Cloud; move it out of the data folder")
-        write_private(target / path.name, path.read_bytes())
-        digests[path.name] = _digest(target / path.name)
-    return digests
+        files[path.name] = path.read_bytes()
+    return files
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,24 @@
+"""Replaces the master key of a data folder: every sealed secret is sealed anew, under a new key.
+
+The file of the master key first holds both keys, the new one before the old one, and at the end the new one alone. Whatever
+was sealed under either opens meanwhile, so that a crash at any step leaves a folder that a Cloud starts on, and the command
+continues when it is run again. The audit gets a new key too; the pepper stays, since every code and token would change with it.
+"""
+
+from pathlib import Path
+
+from swallowtail.cloud.certificates import reseal_keys
+from swallowtail.cloud.folder import DataFolder
+
+
+def reseal(data: Path, master_key: Path | None = None) -> None:
+    """Replace the master key of a folder that no Cloud has open; raises DataFolderError or SealError."""
+    folder = DataFolder(data, master_key)
+    try:
+        folder.seal = folder.master_key.begin_replacement()
+        folder.reseal_pepper()
+        folder.audit_keyring().reseal()
+        reseal_keys(folder.path, folder.seal)
+        folder.master_key.end_replacement()
+    finally:
+        folder.close()
