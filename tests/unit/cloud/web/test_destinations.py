@@ -50,7 +50,7 @@ async def test_the_first_destination_makes_the_first_configuration(cloud: Cloud)
     ("settings", "field", "message"),
     [
         ({"port": 0}, "$.settings.port", "`int` >= 1"),
-        ({"ae_title": "A\\B"}, "$.settings.ae_title", "regex"),
+        ({"ae_title": "A\\B"}, "$.settings.ae_title", "is not an AE title"),
         ({"host": None}, "$.settings", "missing required field `host`"),
         ({"prot": 1}, "$.settings", "unknown field `prot`"),
         ({"timeouts": {"connect": -1}}, "$.settings.timeouts.connect", "`float` > 0"),

@@ -100,7 +100,7 @@ async def test_versions_grow_conflicts_are_seen_and_the_same_again_is_no_version
         ({"listeners": [LISTENER | {"port": 0}]}, "$.listeners[0].port", "`int` >= 1"),
         ({"listeners": [LISTENER, LISTENER]}, "$.listeners[...].name", "used 2 times"),
         ({"listeners": [LISTENER | {"address": "x"}]}, "$.listeners[0].address", "not an IP address"),
-        ({"devices": [{"name": "d", "ae_title": "A\\B", "addresses": ["::1"]}]}, "$.devices[0].ae_title", "regex"),
+        ({"devices": [{"name": "d", "ae_title": "A\\B", "addresses": ["::1"]}]}, "$.devices[0].ae_title", "is not an AE title"),
         (
             {"devices": [{"name": "d", "ae_title": "A", "addresses": ["::1"], "listeners": ["x"]}]},
             "$.devices[0].listeners",
