@@ -368,6 +368,16 @@ async def test_a_delivery_under_way_is_kept_if_it_arrives_and_ends_if_it_fails(w
     assert (await ward.deliveries.claim(NORTH, PACS, 9, now=NOW + 99, until=NOW + 199)).leases == ()
 
 
+async def test_the_alarm_of_a_dead_letter_is_cleared_with_its_instance(ward: Records) -> None:
+    await ward.deliveries.add(NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW)
+    (lease,) = (await ward.deliveries.claim(NORTH, PACS, 9, now=NOW, until=NOW + 9)).leases
+    dead = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DEAD)
+    await ward.deliveries.settle([dead], None, now=NOW)
+    assert [one.subject for one in (await ward.alarms.alarms(NORTH)).items] == [PACS.subject]
+    await delete(ward)
+    assert (await ward.alarms.alarms(NORTH)).items == ()
+
+
 async def test_rules_that_judged_an_instance_before_it_was_deleted_queue_nothing_of_it(ward: Records) -> None:
     judged = await ward.rules.unrouted(10, now=NOW)
     await delete(ward)

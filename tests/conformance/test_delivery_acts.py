@@ -3,8 +3,9 @@
 import pytest
 
 from swallowtail.cloud.model.delivery import DeliverySearch, DeliveryState, Lease, NewDelivery, Settlement, Target
+from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.records.records import Records
-from tests.conformance.invented import EVENT, NORTH, NOW, admitted_link, arrival, indexed
+from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, indexed
 
 PACS = Target(link="ward", destination="pacs")
 S = DeliveryState
@@ -69,15 +70,68 @@ async def test_an_act_changes_a_delivery_in_these_states_and_no_other(records: R
         assert after.detail == "invented"
     following = await claim(records, NOW + 1)
     assert following is not None
-    assert following.delivery.sop_instance == ("1.2.0" if what == "retry" else "1.2.1")
+    keeps_place = what == "retry" or (what == "resend" and state is S.STOPPED)
+    assert following.delivery.sop_instance == ("1.2.0" if keeps_place else "1.2.1")
+    assert after.tries == before.tries
 
 
-async def test_a_lane_sends_what_was_sent_again_last(records: Records) -> None:
-    await brought_to(records, S.DEAD)
+@pytest.mark.parametrize(("state", "last"), [(S.DEAD, True), (S.SKIPPED, True), (S.STOPPED, False)])
+async def test_what_is_sent_again_goes_last_unless_it_had_stopped_its_lane(
+    records: Records, state: DeliveryState, last: bool
+) -> None:
+    await brought_to(records, state)
     await act(records, "resend", NOW + 1)
     order = []
     while (lease := await claim(records, NOW + 2)) is not None:
         order.append(lease.delivery.sop_instance)
         done = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=S.DELIVERED)
         await records.deliveries.settle([done], None, now=NOW + 2)
-    assert order == ["1.2.1", "1.2.2", "1.2.0"]
+    assert order == (["1.2.1", "1.2.2", "1.2.0"] if last else ["1.2.0", "1.2.1", "1.2.2"])
+
+
+async def raised(records: Records) -> list[tuple[Condition, str]]:
+    return [(one.condition, one.subject) for one in (await records.alarms.alarms(NORTH)).items]
+
+
+ALARMS = {S.DEAD: Condition.DEAD_LETTER, S.STOPPED: Condition.LANE_STOPPED}
+
+
+@pytest.mark.parametrize("state", S)
+async def test_what_waits_for_a_person_is_alarmed_with_its_settlement_and_nothing_else_is(
+    records: Records, state: DeliveryState
+) -> None:
+    await brought_to(records, state)
+    assert await raised(records) == ([(ALARMS[state], "ward/pacs")] if state in ALARMS else [])
+    assert (await records.alarms.alarms(SOUTH)).items == ()
+
+
+@pytest.mark.parametrize("what", ["park", "skip", "resend", "retry"])
+@pytest.mark.parametrize("state", ALARMS)
+async def test_its_alarm_is_cleared_with_what_a_person_decides(records: Records, state: DeliveryState, what: str) -> None:
+    await brought_to(records, state)
+    changed = await act(records, what, NOW + 1)
+    assert bool(changed) == (state in MAY[what])
+    assert (await raised(records) == []) == bool(changed)
+
+
+async def test_an_alarm_of_dead_letters_stays_until_the_last_is_decided_and_is_new_with_each(records: Records) -> None:
+    await brought_to(records, S.DEAD)
+    (alarm,) = (await records.alarms.alarms(NORTH)).items
+    await records.alarms.acknowledge(NORTH, alarm.id, now=NOW, event=EVENT)
+    lease = await claim(records, NOW)
+    assert lease is not None
+    key = {"tenant": NORTH, "delivery": lease.delivery.id, "token": lease.token, "refused": True}
+    await records.deliveries.settle([Settlement(**key, state=S.DEAD, detail="it is refused")], None, now=NOW)
+    (alarm,) = (await records.alarms.alarms(NORTH)).items
+    assert (alarm.count, alarm.acknowledged, "it is refused" in alarm.detail) == (2, None, True)
+    await act(records, "skip", NOW + 1)
+    assert await raised(records) == [(Condition.DEAD_LETTER, "ward/pacs")]
+    await records.deliveries.act(NORTH, DeliverySearch(), [lease.delivery.id], S.WAITING, reason="", now=NOW + 1, event=EVENT)
+    assert await raised(records) == []
+
+
+async def test_what_the_machinery_ends_is_alarmed_once(records: Records) -> None:
+    await brought_to(records, S.WAITING)
+    await records.deliveries.act(NORTH, DeliverySearch(), (), S.DEAD, reason="put it back", now=NOW, event=EVENT)
+    (alarm,) = (await records.alarms.alarms(NORTH)).items
+    assert (alarm.condition, alarm.count, "put it back" in alarm.detail) == (Condition.DEAD_LETTER, 1, True)

@@ -110,21 +110,53 @@ def test_a_pacs_that_dies_and_returns_gets_all_of_it(chain: Chain, tmp_path: Pat
     chain.until(lambda: not _failing(chain, "mortal"))
 
 
+def _alarms_of(chain: Chain, condition: str, name: str) -> list[dict[str, Any]]:
+    return [one for one in chain.alarms(condition) if one["subject"].endswith(f"/{name}")]
+
+
 def _failing(chain: Chain, name: str) -> list[dict[str, Any]]:
-    return [one for one in chain.alarms("destination-failing") if one["subject"].endswith(f"/{name}")]
+    return _alarms_of(chain, "destination-failing", name)
 
 
 def test_a_refused_syntax_ends_with_that_reason_and_the_others_arrive(chain: Chain, tmp_path: Path) -> None:
     cine, still = ultrasound_study(tmp_path)[:2]
     with Archive(cine.sop_class, still.sop_class).serving() as archive:
-        pacs = chain.destination("picky", archive.port, attempts=1, transcoding="never")
+        pacs = chain.destination("picky", archive.port, transcoding="never")
         chain.rule(pacs)
         chain.acquire(cine.path, still.path)
         chain.until(lambda: chain.states(pacs) == {"dead": 1, "delivered": 1})
     (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead"]
     assert (dead["sop_instance"], dead["phase"], dead["about"]) == (cine.sop_instance, "context", "instance")
     assert "JPEG Baseline" in dead["detail"]
+    assert dead["tries"] == 1, "what cannot succeed is not tried again"
     assert archive.uids == [still.sop_instance]
+    (alarm,) = _alarms_of(chain, "dead-letter", "picky")
+    assert dead["detail"] in alarm["detail"]
+    chain.act(f"deliveries/{dead['id']}/skip", reason="only a test")
+    assert _alarms_of(chain, "dead-letter", "picky") == []
+
+
+def test_a_lane_that_stops_is_alarmed_and_a_resend_keeps_its_place(chain: Chain, tmp_path: Path) -> None:
+    cine, *stills = [*ultrasound_study(tmp_path)[:1], *small(tmp_path, 2)]
+    archive = Archive(stills[0].sop_class)
+    with archive.serving():
+        pacs = chain.destination("stops", archive.port, at_cap="stop", transcoding="never")
+        chain.rule(pacs)
+        chain.acquire(cine.path)
+        chain.until(lambda: chain.states(pacs) == {"stopped": 1})
+        (alarm,) = _alarms_of(chain, "lane-stopped", "stops")
+        chain.acquire(*(one.path for one in stills))
+        chain.until(lambda: chain.states(pacs) == {"stopped": 1, "waiting": 2})
+    archive.accept(cine.sop_class, cine.transfer_syntax)
+    with archive.serving():
+        (stopped,) = [one for one in chain.deliveries(pacs) if one["state"] == "stopped"]
+        assert stopped["detail"] in alarm["detail"]
+        chain.act(f"deliveries/{stopped['id']}/resend")
+        chain.until_delivered(pacs, 3)
+        assert _alarms_of(chain, "lane-stopped", "stops") == []
+    assert archive.uids == [one.sop_instance for one in (cine, *stills)]
+    numbers = [one["number"] for one in chain.site.rest.items(f"/api/v1/deliveries/{stopped['id']}/attempts")]
+    assert numbers == [2, 1], "the tries go on over a resend"
 
 
 @pytest.mark.parametrize("transcoding", ["lossless", "never"])

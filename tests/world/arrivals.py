@@ -35,6 +35,8 @@ class Recorded:
     key: Key
     began: float
     ended: float
+    is_cut: bool = False
+    """The association ended, or its time, without an answer while the instance was under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +174,15 @@ class Arrivals:
     def _was_refused(self, key: Key) -> bool:
         """A dead letter is right when the instance was refused as often as it is tried, or cut off twice as often.
 
+        A destination that crashes may not have seen what was cut off; the history has that too.
         What the destination refuses a presentation context for is right at once.
         """
         if not self.accepts(key):
             return True
         attempts, allowed = self._attempts.get(key, ()), self.destinations[key[0]].attempts
         refused = sum(one.status in REFUSALS for one in attempts)
-        return refused >= allowed or sum(one.heard_at is None for one in attempts) >= CUTS_PER_ATTEMPT * allowed
+        cuts = sum(one.is_cut for one in self._queues.recorded() if one.key == key)
+        return refused >= allowed or cuts >= CUTS_PER_ATTEMPT * allowed
 
     def judge_end(self, expected: Iterable[Instance]) -> None:
         """Judge the end of a run, long after every repair."""

@@ -29,7 +29,8 @@ QUEUED: Final = """
     FROM delivery d JOIN instance i ON i.id = d.instance ORDER BY d.id
 """
 RECORDED: Final = """
-    SELECT d.destination, d.sop_instance, d.transfer_syntax, a.began, a.ended
+    SELECT d.destination, d.sop_instance, d.transfer_syntax, a.began, a.ended,
+        a.status IS NULL AND a.phase IN ('send', 'response')
     FROM attempt a JOIN delivery d ON d.id = a.delivery ORDER BY a.delivery, a.token
 """
 
@@ -55,7 +56,9 @@ class PlatterQueues:
     def recorded(self) -> list[Recorded]:
         """Return the attempts of all deliveries, the oldest first."""
         rows = self._cloud.rows.ask(RECORDED)
-        return [Recorded((name, uid, syntax), began - EPOCH, ended - EPOCH) for name, uid, syntax, began, ended in rows]
+        return [
+            Recorded((name, uid, syntax), began - EPOCH, ended - EPOCH, bool(cut)) for name, uid, syntax, began, ended, cut in rows
+        ]
 
 
 class DeliveringWorld(World):

@@ -90,7 +90,7 @@ _REJECTIONS: Final[Mapping[tuple[int, int], tuple[str, str]]] = {
     (2, 1): ("it gives no reason", "its log says more"),
     (2, 2): ("it does not support this protocol version", "check that host and port are those of a DICOM system"),
     (3, 1): ("temporary congestion", "it is tried again"),
-    (3, 2): ("local limit exceeded", "allow more associations there, or configure fewer connections here; it is tried again"),
+    (3, 2): ("local limit exceeded", "allow more associations there{fewer}; it is tried again"),
 }
 
 
@@ -103,13 +103,16 @@ class Peer:
     """Host and port."""
     called: str
     calling: str
+    connections: int
+    """How many Link may open to it at once."""
 
     def rejected(self, answer: AssociateRJ) -> str:
         """Say that it rejected the association."""
         unknown = (f"reason {answer.source}/{answer.reason}", "its log says more")
         reason, remedy = _REJECTIONS.get((answer.source, answer.reason), unknown)
         lasting = "" if answer.result == RejectResult.PERMANENT else " for now"
-        remedy = remedy.format(calling=self.calling, called=self.called)
+        fewer = ", or configure fewer connections here" if self.connections > 1 else ""
+        remedy = remedy.format(calling=self.calling, called=self.called, fewer=fewer)
         return f"{self.name} rejected the association{lasting}: {reason}; {remedy}"
 
     def not_associated(self, why: NotAssociated) -> str:

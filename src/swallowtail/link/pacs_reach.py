@@ -35,7 +35,13 @@ BUFFERS: Final = BufferPool()
 def peer_of(destination: Destination) -> Peer:
     """Give the destination's words for sentences."""
     place = f"{destination.host} port {destination.port}"
-    return Peer(destination.name, place, called=destination.ae_title, calling=destination.calling_ae)
+    return Peer(
+        destination.name,
+        place,
+        called=destination.ae_title,
+        calling=destination.calling_ae,
+        connections=destination.connections,
+    )
 
 
 class _OwnPortError(OSError):

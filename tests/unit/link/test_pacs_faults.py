@@ -45,6 +45,16 @@ def test_a_rejection_is_explained(result, source, reason, words):
     play(scene, configuration=to())
 
 
+@pytest.mark.parametrize(("connections", "advised"), [(1, False), (3, True)])
+def test_fewer_connections_are_advised_only_where_there_are_more_than_one(connections, advised):
+    async def scene(stage: Stage) -> None:
+        await Archive(stage, reject=(RejectResult.TRANSIENT, RejectSource.PROVIDER_PRESENTATION, 2)).open()
+        answer = failed(await deliver(stage, 1), About.DESTINATION, DeliveryPhase.ASSOCIATE, "allow more associations")
+        assert ("fewer connections" in answer.detail) is advised
+
+    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, connections=connections)))
+
+
 def test_nobody_listens():
     async def scene(stage: Stage) -> None:
         stage.network.host(PACS, PACS)

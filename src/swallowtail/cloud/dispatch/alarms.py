@@ -1,4 +1,7 @@
-"""The alarm DESTINATION_FAILING: raised when a breaker opens, cleared when the destination answers again."""
+"""The alarm DESTINATION_FAILING: raised when a breaker opens, cleared when the destination answers again.
+
+Those of dead letters and stopped lanes are raised and cleared by the records, with the change itself.
+"""
 
 from typing import Final
 
@@ -15,11 +18,6 @@ log = structlog.get_logger()
 
 MAX_TOLD: Final = 10_000
 """Destinations whose last word is remembered; of others an alarm may be told once more."""
-
-
-def subject_of(target: Target) -> str:
-    """Give what an alarm about a destination is about."""
-    return f"{target.link}/{target.destination}"
 
 
 class DestinationAlarm:
@@ -39,7 +37,7 @@ class DestinationAlarm:
             return
         try:
             if well:
-                await self._alarms.clear(tenant, Condition.DESTINATION_FAILING, subject_of(state.target), now=self._clock())
+                await self._alarms.clear(tenant, Condition.DESTINATION_FAILING, state.target.subject, now=self._clock())
             else:
                 await self._alarms.raise_alarm(tenant, _alarm(state.target, state.detail), now=self._clock())
         except StorageUnavailableError:
@@ -53,7 +51,7 @@ class DestinationAlarm:
 def _alarm(target: Target, detail: str) -> NewAlarm:
     return NewAlarm(
         condition=Condition.DESTINATION_FAILING,
-        subject=subject_of(target),
+        subject=target.subject,
         severity=Severity.MAJOR,
         detail=f"deliveries to {target.destination} wait: {detail}",
     )

@@ -91,7 +91,10 @@ class Queues:
         return await self._act(tenant, search, deliveries, DeliveryState.SKIPPED, reason=reason, event=event)
 
     async def resend(self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int] = (), *, event: AuditEvent) -> int:
-        """Put deliveries at the end of their lanes again, whatever became of them; gives how many (as `park`)."""
+        """Queue deliveries again, whatever became of them; returns how many (as `park`).
+
+        They go to the end of their lanes, after what was queued since; one that has stopped its lane keeps its place.
+        """
         return await self._act(tenant, search, deliveries, DeliveryState.WAITING, event=event)
 
     async def retry(self, tenant: Tenant, delivery: int, *, facilities: frozenset[str] | None = None, event: AuditEvent) -> int:

@@ -8,7 +8,6 @@ from typing import Final
 import structlog
 from prometheus_client import Gauge
 
-from swallowtail.cloud.dispatch.alarms import subject_of
 from swallowtail.cloud.dispatch.sites import SiteBook, Sites
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
 from swallowtail.cloud.model.delivery import OPEN_STATES, BreakerState, DeliverySearch, DeliveryState, DestinationState, Target
@@ -63,7 +62,7 @@ class QueueWatch:
             await self._end(tenant, target, now)
         for target in absent:
             if (tenant, target) not in self._absent:  # nobody else will: it is tried no more
-                await self._alarms.clear(tenant, Condition.DESTINATION_FAILING, subject_of(target), now=now)
+                await self._alarms.clear(tenant, Condition.DESTINATION_FAILING, target.subject, now=now)
                 self._absent.add((tenant, target))
         return {**states, **await self._deliveries.destinations(tenant, gone, now=now)} if gone else states
 
@@ -115,14 +114,14 @@ def _age(state: DestinationState, now: float) -> float:
 def _old(state: DestinationState) -> NewAlarm:
     since = datetime.fromtimestamp(state.oldest or 0.0, UTC).strftime("%Y-%m-%d %H:%M UTC")
     detail = f"a delivery to {state.target.destination} waits since {since}: {_why(state)}"
-    return NewAlarm(condition=Condition.QUEUE_OLD, subject=subject_of(state.target), severity=Severity.WARNING, detail=detail)
+    return NewAlarm(condition=Condition.QUEUE_OLD, subject=state.target.subject, severity=Severity.WARNING, detail=detail)
 
 
 def _why(state: DestinationState) -> str:
     if state.paused:
         return "the destination is paused; resume it"
     if state.counts.get(DeliveryState.STOPPED):
-        return "its lane has stopped at an instance that was refused; resend, park or skip that one"
+        return "a lane has stopped at an instance that was refused; retry, park or skip that one"
     if state.breaker is not BreakerState.CLOSED:
         return state.detail
     return "look whether its Link is connected, and at what its queue says"

@@ -2,10 +2,11 @@
 
 import unicodedata
 from collections.abc import Iterable
+from typing import Final
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
-from swallowtail.cloud.model.delivery import DONE_STATES, Delivery
+from swallowtail.cloud.model.delivery import DONE_STATES, Delivery, DeliveryState
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.tenancy import (
@@ -60,6 +61,28 @@ def delivered(delivery: Delivery) -> AuditEvent:
             ("destination", delivery.target.destination),
         ),
         detail=delivery.detail,
+    )
+
+
+AWAITING_PERSON: Final = {
+    DeliveryState.DEAD: Condition.DEAD_LETTER,
+    DeliveryState.STOPPED: Condition.LANE_STOPPED,
+}
+"""States in which a delivery waits for a person, and the alarm that says so."""
+
+
+def set_aside_alarm(delivery: Delivery) -> NewAlarm:
+    """Return the alarm of a dead letter, or of a delivery that has stopped its lane."""
+    name = delivery.target.destination
+    text = f"a delivery to {name} is a dead letter: {delivery.detail}. Then resend or retry it, or skip it"
+    if delivery.state is DeliveryState.STOPPED:
+        what = f"a lane of {name} has stopped, and what follows in it waits"
+        text = f"{what}: {delivery.detail}. Then retry the stopped delivery, or skip or park it"
+    return NewAlarm(
+        condition=AWAITING_PERSON[delivery.state],
+        subject=delivery.target.subject,
+        severity=Severity.MAJOR,
+        detail=text,
     )
 
 

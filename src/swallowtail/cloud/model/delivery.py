@@ -47,6 +47,11 @@ class Target(Value, frozen=True, kw_only=True):
     link: str
     destination: str
 
+    @property
+    def subject(self) -> str:
+        """What an alarm about this destination names."""
+        return f"{self.link}/{self.destination}"
+
 
 class NewDelivery(Value, frozen=True, kw_only=True):
     """What a rule or a person wants sent. The same (target, instance, cause) again makes no second row."""
@@ -78,7 +83,7 @@ class Delivery(Value, frozen=True, kw_only=True):
     cause: str
     state: DeliveryState
     place: int
-    """The order within a lane and priority; a resend takes the last place."""
+    """The order within a lane and priority; a resend takes the last place, unless the delivery had stopped its lane."""
     created: float
     changed: float
     next_at: float = 0.0
@@ -174,8 +179,8 @@ class DeliveryAttempt(Tried, frozen=True, kw_only=True):
     """One attempt at a delivery, as it ended; what people do with a delivery is in the audit log instead."""
 
     number: int
-    """The delivery's `tries` then. A missing number was a lease under which nothing began, or whose node died before it could tell.
-    After a resend they begin at 1 again."""
+    """The delivery's `tries` then, which go on over a resend. A missing number was a lease under which nothing began, or whose
+    node died before it could tell."""
     state: DeliveryState
     """Where it left the delivery."""
     status: int | None = None

@@ -350,6 +350,7 @@ class Deliveries(Protocol):
 
         What was `tried` becomes the newest of the delivery's attempts, of which the last MAX_ATTEMPTS are kept.
 
+        A dead letter, or a delivery that stops its lane, raises its alarm in the same transaction.
         A token holds until another claim or a person takes the delivery. A settlement whose token does not changes nothing; gives
         the ids of those that were kept.
         """
@@ -361,8 +362,11 @@ class Deliveries(Protocol):
         self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int], state: DeliveryState, *,
         in_place: bool = False, reason: str, now: float, event: AuditEvent,
     ) -> int:  # fmt: skip
-        """A person parks, skips or resends (WAITING: at the end of the lane, counters at 0); gives how many changed.
+        """A person parks, skips or resends; returns how many changed.
 
+        A resend (WAITING) goes to the end of its lane; only a stopped delivery keeps its place,
+        so that what waits behind it does not overtake it. `refusals` and `cuts` begin at 0 again,
+        `tries` go on. What then waits for a person, or no longer does, raises or clears its alarm.
         WAITING `in_place`: what is not done keeps its place and its counters and is due at once.
         The machinery makes dead letters (DEAD) of what waits for a destination that is configured no more.
 

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.decisions import delivered
+from swallowtail.cloud.model.decisions import AWAITING_PERSON, delivered
 from swallowtail.cloud.model.delivery import (
     DONE_STATES,
     BreakerState,
@@ -26,7 +26,7 @@ from swallowtail.cloud.model.delivery import (
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records import attempts, lanes, schema
+from swallowtail.cloud.records import attempts, lanes, schema, set_aside
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.rows import Listing, paged, plain
@@ -193,10 +193,10 @@ class DeliveryRecords:
             for row in rows:
                 changed = _moved(row, state, now) if in_place else _acted(row, state, reason, now)
                 unit.connection.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(changed))
-                if state is DeliveryState.WAITING and not in_place:
+                if state is DeliveryState.WAITING and not in_place and row["state"] != DeliveryState.STOPPED:
                     place = _last_place(unit.connection) + 1
                     unit.connection.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(place=place))
-            _refresh_all(unit.connection, tenant, rows)
+            _refresh_all(unit.connection, tenant, rows, now)
             if rows:
                 unit.audit(tenant, event, now)
             return len(rows)
@@ -269,8 +269,7 @@ def added(connection: Connection, tenant: Tenant, deliveries: Iterable[NewDelive
     return count
 
 
-_UNTRIED: Final[dict[str, Any]] = {
-    "tries": 0,
+_FRESH: Final[dict[str, Any]] = {
     "refusals": 0,
     "cuts": 0,
     "status": None,
@@ -278,8 +277,10 @@ _UNTRIED: Final[dict[str, Any]] = {
     "phase": None,
     "detail": "",
 }
-_NEW: Final[dict[str, Any]] = _UNTRIED | {
+"""What the cap counts, and the last outcome: a resend begins these anew, while `tries` go on."""
+_NEW: Final[dict[str, Any]] = _FRESH | {
     "state": DeliveryState.WAITING,
+    "tries": 0,
     "next_at": 0.0,
     "until": 0.0,
     "token": 0,
@@ -333,7 +334,7 @@ def skipped(
     for row in rows:
         changed = _acted(row, DeliveryState.SKIPPED, DELETED, now)
         connection.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(changed))
-    _refresh_all(connection, tenant, rows)
+    _refresh_all(connection, tenant, rows, now)
     return frozenset(row["link"] for row in rows)
 
 
@@ -352,6 +353,8 @@ def _settle(unit: Unit, settlement: Settlement, now: float) -> bool:
     if settlement.state is not DeliveryState.WAITING:  # a destination that is down for days must not fill the chain
         done = delivery_of(_row(unit.connection, settlement.tenant, settlement.delivery))
         unit.audit(settlement.tenant, delivered(done), now)
+        if done.state in AWAITING_PERSON:
+            set_aside.raise_alarm(unit.connection, settlement.tenant, done, now)
     return True
 
 
@@ -387,7 +390,7 @@ def _changeable(rows: Iterable[dict[str, Any]], states: frozenset[DeliveryState]
 
 
 def _acted(row: dict[str, Any], state: DeliveryState, reason: str, now: float) -> dict[str, Any]:
-    more = _UNTRIED | {"created": now} if state is DeliveryState.WAITING else {"detail": reason}
+    more = _FRESH | {"created": now} if state is DeliveryState.WAITING else {"detail": reason}
     return _moved(row, state, now) | more
 
 
@@ -396,9 +399,16 @@ def _moved(row: dict[str, Any], state: DeliveryState, now: float) -> dict[str, A
     return {"state": state, "changed": now, "until": 0.0, "next_at": 0.0, "token": row["token"] + 1}
 
 
-def _refresh_all(connection: Connection, tenant: Tenant, rows: Iterable[dict[str, Any]]) -> None:
+def _refresh_all(connection: Connection, tenant: Tenant, rows: Collection[dict[str, Any]], now: float) -> None:
+    """Set when the lanes of changed deliveries are due, and raise or clear the alarms of their destinations."""
     for link, destination, lane in {(row["link"], row["destination"], row["lane"]) for row in rows}:
         lanes.refresh(connection, tenant, Target(link=link, destination=destination), lane)
+    of_target = {Target(link=row["link"], destination=row["destination"]): row["id"] for row in rows}
+    for delivery in of_target.values():
+        changed = delivery_of(_row(connection, tenant, delivery))
+        if changed.state in AWAITING_PERSON:
+            set_aside.raise_alarm(connection, tenant, changed, now)
+    set_aside.clear_alarms(connection, tenant, of_target, now)
 
 
 def _conditions(search: DeliverySearch) -> list[Any]:

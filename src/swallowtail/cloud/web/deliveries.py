@@ -63,8 +63,8 @@ class DeliveryOut(Out):
 class AttemptOut(Out):
     """One attempt to deliver, and how it ended: `state` is where it left the delivery, the rest as with a delivery.
 
-    `number` is the delivery's `tries` then, which begins at 1 again after a resend. A missing one was not begun, because something
-    before it failed or the Link was away, or the Cloud was killed before it could keep the outcome.
+    `number` is the delivery's `tries` then; they go on over a resend. A missing one was not begun, because something before it
+    failed or the Link was away, or the Cloud was killed before it could keep the outcome.
     `epoch` is the Link's session, `configuration` the version of the Link's configuration that held.
     """
 
@@ -191,7 +191,11 @@ async def park_delivery(caller: InOrganisation, delivery_id: RowId, body: Park) 
 
 
 async def resend_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
-    """Put a delivery at the end of its lane again, whatever became of it, with its counters at zero."""
+    """Queue a delivery again, whatever became of it, with its refusals counted from zero.
+
+    It goes to the end of its lane, so the order changes: what was queued since is sent before it. One that has stopped its
+    lane keeps its place. To send a dead letter in its old place, retry it.
+    """
 
     async def resend(search: DeliverySearch, event: AuditEvent) -> int:
         return await caller.services.queues.resend(caller.tenant, search, [delivery_id], event=event)
@@ -200,7 +204,10 @@ async def resend_delivery(caller: InOrganisation, delivery_id: RowId) -> Deliver
 
 
 async def retry_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
-    """Try a delivery now, in its old place, instead of when its waiting ends; also one that was stopped, parked or is dead."""
+    """Try a delivery now, in its old place, instead of when its waiting ends; also one that is stopped, parked or dead.
+
+    Its refusals count on: when the destination refuses it again at the cap, it stops or is dead again after that one attempt.
+    """
 
     async def retry(search: DeliverySearch, event: AuditEvent) -> int:
         return await caller.services.queues.retry(caller.tenant, delivery_id, facilities=search.facilities, event=event)

@@ -171,7 +171,9 @@ async def _failures(stage: Stage, number: int) -> bool:
 
 
 async def _alarms(stage: Stage, number: int) -> bool:
-    return len((await stage.records.alarms.alarms(NORTH)).items) == number
+    """Return whether so many destinations are failing."""
+    found = (await stage.records.alarms.alarms(NORTH)).items
+    return sum(one.condition is Condition.DESTINATION_FAILING for one in found) == number
 
 
 async def test_a_new_target_that_has_to_wait_is_tried_when_the_link_says_without_breaker_or_alarm(

@@ -5,7 +5,6 @@ import pytest
 from prometheus_client import REGISTRY
 
 from swallowtail.calls.config import Configuration, dump
-from swallowtail.cloud.dispatch.alarms import subject_of
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.dispatch.watch import OLD, QueueWatch, label_of
 from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, DestinationState, Settlement, Target
@@ -88,7 +87,7 @@ async def test_an_old_queue_says_why(stage: Stage, change: dict[str, object], wo
 
 async def test_what_waits_for_a_destination_that_is_gone_ends_visibly_and_can_be_sent_again(stage: Stage) -> None:
     await stage.queue("1.1", "1.2")
-    failing = NewAlarm(condition=Condition.DESTINATION_FAILING, subject=subject_of(PACS), severity=Severity.MAJOR)
+    failing = NewAlarm(condition=Condition.DESTINATION_FAILING, subject=PACS.subject, severity=Severity.MAJOR)
     await stage.records.alarms.raise_alarm(NORTH, failing, now=stage.now)
     (lease,) = (await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)).leases
     await put(stage, Configuration())
@@ -109,7 +108,7 @@ async def test_what_waits_for_a_destination_that_is_gone_ends_visibly_and_can_be
 async def test_the_alarm_of_a_destination_that_is_gone_is_cleared_though_nothing_waits(stage: Stage) -> None:
     await stage.queue("1.1")
     await queues_of(stage).skip(NORTH, ALL, reason="not wanted", event=EVENT)
-    failing = NewAlarm(condition=Condition.DESTINATION_FAILING, subject=subject_of(PACS), severity=Severity.MAJOR)
+    failing = NewAlarm(condition=Condition.DESTINATION_FAILING, subject=PACS.subject, severity=Severity.MAJOR)
     await stage.records.alarms.raise_alarm(NORTH, failing, now=stage.now)
     watch = watch_of(stage)
     await watch.look()
