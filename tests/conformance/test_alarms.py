@@ -1,8 +1,10 @@
+from typing import Any
+
 import msgspec
 import pytest
 
 from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.operations import AlarmSearch, Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH
@@ -20,8 +22,8 @@ async def test_an_alarm_is_raised_once_and_counted_until_it_is_cleared(records: 
     assert (await alarms.alarms(NORTH)).items == ()
     new = await alarms.raise_alarm(NORTH, AWAY, now=NOW + 8)
     assert (new.id != first.id, new.count) == (True, 1)
-    page = await alarms.alarms(NORTH, PageRequest(1), cleared=True)
-    rest = await alarms.alarms(NORTH, PageRequest(1, page.next), cleared=True)
+    page = await alarms.alarms(NORTH, PageRequest(1), search=AlarmSearch(cleared=None))
+    rest = await alarms.alarms(NORTH, PageRequest(1, page.next), search=AlarmSearch(cleared=None))
     assert [(one.id, one.cleared) for one in (*page.items, *rest.items)] == [(new.id, None), (first.id, NOW + 6)]
 
 
@@ -69,3 +71,44 @@ async def test_what_is_kept_raised_and_gets_worse_is_to_be_acknowledged_again(re
     assert await alarms.keep(NORTH, Condition.LINK_AWAY, [worse], now=NOW + 4) == 0
     (found,) = (await alarms.alarms(NORTH)).items
     assert found == msgspec.structs.replace(first, severity=Severity.CRITICAL, detail=worse.detail, last=NOW + 3, count=2)
+
+
+async def test_alarms_are_found_by_what_they_are_about_and_when_they_were_raised(
+    records: Records,
+) -> None:
+    alarms = records.alarms
+    for number, (condition, subject, severity) in enumerate(
+        (
+            (Condition.LINK_AWAY, "ward", Severity.MAJOR),
+            (Condition.DISK_LOW, "disk", Severity.MAJOR),
+            (Condition.QUEUE_OLD, "ward", Severity.WARNING),
+            (Condition.LINK_AWAY, "annex", Severity.MAJOR),
+        )
+    ):
+        new = NewAlarm(condition=condition, subject=subject, severity=severity)
+        await alarms.raise_alarm(NORTH, new, now=NOW + number)
+        await alarms.raise_alarm(SOUTH, new, now=NOW + number)
+    await alarms.clear(NORTH, Condition.LINK_AWAY, "annex", now=NOW + 9)
+    (disk,) = (await alarms.alarms(NORTH, search=AlarmSearch(subject="disk"))).items
+    await alarms.acknowledge(NORTH, disk.id, now=NOW + 9, event=EVENT)
+
+    async def found(**search: Any) -> list[int]:
+        page = await alarms.alarms(NORTH, search=AlarmSearch(**search))
+        return [round(one.since - NOW) for one in page.items]
+
+    assert await found() == [2, 1, 0]
+    assert await found(cleared=None) == [3, 2, 1, 0]
+    assert await found(cleared=True) == [3]
+    assert await found(conditions=(Condition.LINK_AWAY,)) == [0]
+    assert await found(conditions=(Condition.LINK_AWAY, Condition.DISK_LOW)) == [1, 0]
+    assert await found(severities=(Severity.WARNING, Severity.CRITICAL)) == [2]
+    assert await found(subject="ward") == [2, 0]
+    assert await found(subject="ward", severities=(Severity.MAJOR,)) == [0]
+    assert await found(acknowledged=True) == [1]
+    assert await found(acknowledged=False) == [2, 0]
+    assert await found(since=NOW + 1, before=NOW + 3, cleared=None) == [2, 1]
+    search = AlarmSearch(subject="ward")
+    first = await alarms.alarms(NORTH, PageRequest(1), search=search)
+    second = await alarms.alarms(NORTH, PageRequest(1, first.next), search=search)
+    assert [round(one.since - NOW) for one in first.items + second.items] == [2, 0]
+    assert second.next is None

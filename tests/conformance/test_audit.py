@@ -1,9 +1,18 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, update
 
-from swallowtail.cloud.model.audit import AuditEvent, AuditKeys, ChainFault, EventAction, EventId
+from swallowtail.cloud.model.audit import (
+    AuditEvent,
+    AuditKeys,
+    AuditSearch,
+    ChainFault,
+    EventAction,
+    EventId,
+    EventOutcome,
+)
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.records.database import Database, Unit
@@ -17,6 +26,11 @@ OLD, NEW = bytes(32), bytes([1]) * 32
 
 def read(uid: str) -> AuditEvent:
     return AuditEvent(event=EventId.INSTANCES_ACCESSED, action=EventAction.READ, actor="ada", objects=(("instance", uid),))
+
+
+def of(actor: str, type_: str, *objects: tuple[str, str], **fields: Any) -> AuditEvent:
+    given = {"event": EventId.SECURITY_ALERT, "action": EventAction.UPDATE, **fields}
+    return AuditEvent(actor=actor, type=type_, objects=objects, **given)
 
 
 async def test_records_are_chained_per_tenant_and_listed_newest_first(records: Records) -> None:
@@ -124,7 +138,7 @@ def forged(keys: AuditKeys, key: int, first: int = 1) -> Callable[[Unit], None]:
         for row in (*rows[first - 1 : -2], rows[-1]):
             sequence += 1
             digest = keys.digest(key, digest, (NORTH, sequence, row.at), row.event)
-            new = {"tenant": NORTH, "sequence": sequence, "at": row.at, "event": row.event, "digest": digest, "key": key}
+            new = {**row._mapping, "sequence": sequence, "digest": digest, "key": key}
             unit.connection.execute(audit.insert(), new)
         head = update(audit_head).where(audit_head.c.tenant == NORTH)
         unit.connection.execute(head.values(sequence=sequence, digest=digest))
@@ -152,3 +166,70 @@ async def test_who_has_an_older_key_cannot_change_what_was_written_under_it(chai
 
     await chained.run(change)
     assert (await chained.records.audit.verify(NORTH)).broken_at == 2
+
+
+async def test_records_are_found_by_type_actor_object_outcome_and_time(records: Records) -> None:
+    audit_ = records.audit
+    failed = EventOutcome.SERIOUS_FAILURE
+    events = [
+        of("a", "token.rotate", ("token", "t1")),
+        of("b", "instance.fetch", ("instance", "1.1"), ("study", "1")),
+        of("a", "instance.fetch", ("instance", "1.2"), ("study", "1"), ("sha256", "ab")),
+        of("b", "token.refused", outcome=failed),
+        of("a", "instance.fetch", ("instance", "1.1"), ("study", "1"), outcome=failed),
+    ]
+    for number, event in enumerate(events):
+        await audit_.append(NORTH, [event], now=NOW + number)
+        await audit_.append(SOUTH, [event], now=NOW + number)
+
+    async def found(**search: Any) -> str:
+        search.setdefault("since", NOW)
+        page = await audit_.records(NORTH, search=AuditSearch(**search))
+        times = [round(one.at - NOW) for one in page.items if one.event in events]
+        return "".join(map(str, times))
+
+    assert await found() == "43210"
+    assert await found(actor="a") == "420"
+    assert await found(type="instance.fetch") == "421"
+    assert await found(type="instance") == ""
+    assert await found(type="instance.fetch", actor="a") == "42"
+    assert await found(object="1") == "421"
+    assert await found(object="1.1") == "41"
+    assert await found(object="1.1", actor="b") == "1"
+    assert await found(object="ab") == "", "a digest is an attribute of its instance"
+    assert await found(failed=True) == "43"
+    assert await found(failed=True, type="token.refused") == "3"
+    assert await found(failed=False) == "210"
+    assert await found(since=NOW + 1, before=NOW + 3) == "21"
+    assert await found(since=NOW + 1, before=NOW + 4, actor="b") == "31"
+    search = AuditSearch(actor="a", since=NOW)
+    first = await audit_.records(NORTH, PageRequest(2), search=search)
+    second = await audit_.records(NORTH, PageRequest(2, first.next), search=search)
+    assert [one.event for one in first.items + second.items] == [events[4], events[2], events[0]]
+    assert second.next is None
+
+
+@pytest.mark.parametrize("change", [{"actor": "nobody"}, {"type": "x"}, {"outcome": 8}])
+async def test_what_records_are_listed_by_is_verified_with_them(records: Records, change: dict[str, Any]) -> None:
+    """Who can write the tables could else hide a record from whoever looks for an actor."""
+    await records.audit.append(NORTH, [of("a", "token.rotate")], now=NOW)
+    last = (await records.audit.verify(NORTH)).records
+
+    def forge(unit: Unit) -> None:
+        mine = (audit.c.tenant == NORTH) & (audit.c.sequence == last)
+        unit.connection.execute(update(audit).where(mine).values(change))
+
+    await records.audit._database.write(forge)
+    verdict = await records.audit.verify(NORTH)
+    assert (verdict.broken_at, verdict.fault) == (last, ChainFault.CHANGED)
+
+
+async def test_records_of_a_clock_that_went_back_are_listed_by_their_time(
+    records: Records,
+) -> None:
+    for at in (NOW + 5, NOW + 1, NOW + 3):
+        await records.audit.append(NORTH, [of("a", "x")], now=at)
+    search = AuditSearch(since=NOW + 1, before=NOW + 6)
+    page = await records.audit.records(NORTH, search=search)
+    assert [round(one.at - NOW) for one in page.items] == [5, 3, 1]
+    assert (await records.audit.verify(NORTH)).broken_at is None

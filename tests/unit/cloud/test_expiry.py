@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from swallowtail.cloud.certificates import CA_DAYS, LEAF_DAYS, RENEW_DAYS
 from swallowtail.cloud.expiry import STEPS, CertificateWatch, severity_of
-from swallowtail.cloud.model.operations import Alarm, Condition, Severity
+from swallowtail.cloud.model.operations import Alarm, AlarmSearch, Condition, Severity
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.certificates import ensure_certificate
@@ -36,7 +36,8 @@ class Watched:
         return found[0]
 
     async def alarms(self, tenant: str = NORTH, *, cleared: bool = False) -> list[Alarm]:
-        found = (await self.records.alarms.alarms(tenant, cleared=cleared)).items
+        search = AlarmSearch(cleared=None if cleared else False)
+        found = (await self.records.alarms.alarms(tenant, search=search)).items
         assert {one.condition for one in found} <= {Condition.CERTIFICATE_EXPIRING}
         return list(found)
 

@@ -65,6 +65,11 @@ class AuditEvent(Value, frozen=True, kw_only=True, omit_defaults=True):
     """ParticipantObjects as (kind, id): `study`, `instance`, `patient`, `link`, `token` …"""
     detail: str = ""
 
+    @property
+    def object_ids(self) -> frozenset[str]:
+        """Return the ids by which the record is found; a SHA-256 is an attribute of its instance."""
+        return frozenset(name for kind, name in self.objects if kind != "sha256")
+
 
 class AuditRecord(Value, frozen=True, kw_only=True):
     """An event in its place in a tenant's chain; sequences count from 1 without a gap."""
@@ -74,6 +79,22 @@ class AuditRecord(Value, frozen=True, kw_only=True):
     at: float
     event: AuditEvent
     digest: bytes
+
+
+class AuditSearch(Value, frozen=True, kw_only=True):
+    """Which records to list; every given key must match."""
+
+    type: str = ""
+    actor: str = ""
+    object: str = ""
+    """The id of a participant object."""
+    failed: bool | None = None
+    """Whether the outcome is a failure; None: whatever it is."""
+    since: float | None = None
+    before: float | None = None
+
+
+ALL_RECORDS: Final = AuditSearch()
 
 
 class ChainHead(Value, frozen=True, kw_only=True):
@@ -164,7 +185,8 @@ class ChainWalk:
         if not self._may_have(row.key, row.event):
             return ChainFault.KEY
         self.digest = self._keys.digest(row.key, self.digest, (self._tenant, row.sequence, row.at), row.event)
-        if row.digest != self.digest:
+        event = _event.decode(row.event) if row.digest == self.digest else None
+        if event is None or (row.type, row.actor, row.outcome) != (event.type, event.actor, event.outcome):
             return ChainFault.CHANGED
         if self._exported.get(row.sequence, {row.digest}) != {row.digest}:
             return ChainFault.EXPORTED

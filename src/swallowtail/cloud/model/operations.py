@@ -1,6 +1,7 @@
 """What operations are made of: configuration versions, what Links run, unknown devices, alarms."""
 
 import enum
+from typing import Final
 
 from swallowtail.cloud.model.tenancy import Value
 
@@ -119,3 +120,21 @@ class NewAlarm(Value, frozen=True, kw_only=True):
     subject: str
     severity: Severity
     detail: str = ""
+
+
+class AlarmSearch(Value, frozen=True, kw_only=True):
+    """Which alarms to list; every given key must match, of several values one."""
+
+    conditions: tuple[Condition, ...] = ()
+    severities: tuple[Severity, ...] = ()
+    subject: str = ""
+    cleared: bool | None = False
+    """Those that are cleared, or those that are not; None: both."""
+    acknowledged: bool | None = None
+    since: float | None = None
+    """Raised at or after this time."""
+    before: float | None = None
+    """Raised before this time."""
+
+
+RAISED: Final = AlarmSearch()

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 import msgspec
 
-from swallowtail.cloud.model.audit import AuditEvent, AuditRecord, ChainHead, ChainVerdict
+from swallowtail.cloud.model.audit import ALL_RECORDS, AuditEvent, AuditRecord, AuditSearch, ChainHead, ChainVerdict
 from swallowtail.cloud.model.delivery import (
     Claim,
     Delivery,
@@ -44,7 +44,16 @@ from swallowtail.cloud.model.imaging import (
     StudySearch,
 )
 from swallowtail.cloud.model.indexing import IndexedDocument, IndexJob, IndexOutcome
-from swallowtail.cloud.model.operations import Alarm, Condition, ConfigurationVersion, NewAlarm, Running, UnknownDevice
+from swallowtail.cloud.model.operations import (
+    RAISED,
+    Alarm,
+    AlarmSearch,
+    Condition,
+    ConfigurationVersion,
+    NewAlarm,
+    Running,
+    UnknownDevice,
+)
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import (
     ALL_TOKENS,
@@ -450,8 +459,8 @@ class Alarms(Protocol):
     async def acknowledge(self, tenant: Tenant, alarm: int, *, now: float, event: AuditEvent) -> Alarm:
         """A person has seen it: `event.actor` is kept. Acknowledging twice keeps the first."""
 
-    async def alarms(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, cleared: bool = False) -> Page[Alarm]:
-        """List alarms, the newest first; the cleared too if asked for."""
+    async def alarms(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, search: AlarmSearch = RAISED) -> Page[Alarm]:
+        """List the alarms that match, newest first; by default those that are not cleared."""
 
 
 class Audit(Protocol):
@@ -460,8 +469,14 @@ class Audit(Protocol):
     async def append(self, tenant: Tenant, events: Sequence[AuditEvent], *, now: float) -> None:
         """Add events that change nothing else: reading, searching, signing in."""
 
-    async def records(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[AuditRecord]:
-        """List records, the newest first."""
+    async def records(
+        self,
+        tenant: Tenant,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        search: AuditSearch = ALL_RECORDS,
+    ) -> Page[AuditRecord]:
+        """List the records that match, newest first: by time, records of the same time by sequence."""
 
     async def verify(self, tenant: Tenant, exported: Collection[ChainHead] = ()) -> ChainVerdict:
         """Check the whole chain, and that these heads, which were exported of it, are still in it."""

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.operations import Alarm, Condition, NewAlarm
+from swallowtail.cloud.model.operations import RAISED, Alarm, AlarmSearch, Condition, NewAlarm
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema
@@ -17,7 +17,7 @@ ALARM = select(schema.alarm).where(schema.alarm.c.tenant == bindparam("tenant"),
 ALARMS = Listing(
     select(schema.alarm).where(schema.alarm.c.tenant == bindparam("tenant")), Alarm, (schema.alarm.c.id,), descending=True
 )
-RAISED = select(schema.alarm.c.id).where(
+IS_RAISED = select(schema.alarm.c.id).where(
     schema.alarm.c.tenant == bindparam("tenant"),
     schema.alarm.c.condition == bindparam("condition"),
     schema.alarm.c.subject == bindparam("subject"),
@@ -34,7 +34,7 @@ ADD = insert(schema.alarm).returning(schema.alarm.c.id)
 
 def raised(connection: Connection, tenant: Tenant, new: NewAlarm, now: float) -> Alarm:
     """Raise the alarm or count it again, within the caller's transaction."""
-    found = connection.execute(RAISED, {"tenant": tenant, "condition": new.condition, "subject": new.subject}).first()
+    found = connection.execute(IS_RAISED, {"tenant": tenant, "condition": new.condition, "subject": new.subject}).first()
     if found is None:
         row = {"tenant": tenant, "since": now, "last": now, "count": 1, "acknowledged_by": ""}
         key = connection.execute(ADD, values(new) | row).scalar_one()
@@ -46,7 +46,7 @@ def raised(connection: Connection, tenant: Tenant, new: NewAlarm, now: float) ->
 
 def cleared(connection: Connection, tenant: Tenant, condition: Condition, subject: str, now: float) -> bool:
     """Clear the alarm, within the caller's transaction; False when it was not raised."""
-    found = connection.execute(RAISED, {"tenant": tenant, "condition": condition, "subject": subject}).first()
+    found = connection.execute(IS_RAISED, {"tenant": tenant, "condition": condition, "subject": subject}).first()
     if found is None:
         return False
     connection.execute(update(schema.alarm).where(schema.alarm.c.id == found.id).values(cleared=now))
@@ -65,7 +65,7 @@ def raised_unseen(connection: Connection, tenant: Tenant, new: NewAlarm, now: fl
 def is_raised(connection: Connection, tenant: Tenant, condition: Condition, subject: str) -> bool:
     """Return whether the alarm is raised, within the caller's transaction."""
     key = {"tenant": tenant, "condition": condition, "subject": subject}
-    return connection.execute(RAISED, key).first() is not None
+    return connection.execute(IS_RAISED, key).first() is not None
 
 
 def _severities(connection: Connection, key: Mapping[str, str]) -> dict[str, str]:
@@ -119,6 +119,26 @@ class AlarmRecords:
 
         return await self._database.write(acknowledge)
 
-    async def alarms(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, cleared: bool = False) -> Page[Alarm]:
-        query = ALARMS if cleared else ALARMS.where(schema.alarm.c.cleared.is_(None))
-        return await self._database.read(lambda connection: paged(connection, query, {"tenant": tenant}, page))
+    async def alarms(self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, search: AlarmSearch = RAISED) -> Page[Alarm]:
+        key, query = {"tenant": tenant}, ALARMS.where(*search_conditions(search))
+        return await self._database.read(lambda connection: paged(connection, query, key, page))
+
+
+def search_conditions(search: AlarmSearch) -> list[ColumnElement[bool]]:
+    """Return what a search asks of a row."""
+    alarm = schema.alarm
+    conditions: list[ColumnElement[bool]] = []
+    if search.conditions:
+        conditions.append(alarm.c.condition.in_(search.conditions))
+    if search.severities:
+        conditions.append(alarm.c.severity.in_(search.severities))
+    if search.subject:
+        conditions.append(alarm.c.subject == search.subject)
+    for column, wanted in ((alarm.c.cleared, search.cleared), (alarm.c.acknowledged, search.acknowledged)):
+        if wanted is not None:
+            conditions.append(column.is_not(None) if wanted else column.is_(None))
+    if search.since is not None:
+        conditions.append(alarm.c.since >= search.since)
+    if search.before is not None:
+        conditions.append(alarm.c.since < search.before)
+    return conditions

@@ -4,12 +4,14 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select
 
 from swallowtail.cloud.model.audit import (
+    ALL_RECORDS,
     KEYED,
     AuditEvent,
     AuditRecord,
+    AuditSearch,
     ChainHead,
     ChainVerdict,
     ChainWalk,
@@ -21,7 +23,7 @@ from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.chain import head
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.rows import Listing, paged
-from swallowtail.cloud.records.schema import audit, audit_head
+from swallowtail.cloud.records.schema import FAILED, audit, audit_head, audit_object
 
 _OF_TENANT = select(audit).where(audit.c.tenant == bindparam("tenant"))
 STRETCH = _OF_TENANT.where(audit.c.sequence > bindparam("after")).order_by(audit.c.sequence).limit(bindparam("limit"))
@@ -53,8 +55,15 @@ class AuditRecords:
 
         await self._database.write(append)
 
-    async def records(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[AuditRecord]:
-        return await self._database.read(lambda connection: paged(connection, RECORDS, {"tenant": tenant}, page))
+    async def records(
+        self,
+        tenant: Tenant,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        search: AuditSearch = ALL_RECORDS,
+    ) -> Page[AuditRecord]:
+        key, query = {"tenant": tenant}, RECORDS.where(*search_conditions(search))
+        return await self._database.read(lambda connection: paged(connection, query, key, page))
 
     async def verify(self, tenant: Tenant, exported: Collection[ChainHead] = ()) -> ChainVerdict:
         end = await self.head(tenant)
@@ -111,6 +120,23 @@ def _keyed(sequence: int, old: int, new: int) -> AuditEvent:
     )
 
 
+def search_conditions(search: AuditSearch) -> list[ColumnElement[bool]]:
+    """Return what a search asks of a row."""
+    exact = {"type": search.type, "actor": search.actor}
+    conditions = [audit.c[name] == value for name, value in exact.items() if value]
+    if search.object:
+        mine = audit_object.c.tenant == bindparam("tenant")
+        named = select(audit_object.c.sequence).where(mine, audit_object.c.object == search.object)
+        conditions.append(audit.c.sequence.in_(named))
+    if search.failed is not None:
+        conditions.append(literal_column(FAILED) if search.failed else audit.c.outcome == 0)
+    if search.since is not None:
+        conditions.append(audit.c.at >= search.since)
+    if search.before is not None:
+        conditions.append(audit.c.at < search.before)
+    return conditions
+
+
 def _digest(connection: Connection, place: ChainHead) -> bytes | None:
     key = {"tenant": place.tenant, "sequence": place.sequence}
     found: bytes | None = connection.execute(DIGEST, key).scalar()
@@ -125,4 +151,4 @@ def _record(row: dict[str, Any]) -> AuditRecord:
     return msgspec.convert(row | {"event": _event.decode(row["event"])}, AuditRecord)
 
 
-RECORDS = Listing(_OF_TENANT, _record, (audit.c.sequence,), descending=True)
+RECORDS = Listing(_OF_TENANT, _record, (audit.c.at, audit.c.sequence), descending=True)

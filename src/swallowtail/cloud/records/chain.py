@@ -5,12 +5,13 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from swallowtail.cloud.model.audit import GENESIS, AuditEvent, AuditKeys, event_bytes
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.prepared import Prepared
-from swallowtail.cloud.records.schema import audit, audit_head
+from swallowtail.cloud.records.schema import audit, audit_head, audit_object
 
 ChainEntry = tuple[Tenant, float, AuditEvent]
 
 HEAD = Prepared(select(audit_head.c.sequence, audit_head.c.digest).where(audit_head.c.tenant == bindparam("tenant")))
 ADD = Prepared(insert(audit))
+ADD_OBJECT = Prepared(insert(audit_object))
 BEGIN = Prepared(insert(audit_head))
 MOVE = Prepared(
     update(audit_head)
@@ -38,12 +39,15 @@ def extend(connection: Connection, entries: list[ChainEntry], keys: AuditKeys) -
 def _extend_one(connection: Connection, tenant: Tenant, events: list[tuple[float, AuditEvent]], keys: AuditKeys) -> None:
     sequence, digest = head(connection, tenant)
     begins, key = sequence == 0, keys.current
-    rows = []
+    rows, objects = [], []
     for at, event in events:
         sequence += 1
         encoded = event_bytes(event)
         digest = keys.digest(key, digest, (tenant, sequence, at), encoded)
         place = {"tenant": tenant, "sequence": sequence, "at": at}
-        rows.append({**place, "event": encoded, "digest": digest, "key": key})
+        found_by = {"type": event.type, "actor": event.actor, "outcome": int(event.outcome)}
+        rows.append({**place, **found_by, "event": encoded, "digest": digest, "key": key})
+        objects += [{**place, "object": name} for name in event.object_ids]
     ADD.run(connection, *rows)
+    ADD_OBJECT.run(connection, *objects)
     (BEGIN if begins else MOVE).run(connection, {"tenant": tenant, "of": tenant, "sequence": sequence, "digest": digest})

@@ -404,6 +404,9 @@ alarm = Table(
     _text("acknowledged_by"),
     _moment("cleared", nullable=True),
 )
+Index("ix_alarm_newest", alarm.c.tenant, alarm.c.id)
+Index("ix_alarm_raised", alarm.c.tenant, alarm.c.id, **_where("cleared IS NULL"))
+Index("ix_alarm_subject", alarm.c.tenant, alarm.c.subject, alarm.c.id)
 Index("uq_alarm_raised", alarm.c.tenant, alarm.c.condition, alarm.c.subject, unique=True, **_where("cleared IS NULL"))
 
 audit = Table(
@@ -415,6 +418,24 @@ audit = Table(
     Column("event", LargeBinary, nullable=False),  # model.audit.event_bytes
     Column("digest", LargeBinary(32), nullable=False),
     Column("key", Integer, nullable=False, server_default=text("0")),  # number of the key of `digest`; 0: none
+    _text("type", server_default=text("''")),  # of the event, as actor and outcome: what lists go by
+    _text("actor", server_default=text("''")),
+    Column("outcome", Integer, nullable=False, server_default=text("0")),
+    sqlite_with_rowid=False,
+)
+FAILED: Final = "outcome > 0"
+"""As the partial index and the statements that use it write it."""
+Index("ix_audit_at", audit.c.tenant, audit.c.at, audit.c.sequence)
+Index("ix_audit_actor", audit.c.tenant, audit.c.actor, audit.c.at, audit.c.sequence)
+Index("ix_audit_type", audit.c.tenant, audit.c.type, audit.c.at, audit.c.sequence)
+Index("ix_audit_failed", audit.c.tenant, audit.c.at, audit.c.sequence, **_where(FAILED))
+
+audit_object = Table(
+    "audit_object",  # which records name an object, by its id
+    metadata,
+    _tenant(primary_key=True),
+    _text("object", primary_key=True),
+    Column("sequence", _Big, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
 

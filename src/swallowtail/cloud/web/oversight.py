@@ -1,11 +1,13 @@
 """Alarms and the audit chain."""
 
+import enum
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Depends, Query
 
-from swallowtail.cloud.model.audit import AuditRecord, ChainHead, EventAction
+from swallowtail.cloud.model.audit import AuditRecord, AuditSearch, ChainHead, EventAction
 from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.operations import AlarmSearch, Condition, Severity
 from swallowtail.cloud.model.tenancy import Role, Tenant
 from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation, forbidden
 from swallowtail.cloud.web.paging import Paging
@@ -17,29 +19,117 @@ from swallowtail.cloud.web.schemas import (
     ChainOut,
     ExportedHeadOut,
     HeadOut,
+    Moment,
     PageOut,
     RowId,
     page_out,
 )
 
+Since = Annotated[Moment | None, Query(description="Raised or recorded at this time or later, UTC seconds.")]
+Before = Annotated[Moment | None, Query(description="Raised or recorded before this time, UTC seconds.")]
 
-async def list_alarms(caller: InOrganisation, page: Paging, cleared: bool = False) -> PageOut[AlarmOut]:
-    """List alarms, the newest first; the cleared too if asked for."""
+
+class AlarmState(enum.StrEnum):
+    """Whether a condition is over."""
+
+    RAISED = "raised"
+    CLEARED = "cleared"
+
+
+def _alarm_search(
+    state: Annotated[AlarmState | None, Query(description="By state; by default alarms that are not cleared.")] = None,
+    *,
+    cleared: Annotated[bool, Query(description="Without `state`: also alarms that are cleared.")] = False,
+    condition: Annotated[tuple[Condition, ...], Query(description="By condition; of several, any.")] = (),
+    severity: Annotated[tuple[Severity, ...], Query(description="By severity; of several, any.")] = (),
+    subject: Annotated[
+        str,
+        Query(max_length=256, description="By subject, like a Link's id or a SOP Instance UID."),
+    ] = "",
+    acknowledged: Annotated[bool | None, Query(description="Whether a person has acknowledged it.")] = None,
+    since: Since = None,
+    before: Before = None,
+) -> AlarmSearch:
+    either = None if cleared else False
+    return AlarmSearch(
+        conditions=condition,
+        severities=severity,
+        subject=subject,
+        cleared=either if state is None else state is AlarmState.CLEARED,
+        acknowledged=acknowledged,
+        since=since,
+        before=before,
+    )
+
+
+class Outcome(enum.StrEnum):
+    """How what a record tells of ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+def _audit_search(
+    *,
+    type_: Annotated[str, Query(alias="type", max_length=64, description="By type, like `token.rotate`.")] = "",
+    actor: Annotated[str, Query(max_length=64, description="By actor: a token's id, or an AE title.")] = "",
+    object_: Annotated[
+        str,
+        Query(
+            alias="object",
+            max_length=256,
+            description="By what it is about: a Study or SOP Instance UID, or the id of a Link, a token and so on.",
+        ),
+    ] = "",
+    outcome: Annotated[Outcome | None, Query(description="By outcome.")] = None,
+    since: Since = None,
+    before: Before = None,
+) -> AuditSearch:
+    return AuditSearch(
+        type=type_,
+        actor=actor,
+        object=object_,
+        failed=None if outcome is None else outcome is Outcome.FAILURE,
+        since=since,
+        before=before,
+    )
+
+
+AlarmSearching = Annotated[AlarmSearch, Depends(_alarm_search)]
+AuditSearching = Annotated[AuditSearch, Depends(_audit_search)]
+
+
+async def list_alarms(caller: InOrganisation, page: Paging, search: AlarmSearching) -> PageOut[AlarmOut]:
+    """List alarms.
+
+    Returns the alarms of the organisation that match every given parameter, newest first.
+    """
     caller.check_unlimited()
-    found = await caller.services.alarms.alarms(caller.tenant, page, cleared=cleared)
+    found = await caller.services.alarms.alarms(caller.tenant, page, search=search)
     return page_out(found, AlarmOut.model_validate)
 
 
 async def acknowledge_alarm(caller: InOrganisation, alarm_id: RowId) -> AlarmOut:
-    """Note that a person has seen it; acknowledging twice keeps the first."""
+    """Acknowledge an alarm.
+
+    Records that a person has seen it. Acknowledging it again keeps the first time and person.
+    """
     caller.check_unlimited()
     event = caller.event(EventAction.UPDATE, "alarm.acknowledge", ("alarm", str(alarm_id)))
-    return AlarmOut.model_validate(await caller.services.alarms.acknowledge(caller.tenant, alarm_id, now=caller.now, event=event))
+    alarms = caller.services.alarms
+    found = await alarms.acknowledge(caller.tenant, alarm_id, now=caller.now, event=event)
+    return AlarmOut.model_validate(found)
 
 
-async def list_audit(caller: Anywhere, page: Paging, organisation: str | None = None) -> PageOut[AuditOut]:
-    """List audit records, the newest first; an operator sees its own chain, for an organisation's holds patient data."""
-    return page_out(await caller.services.audit.records(_chain(caller, organisation), page), _audit)
+async def list_audit(caller: Anywhere, page: Paging, search: AuditSearching, organisation: str | None = None) -> PageOut[AuditOut]:
+    """List audit records.
+
+    Returns the records of the organisation's audit chain that match every given parameter, newest
+    first; for an operator those of the operators' own chain, since an organisation's holds patient
+    data.
+    """
+    chain = _chain(caller, organisation)
+    return page_out(await caller.services.audit.records(chain, page, search=search), _audit)
 
 
 async def audit_head(caller: Anywhere, organisation: str | None = None) -> HeadOut:

@@ -1,12 +1,13 @@
 """Rules: what is sent where without being asked; in their order, and tried on a stored study before anything is sent."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from fastapi import Response
+from fastapi import Depends, Query, Response
 from pydantic import Field, StringConstraints
 
 from swallowtail.cloud.dispatch.rulebook import MAX_ENTRIES, MAX_NUMBER, MAX_QUIET, MAX_RULES, MAX_TEXT, Explained
+from swallowtail.cloud.dispatch.rules import matches
 from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.model.delivery import Rule, RuleAction, RuleCondition, Target
 from swallowtail.cloud.model.errors import NotFoundError
@@ -175,10 +176,44 @@ class ExplainedOut(Out):
     remarks: list[RemarkOut]
 
 
-async def list_rules(caller: InOrganisation, page: Paging) -> PageOut[RuleOut]:
-    """List rules, in the order in which they are evaluated."""
+class _Search(NamedTuple):
+    """Which rules to list."""
+
+    name: str
+    enabled: bool | None
+    target: Target | None
+
+    def finds(self, rule: Rule) -> bool:
+        """Return whether a rule matches."""
+        return (
+            (not self.name or matches(self.name, rule.name))
+            and self.enabled in {None, rule.enabled}
+            and (self.target is None or self.target in rule.action.targets)
+        )
+
+
+def _search(
+    name: Annotated[
+        str,
+        Query(
+            max_length=MAX_TEXT,
+            description="By name, regardless of case; `*` and `?` are wildcards.",
+        ),
+    ] = "",
+    enabled: Annotated[bool | None, Query(description="Whether it is enabled.")] = None,
+    destination: Annotated[DestinationKey | None, Query(description="Rules that deliver to it, by its id.")] = None,
+) -> _Search:
+    return _Search(name, enabled, None if destination is None else target_of(destination))
+
+
+async def list_rules(caller: InOrganisation, page: Paging, search: Annotated[_Search, Depends(_search)]) -> PageOut[RuleOut]:
+    """List rules.
+
+    Returns the rules that match every given parameter, in the order in which they are evaluated.
+    """
     caller.check_unlimited()
-    return page_out(_page(await caller.services.rulebook.rules(caller.tenant), page), _out)
+    found = tuple(one for one in await caller.services.rulebook.rules(caller.tenant) if search.finds(one))
+    return page_out(_page(found, page), _out)
 
 
 async def create_rule(caller: InOrganisation, body: RuleNew) -> RuleOut:

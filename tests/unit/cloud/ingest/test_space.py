@@ -4,7 +4,7 @@ import pytest
 
 from swallowtail.cloud.ingest.space import ENOUGH, GIB, DiskWatch, low_mark
 from swallowtail.cloud.model.errors import StorageUnavailableError
-from swallowtail.cloud.model.operations import Condition
+from swallowtail.cloud.model.operations import AlarmSearch, Condition
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import NORTH, NOW, SOUTH, tenants
@@ -34,7 +34,7 @@ async def test_the_alarm_is_edge_triggered_with_a_margin() -> None:
     assert await seen(GIB * ENOUGH - 1) == [(Condition.DISK_LOW, 1)]
     assert await seen(GIB * ENOUGH) == []
     assert await seen(GIB * ENOUGH - 1) == []
-    (alarm, *_) = (await records.alarms.alarms(NORTH, cleared=True)).items
+    (alarm, *_) = (await records.alarms.alarms(NORTH, search=AlarmSearch(cleared=None))).items
     assert "GiB are free" in alarm.detail
 
 

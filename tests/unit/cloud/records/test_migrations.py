@@ -1,11 +1,13 @@
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome, event_bytes
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.records.migrations import upgrade
 from swallowtail.cloud.records.schema import metadata
@@ -73,6 +75,38 @@ def test_what_is_stored_becomes_each_facilitys_own_and_tells_nothing_of_another(
     assert sorted(jobs) == [(3,), (4,), (5,)], "they are read again, and name their study themselves"
 
 
+def test_what_audit_records_are_listed_by_is_filled_from_their_events(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        upgrade(connection, "0010_pre")
+    plain = AuditEvent(event=EventId.QUERY, action=EventAction.READ, actor="ada")
+    objects = (("instance", "1.1"), ("study", "1"), ("sha256", "ab"), ("link", "1"))
+    full = msgspec.structs.replace(plain, type="x", outcome=EventOutcome.SERIOUS_FAILURE, objects=objects)
+    rows = [("", 1, plain), ("north", 1, full), ("north", 2, plain), ("south", 1, full)]
+    with sqlite3.connect(path) as old:
+        old.executemany(
+            "INSERT INTO audit (tenant, sequence, at, event, digest) VALUES (?, ?, 1.0, ?, '')",
+            [(tenant, sequence, event_bytes(event)) for tenant, sequence, event in rows],
+        )
+    old.close()
+    with engine.connect() as connection:
+        upgrade(connection)
+    engine.dispose()
+    with sqlite3.connect(path) as new:
+        keys = "tenant, sequence, type, actor, outcome"
+        found = new.execute(f"SELECT {keys} FROM audit ORDER BY tenant, sequence").fetchall()
+        named = new.execute("SELECT tenant, object, sequence FROM audit_object").fetchall()
+    new.close()
+    assert found == [
+        ("", 1, "", "ada", 0),
+        ("north", 1, "x", "ada", 8),
+        ("north", 2, "", "ada", 0),
+        ("south", 1, "x", "ada", 8),
+    ]
+    assert sorted(named) == [(place, name, 1) for place in ("north", "south") for name in ("1", "1.1")]
+
+
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'db'}")
     with engine.connect() as connection:
@@ -94,4 +128,5 @@ def test_partial_unique_indexes_survive_the_migration(tmp_path: Path) -> None:
     connection.close()
     unique = {"uq_organisation_name", "uq_instance_visible", "uq_alarm_raised"}
     of_queues = {"ix_delivery_lane", "ix_delivery_leased", "ix_delivery_oldest"}
-    assert set(made) == unique | of_queues | {"ix_api_token_previous", "ix_deletion_until"}
+    others = {"ix_alarm_raised", "ix_api_token_previous", "ix_audit_failed", "ix_deletion_until"}
+    assert set(made) == unique | of_queues | others

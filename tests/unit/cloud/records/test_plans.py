@@ -3,14 +3,19 @@
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, create_engine, not_, select
+from sqlalchemy import ColumnElement, Select, bindparam, create_engine, not_, select, tuple_
 from sqlalchemy.dialects import sqlite
 
+from swallowtail.cloud.model.audit import AuditSearch
 from swallowtail.cloud.model.imaging import InstanceSearch
+from swallowtail.cloud.model.operations import AlarmSearch
 from swallowtail.cloud.records import (
+    alarms,
     attempts,
+    audit,
     chain,
     counting,
     deletions,
@@ -25,12 +30,44 @@ from swallowtail.cloud.records import (
     tokens,
 )
 from swallowtail.cloud.records.migrations import upgrade
+from swallowtail.cloud.records.rows import Listing
 
 INSTANCE_PAGE = instances.INSTANCES.where(*searching.instance_conditions(InstanceSearch())).query.order_by(
     instances.INSTANCES.order[0]
 )
 OF_STUDY = InstanceSearch(study="1.2")
 IN_STUDY = instances.listing_of(OF_STUDY).where(*searching.instance_conditions(OF_STUDY)).query.order_by(*instances.BY_SERIES.order)
+AUDIT = [
+    {},
+    {"type": "x"},
+    {"actor": "x"},
+    {"object": "x"},
+    {"failed": True},
+    {"failed": False},
+    {"since": 1.0},
+    {"before": 1.0},
+    {"type": "x", "actor": "x"},
+    {"actor": "x", "since": 1.0, "before": 2.0},
+    {"type": "x", "since": 1.0, "failed": True},
+    {"object": "x", "actor": "x", "since": 1.0},
+]
+ALARMS = [AlarmSearch(), AlarmSearch(cleared=None), AlarmSearch(subject="x", cleared=None)]
+
+
+def page_of(listing: Listing[Any], conditions: list[ColumnElement[bool]]) -> Select[Any]:
+    """Return the statement of a second page, newest first."""
+    query = listing.query.where(*conditions, tuple_(*listing.order) < (1.0,) * len(listing.order))
+    return query.order_by(*(column.desc() for column in listing.order)).limit(10)
+
+
+def records_by(search: dict[str, Any]) -> Select[Any]:
+    return page_of(audit.RECORDS, audit.search_conditions(AuditSearch(**search)))
+
+
+def alarms_by(search: AlarmSearch) -> Select[Any]:
+    return page_of(alarms.ALARMS, alarms.search_conditions(search))
+
+
 STATEMENTS = {
     "epoch": instances.EPOCH.statement,
     "kept": instances.KEPT.statement,
@@ -67,6 +104,8 @@ STATEMENTS = {
         schema.instance.c.sop_instance == bindparam("uid"),
         not_(deletions.another_is_shown(schema.instance)),
     ),
+    **{f"audit by {' and '.join(search)}": records_by(search) for search in AUDIT},
+    **{f"alarms {number}": alarms_by(search) for number, search in enumerate(ALARMS)},
 }
 
 
@@ -89,6 +128,13 @@ def test_no_table_is_scanned(database: sqlite3.Connection, name: str) -> None:
     plan = database.execute(f"EXPLAIN QUERY PLAN {compiled}", values).fetchall()
     steps = [step[3] for step in plan]
     assert not [step for step in steps if step.startswith("SCAN")], steps
-    of_one = {"copies", "count", "associations of a study", "search in a study"}
+    of_one = {
+        "audit by object",
+        "audit by object and actor and since",
+        "copies",
+        "count",
+        "associations of a study",
+        "search in a study",
+    }
     sorts = name not in of_one  # those sort what belongs to one instance or study
     assert not [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step and sorts], steps
