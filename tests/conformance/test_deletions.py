@@ -373,9 +373,9 @@ async def test_the_alarm_of_a_dead_letter_is_cleared_with_its_instance(ward: Rec
     (lease,) = (await ward.deliveries.claim(NORTH, PACS, 9, now=NOW, until=NOW + 9)).leases
     dead = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DEAD)
     await ward.deliveries.settle([dead], None, now=NOW)
-    assert [one.subject for one in (await ward.alarms.alarms(NORTH)).items] == [PACS.subject]
+    assert PACS.subject in {one.subject for one in (await ward.alarms.alarms(NORTH)).items}
     await delete(ward)
-    assert (await ward.alarms.alarms(NORTH)).items == ()
+    assert PACS.subject not in {one.subject for one in (await ward.alarms.alarms(NORTH)).items}
 
 
 async def test_rules_that_judged_an_instance_before_it_was_deleted_queue_nothing_of_it(ward: Records) -> None:
