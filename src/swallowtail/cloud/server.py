@@ -58,6 +58,8 @@ from swallowtail.cloud.model.ports import Blobs, Bus
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role, TokenSearch, TokenState
 from swallowtail.cloud.model.transcoding import Transcoder
 from swallowtail.cloud.pixels.service import Pixels
+from swallowtail.cloud.processes.probe import probe, report
+from swallowtail.cloud.processes.sandbox import SandboxError
 from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
@@ -158,7 +160,7 @@ def run(settings: Settings, *, announce: Announce) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(serve(settings, announce=announce))
-        except (DataFolderError, SealError, StorageUnavailableError) as error:
+        except (DataFolderError, SealError, StorageUnavailableError, SandboxError) as error:
             raise ServeError(str(error)) from error
 
 
@@ -166,6 +168,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
     """Put the Cloud together, serve, and take it apart again."""
     folder = DataFolder(settings.data, settings.master_key)
     try:
+        report(unprotected := await asyncio.to_thread(probe))
         context, certificate, facts = _tls(settings, folder)
         listening = _listen(settings)
         async with _cloud(folder, settings.audit_heads or folder.audit_heads) as (made, tasks):
@@ -176,6 +179,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
             limits = RequestLimits(time.monotonic, settings.rates)
             beside = [WebSocketRoute(PATH, sessions)]
             app = build(services, beside, hosts=hosts, limits=limits, proxies=settings.proxies)
+            app.state.unprotected = unprotected
             server = server_of(app, context)
             _stop_on_signals(server, sessions, tasks)
             tasks.spawn(measure_lag(), name="lag")

@@ -1,4 +1,4 @@
-"""The index's worker processes: a job and its blob's place go in, an outcome comes back.
+"""The index's worker processes: a job and its blob's descriptor go in, an outcome comes back.
 
 A job that a worker does not survive is tried once more in a fresh one; the second time it is quarantined. So one object can neither
 stop the index nor be lost.
@@ -9,7 +9,6 @@ from typing import Final, Protocol
 
 import msgspec
 
-from swallowtail.cloud.index.worker import Task
 from swallowtail.cloud.model.indexing import IndexJob, IndexOutcome, Quarantined
 from swallowtail.cloud.model.ports import Blobs
 from swallowtail.cloud.processes.pool import TRIES, Ended, WorkerProcesses, command_of
@@ -39,19 +38,34 @@ class WorkerPool:
 
     async def parse(self, job: IndexJob) -> IndexOutcome:
         """Have a job parsed by the next free worker (`Parser`)."""
-        path = self._blobs.path(job.tenant, job.identity.sha256)
-        if path is None or await self._blobs.length(job.tenant, job.identity.sha256) != job.length:
+        blob = await self._opened(job)
+        if blob is None:
             problem = "its blob is missing or has another length; copy it from a backup, then run `swallowtail cloud reindex`"
             return Quarantined(tenant=job.tenant, instance=job.instance, problem=problem)
-        return await self._parse(Task(job, str(path)))
+        try:
+            return await self._parse(job, blob)
+        finally:
+            os.close(blob)
 
     async def close(self) -> None:
         """End the workers; call it when no job is running."""
         await self._processes.close()
 
-    async def _parse(self, task: Task) -> IndexOutcome:
-        outcome: IndexOutcome | Ended = await self._processes.ask(self._encode(task), self._decode, wall_seconds=self._wall_seconds)
+    async def _opened(self, job: IndexJob) -> int | None:
+        """Return a descriptor of the job's blob; None where it is gone, or is not what was stored."""
+        path = self._blobs.path(job.tenant, job.identity.sha256)
+        if path is None or await self._blobs.length(job.tenant, job.identity.sha256) != job.length:
+            return None
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # deleted since
+            return None
+
+    async def _parse(self, job: IndexJob, blob: int) -> IndexOutcome:
+        outcome: IndexOutcome | Ended = await self._processes.ask(
+            self._encode(job), self._decode, wall_seconds=self._wall_seconds, descriptors=(blob,)
+        )
         if not isinstance(outcome, Ended):
             return outcome
         problem = f"reading it took a worker's life {TRIES} times: too long, or too much memory"
-        return Quarantined(tenant=task.job.tenant, instance=task.job.instance, problem=problem)
+        return Quarantined(tenant=job.tenant, instance=job.instance, problem=problem)

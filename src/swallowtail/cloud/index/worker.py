@@ -1,4 +1,4 @@
-"""The process that parses: a job and the path of its blob come in, an outcome goes out, both as MessagePack."""
+"""The process that parses: a job comes in with its blob as a descriptor, an outcome goes out, both as MessagePack."""
 
 import os
 import sys
@@ -16,27 +16,24 @@ CODECS: Final = ("numpy", "PIL", "gdcm", "pylibjpeg", "openjpeg", "rle")
 """What `import pydicom` would load wherever it is installed: half of the start, and half of the memory; nothing here decodes."""
 
 
-class Task(msgspec.Struct, frozen=True):
-    """A job and where its blob lies."""
-
-    job: IndexJob
-    path: str
-
-
 def main() -> None:
     """Parse until nobody asks any more."""
     os.nice(NICE)
     modules: dict[str, Any] = dict.fromkeys(CODECS)
     sys.modules.update(modules)  # importing one of them now fails, and pydicom goes without
-    from swallowtail.cloud.index.parse import parse  # noqa: PLC0415 - pydicom, in this process alone
+    from swallowtail.cloud.index import character_sets  # noqa: PLC0415 - pydicom, in this process alone
+    from swallowtail.cloud.index.parse import parse  # noqa: PLC0415
 
-    read, write = msgspec.msgpack.Decoder(Task).decode, msgspec.msgpack.Encoder().encode
+    character_sets.load()
+    read, write = msgspec.msgpack.Decoder(IndexJob).decode, msgspec.msgpack.Encoder().encode
 
-    def work(packed: bytes, _: Sequence[int]) -> bytes:
-        task = read(packed)
+    def work(packed: bytes, descriptors: Sequence[int]) -> bytes:
+        job = read(packed)
         allow_cpu(CPU_SECONDS)
-        with open(task.path, "rb") as blob:  # noqa: PTH123 - a path as it was given
-            outcome: IndexOutcome = parse(task.job, blob)
+        (descriptor,) = descriptors
+        with open(descriptor, "rb", closefd=False) as blob:
+            blob.seek(0)  # its place is shared with a process that did not survive this job
+            outcome: IndexOutcome = parse(job, blob)
         return write(outcome)
 
     confine(MEMORY, 0)

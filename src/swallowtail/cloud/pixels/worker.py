@@ -19,8 +19,13 @@ RENDER_SECONDS: Final = 20
 def main() -> None:
     """Work until nobody asks any more."""
     os.nice(NICE)
+    from PIL import Image, Jpeg2KImagePlugin, JpegPresets  # noqa: PLC0415, F401 - loaded now: later nothing can be
+
+    from swallowtail.cloud.index import character_sets  # noqa: PLC0415
     from swallowtail.cloud.pixels.working import work  # noqa: PLC0415 - the codecs, in this process alone
 
+    character_sets.load()
+    Image.preinit()  # BMP, GIF, JPEG, PPM, PNG; Pillow would look for all its formats otherwise
     read, write = msgspec.msgpack.Decoder[Job](Job).decode, msgspec.msgpack.Encoder().encode
 
     def answer(packed: bytes, descriptors: Sequence[int]) -> bytes:

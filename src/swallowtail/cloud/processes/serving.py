@@ -1,7 +1,8 @@
 """What a worker process does, whatever its work: jobs come in on the socket that is its stdin, answers go back the same way.
 
-It gives itself less of everything before it looks at a foreign byte: memory, CPU seconds, file size, priority, no core dump. The
-pool gives it wall time, and kills it. Its stderr goes nowhere: a traceback could carry a patient's name.
+It gives itself less of everything before it looks at a foreign byte: memory, CPU seconds, file size, priority, no core dump, and
+no system calls but those that its work needs (`sandbox`). The pool gives it wall time, and kills it. Its stderr goes nowhere: a
+traceback could carry a patient's name.
 """
 
 import os
@@ -10,6 +11,8 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from typing import Final
+
+from swallowtail.cloud.processes import sandbox
 
 MAX_DESCRIPTORS: Final = 2
 MAX_JOB: Final = 4 * 1024 * 1024
@@ -20,10 +23,15 @@ Work = Callable[[bytes, Sequence[int]], bytes]
 
 
 def confine(memory: int, file_size: int) -> None:
-    """Limit this process for good: bytes of address space and of each file that it writes; no core dump."""
+    """Confine this process for good: bytes of address space and of each file that it writes, no core dump, and the sandbox.
+
+    Call it when everything is imported, and before anything foreign is read: nothing can be opened by
+    name from then on. Raises SandboxError, which ends the process.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sandbox.enter()
 
 
 def allow_cpu(seconds: int) -> None:

@@ -100,6 +100,7 @@ def build(
     """
     app = FastAPI(title="Swallowtail Cloud", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.services = services
+    app.state.unprotected = {}
     app.state.limits = limits or RequestLimits(time.monotonic)
     for prefix, routes in table.TABLES:
         app.include_router(table.router(prefix, routes))

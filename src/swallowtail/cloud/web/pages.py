@@ -1,6 +1,7 @@
 """What the port answers without a token: health, metrics, and a page that says what this is."""
 
 import html
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -52,12 +53,14 @@ async def alive(_: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Say whether requests can be served: the store answers."""
+    """Return whether requests can be served: the store answers; and which protection workers run without."""
     try:
         await services_of(request).people.organisations(name="")
     except CloudError:
         return PlainTextResponse("storage is not available\n", HTTPStatus.SERVICE_UNAVAILABLE)
-    return PlainTextResponse("ready\n")
+    unprotected: Mapping[str, str] = request.app.state.unprotected
+    without = (f"workers run without {layer}: {reason}\n" for layer, reason in unprotected.items())
+    return PlainTextResponse("".join(["ready\n", *without]))
 
 
 async def metrics(_: Request) -> Response:

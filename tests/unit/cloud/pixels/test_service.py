@@ -163,10 +163,11 @@ async def test_a_decoder_that_burns_its_cpu_is_a_verdict_on_the_bytes(blobs: Fol
 DYING = """
 import os, swallowtail.cloud.pixels.worker as worker, swallowtail.cloud.pixels.working as working
 work = working.work
+lives = os.open(LIVES, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def dies(job, blob, out):
     out.write(b"half a result"); out.flush(); blob.read(50)
-    with open(LIVES, "a") as lives: lives.write("x")
-    if os.path.getsize(LIVES) <= COUNT: os.abort()
+    os.write(lives, b"x")
+    if os.fstat(lives).st_size <= COUNT: os.abort()
     return work(job, blob, out)
 working.work = dies
 worker.main()
