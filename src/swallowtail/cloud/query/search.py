@@ -4,7 +4,9 @@ Everything that reads patient data leaves an audit record: a search as Query (PS
 (A.5.3.6). What lies outside the principal's facilities is not found, just as another tenant's is not.
 """
 
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -27,12 +29,29 @@ READERS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN}
 
 
 class Fetched(NamedTuple):
-    """A stored instance on its way out: `head` first, then the pieces of `body`; `length` is that of both."""
+    """A stored instance on its way out: `head`, then the data set; `length` is that of both."""
 
     instance: Instance
     head: bytes
-    body: AsyncIterator[bytes]
     length: int
+    read: Callable[[int, int], AsyncIterator[bytes]]
+    """Streams bytes of the data set: from where, and how many."""
+
+    @property
+    def validator(self) -> str:
+        """Return what is the same exactly as long as the bytes are."""
+        digest = self.instance.identity.sha256.hex()
+        return f"{digest}.{zlib.crc32(self.head):08x}" if self.head else digest
+
+    async def pieces(self, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Stream the whole, or `length` bytes from `start`."""
+        end = self.length if length is None else start + length
+        if head := self.head[start:end]:
+            yield head
+        begin = max(start, len(self.head))
+        if begin < end:
+            async for piece in self.read(begin - len(self.head), end - begin):
+                yield piece
 
 
 class Query:
@@ -136,7 +155,8 @@ class Query:
         sha256 = instance.identity.sha256
         if await self._blobs.length(tenant, sha256) is None:
             raise NotFoundError("the instance's blob is missing; restore it from a backup")
-        return Fetched(instance, head, self._blobs.read(tenant, sha256), len(head) + instance.length)
+        read = partial(self._blobs.read, tenant, sha256)
+        return Fetched(instance, head, len(head) + instance.length, read)
 
     async def looked(self, principal: Principal, instances: tuple[Instance, ...], *, address: str = "") -> None:
         """Record that a principal reads what these instances, which it has just found, say of their patients."""

@@ -20,6 +20,8 @@ _VIDEOS: Final = {
     **dict.fromkeys((f"{_JPEG}{number}{part}" for number in range(102, 107) for part in ("", ".1")), "video/mp4"),
     **dict.fromkeys((f"{_JPEG}{number}" for number in (107, 108)), "video/mp4"),
 }
+PIXEL_MEDIA: Final = (OCTETS, *sorted({*_IMAGES.values(), *_VIDEOS.values()}))
+"""What stored pixel data may come as."""
 _NATIVE: Final = frozenset({IMPLICIT, EXPLICIT, *DEFLATED})
 
 

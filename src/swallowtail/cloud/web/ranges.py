@@ -1,15 +1,21 @@
-"""A range of a body (RFC 9110 14): one range of bytes is given; several, another unit or a validator mean the whole."""
+"""Ranges of a representation (RFC 9110 14): one range is given, 206; several, or another unit, mean the whole.
+
+A client that continues a download sends If-Range with the ETag of what it has: if the bytes are no
+longer those, it gets the whole (RFC 9110 13.1.5). Range has a meaning for GET alone (14.2).
+"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from swallowtail.cloud.web.problems import ProblemError, response_of
 
+SMALL: Final = 1024 * 1024
+"""Bodies up to here are gathered: one message to the socket instead of many."""
 _ONE: Final = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE)
 
 
@@ -20,11 +26,59 @@ class ByteRange(NamedTuple):
     length: int
 
 
-def asked(request: Request, size: int) -> ByteRange | None:
-    """Give the range that is asked for of a body of `size` bytes; None for the whole."""
+class Representation(NamedTuple):
+    """What a URL names, byte by byte."""
+
+    media: str
+    size: int
+    validator: str
+    """The ETag without its quotes: the same exactly as long as the bytes are (RFC 9110 8.8.1)."""
+    read: Callable[[int, int], AsyncIterator[bytes]]
+    """Streams bytes: from where, and how many."""
+    headers: Mapping[str, str] = {}
+
+
+async def answer(request: Request, whole: Representation) -> Response:
+    """Answer GET with the whole or the range that is asked for, HEAD with the headers of the whole."""
+    etag = f'"{whole.validator}"'
+    headers = {**whole.headers, "ETag": etag, "Accept-Ranges": "bytes"}
+    if request.method == "HEAD":
+        headers["Content-Length"] = str(whole.size)
+        return Response(headers=headers, media_type=whole.media)
+    part = asked(request, whole.size, etag)
+    if part is None:
+        return await body(whole.read(0, whole.size), whole.size, whole.media, headers)
+    if not part.length:
+        return unsatisfiable(whole.size)
+    last = part.start + part.length - 1
+    headers["Content-Range"] = f"bytes {part.start}-{last}/{whole.size}"
+    made = await body(whole.read(*part), part.length, whole.media, headers)
+    made.status_code = HTTPStatus.PARTIAL_CONTENT
+    return made
+
+
+async def body(
+    content: AsyncIterator[bytes],
+    length: int,
+    media: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return an answer of `length` bytes, gathered when they are few."""
+    given = {} if headers is None else dict(headers)
+    if length <= SMALL:
+        gathered = b"".join([piece async for piece in content])
+        return Response(gathered, headers=given, media_type=media)
+    given["Content-Length"] = str(length)
+    return StreamingResponse(content, media_type=media, headers=given)
+
+
+def asked(request: Request, size: int, etag: str) -> ByteRange | None:
+    """Return the range that is asked for of a body of `size` bytes; None: the whole."""
     found = _ONE.fullmatch(request.headers.get("range", ""))
-    if found is None or "if-range" in request.headers or found.groups() == ("", ""):
+    if found is None or found.groups() == ("", ""):
         return None
+    if request.headers.get("if-range", etag) != etag:
+        return None  # a strong comparison, which a weak ETag and a date fail: we send neither
     first, last = found.groups()
     if not first:  # the last so many
         length = min(int(last), size)
@@ -35,17 +89,12 @@ def asked(request: Request, size: int) -> ByteRange | None:
     return ByteRange(int(first), max(0, end - int(first)))
 
 
-def headers_of(part: ByteRange, size: int) -> dict[str, str]:
-    """Give what a 206 says of itself."""
-    return {"Content-Range": f"bytes {part.start}-{part.start + part.length - 1}/{size}"}
-
-
 def unsatisfiable(size: int) -> Response:
-    """Say that a body has nothing in this range."""
+    """Return the answer that a body has nothing in this range."""
     problem = ProblemError(
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
         "range",
-        f"the value has {size} bytes, none of which lie in the range",
+        f"the content has {size} bytes, none of which lie in the range",
         remedy=f"Ask for bytes 0 to {size - 1}, or leave Range out." if size else "Leave Range out.",
     )
     answer = response_of(problem)

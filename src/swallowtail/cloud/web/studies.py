@@ -1,12 +1,12 @@
 """Studies, series and instances over REST: listed, found, and fetched as a file or as the bytes that the modality sent."""
 
 import datetime as dt
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 from fastapi import Query
 from pydantic import WithJsonSchema
-from starlette.responses import StreamingResponse
+from starlette.requests import Request
+from starlette.responses import Response
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import EventAction, EventId
@@ -14,7 +14,9 @@ from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import IndexState, Instance, InstanceSearch, SeriesSearch, StudySearch
 from swallowtail.cloud.query.search import Fetched
 from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.web.negotiation import DICOM, OCTETS
 from swallowtail.cloud.web.paging import Paging
+from swallowtail.cloud.web.ranges import Representation, answer
 from swallowtail.cloud.web.schemas import Moment, Out, PageOut, RowId, UidPath, UidText, page_out
 
 UidKey = Annotated[UidText | None, Query()]
@@ -168,17 +170,28 @@ async def get_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOu
     return instance_out(instance)
 
 
-async def get_file(caller: InOrganisation, instance_id: RowId) -> StreamingResponse:
-    """Fetch the instance as a Part 10 file."""
+async def get_file(caller: InOrganisation, request: Request, instance_id: RowId) -> Response:
+    """Download an instance.
+
+    Returns it as a DICOM file (PS3.10), or one range of its bytes. The ETag changes exactly when
+    the bytes do.
+    """
     instance = await instance_of(caller, instance_id)
-    return _download(await caller.services.query.file(caller.principal, instance, address=caller.address), "application/dicom")
+    query = caller.services.query
+    fetched = await query.file(caller.principal, instance, address=caller.address)
+    return await answer(request, representation_of(fetched, DICOM))
 
 
-async def get_data_set(caller: InOrganisation, instance_id: RowId) -> StreamingResponse:
-    """Fetch the data set, byte by byte as the modality sent it: without preamble and group 0002."""
+async def get_data_set(caller: InOrganisation, request: Request, instance_id: RowId) -> Response:
+    """Download the data set of an instance.
+
+    Returns the bytes as the modality sent them, without preamble and group 0002, or one range of
+    them. The ETag is their SHA-256.
+    """
     instance = await instance_of(caller, instance_id)
-    fetched = await caller.services.query.data_set(caller.principal, instance, address=caller.address)
-    return _download(fetched, "application/octet-stream")
+    query = caller.services.query
+    fetched = await query.data_set(caller.principal, instance, address=caller.address)
+    return await answer(request, representation_of(fetched, OCTETS))
 
 
 async def choose_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOut:
@@ -197,21 +210,11 @@ async def instance_of(caller: Caller, instance_id: RowId) -> Instance:
     return instance
 
 
-async def pieces(fetched: Fetched) -> AsyncIterator[bytes]:
-    """Stream what was fetched."""
-    yield fetched.head
-    async for piece in fetched.body:
-        yield piece
-
-
-def _download(fetched: Fetched, media_type: str) -> StreamingResponse:
-    identity = fetched.instance.identity
-    headers = {
-        "Content-Length": str(fetched.length),
-        "Content-Disposition": f'attachment; filename="{identity.sop_instance}.dcm"',
-        "ETag": f'"{identity.sha256.hex()}"',  # of the data set
-    }
-    return StreamingResponse(pieces(fetched), media_type=media_type, headers=headers)
+def representation_of(fetched: Fetched, media: str) -> Representation:
+    """Return a stored instance as it is downloaded."""
+    name = f'attachment; filename="{fetched.instance.identity.sop_instance}.dcm"'
+    headers = {"Content-Disposition": name}
+    return Representation(media, fetched.length, fetched.validator, fetched.pieces, headers)
 
 
 def instance_out(instance: Instance) -> InstanceOut:

@@ -28,6 +28,7 @@ from swallowtail.cloud.web import (
 )
 from swallowtail.cloud.web.access import LIMITED_KEY, ROLES_KEY, GuardedRoute, Limited
 from swallowtail.cloud.web.dicom_json import PREFIX as DICOMWEB_PREFIX
+from swallowtail.cloud.web.media import PIXEL_MEDIA
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART
 from swallowtail.cloud.web.rendered import JPEG, PNG
 from swallowtail.cloud.web.wado import MP4
@@ -53,6 +54,31 @@ AUDIT: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR, Role.AUDITOR})
 ALARMS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN, Role.AUDITOR})
 
 
+_TEXT: Final = {"schema": {"type": "string"}}
+WHOLE_HEADERS: Final = {
+    "ETag": {"description": "Where ranges are given: changes with the bytes", **_TEXT},
+    "Accept-Ranges": {"description": "`bytes` where ranges are given", **_TEXT},
+}
+PART_HEADERS: Final = {
+    **WHOLE_HEADERS,
+    "Content-Range": {"description": "Which bytes, of how many", "required": True, **_TEXT},
+}
+RANGE_PARAMETERS: Final = [
+    {
+        "name": "Range",
+        "in": "header",
+        "description": "One range of bytes, like `bytes=0-1023`; several are answered with the whole.",
+        **_TEXT,
+    },
+    {
+        "name": "If-Range",
+        "in": "header",
+        "description": "An ETag: the range if the bytes are still those, else the whole.",
+        **_TEXT,
+    },
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One line of the table."""
@@ -72,6 +98,8 @@ class Route:
     """Other statuses with an answer of the same kind."""
     may_be_empty: bool = False
     """It answers 204 where nothing matches."""
+    ranged: bool = False
+    """It gives a range of the bytes if asked for one, and answers HEAD."""
 
     @property
     def described(self) -> dict[int | str, dict[str, Any]]:
@@ -85,7 +113,11 @@ class Route:
         same: dict[int | str, dict[str, Any]] = {}
         same |= {status: {"content": {self.media: {"schema": schema}}, "description": text} for status, text in self.also}
         content = {media: {"schema": schema} for media in (self.media, *self.or_media)}
-        return {self.status: {"content": content}, **nothing, **same}
+        found: dict[str, Any] = {"content": content}
+        if not self.ranged:
+            return {self.status: found, **nothing, **same}
+        part = {**found, "description": "The range that Range asks for", "headers": PART_HEADERS}
+        return {self.status: found | {"headers": WHOLE_HEADERS}, 206: part, **nothing, **same}
 
 
 _OF_OPERATORS: Final = "/operator-tokens/{token_id}"
@@ -176,7 +208,7 @@ ROUTES: Final = (
     Route("POST", "/studies/{study_uid}/send", deliveries.send_study, PATIENTS, FILTERED, "imaging"),
     Route("GET", "/instances", studies.list_instances, PATIENTS, FILTERED, "imaging"),
     Route("GET", "/instances/{instance_id}", studies.get_instance, PATIENTS, FILTERED, "imaging"),
-    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, FILTERED, "imaging", media=DICOM),
+    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, FILTERED, "imaging", media=DICOM, ranged=True),
     Route(
         "GET",
         "/instances/{instance_id}/dataset",
@@ -185,6 +217,7 @@ ROUTES: Final = (
         FILTERED,
         "imaging",
         media="application/octet-stream",
+        ranged=True,
     ),
     Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, ADMINISTRATOR, FILTERED, "imaging"),
     Route("GET", "/index-jobs", index_jobs.get_index_jobs, OPERATE, REFUSED, "imaging"),
@@ -216,12 +249,19 @@ def _qido(path: str, endpoint: Callable[..., Any]) -> Route:
     return Route("GET", path, endpoint, PATIENTS, FILTERED, "dicomweb", media=JSON, may_be_empty=True)
 
 
-def _wado(path: str, endpoint: Callable[..., Any], media: str = MULTIPART, also: tuple[tuple[int, str], ...] = ()) -> Route:
-    return Route("GET", path, endpoint, PATIENTS, FILTERED, "dicomweb", media=media, also=also)
+def _wado(
+    path: str,
+    endpoint: Callable[..., Any],
+    media: str = MULTIPART,
+    *more: str,
+    ranged: bool = False,
+) -> Route:
+    about = (PATIENTS, FILTERED, "dicomweb")
+    return Route("GET", path, endpoint, *about, media=media, or_media=more, ranged=ranged)
 
 
-def _picture(path: str, endpoint: Callable[..., Any], *more: str) -> Route:
-    return Route("GET", path, endpoint, PATIENTS, FILTERED, "dicomweb", media=JPEG, or_media=(PNG, *more))
+def _picture(path: str, endpoint: Callable[..., Any], *more: str, ranged: bool = False) -> Route:
+    return _wado(path, endpoint, JPEG, PNG, *more, ranged=ranged)
 
 
 def _stow(path: str, endpoint: Callable[..., Any]) -> Route:
@@ -244,11 +284,11 @@ DICOMWEB: Final = (
     _wado(_SERIES, wado.retrieve_series),
     _wado(f"{_SERIES}/metadata", wado.series_metadata, JSON),
     _qido(f"{_SERIES}/instances", dicomweb.search_instances),
-    _wado(_INSTANCE, wado.retrieve_instance),
+    _wado(_INSTANCE, wado.retrieve_instance, MULTIPART, DICOM, ranged=True),
     _wado(f"{_INSTANCE}/metadata", wado.instance_metadata, JSON),
     _wado(f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames),
-    _wado(f"{_INSTANCE}/bulkdata/{{tag}}", wado.retrieve_bulk_data, also=((206, "A range of it"),)),
-    _picture(f"{_INSTANCE}/rendered", wado.retrieve_rendered, MP4, "video/mpeg"),
+    _wado(f"{_INSTANCE}/bulkdata/{{tag}}", wado.retrieve_bulk_data, MULTIPART, *PIXEL_MEDIA, ranged=True),
+    _picture(f"{_INSTANCE}/rendered", wado.retrieve_rendered, MP4, "video/mpeg", ranged=True),
     _picture(f"{_INSTANCE}/frames/{{frames}}/rendered", wado.retrieve_rendered_frames, MULTIPART),
     _picture("/studies/{study}/thumbnail", rendered.study_thumbnail),
     _picture(f"{_SERIES}/thumbnail", rendered.series_thumbnail),
@@ -270,6 +310,20 @@ def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
     api = APIRouter(prefix=prefix, route_class=GuardedRoute)
     for route in routes:
         summary, description = _prose(route.endpoint)
+        extra = {
+            ROLES_KEY: sorted(route.roles),
+            LIMITED_KEY: route.limited,
+            "security": [{"token": []}],
+        }
+        if route.ranged:
+            api.add_api_route(
+                route.path,
+                route.endpoint,
+                methods=["HEAD"],
+                openapi_extra=extra,
+                include_in_schema=False,
+            )
+            extra["parameters"] = RANGE_PARAMETERS
         api.add_api_route(
             route.path,
             route.endpoint,
@@ -281,10 +335,6 @@ def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
             operation_id=route.endpoint.__name__,
             summary=summary,
             description=description,
-            openapi_extra={
-                ROLES_KEY: sorted(route.roles),
-                LIMITED_KEY: route.limited,
-                "security": [{"token": []}],
-            },
+            openapi_extra=extra,
         )
     return api

@@ -28,12 +28,10 @@ from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, OCTETS, Ch
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.rendered import Looking, Small, problem_of, render_frames, render_instance, while_connected
 from swallowtail.cloud.web.schemas import UidPath
-from swallowtail.cloud.web.studies import pieces
+from swallowtail.cloud.web.studies import representation_of
 
 AT_ONCE: Final = 100
 """Instances that are looked up together."""
-SMALL: Final = 1024 * 1024
-"""Bodies up to here are gathered: one message to the socket instead of many."""
 MAX_FRAMES: Final = 10_000
 MP4: Final = "video/mp4"
 
@@ -109,7 +107,8 @@ async def retrieve_bulk_data(caller: InOrganisation, request: Request, place: Pl
     offer, multipart = _chosen(wanted, frame_offers(syntax) if encapsulated else value_offers(syntax), alone=alone)
     if multipart:
         return await _answer(_stored(caller, located), parts, offer, multipart)
-    return await _in_range(caller, request, located, parts[0], offer)
+    media = f"{offer.media}; transfer-syntax={offer.syntax}"
+    return await ranges.answer(request, _part_of(caller, located, parts[0], media, tag))
 
 
 async def _frames(caller: Caller, request: Request, located: Located, numbers: list[int], stored: list[list[Span]]) -> Response:
@@ -133,19 +132,15 @@ def _stored(caller: Caller, located: Located) -> Read:
     return partial(caller.services.frames.read, located)
 
 
-async def _in_range(caller: Caller, request: Request, located: Located, spans: list[Span], offer: Offer) -> Response:
-    size = sum(length for _, length in spans)
-    part = ranges.asked(request, size)
-    if part is not None and not part.length:
-        return ranges.unsatisfiable(size)
-    answer = await _answer(
-        _stored(caller, located), [spans if part is None else [*ranges.cut(spans, part)]], offer, multipart=False
-    )
-    answer.headers["Accept-Ranges"] = "bytes"
-    if part is not None:
-        answer.status_code = HTTPStatus.PARTIAL_CONTENT
-        answer.headers.update(ranges.headers_of(part, size))
-    return answer
+def _part_of(caller: Caller, located: Located, spans: list[Span], media: str, name: str) -> ranges.Representation:
+    """Return parts of a data set; `name` tells them from its other parts."""
+    stored = _stored(caller, located)
+
+    def read(start: int, length: int) -> AsyncIterator[bytes]:
+        return stored([*ranges.cut(spans, ranges.ByteRange(start, length))])
+
+    validator = f"{located.instance.identity.sha256.hex()}.{name}"
+    return ranges.Representation(media, sum(length for _, length in spans), validator, read)
 
 
 async def retrieve_rendered(
@@ -165,7 +160,7 @@ async def retrieve_rendered(
     head = b"".join([piece async for piece in caller.services.frames.read(located, [(spans[0][0], min(12, spans[0][1]))])])
     if media == MP4 and head[4:8] != b"ftyp":
         raise not_acceptable([f'bulkdata/{PIXEL_DATA}: {MULTIPART}; type="{media}"'])  # a bare stream, which no browser plays
-    return await _body(_read(_stored(caller, located), [(b"", spans, b"")]), sum(length for _, length in spans), media)
+    return await ranges.answer(request, _part_of(caller, located, spans, media, "video"))
 
 
 async def retrieve_rendered_frames(
@@ -204,6 +199,8 @@ async def _files(caller: Caller, request: Request, search: InstanceSearch, *, al
     if choice.multipart is False:
         made = await _made(caller, request, first.items[0], choice.syntax)
         media = f"{DICOM}; transfer-syntax={made.transfer_syntax}"
+        if isinstance(made.body, Fetched):
+            return await ranges.answer(request, representation_of(made.body, media))
         return StreamingResponse(made.pieces(), media_type=media, headers={"Content-Length": str(made.length)})
     boundary = secrets.token_hex(16)
     made = await _made(caller, request, first.items[0], choice.syntax, or_stored=not alone)  # it may be a refusal
@@ -234,7 +231,7 @@ class _File(NamedTuple):
     async def pieces(self) -> AsyncIterator[bytes]:
         """Stream it; its end frees what it holds."""
         if isinstance(self.body, Fetched):
-            async for piece in pieces(self.body):
+            async for piece in self.body.pieces():
                 yield piece
             return
         async with self.body:
@@ -353,14 +350,14 @@ def _none_of(offers: list[Offer], *, alone: bool) -> ProblemError:
 async def _answer(read: Read, parts: list[list[Span]], offer: Offer, multipart: bool, hold: Held | None = None) -> Response:
     media = f"{offer.media}; transfer-syntax={offer.syntax}"
     if not multipart:
-        return await _body(_read(read, [(b"", parts[0], b"")], hold), sum(length for _, length in parts[0]), media)
+        return await ranges.body(_read(read, [(b"", parts[0], b"")], hold), sum(length for _, length in parts[0]), media)
     boundary = secrets.token_hex(16)
     head = f"--{boundary}\r\nContent-Type: {media}\r\n\r\n".encode()
     framed = [(head, part, b"\r\n") for part in parts]
     end = f"--{boundary}--\r\n".encode()
     length = sum(len(head) + 2 + sum(size for _, size in part) for part in parts) + len(end)
     content = _read(read, [*framed, (end, [], b"")], hold)
-    return await _body(content, length, f'{MULTIPART}; type="{offer.media}"; boundary={boundary}')
+    return await ranges.body(content, length, f'{MULTIPART}; type="{offer.media}"; boundary={boundary}')
 
 
 async def _read(read: Read, parts: list[tuple[bytes, list[Span], bytes]], hold: Held | None = None) -> AsyncIterator[bytes]:
@@ -371,12 +368,6 @@ async def _read(read: Read, parts: list[tuple[bytes, list[Span], bytes]], hold: 
             async for piece in read(spans):
                 yield piece
             yield after
-
-
-async def _body(content: AsyncIterator[bytes], length: int, media: str) -> Response:
-    if length <= SMALL:
-        return Response(b"".join([piece async for piece in content]), media_type=media)
-    return StreamingResponse(content, media_type=media, headers={"Content-Length": str(length)})
 
 
 def _numbers(text: str) -> list[int]:
