@@ -26,6 +26,7 @@ log = structlog.get_logger()
 DEFAULT_LIMITS: Final = Limits()
 SHARED_BUFFERS: Final = BufferPool()
 
+Ending = Aborted | ConnectionLost | DeadlinePassed
 NotAssociated = AssociateRejected | Aborted | ConnectionLost | DeadlinePassed
 
 
@@ -37,12 +38,19 @@ class Connection:
         self._pump = pump
         self._loop = asyncio.get_running_loop()
         address = pump.transport_info("peername")
+        self.ending: Ending | None = None
+        """What ended the association other than a release, once `next_event` has given it; None: nothing did, or our `abort`."""
         self.peer: tuple[str, int] = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
 
     @property
     def read_at(self) -> float:
         """When bytes were last read from the peer; what was read then may still wait for `next_event`."""
         return self._pump.read_at
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the connection was cut because the peer took nothing of what was sent."""
+        return self._pump.stalled
 
     @property
     def agreement(self) -> Agreement | None:
@@ -60,6 +68,8 @@ class Connection:
         A fragment's view is valid until the next call. While nobody calls, the socket is not read.
         """
         event = await self._pump.next_event()
+        if isinstance(event, Ending):
+            self.ending = event
         return Signal.CLOSED if isinstance(event, Signal) else event
 
     def accept(self, answer: AssociateAC) -> Agreement:

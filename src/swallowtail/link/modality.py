@@ -36,6 +36,9 @@ from swallowtail.sansio.errors import RemoteProtocolError
 log = structlog.get_logger()
 
 BUFFERS: Final = BufferPool()
+INTERNAL: Final = "an error in Link"
+"""Why an association was aborted when nothing else says so."""
+MID_MESSAGE: Final = "in the middle of a message"
 
 
 class ApplicationEntity:
@@ -62,6 +65,11 @@ class ApplicationEntity:
     def address(self) -> tuple[str, int]:
         """Where it listens."""
         return self._port.address
+
+    @property
+    def why_closed(self) -> str:
+        """Why the associations of this port are aborted by Link itself."""
+        return "Link stops" if self.stopping else "the listener was closed or changed"
 
     async def open(self, network: Network, host: str, port: int) -> None:
         """Start to listen; raises OSError with the reason when that is not possible."""
@@ -153,7 +161,7 @@ class Association:
         self._device = device
         self._id = self._site.random(16)
         self._began = asyncio.get_running_loop().time()
-        self._outcome, self._reason = "aborted", ""
+        self._outcome, self._reason = "aborted", INTERNAL
         self._stored = self._failed = self._bytes = self._out_of_resources = 0
 
     def reject(self, rejected: Rejected) -> None:
@@ -172,7 +180,10 @@ class Association:
         try:
             await self._converse()
         except RemoteProtocolError as error:
-            self._reason = str(error)
+            self._outcome, self._reason = "aborted", str(error)
+            raise
+        except asyncio.CancelledError:
+            self._outcome, self._reason = "aborted", self._entity.why_closed
             raise
         finally:
             self._report_end()
@@ -188,22 +199,29 @@ class Association:
                         return
                 case ReleaseRequested():
                     self._connection.release()
-                    self._outcome = "released"
-                    return
-                case ConnectionLost():
-                    self._outcome = "lost"
-                    return
-                case DeadlinePassed(deadline):
-                    self._reason = deadline.value
-                    return
-                case Aborted():
-                    self._reason = "by the modality"
+                    self._outcome, self._reason = "released", ""
                     return
                 case _:
+                    self._note_end()
                     return
             if self._entity.stopping:
-                self._reason = "Link stops"
+                self._reason = self._entity.why_closed
                 return  # after its answer; the port's owner aborts
+
+    def _note_end(self, when: str = "") -> None:
+        """Note which side ended the association, and why."""
+        match self._connection.ending:
+            case None:  # the port's owner aborted it
+                self._outcome, reason = "aborted", self._entity.why_closed
+            case Aborted():
+                self._outcome, reason = "aborted", "by the modality"
+            case DeadlinePassed(deadline):
+                self._outcome, reason = "aborted", deadline.value
+            case ConnectionLost() if self._connection.stalled:
+                self._outcome, reason = "aborted", "the modality took no byte in time"
+            case ConnectionLost():
+                self._outcome, reason = "lost", ""
+        self._reason = ", ".join(filter(None, (reason, when)))
 
     # Messages
 
@@ -289,11 +307,11 @@ class Association:
     def _tell(self, received: CommandReceived, situation: Situation, service: Service) -> bool:
         """Answer as the table says; False when that ends the association."""
         if self._connection.closed:
-            self._outcome, self._reason = "lost", "in the middle of a message"
+            self._note_end(MID_MESSAGE)
             return False
         told = answer(situation, service)
         if isinstance(told, Abort):
-            self._reason = situation
+            self._reason = f"{situation}"
             self._connection.abort(AbortSource(told.source), AbortReason(told.reason))
             return False
         assert isinstance(told, Status)

@@ -37,6 +37,10 @@ class Ended:
 
     about: About
     detail: str
+    reason: str
+    """Why, in a few constant words for the log."""
+    state: str = "aborted"
+    """How the association ended: `aborted`, `lost` or `released`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,9 @@ class OutboundAssociation:
         """Say why the connection is gone: a destination that takes nothing is cut by the transport's watch."""
         seconds = self._destination.timeouts.response
         stalled = self._full_since is not None and self._loop.time() - self._full_since >= seconds
-        return Ended(About.DESTINATION, self._peer.stalled(seconds) if stalled else self._peer.lost())
+        if stalled:
+            return Ended(About.DESTINATION, self._peer.stalled(seconds), "it took no byte of an instance in time")
+        return Ended(About.DESTINATION, self._peer.lost(), "", "lost")
 
     def sent(self, message_id: int) -> None:
         """Start the clock of the response."""
@@ -150,7 +156,8 @@ class OutboundAssociation:
             self._overdue[message_id] = self._loop.call_later(self._destination.timeouts.response, self._late)
 
     def _late(self) -> None:
-        self.abort(Ended(About.DESTINATION, self._peer.silent(self._destination.timeouts.response)))
+        detail = self._peer.silent(self._destination.timeouts.response)
+        self.abort(Ended(About.DESTINATION, detail, "it did not answer an instance in time"))
 
     # The end
 
@@ -172,12 +179,20 @@ class OutboundAssociation:
         except TimeoutError:
             pass
         finally:
-            self._end(Ended(About.LINK, "Link ended the association"))
+            self._end(Ended(About.LINK, "Link ended the association", "it did not answer the release in time"))
             await self._connection.close()
 
     def _end(self, why: Ended) -> None:
         if self.ended is None:
             self.ended = why
+            log.info(
+                "association ended",
+                destination=self._destination.name,
+                peer=self._connection.peer[0],
+                state=why.state,
+                reason=why.reason,
+                count=len(self._open),
+            )
             for pending in list(self._open.values()):
                 self._settle(pending, why)
 
@@ -201,28 +216,28 @@ class OutboundAssociation:
                 if not self._take(event):
                     break
         except RemoteProtocolError as error:
-            self._end(Ended(About.DESTINATION, self._peer.violated(str(error))))
+            self._end(Ended(About.DESTINATION, self._peer.violated(str(error)), "it broke the DICOM protocol"))
         finally:
-            self._end(Ended(About.LINK, "Link stops"))
+            self._end(Ended(About.LINK, "Link stops", "Link stops"))
             self._connection.abort()
 
     def _end_by(self, event: object) -> Ended:
         match event:
             case ReleaseRequested():
                 self._connection.release()
-                return Ended(About.DESTINATION, self._peer.released())
+                return Ended(About.DESTINATION, self._peer.released(), "by the destination", "released")
             case Aborted():
-                return Ended(About.DESTINATION, self._peer.aborted())
+                return Ended(About.DESTINATION, self._peer.aborted(), "by the destination")
             case Released():
-                return Ended(About.LINK, "Link released the association")
+                return Ended(About.LINK, "Link released the association", "", "released")
             case DeadlinePassed(deadline):
-                return Ended(About.DESTINATION, self._peer.violated(deadline.value))
+                return Ended(About.DESTINATION, self._peer.violated(deadline.value), deadline.value)
         return self._lost()
 
     def _take(self, received: CommandReceived) -> bool:
         """Take one command set; False when it ended the association."""
         if (wrong := self._wrong(received)) is not None:
-            self.abort(Ended(About.DESTINATION, self._peer.violated(wrong)))
+            self.abort(Ended(About.DESTINATION, self._peer.violated(wrong), wrong))
             return False
         self._settle(self._open[received.command.message_id], received.command)
         return True

@@ -100,7 +100,7 @@ class Line:
                     await asyncio.wait([self._ending])
         except TimeoutError:
             if self._association is not None:
-                self._association.abort(Ended(About.LINK, "Link stops; it is tried again"))
+                self._association.abort(Ended(About.LINK, "Link stops; it is tried again", "Link stops"))
 
     async def deliver(self, request: DeliverRequest, channel: Channel) -> DeliverAnswer:
         """Send one instance when its turn has come; raises ChannelResetError when the Cloud no longer wants it."""
@@ -211,10 +211,12 @@ class Line:
         try:
             end = await pass_on(channel, event, association, request, result)
         except BaseException:  # damaged, given up by the Cloud, or its session is lost: the destination must not keep half of it
-            association.abort(Ended(About.LINK, "Link gave up another instance on this association; it is tried again"))
+            text = "Link gave up another instance on this association; it is tried again"
+            association.abort(Ended(About.LINK, text, "the transfer of an instance was given up"))
             raise
         if end is None:
-            association.abort(Ended(About.DESTINATION, f"{self.destination.name} answered before it had all of an instance"))
+            text = "answered before it had all of an instance"
+            association.abort(Ended(About.DESTINATION, f"{self.destination.name} {text}", f"it {text}"))
         association.sent(number)
         return _Sent(result, end, began)
 

@@ -63,6 +63,8 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         self._drained: asyncio.Future[None] | None = None  # pending while the transport is full
         self._stall = stall
         self._stalled: asyncio.TimerHandle | None = None
+        self.stalled = False
+        """Whether the transport was cut because the peer took nothing of what was sent."""
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self.read_at = self._loop.time()
@@ -195,6 +197,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
 
     def _judge_stall(self, waited: int) -> None:
         if self._transport is not None and self._transport.get_write_buffer_size() >= waited:
+            self.stalled = True
             self._transport.abort()
         else:
             self._watch_stall()

@@ -225,7 +225,7 @@ def test_a_modality_that_goes_away_leaves_no_store_behind():
         async with asyncio.timeout(1):
             await reset.wait()
         await asyncio.sleep(2)
-        assert [(end.outcome, end.instances, end.failed) for end in ends(stage)] == [("lost", 0, 1)]
+        assert [(end.outcome, end.instances, end.failed) for end in ends(stage)] == [("aborted", 0, 1)]
 
     play(scene)
 
