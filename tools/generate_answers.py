@@ -28,7 +28,8 @@ HEAD = f"""# What each sender is told
 
 Generated from `swallowtail.calls.answers` by `python -m tools.generate_answers`; `tests/unit/link/test_answers.py` walks every row.
 
-0000 is said for what the Cloud has fsynced and committed, for nothing else. An answer that looks permanent is given for permanent
+0000 is said for what the Cloud has fsynced and committed, for nothing else; the data set is parsed
+afterwards ([what the sender does not learn](acknowledged.md)). An answer that looks permanent is given for permanent
 causes alone. Any sender is answered at most 25 seconds after the last byte of its message was read. After
 {FAILED_STORES_UNTIL_ABORT} stores on one association were answered A700, the association is aborted.
 

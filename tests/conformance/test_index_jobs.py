@@ -77,6 +77,64 @@ async def test_quarantine_keeps_the_instance_out_of_studies_and_raises_an_alarm(
     assert len((await records.instances.instances(NORTH, InstanceSearch(state=IndexState.QUARANTINED))).items) == 1
 
 
+async def test_what_is_not_indexed_is_found_in_the_order_of_arrival(records: Records, ids: list[int]) -> None:
+    await records.index_jobs.settle([indexed(ids[0]), Quarantined(tenant=NORTH, instance=ids[2], problem="x")], now=NOW)
+    found = await records.instances.instances(NORTH, InstanceSearch(unindexed=True, hidden=True))
+    states = [IndexState.WAITING, IndexState.QUARANTINED, IndexState.WAITING]
+    assert [(one.id, one.state) for one in found.items] == list(zip(ids[1:], states, strict=True))
+    assert await records.instances.count(NORTH, InstanceSearch(unindexed=True), 9) == 3
+    elsewhere = InstanceSearch(unindexed=True, facilities=frozenset({"elsewhere"}))
+    assert (await records.instances.instances(NORTH, elsewhere)).items == ()
+    assert (await records.instances.instances(SOUTH, InstanceSearch(unindexed=True))).items == ()
+
+
+async def test_what_is_quarantined_waits_again_and_its_alarm_is_cleared_when_it_is_read(records: Records, ids: list[int]) -> None:
+    jobs = records.index_jobs
+    await jobs.settle([indexed(ids[0])], now=NOW)
+    bad = [Quarantined(tenant=NORTH, instance=one, problem="ends early") for one in ids[1:3]]
+    await jobs.claim(9, now=NOW, until=NOW + 60)
+    await jobs.settle(bad, now=NOW)
+    assert await jobs.requeue(SOUTH, None, now=NOW, event=EVENT) == 0
+    assert await jobs.requeue(NORTH, None, now=NOW, event=EVENT) == 2
+    again = await records.instances.instance(NORTH, ids[1])
+    assert (again.state, again.problem) == (IndexState.WAITING, "")
+    assert [job.instance for job in await jobs.claim(9, now=NOW, until=NOW + 60)] == ids[1:3]
+    assert len((await records.alarms.alarms(NORTH)).items) == 2, "nothing is known yet"
+    await jobs.settle([indexed(ids[1]), bad[1]], now=NOW + 5)
+    (alarm,) = (await records.alarms.alarms(NORTH)).items
+    assert (alarm.subject, alarm.count) == ("1.2.2", 2)
+    assert "/unindexed-instances" in alarm.detail
+    assert (await records.instances.instance(NORTH, ids[1])).state is IndexState.INDEXED
+
+
+async def test_named_instances_are_queued_again_unless_they_are_indexed_or_elsewhere(records: Records, ids: list[int]) -> None:
+    jobs = records.index_jobs
+    await jobs.settle([indexed(ids[0]), Quarantined(tenant=NORTH, instance=ids[1], problem="x")], now=NOW)
+    await jobs.claim(9, now=NOW, until=NOW + 60)
+    facility = (await records.instances.instance(NORTH, ids[1])).origin.facility
+    named = {"now": NOW, "event": EVENT}
+    assert await jobs.requeue(NORTH, ids[:2], facilities=frozenset({"elsewhere"}), **named) == 0
+    assert await jobs.requeue(NORTH, ids[:2], facilities=frozenset(), **named) == 0
+    assert await jobs.requeue(NORTH, [ids[0], 999], **named) == 0
+    assert await jobs.requeue(NORTH, [ids[1], ids[3]], facilities=frozenset({facility}), **named) == 2
+    assert [job.instance for job in await jobs.claim(9, now=NOW, until=NOW + 60)] == [ids[1], ids[3]]
+
+
+async def test_the_alarm_of_a_uid_stays_while_another_copy_is_quarantined(records: Records, ids: list[int]) -> None:
+    jobs = records.index_jobs
+    copy = (await records.instances.commit(NORTH, arrival("1.2.1", "other"), now=NOW)).id
+    await jobs.settle([Quarantined(tenant=NORTH, instance=one, problem="x") for one in (ids[1], copy)], now=NOW)
+
+    async def raised() -> bool:
+        alarms = (await records.alarms.alarms(NORTH)).items
+        return any(one.condition is Condition.INSTANCE_QUARANTINED for one in alarms)
+
+    await jobs.settle([indexed(copy)], now=NOW)
+    assert await raised()
+    await jobs.settle([indexed(ids[1])], now=NOW)
+    assert not await raised()
+
+
 async def test_a_rebuild_gives_every_instance_a_job_and_corrects_the_index(records: Records, ids: list[int]) -> None:
     await records.index_jobs.settle([indexed(one, study="1.7", series="1.7.1", name="Wrong") for one in ids], now=NOW)
     assert await records.index_jobs.rebuild(NORTH, study="1.7", now=NOW, event=EVENT) == 4

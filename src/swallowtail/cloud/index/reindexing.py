@@ -1,14 +1,16 @@
 """Indexing stored instances again: after a restore, after a fault in the index, after a better parser."""
 
+from collections.abc import Collection
+
 from swallowtail.cloud.index.indexer import TOPIC
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.inventory import IndexCounts, Inventory
 from swallowtail.cloud.model.ports import Bus, Clock, IndexJobs
-from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.model.tenancy import Principal, Tenant
 
 
 class Reindexing:
-    """The use case behind `swallowtail cloud reindex`."""
+    """The use cases behind `/index-jobs`, `/unindexed-instances` and `swallowtail cloud reindex`."""
 
     def __init__(self, jobs: IndexJobs, inventory: Inventory, bus: Bus, *, clock: Clock) -> None:
         self._jobs, self._inventory, self._bus, self._clock = jobs, inventory, bus, clock
@@ -19,6 +21,16 @@ class Reindexing:
         What is indexed stays visible until its job is done. An instance that waits already is queued once.
         """
         queued = await self._jobs.rebuild(tenant, study=study, now=self._clock(), event=event)
+        self._bus.publish(TOPIC)
+        return queued
+
+    async def requeue(self, principal: Principal, tenant: Tenant, instances: Collection[int] | None, event: AuditEvent) -> int:
+        """Queue instances that could not be indexed, all or some, and return their number.
+
+        Instances outside the principal's facilities, and those that are indexed, are left out.
+        """
+        facilities, now = principal.facilities, self._clock()
+        queued = await self._jobs.requeue(tenant, instances, facilities=facilities, now=now, event=event)
         self._bus.publish(TOPIC)
         return queued
 

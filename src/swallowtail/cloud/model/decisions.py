@@ -101,12 +101,14 @@ def conflict_alarm(arrival: Arrival, *, elsewhere: bool = False) -> NewAlarm:
 
 
 def quarantine_alarm(sop_instance: str, problem: str) -> NewAlarm:
-    """The alarm that a stored data set cannot be trusted."""
+    """Return the alarm that a stored data set cannot be indexed, with what to do about it."""
     return NewAlarm(
         condition=Condition.INSTANCE_QUARANTINED,
         subject=sop_instance,
         severity=Severity.MAJOR,
-        detail=f"the stored data set cannot be read: {problem}; ask the sender to send it again, or fetch it to examine it",
+        detail=f"the data set is stored, and was acknowledged, but cannot be indexed: {problem}; "
+        "GET /api/v1/unindexed-instances lists it: download it to examine it, index it again, "
+        "or delete it and have the sender send it again",
     )
 
 

@@ -193,6 +193,8 @@ class InstanceSearch(Value, frozen=True, kw_only=True):
     sop_class: str = ""
     number: int | None = None
     state: IndexState | None = None
+    unindexed: bool = False
+    """Only those that wait for the index or are quarantined."""
     received_since: float | None = None
     hidden: bool = False
     """Also those that are kept but not visible."""

@@ -317,11 +317,26 @@ class IndexJobs(Protocol):
     async def settle(self, outcomes: Sequence[IndexOutcome], *, now: float) -> None:
         """Transaction 2: study, series, document and counts of each outcome; quarantine raises the alarm INSTANCE_QUARANTINED.
 
-        Repeating an outcome changes nothing. The visible instances alone are counted.
+        Repeating an outcome changes nothing. The visible instances alone are counted. What is indexed
+        after all clears the alarm, unless another copy of its UID is not.
         """
 
     async def rebuild(self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent) -> int:
         """Give every instance of the tenant, or of one study, a new job; gives their number."""
+
+    async def requeue(
+        self,
+        tenant: Tenant,
+        instances: Collection[int] | None,
+        *,
+        facilities: frozenset[str] | None = None,
+        now: float,
+        event: AuditEvent,
+    ) -> int:
+        """Give these instances, or all that are quarantined, a new job and return their number.
+
+        They wait then. Those that are indexed, unknown or in none of `facilities` are left out.
+        """
 
     async def waiting(self) -> int:
         """Count the jobs that are not settled."""

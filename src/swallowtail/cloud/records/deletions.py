@@ -33,14 +33,13 @@ from sqlalchemy import (
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.deletion import DeletedBatch, Deletion, NewDeletion, Scope, Selection
 from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.imaging import IndexState, Instance
-from swallowtail.cloud.model.operations import Condition
+from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import deliveries, schema
-from swallowtail.cloud.records.alarms import cleared
 from swallowtail.cloud.records.counting import Place, recount
 from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.instance_alarms import clear_resolved
 from swallowtail.cloud.records.instances import SHOW, instance_of
 from swallowtail.cloud.records.rows import Listing, only, paged
 
@@ -90,15 +89,6 @@ UNSHOWN = (
     .group_by(_instance.c.sop_instance, _instance.c.facility)
 )
 """The first copy of each SOP Instance UID in each facility that shows none."""
-ALARMED = select(schema.alarm.c.condition, schema.alarm.c.subject).where(
-    schema.alarm.c.tenant == bindparam("tenant"),
-    schema.alarm.c.condition.in_([Condition.INSTANCE_CONFLICT, Condition.INSTANCE_QUARANTINED]),
-    schema.alarm.c.subject.in_(bindparam("uids", expanding=True)),
-    schema.alarm.c.cleared.is_(None),
-)
-COPIES = select(*(_instance.c[name] for name in ("sop_instance", "transfer_syntax", "sha256", "state"))).where(
-    _instance.c.tenant == bindparam("tenant"), _instance.c.sop_instance.in_(bindparam("uids", expanding=True))
-)
 MARK = select(schema.high_water.c.value).where(schema.high_water.c.name == "instance")
 
 
@@ -224,7 +214,7 @@ def _move_out(connection: Connection, tenant: Tenant, deletion: str, rows: Seque
     places, uids = _places(rows), {row.sop_instance for row in rows}
     links = deliveries.skipped(connection, tenant, ids, {study for _, study in places}, now)
     _show_first(connection, tenant, uids)
-    _clear_alarms(connection, tenant, uids, now)
+    clear_resolved(connection, tenant, uids, now)
     _take_attributes_anew(connection, tenant, places, ids)
     recount(connection, tenant, places)
     return links
@@ -261,21 +251,6 @@ def _show_first(connection: Connection, tenant: Tenant, uids: Collection[str]) -
     """Make the first copy visible of each UID of which none is."""
     for (chosen,) in connection.execute(UNSHOWN, {"tenant": tenant, "uids": list(uids)}).all():
         connection.execute(SHOW, {"chosen": chosen})
-
-
-def _clear_alarms(connection: Connection, tenant: Tenant, uids: Collection[str], now: float) -> None:
-    """Clear the alarms of conflicts and of unreadable data sets that are there no more."""
-    alarmed = connection.execute(ALARMED, {"tenant": tenant, "uids": list(uids)}).all()
-    if not alarmed:
-        return
-    copies = connection.execute(COPIES, {"tenant": tenant, "uids": [row.subject for row in alarmed]}).all()
-    contents = {(row.sop_instance, row.transfer_syntax, row.sha256) for row in copies}
-    several = {uid for (uid, _), number in Counter(one[:2] for one in contents).items() if number > 1}
-    unreadable = {row.sop_instance for row in copies if row.state == IndexState.QUARANTINED}
-    for condition, subject in alarmed:
-        over = subject not in (several if condition == Condition.INSTANCE_CONFLICT else unreadable)
-        if over:
-            cleared(connection, tenant, Condition(condition), subject, now)
 
 
 def _places(rows: Sequence[Row[Any]]) -> set[Place]:

@@ -1,10 +1,10 @@
 """Index jobs and Transaction 2: the statements of the port `IndexJobs`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, literal, or_, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.decisions import folded, quarantine_alarm, words_of
@@ -15,8 +15,10 @@ from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.alarms import raised
 from swallowtail.cloud.records.counting import Place, recount
 from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.instance_alarms import clear_resolved
 from swallowtail.cloud.records.instances import UNREAD
 from swallowtail.cloud.records.rows import plain, values
+from swallowtail.cloud.records.searching import IS_UNINDEXED
 
 _instance, _job, _document = schema.instance, schema.index_job, schema.index_document
 OPEN_JOBS = (
@@ -74,19 +76,51 @@ class IndexJobRecords:
 
     async def rebuild(self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent) -> int:
         def rebuild(unit: Unit) -> int:
-            mine = _instance.c.tenant == tenant if study is None else (_instance.c.tenant == tenant) & (_instance.c.study == study)
-            # Two statements however many instances there are: the writer holds every store back meanwhile.
-            unit.connection.execute(delete(_job).where(_job.c.instance.in_(select(_instance.c.id).where(mine))))
-            jobs = select(_instance.c.id, _instance.c.tenant, literal(0.0), literal(0)).where(mine)
-            queued = unit.connection.execute(insert(_job).from_select(["instance", "tenant", "until", "attempts"], jobs)).rowcount
+            mine = [_instance.c.tenant == tenant]
+            if study is not None:
+                mine.append(_instance.c.study == study)
+            queued = _queue(unit.connection, mine)
             _forget_sources(unit.connection, tenant, study)
             unit.audit(tenant, event, now)
             return queued
 
         return await self._database.write(rebuild)
 
+    async def requeue(
+        self,
+        tenant: Tenant,
+        instances: Collection[int] | None,
+        *,
+        facilities: frozenset[str] | None = None,
+        now: float,
+        event: AuditEvent,
+    ) -> int:
+        def requeue(unit: Unit) -> int:
+            mine = [_instance.c.tenant == tenant, IS_UNINDEXED]
+            if instances is None:
+                mine.append(_instance.c.state == IndexState.QUARANTINED)
+            else:
+                mine.append(_instance.c.id.in_(sorted(instances)))
+            if facilities is not None:
+                mine.append(_instance.c.facility.in_(sorted(facilities)))
+            queued = _queue(unit.connection, mine)
+            waiting = {"state": IndexState.WAITING, "problem": ""}
+            unit.connection.execute(update(_instance).where(*mine).values(waiting))
+            unit.audit(tenant, event, now)
+            return queued
+
+        return await self._database.write(requeue)
+
     async def waiting(self) -> int:
         return await self._database.read(lambda connection: int(connection.execute(WAITING).scalar_one()))
+
+
+def _queue(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> int:
+    """Give instances new jobs, in two statements however many they are: the writer holds every store back meanwhile."""
+    connection.execute(delete(_job).where(_job.c.instance.in_(select(_instance.c.id).where(*mine))))
+    jobs = select(_instance.c.id, _instance.c.tenant, literal(0.0), literal(0)).where(*mine)
+    queued = insert(_job).from_select(["instance", "tenant", "until", "attempts"], jobs)
+    return connection.execute(queued).rowcount
 
 
 def _job_of(row: dict[str, Any], until: float) -> IndexJob:
@@ -104,6 +138,7 @@ def _forget_sources(connection: Connection, tenant: Tenant, study: str | None) -
 def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
     touched: dict[Tenant, set[Place]] = {}
     known: list[IndexOutcome] = []
+    read: dict[Tenant, set[str]] = {}
     for outcome in outcomes:
         place = unit.connection.execute(PLACE, {"tenant": outcome.tenant, "id": outcome.instance}).first()
         if place is None:  # deleted meanwhile: nothing of it may appear
@@ -114,6 +149,8 @@ def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
         if isinstance(outcome, Indexed):
             studies.add((place.facility, outcome.study.uid))
             _keep_attributes(unit.connection, outcome, place.facility)
+            if place.state != IndexState.INDEXED:
+                read.setdefault(outcome.tenant, set()).add(place.sop_instance)
             if place.state != IndexState.INDEXED and place.visible:  # a rebuild is no acquisition
                 unit.connection.execute(
                     TO_RULES, {"instance": outcome.instance, "tenant": outcome.tenant, "at": now, "fired": "[]"}
@@ -121,6 +158,8 @@ def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
         else:
             raised(unit.connection, outcome.tenant, quarantine_alarm(place.sop_instance, outcome.problem), now)
     _keep_instances(unit.connection, known)
+    for tenant, uids in read.items():
+        clear_resolved(unit.connection, tenant, uids, now)
     for tenant, studies in touched.items():
         recount(unit.connection, tenant, {place for place in studies if place[1]})
 

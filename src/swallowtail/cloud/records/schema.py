@@ -191,6 +191,9 @@ Index(
     instance.c.state,
     instance.c.facility,
 )
+UNINDEXED: Final = "state <> 'indexed'"
+"""Instances that wait for the index, or that it could not read: few, however many are stored."""
+Index("ix_instance_unindexed", instance.c.tenant, instance.c.id, **_where(UNINDEXED))
 Index("ix_instance_blob", instance.c.tenant, instance.c.sha256)
 
 high_water = Table(

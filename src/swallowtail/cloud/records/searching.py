@@ -2,7 +2,22 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, bindparam, exists, func, or_, select, true, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+)
 
 from swallowtail.cloud.model.decisions import folded, words_of
 from swallowtail.cloud.model.imaging import InstanceSearch, Series, SeriesSearch, Study, StudySearch
@@ -13,6 +28,8 @@ from swallowtail.cloud.records.rows import Listing, paged
 
 _ESCAPE: Final = "\\"
 _study, _series, _instance = schema.study, schema.series, schema.instance
+IS_UNINDEXED: Final = _instance.c.state != literal_column("'indexed'")
+"""As `schema.UNINDEXED` has it: SQLite takes a partial index only for a literal."""
 SERIES = Listing(
     select(_series).where(_series.c.tenant == bindparam("tenant"), _series.c.instances > 0),
     Series,
@@ -57,6 +74,8 @@ def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
     """Give what an instance search asks of a row."""
     exact = {"study": search.study, "series": search.series, "sop_class": search.sop_class, "state": search.state}
     conditions = [_instance.c[name] == value for name, value in exact.items() if value]
+    if search.unindexed:
+        conditions.append(IS_UNINDEXED)
     if search.number is not None:
         conditions.append(_instance.c.number == search.number)
     if search.of_studies is not None:

@@ -24,6 +24,7 @@ from swallowtail.cloud.web import (
     stow,
     studies,
     tokens,
+    unindexed,
     wado,
 )
 from swallowtail.cloud.web.access import LIMITED_KEY, ROLES_KEY, GuardedRoute, Limited
@@ -121,6 +122,7 @@ class Route:
 
 
 _OF_OPERATORS: Final = "/operator-tokens/{token_id}"
+_REINDEX: Final = "/unindexed-instances/reindex"
 ROUTES: Final = (
     Route("GET", "/whoami", organisations.who_am_i, ANYONE, SAME, "access"),
     Route("GET", "/organisations", organisations.list_organisations, OPERATOR, REFUSED, "organisations"),
@@ -220,6 +222,8 @@ ROUTES: Final = (
         ranged=True,
     ),
     Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, ADMINISTRATOR, FILTERED, "imaging"),
+    Route("GET", "/unindexed-instances", unindexed.list_unindexed_instances, PATIENTS, FILTERED, "imaging"),
+    Route("POST", _REINDEX, unindexed.reindex_unindexed_instances, OPERATE, FILTERED, "imaging", 202),
     Route("GET", "/index-jobs", index_jobs.get_index_jobs, OPERATE, REFUSED, "imaging"),
     Route("POST", "/index-jobs", index_jobs.reindex, OPERATE, REFUSED, "imaging", 202),
     Route("DELETE", "/studies/{study_uid}", deletions.delete_study, ADMINISTRATOR, FILTERED, "deletions"),

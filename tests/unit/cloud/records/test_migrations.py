@@ -128,5 +128,5 @@ def test_partial_unique_indexes_survive_the_migration(tmp_path: Path) -> None:
     connection.close()
     unique = {"uq_organisation_name", "uq_instance_visible", "uq_alarm_raised"}
     of_queues = {"ix_delivery_lane", "ix_delivery_leased", "ix_delivery_oldest"}
-    others = {"ix_alarm_raised", "ix_api_token_previous", "ix_audit_failed", "ix_deletion_until"}
+    others = {"ix_alarm_raised", "ix_api_token_previous", "ix_audit_failed", "ix_deletion_until", "ix_instance_unindexed"}
     assert set(made) == unique | of_queues | others

@@ -37,6 +37,8 @@ INSTANCE_PAGE = instances.INSTANCES.where(*searching.instance_conditions(Instanc
 )
 OF_STUDY = InstanceSearch(study="1.2")
 IN_STUDY = instances.listing_of(OF_STUDY).where(*searching.instance_conditions(OF_STUDY)).query.order_by(*instances.BY_SERIES.order)
+UNINDEXED = InstanceSearch(unindexed=True, hidden=True)
+UNINDEXED_PAGE = instances.INSTANCES.where(*searching.instance_conditions(UNINDEXED)).query.order_by(instances.INSTANCES.order[0])
 AUDIT = [
     {},
     {"type": "x"},
@@ -69,6 +71,7 @@ def alarms_by(search: AlarmSearch) -> Select[Any]:
 
 
 STATEMENTS = {
+    "unindexed instances": UNINDEXED_PAGE,
     "epoch": instances.EPOCH.statement,
     "kept": instances.KEPT.statement,
     "copies": instances.COPIES,

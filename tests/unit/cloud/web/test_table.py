@@ -43,6 +43,7 @@ BODIES: dict[str, Any] = {
     "send_study": {"destinations": ["annex-link-heron:pacs"]},
     "create_rule": {"name": "x", "action": {"targets": ["annex-link-heron:pacs"]}},
     "change_rule": {"enabled": False},
+    "reindex_unindexed_instances": {},
     "order_rules": {"rules": ["rule-heron"]},
     "dry_run": {"study": STUDY},
     "restore_deletion": {},

@@ -142,6 +142,7 @@ class World:
         keep = _Keep(self.cloud, HERON, "ours")
         self.ours.instances.append(await keep(SOP, b"ours" * 700))
         self.ours.instances.append(await keep(SOP, b"copy" * 700))
+        self.ours.instances.append(await keep("1.9.6", b"ours" * 701, quarantined=True))
 
     async def _store_theirs(self) -> None:
         keep = _Keep(self.cloud, self.owner, "theirs")
@@ -208,7 +209,8 @@ class _Keep:
         receipt = await self.cloud.records.instances.commit(self.tenant, arrival, now=NOW)
         outcome = self._indexed(receipt.id, study, series)
         if quarantined:
-            outcome = Quarantined(tenant=self.tenant, instance=receipt.id, problem="SECRET")
+            problem = "SECRET" if self.side == "theirs" else "ours"
+            outcome = Quarantined(tenant=self.tenant, instance=receipt.id, problem=problem)
         await self.cloud.records.index_jobs.claim(10, now=NOW, until=NOW + 60)
         await self.cloud.records.index_jobs.settle([outcome], now=NOW)
         return receipt.id
@@ -274,6 +276,10 @@ def queries() -> dict[str, list[dict[str, str]]]:
             *({"hidden": "true"} | more for more in ({}, {"study": STUDY}, {"study": GUESSED}, {"sop_instance": f"{SOP}.9"})),
             *({"state": state} for state in ("waiting", "indexed", "quarantined")),
         ],
+        "list_unindexed_instances": [
+            {}, {"facility": "ours"}, {"facility": "theirs"}, {"sop_instance": "1.9.7"}, {"limit": "1"},
+            *({"state": state} for state in ("waiting", "quarantined")),
+        ],
         "list_facilities": [{}, {"name": "theirs"}, {"limit": "1"}],
         "list_links": [{}, {"name": "theirs-link"}, {"limit": "1"}],
         "list_destinations": [{}, *links, {"limit": "1"}],
@@ -321,6 +327,7 @@ def bodies(world: World) -> dict[str, list[Any]]:
             {"destinations": ["ours-link:pacs"], "sop_instances": [f"{SOP}.9"]},
         ],
         "restore_deletion": [{}, {"series": [SERIES]}],
+        "reindex_unindexed_instances": [{"instances": ours.instances}, {"instances": theirs.instances}, {}],
         **dict.fromkeys(("store_instances", "store_study_instances"), stored),
     }
 
