@@ -109,7 +109,7 @@ def world(served: CloudProcess) -> Iterator[World]:
     delivery, instance = (admin("GET", kind)["items"][0]["id"] for kind in ("deliveries", "instances"))
     operator.query = {"organisation": organisation}
     token = operator("POST", "tokens", {"name": "spare", "role": "auditor"}, status=201)["id"]
-    deletion = admin("DELETE", f"instances/{instance}?reason=by+mistake")["id"]
+    deletion = admin("DELETE", f"instances/{instance}", reason="by mistake")["id"]
     admin("POST", f"deletions/{deletion}/restore", {})
     (alarm,) = admin("GET", "alarms")["items"]
     facility = admin("GET", "facilities")["items"][0]["id"]
