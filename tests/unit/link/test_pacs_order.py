@@ -1,6 +1,7 @@
-"""A lane into a PACS that fails in every way at random: order, bytes and answers hold, with the next one always on its way."""
+"""A lane into a PACS that fails in every way at random: order, bytes and answers hold, with the next ones always on their way."""
 
 import asyncio
+import itertools
 import random
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from swallowtail.calls.deliver import DeliverAnswer, Delivered
 from swallowtail.dicom.commands import response_to
 from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.net import Connection
+from swallowtail.dicom.pdu import ContextResult
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.failures import ChannelResetError, SessionClosedError
 from tests.modes import amount
@@ -24,7 +26,7 @@ TIMEOUTS = DestinationTimeouts(connect=2, associate=3, response=5, idle=1)
 
 @dataclass
 class Lane:
-    """The Cloud's half: strict order, one ahead of the answer, everything again until the PACS has it."""
+    """The Cloud's half: strict order, one to three ahead of the answer, everything again until the PACS has it."""
 
     stage: Stage
     dice: random.Random
@@ -43,12 +45,13 @@ class Lane:
             async with Tasks("lane") as tasks:
                 jobs = [tasks.spawn(self._try(self.open[0], 0), name="head")]
                 await asyncio.sleep(self.dice.uniform(0, 0.2))
-                behind = 0 if jobs[0].done() else self.open[0]
-                if self.open[1:] and (behind or isinstance(jobs[0].result(), Delivered)):
-                    jobs.append(tasks.spawn(self._try(self.open[1], behind), name="next"))
+                for ahead, following in [*itertools.pairwise(self.open)][: self.dice.choice((1, 1, 3))]:
+                    behind = 0 if jobs[-1].done() and isinstance(jobs[-1].result(), Delivered) else ahead
+                    jobs.append(tasks.spawn(self._try(following, behind), name="next"))
+                    await asyncio.sleep(self.dice.choice((0, 0, 0.1)))
                 await asyncio.wait(jobs)
             delivered = [isinstance(job.result(), Delivered) for job in jobs]
-            assert not self.strict or delivered[0] or not any(delivered), "one has overtaken"
+            assert not self.strict or delivered == sorted(delivered, reverse=True), "one has overtaken"
             if not all(delivered):
                 await asyncio.sleep(self.dice.uniform(0, 3))
             self.open = [number for number, done in zip(self.open, delivered, strict=False) if not done] + self.open[len(jobs) :]
@@ -70,8 +73,9 @@ class Unruly:
     dice: random.Random
 
     async def behave(self, archive: Archive, connection: Connection) -> None:
-        """Abort at once, abort in the middle, read nothing, or be a PACS."""
-        how = self.dice.randrange(8)
+        """Abort at once, abort in the middle, read nothing, refuse every presentation context, or be a PACS."""
+        how = self.dice.randrange(9)
+        archive.refuses = ContextResult.NO_REASON if how == 3 else None
         if how == 0:
             connection.abort()
         elif how <= 2:
