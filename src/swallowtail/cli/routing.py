@@ -1,7 +1,9 @@
 """The rules of a hospital's document: what is sent where without being asked. Pure.
 
-    [[rule]]             name, to = ["link:destination", …], priority, enabled, when_complete, quiet, acquisitions_only, final
-    [rule.condition]     calling_ae, called_ae, device, link, address, sop_classes, modalities, tags = { StudyDescription = "…" }
+    [[rule]]             name, to = ["link:destination", …], archive = "id", priority, enabled, when_complete, quiet,
+                         acquisitions_only, final
+    [rule.condition]     calling_ae, called_ae, device, link, address, sop_classes, modalities, archives = ["id", …],
+                         tags = { StudyDescription = "…" }
 
 Rules are one list in which the order counts, so a document that declares one (or writes `rule = []`) owns them all: their order is
 the document's, and what it does not name is removed. A document that declares none leaves the rules alone.
@@ -33,14 +35,18 @@ class ConditionEntry(Document, frozen=True, kw_only=True):
     sop_classes: tuple[Text, ...] = ()
     modalities: tuple[Text, ...] = ()
     tags: dict[Text, Text] = msgspec.field(default_factory=dict)
+    archives: tuple[Text, ...] = ()
+    """Ids of archives."""
 
 
 class RuleEntry(Document, frozen=True, kw_only=True):
     """A rule, told apart by its name."""
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
-    to: Annotated[tuple[Place, ...], Meta(min_length=1, max_length=64)]
+    to: Annotated[tuple[Place, ...], Meta(max_length=64)] = ()
     priority: int = 0
+    archive: Text | None = None
+    """Id of the archive into which the study is put."""
     enabled: bool = True
     condition: ConditionEntry = ConditionEntry()
     when_complete: bool = False
@@ -60,7 +66,7 @@ class RuleEntry(Document, frozen=True, kw_only=True):
         return {
             **{name: getattr(self, name) for name in same},
             "condition": {name: list(value) if isinstance(value, tuple) else value for name, value in condition.items()},
-            "action": {"targets": targets, "priority": self.priority},
+            "action": {"targets": targets, "priority": self.priority, "archive": self.archive},
         }
 
 

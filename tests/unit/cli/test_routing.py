@@ -21,7 +21,7 @@ def rules(text: str, *there: dict[str, Any]) -> list[str]:
 
 def test_the_api_is_given_ids_for_names() -> None:
     first, second = BODIES
-    assert first["action"] == {"targets": ["q7:pacs"], "priority": 0}
+    assert first["action"] == {"targets": ["q7:pacs"], "priority": 0, "archive": None}
     assert (first["name"], first["quiet"], first["condition"]["modalities"]) == ("ultrasound to the PACS", 60.0, ["US"])
     assert second["condition"]["tags"] == [{"tag": "StudyDescription", "pattern": "*abdomen*"}]
     from_link = read(EXAMPLE.replace('modalities = ["US"]', 'link = "main-radiology"'))

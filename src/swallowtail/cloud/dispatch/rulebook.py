@@ -11,6 +11,7 @@ from swallowtail.calls.config import Problem
 from swallowtail.cloud.dispatch.rules import Decision, decide, tag_of
 from swallowtail.cloud.dispatch.sites import SiteBook, Sites
 from swallowtail.cloud.dispatch.tags import Tags, tags_for
+from swallowtail.cloud.model.archives import Archives
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import Rule
 from swallowtail.cloud.model.errors import CloudError, NotFoundError
@@ -48,8 +49,8 @@ class Explained:
 class Rulebook:
     """A tenant's rules."""
 
-    def __init__(self, rules: Rules, sites: SiteBook, *, clock: Clock) -> None:
-        self._rules, self._sites, self._clock = rules, sites, clock
+    def __init__(self, rules: Rules, sites: SiteBook, archives: Archives, *, clock: Clock) -> None:
+        self._rules, self._sites, self._archives, self._clock = rules, sites, archives, clock
 
     async def rules(self, tenant: Tenant) -> tuple[Rule, ...]:
         """Give all, in the order in which they are evaluated."""
@@ -72,7 +73,9 @@ class Rulebook:
         before = next((one for one in known if one.id == rule.id), None)
         rule = msgspec.structs.replace(rule, created=now if before is None else before.created, changed=now)
         sites = await self._sites.sites(tenant, [target.link for target in rule.action.targets[:MAX_ENTRIES]])
-        found = [*problems(rule, sites, await tags_for([rule]))]
+        named = [*rule.condition.archives[:MAX_ENTRIES], rule.action.archive]
+        known_archives = await self._archives.known(tenant, [one for one in named if one])
+        found = [*problems(rule, sites, await tags_for([rule])), *_missing_archives(rule, known_archives)]
         if before is None and len(known) >= MAX_RULES:
             found.append(Problem(field="$", message=f"there are {MAX_RULES} rules already; remove some"))
         if found:
@@ -137,6 +140,16 @@ def problems(rule: Rule, sites: Sites, tags: Tags) -> Iterator[Problem]:
             yield Problem(field=f"$.action.targets[{index}]", message=text)
 
 
+def _missing_archives(rule: Rule, known: frozenset[str]) -> Iterator[Problem]:
+    conditions = rule.condition.archives[:MAX_ENTRIES]
+    named = {f"condition.archives[{index}]": one for index, one in enumerate(conditions)}
+    if rule.action.archive:
+        named["action.archive"] = rule.action.archive
+    for field, archive in named.items():
+        if archive not in known:
+            yield Problem(field=f"$.{field}", message=f"there is no archive {archive!r}; create it first")
+
+
 def _bounds(rule: Rule) -> Iterator[Problem]:
     condition = rule.condition
     texts = {name: getattr(condition, name) for name in ("calling_ae", "called_ae", "device", "link", "address")}
@@ -147,9 +160,11 @@ def _bounds(rule: Rule) -> Iterator[Problem]:
             yield Problem(field=f"$.condition.{name}", message=f"is longer than {MAX_TEXT} characters")
     if not 0 < len(rule.name.strip()) <= MAX_TEXT:
         yield Problem(field="$.name", message=f"a name has 1 to {MAX_TEXT} characters")
-    if not rule.action.targets:
-        yield Problem(field="$.action.targets", message="a rule delivers somewhere; name one destination at least")
+    if not rule.action.targets and not rule.action.archive:
+        text = "a rule delivers somewhere or puts into an archive; name a destination or an archive"
+        yield Problem(field="$.action.targets", message=text)
     lists = {"condition.sop_classes": condition.sop_classes, "condition.modalities": condition.modalities}
+    lists["condition.archives"] = condition.archives
     for field, many in (lists | {"condition.tags": condition.tags, "action.targets": rule.action.targets}).items():
         if len(many) > MAX_ENTRIES:
             yield Problem(field=f"$.{field}", message=f"has more than {MAX_ENTRIES} entries")

@@ -53,9 +53,12 @@ def decide(routing: Routing, rules: Sequence[Rule], sites: Sites, tags: Tags, *,
         if not reason:
             fired.append(rule.id)
             targets.add(rule)
+            reader.archive = reader.archive or rule.action.archive  # the rules that follow see it there
         if rule.final and (not reason or rule.id in routing.fired):
             break
-    routed = Routed(instance=routing.instance.id, again_at=min(again, default=None), fired=tuple(fired))
+    filed = "" if routing.archive else reader.archive
+    again_at = min(again, default=None)
+    routed = Routed(instance=routing.instance.id, again_at=again_at, fired=tuple(fired), archive=filed)
     return Decision(routed, tuple(targets.wanted.values()), tuple(verdicts), tuple(targets.remarks))
 
 
@@ -160,6 +163,8 @@ class _Reader:
     def __init__(self, routing: Routing, tags: Tags) -> None:
         self._instance, self._raw, self._tags = routing.instance, routing.document, tags
         self._document: Mapping[str, Any] | None = None
+        self.archive = routing.archive
+        """The archive that its study is in, or is put into by an earlier rule."""
 
     def objection(self, rule: Rule) -> str | None:
         """Name the first condition that does not hold."""
@@ -179,6 +184,8 @@ class _Reader:
             yield f"the sender's address is not in {condition.address}"
         if condition.sop_classes and self._instance.sop_class not in condition.sop_classes:
             yield "its SOP class is not among the rule's"
+        if condition.archives and self.archive not in condition.archives:
+            yield "its study is in none of the rule's archives"
         if condition.modalities and not any(
             matches(one, found) for one in condition.modalities for found in self._values(MODALITY)
         ):

@@ -235,13 +235,17 @@ class RuleCondition(Value, frozen=True, kw_only=True):
     modalities: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     """(keyword or gggg,eeee; pattern) of top-level elements of the indexed DICOM JSON."""
+    archives: tuple[str, ...] = ()
+    """Ids of archives, of which its study is in one."""
 
 
 class RuleAction(Value, frozen=True, kw_only=True):
-    """Deliver to these destinations."""
+    """Deliver to these destinations; put the study into an archive."""
 
-    targets: tuple[Target, ...]
+    targets: tuple[Target, ...] = ()
     priority: int = 0
+    archive: str = ""
+    """Id of the archive into which a study is put that is in none; empty: it stays where it is."""
 
 
 class Rule(Value, frozen=True, kw_only=True):
@@ -279,6 +283,8 @@ class Routing(Value, frozen=True, kw_only=True):
     """Key of the patient lane: issuer and patient id, empty when unknown."""
     association_open: bool
     quiet_since: float
+    archive: str = ""
+    """Id of the archive that its study is in."""
 
 
 class Routed(Value, frozen=True, kw_only=True):
@@ -288,3 +294,5 @@ class Routed(Value, frozen=True, kw_only=True):
     again_at: float | None = None
     fired: tuple[str, ...] = ()
     """Ids of rules that have acted already, so that they do not twice."""
+    archive: str = ""
+    """Id of the archive into which its study is put if it is in none."""

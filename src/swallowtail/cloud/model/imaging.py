@@ -141,12 +141,15 @@ class Study(Value, frozen=True, kw_only=True):
     """When its first instance came."""
     updated: float = 0.0
     """When its last instance came; lists start with the newest."""
+    archive: str = ""
+    """The id of the archive that it is in; empty: in none."""
 
 
 class StudySearch(Value, frozen=True, kw_only=True):
     """Which studies: every given key must match (PS3.4 C.2.2.2: `*` and `?` are wildcards in text, names ignore case)."""
 
     facilities: frozenset[str] | None = None
+    archives: frozenset[str] | None = None
     uids: tuple[str, ...] = ()
     patient_name: str = ""
     patient_id: str = ""
@@ -169,6 +172,7 @@ class SeriesSearch(Value, frozen=True, kw_only=True):
     """Which series; `study` limits to one, `studies` to those of the studies that match it."""
 
     facilities: frozenset[str] | None = None
+    archives: frozenset[str] | None = None
     study: str = ""
     studies: StudySearch | None = None
     uids: tuple[str, ...] = ()
@@ -185,11 +189,13 @@ class InstanceSearch(Value, frozen=True, kw_only=True):
     """Which instances, of the studies and series that match if these are given; the invisible ones only if asked for."""
 
     facilities: frozenset[str] | None = None
+    archives: frozenset[str] | None = None
     study: str = ""
     series: str = ""
     of_studies: StudySearch | None = None
     of_series: SeriesSearch | None = None
     sop_instances: tuple[str, ...] = ()
+    ids: frozenset[int] | None = None
     sop_class: str = ""
     number: int | None = None
     state: IndexState | None = None

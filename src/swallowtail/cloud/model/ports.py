@@ -452,7 +452,10 @@ class Rules(Protocol):
         """Give the visible indexed instances of a study as the rules would see them now, in the order of arrival."""
 
     async def routed(self, tenant: Tenant, routings: Sequence[Routed], deliveries: Sequence[NewDelivery], *, now: float) -> int:
-        """Queue what the rules want and note that these instances were judged, in one transaction; gives how many were new."""
+        """Queue what the rules want, put studies into archives and note that these instances were judged, in one transaction.
+
+        Gives how many deliveries were new. A study that is in an archive stays there.
+        """
 
 
 class Alarms(Protocol):

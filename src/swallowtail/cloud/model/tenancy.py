@@ -134,6 +134,8 @@ class ApiToken(Value, frozen=True, kw_only=True):
     role: Role
     facilities: frozenset[str] | None = None
     """Facility ids it is limited to; None: all."""
+    archives: frozenset[str] | None = None
+    """Archive ids it is limited to; None: it sees studies whatever archive they are in."""
     created: float
     expires: float | None = None
     revoked: float | None = None
@@ -171,6 +173,7 @@ class TokenChange(Value, frozen=True, kw_only=True):
     name: str | msgspec.UnsetType = msgspec.UNSET
     role: Role | msgspec.UnsetType = msgspec.UNSET
     facilities: frozenset[str] | msgspec.UnsetType | None = msgspec.UNSET
+    archives: frozenset[str] | msgspec.UnsetType | None = msgspec.UNSET
     expires: float | msgspec.UnsetType | None = msgspec.UNSET
 
     def values(self) -> dict[str, Any]:
@@ -207,3 +210,4 @@ class Principal(Value, frozen=True, kw_only=True):
     role: Role
     tenant: Tenant | None
     facilities: frozenset[str] | None = None
+    archives: frozenset[str] | None = None

@@ -69,6 +69,8 @@ class Frames:
         now = self._clock()
         if (kept := self._kept.get(key)) is not None and 0 <= now - kept[0] < REMEMBERED:
             self._kept.move_to_end(key)
+            if principal.archives is not None:  # it may have left the archive since
+                await self._query.by_id(principal, kept[1].instance.id)
             return kept[1]
         instance = await self._query.instance(principal, sop_instance, study=study, series=series)
         document = (await self._query.documents(principal, (instance,))).get(instance.id)

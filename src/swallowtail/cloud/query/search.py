@@ -120,11 +120,18 @@ class Query:
     async def copies(self, principal: Principal, sop_instance: str) -> tuple[Instance, ...]:
         """Give everything kept under a UID that this principal may see, the visible one first."""
         copies = await self._instances.copies(readable(principal), sop_instance)
-        return tuple(one for one in copies if _within(one, principal))
+        return await self._visible(principal, copies)
+
+    async def by_id(self, principal: Principal, instance: int) -> Instance:
+        """Return one instance, visible or not, that this principal may see; raises NotFoundError."""
+        found = await self._instances.instance(readable(principal), instance)
+        if not await self._visible(principal, (found,)):
+            raise NotFoundError("there is no such instance")
+        return found
 
     async def documents(self, principal: Principal, instances: tuple[Instance, ...]) -> dict[int, IndexedDocument]:
         """Give the DICOM JSON (compressed) and frame index of instances that this principal has found."""
-        ids = [one.id for one in instances if _within(one, principal)]
+        ids = [one.id for one in await self._visible(principal, instances)]
         return await self._instances.documents(readable(principal), ids)
 
     async def file(self, principal: Principal, instance: Instance, *, address: str = "") -> Fetched:
@@ -177,8 +184,7 @@ class Query:
     async def accessed(self, principal: Principal, instance: Instance, address: str) -> Tenant:
         """Record that a principal fetches an instance; NotFoundError where it may not see it."""
         tenant = readable(principal)
-        if not _within(await self._instances.instance(tenant, instance.id), principal):
-            raise NotFoundError("there is no such instance")
+        await self.by_id(principal, instance.id)
         objects = (("instance", instance.identity.sop_instance), ("study", instance.study))
         event = AuditEvent(
             event=EventId.INSTANCES_ACCESSED,
@@ -191,6 +197,17 @@ class Query:
         )
         await self._audit.append(tenant, [event], now=self._clock())
         return tenant
+
+    async def _visible(self, principal: Principal, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        """Return those of the instances that lie in the principal's facilities and archives."""
+        facilities = principal.facilities
+        mine = tuple(one for one in instances if facilities is None or one.origin.facility in facilities)
+        if principal.archives is None or not mine:
+            return mine
+        search = _limited(InstanceSearch(ids=frozenset(one.id for one in mine), hidden=True), principal)
+        found = await self._instances.instances(readable(principal), search, PageRequest(MAX_PAGE))
+        filed = {one.id for one in found.items}
+        return tuple(one for one in mine if one.id in filed)
 
     async def _record(self, tenant: Tenant, principal: Principal, address: str, asked: tuple[str, str]) -> None:
         kind, keys = asked
@@ -217,17 +234,20 @@ Search = TypeVar("Search", StudySearch, SeriesSearch, InstanceSearch)
 
 
 def _limited(search: Search, principal: Principal) -> Search:
-    """Narrow a search to the principal's facilities."""
-    if principal.facilities is None:
-        return search
-    asked = search.facilities
-    allowed = principal.facilities if asked is None else asked & principal.facilities
-    return msgspec.structs.replace(search, facilities=allowed)
+    """Narrow a search to the principal's facilities and archives."""
+    return msgspec.structs.replace(
+        search,
+        facilities=_both(search.facilities, principal.facilities),
+        archives=_both(search.archives, principal.archives),
+    )
+
+
+def _both(asked: frozenset[str] | None, allowed: frozenset[str] | None) -> frozenset[str] | None:
+    """Return what is asked for and allowed; None: everything."""
+    if asked is None or allowed is None:
+        return allowed if asked is None else asked
+    return asked & allowed
 
 
 def _asked(kind: str, search: StudySearch | SeriesSearch | InstanceSearch) -> tuple[str, str]:
     return kind, msgspec.json.encode(search).decode()
-
-
-def _within(instance: Instance, principal: Principal) -> bool:
-    return principal.facilities is None or instance.origin.facility in principal.facilities

@@ -215,7 +215,7 @@ def _keep(connection: Connection, table: Table, key: dict[str, Any], row: dict[s
         connection.execute(update(table).where(*mine).values(attributes | {"source": source}))
 
 
-_COUNTED = frozenset({"series", "instances", "received", "updated", "modalities"})
+_COUNTED = frozenset({"series", "instances", "received", "updated", "modalities", "archive"})
 
 
 def _study_row(study: Study) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """All ports of the records over one database."""
 
 from swallowtail.cloud.records.alarms import AlarmRecords
+from swallowtail.cloud.records.archives import ArchiveRecords
 from swallowtail.cloud.records.audit import AuditRecords
 from swallowtail.cloud.records.configuration import ConfigurationRecords
 from swallowtail.cloud.records.database import Database
@@ -25,6 +26,7 @@ class Records:
         self.configuration = ConfigurationRecords(database)
         self.instances = InstanceRecords(database)
         self.deletions = DeletionRecords(database)
+        self.archives = ArchiveRecords(database)
         self.index_jobs = IndexJobRecords(database)
         self.deliveries = DeliveryRecords(database)
         self.rules = RuleRecords(database)

@@ -13,6 +13,7 @@ from swallowtail.cloud.model.imaging import IndexState, Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema
+from swallowtail.cloud.records.archives import put_by_rule
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.deliveries import added
 from swallowtail.cloud.records.instances import instance_of
@@ -37,7 +38,7 @@ STORED = (
     .where(_instance.c.tenant == bindparam("tenant"), _instance.c.study == bindparam("study"), _instance.c.study != "")
     .where(_instance.c.visible, _instance.c.state == IndexState.INDEXED)
 )
-PLACE = select(schema.study.c.issuer, schema.study.c.patient_id, schema.study.c.updated).where(
+PLACE = select(schema.study.c.issuer, schema.study.c.patient_id, schema.study.c.updated, schema.study.c.archive).where(
     schema.study.c.tenant == bindparam("tenant"),
     schema.study.c.uid == bindparam("study"),
     schema.study.c.facility == bindparam("facility"),
@@ -157,6 +158,8 @@ class RuleRecords:
             for routed in routings:
                 if routed.instance in gone:
                     continue
+                if routed.archive:
+                    put_by_rule(unit, tenant, routed.instance, routed.archive, now)
                 if routed.again_at is None:
                     unit.connection.execute(DROP_ROUTING, {"done": routed.instance})
                 else:
@@ -186,5 +189,6 @@ def _study_facts(connection: Connection, instance: Instance, key: dict[str, Any]
     return {
         "patient": f"{place.issuer}\\{place.patient_id}" if place is not None and place.patient_id else "",
         "association_open": len(known) < len(ends),
+        "archive": place.archive if place is not None else "",
         "quiet_since": max([instance.received, place.updated if place is not None else 0.0, *known]),
     }

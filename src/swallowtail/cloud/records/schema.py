@@ -86,6 +86,7 @@ api_token = Table(
     _text("name"),
     _text("role"),
     Column("facilities", Text),  # JSON list; null: all
+    Column("archives", Text),  # as facilities
     _moment("created"),
     _moment("expires", nullable=True),
     _moment("revoked", nullable=True),
@@ -272,11 +273,23 @@ study = Table(
     Column("instances", Integer, nullable=False),
     _moment("received"),
     _moment("updated"),
+    _text("archive", server_default=text("''")),  # in which archive it is; '': in none
 )
 Index(None, study.c.tenant, study.c.updated)
+Index(None, study.c.tenant, study.c.archive, study.c.updated)
 Index(None, study.c.tenant, study.c.facility, study.c.updated)
 Index(None, study.c.tenant, study.c.patient_id)
 Index(None, study.c.tenant, study.c.accession)
+
+archive = Table(
+    "archive",
+    metadata,
+    _tenant(primary_key=True),
+    _text("id", primary_key=True),
+    _text("name"),
+    _moment("created"),
+    UniqueConstraint("tenant", "name"),
+)
 
 series = Table(
     "series",

@@ -84,12 +84,16 @@ def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
     if search.of_series is not None:
         place = tuple_(_instance.c.facility, _instance.c.series)
         conditions.append(place.in_(_places(_series, _series_conditions(search.of_series))))
+    if search.ids is not None:
+        conditions.append(_instance.c.id.in_(sorted(search.ids)))
     if search.sop_instances:
         conditions.append(_instance.c.sop_instance.in_(search.sop_instances))
     if search.received_since is not None:
         conditions.append(_instance.c.received >= search.received_since)
     if search.facilities is not None:
         conditions.append(_instance.c.facility.in_(sorted(search.facilities)))
+    if search.archives is not None:
+        conditions.append(tuple_(_instance.c.facility, _instance.c.study).in_(_filed(search.archives)))
     if not search.hidden:
         conditions.append(_instance.c.visible)
     return conditions
@@ -124,6 +128,8 @@ def _series_conditions(search: SeriesSearch) -> list[ColumnElement[bool]]:
         conditions.append(_series.c.number == search.number)
     if search.facilities is not None:
         conditions.append(_series.c.facility.in_(sorted(search.facilities)))
+    if search.archives is not None:
+        conditions.append(tuple_(_series.c.facility, _series.c.study).in_(_filed(search.archives)))
     return conditions
 
 
@@ -152,6 +158,8 @@ def _study_conditions(search: StudySearch) -> list[ColumnElement[bool]]:
         conditions.append(_study.c.updated >= search.received_since)
     if search.facilities is not None:
         conditions.append(_study.c.facility.in_(sorted(search.facilities)))
+    if search.archives is not None:
+        conditions.append(_study.c.archive.in_(sorted(search.archives)))
     return conditions
 
 
@@ -170,6 +178,11 @@ def _places(table: Table, conditions: list[ColumnElement[bool]]) -> Select[Any]:
     The facility belongs to it: the same UID in another facility is another study or series (ADR 0014).
     """
     return select(table.c.facility, table.c.uid).where(*_OF_TENANT[table], *conditions).correlate(None)
+
+
+def _filed(archives: frozenset[str]) -> Select[Any]:
+    """Return the facility and UID of each study in these archives."""
+    return _places(_study, [_study.c.archive.in_(sorted(archives))])
 
 
 def _name_matches(search: StudySearch) -> ColumnElement[bool]:

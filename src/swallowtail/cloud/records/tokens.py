@@ -1,6 +1,6 @@
 """API tokens: the statements of the port `Tokens`."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
@@ -214,20 +214,22 @@ def _conditions(search: TokenSearch) -> list[ColumnElement[bool]]:
     return conditions
 
 
+_LIMITS: Final = ("facilities", "archives")
+"""Columns that hold a list of ids; null: no limit."""
+
+
 def _encoded(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
 def _row(fields: dict[str, Any]) -> dict[str, Any]:
-    if (facilities := fields.get("facilities")) is None:
-        return fields
-    return fields | {"facilities": _encoded(sorted(facilities))}
+    limits = {name: fields[name] for name in _LIMITS if fields.get(name) is not None}
+    return fields | {name: _encoded(sorted(ids)) for name, ids in limits.items()}
 
 
 def _of(row: dict[str, Any]) -> ApiToken:
-    facilities = row["facilities"]
-    listed = None if facilities is None else msgspec.json.decode(str(facilities))
-    return msgspec.convert(row | {"tenant": row["tenant"] or None, "facilities": listed}, ApiToken)
+    limits = {name: None if row[name] is None else msgspec.json.decode(str(row[name])) for name in _LIMITS}
+    return msgspec.convert(row | {"tenant": row["tenant"] or None} | limits, ApiToken)
 
 
 TOKENS = Listing(select(_token).where(_token.c.tenant == bindparam("tenant")), _of, (_token.c.id,))

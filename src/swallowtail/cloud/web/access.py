@@ -21,6 +21,7 @@ from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.store import Ingest
+from swallowtail.cloud.model.archives import Archives
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash
 from swallowtail.cloud.model.decisions import not_authenticated
@@ -54,10 +55,12 @@ LIMITED_KEY: Final = "x-limited"
 
 
 class Limited(enum.StrEnum):
-    """What a route does for a token that is limited to facilities (ADR 0014)."""
+    """What a route does for a token that is limited to facilities or archives (ADR 0014, 0021)."""
 
     FILTERED = "filtered"
-    """It shows and changes what lies in the token's facilities; the rest does not exist (404)."""
+    """It shows and changes what lies in the token's facilities and archives; the rest does not exist (404)."""
+    BY_FACILITY = "by-facility"
+    """As FILTERED for facilities. What it is about is in no archive: 403 to a token that is limited to archives."""
     REFUSED = "refused"
     """It concerns the whole organisation: 403."""
     SAME = "same"
@@ -81,6 +84,7 @@ class Services:
     deleting: Deleting
     rulebook: Rulebook
     reindexing: Reindexing
+    archives: Archives
     alarms: Alarms
     audit: Audit
     chains: ChainGuard
@@ -130,7 +134,7 @@ class Caller:
             raise NotFoundError(f"there is no such {noun}")
 
     def check_unlimited(self) -> None:
-        """Refuse what concerns the whole organisation to a caller who is limited to some facilities."""
+        """Refuse what concerns the whole organisation to a caller who is limited to a part of it."""
         check_unlimited(self.principal)
 
 
@@ -161,7 +165,14 @@ async def authenticate(request: Request) -> Principal:
         token = await services.tokens.find(digest, now=now)
         if token is not None:
             limits.count_token(token.id)
-            return Principal(id=token.id, name=token.name, role=token.role, tenant=token.tenant, facilities=token.facilities)
+            return Principal(
+                id=token.id,
+                name=token.name,
+                role=token.role,
+                tenant=token.tenant,
+                facilities=token.facilities,
+                archives=token.archives,
+            )
         limits.count_refused(address)  # beyond it nothing more is read for this request
         refused = await services.tokens.refusal(digest, now=now)
         services.tally.note(refused.tenant, not_authenticated(refused, address=host_of(address)))
@@ -183,14 +194,17 @@ async def admit(request: Request, roles: frozenset[Role], limited: Limited) -> P
         raise forbidden(f"the role {principal.role} may not do this; these may: {allowed}")
     if limited is Limited.REFUSED:
         check_unlimited(principal)
+    if limited is Limited.BY_FACILITY and principal.archives is not None:
+        raise forbidden("this is in no archive, and the token is limited to some archives")
     request.state.principal = principal
     return principal
 
 
 def check_unlimited(principal: Principal) -> None:
-    """Refuse what concerns the whole organisation to a principal that is limited to some facilities."""
-    if principal.facilities is not None:
-        raise forbidden("this concerns the whole organisation, and the token is limited to some of its facilities")
+    """Refuse what concerns the whole organisation to a principal that is limited to a part of it."""
+    if principal.facilities is not None or principal.archives is not None:
+        part = "facilities" if principal.facilities is not None else "archives"
+        raise forbidden(f"this concerns the whole organisation, and the token is limited to some of its {part}")
 
 
 class GuardedRoute(APIRoute):

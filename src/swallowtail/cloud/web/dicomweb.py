@@ -30,7 +30,7 @@ async def search_studies(caller: InOrganisation, request: Request) -> Response:
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS)
     check_json(request)
     await includefield.read(_query(request))
-    search, root = qido.study_search(keys, fuzzy=fuzzy), root_of(request)
+    search, root = _in_archive(qido.study_search(keys, fuzzy=fuzzy), request), root_of(request)
     found = await caller.services.query.studies(caller.principal, search, _page(window), address=caller.address)
     return await _answer(caller, search, window, found, (study_json(study, root) for study in found.items))
 
@@ -64,7 +64,11 @@ async def _search_series(caller: Caller, request: Request, study: str) -> Respon
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS, qido.SERIES_KEYS)
     check_json(request)
     await includefield.read(_query(request))
-    search, root, query = qido.series_search(keys, study, fuzzy=fuzzy), root_of(request), caller.services.query
+    search, root, query = (
+        _in_archive(qido.series_search(keys, study, fuzzy=fuzzy), request),
+        root_of(request),
+        caller.services.query,
+    )
     found = await query.series(caller.principal, search, _page(window), address=caller.address)
     studies: dict[tuple[str, str], Study] = {}
     if not study and found.items:
@@ -78,7 +82,11 @@ async def _search_instances(caller: Caller, request: Request, study: str, series
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS, qido.SERIES_KEYS, qido.INSTANCE_KEYS)
     check_json(request)
     wanted = await includefield.read(_query(request))
-    search, root, query = qido.instance_search(keys, study, series, fuzzy=fuzzy), root_of(request), caller.services.query
+    search, root, query = (
+        _in_archive(qido.instance_search(keys, study, series, fuzzy=fuzzy), request),
+        root_of(request),
+        caller.services.query,
+    )
     found = await query.instances(caller.principal, search, _page(window), address=caller.address)
     above: dict[tuple[str, str, str], dict[str, Any]] = {}
     if not series and found.items:
@@ -139,4 +147,14 @@ async def _more(caller: Caller, search: Search, window: qido.Window, page: Page[
 
 
 def _query(request: Request) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in request.query_params.multi_items() if name != "organisation"]
+    return [(name, value) for name, value in request.query_params.multi_items() if name not in _OURS]
+
+
+def _in_archive(search: Search, request: Request) -> Search:
+    """Narrow a search to the archive that the parameter `archive` names by id, if it does."""
+    archive = request.query_params.get("archive", "")
+    return msgspec.structs.replace(search, archives=frozenset({archive})) if archive else search
+
+
+_OURS: Final = frozenset({"organisation", "archive"})
+"""Parameters that are no keys of DICOM."""

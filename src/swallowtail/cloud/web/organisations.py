@@ -34,6 +34,7 @@ async def who_am_i(caller: Anywhere) -> WhoAmI:
         role=principal.role,
         organisation=OrganisationOut.model_validate(organisation) if organisation else None,
         facilities=sorted_or_none(principal.facilities),
+        archives=sorted_or_none(principal.archives),
     )
 
 

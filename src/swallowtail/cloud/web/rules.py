@@ -13,6 +13,7 @@ from swallowtail.cloud.model.delivery import Rule, RuleAction, RuleCondition, Ta
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.paging import Page, PageRequest, cursor_of, key_of
 from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.web.archives import ArchiveKey
 from swallowtail.cloud.web.deliveries import DestinationKey
 from swallowtail.cloud.web.destinations import id_of, target_of
 from swallowtail.cloud.web.identity import new_id
@@ -45,13 +46,19 @@ class Condition(Body):
     sop_classes: Annotated[tuple[UidText, ...], Field(max_length=MAX_ENTRIES)] = ()
     modalities: Annotated[tuple[Text, ...], Field(max_length=MAX_ENTRIES)] = ()
     tags: Annotated[tuple[TagPattern, ...], Field(max_length=MAX_ENTRIES)] = ()
+    archives: Annotated[tuple[ArchiveKey, ...], Field(max_length=MAX_ENTRIES)] = ()
+    """Ids of archives, of which the study is in one."""
 
 
 class Action(Body):
-    """Deliver to these destinations, by id; a higher priority goes first."""
+    """Deliver to these destinations, by id; a higher priority goes first. Put the study into an archive, by id.
 
-    targets: Annotated[tuple[DestinationKey, ...], Field(min_length=1, max_length=MAX_ENTRIES)]
+    A study that is in an archive already stays there. At least one of `targets` and `archive` is given.
+    """
+
+    targets: Annotated[tuple[DestinationKey, ...], Field(max_length=MAX_ENTRIES)] = ()
     priority: Number = 0
+    archive: ArchiveKey | None = None
 
 
 class RuleNew(Body):
@@ -104,6 +111,7 @@ class ConditionOut(Out):
     sop_classes: list[str]
     modalities: list[str]
     tags: list[TagPatternOut]
+    archives: list[str]
 
 
 class ActionOut(Out):
@@ -111,6 +119,7 @@ class ActionOut(Out):
 
     targets: list[str]
     priority: int
+    archive: str | None
 
 
 class RuleOut(Out):
@@ -174,6 +183,8 @@ class ExplainedOut(Out):
     verdicts: list[VerdictOut]
     deliveries: list[PlannedOut]
     remarks: list[RemarkOut]
+    archive: str | None
+    """Into which archive its study would be put; null: it stays where it is."""
 
 
 class _Search(NamedTuple):
@@ -302,7 +313,7 @@ def _action(body: Action, path: str = "$") -> RuleAction:
             targets.append(target_of(destination))
         except NotFoundError as error:
             raise invalid(f"{path}.action.targets[{index}]", str(error)) from error
-    return RuleAction(targets=tuple(targets), priority=body.priority)
+    return RuleAction(targets=tuple(targets), priority=body.priority, archive=body.archive or "")
 
 
 def _page(rules: tuple[Rule, ...], page: PageRequest) -> Page[Rule]:
@@ -317,6 +328,7 @@ def _out(rule: Rule) -> RuleOut:
     condition = msgspec.structs.asdict(rule.condition)
     condition["tags"] = [{"tag": tag, "pattern": pattern} for tag, pattern in rule.condition.tags]
     action = {"targets": [id_of(target) for target in rule.action.targets], "priority": rule.action.priority}
+    action["archive"] = rule.action.archive or None
     return RuleOut.model_validate(msgspec.structs.asdict(rule) | {"condition": condition, "action": action})
 
 
@@ -328,4 +340,5 @@ def _explained(explained: Explained) -> ExplainedOut:
         verdicts=[VerdictOut(rule=rule.id, name=rule.name, acts=not reason, reason=reason) for rule, reason in decision.verdicts],
         deliveries=[PlannedOut(destination=id_of(one.target), priority=one.priority) for one in decision.deliveries],
         remarks=[RemarkOut(destination=id_of(target), reason=reason) for target, reason in decision.remarks],
+        archive=decision.routed.archive or None,
     )

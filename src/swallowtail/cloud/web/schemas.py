@@ -315,6 +315,7 @@ class WhoAmI(BaseModel):
     role: Role
     organisation: OrganisationOut | None
     facilities: list[str] | None
+    archives: list[str] | None
 
 
 class AlarmOut(Out):

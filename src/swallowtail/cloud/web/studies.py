@@ -49,6 +49,8 @@ class StudyOut(Out):
     instances: int
     received: float
     updated: float
+    archive: str
+    """The id of the archive that it is in; empty: in none."""
 
 
 class SeriesOut(Out):
@@ -104,11 +106,13 @@ async def list_studies(
     accession: TextKey = "",
     description: TextKey = "",
     modality: TextKey = "",
+    archive: TextKey = "",
     date_from: dt.date | None = None,
     date_to: dt.date | None = None,
 ) -> PageOut[StudyOut]:
     """Find studies, the latest updated first; `*` and `?` are wildcards in text."""
     search = StudySearch(
+        archives=frozenset({archive}) if archive else None,
         patient_name=patient_name,
         patient_id=patient_id,
         accession=accession,
@@ -143,12 +147,14 @@ async def list_instances(
     study: UidKey = None,
     series: UidKey = None,
     sop_instance: UidKey = None,
+    archive: TextKey = "",
     state: IndexState | None = None,
     received_since: Moment | None = None,
     hidden: bool = False,
 ) -> PageOut[InstanceOut]:
     """Find instances, in the order of arrival; `hidden` also shows kept copies that are not visible."""
     search = InstanceSearch(
+        archives=frozenset({archive}) if archive else None,
         study=study or "",
         series=series or "",
         sop_instances=(sop_instance,) if sop_instance else (),
@@ -205,9 +211,7 @@ async def choose_instance(caller: InOrganisation, instance_id: RowId) -> Instanc
 
 async def instance_of(caller: Caller, instance_id: RowId) -> Instance:
     """Give an instance that the caller may see; raises NotFoundError."""
-    instance = await caller.services.instances.instance(caller.tenant, instance_id)
-    caller.check_facility(instance.origin.facility, "instance")
-    return instance
+    return await caller.services.query.by_id(caller.principal, instance_id)
 
 
 def representation_of(fetched: Fetched, media: str) -> Representation:

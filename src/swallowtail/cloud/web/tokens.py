@@ -10,6 +10,7 @@ import msgspec
 from fastapi import Depends, Query, Response
 from pydantic import Field
 
+from swallowtail.cloud.model.archives import MAX_ARCHIVES
 from swallowtail.cloud.model.audit import AuditEvent, EventAction
 from swallowtail.cloud.model.codes import mint_token
 from swallowtail.cloud.model.paging import walk
@@ -41,7 +42,9 @@ MAX_GRACE: Final = 86_400.0
 MAX_FACILITIES: Final = 1000
 
 Facilities = Annotated[list[str], Field(max_length=MAX_FACILITIES)]
+Archives = Annotated[list[str], Field(max_length=MAX_ARCHIVES)]
 LIMITED: Final = "Ids of the facilities that it is limited to; null: not limited."
+FILED: Final = "Ids of the archives whose studies alone it sees; null: not limited."
 EXPIRES: Final = "When it expires, UTC seconds, in the future; null: never."
 
 
@@ -52,6 +55,7 @@ class TokenOut(Out):
     name: str
     role: Role
     facilities: list[str] | None = Field(description=LIMITED)
+    archives: list[str] | None = Field(description=FILED)
     created: float
     expires: float | None = Field(description="When it expires, UTC seconds; null: never.")
     revoked: float | None
@@ -67,6 +71,7 @@ class TokenNew(Body):
     name: Title
     role: Role
     facilities: Facilities | None = Field(None, description=LIMITED)
+    archives: Archives | None = Field(None, description=FILED)
     expires: Moment | None = Field(None, description=EXPIRES)
 
 
@@ -76,6 +81,7 @@ class TokenUpdate(Body):
     name: Title | None = Field(None, description="null: unchanged.")
     role: Role | None = Field(None, description="null: unchanged.")
     facilities: Facilities | None = Field(None, description=LIMITED)
+    archives: Archives | None = Field(None, description=FILED)
     expires: Moment | None = Field(None, description=EXPIRES)
 
 
@@ -154,6 +160,7 @@ async def create_token(caller: InOrganisation, body: TokenNew) -> TokenWithSecre
     caller.check_unlimited()
     _check_role(body.role)
     await _check_facilities(caller, body.facilities)
+    await _check_archives(caller, body.archives)
     return await _mint(caller, caller.tenant, body)
 
 
@@ -169,12 +176,13 @@ async def get_token(caller: InOrganisation, token_id: str) -> TokenOut:
 async def update_token(caller: InOrganisation, token_id: str, body: TokenUpdate) -> TokenOut:
     """Update a token.
 
-    Changes its name, role, facilities or expiry; requests that follow are judged by the new values.
-    A token cannot change its own role, facilities or expiry, and a revoked token cannot be changed.
+    Changes its name, role, facilities, archives or expiry; requests that follow are judged by the new
+    values. A token cannot change its own role, limits or expiry, and a revoked token cannot be changed.
     """
     caller.check_unlimited()
     _check_role(body.role)
     await _check_facilities(caller, body.facilities)
+    await _check_archives(caller, body.archives)
     return await _update(caller, caller.tenant, token_id, body)
 
 
@@ -219,8 +227,8 @@ async def create_operator_token(caller: Anywhere, body: TokenNew) -> TokenWithSe
 
     Returns the token with its secret, which is not shown again.
     """
-    if body.role is not Role.OPERATOR or body.facilities is not None:
-        raise invalid("$.role", "here the role is operator, without facilities")
+    if body.role is not Role.OPERATOR or body.facilities is not None or body.archives is not None:
+        raise invalid("$.role", "here the role is operator, without facilities and archives")
     return await _mint(caller, None, body)
 
 
@@ -281,6 +289,12 @@ async def _check_facilities(caller: Caller, facilities: list[str] | None) -> Non
         raise invalid("$.facilities", f"there is no facility {unknown[0]!r} in this organisation")
 
 
+async def _check_archives(caller: Caller, archives: list[str] | None) -> None:
+    known = await caller.services.archives.known(caller.tenant, archives or [])
+    if unknown := [one for one in archives or () if one not in known]:
+        raise invalid("$.archives", f"there is no archive {unknown[0]!r} in this organisation")
+
+
 def _check_expiry(caller: Caller, expires: float | None) -> None:
     if expires is not None and expires <= caller.now:
         raise invalid("$.expires", "is in the past; it is UTC seconds")
@@ -305,6 +319,7 @@ async def _mint(caller: Caller, tenant: Tenant | None, body: TokenNew) -> TokenW
         name=body.name,
         role=body.role,
         facilities=None if body.facilities is None else frozenset(body.facilities),
+        archives=None if body.archives is None else frozenset(body.archives),
         created=now,
         expires=body.expires,
     )
@@ -323,7 +338,7 @@ async def _update(
     change = _change(body)
     given = change.values()
     if token_id == caller.principal.id and given.keys() - {"name"}:
-        detail = "a token cannot change its own role, facilities or expiry; use another token"
+        detail = "a token cannot change its own role, limits or expiry; use another token"
         raise forbidden(detail)
     if "expires" in given:
         _check_expiry(caller, given["expires"])
@@ -339,8 +354,9 @@ def _change(body: TokenUpdate | OperatorTokenUpdate) -> TokenChange:
     for name in ("name", "role"):
         if given.get(name) is None:
             given.pop(name, None)
-    if given.get("facilities") is not None:
-        given["facilities"] = frozenset(given["facilities"])
+    for name in ("facilities", "archives"):
+        if given.get(name) is not None:
+            given[name] = frozenset(given[name])
     return TokenChange(**given)
 
 
@@ -392,5 +408,5 @@ def _with_secret(token: ApiToken, secret: str) -> TokenWithSecret:
 
 
 def _out(token: ApiToken) -> TokenOut:
-    listed = {"facilities": sorted_or_none(token.facilities)}
+    listed = {"facilities": sorted_or_none(token.facilities), "archives": sorted_or_none(token.archives)}
     return TokenOut(**msgspec.structs.asdict(token) | listed)

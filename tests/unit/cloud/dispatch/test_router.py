@@ -31,7 +31,7 @@ class Desk:
         records = self.stage.records
         sites = SiteBook(records.links, records.configuration)
         self.router = Router(records.rules, sites, self.stage.bus, clock=self.clock)
-        self.book = Rulebook(records.rules, sites, clock=self.clock)
+        self.book = Rulebook(records.rules, sites, records.archives, clock=self.clock)
 
     def clock(self) -> float:
         return self.stage.now

@@ -24,7 +24,7 @@ async def stage() -> Stage:
 @pytest.fixture
 def book(stage: Stage) -> Rulebook:
     sites = SiteBook(stage.records.links, stage.records.configuration)
-    return Rulebook(stage.records.rules, sites, clock=lambda: stage.now)
+    return Rulebook(stage.records.rules, sites, stage.records.archives, clock=lambda: stage.now)
 
 
 async def test_a_rule_is_as_old_as_its_first_version(stage: Stage, book: Rulebook) -> None:
@@ -51,6 +51,8 @@ async def test_a_rule_is_as_old_as_its_first_version(stage: Stage, book: Ruleboo
         ({"quiet": -1.0}, "$.quiet"),
         ({"position": 2**40}, "$.position"),
         ({"action": RuleAction(targets=())}, "$.action.targets"),
+        ({"action": RuleAction(archive="nowhere")}, "$.action.archive"),
+        ({"condition": RuleCondition(archives=("nowhere",))}, "$.condition.archives[0]"),
         ({"action": RuleAction(targets=(Target(link="ward", destination="nowhere"),))}, "$.action.targets[0]"),
         ({"action": RuleAction(targets=(PACS, Target(link="attic", destination="pacs")))}, "$.action.targets[1]"),
         ({"condition": RuleCondition(address="10.1")}, "$.condition.address"),

@@ -285,3 +285,25 @@ def test_wildcards(pattern: str, text: str, same: bool) -> None:
 )
 def test_tags_are_named_by_number_or_keyword(name: str, digits: str) -> None:
     assert tag_of(name, lambda keyword: KEYWORDS.get(keyword, "")) == digits
+
+
+def filing(name: str, archive: str, *conditions: str, **more: Any) -> Rule:
+    condition, action = RuleCondition(archives=conditions), RuleAction(archive=archive)
+    return msgspec.structs.replace(RULE, id=name, name=name, condition=condition, action=action, **more)
+
+
+def test_a_rule_files_a_study_and_the_rules_that_follow_see_it_there() -> None:
+    sends = msgspec.structs.replace(RULE, id="sends", condition=RuleCondition(archives=("hearts", "others")))
+    rules = [sends, filing("files", "hearts"), filing("again", "lungs"), msgspec.structs.replace(sends, id="late")]
+    decision = judged(*rules)
+    assert decision.routed.archive == "hearts"
+    assert reasons(decision) == ["its study is in none of the rule's archives", "", "", ""]
+    assert [one.cause for one in decision.deliveries] == ["rule:late/1"]
+
+
+def test_a_study_that_is_in_an_archive_stays_there() -> None:
+    filed = msgspec.structs.replace(routing(), archive="lungs")
+    rules = [filing("files", "hearts"), filing("sorts", "hearts", "hearts")]
+    decision = judged(*rules, of=filed)
+    assert decision.routed.archive == ""
+    assert [bool(reason) for reason in reasons(decision)] == [False, True]

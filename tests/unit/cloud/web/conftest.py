@@ -25,6 +25,7 @@ from swallowtail.cloud.dispatch.rulebook import Rulebook
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.store import Ingest, Tally
+from swallowtail.cloud.model.archives import Archive
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_token
 from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
@@ -151,9 +152,10 @@ class Cloud:
                 wake_link=lambda link: self.bus.publish(f"deliveries/{link}"),
                 wake_index=lambda: self.bus.publish("index"),
             ),
-            rulebook=Rulebook(self.records.rules, sites, clock=lambda: NOW),
+            rulebook=Rulebook(self.records.rules, sites, self.records.archives, clock=lambda: NOW),
             reindexing=Reindexing(self.records.index_jobs, self.records.inventory, self.bus, clock=lambda: NOW),
             alarms=self.records.alarms,
+            archives=self.records.archives,
             audit=self.records.audit,
             chains=ChainGuard(
                 HeadFile(Path("unused"), INVENTED_KEYS),
@@ -207,6 +209,8 @@ class Cloud:
         target = Target(link=f"annex-link-{tenant}", destination="pacs")
         rule = Rule(id=f"rule-{tenant}", name="all", position=1, action=RuleAction(targets=(target,)), created=NOW, changed=NOW)
         await self.records.rules.put(tenant, rule, now=NOW, event=EVENT)
+        archive = Archive(id=f"archive-{tenant}", name="hearts", created=NOW)
+        await self.records.archives.add(tenant, archive, now=NOW, event=EVENT)
         wish = NewDelivery(target=target, instance=instance, cause=f"rule:{rule.id}/1")
         await self.records.deliveries.add(tenant, [wish], now=NOW)
 

@@ -13,14 +13,11 @@ import pytest
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import table
 from swallowtail.cloud.web.access import Limited
-from tests.unit.cloud.web.two_facilities import SECRET, Request, World, requests
+from tests.unit.cloud.web.two_facilities import BY_ARCHIVE, OURS, SECRET, Request, World, requests
 
 ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route in routes]
 OF_TENANTS = [(path, route) for path, route in ALL if not route.roles <= {Role.OPERATOR}]
-FILTERED = [(path, route) for path, route in OF_TENANTS if route.limited is Limited.FILTERED]
-READING = [(path, route) for path, route in FILTERED if route.method == "GET"]
-CHANGING = [(path, route) for path, route in FILTERED if route.method not in {"GET", "DELETE"}]
-REMOVING = [(path, route) for path, route in reversed(FILTERED) if route.method == "DELETE"]
+FILTERED = [(path, route) for path, route in OF_TENANTS if route.limited in {Limited.FILTERED, Limited.BY_FACILITY}]
 NO_PICTURE = {"retrieve_rendered", "retrieve_rendered_frames", "frame_thumbnail"}
 NO_PICTURE |= {f"{one}_thumbnail" for one in ("study", "series", "instance")}
 """What is stored here cannot be shown: 422, where it is found."""
@@ -32,8 +29,8 @@ Make = Callable[..., Awaitable[World]]
 async def make() -> AsyncIterator[Make]:
     worlds: list[World] = []
 
-    async def opened(*, together: bool = True, theirs_first: bool = True) -> World:
-        worlds.append(World(together=together, theirs_first=theirs_first))
+    async def opened(*, together: bool = True, theirs_first: bool = True, who: str = OURS) -> World:
+        worlds.append(World(together=together, theirs_first=theirs_first, who=who))
         return await worlds[-1].open()
 
     yield opened
@@ -55,10 +52,21 @@ def title(request: Request) -> str:
     return f"{request.route.method} {request.path} {request.query} {str(request.body)[:120]}"
 
 
+Routes = list[tuple[str, table.Route]]
+
+
+def by_method(routes: Routes) -> tuple[Routes, Routes, Routes]:
+    """Return those that read, change and remove, what was named first being removed last."""
+    reading = [(path, route) for path, route in routes if route.method == "GET"]
+    changing = [(path, route) for path, route in routes if route.method not in {"GET", "DELETE"}]
+    return reading, changing, [(path, route) for path, route in reversed(routes) if route.method == "DELETE"]
+
+
 async def walk(world: World, *, failed: set[str] | None = None) -> list[tuple[str, tuple[Any, ...]]]:
     """Read everything, change everything, remove everything, and read everything again."""
     answers = []
-    for routes in (READING, CHANGING, REMOVING, READING):
+    reading, changing, removing = by_method(FILTERED)
+    for routes in (reading, changing, removing, reading):
         for request in requests(world, routes):
             answer = await world.ask(request)
             if SECRET in answer.content:
@@ -69,17 +77,21 @@ async def walk(world: World, *, failed: set[str] | None = None) -> list[tuple[st
     return answers
 
 
+@pytest.mark.parametrize("who", [OURS, BY_ARCHIVE])
 @pytest.mark.parametrize("theirs_first", [True, False], ids=["theirs first", "ours first"])
-async def test_every_answer_is_the_same_whether_or_not_another_facility_holds_the_uids(make: Make, theirs_first: bool) -> None:
-    together = await walk(await make(theirs_first=theirs_first))
-    alone = await walk(await make(theirs_first=theirs_first, together=False))
+async def test_every_answer_is_the_same_whether_or_not_another_facility_holds_the_uids(
+    make: Make, theirs_first: bool, who: str
+) -> None:
+    together = await walk(await make(theirs_first=theirs_first, who=who))
+    alone = await walk(await make(theirs_first=theirs_first, who=who, together=False))
     assert len(together) == len(alone) > 500
     for (what, one), (_, other) in zip(together, alone, strict=True):
         assert one == other, what
 
 
-async def test_whatever_one_facility_does_changes_and_hides_nothing_of_another(make: Make) -> None:
-    world = await make()
+@pytest.mark.parametrize("who", [OURS, BY_ARCHIVE])
+async def test_whatever_one_facility_does_changes_and_hides_nothing_of_another(make: Make, who: str) -> None:
+    world = await make(who=who)
     before = await seen_by_theirs(world)
     rows, listed = world.rows_of_theirs(), await instances_of_theirs(world)
     assert all(rows.values()), "there is something of each kind"
@@ -92,7 +104,7 @@ async def test_whatever_one_facility_does_changes_and_hides_nothing_of_another(m
 
 
 async def seen_by_theirs(world: World) -> dict[str, tuple[Any, ...]]:
-    return {title(request): told(await world.ask(request, "theirs")) for request in requests(world, READING)}
+    return {title(request): told(await world.ask(request, "theirs")) for request in requests(world, by_method(FILTERED)[0])}
 
 
 async def instances_of_theirs(world: World) -> list[Any]:
@@ -114,10 +126,16 @@ async def test_each_route_answers_about_ones_own_so_that_the_walk_means_somethin
             assert (await world.ask(request)).status_code == 422, title(request)
 
 
-async def test_what_concerns_the_organisation_is_refused_before_the_body_is_looked_at(make: Make) -> None:
-    world = await make()
+@pytest.mark.parametrize(
+    ("who", "refused"),
+    [(OURS, {Limited.REFUSED}), (BY_ARCHIVE, {Limited.REFUSED, Limited.BY_FACILITY})],
+)
+async def test_what_concerns_the_organisation_is_refused_before_the_body_is_looked_at(
+    make: Make, who: str, refused: set[Limited]
+) -> None:
+    world = await make(who=who)
     for path, route in OF_TENANTS:
-        if route.limited is Limited.REFUSED:
+        if route.limited in refused:
             target = re.sub(r"{\w+}", "rule", path)
             answer = await world.ask(Request(route, target, {}, {"no": "sense"}, own=False))
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (route.method, path)

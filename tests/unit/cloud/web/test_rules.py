@@ -22,7 +22,7 @@ async def test_a_rule_is_made_last_changed_in_parts_and_removed(cloud: Cloud) ->
     assert (made["name"], made["position"]) == ("ultrasound", 2)
     assert {name: made[name] for name in DEFAULTS} == DEFAULTS | {"when_complete": True}
     assert made["condition"]["tags"] == condition["tags"]
-    assert made["action"] == {"targets": [ID], "priority": 3}
+    assert made["action"] == {"targets": [ID], "priority": 3, "archive": None}
     path = f"rules/{made['id']}"
     assert (await cloud.call("GET", path, admin)).json() == made
     changed = (await cloud.call("PATCH", path, admin, {"enabled": False, "quiet": 5})).json()
@@ -66,7 +66,9 @@ async def test_rules_page_in_their_order_and_are_ordered_as_a_whole(cloud: Cloud
         ({"action": {"targets": ["annex-link-heron:nowhere"]}}, "invalid-rule", "$.action.targets[0]"),
         ({"action": {"targets": [ID, "annex-link-egret:pacs"]}}, "invalid-rule", "$.action.targets[1]"),
         ({"action": {"targets": ["pacs"]}}, "invalid", "$.action.targets[0]"),
-        ({"action": {"targets": []}}, "invalid", "$.action.targets"),
+        ({"action": {"targets": []}}, "invalid-rule", "$.action.targets"),
+        ({"action": {"archive": "archive-egret"}}, "invalid-rule", "$.action.archive"),
+        ({"condition": {"archives": ["archive-heron", "nowhere"]}}, "invalid-rule", "$.condition.archives[1]"),
         ({"condition": {"address": "10.1"}}, "invalid-rule", "$.condition.address"),
         ({"condition": {"tags": [{"tag": "StudyDescripton", "pattern": "*"}]}}, "invalid-rule", "$.condition.tags[0]"),
         ({"condition": {"sop_classes": ["CT"]}}, "invalid", "$.condition.sop_classes[0]"),

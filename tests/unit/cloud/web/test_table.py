@@ -47,6 +47,8 @@ BODIES: dict[str, Any] = {
     "order_rules": {"rules": ["rule-heron"]},
     "dry_run": {"study": STUDY},
     "restore_deletion": {},
+    "create_archive": {"name": "x"},
+    "rename_archive": {"name": "x"},
 }
 UID_PARAMETERS = {"study_uid", "series_uid", "sop_instance_uid", "study", "series", "instance"}
 REASON = {"reason": "sent to the wrong patient"}
@@ -91,6 +93,7 @@ async def test_another_tenants_things_are_not_found(cloud: Cloud) -> None:
     deleted = await cloud.store(EGRET, "radiology-egret", "9.8.1.1", DATA, study="9.8")
     removal = {"token": await cloud.token(Role.ADMINISTRATOR, EGRET)} | REASON
     theirs["deletion_id"] = (await cloud.call("DELETE", f"instances/{deleted}", **removal)).json()["id"]
+    theirs["archive_id"] = "archive-egret"
     theirs["token_id"] = (await cloud.records.tokens.tokens(EGRET, now=NOW)).items[0].id
     theirs |= {
         "study_uid": "9.9",
@@ -141,7 +144,7 @@ async def test_a_uid_that_is_none_in_a_path_is_400(cloud: Cloud, uid: str) -> No
 async def test_naming_another_organisation_finds_nothing(cloud: Cloud) -> None:
     tokens = {role: await cloud.token(role) for role in Role}
     values = {"link_id": "radiology-heron", "facility_id": "main-heron", "instance_id": "1", "study_uid": STUDY, "study": STUDY}
-    values |= {"destination_id": "annex-link-heron:pacs", "rule_id": "rule-heron"}
+    values |= {"destination_id": "annex-link-heron:pacs", "rule_id": "rule-heron", "archive_id": "archive-heron"}
     for path, route in TENANTS:
         if route.endpoint.__name__ not in OF_NO_ORGANISATION:
             body, token = BODIES.get(route.endpoint.__name__), tokens[a_role(route)]
@@ -184,6 +187,7 @@ async def test_the_right_role_in_the_right_organisation_gets_an_answer(cloud: Cl
     other = await cloud.store(HERON, "radiology-heron", "9.8.1.1", DATA, study="9.8")
     removal = {"token": await cloud.token(Role.ADMINISTRATOR)} | REASON
     values["deletion_id"] = (await cloud.call("DELETE", f"instances/{other}", **removal)).json()["id"]
+    values |= {"rule_id": "rule-heron", "archive_id": "archive-heron"}
     await cloud.token(Role.AUDITOR)
     values["token_id"] = (await cloud.records.tokens.tokens(HERON, now=NOW)).items[0].id
     nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404}

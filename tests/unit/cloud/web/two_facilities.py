@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import httpx2
 from sqlalchemy import text
 
+from swallowtail.cloud.model.archives import Archive, Limits
 from swallowtail.cloud.model.codes import mint_token
 from swallowtail.cloud.model.deletion import NewDeletion, Scope
 from swallowtail.cloud.model.delivery import DeliveryState, NewDelivery, Rule, RuleAction, Settlement, Target, Tried
@@ -37,6 +38,8 @@ GUESSED = "1.9.9"
 DELETABLE = "1.8"
 """A study that both facilities have: two instances in its series .0, one in .1."""
 SYNTAX = "1.2.840.10008.1.2.1"
+OURS, BY_ARCHIVE = "ours", "ours by archive"
+"""Tokens that are limited to the facility `ours`, or to its archives."""
 SECRET = b"SECRET"
 """Stands in everything of theirs that a person could read."""
 
@@ -51,10 +54,10 @@ class Ids(NamedTuple):
 class World:
     """A Cloud with tokens of every role that are limited to `ours`."""
 
-    def __init__(self, *, together: bool, theirs_first: bool) -> None:
+    def __init__(self, *, together: bool, theirs_first: bool, who: str) -> None:
         self.cloud = Cloud()
         self.owner = HERON if together else ELSEWHERE
-        self.together, self.theirs_first = together, theirs_first
+        self.together, self.theirs_first, self.who = together, theirs_first, who
         counter = itertools.count(1)
         object.__setattr__(self.cloud.services, "random", lambda size: next(counter).to_bytes(size, "big"))
         self.tokens: dict[tuple[str, Role], str] = {}
@@ -72,10 +75,14 @@ class World:
             await (self._store_theirs() if name == "theirs" else self._store_ours())
             await self._delete(tenant, name)
         await self._deliveries()
+        await self._archives()
         for name, tenant in (("ours", HERON), ("theirs", self.owner), ("all", HERON)):
             for role in sorted(set(Role) - {Role.OPERATOR}):
-                facilities = None if name == "all" else frozenset({name})
-                self.tokens[name, role] = await self._token(tenant, f"{name}-{role}", role, facilities)
+                limits = {} if name == "all" else {"facilities": frozenset({name})}
+                self.tokens[name, role] = await self._token(tenant, f"{name}-{role}", role, limits)
+        for role in sorted(set(Role) - {Role.OPERATOR}):
+            filed = {"archives": frozenset({"ours-archive", "spare"})}
+            self.tokens[BY_ARCHIVE, role] = await self._token(HERON, f"archive-{role}", role, filed)
         return self
 
     async def close(self) -> None:
@@ -83,8 +90,9 @@ class World:
         await self.cloud.http.aclose()
         await self.cloud.pixels.close()
 
-    async def ask(self, request: "Request", who: str = "ours") -> httpx2.Response:
+    async def ask(self, request: "Request", who: str | None = None) -> httpx2.Response:
         """Send a request with the token of a role that may."""
+        who = who or self.who
         APP.state.services = self.cloud.services
         role = min(request.route.roles - {Role.OPERATOR})
         headers = {"Authorization": f"Bearer {self.tokens[who, role]}"}
@@ -109,9 +117,22 @@ class World:
             statements = {name: f"SELECT * FROM {name} WHERE {where}" for name, where in conditions.items()}
             return {name: [tuple(row) for row in connection.execute(text(sql))] for name, sql in statements.items()}
 
-    async def _token(self, tenant: Tenant, name: str, role: Role, facilities: frozenset[str] | None) -> str:
+    async def _archives(self) -> None:
+        archives = self.cloud.records.archives
+        made = {(HERON, "ours-archive"), (HERON, "spare"), (self.owner, "theirs-archive")}
+        if self.who == OURS:  # an archive is the organisation's, what is in it is not
+            made.add((HERON, "theirs-archive"))
+        for tenant, name in sorted(made):
+            archive = Archive(id=name, name=name, created=NOW)
+            await archives.add(tenant, archive, now=NOW, event=EVENT)
+        limits = {name: Limits(facilities=frozenset({name})) for name in ("ours", "theirs")}
+        await archives.put(HERON, STUDY, "ours-archive", limits=limits["ours"], now=NOW, event=EVENT)
+        for study in (STUDY, GUESSED):
+            await archives.put(self.owner, study, "theirs-archive", limits=limits["theirs"], now=NOW, event=EVENT)
+
+    async def _token(self, tenant: Tenant, name: str, role: Role, limits: dict[str, frozenset[str]]) -> str:
         secret = mint_token()
-        token = ApiToken(id=name, tenant=tenant, name=name, role=role, created=NOW, facilities=facilities)
+        token = ApiToken(id=name, tenant=tenant, name=name, role=role, created=NOW, **limits)
         await self.cloud.records.tokens.add(token, self.cloud.hashes.of_token(secret), now=NOW, event=EVENT)
         return secret
 
@@ -253,6 +274,7 @@ QIDO = {
     "StudyID": "SECRET",
     "ModalitiesInStudy": "XA",
     "StudyInstanceUID": f"{STUDY},{GUESSED}",
+    "archive": "theirs-archive",
     "includefield": "all",
     "limit": "1",
 }
@@ -270,7 +292,8 @@ def queries() -> dict[str, list[dict[str, str]]]:
     """Return what is asked of each route beside its path; the first names nothing of theirs."""
     links = [{"link": "ours-link"}, {"link": "theirs-link"}]
     return {
-        "list_studies": _each(KEYS),
+        "list_studies": [*_each(KEYS), {"archive": "ours-archive"}, {"archive": "theirs-archive"}],
+        "list_archives": [{}, {"name": "SECRET"}, {"limit": "1"}],
         "list_instances": [
             {},
             *({"hidden": "true"} | more for more in ({}, {"study": STUDY}, {"study": GUESSED}, {"sop_instance": f"{SOP}.9"})),
@@ -340,13 +363,21 @@ def paths(world: World) -> list[dict[str, str]]:
     filled = []
     for name, ids, places in (("ours", world.ours, ours), ("theirs", world.theirs, theirs)):
         named = {"link_id": f"{name}-link", "facility_id": name, "deletion_id": f"{name}-deletion"}
+        named |= {"archive_id": f"{name}-archive"}
         named |= {"series_uid": places["series"], "sop_instance_uid": places["instance"]}
         for instance, delivery, destination in itertools.zip_longest(ids.instances, ids.deliveries, ("pacs", "spare")):
             rows = {"instance_id": instance or ids.instances[0], "delivery_id": delivery or ids.deliveries[0]}
             target = {"destination_id": f"{name}-link:{destination or 'pacs'}"}
             filled.append(places | named | target | {key: str(value) for key, value in rows.items()})
     both = {"study_uid": DELETABLE, "series_uid": f"{DELETABLE}.0", "sop_instance_uid": f"{DELETABLE}.9.0"}
-    return [*filled, filled[0] | {"instance": f"{SOP}.9", "sop_instance_uid": f"{SOP}.9"}, filled[0] | both]
+    mixed = [
+        {"instance": f"{SOP}.9", "sop_instance_uid": f"{SOP}.9"},
+        both,
+        {"archive_id": "theirs-archive"},
+        {"study_uid": GUESSED},
+        {"archive_id": "spare"},
+    ]
+    return [*filled, *(filled[0] | one for one in mixed)]
 
 
 def requests(world: World, routes: list[tuple[str, table.Route]]) -> Iterator[Request]:
