@@ -34,7 +34,7 @@ class Composed:
 
 def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Composed:
     """Put one process together."""
-    clock, now = machine.wall, machine.now()
+    clock = machine.wall
     router = Router(records.rules, SiteBook(records.links, records.configuration), machine.bus, clock=clock)
     reports = Reports(records.configuration, ended=router.ended, tally=AuditTally(records.audit, clock))
     ingest = Ingest(
@@ -52,7 +52,7 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
         reports=reports,
         clock=clock,
     )
-    gate = Gate(records.links, machine.hashes, clock, now)
+    gate = Gate(records.links, machine.hashes, clock)
     calls, dice = Calls(Stores(ingest), reports), machine.dice
     dispatch = Dispatch(
         deliveries=machine.parts.deliveries(records.deliveries),

@@ -26,6 +26,7 @@ try:
 except ImportError:  # a platform without a wheel
     from websockets.utils import apply_mask
 
+from swallowtail.cloud.accepting import Report, Unlimited
 from swallowtail.cloud.links.frames import SHORT_WAY
 from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import MAX_FRAME, Frame
@@ -82,12 +83,14 @@ LOST: Final = LostTransport()
 class LinkWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket that is bounded in both directions and does not wait for a channel's owner."""
 
+    report: Report = Unlimited()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Tune the connection."""
         super().connection_made(transport)
         self.read_paused = True  # uvicorn pauses for each message otherwise; here `_paused` counts
         self._plain = PlainFrames(MAX_FRAME, apply_mask)
-        self._admitted = False
+        self._accepted = False
         self._frames = self._bytes = 0  # before the hello is accepted
         self._bytes_after_close = 0
         self._frames_in_turn = 0
@@ -103,6 +106,7 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
             if handle is not None:
                 handle.cancel()
         super().connection_lost(exc)
+        self.report.lost()
         self.transport = LOST
         self._plain = PlainFrames(MAX_FRAME, apply_mask)
 
@@ -119,7 +123,8 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
 
     def admit(self) -> None:
         """Lift the limits of the hello: from here on credit bounds the peer."""
-        self._admitted = True
+        self._accepted = True
+        self.report.prove(useful=True)
 
     def write_frames(self, frames: Sequence[Frame]) -> None:
         """Send messages in one write."""
@@ -142,7 +147,7 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
             self._abort_flood("upgrade")  # RFC 6455 4.1: a client waits for the answer
         elif self.close_sent and not self._may_follow_close(len(data)):
             self._abort_flood("closed")
-        elif not self._admitted and not self._may_precede_hello(len(data)):
+        elif not self._accepted and not self._may_precede_hello(len(data)):
             self._refuse_flood()
         else:
             self._plain.add(data)
@@ -150,7 +155,7 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
 
     def _may_follow_close(self, size: int) -> bool:
         self._bytes_after_close += size
-        return self._bytes_after_close <= (BYTES_AFTER_CLOSE if self._admitted else HELLO_BYTES)
+        return self._bytes_after_close <= (BYTES_AFTER_CLOSE if self._accepted else HELLO_BYTES)
 
     def _may_precede_hello(self, size: int) -> bool:
         self._bytes += size
@@ -165,13 +170,13 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
             if (found := self._plain.cut()) is None:
                 return
             self._count_frame()
-            if not self._admitted and self._frames > HELLO_FRAMES:
+            if not self._accepted and self._frames > HELLO_FRAMES:
                 self._refuse_flood()
                 return
             self._take_frame(*found)
 
     def _count_frame(self) -> None:
-        self._frames += not self._admitted
+        self._frames += not self._accepted
         self._frames_in_turn += 1
         if self._turn is None:
             self._turn = self.loop.call_soon(self._next_turn)

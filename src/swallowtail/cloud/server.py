@@ -334,7 +334,7 @@ def _sessions(
     clock, links, configuration, alarms = time.time, records.links, records.configuration, records.alarms
     reports = Reports(configuration, ended=router.ended, tally=tally)
     desired = Desired(links=links, configuration=configuration, alarms=alarms, bus=bus, reports=reports, clock=clock)
-    gate = Gate(links, hashes, clock, asyncio.get_running_loop().time())
+    gate = Gate(links, hashes, clock)
     dispatch = Dispatch(
         deliveries=records.deliveries,
         instances=records.instances,

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from swallowtail.cloud.accepting import Acceptor, Report, Unlimited
 from swallowtail.cloud.link_websocket import CLOSE_WAIT, FLOOD_WAIT, LOST, LinkWebSocket
 from swallowtail.wire.frames import MAX_FRAME
 
@@ -25,12 +27,14 @@ BACKLOG: Final = 2048
 class BoundedHttp(HttpToolsProtocol):
     """HTTP/1.1 whose request heads are bounded in time and size; httptools bounds neither."""
 
+    report: Report = Unlimited()
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for the first head."""
         super().connection_made(transport)
+        self.report.opened(transport)
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
@@ -51,11 +55,19 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._end_of_head()
+        if not self.parser.should_upgrade():
+            self.report.prove()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Handle the end of a response."""
+        self.report.prove(useful=True)
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._end_of_head()
+        self.report.lost()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -67,7 +79,10 @@ class BoundedHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over to the WebSocket, and keep nothing of it."""
         self._end_of_head()
+        transport = self.transport
         super().handle_websocket_upgrade()
+        if isinstance(protocol := transport.get_protocol(), LinkWebSocket):
+            protocol.report = self.report
         self.transport, self.flow = LOST, FlowControl(LOST)
 
     def send_400_response(self, msg: str) -> None:
@@ -91,6 +106,17 @@ class BoundedHttp(HttpToolsProtocol):
 
 class Server(uvicorn.Server):
     """uvicorn's server without its signal handling: the composition root decides when it ends."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept on `sockets`, with limits that an asyncio server does not have."""
+        acceptors = [Acceptor(one, self.config.ssl, self._protocol) for one in sockets or ()]
+        self.servers = cast("list[asyncio.Server]", acceptors)
+        self.started = True
+
+    def _protocol(self, report: Report) -> BoundedHttp:
+        protocol = BoundedHttp(self.config, self.server_state, {})
+        protocol.report = report
+        return protocol
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -1,4 +1,8 @@
-"""Who may have a session: how many start at once, whose code and key these are (wire §3).
+"""Who may have a session: whose code and key these are (wire §3).
+
+A right code is always admitted, whatever comes from the same address: a hospital has one address.
+Guessing is hopeless, a code has 135 bits; what it costs the Cloud is bounded by `connection_limits`,
+which start the next connections of an address with many refused ones more slowly.
 
 An unknown, a revoked and a mistyped code, and one whose proof does not verify, take the same way through the same lookup and hear
 the same answer. A wrong key hears `key`: its owner knows the code already, and who has replaced a machine has to learn of rebind.
@@ -10,11 +14,9 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from swallowtail.cloud.links.limits import ACCEPTS, WrongCodes
 from swallowtail.cloud.model.codes import KeyedHash
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.ports import Clock, Links
-from swallowtail.cloud.model.rates import TokenBucket
 from swallowtail.cloud.model.tenancy import AdmissionProblem, Admitted
 from swallowtail.wire.control import RefuseReason
 from swallowtail.wire.handshake import HelloReceived
@@ -38,22 +40,12 @@ class Refusal:
 
 
 class Gate:
-    """Judges connections and hellos of one node."""
+    """Judges the hellos of one node."""
 
-    def __init__(self, links: Links, hashes: KeyedHash, clock: Clock, now: float) -> None:
+    def __init__(self, links: Links, hashes: KeyedHash, clock: Clock) -> None:
         self._links, self._hashes, self._clock = links, hashes, clock
-        self._accepts = TokenBucket(ACCEPTS, now)
-        self._wrong = WrongCodes(now)
 
-    def knock(self, address: str, now: float) -> Refusal | None:
-        """Judge a new connection before anything else is done for it; `now` is on the loop's clock."""
-        wait = self._wrong.wait(address, now)
-        if wait:
-            return Refusal(RefuseReason.BUSY, "too many wrong codes came from here", wait)
-        wait = self._accepts.take(now)
-        return Refusal(RefuseReason.BUSY, "too many sessions start at once", wait) if wait else None
-
-    async def judge(self, received: HelloReceived, address: str, now: float) -> Admitted | Refusal:
+    async def judge(self, received: HelloReceived, address: str) -> Admitted | Refusal:
         """Judge a hello; admission binds a fresh code's key and raises the epoch, in one transaction."""
         hello = received.hello
         digest = self._hashes.of_code(hello.code if received.proved else "")
@@ -63,7 +55,6 @@ class Gate:
             return Refusal(RefuseReason.BUSY, "the Cloud's storage is not available", STORAGE_WAIT)
         if isinstance(admission, Admitted):
             return admission
-        self._wrong.wrong(address, now)
         return Refusal(RefuseReason(admission.problem.value), DETAILS[admission.problem], CODE_WAIT)
 
 

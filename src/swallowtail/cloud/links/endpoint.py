@@ -155,13 +155,11 @@ class LinkSessions:
             await asyncio.wait(waiting)
 
     async def _admit(self, session: Session, frames: AsgiFrames, address: str) -> LiveLink | None:
-        now = session.time()
-        refusal = Refusal(RefuseReason.BUSY, "the Cloud stops", DRAIN_WAIT) if self._draining else self._gate.knock(address, now)
-        if refusal is not None:
-            _refuse(session, refusal)
+        if self._draining:
+            _refuse(session, Refusal(RefuseReason.BUSY, "the Cloud stops", DRAIN_WAIT))
             return None
         received = await session.hello()
-        judged = await self._gate.judge(received, address, now)
+        judged = await self._gate.judge(received, address)
         try:
             if isinstance(judged, Refusal):
                 _refuse(session, judged)

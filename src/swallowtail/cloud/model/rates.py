@@ -75,6 +75,13 @@ class BucketTable:
         """Take one for a key and return 0, or take nothing and return the seconds to wait."""
         return self._bucket(key, now).take(now)
 
+    def wait(self, key: str, now: float) -> float:
+        """Return in how many seconds one may be taken for a key; 0: at once."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._shared if len(self._buckets) >= self._most else None
+        return bucket.wait(now) if bucket is not None else 0.0
+
     def _bucket(self, key: str, now: float) -> TokenBucket:
         if (bucket := self._buckets.get(key)) is not None:
             self._buckets.move_to_end(key)
