@@ -1,22 +1,27 @@
 """The re-seal is killed, or its disk fails, at every system call: the folder opens with all that was in it, and it can be ended."""
 
+import asyncio
 import datetime as dt
 import os
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from swallowtail.cloud.certificates import ensure_certificate, server_context
 from swallowtail.cloud.folder import DataFolder
+from swallowtail.cloud.model.exporting import key_purpose
+from swallowtail.cloud.model.tenancy import OPERATOR
 from swallowtail.cloud.operations.reseal import reseal
 from tests.crash.injection import KILL, Zygote
 
 CALLS = ("write", "fsync", "rename", "unlink")
 EFFECTS = {"killed": KILL, "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
 FEWEST_POINTS = 20
-"""Six files are written, each with a write, two fsyncs and a rename."""
+"""Six files are written, each with a write, two fsyncs and a rename, and the database once."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,10 @@ def secrets_of(path):
         keys = folder.audit_keyring().keys
         audit = [keys.authenticate(number, "test", b"") for number in (1, 2)]
         server_context(*ensure_certificate(folder.path, ["localhost"], dt.datetime.now(dt.UTC), folder.seal))
-        return folder.pepper(), audit, (path / "ca.pem").read_bytes()
+        with closing(sqlite3.connect(path / "cloud.sqlite3")) as database:
+            ((pem,),) = database.execute("SELECT key FROM audit_export").fetchall()
+        client = folder.seal.open_key(pem, key_purpose(OPERATOR)).private_numbers().private_value
+        return folder.pepper(), audit, (path / "ca.pem").read_bytes(), client
     finally:
         folder.close()
 
@@ -64,7 +72,7 @@ def test_every_point_of_a_reseal(zygote, template, place, effect):
             where = f"{effect} at {syscall} {when}: exit {run.code}\n{run.log}"
             assert secrets_of(folder) == expected, where
             if run.hit:
-                reseal(folder)
+                asyncio.run(reseal(folder))
                 assert secrets_of(folder) == expected, where
             assert len((folder / "master.key").read_bytes()) == 32, where
             assert (folder / "master.key").read_bytes() != (template / "master.key").read_bytes(), where

@@ -88,6 +88,13 @@ def _print_secrets(outcome: Outcome) -> None:
     help="File for the heads of the audit, best on another machine's disk.",
 )
 @click.option(
+    "--audit-network",
+    "audit_networks",
+    multiple=True,
+    envvar="SWALLOWTAIL_AUDIT_NETWORK",
+    help="Network that receivers of the audit may be in, CIDR; several are possible. Default: any but this machine and its link.",
+)
+@click.option(
     "--public-url",
     envvar="SWALLOWTAIL_PUBLIC_URL",
     help="Address that clients use, like https://cloud.example:8443; links in answers are made of it.",

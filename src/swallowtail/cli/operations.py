@@ -121,10 +121,7 @@ def reseal(data: Path, master_key: Path | None) -> None:
     """
     from swallowtail.cloud.operations.reseal import reseal as reseal_folder
 
-    async def run() -> None:
-        await asyncio.to_thread(reseal_folder, data, master_key)
-
-    _run(run)
+    _run(lambda: reseal_folder(data, master_key))
     click.echo("Every secret is sealed under a new master key. Replace the copies of the old one, and destroy them.")
 
 

@@ -20,8 +20,8 @@ import uvloop
 from starlette.routing import WebSocketRoute
 
 from swallowtail import __version__
-from swallowtail.cloud.auditing.heads import EXPORT_EVERY, ChainGuard, HeadFile
-from swallowtail.cloud.auditing.tally import FLUSH_EVERY, AuditTally
+from swallowtail.cloud.audited import AuditParts
+from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
@@ -106,6 +106,7 @@ class Settings:
     rates: Rates = DEFAULT_RATES
     proxies: tuple[Network, ...] = ()
     master_key: Path | None = None
+    audit_networks: tuple[Network, ...] = ()
 
     @classmethod
     def of(
@@ -121,6 +122,7 @@ class Settings:
         allowed_hosts: Sequence[str] = (),
         token_rate: float = TOKEN_RATE.per_second,
         trusted_proxies: Sequence[str] = (),
+        audit_networks: Sequence[str] = (),
     ) -> "Settings":
         """Check the flags; raises ServeError."""
         host, colon, port = listen.rpartition(":")
@@ -141,8 +143,12 @@ class Settings:
             proxies = parse_proxies(trusted_proxies)
         except ValueError as error:
             raise ServeError(f"--trusted-proxy: {error}; one is 10.0.0.5, or 10.0.0.0/24") from error
+        try:
+            networks = parse_proxies(audit_networks)
+        except ValueError as error:
+            raise ServeError(f"--audit-network: {error}; one is 10.1.0.0/16") from error
         given = (public, allowed, Rates.of_tokens(token_rate), proxies)
-        return cls(data.absolute(), host, int(port), cert, key, audit_heads, *given, master_key)
+        return cls(data.absolute(), host, int(port), cert, key, audit_heads, *given, master_key, networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +177,7 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
         report(unprotected := await asyncio.to_thread(probe))
         context, certificate, facts = _tls(settings, folder)
         listening = _listen(settings)
-        async with _cloud(folder, settings.audit_heads or folder.audit_heads) as (made, tasks):
+        async with _cloud(folder, settings) as (made, tasks):
             services, sessions = made.services, made.sessions
             facts |= {"release": __version__, "url": _url(settings, listening)}
             facts |= await _bootstrap(services)
@@ -203,18 +209,17 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
 
 
 @asynccontextmanager
-async def _cloud(folder: DataFolder, heads: Path) -> AsyncIterator[tuple[Assembled, Tasks]]:
+async def _cloud(folder: DataFolder, settings: Settings) -> AsyncIterator[tuple[Assembled, Tasks]]:
     """Open the stores, wire everything to them, and keep the index up."""
+    heads, networks = settings.audit_heads or folder.audit_heads, settings.audit_networks
     hashes = KeyedHash(folder.pepper())  # before there is a database, beside which a new one would be refused
     async with AsyncExitStack() as stack:
         keyring = folder.audit_keyring()
         database = SqliteDatabase.open(folder.database, audit_keys=keyring.keys, on_fatal=_fatal)
         stack.push_async_callback(database.close)
         records, bus = Records(database), InProcessBus()
-        await keyring.settle(records.audit, now=time.time())
-        chains = await _guard(records, HeadFile(heads, keyring.keys))
-        tally = AuditTally(records.audit, time.time)
-        stack.push_async_callback(_end_audit, chains, tally)
+        audit = await AuditParts.open(records, keyring, seal=folder.seal, heads=heads, networks=networks)
+        stack.push_async_callback(audit.end)
         workers = ThreadWorkers()
         stack.push_async_callback(workers.close)
         blobs = FolderBlobs(OsDisk(folder.path), workers, on_fatal=_fatal)
@@ -222,31 +227,15 @@ async def _cloud(folder: DataFolder, heads: Path) -> AsyncIterator[tuple[Assembl
         parsers, pixels = WorkerPool(blobs), Pixels(blobs, folder.pixels)
         stack.push_async_callback(parsers.close)
         stack.push_async_callback(pixels.close)
-        made = assemble(records, blobs, bus, hashes, pixels, chains=chains, tally=tally)
+        made = assemble(records, blobs, bus, hashes, pixels, audit=audit)
         tasks = await stack.enter_async_context(Tasks("cloud"))
         indexer = Indexer(records.index_jobs, parsers, bus, clock=time.time, on_settled=made.router.wake)
         tasks.spawn(indexer.run(alone=True), name="index")
         tasks.spawn(made.router.run(), name="routing")
-        tasks.spawn(rounds("audit", chains.check, every=EXPORT_EVERY), name="audit")
-        tasks.spawn(rounds("tally", tally.flush, every=FLUSH_EVERY), name="tally")
+        audit.start(tasks)
         for kind, look in _looks(folder, records, made).items():
             tasks.spawn(rounds(kind, look), name=kind)
         yield made, tasks
-
-
-async def _guard(records: Records, file: HeadFile) -> ChainGuard:
-    chains = ChainGuard(file, audit=records.audit, people=records.people, alarms=records.alarms, clock=time.time)
-    await chains.open()
-    return chains
-
-
-async def _end_audit(chains: ChainGuard, tally: AuditTally) -> None:
-    """Append what was counted and export the heads once more, so that nothing can be cut off while no Cloud runs."""
-    try:
-        await tally.flush()
-        await chains.check()
-    except StorageUnavailableError as error:
-        log.warning("audit heads not exported at the end", error=error)
 
 
 def _looks(folder: DataFolder, records: Records, made: Assembled) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -268,9 +257,7 @@ def _usage(path: Path) -> tuple[int, int]:
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
-def assemble(
-    records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels: Pixels, *, chains: ChainGuard, tally: AuditTally
-) -> Assembled:
+def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels: Pixels, *, audit: AuditParts) -> Assembled:
     """Wire use cases to stores; call it on the loop that will serve."""
     clock, links, configuration = time.time, records.links, records.configuration
     sites = SiteBook(links, configuration)
@@ -283,7 +270,7 @@ def assemble(
         alarm=StorageAlarm(records.alarms, clock=clock),
         on_stored=lambda: bus.publish(TOPIC),
     )
-    sessions = _sessions(records, blobs, bus, hashes, router=router, ingest=ingest, transcoder=pixels, tally=tally)
+    sessions = _sessions(records, blobs, bus, hashes, router=router, ingest=ingest, transcoder=pixels, tally=audit.tally)
     query = Query(records.instances, blobs, records.audit, clock=clock)
     services = Services(
         people=records.people,
@@ -308,8 +295,9 @@ def assemble(
         alarms=records.alarms,
         archives=records.archives,
         audit=records.audit,
-        chains=chains,
-        tally=tally,
+        chains=audit.chains,
+        tally=audit.tally,
+        audit_exports=audit.exports,
         bus=bus,
         sessions=sessions,
         hashes=hashes,

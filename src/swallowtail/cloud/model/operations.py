@@ -91,6 +91,8 @@ class Condition(enum.StrEnum):
     """The certificate that the Cloud serves, or its authority, ends soon."""
     AUDIT_BROKEN = "audit-broken"
     """Records that an exported head of an audit chain covers were removed or replaced."""
+    AUDIT_EXPORT = "audit-export"
+    """The receiver of the audit takes nothing."""
     OPERATOR_TOKEN = "operator-token"  # noqa: S105 - the name of a condition
     """An operator, who may see no patient data, has made a token of this organisation, which does."""
 

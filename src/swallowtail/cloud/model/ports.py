@@ -33,6 +33,7 @@ from swallowtail.cloud.model.delivery import (
     Settlement,
     Target,
 )
+from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver
 from swallowtail.cloud.model.imaging import (
     Arrival,
     Instance,
@@ -496,6 +497,9 @@ class Audit(Protocol):
     ) -> Page[AuditRecord]:
         """List the records that match, newest first: by time, records of the same time by sequence."""
 
+    async def after(self, tenant: Tenant, sequence: int, limit: int) -> tuple[AuditRecord, ...]:
+        """Return the records behind a place, in their order (machinery)."""
+
     async def verify(self, tenant: Tenant, exported: Collection[ChainHead] = ()) -> ChainVerdict:
         """Check the whole chain, and that these heads, which were exported of it, are still in it."""
 
@@ -513,6 +517,28 @@ class Audit(Protocol):
 
     async def begin_key(self, *, now: float) -> int:
         """Append to each chain that ends under an older key the record that begins the newest; return their number (machinery)."""
+
+
+class AuditExports(Protocol):
+    """Where tenants' audits are exported to, and how far. OPERATOR has an export of its own."""
+
+    async def put(self, tenant: Tenant, receiver: AuditReceiver, *, whole: bool, now: float, event: AuditEvent) -> AuditExport:
+        """Set the receiver. A new export begins behind the present end of the chain, `whole` (re)starts it at its beginning."""
+
+    async def export(self, tenant: Tenant) -> AuditExport | None:
+        """Return a tenant's export, None where there is none."""
+
+    async def remove(self, tenant: Tenant, *, now: float, event: AuditEvent) -> bool:
+        """End the export; False when there was none."""
+
+    async def exports(self) -> tuple[AuditExport, ...]:
+        """Return all exports (machinery)."""
+
+    async def advance(self, before: AuditExport, sequence: int, *, now: float) -> AuditExport | None:
+        """Note that the receiver has taken the records up to `sequence`; None when the export was changed meanwhile (machinery)."""
+
+    async def fail(self, before: AuditExport, detail: str, *, now: float) -> AuditExport | None:
+        """Note that a try has failed; None when the export was changed meanwhile (machinery)."""
 
 
 class BlobDigest(msgspec.Struct, frozen=True):

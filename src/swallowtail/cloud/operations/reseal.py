@@ -9,9 +9,12 @@ from pathlib import Path
 
 from swallowtail.cloud.certificates import reseal_keys
 from swallowtail.cloud.folder import DataFolder
+from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.records.sealed import reseal_rows
+from swallowtail.cloud.records.sqlite import SqliteDatabase
 
 
-def reseal(data: Path, master_key: Path | None = None) -> None:
+async def reseal(data: Path, master_key: Path | None = None) -> None:
     """Replace the master key of a folder that no Cloud has open; raises DataFolderError or SealError."""
     folder = DataFolder(data, master_key)
     try:
@@ -19,6 +22,19 @@ def reseal(data: Path, master_key: Path | None = None) -> None:
         folder.reseal_pepper()
         folder.audit_keyring().reseal()
         reseal_keys(folder.path, folder.seal)
+        if folder.database.exists():
+            await _reseal_database(folder)
         folder.master_key.end_replacement()
     finally:
         folder.close()
+
+
+async def _reseal_database(folder: DataFolder) -> None:
+    def fail(_: StorageUnavailableError) -> None:
+        """Leave the error to the write, which raises it."""
+
+    database = SqliteDatabase.open(folder.database, audit_keys=folder.audit_keyring().keys, on_fatal=fail)
+    try:
+        await database.write(lambda unit: reseal_rows(unit.connection, folder.seal))
+    finally:
+        await database.close()

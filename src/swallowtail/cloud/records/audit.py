@@ -22,7 +22,7 @@ from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.chain import head
 from swallowtail.cloud.records.database import Database, Unit
-from swallowtail.cloud.records.rows import Listing, paged
+from swallowtail.cloud.records.rows import Listing, of, paged
 from swallowtail.cloud.records.schema import FAILED, audit, audit_head, audit_object
 
 _OF_TENANT = select(audit).where(audit.c.tenant == bindparam("tenant"))
@@ -64,6 +64,14 @@ class AuditRecords:
     ) -> Page[AuditRecord]:
         key, query = {"tenant": tenant}, RECORDS.where(*search_conditions(search))
         return await self._database.read(lambda connection: paged(connection, query, key, page))
+
+    async def after(self, tenant: Tenant, sequence: int, limit: int) -> tuple[AuditRecord, ...]:
+        key = {"tenant": tenant, "after": sequence, "limit": limit}
+
+        def find(connection: Connection) -> tuple[AuditRecord, ...]:
+            return tuple(of(row, _record) for row in connection.execute(STRETCH, key).mappings())
+
+        return await self._database.read(find)
 
     async def verify(self, tenant: Tenant, exported: Collection[ChainHead] = ()) -> ChainVerdict:
         end = await self.head(tenant)

@@ -7,6 +7,7 @@ from swallowtail.cloud.records.configuration import ConfigurationRecords
 from swallowtail.cloud.records.database import Database
 from swallowtail.cloud.records.deletions import DeletionRecords
 from swallowtail.cloud.records.deliveries import DeliveryRecords
+from swallowtail.cloud.records.exports import AuditExportRecords
 from swallowtail.cloud.records.indexing import IndexJobRecords
 from swallowtail.cloud.records.instances import InstanceRecords
 from swallowtail.cloud.records.inventory import InventoryRecords
@@ -32,4 +33,5 @@ class Records:
         self.rules = RuleRecords(database)
         self.alarms = AlarmRecords(database)
         self.audit = AuditRecords(database)
+        self.audit_exports = AuditExportRecords(database)
         self.inventory = InventoryRecords(database)

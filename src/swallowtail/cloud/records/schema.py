@@ -462,3 +462,16 @@ audit_head = Table(
     Column("sequence", _Big, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
 )
+
+audit_export = Table(
+    "audit_export",
+    metadata,
+    _tenant(primary_key=True),
+    _text("host"),
+    Column("port", Integer, nullable=False),
+    *(_text(name) for name in ("authorities", "certificate")),
+    Column("key", LargeBinary, nullable=False),  # sealed; records.sealed
+    Column("sequence", _Big, nullable=False),
+    *(_moment(name, nullable=True) for name in ("exported", "failing_since")),
+    _text("detail"),
+)

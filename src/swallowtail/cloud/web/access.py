@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from swallowtail.cloud.audit_export.settings import ExportSettings
 from swallowtail.cloud.auditing.heads import ChainGuard
 from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.dispatch.queues import Queues
@@ -89,6 +90,7 @@ class Services:
     audit: Audit
     chains: ChainGuard
     tally: AuditTally
+    audit_exports: ExportSettings
     bus: Bus
     sessions: Sessions
     hashes: KeyedHash

@@ -128,13 +128,13 @@ async def list_audit(caller: Anywhere, page: Paging, search: AuditSearching, org
     first; for an operator those of the operators' own chain, since an organisation's holds patient
     data.
     """
-    chain = _chain(caller, organisation)
+    chain = chain_of(caller, organisation)
     return page_out(await caller.services.audit.records(chain, page, search=search), _audit)
 
 
 async def audit_head(caller: Anywhere, organisation: str | None = None) -> HeadOut:
     """Return the head of the audit chain: keep it elsewhere, and give it to verify later."""
-    head = await caller.services.chains.head(_chain(caller, organisation))
+    head = await caller.services.chains.head(chain_of(caller, organisation))
     return HeadOut(sequence=head.sequence, digest=head.digest.hex())
 
 
@@ -147,7 +147,7 @@ async def verify_audit(
     digest: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="With `sequence`.")] = None,
 ) -> ChainOut:
     """Check the whole audit chain, against the head that was exported last and a head that the caller has kept."""
-    tenant, chains = _chain(caller, organisation), caller.services.chains
+    tenant, chains = chain_of(caller, organisation), caller.services.chains
     if (sequence is None) != (digest is None):
         raise invalid("$.digest", "sequence and digest belong together; give both of a kept head, or neither")
     kept = None if sequence is None or digest is None else ChainHead(tenant=tenant, sequence=sequence, digest=bytes.fromhex(digest))
@@ -162,7 +162,8 @@ async def verify_audit(
     )
 
 
-def _chain(caller: Caller, organisation: str | None) -> Tenant:
+def chain_of(caller: Caller, organisation: str | None) -> Tenant:
+    """Return whose audit a caller means: its own. Raises a 403 or NotFoundError for another's."""
     caller.check_unlimited()
     if organisation is not None and organisation != caller.principal.tenant:
         if caller.principal.role is Role.OPERATOR:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import (
     archives,
+    audit_export,
     configuration,
     deletions,
     deliveries,
@@ -260,6 +261,9 @@ ROUTES: Final = (
     Route("POST", "/alarms/{alarm_id}/acknowledge", oversight.acknowledge_alarm, ALARMS - {Role.AUDITOR}, REFUSED, "oversight"),
     Route("GET", "/audit", oversight.list_audit, AUDIT, REFUSED, "oversight"),
     Route("GET", "/audit/head", oversight.audit_head, AUDIT, REFUSED, "oversight"),
+    Route("GET", "/audit/export", audit_export.get_audit_export, AUDIT, REFUSED, "oversight"),
+    Route("PUT", "/audit/export", audit_export.put_audit_export, PEOPLE, REFUSED, "oversight"),
+    Route("DELETE", "/audit/export", audit_export.remove_audit_export, PEOPLE, REFUSED, "oversight", 204),
     Route("GET", "/audit/verify", oversight.verify_audit, AUDIT, REFUSED, "oversight"),
 )
 

@@ -61,7 +61,7 @@ async def test_everything_is_sealed_anew_and_is_still_the_same(tmp_path: Path, e
         key = key.rename(tmp_path / "master.key")
     old, before = key.read_bytes(), start(data, key)
     contents = {name: (data / name).read_bytes() for name in SEALED}
-    reseal(data, key)
+    await reseal(data, key)
     assert len(key.read_bytes()) == 32
     assert key.read_bytes() != old
     assert {name for name in SEALED if (data / name).read_bytes() == contents[name]} == set()
@@ -78,10 +78,10 @@ async def test_everything_is_sealed_anew_and_is_still_the_same(tmp_path: Path, e
 async def test_the_audit_has_a_new_key_and_its_old_records_still_verify(tmp_path: Path) -> None:
     data = await folder_of(tmp_path / "data")
     assert read_audit_keys(data).current == 1
-    reseal(data)
+    await reseal(data)
     assert read_audit_keys(data).current == 2
     assert await verified(data)
-    reseal(data)
+    await reseal(data)
     assert read_audit_keys(data).current == 3
     assert await verified(data)
 
@@ -104,7 +104,7 @@ async def test_a_folder_that_a_cloud_has_open_is_refused(tmp_path: Path) -> None
     folder = DataFolder(await folder_of(tmp_path / "data"))
     before = folder.master_key.path.read_bytes()
     with pytest.raises(DataFolderError, match="another Cloud runs"):
-        reseal(folder.path)
+        await reseal(folder.path)
     assert folder.master_key.path.read_bytes() == before
     folder.close()
 
@@ -119,7 +119,7 @@ async def test_a_backup_taken_in_the_middle_can_be_restored(tmp_path: Path) -> N
     await back_up(data, tmp_path / "backup", clock=lambda: NOW)
     await restore(tmp_path / "backup", tmp_path / "again")
     assert start(tmp_path / "again") == before
-    reseal(tmp_path / "again")
+    await reseal(tmp_path / "again")
     assert len((tmp_path / "again" / "master.key").read_bytes()) == 32
 
 

@@ -15,6 +15,7 @@ import pytest
 from swallowtail.calls.config import EndpointState, dump, parse
 from swallowtail.calls.diagnostics import Checked, CheckStep, LinkStatus, PolicyStatus
 from swallowtail.calls.store import Stored
+from swallowtail.cloud.audit_export.settings import ExportSettings
 from swallowtail.cloud.auditing.heads import ChainGuard, HeadFile
 from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.folder import FolderBlobs
@@ -40,6 +41,7 @@ from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.retention.deleting import Deleting
+from swallowtail.cloud.sealing import Seal
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import HostNames
@@ -165,6 +167,7 @@ class Cloud:
                 clock=lambda: NOW,
             ),
             tally=self.tally,
+            audit_exports=ExportSettings(self.records.audit_exports, self.records.alarms, Seal(b"m" * 32), lambda: NOW),
             bus=self.bus,
             sessions=self.sessions,
             hashes=self.hashes,

@@ -31,6 +31,7 @@ BODIES: dict[str, Any] = {
     "roll_back": {"version": 1},
     "dismiss_unknown_device": {"link": "radiology-egret", "address": "192.0.2.1", "calling_ae": "X"},
     "create_token": {"name": "x", "role": "auditor"},
+    "put_audit_export": {"host": "arr.example"},
     "update_token": {"name": "x"},
     "create_destination": {
         "link": "annex-link-egret",
@@ -190,7 +191,7 @@ async def test_the_right_role_in_the_right_organisation_gets_an_answer(cloud: Cl
     values |= {"rule_id": "rule-heron", "archive_id": "archive-heron"}
     await cloud.token(Role.AUDITOR)
     values["token_id"] = (await cloud.records.tokens.tokens(HERON, now=NOW)).items[0].id
-    nothing_there = {"link_status": 503, "get_configuration": 404, "configuration_version": 404}
+    nothing_there = {"link_status": 503, "get_configuration": 404, "get_audit_export": 404, "configuration_version": 404}
     thumbnails = (f"{one}_thumbnail" for one in ("study", "series", "instance", "frame"))
     nothing_there |= dict.fromkeys(("retrieve_rendered", "retrieve_rendered_frames", *thumbnails), 422)  # it is no image
     for path, route in TENANTS:
