@@ -13,6 +13,7 @@ from swallowtail.cloud import server
 from swallowtail.cloud.certificates import ensure_certificate, server_context
 from swallowtail.cloud.folder import DataFolder
 from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.processes.sandbox import SandboxError
 from swallowtail.cloud.web.hosts import Host
 from swallowtail.runtime.tasks import Tasks
 from tests.unit.cloud.test_certificates import client_context, handshake
@@ -68,6 +69,15 @@ def test_the_own_certificate_names_the_public_address_and_its_names_are_hosts(tm
     expected = {"cloud.example", "192.0.2.7", "localhost", "127.0.0.1", "::1"}
     assert expected <= server._own_names(settings, certificate)
     folder.close()
+
+
+def test_a_cloud_whose_workers_would_not_run_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> dict[str, str]:
+        raise SandboxError("the kernel offers a layer and refuses it")
+
+    monkeypatch.setattr(server, "probe", refused)
+    with pytest.raises(server.ServeError, match="offers a layer"):
+        server.run(server.Settings(tmp_path, "127.0.0.1", 0), announce=pytest.fail)
 
 
 async def test_a_renewed_certificate_is_served_to_the_next_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

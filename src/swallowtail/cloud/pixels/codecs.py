@@ -24,6 +24,8 @@ LOSSY: Final = {
     "1.2.840.10008.1.2.4.81": "ISO_14495_1",
 }
 """Transfer syntaxes that always lose, and what (0028,2114) calls their method (PS3.3 C.7.6.1.1.5.1)."""
+_BY_GDCM: Final = frozenset({"1.2.840.10008.1.2.4.57", JPEG_LOSSLESS, JPEG_LS, "1.2.840.10008.1.2.4.81"})
+"""Transfer syntaxes that GDCM alone decodes here."""
 _GREY: Final = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 
 Pixels = NDArray[Any]
@@ -50,6 +52,11 @@ class Format(NamedTuple):
         if high not in {None, stored - 1}:
             raise unsupported(f"its pixels end at bit {high} instead of {stored - 1}")
         return cls(image.rows, image.columns, image.samples, image.bits_allocated, stored, bool(sign), image.photometric)
+
+    @property
+    def told_gdcm(self) -> int:
+        """Return the Bits Stored that GDCM is told: it aborts the process where a byte has fewer than eight."""
+        return 8 if self.allocated == 8 else self.stored
 
     @property
     def options(self) -> dict[str, Any]:
@@ -80,6 +87,8 @@ class Decoder:
             "correct_unused_bits": not exact,
             "pixel_vr": "OB" if vr == b"OB" else "OW",
         }
+        if syntax in _BY_GDCM:
+            self._options["bits_stored"] = self.format.told_gdcm
         try:
             self._decoder = get_decoder(UID(syntax))
         except NotImplementedError:
@@ -156,6 +165,8 @@ class Encoder:
             {**self._format.options, "photometric_interpretation": self.photometric},
         )
         options["planar_configuration"] = int(self.target == RLE and self._format.samples > 1)
+        if self.target in _BY_GDCM:
+            options["bits_stored"] = self._format.told_gdcm
         return decoder.as_array(source, index=0, raw=True, **options)[0]
 
     def _check(self) -> None:
@@ -198,7 +209,8 @@ def _with_gdcm(pixels: Pixels, form: Format, target: str) -> bytes:
     kind = gdcm.PhotometricInterpretation.GetPIType(form.photometric)
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
-    image.SetPixelFormat(gdcm.PixelFormat(form.samples, form.allocated, form.stored, form.stored - 1, int(form.signed)))
+    stored = form.told_gdcm
+    image.SetPixelFormat(gdcm.PixelFormat(form.samples, form.allocated, stored, stored - 1, int(form.signed)))
     if form.samples > 1:
         image.SetPlanarConfiguration(0)
     element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))

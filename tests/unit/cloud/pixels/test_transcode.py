@@ -7,7 +7,17 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, JPEG_2000, JPEG_BASELINE, JPEG_LS, LOSSLESS_TARGETS, RLE, Cause
+from swallowtail.cloud.model.transcoding import (
+    EXPLICIT,
+    IMPLICIT,
+    JPEG_2000,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    LOSSLESS_TARGETS,
+    RLE,
+    Cause,
+)
 from swallowtail.cloud.pixels.jobs import Made, Refused, Transcode
 from swallowtail.cloud.pixels.working import work
 from swallowtail.cloud.query.part10 import header
@@ -97,6 +107,21 @@ def test_lossy_again_appends_to_what_was_lost_before() -> None:
     data = read(body, JPEG_BASELINE)
     assert list(data.LossyImageCompressionMethod) == ["ISO_15444_1", "ISO_10918_1"]
     assert len(data.LossyImageCompressionRatio) == 2
+
+
+@pytest.mark.parametrize("target", [JPEG_LOSSLESS, JPEG_LS])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_bytes_of_fewer_bits_become_lossless_jpeg(target: str, signed: bool, bits: int) -> None:
+    """GDCM ended the process where it was told of fewer than eight."""
+    noise = np.random.default_rng(bits).integers(0, 1 << bits, (40, 42)) - (1 << bits - 1) * signed
+    pixels = noise.astype(np.int8 if signed else np.uint8)
+    image = made(pixels, BitsStored=bits, HighBit=bits - 1)
+    body = transcoded(image, target)
+    assert isinstance(body, bytes)
+    again = transcoded(Image("made", target, body), EXPLICIT)
+    assert isinstance(again, bytes)
+    assert np.array_equal(read(again, EXPLICIT).pixel_array, pixels)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (31, 5), (16, 16), (8, 8, 3)])

@@ -8,7 +8,7 @@ from swallowtail import __version__
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web.guard import MAX_BODY
-from tests.unit.cloud.web.conftest import Cloud
+from tests.unit.cloud.web.conftest import APP, Cloud
 from tools.generate_openapi import DOCUMENT, page
 
 
@@ -47,7 +47,7 @@ async def test_the_page_names_the_release_and_runs_no_script(cloud: Cloud) -> No
 
 
 async def test_ready_says_when_the_store_is_down(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (await cloud.http.get("/readyz")).status_code == 200
+    assert (await cloud.http.get("/readyz")).text == "ready\n"
 
     async def down(*_: object, **__: object) -> None:
         raise StorageUnavailableError
@@ -55,6 +55,12 @@ async def test_ready_says_when_the_store_is_down(cloud: Cloud, monkeypatch: pyte
     monkeypatch.setattr(cloud.records.people, "organisations", down)
     assert (await cloud.http.get("/readyz")).status_code == 503
     assert (await cloud.http.get("/healthz")).status_code == 200
+
+
+async def test_ready_says_what_workers_run_without(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(APP.state, "unprotected", {"landlock": "ENOSYS"})
+    answer = await cloud.http.get("/readyz")
+    assert (answer.status_code, answer.text) == (200, "ready\nworkers run without landlock: ENOSYS\n")
 
 
 async def test_metrics_hold_no_names(cloud: Cloud) -> None:
