@@ -4,6 +4,7 @@ import asyncio
 import enum
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -100,12 +101,21 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A cut may be found to be the instance's fault."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Instead:
+    """What instances are transcoded to where a destination refuses their transfer syntax."""
+
+    syntax: str
+    permanent: bool
+    """Whether the refusal is permanent, so that there is no other way."""
+
+
 class Sender:
     """Makes attempts over one session; remembers for its time what destinations would not take, so as to transcode at once."""
 
     def __init__(self, path: Path, instances: Instances, blobs: Blobs, transcoder: Transcoder | None) -> None:
         self._path, self._instances, self._blobs, self._transcoder = path, instances, blobs, transcoder
-        self._refused: dict[tuple[str, str, str], str] = {}
+        self._refused: dict[tuple[str, str, str], _Instead] = {}
 
     async def attempt(self, order: Order, progress: Progress) -> tuple[Outcome, str]:
         """Try once; gives the outcome and the transfer syntax that was sent. Never raises for what can be expected."""
@@ -128,12 +138,12 @@ class Sender:
             if key in self._refused and order.destination.transcoding is not Transcoding.NEVER:
                 return await self._transcoded(order, instance, self._refused[key], progress)
             answer = await self._stored(order, instance, progress)
-            syntax = self._other_syntax(order.destination, answer)
-            if syntax is None:
+            instead = self._instead(order.destination, answer)
+            if instead is None:
                 return answer, delivery.transfer_syntax
-            self._refused[key] = syntax
+            self._refused[key] = instead
             progress.restart()
-            return await self._transcoded(order, instance, syntax, progress)
+            return await self._transcoded(order, instance, instead, progress)
         except LinkAwayError as error:
             return LinkAway(str(error), gone=self._path.gone), delivery.transfer_syntax
         except NotFoundError:
@@ -146,31 +156,37 @@ class Sender:
         async with aclosing(_pieces(self._blobs.read(order.lease.tenant, instance.identity.sha256))) as pieces:
             return await self._path.deliver(request, pieces, progress)
 
-    def _other_syntax(self, destination: Destination, answer: DeliverAnswer) -> str | None:
-        """Give the syntax to transcode to; None: the answer stands."""
+    def _instead(self, destination: Destination, answer: DeliverAnswer) -> _Instead | None:
+        """Return what to transcode to; None: the answer stands."""
         if not isinstance(answer, NotDelivered) or answer.phase is not DeliveryPhase.CONTEXT or self._transcoder is None:
             return None
         if destination.transcoding is Transcoding.NEVER:
             return None
         usable = [syntax for syntax in answer.accepted if syntax in LOSSLESS_TARGETS]
         plain = [syntax for syntax in (EXPLICIT, IMPLICIT) if syntax in usable]  # cheaper to make, and every system reads it
-        return next(iter([*plain, *usable]), None)
+        syntax = next(iter([*plain, *usable]), None)
+        return None if syntax is None else _Instead(syntax, answer.permanent)
 
-    async def _transcoded(self, order: Order, instance: Instance, syntax: str, progress: Progress) -> tuple[DeliverAnswer, str]:
+    async def _transcoded(
+        self, order: Order, instance: Instance, instead: _Instead, progress: Progress
+    ) -> tuple[DeliverAnswer, str]:
         """Send it in another syntax; return the answer and that syntax."""
-        answer = await self._sent_in(order, instance, syntax, progress)
+        answer = await self._sent_in(order, instance, instead, progress)
         if isinstance(answer, NotDelivered) and answer.phase is DeliveryPhase.CONTEXT:
             delivery = order.lease.delivery  # the next try finds out anew what the destination takes
             self._refused.pop((order.destination.name, delivery.sop_class, delivery.transfer_syntax), None)
-        return answer, syntax
+        return answer, instead.syntax
 
-    async def _sent_in(self, order: Order, instance: Instance, syntax: str, progress: Progress) -> DeliverAnswer:
+    async def _sent_in(self, order: Order, instance: Instance, instead: _Instead, progress: Progress) -> DeliverAnswer:
         assert self._transcoder is not None
+        syntax = instead.syntax
         made = await _noting(self._transcoder.transcode(order.lease.tenant, instance, syntax), progress)
         if isinstance(made, NotTranscoded):
             about = About.LINK if made.transient else About.INSTANCE
-            detail = f"{order.destination.name} refuses its transfer syntax, and it cannot be transcoded: {made.reason}"
-            return NotDelivered(about=about, phase=DeliveryPhase.CONTEXT, detail=detail, permanent=not made.transient)
+            what = f"{order.destination.name} refuses its transfer syntax, and it cannot be transcoded: {made.reason}"
+            detail = f"{what}; enable the syntax there, or send it elsewhere"
+            permanent = instead.permanent and not made.transient
+            return NotDelivered(about=about, phase=DeliveryPhase.CONTEXT, detail=detail, permanent=permanent)
         async with made, aclosing(_pieces(made.pieces())) as pieces:
             return await self._path.deliver(_request(order, syntax, made.length), pieces, progress)
 

@@ -119,3 +119,23 @@ async def test_a_refused_instance_holds_up_none_of_those_behind_it(tasks: Tasks,
     await stage.settled(*states)  # without any time passing
     assert stage.link.uids == [uid for uid in UIDS if uid != refused]
     assert [one.tries for one in await stage.deliveries() if one.state is DEAD] == [1]
+
+
+@pytest.mark.parametrize(("permanent", "state"), [(True, DEAD), (False, WAITING)])
+async def test_what_cannot_be_transcoded_waits_where_the_refusal_may_pass(
+    tasks: Tasks, permanent: bool, state: DeliveryState
+) -> None:
+    stage = Stage(PlayedTranscoder(NotTranscoded(reason="it is video")))  # type: ignore[arg-type]
+    await stage.populate(msgspec.structs.replace(DESTINATION, attempts=5))
+    stage.link.answer = lambda request, body: msgspec.structs.replace(NO_CONTEXT, permanent=permanent)
+    await stage.queue("1.1")
+    stage.serve(tasks)
+    await stage.until(lambda: _refused_once(stage))
+    (one,) = await stage.deliveries()
+    assert one.state is state
+    assert (one.refusals, one.phase) == (1, DeliveryPhase.CONTEXT)
+
+
+async def _refused_once(stage: Stage) -> bool:
+    (one,) = await stage.deliveries()
+    return one.refusals == 1
