@@ -124,3 +124,58 @@ async def test_a_local_path_is_the_blobs_or_there_is_none(store: Store) -> None:
     digest = await put(store, SMALL)
     path = store.blobs.path(NORTH, digest.sha256)
     assert path is None or path.read_bytes() == SMALL
+
+
+async def all_of(condemned: frozenset[bytes]) -> frozenset[bytes]:
+    return condemned
+
+
+async def test_what_is_confirmed_is_removed_and_can_be_stored_again(store: Store) -> None:
+    digests = [(await put(store, content)).sha256 for content in (SMALL, LARGE)]
+    asked: list[frozenset[bytes]] = []
+
+    async def one_of(condemned: frozenset[bytes]) -> frozenset[bytes]:
+        asked.append(condemned)
+        return condemned - {digests[1]}
+
+    assert await store.blobs.remove(SOUTH, digests, all_of) == set(digests), "another tenant's are not there"
+    assert len(files(store)) == 2
+    assert await store.blobs.remove(NORTH, digests, one_of) == {digests[0]}
+    assert asked == [frozenset(digests)]
+    assert await store.blobs.length(NORTH, digests[0]) is None
+    assert await get(store, digests[1]) == LARGE
+    assert (await put(store, SMALL)).sha256 == digests[0]
+    assert await get(store, digests[0]) == SMALL
+
+
+async def test_what_somebody_stores_is_not_removed_before_the_end_of_it(store: Store) -> None:
+    known = await put(store, SMALL)
+    async with store.blobs.incoming(NORTH) as incoming:
+        await incoming.write(memoryview(SMALL))
+        assert await incoming.finish() == known
+        assert await store.blobs.remove(NORTH, [known.sha256], all_of) == frozenset()
+        assert await get(store, known.sha256) == SMALL
+    assert await store.blobs.remove(NORTH, [known.sha256], all_of) == {known.sha256}
+
+
+async def test_what_is_stored_while_the_sweep_asks_is_not_removed(store: Store) -> None:
+    known = await put(store, SMALL)
+
+    async def stored_meanwhile(condemned: frozenset[bytes]) -> frozenset[bytes]:
+        assert await put(store, SMALL) == known
+        return condemned
+
+    assert await store.blobs.remove(NORTH, [known.sha256], stored_meanwhile) == frozenset()
+    assert await get(store, known.sha256) == SMALL
+    assert await store.blobs.remove(NORTH, [known.sha256], all_of) == {known.sha256}
+
+
+async def test_a_removal_that_fails_to_ask_removes_nothing(store: Store) -> None:
+    known = await put(store, SMALL)
+
+    async def fails(_: frozenset[bytes]) -> frozenset[bytes]:
+        raise NotFoundError
+
+    with pytest.raises(NotFoundError):
+        await store.blobs.remove(NORTH, [known.sha256], fails)
+    assert await get(store, known.sha256) == SMALL

@@ -5,9 +5,11 @@ import json
 import os
 import socket
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import structlog
 
 from swallowtail.calls.store import Committed, StoreRequest, TransferEnd
 from swallowtail.cloud.blobs.disk import OsDisk
@@ -15,11 +17,15 @@ from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.ingest.store import Ingest, Tally
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.deletion import NewDeletion, Scope
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Admitted, Code, Facility, Link, Organisation, Tenant
 from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
+from swallowtail.cloud.retention.clock import SteadyClock
+from swallowtail.cloud.retention.purging import Purge
+from swallowtail.cloud.retention.sweep import BlobSweep
 
 TENANT: Final = Tenant("heron")
 LINK: Final = "ward"
@@ -109,6 +115,42 @@ def store(folder: Path, go: Callable[[], None]) -> None:
 
     if not asyncio.run(main()):
         raise SystemExit(FAILED)
+
+
+def sweep(folder: Path, go: Callable[[], None]) -> None:
+    """Purge a deleted instance, sweep its blob, then store it again, which is answered as in `store`."""
+
+    async def main() -> bool:
+        cloud = _Cloud(folder)
+        await cloud.blobs.open()
+        epoch = await cloud.admit()
+        assert await cloud.store(epoch)
+        new = NewDeletion(id="d", scope=Scope(sop_instance=UID), reason="crash", deleted=NOW, deleted_by="crash", until=NOW)
+        await cloud.records.deletions.delete(TENANT, new, limit=9, now=NOW, event=EVENT)
+        records, steady = cloud.records, SteadyClock(lambda: NOW, lambda: NOW)
+        purge = Purge(records.deletions, clock=lambda: NOW, steady=steady)
+        blobs = BlobSweep(
+            cloud.blobs, records.unreferenced_blobs, records.instances, records.inventory.tenants,
+            clock=lambda: NOW, steady=steady,
+        )  # fmt: skip
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as answers:
+            go()
+            await purge.look()
+            await blobs.sweep(before=NOW)
+            stored = await cloud.store(epoch)
+            answers.sendto(b"0000" if stored else b"A700", str(folder / "answers"))
+        return stored
+
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # standard output is the zygote's
+    if not _succeeds(main):
+        raise SystemExit(FAILED)
+
+
+def _succeeds(main: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
+    try:
+        return asyncio.run(main())
+    except StorageUnavailableError:  # the disk refused the purge or the sweep, as it may: both are tried again
+        return False
 
 
 def inspect(folder: Path, go: Callable[[], None]) -> None:

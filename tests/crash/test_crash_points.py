@@ -46,14 +46,14 @@ def template(zygote, place):
 
 
 class Point:
-    """One run of the store with one fault, and what a restart finds."""
+    """One run of a subject with one fault, and what a restart finds."""
 
-    def __init__(self, zygote, template, folder, syscall, when, effect):
+    def __init__(self, zygote, template, folder, syscall, when, effect, subject="store"):
         shutil.copytree(template, folder)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as answers:
             answers.bind(str(folder / "answers"))
             answers.setblocking(False)
-            self.run = zygote.run("store", folder, syscall, when, effect)
+            self.run = zygote.run(subject, folder, syscall, when, effect)
             self.answer = _received(answers)
         assert zygote.run_plainly("inspect", folder) == 0
         self.report = json.loads((folder / "report.json").read_text())
@@ -106,3 +106,21 @@ def test_every_point_between_the_first_byte_and_the_answer(zygote, template, pla
     record_property("points", points)
     print(f"{effect}: {points} points")
     assert points >= (FEWEST_POINTS if effect == "killed" else FEWEST_POINTS // 4)
+
+
+def test_every_point_of_a_purge_a_sweep_and_the_store_after_them(zygote, template, place, record_property):
+    points = 0
+    for syscall in SYSCALLS:
+        when = 1
+        while True:
+            folder = place / f"sweep-{syscall}-{when}"
+            point = Point(zygote, template, folder, syscall, when, KILL, "sweep")
+            if not point.run.hit:
+                assert point.answer == b"0000", point.where
+                break
+            point.judge()
+            points += 1
+            when += 1
+            shutil.rmtree(folder)
+    record_property("points", points)
+    assert points >= 2 * FEWEST_POINTS

@@ -64,7 +64,10 @@ from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
+from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import Deleting
+from swallowtail.cloud.retention.purging import Purge
+from swallowtail.cloud.retention.sweep import SWEEP_EVERY, BlobSweep
 from swallowtail.cloud.rounds import rounds
 from swallowtail.cloud.sealing import SealError
 from swallowtail.cloud.serving import BACKLOG, Server, server_of
@@ -235,7 +238,19 @@ async def _cloud(folder: DataFolder, settings: Settings) -> AsyncIterator[tuple[
         audit.start(tasks)
         for kind, look in _looks(folder, records, made).items():
             tasks.spawn(rounds(kind, look), name=kind)
+        tasks.spawn(rounds("sweep", _sweep(records, blobs).look, every=SWEEP_EVERY), name="sweep")
         yield made, tasks
+
+
+def _sweep(records: Records, blobs: Blobs) -> BlobSweep:
+    return BlobSweep(
+        blobs,
+        records.unreferenced_blobs,
+        records.instances,
+        records.inventory.tenants,
+        clock=time.time,
+        steady=SteadyClock(time.time, time.monotonic),
+    )
 
 
 def _looks(folder: DataFolder, records: Records, made: Assembled) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -248,7 +263,13 @@ def _looks(folder: DataFolder, records: Records, made: Assembled) -> dict[str, C
     queues = QueueWatch(people=people, deliveries=records.deliveries, sites=sites, alarms=alarms, clock=clock)
     unknown = UnknownDevices(people=people, configuration=configuration, sites=sites, alarms=alarms, clock=clock)
     disk = DiskWatch(lambda: _usage(folder.path), people=people, alarms=alarms, clock=clock)
-    return {"absences": absences.look, "queues": queues.look, "unknown": unknown.look, "disk": disk.look}
+    return {
+        "absences": absences.look,
+        "queues": queues.look,
+        "unknown": unknown.look,
+        "disk": disk.look,
+        "purge": made.services.purge.look,
+    }
 
 
 def _usage(path: Path) -> tuple[int, int]:
@@ -283,13 +304,8 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
         pixels=pixels,
         ingest=ingest,
         queues=Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock),
-        deleting=Deleting(
-            records.deletions,
-            records.people,
-            clock=clock,
-            wake_link=lambda link: bus.publish(topic(link)),
-            wake_index=lambda: bus.publish(TOPIC),
-        ),
+        deleting=_deleting(records, bus),
+        purge=Purge(records.deletions, clock=clock, steady=SteadyClock(clock, time.monotonic)),
         rulebook=Rulebook(records.rules, sites, records.archives, clock=clock),
         reindexing=Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
         alarms=records.alarms,
@@ -305,6 +321,16 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
         random=secrets.token_bytes,
     )
     return Assembled(services, sessions, router)
+
+
+def _deleting(records: Records, bus: Bus) -> Deleting:
+    return Deleting(
+        records.deletions,
+        records.people,
+        clock=time.time,
+        wake_link=lambda link: bus.publish(topic(link)),
+        wake_index=lambda: bus.publish(TOPIC),
+    )
 
 
 def _sessions(

@@ -4,6 +4,10 @@ A blob that arrives is hashed and written in a worker while more of it is receiv
 and hashed, written, fsynced, renamed and folder-fsynced in one hop. The order is what durability is made of:
 content, then name, then the folder that holds the name, and where folders are new, those that hold them.
 
+A blob that is stored again keeps its file. So that the sweep does not take it away before the row that needs it is committed,
+whoever stores holds the blob until the commit has ended, and the sweep removes nothing that is held, or was held since it
+began to ask whether a row refers to it (`holds`).
+
 A failed fsync is fatal: the kernel may have dropped the pages, so that a second fsync would lie. `on_fatal` is told, the process
 stops.
 """
@@ -11,13 +15,14 @@ stops.
 import asyncio
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from swallowtail.cloud.blobs.disk import Disk, OpenFile
+from swallowtail.cloud.blobs.holds import Holds
 from swallowtail.cloud.blobs.workers import Workers
 from swallowtail.cloud.model.errors import DamagedError, NotFoundError, StorageUnavailableError, TooLargeError
 from swallowtail.cloud.model.ports import BlobDigest, BlobFound
@@ -46,6 +51,7 @@ class BlobFolder:
         self._on_fatal = on_fatal
         self._known: set[str] = set()
         self._count = 0
+        self.holds = Holds()
 
     def prepare(self) -> int:
         """Make the two folders and remove what a process that died left in `incoming`; gives how many files that was."""
@@ -100,6 +106,19 @@ class BlobFolder:
             file.close()
             if self._disk.facts(path) is not None:  # it was renamed where only the last step failed
                 self._disk.unlink(path)
+
+    def remove(self, target: str) -> bool:
+        """Remove a blob that is condemned; False when it is not any more. One that is not there counts as removed."""
+        with self.holds.removing(target) as allowed:
+            if not allowed:
+                return False
+            with self._translated():
+                if self._disk.facts(target) is None:
+                    return True
+                self._disk.unlink(target)
+        with self._translated():
+            self._sync_folder(target.rpartition("/")[0])
+        return True
 
     def facts(self, path: str) -> tuple[int, float] | None:
         """Give length and time of a blob."""
@@ -211,6 +230,23 @@ class FolderBlobs:
             for blob in await self._run(lambda folder=folder: self._list(f"{home}/{folder}")):  # type: ignore[misc]
                 yield blob
 
+    async def remove(
+        self, tenant: Tenant, digests: Collection[bytes], confirm: Callable[[frozenset[bytes]], Awaitable[frozenset[bytes]]]
+    ) -> frozenset[bytes]:
+        """Remove blobs that no row refers to (`Blobs`)."""
+        condemned = {digest for digest in digests if self._folder.holds.condemn(_path(tenant, digest))}
+        try:
+            confirmed = await confirm(frozenset(condemned))
+            removed = set()
+            for digest in sorted(confirmed & condemned):
+                path = _path(tenant, digest)
+                if await self._run(lambda path=path: self._folder.remove(path)):  # type: ignore[misc]
+                    removed.add(digest)
+            return frozenset(removed)
+        finally:
+            for digest in condemned:
+                self._folder.holds.pardon(_path(tenant, digest))
+
     def path(self, tenant: Tenant, sha256: bytes) -> Path | None:
         """Give the blob's place as a local file (`Blobs`)."""
         return self._disk.path(_path(tenant, sha256))
@@ -245,6 +281,13 @@ class _Sink:
         self._crc32 = 0
         self._length = 0
         self._open: tuple[str, OpenFile] | None = None
+        self._held: str | None = None
+
+    def release(self) -> None:
+        """Let the sweep have the blob again, if no row needs it."""
+        if self._held is not None:
+            self._folder.holds.release(self._held)
+            self._held = None
 
     def append(self, views: list[memoryview]) -> None:
         """Hash and write."""
@@ -257,6 +300,8 @@ class _Sink:
         if (length is not None and length != self._length) or (crc32 is not None and crc32 != self._crc32):
             raise DamagedError(f"{self._length} bytes with CRC-32 {self._crc32:08x} arrived, which is not what the sender sent")
         target = _path(self._tenant, self._sha256.digest())
+        self._folder.holds.hold(target)  # before it is looked for: what is found stays
+        self._held = target
         if self._folder.settled(target, self._length):
             self.abandon()
         else:
@@ -345,4 +390,13 @@ class FolderIncoming:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.discard()
+        try:
+            await self.discard()
+        finally:
+            await self._release()
+
+    async def _release(self) -> None:
+        """Release the blob when no job of this one runs any more: one that was cancelled may still be about to hold it."""
+        if self._job is not None and not self._job.done():
+            await asyncio.wait([self._job])
+        self._sink.release()

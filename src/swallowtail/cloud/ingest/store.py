@@ -24,7 +24,7 @@ from swallowtail.calls.store import (
 from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.model.errors import CloudError, DamagedError, FencedError, StorageUnavailableError, TooLargeError
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Receipt
-from swallowtail.cloud.model.ports import BlobDigest, Blobs, Clock, Instances
+from swallowtail.cloud.model.ports import BlobDigest, Blobs, Clock, Incoming, Instances
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.dicom import uids
 
@@ -129,8 +129,9 @@ class Ingest:
         if problem := _problem(key, origin):
             return self._refuse(NotStoredReason.MALFORMED, problem)
         try:
-            digest, end = await self._receive(tenant, body)
-            receipt = await self._commit(tenant, origin, key, digest)
+            async with self._blobs.incoming(tenant) as incoming:  # which keeps the blob from the sweep until the row is there
+                digest, end = await _receive(incoming, body)
+                receipt = await self._commit(tenant, origin, key, digest)
         except (FencedError, DamagedError, TooLargeError, StorageUnavailableError) as error:
             reason = next(reason for kind, reason in REASONS.items() if isinstance(error, kind))
             if self._alarm is not None and reason is NotStoredReason.STORAGE_UNAVAILABLE:
@@ -142,14 +143,6 @@ class Ingest:
         self._on_stored()
         return Committed(length=end.length, crc32=end.crc32, stored=receipt.stored)
 
-    async def _receive(self, tenant: Tenant, body: Body) -> tuple[BlobDigest, TransferEnd]:
-        async with self._blobs.incoming(tenant) as incoming:
-            async for piece in body:
-                if isinstance(piece, TransferEnd):
-                    return await incoming.finish(length=piece.length, crc32=piece.crc32), piece
-                await incoming.write(piece)
-            raise DamagedError("the transfer has no end")
-
     async def _commit(self, tenant: Tenant, origin: Origin, key: InstanceKey, digest: BlobDigest) -> Receipt:
         identity = InstanceIdentity(sop_instance=key.sop_instance, transfer_syntax=key.transfer_syntax, sha256=digest.sha256)
         arrival = Arrival(identity=identity, sop_class=key.sop_class, length=digest.length, origin=origin)
@@ -158,6 +151,14 @@ class Ingest:
     def _refuse(self, reason: NotStoredReason, detail: str) -> NotStored:
         self._meter.refused(reason)
         return NotStored(reason=reason, detail=detail)
+
+
+async def _receive(incoming: Incoming, body: Body) -> tuple[BlobDigest, TransferEnd]:
+    async for piece in body:
+        if isinstance(piece, TransferEnd):
+            return await incoming.finish(length=piece.length, crc32=piece.crc32), piece
+        await incoming.write(piece)
+    raise DamagedError("the transfer has no end")
 
 
 def _problem(key: InstanceKey, origin: Origin) -> str:

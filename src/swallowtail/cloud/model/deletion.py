@@ -5,6 +5,7 @@ Deleted instances leave the table of instances for one of their own, so that not
 """
 
 import enum
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from swallowtail.cloud.model.audit import AuditEvent
@@ -131,3 +132,37 @@ class Deletions(Protocol):
         One that has been stored again since is left in the deletion: the copy that is there is the same. A restored instance is
         visible if it was, unless another copy of its UID is by now. It is indexed again. `event` is kept if something is restored.
         """
+
+    async def purge(
+        self, tenant: Tenant, deletion: str, *,
+        facilities: frozenset[str] | None = None, limit: int, now: float, event: AuditEvent | None,
+    ) -> int:  # fmt: skip
+        """Remove at most `limit` instances of a deletion for good; returns how many, 0: none is left that can be purged.
+
+        Their documents, deliveries, and studies and series of which nothing is left go with them. Blobs that no row refers to any
+        more are noted as such (`UnreferencedBlobs`). One that is being delivered stays. `event` is kept if something is purged.
+        """
+
+    async def expired(self, limit: int, *, now: float) -> tuple[tuple[Tenant, Deletion], ...]:
+        """Return deletions whose retention has ended and of which something is left, the oldest first (machinery, all tenants)."""
+
+
+class UnreferencedBlobs(Protocol):
+    """Blobs that no row refers to, and since when. For the machinery: it spans tenants."""
+
+    async def mark(self, tenant: Tenant, digests: Collection[bytes], *, now: float) -> int:
+        """Note those of the blobs that no row refers to, from now on, or as they are noted already; returns how many are new."""
+
+    async def due(
+        self, limit: int, *, before: float, after: tuple[Tenant, bytes] | None = None
+    ) -> tuple[tuple[Tenant, bytes], ...]:
+        """Return blobs that were noted before a moment, by tenant and digest, beginning behind `after`."""
+
+    async def condemn(self, tenant: Tenant, digests: Collection[bytes], *, before: float) -> frozenset[bytes]:
+        """Return those that were noted before the moment and that no row refers to; the notes of the others that one does go.
+
+        Every commit that was requested before this call counts, also one whose caller has gone.
+        """
+
+    async def swept(self, tenant: Tenant, digests: Collection[bytes], *, now: float, event: AuditEvent) -> None:
+        """Forget blobs that were removed; audited."""

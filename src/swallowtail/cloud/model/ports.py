@@ -9,7 +9,7 @@ Rules that hold for all:
 - `now` is UTC seconds. Lists page by keyset cursor in the order that the method names.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -557,7 +557,10 @@ class BlobFound(msgspec.Struct, frozen=True):
 
 
 class Incoming(Protocol):
-    """A blob on its way in. Leaving the `async with` without `finish` discards it."""
+    """A blob on its way in. Leaving the `async with` without `finish` discards it.
+
+    After `finish` the blob is kept from the sweep until the `async with` is left: commit the row that refers to it within.
+    """
 
     async def write(self, view: memoryview) -> None:
         """Take bytes. The memory under the view must stay unchanged until `finish` or `discard`; returning means: send on.
@@ -582,7 +585,7 @@ class Incoming(Protocol):
 
 
 class Blobs(Protocol):
-    """Data sets as received, addressed by SHA-256 within a tenant, written once: a finished one is never deleted or overwritten."""
+    """Data sets as received, addressed by SHA-256 within a tenant, written once, never overwritten, removed by the sweep alone."""
 
     def incoming(self, tenant: Tenant, *, max_length: int | None = None) -> Incoming:
         """Begin a blob of at most `max_length` bytes, and never more than the store's own cap."""
@@ -601,6 +604,14 @@ class Blobs(Protocol):
 
     def found(self, tenant: Tenant) -> AsyncIterator[BlobFound]:
         """Walk all finished blobs of a tenant, in no order: for the orphan sweep."""
+
+    async def remove(
+        self, tenant: Tenant, digests: Collection[bytes], confirm: Callable[[frozenset[bytes]], Awaitable[frozenset[bytes]]]
+    ) -> frozenset[bytes]:
+        """Remove those of the blobs that `confirm` returns and that nobody stores meanwhile; returns which were, or are not there.
+
+        `confirm` is given those that nobody stores, and has to see every commit that was requested before it is called.
+        """
 
 
 class Subscription(Protocol):

@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 
 from swallowtail.cloud.auditing.heads import ExportedHead
-from swallowtail.cloud.ingest.orphans import orphans
 from swallowtail.cloud.model.inventory import BlobReference, Inventory
 from swallowtail.cloud.model.ports import Audit, Blobs, Clock, Instances
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
+from swallowtail.cloud.retention.orphans import orphans
 
 MAX_FINDINGS: Final = 1000
 """Findings that a report lists; `faults` counts all of them."""

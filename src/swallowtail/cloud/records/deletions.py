@@ -15,13 +15,14 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Row,
+    Select,
     Table,
     Text,
-    and_,
     bindparam,
     case,
     delete,
     exists,
+    false,
     func,
     insert,
     not_,
@@ -36,7 +37,7 @@ from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records import deliveries, schema
+from swallowtail.cloud.records import deliveries, purging, schema
 from swallowtail.cloud.records.counting import Place, recount
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.instance_alarms import clear_resolved
@@ -69,13 +70,9 @@ def another_is_shown(table: FromClause) -> ColumnElement[bool]:
 
 MOVE_BACK = insert(_instance).from_select(
     _COLUMNS,
-    select(
-        *(
-            and_(_deleted.c.visible, not_(another_is_shown(_deleted))) if name == "visible" else _deleted.c[name]
-            for name in _COLUMNS
-        )
-    ).where(_deleted.c.id.in_(_IDS)),
+    select(*(false() if name == "visible" else _deleted.c[name] for name in _COLUMNS)).where(_deleted.c.id.in_(_IDS)),
 )
+SHOW_AGAIN = update(_instance).where(_instance.c.id.in_(_IDS), not_(another_is_shown(_instance))).values(visible=True)
 STORED_AGAIN = exists().where(
     *(_other.c[name] == _deleted.c[name] for name in ("tenant", "sop_instance", "transfer_syntax", "sha256", "facility"))
 )
@@ -89,6 +86,7 @@ UNSHOWN = (
     .group_by(_instance.c.sop_instance, _instance.c.facility)
 )
 """The first copy of each SOP Instance UID in each facility that shows none."""
+EXPIRED = select(_deletion.c.tenant, _deletion.c.id).where(_deletion.c.open).order_by(_deletion.c.until)
 MARK = select(schema.high_water.c.value).where(schema.high_water.c.name == "instance")
 
 
@@ -160,6 +158,32 @@ class DeletionRecords:
 
         return await self._database.write(restore)
 
+    async def purge(
+        self, tenant: Tenant, deletion: str, *,
+        facilities: frozenset[str] | None = None, limit: int, now: float, event: AuditEvent | None,
+    ) -> int:  # fmt: skip
+        def purge(unit: Unit) -> int:
+            deletion_row(unit.connection, tenant, deletion, facilities)
+            mine = (_deleted.c.tenant == tenant, _deleted.c.deletion == deletion, *_of_facilities(_deleted, facilities))
+            query = select(*(_deleted.c[name] for name in purging.PURGED)).where(*mine).order_by(_deleted.c.id)
+            gone = _purge(unit.connection, tenant, query, limit, now)
+            note_parts(unit.connection, tenant, deletion, "purged", [row.facility for row in gone])
+            close_if_empty(unit.connection, tenant, deletion)
+            if gone and event is not None:
+                unit.audit(tenant, event, now)
+            return len(gone)
+
+        return await self._database.write(purge)
+
+    async def expired(self, limit: int, *, now: float) -> tuple[tuple[Tenant, Deletion], ...]:
+        query = EXPIRED.where(_deletion.c.until <= now).limit(limit)
+
+        def find(connection: Connection) -> tuple[tuple[Tenant, Deletion], ...]:
+            keys = [(Tenant(row.tenant), row.id) for row in connection.execute(query)]
+            return tuple((tenant, deletion_row(connection, tenant, key, None)) for tenant, key in keys)
+
+        return await self._database.read(find)
+
 
 def deletion_row(connection: Connection, tenant: Tenant, deletion: str, facilities: frozenset[str] | None) -> Deletion:
     """Return a deletion, or raise NotFoundError where none concerns these facilities."""
@@ -212,7 +236,7 @@ def _move_out(connection: Connection, tenant: Tenant, deletion: str, rows: Seque
     _raise_mark(connection, max(ids))
     note_parts(connection, tenant, deletion, "instances", [row.facility for row in rows])
     places, uids = _places(rows), {row.sop_instance for row in rows}
-    links = deliveries.skipped(connection, tenant, ids, {study for _, study in places}, now)
+    links = deliveries.skipped(connection, tenant, ids, now)
     _show_first(connection, tenant, uids)
     clear_resolved(connection, tenant, uids, now)
     _take_attributes_anew(connection, tenant, places, ids)
@@ -221,14 +245,18 @@ def _move_out(connection: Connection, tenant: Tenant, deletion: str, rows: Seque
 
 
 def _restore(connection: Connection, tenant: Tenant, deletion: str, mine: Sequence[ColumnElement[bool]], limit: int) -> int:
-    query = select(*(_deleted.c[name] for name in _MOVED))
+    query = select(*(_deleted.c[name] for name in (*_MOVED, "transfer_syntax", "sha256", "visible")))
     query = query.where(_deleted.c.tenant == tenant, *mine, not_(STORED_AGAIN))
     rows = connection.execute(query.order_by(_deleted.c.visible.desc(), _deleted.c.id).limit(limit)).all()
     if not rows:
         return 0
+    # a deletion that ran beside a restoration may have taken the same instance twice, and two that were visible in turn
+    rows = [*{(row.sop_instance, row.transfer_syntax, row.sha256, row.facility): row for row in rows[::-1]}.values()]
     ids = {"ids": [row.id for row in rows]}
     connection.execute(MOVE_BACK, ids)
     connection.execute(DROP_DELETED, ids)
+    shown = {(row.sop_instance, row.facility): row.id for row in rows if row.visible}
+    connection.execute(SHOW_AGAIN, {"ids": list(shown.values())})
     jobs = [{"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0} for key in ids["ids"]]
     connection.execute(insert(schema.index_job), jobs)
     note_parts(connection, tenant, deletion, "restored", [row.facility for row in rows])
@@ -236,6 +264,16 @@ def _restore(connection: Connection, tenant: Tenant, deletion: str, mine: Sequen
     recount(connection, tenant, _places(rows))
     close_if_empty(connection, tenant, deletion)
     return len(rows)
+
+
+def _purge(connection: Connection, tenant: Tenant, query: Select[Any], limit: int, now: float) -> Sequence[Row[Any]]:
+    """Purge the next instances; those that are being delivered are passed over."""
+    after = 0
+    while rows := connection.execute(query.where(_deleted.c.id > after).limit(limit)).all():
+        if gone := purging.purge_rows(connection, tenant, rows, now):
+            return gone
+        after = rows[-1].id
+    return []
 
 
 def _raise_mark(connection: Connection, highest: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.decisions import AWAITING_PERSON, delivered
@@ -324,18 +324,30 @@ def _holds(connection: Connection, tenant: Tenant, delivery: int, token: int) ->
     return rows[0] if rows else None
 
 
-def skipped(
-    connection: Connection, tenant: Tenant, instances: Collection[int], studies: Collection[str], now: float
-) -> frozenset[str]:
-    """Skip what is not under way of the deliveries of deleted instances of these studies; returns the Links concerned."""
-    mine = (_delivery.c.study.in_(studies), _delivery.c.instance.in_(instances))
-    query = DELIVERIES.query.where(*mine, _delivery.c.state.in_(FROM[DeliveryState.SKIPPED]))
+def skipped(connection: Connection, tenant: Tenant, instances: Collection[int], now: float) -> frozenset[str]:
+    """Skip what is not under way of the deliveries of deleted instances; returns the Links concerned."""
+    states = FROM[DeliveryState.SKIPPED]
+    query = DELIVERIES.query.where(_delivery.c.instance.in_(instances), _delivery.c.state.in_(states))
     rows = [plain(row) for row in connection.execute(query, {"tenant": tenant}).mappings()]
     for row in rows:
         changed = _acted(row, DeliveryState.SKIPPED, DELETED, now)
         connection.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(changed))
     _refresh_all(connection, tenant, rows, now)
     return frozenset(row["link"] for row in rows)
+
+
+def removed(connection: Connection, tenant: Tenant, instances: Collection[int], now: float) -> frozenset[int]:
+    """Remove the deliveries of purged instances; returns the instances that are under way, of which none is removed."""
+    query = DELIVERIES.query.where(_delivery.c.instance.in_(instances))
+    rows = [plain(row) for row in connection.execute(query, {"tenant": tenant}).mappings()]
+    busy = {row["instance"] for row in rows if row["state"] == DeliveryState.LEASED and row["until"] > now}
+    gone = [row for row in rows if row["instance"] not in busy]
+    if gone:
+        connection.execute(delete(_delivery).where(_delivery.c.id.in_([row["id"] for row in gone])))
+    _refresh_lanes(connection, tenant, gone)
+    targets = {Target(link=row["link"], destination=row["destination"]) for row in gone}
+    set_aside.clear_alarms(connection, tenant, targets, now)
+    return frozenset(busy)
 
 
 def _settle(unit: Unit, settlement: Settlement, now: float) -> bool:
@@ -401,14 +413,18 @@ def _moved(row: dict[str, Any], state: DeliveryState, now: float) -> dict[str, A
 
 def _refresh_all(connection: Connection, tenant: Tenant, rows: Collection[dict[str, Any]], now: float) -> None:
     """Set when the lanes of changed deliveries are due, and raise or clear the alarms of their destinations."""
-    for link, destination, lane in {(row["link"], row["destination"], row["lane"]) for row in rows}:
-        lanes.refresh(connection, tenant, Target(link=link, destination=destination), lane)
+    _refresh_lanes(connection, tenant, rows)
     of_target = {Target(link=row["link"], destination=row["destination"]): row["id"] for row in rows}
     for delivery in of_target.values():
         changed = delivery_of(_row(connection, tenant, delivery))
         if changed.state in AWAITING_PERSON:
             set_aside.raise_alarm(connection, tenant, changed, now)
     set_aside.clear_alarms(connection, tenant, of_target, now)
+
+
+def _refresh_lanes(connection: Connection, tenant: Tenant, rows: Iterable[dict[str, Any]]) -> None:
+    for link, destination, lane in {(row["link"], row["destination"], row["lane"]) for row in rows}:
+        lanes.refresh(connection, tenant, Target(link=link, destination=destination), lane)
 
 
 def _conditions(search: DeliverySearch) -> list[Any]:

@@ -237,6 +237,16 @@ deletion_part = Table(
     *(Column(name, Integer, nullable=False) for name in ("instances", "restored", "purged")),
 )
 
+unreferenced_blob = Table(
+    "unreferenced_blob",  # blobs that no row refers to, and since when: the sweep removes them after a time
+    metadata,
+    _tenant(primary_key=True),
+    Column("sha256", LargeBinary(32), primary_key=True),
+    _moment("since"),
+    sqlite_with_rowid=False,
+)
+Index("ix_unreferenced_blob_since", unreferenced_blob.c.since)
+
 index_job = Table(
     "index_job",
     metadata,
@@ -335,6 +345,7 @@ Index("ix_delivery_oldest", *_of_destination, delivery.c.created, **_where(OPEN)
 Index("ix_delivery_state", *_of_destination, delivery.c.state, delivery.c.changed)
 Index("ix_delivery_study", delivery.c.tenant, delivery.c.study)
 Index("ix_delivery_place", delivery.c.place)
+Index("ix_delivery_instance", delivery.c.instance)
 Index("ix_delivery_newest", delivery.c.tenant, delivery.c.id)
 
 attempt = Table(

@@ -46,6 +46,7 @@ from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.retention.deleting import Deleting
+from swallowtail.cloud.retention.purging import Purge
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.rate_limits import JUDGED, RequestLimits
 
@@ -83,6 +84,7 @@ class Services:
     ingest: Ingest
     queues: Queues
     deleting: Deleting
+    purge: Purge
     rulebook: Rulebook
     reindexing: Reindexing
     archives: Archives

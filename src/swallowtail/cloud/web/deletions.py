@@ -50,6 +50,12 @@ class Restore(Body):
     instances: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...], Field(max_length=MAX_SELECTED)] = ()
 
 
+class PurgeNow(Body):
+    """The confirmation of a purge: the UID that was deleted, in its narrowest term, or the id of the instance."""
+
+    confirm: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
 async def delete_study(caller: InOrganisation, study_uid: UidPath, reason: Reason) -> DeletionOut:
     """Delete a study: what the caller may see of it, with all copies. It can be restored until its retention ends.
 
@@ -103,6 +109,16 @@ async def restore_deletion(caller: InOrganisation, deletion_id: str, body: Resto
     event = caller.event(EventAction.CREATE, "deletion.restore", ("deletion", deletion_id), event=EventId.INSTANCES_ACCESSED)
     selection = Selection(series=body.series, instances=body.instances)
     return _out(await caller.services.deleting.restore(caller.principal, caller.tenant, deletion_id, selection, event=event))
+
+
+async def purge_deletion(caller: InOrganisation, deletion_id: str, body: PurgeNow) -> DeletionOut:
+    """Purge a deletion now: what the caller may see of it can no longer be restored. There is no way back.
+
+    `confirm` repeats what was deleted. What is being delivered at the moment stays; ask again when it has ended.
+    """
+    purge = caller.services.purge.purge
+    found = await purge(caller.principal, caller.tenant, deletion_id, body.confirm, address=caller.address)
+    return _out(found)
 
 
 async def _delete(caller: Caller, scope: Scope, reason: str, act: str, event: EventId = EventId.INSTANCES_ACCESSED) -> DeletionOut:

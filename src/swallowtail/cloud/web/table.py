@@ -250,6 +250,7 @@ ROUTES: Final = (
     Route("GET", "/deletions/{deletion_id}", deletions.get_deletion, ADMINISTRATOR, BY_FACILITY, "deletions"),
     Route("GET", "/deletions/{deletion_id}/instances", deletions.list_deleted_instances, ADMINISTRATOR, BY_FACILITY, "deletions"),
     Route("POST", "/deletions/{deletion_id}/restore", deletions.restore_deletion, ADMINISTRATOR, BY_FACILITY, "deletions"),
+    Route("POST", "/deletions/{deletion_id}/purge", deletions.purge_deletion, ADMINISTRATOR, BY_FACILITY, "deletions"),
     Route("GET", "/archives", archives.list_archives, PATIENTS, FILTERED, "archives"),
     Route("POST", "/archives", archives.create_archive, OPERATE, REFUSED, "archives", 201),
     Route("GET", "/archives/{archive_id}", archives.get_archive, PATIENTS, FILTERED, "archives"),

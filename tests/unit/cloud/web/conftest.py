@@ -40,7 +40,9 @@ from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
+from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import Deleting
+from swallowtail.cloud.retention.purging import Purge
 from swallowtail.cloud.sealing import Seal
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
@@ -147,6 +149,7 @@ class Cloud:
                 bus=self.bus,
                 clock=lambda: NOW,
             ),
+            purge=Purge(self.records.deletions, clock=lambda: NOW, steady=SteadyClock(lambda: NOW, lambda: 0.0)),
             deleting=Deleting(
                 self.records.deletions,
                 self.records.people,

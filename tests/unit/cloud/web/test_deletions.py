@@ -137,3 +137,27 @@ async def test_deleting_wakes_the_queues_that_it_changed(cloud: Cloud) -> None:
 @pytest.mark.parametrize("path", [f"/dicomweb/studies/{STUDY}", f"/dicomweb/studies/{STUDY}/series/{SERIES}"])
 async def test_dicomweb_deletes_nothing(cloud: Cloud, path: str) -> None:
     assert (await delete(cloud, path)).status_code == 405
+
+
+@pytest.mark.parametrize(("path", "confirm"), list(zip(PLACES, (STUDY, SERIES, INSTANCE, "1"), strict=True)))
+async def test_a_purge_needs_a_deletion_and_its_subject_repeated_and_cannot_be_undone(
+    cloud: Cloud, path: str, confirm: str
+) -> None:
+    admin = await cloud.token(Role.ADMINISTRATOR)
+    assert (await cloud.call("POST", "deletions/none/purge", admin, {"confirm": confirm})).status_code == 404
+    made = (await delete(cloud, path)).json()
+    purge = f"deletions/{made['id']}/purge"
+    assert (await cloud.call("POST", purge, admin, {})).status_code == 422
+    assert (await cloud.call("POST", purge, admin, {"confirm": "9.9"})).status_code == 409
+    assert (await cloud.call("GET", f"deletions/{made['id']}", admin)).json()["purged"] == 0
+    for _ in range(2):
+        done = (await cloud.call("POST", purge, admin, {"confirm": confirm})).json()
+        assert (done["state"], done["purged"]) == ("purged", 1)
+    assert (await cloud.call("GET", f"deletions/{made['id']}/instances", admin)).json()["items"] == []
+    restored = (await cloud.call("POST", f"deletions/{made['id']}/restore", admin, {})).json()
+    assert (restored["state"], restored["restored"]) == ("purged", 0)
+    assert (await delete(cloud, path)).status_code == 404
+    records = (await cloud.call("GET", "audit", admin)).json()["items"]
+    (purged,) = [record for record in records if record["type"] == "deletion.purge"]
+    assert purged["event"] == (EventId.STUDY_DELETED if path == WHOLE else EventId.INSTANCES_ACCESSED)
+    assert (purged["action"], purged["detail"]) == ("D", REASON)

@@ -50,6 +50,7 @@ BODIES: dict[str, Any] = {
     "restore_deletion": {},
     "create_archive": {"name": "x"},
     "rename_archive": {"name": "x"},
+    "purge_deletion": {"confirm": "1"},
 }
 UID_PARAMETERS = {"study_uid", "series_uid", "sop_instance_uid", "study", "series", "instance"}
 REASON = {"reason": "sent to the wrong patient"}

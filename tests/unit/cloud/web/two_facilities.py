@@ -62,6 +62,7 @@ class World:
         object.__setattr__(self.cloud.services, "random", lambda size: next(counter).to_bytes(size, "big"))
         self.tokens: dict[tuple[str, Role], str] = {}
         self.ours, self.theirs = Ids([], []), Ids([], [])
+        self.deleted: dict[str, int] = {}
 
     async def open(self) -> "World":
         """Fill it."""
@@ -179,7 +180,7 @@ class World:
         for number in range(3):
             series = f"{DELETABLE}.{number // 2}"
             await keep(f"{DELETABLE}.9.{number}", word * (300 + number), study=DELETABLE, series=series)
-        gone = await keep(f"{SOP}.8", word * 400)
+        gone = self.deleted[name] = await keep(f"{SOP}.8", word * 400)
         new = NewDeletion(
             id=f"{name}-deletion", scope=Scope(instance=gone), reason=word.decode(), deleted=NOW, deleted_by="x", until=NOW + 9
         )
@@ -351,6 +352,7 @@ def bodies(world: World) -> dict[str, list[Any]]:
         ],
         "restore_deletion": [{}, {"series": [SERIES]}],
         "reindex_unindexed_instances": [{"instances": ours.instances}, {"instances": theirs.instances}, {}],
+        "purge_deletion": [{"confirm": str(world.deleted[name])} for name in ("ours", "theirs")],
         **dict.fromkeys(("store_instances", "store_study_instances"), stored),
     }
 

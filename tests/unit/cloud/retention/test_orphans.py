@@ -1,6 +1,6 @@
 from swallowtail.calls.store import Committed, NotStored
-from swallowtail.cloud.ingest.orphans import orphans
 from swallowtail.cloud.model.ports import BlobFound
+from swallowtail.cloud.retention.orphans import orphans
 from tests.conformance.invented import NORTH, NOW
 from tests.unit.cloud.ingest.test_store import Cloud, body, cloud
 

@@ -1,6 +1,6 @@
 """Blobs that no row refers to: what a store left whose commit failed, or whose process died in between.
 
-They are harmless and invisible. Finding them is here; nothing on the ingest path deletes (reliability.md, threat 33).
+They are harmless and invisible. Finding them is here, removing them is the sweep's; nothing on the ingest path deletes.
 """
 
 from collections.abc import AsyncIterator

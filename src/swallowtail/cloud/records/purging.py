@@ -1,0 +1,105 @@
+"""Purging what was deleted, and the blobs that no row refers to: the end of `Deletions`, and the port `UnreferencedBlobs`."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Table, delete, insert, select, tuple_
+
+from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records import deliveries, schema
+from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.instances import REFERENCED
+
+_instance, _deleted, _blob = schema.instance, schema.deleted_instance, schema.unreferenced_blob
+PURGED: Final = ("id", "facility", "study", "series", "sha256")
+"""What is read of an instance that is purged."""
+_PLACES: Final = {
+    schema.study: (("facility", "uid"), ("facility", "study")),
+    schema.series: (("facility", "study", "uid"), ("facility", "study", "series")),
+}
+"""The columns that name a study or series, there and in the rows of instances."""
+_BY_INSTANCE: Final = (schema.index_document, schema.index_job, schema.routing)
+
+
+def purge_rows(connection: Connection, tenant: Tenant, rows: Sequence[Row[Any]], now: float) -> Sequence[Row[Any]]:
+    """Remove deleted instances with everything that is theirs; returns those that were: one that is being delivered stays."""
+    busy = deliveries.removed(connection, tenant, [row.id for row in rows], now)
+    gone = [row for row in rows if row.id not in busy]
+    ids = [row.id for row in gone]
+    for table in _BY_INSTANCE:
+        connection.execute(delete(table).where(table.c.instance.in_(ids)))
+    connection.execute(delete(_deleted).where(_deleted.c.tenant == tenant, _deleted.c.id.in_(ids)))
+    places = {(row.facility, row.study, row.series) for row in gone if row.study}
+    _drop_empty(connection, tenant, schema.series, places)
+    _drop_empty(connection, tenant, schema.study, {(facility, study) for facility, study, _ in places})
+    digests = {row.sha256 for row in gone}
+    connection.execute(delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests)))  # their time begins now
+    _mark(connection, tenant, digests, now)
+    return gone
+
+
+def _drop_empty(connection: Connection, tenant: Tenant, table: Table, places: Collection[tuple[str, ...]]) -> None:
+    """Drop the studies, or series, of these places of which no instance is left, be it deleted."""
+    columns, names = _PLACES[table]
+    left: set[tuple[str, ...]] = set()
+    for instances in (_instance, _deleted):
+        found = select(*(instances.c[name] for name in names)).distinct()
+        found = found.where(instances.c.tenant == tenant, instances.c.study.in_({place[1] for place in places}))
+        left |= {tuple(row) for row in connection.execute(found)}
+    empty = sorted(set(places) - left)
+    if empty:
+        key = tuple_(*(table.c[name] for name in columns))
+        connection.execute(delete(table).where(table.c.tenant == tenant, key.in_(empty)))
+
+
+def _referenced(connection: Connection, tenant: Tenant, digests: Collection[bytes]) -> set[bytes]:
+    return set(connection.execute(REFERENCED, {"tenant": tenant, "digests": list(digests)}).scalars())
+
+
+def _mark(connection: Connection, tenant: Tenant, digests: Collection[bytes], now: float) -> int:
+    known = select(_blob.c.sha256).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests))
+    new = set(digests) - _referenced(connection, tenant, digests) - set(connection.execute(known).scalars())
+    if new:
+        connection.execute(insert(_blob), [{"tenant": tenant, "sha256": digest, "since": now} for digest in sorted(new)])
+    return len(new)
+
+
+class UnreferencedBlobRecords:
+    """The port `UnreferencedBlobs` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def mark(self, tenant: Tenant, digests: Collection[bytes], *, now: float) -> int:
+        return await self._database.write(lambda unit: _mark(unit.connection, tenant, digests, now))
+
+    async def due(
+        self, limit: int, *, before: float, after: tuple[Tenant, bytes] | None = None
+    ) -> tuple[tuple[Tenant, bytes], ...]:
+        key = (_blob.c.tenant, _blob.c.sha256)
+        query = select(*key).where(_blob.c.since <= before).order_by(*key).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(*key) > after)
+
+        def find(connection: Connection) -> tuple[tuple[Tenant, bytes], ...]:
+            return tuple((Tenant(tenant), digest) for tenant, digest in connection.execute(query))
+
+        return await self._database.read(find)
+
+    async def condemn(self, tenant: Tenant, digests: Collection[bytes], *, before: float) -> frozenset[bytes]:
+        def condemn(unit: Unit) -> frozenset[bytes]:
+            mine = (_blob.c.tenant == tenant, _blob.c.sha256.in_(digests))
+            needed = _referenced(unit.connection, tenant, digests)
+            unit.connection.execute(delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(needed)))
+            noted = unit.connection.execute(select(_blob.c.sha256).where(*mine, _blob.c.since <= before)).scalars()
+            return frozenset(noted)
+
+        return await self._database.write(condemn)  # a write, so that it comes after every commit that was requested before
+
+    async def swept(self, tenant: Tenant, digests: Collection[bytes], *, now: float, event: AuditEvent) -> None:
+        def forget(unit: Unit) -> None:
+            unit.connection.execute(delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests)))
+            unit.audit(tenant, event, now)
+
+        await self._database.write(forget)
