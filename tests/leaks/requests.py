@@ -68,10 +68,10 @@ WRONG: Final = {
     "QIDO in a type that is none": Ask(
         "GET", f"/dicomweb/studies?PatientName={Q}", 406, headers={"Accept": f"application/{PATIENT.number}"}
     ),
-    "a study UID that is none": Ask("GET", f"/dicomweb/studies/{Q}/series", 204),
+    "a study UID that is none": Ask("GET", f"/dicomweb/studies/{Q}/series", 400),
     "WADO of a study that is not there": Ask("GET", f"/dicomweb/studies/{STUDY_UID}.9", 404),
     "WADO of rendered images": Ask("GET", f"/dicomweb/studies/{STUDY_UID}", 406, headers={"Accept": "image/jpeg"}),
-    "a study that is none": Ask("GET", f"/api/v1/studies/{Q}", 404),
+    "a study that is none": Ask("GET", f"/api/v1/studies/{Q}", 400),
     "an instance that is none": Ask("GET", f"/api/v1/instances/{Q}", 422),
     "a route that is none": Ask("GET", f"/api/v1/{Q}?{T}", 404),
     "a page that is none": Ask("GET", f"/{Q}", 404, token=""),
