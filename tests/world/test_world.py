@@ -9,6 +9,7 @@ import pytest
 
 from tests.modes import amount
 from tests.world.delivering import DeliveringWorld
+from tests.world.selective import SelectiveWorld
 from tests.world.world import World
 
 SEEDS = 500
@@ -24,7 +25,10 @@ def test_whatever_happens_the_promises_hold(seed):
     assert not story.findings, "\n".join([replay(seed), *map(str, story.findings)])
 
 
-@pytest.mark.parametrize(("world", "options"), [(World, []), (DeliveringWorld, ["--delivering"])])
+@pytest.mark.parametrize(
+    ("world", "options"),
+    [(World, []), (DeliveringWorld, ["--delivering"]), (SelectiveWorld, ["--selective", "1"])],
+)
 def test_a_seed_is_the_same_story_again_under_any_hash_seed(world, options):
     def told(hash_seed):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": "src:."}
