@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from swallowtail.cloud.web.app import build, describe
+from swallowtail.cloud.web.app import build
+from swallowtail.cloud.web.description import describe
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "openapi.json"
 

@@ -1,6 +1,7 @@
 """QIDO-RS (PS3.18 10.6): the query string as a search of studies, series or instances."""
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,7 +15,14 @@ MAX_OFFSET: Final = 100_000
 DEFAULT_LIMIT: Final = 100
 MAX_UIDS: Final = 1000
 MAX_MODALITIES: Final = 50
+MAX_LIMIT: Final = 1_000_000
+DATES: Final = r"^(\*?|[0-9]{8}(-([0-9]{8})?)?|-[0-9]{8})$"
+"""A date, or a range of dates (PS3.4 C.2.2.2.5)."""
+NUMBER: Final = r"^(\*?|-?[0-9]{1,12})$"
 MAX_VALUE: Final = 64 * MAX_UIDS + MAX_UIDS
+MAX_TEXT: Final = 256
+"""Characters of any other key: a person name of three groups has 194 (PS3.5 6.2)."""
+UID_LISTS: Final = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
 
 Keys = Mapping[str, str]
 
@@ -60,7 +68,7 @@ def read_keys(query: Iterable[tuple[str, str]], *levels: Mapping[str, str]) -> t
             case "offset":
                 offset = _count(name, value, MAX_OFFSET)
             case "limit":
-                limit = max(1, min(MAX_PAGE, _count(name, value, 1_000_000)))
+                limit = max(1, min(MAX_PAGE, _count(name, value, MAX_LIMIT)))
             case "fuzzymatching":
                 fuzzy = _truth(name, value)
             case "includefield":
@@ -132,8 +140,9 @@ def _asks(keys: Keys, level: Mapping[str, str]) -> bool:
 def _keep(keys: dict[str, str], keyword: str, name: str, value: str) -> None:
     if keyword in keys:
         raise _bad(name, "stands there twice")
-    if len(value) > MAX_VALUE:
-        raise _bad(name, f"is longer than {MAX_VALUE} characters")
+    most = MAX_VALUE if keyword in UID_LISTS else MAX_TEXT
+    if len(value) > most:
+        raise _bad(name, f"is longer than {most} characters")
     keys[keyword] = value
 
 
@@ -145,7 +154,10 @@ def _truth(field: str, text: str) -> bool:
 
 def _dates(field: str, keys: Keys) -> tuple[dt.date | None, dt.date | None]:
     """PS3.4 C.2.2.2.5: one date, or a range that may be open at one end."""
-    first, dash, last = _range(keys.get(field, ""))
+    text = keys.get(field, "")
+    if not re.fullmatch(DATES, text):
+        raise _bad(field, f"{text[:40]!r} is no date like 20261124, nor a range of two")
+    first, dash, last = _range(text)
     start = _day(field, first)
     return (start, _day(field, last)) if dash else (start, start)
 
@@ -202,11 +214,11 @@ def _modalities(field: str, keys: Keys) -> tuple[str, ...]:
 
 
 def _number(field: str, keys: Keys) -> int | None:
-    text = keys.get(field, "").strip("*")
-    if not text:
-        return None
-    if not (text.isascii() and text.lstrip("-").isdigit() and len(text) <= 12):
+    text = keys.get(field, "")
+    if not re.fullmatch(NUMBER, text):
         raise _bad(field, "is a whole number")
+    if not text.strip("*"):
+        return None
     return int(text)
 
 

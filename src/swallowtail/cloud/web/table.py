@@ -1,7 +1,7 @@
 """Every route of the API as one table: path, method, who may use it; tests walk it without token, wrong tenant, wrong role."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,9 +30,12 @@ from swallowtail.cloud.web import (
     wado,
 )
 from swallowtail.cloud.web.access import LIMITED_KEY, ROLES_KEY, GuardedRoute, Limited
+from swallowtail.cloud.web.description import REFUSES_KEY
 from swallowtail.cloud.web.dicom_json import PREFIX as DICOMWEB_PREFIX
+from swallowtail.cloud.web.dicom_schema import DATA_SET, DATA_SETS, STORE_BODY, search_parameters
 from swallowtail.cloud.web.media import PIXEL_MEDIA
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART
+from swallowtail.cloud.web.qido import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS
 from swallowtail.cloud.web.rendered import JPEG, PNG
 from swallowtail.cloud.web.wado import MP4
 
@@ -102,6 +105,12 @@ class Route:
     """Other statuses with an answer of the same kind."""
     may_be_empty: bool = False
     """It answers 204 where nothing matches."""
+    parameters: tuple[Mapping[str, Any], ...] = ()
+    """What it takes beside what its types tell."""
+    body: Mapping[str, Any] | None = None
+    """The body that it reads by itself."""
+    refuses: frozenset[int] = frozenset()
+    """Statuses of refusals that follow from nothing else; see `description`."""
     ranged: bool = False
     """It gives a range of the bytes if asked for one, and answers HEAD."""
 
@@ -112,7 +121,7 @@ class Route:
             return {}
         schema: dict[str, Any] = {"type": "string", "format": "binary"}
         if self.media.endswith("+json"):
-            schema = {"type": "array", "items": {"type": "object"}} if self.method == "GET" else {"type": "object"}
+            schema = DATA_SETS if self.method == "GET" else DATA_SET
         nothing: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing matches"}} if self.may_be_empty else {}
         same: dict[int | str, dict[str, Any]] = {}
         same |= {status: {"content": {self.media: {"schema": schema}}, "description": text} for status, text in self.also}
@@ -269,8 +278,19 @@ ROUTES: Final = (
 )
 
 
-def _qido(path: str, endpoint: Callable[..., Any]) -> Route:
-    return Route("GET", path, endpoint, PATIENTS, FILTERED, "dicomweb", media=JSON, may_be_empty=True)
+def _qido(path: str, endpoint: Callable[..., Any], *levels: Mapping[str, str]) -> Route:
+    return Route(
+        "GET",
+        path,
+        endpoint,
+        PATIENTS,
+        FILTERED,
+        "dicomweb",
+        media=JSON,
+        may_be_empty=True,
+        parameters=tuple(search_parameters(*levels)),
+        refuses=frozenset({406, 413}),
+    )
 
 
 def _wado(
@@ -280,8 +300,18 @@ def _wado(
     *more: str,
     ranged: bool = False,
 ) -> Route:
-    about = (PATIENTS, FILTERED, "dicomweb")
-    return Route("GET", path, endpoint, *about, media=media, or_media=more, ranged=ranged)
+    return Route(
+        "GET",
+        path,
+        endpoint,
+        PATIENTS,
+        FILTERED,
+        "dicomweb",
+        media=media,
+        or_media=more,
+        refuses=frozenset({406, 408, 413, 422}),
+        ranged=ranged,
+    )
 
 
 def _picture(path: str, endpoint: Callable[..., Any], *more: str, ranged: bool = False) -> Route:
@@ -289,25 +319,36 @@ def _picture(path: str, endpoint: Callable[..., Any], *more: str, ranged: bool =
 
 
 def _stow(path: str, endpoint: Callable[..., Any]) -> Route:
-    also = ((202, "Some were not stored"), (409, "None was stored"))
-    return Route("POST", path, endpoint, PATIENTS, BY_FACILITY, "dicomweb", media=JSON, also=also)
+    return Route(
+        "POST",
+        path,
+        endpoint,
+        PATIENTS,
+        BY_FACILITY,
+        "dicomweb",
+        media=JSON,
+        also=((202, "Some were not stored"), (409, "None was stored")),
+        body=STORE_BODY,
+        refuses=frozenset({406, 415}),
+    )
 
 
+ALL_KEYS: Final = (STUDY_KEYS, SERIES_KEYS, INSTANCE_KEYS)
 _SERIES: Final = "/studies/{study}/series/{series}"
 _INSTANCE: Final = f"{_SERIES}/instances/{{instance}}"
 DICOMWEB: Final = (
-    _qido("/series", dicomweb.search_all_series),
-    _qido("/instances", dicomweb.search_all_instances),
-    _qido("/studies/{study}/instances", dicomweb.search_study_instances),
-    _qido("/studies", dicomweb.search_studies),
+    _qido("/series", dicomweb.search_all_series, STUDY_KEYS, SERIES_KEYS),
+    _qido("/instances", dicomweb.search_all_instances, *ALL_KEYS),
+    _qido("/studies/{study}/instances", dicomweb.search_study_instances, *ALL_KEYS),
+    _qido("/studies", dicomweb.search_studies, STUDY_KEYS),
     _stow("/studies", stow.store_instances),
     _stow("/studies/{study}", stow.store_study_instances),
     _wado("/studies/{study}", wado.retrieve_study),
     _wado("/studies/{study}/metadata", wado.study_metadata, JSON),
-    _qido("/studies/{study}/series", dicomweb.search_series),
+    _qido("/studies/{study}/series", dicomweb.search_series, STUDY_KEYS, SERIES_KEYS),
     _wado(_SERIES, wado.retrieve_series),
     _wado(f"{_SERIES}/metadata", wado.series_metadata, JSON),
-    _qido(f"{_SERIES}/instances", dicomweb.search_instances),
+    _qido(f"{_SERIES}/instances", dicomweb.search_instances, *ALL_KEYS),
     _wado(_INSTANCE, wado.retrieve_instance, MULTIPART, DICOM, ranged=True),
     _wado(f"{_INSTANCE}/metadata", wado.instance_metadata, JSON),
     _wado(f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames),
@@ -329,16 +370,26 @@ def _prose(endpoint: Callable[..., Any]) -> tuple[str | None, str | None]:
     return (title.removesuffix("."), rest) if rest else (None, None)
 
 
+def _extra(route: Route) -> dict[str, Any]:
+    """Return what the document says of a route beside what FastAPI knows."""
+    ranged = RANGE_PARAMETERS if route.ranged else ()
+    body = {"requestBody": route.body} if route.body is not None else {}
+    return {
+        ROLES_KEY: sorted(route.roles),
+        LIMITED_KEY: route.limited,
+        REFUSES_KEY: sorted(route.refuses | ({416} if route.ranged else set())),
+        "security": [{"token": []}],
+        "parameters": [*route.parameters, *ranged],
+        **body,
+    }
+
+
 def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
     """Give the routes of one table, each guarded by its roles."""
     api = APIRouter(prefix=prefix, route_class=GuardedRoute)
     for route in routes:
         summary, description = _prose(route.endpoint)
-        extra = {
-            ROLES_KEY: sorted(route.roles),
-            LIMITED_KEY: route.limited,
-            "security": [{"token": []}],
-        }
+        extra = _extra(route)
         if route.ranged:
             api.add_api_route(
                 route.path,
@@ -347,7 +398,6 @@ def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
                 openapi_extra=extra,
                 include_in_schema=False,
             )
-            extra["parameters"] = RANGE_PARAMETERS
         api.add_api_route(
             route.path,
             route.endpoint,

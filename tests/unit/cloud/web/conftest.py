@@ -1,6 +1,8 @@
 """A whole API over the stores' twins, spoken to without a socket."""
 
+import functools
 import json
+import re
 import secrets
 import tempfile
 import zlib
@@ -46,6 +48,7 @@ from swallowtail.cloud.retention.purging import Purge
 from swallowtail.cloud.sealing import Seal
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
+from swallowtail.cloud.web.description import describe
 from swallowtail.cloud.web.hosts import HostNames
 from swallowtail.cloud.web.rate_limits import Rates, RequestLimits
 
@@ -62,6 +65,26 @@ DOCUMENT = b'{"00100020":{"vr":"LO","Value":["P1"]},"7FE00010":{"vr":"OB","BulkD
 UNLIMITED = Rates(*[Rate(per_second=1e9, burst=1e9)] * 3)
 APP = build(None, hosts=HostNames(allowed=["cloud.example"]))
 """Putting it together takes longer than any test, so there is one; each test brings its own services."""
+
+
+@functools.cache
+def _operations() -> list[tuple[str, str, re.Pattern[str], frozenset[str]]]:
+    """Return the described operations; paths with fewer parameters come first."""
+    paths = describe(APP)["paths"]
+    return [
+        (method.upper(), path, re.compile(re.sub("{[^}]+}", "[^/]+", path)), frozenset(found["responses"]))
+        for path in sorted(paths, key=lambda path: path.count("{"))
+        for method, found in paths[path].items()
+    ]
+
+
+def described(method: str, target: str) -> frozenset[str] | None:
+    """Return the statuses that the document knows of the operation; None: there is no such one."""
+    path = target.partition("?")[0]
+    for known, _, pattern, statuses in _operations():
+        if known == method and pattern.fullmatch(path):
+            return statuses
+    return None
 
 
 @dataclass
@@ -197,7 +220,10 @@ class Cloud:
         """Send one request; a path that does not begin with a slash is one of /api/v1."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         target = path if path.startswith("/") else f"/api/v1/{path}"
-        return await self.http.request(method, target, headers=headers, json=body, params=query)
+        answer = await self.http.request(method, target, headers=headers, json=body, params=query)
+        if (known := described(method, target)) is not None:
+            assert str(int(answer.status_code)) in known, (method, target, answer.text)
+        return answer
 
     async def populate(self, tenant: Tenant) -> None:
         """Give a tenant one of everything, with the same names in every tenant."""

@@ -7,7 +7,7 @@ import pytest
 
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import table
-from swallowtail.cloud.web.app import describe
+from swallowtail.cloud.web.description import describe
 from swallowtail.cloud.web.dicom_json import PREFIX as DICOMWEB
 from tests.unit.cloud.web.conftest import APP, DATA, EGRET, HERON, INSTANCE, NOW, SERIES, STUDY, Cloud
 
