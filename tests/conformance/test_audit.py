@@ -18,7 +18,7 @@ from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
-from swallowtail.cloud.records.schema import audit, audit_head
+from swallowtail.cloud.records.schema import audit, audit_head, audit_object
 from tests.conformance.invented import NORTH, NOW, SOUTH, tenants
 
 OLD, NEW = bytes(32), bytes([1]) * 32
@@ -140,6 +140,8 @@ def forged(keys: AuditKeys, key: int, first: int = 1) -> Callable[[Unit], None]:
             digest = keys.digest(key, digest, (NORTH, sequence, row.at), row.event)
             new = {**row._mapping, "sequence": sequence, "digest": digest, "key": key}
             unit.connection.execute(audit.insert(), new)
+            found_by = (audit_object.c.tenant == NORTH) & (audit_object.c.sequence == row.sequence)
+            unit.connection.execute(update(audit_object).where(found_by).values(sequence=sequence))
         head = update(audit_head).where(audit_head.c.tenant == NORTH)
         unit.connection.execute(head.values(sequence=sequence, digest=digest))
 
@@ -221,7 +223,7 @@ async def test_what_records_are_listed_by_is_verified_with_them(records: Records
 
     await records.audit._database.write(forge)
     verdict = await records.audit.verify(NORTH)
-    assert (verdict.broken_at, verdict.fault) == (last, ChainFault.CHANGED)
+    assert (verdict.broken_at, verdict.fault) == (last, ChainFault.LISTED)
 
 
 async def test_records_of_a_clock_that_went_back_are_listed_by_their_time(
@@ -233,3 +235,28 @@ async def test_records_of_a_clock_that_went_back_are_listed_by_their_time(
     page = await records.audit.records(NORTH, search=search)
     assert [round(one.at - NOW) for one in page.items] == [5, 3, 1]
     assert (await records.audit.verify(NORTH)).broken_at is None
+
+
+async def test_a_record_that_was_hidden_from_who_searches_for_its_object_is_named(records: Records) -> None:
+    await records.audit.append(NORTH, [read(f"1.{number}") for number in range(3)], now=NOW)
+    hidden = (await records.audit.head(NORTH)).sequence - 1
+
+    def hide(unit: Unit) -> None:
+        mine = (audit_object.c.tenant == NORTH) & (audit_object.c.sequence == hidden)
+        unit.connection.execute(delete(audit_object).where(mine))
+
+    await records.audit._database.write(hide)
+    verdict = await records.audit.verify(NORTH)
+    assert (verdict.broken_at, verdict.fault) == (hidden, ChainFault.LISTED)
+
+
+async def test_a_record_that_is_none_is_named_and_no_crash(chained: Chained) -> None:
+    def garble(unit: Unit) -> None:  # as somebody could with a chain of a release without keys
+        digest = AuditKeys({1: OLD}).digest(0, bytes(32), (NORTH, 1, NOW), b"\xc1")
+        row = {"tenant": NORTH, "sequence": 1, "at": NOW, "event": b"\xc1", "digest": digest, "key": 0}
+        unit.connection.execute(delete(audit).where(audit.c.tenant == NORTH, audit.c.sequence == 1))
+        unit.connection.execute(audit.insert(), row)
+
+    await chained.run(garble)
+    verdict = await chained.records.audit.verify(NORTH)
+    assert (verdict.broken_at, verdict.fault) == (1, ChainFault.CHANGED)

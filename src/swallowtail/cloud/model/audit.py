@@ -116,6 +116,8 @@ class ChainFault(enum.StrEnum):
     """It was written without the key that was in use."""
     EXPORTED = "exported"
     """A head that was exported is not in the chain."""
+    LISTED = "listed"
+    """What it is found by in lists is not what it says: it was hidden from somebody who searches."""
 
 
 class ChainVerdict(Value, frozen=True, kw_only=True):
@@ -177,6 +179,8 @@ class ChainWalk:
             self._exported.setdefault(head.sequence, set()).add(head.digest)
         self._key: int | None = None
         self.sequence, self.digest = 0, GENESIS
+        self.objects: frozenset[str] = frozenset()
+        """What the record that was checked last is found by."""
 
     def fault_of(self, row: Any) -> ChainFault | None:
         """Check the next record, which has the fields of the table `audit`; None: it fits."""
@@ -185,11 +189,14 @@ class ChainWalk:
         if not self._may_have(row.key, row.event):
             return ChainFault.KEY
         self.digest = self._keys.digest(row.key, self.digest, (self._tenant, row.sequence, row.at), row.event)
-        event = _event.decode(row.event) if row.digest == self.digest else None
-        if event is None or (row.type, row.actor, row.outcome) != (event.type, event.actor, event.outcome):
+        event = _decoded(row.event) if row.digest == self.digest else None
+        if event is None:
             return ChainFault.CHANGED
         if self._exported.get(row.sequence, {row.digest}) != {row.digest}:
             return ChainFault.EXPORTED
+        if (row.type, row.actor, row.outcome) != (event.type, event.actor, event.outcome):
+            return ChainFault.LISTED
+        self.objects = event.object_ids
         self.sequence, self._key = row.sequence, row.key
         return None
 
@@ -211,4 +218,14 @@ class ChainWalk:
         """A newer key begins with the record that says so, which needs that key: nothing forged can come before it."""
         if key not in self._keys:
             return False
-        return key == self._key or self._key is None or (key > self._key and _event.decode(event).type == KEYED)
+        if key == self._key or self._key is None:
+            return True
+        begins = _decoded(event)
+        return key > self._key and begins is not None and begins.type == KEYED
+
+
+def _decoded(event: bytes) -> AuditEvent | None:
+    try:
+        return _event.decode(event)
+    except msgspec.MsgspecError:
+        return None

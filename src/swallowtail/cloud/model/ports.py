@@ -513,7 +513,7 @@ class Audit(Protocol):
         """Return those of the heads whose record is in its chain with this digest (machinery)."""
 
     async def newest_key(self) -> int:
-        """Return the number of the newest key that any record has; 0: none has (machinery)."""
+        """Return the number of the newest key that the end of any chain has; 0: none has one (machinery)."""
 
     async def begin_key(self, *, now: float) -> int:
         """Append to each chain that ends under an older key the record that begins the newest; return their number (machinery)."""

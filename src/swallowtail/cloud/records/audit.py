@@ -1,6 +1,6 @@
 """The audit chain read and verified: the statements of the port `Audit`. Extending it stands in `chain`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +12,7 @@ from swallowtail.cloud.model.audit import (
     AuditEvent,
     AuditRecord,
     AuditSearch,
+    ChainFault,
     ChainHead,
     ChainVerdict,
     ChainWalk,
@@ -22,6 +23,7 @@ from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.chain import head
 from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.rows import Listing, of, paged
 from swallowtail.cloud.records.schema import FAILED, audit, audit_head, audit_object
 
@@ -30,14 +32,17 @@ STRETCH = _OF_TENANT.where(audit.c.sequence > bindparam("after")).order_by(audit
 _STRETCH: Final = 2000
 HEADS = select(audit_head.c.tenant, audit_head.c.sequence, audit_head.c.digest)
 DIGEST = select(audit.c.digest).where(audit.c.tenant == bindparam("tenant"), audit.c.sequence == bindparam("sequence"))
-NEWEST_KEY = select(func.max(audit.c.key))
+_IS_HEAD = (audit.c.tenant == audit_head.c.tenant) & (audit.c.sequence == audit_head.c.sequence)
+NEWEST_KEY = select(func.max(audit.c.key)).join(audit_head, _IS_HEAD)
 OLD_KEYS = (
-    select(audit_head.c.tenant, audit_head.c.sequence, audit.c.key)
-    .join(
-        audit,
-        (audit.c.tenant == audit_head.c.tenant) & (audit.c.sequence == audit_head.c.sequence),
+    select(audit_head.c.tenant, audit_head.c.sequence, audit.c.key).join(audit, _IS_HEAD).where(audit.c.key < bindparam("key"))
+)
+LISTED = Prepared(
+    select(audit_object.c.sequence).where(
+        audit_object.c.tenant == bindparam("tenant"),
+        audit_object.c.object == bindparam("object"),
+        audit_object.c.sequence == bindparam("sequence"),
     )
-    .where(audit.c.key < bindparam("key"))
 )
 _event = msgspec.msgpack.Decoder(AuditEvent)
 
@@ -77,15 +82,9 @@ class AuditRecords:
         end = await self.head(tenant)
         walk = ChainWalk(self._database.audit_keys, tenant, exported)
         while walk.sequence < end.sequence:
-            after = walk.sequence
-            rows = await self._database.read(
-                lambda connection, after=after: _stretch(connection, tenant, after)  # type: ignore[misc]
-            )
-            for row in rows[: end.sequence - after]:
-                if (fault := walk.fault_of(row)) is not None:
-                    return ChainVerdict(records=end.sequence, broken_at=walk.sequence + 1, fault=fault)
-            if not rows:
-                return walk.missing(end)
+            verdict = await self._database.read(lambda connection: _check_stretch(connection, walk, end))
+            if verdict is not None:
+                return verdict
         return walk.verdict(end)
 
     async def head(self, tenant: Tenant) -> ChainHead:
@@ -151,8 +150,23 @@ def _digest(connection: Connection, place: ChainHead) -> bytes | None:
     return found
 
 
-def _stretch(connection: Connection, tenant: Tenant, after: int) -> Sequence[Any]:
-    return connection.execute(STRETCH, {"tenant": tenant, "after": after, "limit": _STRETCH}).all()
+def _check_stretch(connection: Connection, walk: ChainWalk, end: ChainHead) -> ChainVerdict | None:
+    """Check the next records of a chain, where the database reads; None: they fit."""
+    after = walk.sequence
+    place = {"tenant": end.tenant, "after": after, "limit": min(_STRETCH, end.sequence - after)}
+    rows = connection.execute(STRETCH, place).all()
+    for sequence, row in enumerate(rows, start=after + 1):
+        fault = walk.fault_of(row)
+        if fault is None and not _is_listed(connection, row, walk.objects):
+            fault = ChainFault.LISTED
+        if fault is not None:
+            return ChainVerdict(records=end.sequence, broken_at=sequence, fault=fault)
+    return None if rows else walk.missing(end)
+
+
+def _is_listed(connection: Connection, row: Any, objects: Iterable[str]) -> bool:
+    key = {"tenant": row.tenant, "sequence": row.sequence}
+    return all(LISTED.rows(connection, {**key, "object": name}) for name in objects)
 
 
 def _record(row: dict[str, Any]) -> AuditRecord:

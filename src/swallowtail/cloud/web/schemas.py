@@ -368,7 +368,8 @@ class ChainOut(Out):
     """Whether the chain holds; `exported` is the head that the Cloud exported last, with which it was compared.
 
     `broken_at` is the first record that does not fit, `fault` says how: `changed`, `missing`, `key` (written without the Cloud's
-    key), or `exported` (another record than the one whose head was exported, or was given with the request).
+    key), `exported` (another record than the one whose head was exported, or was given with the request) or `listed` (hidden from
+    whoever filters the list).
     """
 
     records: int
