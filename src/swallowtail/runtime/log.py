@@ -23,6 +23,7 @@ import structlog
 from structlog.typing import Processor
 
 WITHHELD: Final = "(text withheld: not a literal of the source)"
+NO_REASON: Final = "not given"
 
 _EVENT = frozenset({"event", "level", "logger", "timestamp"})  # written by the source, or by the processors below
 # Closed sets, types and places.
@@ -118,6 +119,8 @@ def permit(_: object, __: str, event: Event) -> Event:
                 kept[name] = _value(value)
             except _NotPermittedError:
                 continue
+    if kept.get("reason") == "":
+        kept["reason"] = NO_REASON  # some errors of the operating system have no text
     dropped = len(event) - len(kept) - ("event" in event)
     if (caller := _caller()) is not None:
         kept.setdefault("logger", caller.f_globals.get("__name__", "?"))

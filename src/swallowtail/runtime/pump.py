@@ -101,8 +101,9 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
 
     def flush(self) -> None:
         """Write what the machine wants written, set the timer, close the transport when the machine is done with it."""
-        if (data := self._machine.data_to_send()) and self._transport is not None and not self._closing:
-            self._transport.write(data)
+        data, transport = self._machine.data_to_send(), self._transport
+        if data and transport is not None and not self._closing and not transport.is_closing():
+            transport.write(data)
         if self._machine.closed:
             self._wake()  # another task may have ended it
         if self._machine.finished:

@@ -108,7 +108,7 @@ class SessionMachine:
     def receive_eof(self, now: float, code: int = 1006, text: str = "the connection was lost") -> None:
         """Learn that the WebSocket is closed, and with which code."""
         if self.closing is None:
-            self._end(Close(code, text, by_peer=True))
+            self._end(Close(code, text or "the peer gave no reason", by_peer=True))
 
     def next_event(self) -> SessionEvent | Signal:
         """Pull the next event; raises WireError once when the peer broke the rules, then answers CLOSED."""
@@ -241,7 +241,7 @@ class SessionMachine:
     def close(self, code: CloseCode, text: str) -> None:
         """End the session now, without goodbye."""
         if self.closing is None:
-            self._end(Close(code, text))
+            self._end(Close(code, text or code.name.lower()))
 
     def welcome(
         self, *, session: bytes, epoch: int, time: float, echo_after: float = MAX_ECHO_AFTER, dead_after: float = MAX_DEAD_AFTER

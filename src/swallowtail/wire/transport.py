@@ -8,6 +8,9 @@ from swallowtail.wire.frames import Frame
 SUBPROTOCOL: Final = "swallowtail.1"  # wire §1
 UNSENT_LIMIT: Final = 32 * 1024  # wire §6: of each buffer below the scheduler, the kernel's and the transport's
 JOIN_LIMIT: Final = 16 * 1024  # wire §6: frames that wait together leave in one write, until they are so long
+WRITES_PER_TURN: Final = 4
+"""A lost connection is reported in another turn of the loop; asyncio logs a warning for the fifth write to it, and each
+further one."""
 FLOOD_LIMIT: Final = 1024 * 1024
 """More than this waits only when the peer pings (wire §1: nobody does) and reads no pong, which libraries keep without bound."""
 

@@ -22,7 +22,7 @@ except ImportError:  # a platform without a wheel
 from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import MAX_FRAME, Frame
 from swallowtail.wire.plain_frames import PlainFrames, plain_head
-from swallowtail.wire.transport import FLOOD_LIMIT, UNSENT_LIMIT, TransportClosedError
+from swallowtail.wire.transport import FLOOD_LIMIT, UNSENT_LIMIT, WRITES_PER_TURN, TransportClosedError
 
 WINDOWS_SEND_BUFFER: Final = 256 * 1024
 CLOSE_SECONDS: Final = 5.0
@@ -55,6 +55,7 @@ class LinkConnection(ClientConnection):
         self._received: list[bytes] = []  # bounded by credit, like everything that the session takes
         self._pieces = bytearray()  # bounded by MAX_FRAME
         self._text = False
+        self._writes = 0
         self._waiter: asyncio.Future[None] | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -116,7 +117,7 @@ class LinkConnection(ClientConnection):
 
     async def write(self, frames: Sequence[Frame]) -> None:
         """Send messages in one write, and wait until little is unsent; raises TransportClosedError."""
-        if self.protocol.state is not State.OPEN:
+        if self.protocol.state is not State.OPEN or self.transport.is_closing():
             raise TransportClosedError(1006, "the connection is closed")
         pieces: list[bytes] = []
         for frame in frames:
@@ -124,8 +125,11 @@ class LinkConnection(ClientConnection):
             pieces += (plain_head(len(frame), key), apply_mask(frame, key))
         try:
             self.transport.write(b"".join(pieces))
+            self._writes += 1
             if self.paused:
                 await self.drain()
+            elif self._writes % WRITES_PER_TURN == 0:
+                await asyncio.sleep(0)  # a lost connection is reported in another turn of the loop
         except OSError as error:
             raise TransportClosedError(1006, "the connection was lost") from error
 

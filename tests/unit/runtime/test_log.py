@@ -65,6 +65,11 @@ def test_a_line_says_when_where_what(written: io.StringIO) -> None:
     }  # fmt: skip
 
 
+def test_a_reason_is_never_empty(written: io.StringIO) -> None:
+    log.info("session closed", reason=str(ConnectionResetError()))
+    assert only(written)["reason"] == "not given"
+
+
 def test_a_field_that_is_not_listed_is_counted_and_its_name_and_value_stay_out(written: io.StringIO) -> None:
     log.info("stored", patient_name=CANARY, count=1, **{CANARY: 1})
     assert CANARY not in written.getvalue()

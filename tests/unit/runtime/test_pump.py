@@ -17,6 +17,10 @@ class Recorder(asyncio.Transport):
         self.calls: list[str] = []
         self.written = b""
         self.unsent = 0
+        self.lost = False
+
+    def is_closing(self) -> bool:
+        return self.lost
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
@@ -192,6 +196,13 @@ async def test_what_a_violation_says_is_written(pump: Pump[bytes], transport: Re
     with pytest.raises(ValueError, match="what"):
         await pump.next_event()
     assert transport.written == b"what?"
+
+
+async def test_nothing_is_written_to_a_lost_connection(pump: Pump[bytes], transport: Recorder, machine: Lines) -> None:
+    transport.lost = True  # asyncio tells that in the next turn of the loop
+    machine.out = b"late"
+    pump.flush()
+    assert transport.written == b""
 
 
 async def test_a_peer_that_was_sent_away_is_read_only_so_long(pump: Pump[bytes], transport: Recorder) -> None:

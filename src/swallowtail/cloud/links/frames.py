@@ -9,7 +9,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import Frame
-from swallowtail.wire.transport import TransportClosedError
+from swallowtail.wire.transport import WRITES_PER_TURN, TransportClosedError
 
 MAX_CLOSE_TEXT: Final = 123  # RFC 6455 5.5
 CLOSE_SECONDS: Final = 3.0
@@ -49,6 +49,7 @@ class AsgiFrames:
         self._receive: Callable[[], Awaitable[Any]] = receive if short is None else short.receive
         self._send, self._loop, self._short = send, loop, short
         self._closed: TransportClosedError | None = None
+        self._writes = 0
         self.proven = loop.time()
 
     def admit(self) -> None:
@@ -66,8 +67,11 @@ class AsgiFrames:
                     await self._send({"type": "websocket.send", "bytes": frame})
             else:
                 self._short.write_frames(frames)
+                self._writes += 1
                 if not self._short.writable.is_set():
                     await self._short.writable.wait()
+                elif self._writes % WRITES_PER_TURN == 0:
+                    await asyncio.sleep(0)
         except (ClientDisconnected, RuntimeError) as error:
             raise self._lost() from error
 

@@ -26,6 +26,7 @@ TRIES: Final = 2
 """A process may die without its job's fault, but hardly twice under the same job."""
 JOBS: Final = 1000
 """After so many a process is replaced: what a codec leaks does not add up."""
+STOPPED: Final = frozenset({-signal.SIGINT, -signal.SIGTERM})
 
 log = structlog.get_logger()
 
@@ -103,9 +104,11 @@ class WorkerProcesses:
                 answer = read(await process.ask(job, descriptors))
             alive = process if process.done < self._jobs else None  # after a failure half a frame may be on its way
         except TimeoutError:
-            return _warned(Ended.WALL)
+            return _noted(Ended.WALL)
         except (OSError, EOFError, msgspec.DecodeError):
-            return _warned(await process.how_ended() if process else Ended.DIED)
+            if process is None:
+                return _noted(Ended.DIED)
+            return _noted(await process.how_ended(), process.exit_code)
         else:
             return answer
         finally:
@@ -114,8 +117,12 @@ class WorkerProcesses:
                 await process.end()
 
 
-def _warned(ended: Ended) -> Ended:
-    log.warning("worker process ended", reason=ended.value)
+def _noted(ended: Ended, exit_code: int | None = None) -> Ended:
+    """Log the end of a process; a signal that asked it to end came from whoever ends the program."""
+    if exit_code in STOPPED:
+        log.info("worker process stopped", status=exit_code)
+    else:
+        log.warning("worker process ended", reason=ended.value)
     return ended
 
 

@@ -7,6 +7,7 @@ traceback could carry a patient's name.
 
 import os
 import resource
+import signal
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -25,9 +26,14 @@ Work = Callable[[bytes, Sequence[int]], bytes]
 def confine(memory: int, file_size: int) -> None:
     """Confine this process for good: bytes of address space and of each file that it writes, no core dump, and the sandbox.
 
+    It ends when its program does, whose end of the socket is then closed, and not before: a signal
+    that is sent to both leaves the job to the program.
+
     Call it when everything is imported, and before anything foreign is read: nothing can be opened by
     name from then on. Raises SandboxError, which ends the process.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group when the program stops
+        signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
