@@ -10,8 +10,10 @@ import ssl
 import stat
 import time
 import urllib.parse
+from collections import Counter
 from pathlib import Path
 
+import httpx2
 import pydicom
 import pytest
 from click.testing import CliRunner, Result
@@ -23,6 +25,7 @@ from swallowtail.cli import main
 from swallowtail.cloud.certificates import CA_DAYS, ensure_certificate
 from swallowtail.cloud.folder import DataFolder
 from swallowtail.cloud.server import ServeError, Settings, run
+from swallowtail.cloud.web.rate_limits import REFUSED_RATE
 from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import Priority
 from tests.programs import quiet
@@ -237,6 +240,12 @@ async def test_a_stored_study_is_found_and_retrieved_over_dicomweb(served: Cloud
     assert file.endswith(data)
     assert pydicom.dcmread(io.BytesIO(file)).NumberOfFrames == 30
     assert http.get(found["00081190"]["Value"][0], headers={"Accept": "image/jpeg"}).status_code == 406
+    stored = f"/api/v1/instances/{admin('GET', 'instances')['items'][0]['id']}/dataset"
+    alone = http.head(stored)
+    assert (alone.status_code, int(alone.headers["content-length"]), alone.content) == (200, len(data), b"")
+    rest = {"Range": f"bytes={len(data) // 2}-", "If-Range": alone.headers["etag"]}
+    part = http.get(stored, headers=rest)
+    assert (part.status_code, part.content) == (206, data[len(data) // 2 :])
 
 
 async def test_an_authority_that_ends_soon_is_alarmed(tmp_path: Path) -> None:
@@ -327,3 +336,22 @@ async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: P
                 await asyncio.wait([session.closed])
     finally:
         again.stop(signal.SIGKILL)
+
+
+def test_a_flood_without_a_good_token_keeps_no_good_token_out(served: CloudProcess) -> None:
+    """The flood comes from another loopback address than the other tests, which it would limit too."""
+    context = ssl.create_default_context(cafile=str(served.ca))
+    transport = httpx2.HTTPTransport(verify=context, local_address="127.0.0.9")
+    bad = {"Authorization": "Bearer swt_" + "0" * 48}
+    good = {"Authorization": f"Bearer {served.facts['token']}"}
+    flooded, heard = Counter[int](), Counter[int]()
+    with httpx2.Client(base_url=served.url, transport=transport, timeout=30) as http:
+        for number in range(int(REFUSED_RATE.burst) * 2):
+            flooded[http.get("/api/v1/whoami", headers=bad).status_code] += 1
+            if number % 20 == 0:
+                heard[http.get("/api/v1/whoami", headers=good).status_code] += 1
+        limited = http.get("/dicomweb/studies")
+    assert set(flooded) == {401, 429}
+    assert set(heard) == {200}
+    assert (limited.status_code, limited.json()["code"]) == (429, "rate-limited")
+    assert int(limited.headers["Retry-After"]) >= 1

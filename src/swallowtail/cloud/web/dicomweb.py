@@ -26,7 +26,11 @@ AT_ONCE: Final = 50
 
 
 async def search_studies(caller: InOrganisation, request: Request) -> Response:
-    """Find studies (QIDO-RS, PS3.18 10.6)."""
+    """Search for studies.
+
+    Returns the studies that match every given key (QIDO-RS, PS3.18 10.6), latest updated first;
+    204 when there is none.
+    """
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS)
     check_json(request)
     await includefield.read(_query(request))
@@ -36,27 +40,45 @@ async def search_studies(caller: InOrganisation, request: Request) -> Response:
 
 
 async def search_series(caller: InOrganisation, request: Request, study: UidPath) -> Response:
-    """Find series of a study."""
+    """Search for series of a study.
+
+    Returns the series of one study that match every given key; 204 when there is none.
+    """
     return await _search_series(caller, request, study)
 
 
 async def search_all_series(caller: InOrganisation, request: Request) -> Response:
-    """Find series of all studies; each comes with what is known of its study."""
+    """Search for series.
+
+    Returns the series of all studies that match every given key, each with the attributes of its
+    study; 204 when there is none.
+    """
     return await _search_series(caller, request, "")
 
 
 async def search_instances(caller: InOrganisation, request: Request, study: UidPath, series: UidPath) -> Response:
-    """Find instances of a series."""
+    """Search for instances of a series.
+
+    Returns the instances of one series that match every given key; 204 when there is none.
+    """
     return await _search_instances(caller, request, study, series)
 
 
 async def search_study_instances(caller: InOrganisation, request: Request, study: UidPath) -> Response:
-    """Find instances of a study; each comes with what is known of its series."""
+    """Search for instances of a study.
+
+    Returns the instances of one study that match every given key, each with the attributes of its
+    series; 204 when there is none.
+    """
     return await _search_instances(caller, request, study, "")
 
 
 async def search_all_instances(caller: InOrganisation, request: Request) -> Response:
-    """Find instances of all studies; each comes with what is known of its study and series."""
+    """Search for instances.
+
+    Returns the instances of all studies that match every given key, each with the attributes of
+    its study and series; 204 when there is none.
+    """
     return await _search_instances(caller, request, "", "")
 
 

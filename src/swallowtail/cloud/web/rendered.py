@@ -91,12 +91,18 @@ async def render_frames(caller: Caller, request: Request, located: Located, fram
 
 
 async def study_thumbnail(caller: InOrganisation, request: Request, study: UidPath, look: Small) -> Response:
-    """Show a study small: the middle frame of its first image."""
+    """Get the thumbnail of a study.
+
+    Returns the middle frame of its first image as a small JPEG or PNG.
+    """
     return await _thumbnail(caller, request, InstanceSearch(study=study), look)
 
 
 async def series_thumbnail(caller: InOrganisation, request: Request, study: UidPath, series: UidPath, look: Small) -> Response:
-    """Show a series small: the middle frame of its first image."""
+    """Get the thumbnail of a series.
+
+    Returns the middle frame of its first image as a small JPEG or PNG.
+    """
     return await _thumbnail(caller, request, InstanceSearch(study=study, series=series), look)
 
 

@@ -228,7 +228,10 @@ async def list_rules(caller: InOrganisation, page: Paging, search: Annotated[_Se
 
 
 async def create_rule(caller: InOrganisation, body: RuleNew) -> RuleOut:
-    """Make a rule; it acts on what comes from now on, not on what is stored."""
+    """Create a rule.
+
+    The rule acts on instances that arrive from now on, not on stored ones.
+    """
     caller.check_unlimited()
     known = await caller.services.rulebook.rules(caller.tenant)
     rule = _rule(body, new_id(caller.services.random), last=max((one.position for one in known), default=0))
@@ -236,13 +239,19 @@ async def create_rule(caller: InOrganisation, body: RuleNew) -> RuleOut:
 
 
 async def get_rule(caller: InOrganisation, rule_id: str) -> RuleOut:
-    """Give one rule."""
+    """Get a rule.
+
+    Returns one rule.
+    """
     caller.check_unlimited()
     return _out(await caller.services.rulebook.rule(caller.tenant, rule_id))
 
 
 async def change_rule(caller: InOrganisation, rule_id: str, body: RuleChange) -> RuleOut:
-    """Change a rule, for what comes from now on."""
+    """Update a rule.
+
+    The change applies to instances that arrive from now on.
+    """
     caller.check_unlimited()
     old = await caller.services.rulebook.rule(caller.tenant, rule_id)
     values: dict[str, Any] = {name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None}
@@ -254,7 +263,10 @@ async def change_rule(caller: InOrganisation, rule_id: str, body: RuleChange) ->
 
 
 async def remove_rule(caller: InOrganisation, rule_id: str) -> Response:
-    """Forget a rule; what it has queued is still sent."""
+    """Delete a rule.
+
+    Deliveries that it has queued are still sent.
+    """
     caller.check_unlimited()
     event = caller.event(EventAction.DELETE, "rule.remove", ("rule", rule_id), event=EventId.APPLICATION_ACTIVITY)
     await caller.services.rulebook.remove(caller.tenant, rule_id, event=event)
@@ -262,7 +274,10 @@ async def remove_rule(caller: InOrganisation, rule_id: str) -> Response:
 
 
 async def order_rules(caller: InOrganisation, body: Order) -> PageOut[RuleOut]:
-    """Give the rules another order; their positions become 1, 2, 3 and so on."""
+    """Reorder the rules.
+
+    Returns the rules in their new order; their positions become 1, 2, 3 and so on.
+    """
     caller.check_unlimited()
     event = caller.event(EventAction.UPDATE, "rules.order", event=EventId.APPLICATION_ACTIVITY)
     ordered = await caller.services.rulebook.order(caller.tenant, body.rules, event=event)
@@ -270,7 +285,11 @@ async def order_rules(caller: InOrganisation, body: Order) -> PageOut[RuleOut]:
 
 
 async def dry_run(caller: InOrganisation, body: DryRun, page: Paging) -> PageOut[ExplainedOut]:
-    """Say for each instance of a stored study which rules would act, why the others would not, and what would be sent where."""
+    """Try the rules on a study.
+
+    Returns for each instance of a stored study which rules would act, why the others would not, and
+    what would be sent where. Nothing is queued.
+    """
     caller.check_unlimited()
     proposed = None
     if body.rules is not None:

@@ -51,12 +51,20 @@ UNKNOWN: Final = InstanceKey("", "", "")
 
 
 async def store_instances(caller: InOrganisation, request: Request, facility: Facility = None) -> Response:
-    """Store DICOM files for a facility, by default the only one that the token may see."""
+    """Store instances.
+
+    Stores DICOM files (STOW-RS, PS3.18 10.5) in a facility, by default the only one that the token
+    sees. Returns which were stored and which were not, and why.
+    """
     return await _store(caller, request, facility, "")
 
 
 async def store_study_instances(caller: InOrganisation, request: Request, study: UidPath, facility: Facility = None) -> Response:
-    """Store DICOM files of one study."""
+    """Store instances of a study.
+
+    Stores DICOM files of one study; those of another study are refused, each by itself. Returns
+    which were stored and which were not, and why.
+    """
     return await _store(caller, request, facility, study)
 
 

@@ -110,7 +110,11 @@ async def list_studies(
     date_from: dt.date | None = None,
     date_to: dt.date | None = None,
 ) -> PageOut[StudyOut]:
-    """Find studies, the latest updated first; `*` and `?` are wildcards in text."""
+    """List studies.
+
+    Returns the studies that match every given parameter, latest updated first. `*` and `?` are
+    wildcards in text.
+    """
     search = StudySearch(
         archives=frozenset({archive}) if archive else None,
         patient_name=patient_name,
@@ -126,7 +130,10 @@ async def list_studies(
 
 
 async def get_study(caller: InOrganisation, study_uid: UidPath) -> StudyOut:
-    """Give one study."""
+    """Get a study.
+
+    Returns one study.
+    """
     found = await caller.services.query.studies(caller.principal, StudySearch(uids=(study_uid,)), address=caller.address)
     if not found.items:
         raise NotFoundError("there is no such study")
@@ -134,7 +141,10 @@ async def get_study(caller: InOrganisation, study_uid: UidPath) -> StudyOut:
 
 
 async def list_series(caller: InOrganisation, study_uid: UidPath, page: Paging) -> PageOut[SeriesOut]:
-    """List the series of a study."""
+    """List the series of a study.
+
+    Returns the series, by UID.
+    """
     search = SeriesSearch(study=study_uid)
     found = await caller.services.query.series(caller.principal, search, page, address=caller.address)
     return page_out(found, SeriesOut.model_validate)
@@ -152,7 +162,11 @@ async def list_instances(
     received_since: Moment | None = None,
     hidden: bool = False,
 ) -> PageOut[InstanceOut]:
-    """Find instances, in the order of arrival; `hidden` also shows kept copies that are not visible."""
+    """List instances.
+
+    Returns the instances that match every given parameter, in the order of arrival. `hidden` includes
+    kept copies that are not visible.
+    """
     search = InstanceSearch(
         archives=frozenset({archive}) if archive else None,
         study=study or "",
@@ -167,7 +181,10 @@ async def list_instances(
 
 
 async def get_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOut:
-    """Give one instance."""
+    """Get an instance.
+
+    Returns one instance, visible or not.
+    """
     instance = await instance_of(caller, instance_id)
     event = caller.event(
         EventAction.READ, "instance.look", ("instance", instance.identity.sop_instance), event=EventId.INSTANCES_ACCESSED
@@ -201,7 +218,10 @@ async def get_data_set(caller: InOrganisation, request: Request, instance_id: Ro
 
 
 async def choose_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOut:
-    """Make this copy the visible one of its SOP Instance UID: a person has decided a conflict."""
+    """Choose the visible copy.
+
+    Makes this copy the visible one of its SOP Instance UID, to resolve a conflict.
+    """
     instance = await instance_of(caller, instance_id)
     event = caller.event(
         EventAction.UPDATE, "instance.choose", ("instance", instance.identity.sop_instance), event=EventId.APPLICATION_ACTIVITY

@@ -56,38 +56,61 @@ Place = Annotated[InstancePath, Depends(_place)]
 
 
 async def retrieve_study(caller: InOrganisation, request: Request, study: UidPath) -> Response:
-    """Retrieve every instance of a study."""
+    """Retrieve a study.
+
+    Returns every instance of the study, each as one part (WADO-RS, PS3.18 10.4).
+    """
     return await _files(caller, request, InstanceSearch(study=study))
 
 
 async def retrieve_series(caller: InOrganisation, request: Request, study: UidPath, series: UidPath) -> Response:
-    """Retrieve every instance of a series."""
+    """Retrieve a series.
+
+    Returns every instance of the series, each as one part.
+    """
     return await _files(caller, request, InstanceSearch(study=study, series=series))
 
 
 async def retrieve_instance(caller: InOrganisation, request: Request, place: Place) -> Response:
-    """Retrieve one instance, as a part or alone."""
+    """Retrieve an instance.
+
+    Returns one instance as a part, or alone as `Accept: application/dicom` asks; alone and as it
+    is stored, also in ranges.
+    """
     search = InstanceSearch(study=place.study, series=place.series, sop_instances=(place.instance,))
     return await _files(caller, request, search, alone=True)
 
 
 async def study_metadata(caller: InOrganisation, request: Request, study: UidPath) -> Response:
-    """Retrieve what every instance of a study says, without bulk data."""
+    """Retrieve the metadata of a study.
+
+    Returns the data set of every instance of the study, without bulk data.
+    """
     return await _metadata(caller, request, InstanceSearch(study=study))
 
 
 async def series_metadata(caller: InOrganisation, request: Request, study: UidPath, series: UidPath) -> Response:
-    """Retrieve what every instance of a series says, without bulk data."""
+    """Retrieve the metadata of a series.
+
+    Returns the data set of every instance of the series, without bulk data.
+    """
     return await _metadata(caller, request, InstanceSearch(study=study, series=series))
 
 
 async def instance_metadata(caller: InOrganisation, request: Request, place: Place) -> Response:
-    """Retrieve what one instance says, without bulk data."""
+    """Retrieve the metadata of an instance.
+
+    Returns the data set of one instance, without bulk data.
+    """
     return await _metadata(caller, request, InstanceSearch(study=place.study, series=place.series, sop_instances=(place.instance,)))
 
 
 async def retrieve_frames(caller: InOrganisation, request: Request, place: Place, frames: str) -> Response:
-    """Retrieve frames by number, from 1: `1,2,5-9`; as they are stored, or in the encoding that Accept names."""
+    """Retrieve frames.
+
+    Returns frames by their numbers from 1, like `1,2,5-9`, as they are stored or in the encoding
+    that Accept names.
+    """
     located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
     if video_type(located.instance.identity.transfer_syntax):
         raise NotFoundError("a video's frames are not to be had alone; ask for its rendered form")
@@ -97,7 +120,11 @@ async def retrieve_frames(caller: InOrganisation, request: Request, place: Place
 
 
 async def retrieve_bulk_data(caller: InOrganisation, request: Request, place: Place, tag: str) -> Response:
-    """Retrieve the value that a BulkDataURI of the metadata names, or a range of it; one part for each encapsulated frame."""
+    """Retrieve bulk data.
+
+    Returns the value that a BulkDataURI of the metadata names, with one part for each encapsulated
+    frame; a single value alone also in ranges.
+    """
     located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
     parts, encapsulated = located.value(tag)
     syntax, alone = located.instance.identity.transfer_syntax, len(parts) == 1
@@ -149,7 +176,10 @@ async def retrieve_rendered(
     place: Place,
     look: Looking,
 ) -> Response:
-    """Retrieve an instance as everybody can show it: the middle frame as JPEG or PNG, a video as it is stored."""
+    """Render an instance.
+
+    Returns the middle frame as JPEG or PNG. A video is returned as it is stored, also in ranges.
+    """
     located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
     media = video_type(located.instance.identity.transfer_syntax)
     if media is None:
@@ -170,19 +200,28 @@ async def retrieve_rendered_frames(
     frames: str,
     look: Looking,
 ) -> Response:
-    """Retrieve frames as JPEG or PNG, several as parts."""
+    """Render frames.
+
+    Returns frames as JPEG or PNG, several of them as parts.
+    """
     located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
     return await render_frames(caller, request, located, _numbers(frames), look)
 
 
 async def instance_thumbnail(caller: InOrganisation, request: Request, place: Place, look: Small) -> Response:
-    """Show an instance small: its middle frame."""
+    """Get the thumbnail of an instance.
+
+    Returns its middle frame as a small JPEG or PNG.
+    """
     located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
     return await render_instance(caller, request, located, None, look)
 
 
 async def frame_thumbnail(caller: InOrganisation, request: Request, place: Place, frames: str, look: Small) -> Response:
-    """Show a frame small."""
+    """Get the thumbnail of a frame.
+
+    Returns the frame as a small JPEG or PNG.
+    """
     located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
     return await render_instance(caller, request, located, _numbers(frames)[0], look)
 
