@@ -5,6 +5,8 @@ On the simulated network and on real sockets; the real programs are in `tests/in
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -16,7 +18,7 @@ from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.net import Connection
 from swallowtail.dicom.pdu_codec import encode_pdu
 from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
-from swallowtail.link.admission import CONNECTIONS_PER_ADDRESS, Directory
+from swallowtail.link.admission import CONNECTIONS, CONNECTIONS_PER_ADDRESS, Directory
 from swallowtail.link.modality import ApplicationEntity
 from swallowtail.link.site import Site
 from swallowtail.runtime.network import AsyncioNetwork
@@ -164,32 +166,58 @@ async def answered(port: int, request: bytes) -> tuple[tuple[int, ...], asyncio.
     return ((3, *head[7:10]) if head[0] == 3 else (head[0],)), writer
 
 
-@pytest.mark.parametrize("limit", [1, 32])
-async def test_on_real_sockets_each_connection_over_the_limit_gets_its_rejection(limit):
-    listener = DicomListener(
-        name="main",
-        ae_title="SWALLOW",
-        port=104,
-        echo=EchoMeaning.LINK,
-        max_associations_per_address=limit,
-    )
+@asynccontextmanager
+async def listening_on_loopback(**settings: object) -> AsyncIterator[ApplicationEntity]:
+    """Run a listener that knows the device US1 at 127.0.0.1, and answers C-ECHO without a Cloud."""
+    listener = DicomListener(name="main", ae_title="SWALLOW", port=104, echo=EchoMeaning.LINK)
     device = Device(name="us1", ae_title="US1", addresses=("127.0.0.1",))
     site = Site(session=lambda: None, random=bytes, wall=lambda: 0.0)
     site.directory = Directory.of([device])
-    entity = ApplicationEntity(listener, site)
+    entity = ApplicationEntity(msgspec.structs.replace(listener, **settings), site)
     await entity.open(AsyncioNetwork(), "127.0.0.1", 0)
-    port, writers = entity.address[1], []
     try:
-        async with asyncio.timeout(30):
-            for _ in range(limit):
-                answer, writer = await answered(port, encode_pdu(REQUEST))
-                assert answer == ACCEPTED
-                writers.append(writer)
-            more = await asyncio.gather(*(answered(port, encode_pdu(REQUEST)) for _ in range(60)))
-            writers += [writer for _, writer in more]
-            assert Counter(answer for answer, _ in more) == {LIMITED: 60}
-            assert entity.associations == limit
+        yield entity
     finally:
-        for writer in writers:
-            writer.close()
         await entity.drain(0.0, stopping=True)
+
+
+@pytest.mark.parametrize("limit", [1, 32])
+async def test_on_real_sockets_each_connection_over_the_limit_gets_its_rejection(limit):
+    async with (
+        listening_on_loopback(max_associations_per_address=limit) as entity,
+        asyncio.timeout(30),
+    ):
+        port, writers = entity.address[1], []
+        for _ in range(limit):
+            answer, writer = await answered(port, encode_pdu(REQUEST))
+            assert answer == ACCEPTED
+            writers.append(writer)
+        more = await asyncio.gather(*(answered(port, encode_pdu(REQUEST)) for _ in range(60)))
+        assert Counter(answer for answer, _ in more) == {LIMITED: 60}
+        assert entity.associations == limit
+        for writer in [*writers, *(writer for _, writer in more)]:
+            writer.close()
+
+
+async def test_strangers_at_many_addresses_leave_a_quarter_of_the_connections_to_known_devices():
+    async with listening_on_loopback() as entity, asyncio.timeout(30):
+        port, kept = entity.address[1], []
+        for number in range(CONNECTIONS):
+            source = (f"127.0.1.{number % 16 + 1}", 0)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=source)
+            writer.write(b"\x01")  # the first byte of a request, and no more
+            kept.append((reader, writer))
+        refused = sum([await is_closed(reader) for reader, _ in kept[-CONNECTIONS // 4 :]])
+        assert refused == CONNECTIONS // 4
+        answer, writer = await answered(port, encode_pdu(REQUEST))
+        assert answer == ACCEPTED
+        for one in (writer, *(writer for _, writer in kept)):
+            one.close()
+
+
+async def is_closed(reader: asyncio.StreamReader) -> bool:
+    """Wait for the end of a connection; return whether it came without a byte."""
+    try:
+        return await reader.read(1) == b""
+    except ConnectionResetError:
+        return True
