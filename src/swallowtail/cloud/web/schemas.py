@@ -15,12 +15,13 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from swallowtail.calls.config import EndpointKind
+from swallowtail.calls.config import Configuration, EndpointKind
 from swallowtail.cloud.model.audit import ChainFault
 from swallowtail.cloud.model.operations import Condition, Severity
 from swallowtail.cloud.model.paging import Page
 from swallowtail.cloud.model.tenancy import CodeState, OrganisationState, Role
 from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.cloud.web.structs import inline_schema
 from swallowtail.dicom import uids
 
 T = TypeVar("T")
@@ -246,7 +247,7 @@ class ConfigurationOut(BaseModel):
 class ConfigurationNew(Body):
     """A new document. `expected` is the version that it was made from: another one in between is a conflict; null does not ask."""
 
-    document: dict[str, Any]
+    document: Annotated[dict[str, Any], WithJsonSchema(inline_schema(Configuration))]
     expected: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None
     comment: Comment = ""
 
