@@ -124,10 +124,14 @@ def world(served: CloudProcess) -> Iterator[World]:
     token = operator("POST", "tokens", {"name": "spare", "role": "auditor"}, status=201)["id"]
     deletion = admin("DELETE", f"instances/{instance}", reason="by mistake")["id"]
     admin("POST", f"deletions/{deletion}/restore", {})
+    archive = admin("POST", "archives", {"name": "hearts"}, status=201)["id"]
     (alarm,) = admin("GET", "alarms")["items"]
     facility = admin("GET", "facilities")["items"][0]["id"]
     ids: dict[str, list[Any]] = {
         "deletion_id": [deletion],
+        "archive_id": [archive],
+        "archive": [archive],
+        "archives": [[archive]],
         "series_uid": [uids["series"]],
         "sop_instance_uid": [uids["instance"]],
         "organisation_id": [spare],

@@ -205,7 +205,10 @@ class Query:
         if principal.archives is None or not mine:
             return mine
         search = _limited(InstanceSearch(ids=frozenset(one.id for one in mine), hidden=True), principal)
-        found = await self._instances.instances(readable(principal), search, PageRequest(MAX_PAGE))
+        tenant = readable(principal)
+        if await self._instances.count(tenant, search, len(mine)) == len(mine):
+            return mine
+        found = await self._instances.instances(tenant, search, PageRequest(MAX_PAGE))
         filed = {one.id for one in found.items}
         return tuple(one for one in mine if one.id in filed)
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -78,9 +79,15 @@ def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
         conditions.append(IS_UNINDEXED)
     if search.number is not None:
         conditions.append(_instance.c.number == search.number)
-    if search.of_studies is not None:
+    of_studies = search.of_studies
+    if search.archives is not None:
+        if search.study or search.sop_instances or search.ids is not None:
+            conditions.append(_is_filed(search.archives))  # few rows: each is looked up
+        else:
+            of_studies = _in_archives(of_studies, search.archives)
+    if of_studies is not None:
         place = tuple_(_instance.c.facility, _instance.c.study)
-        conditions.append(place.in_(_places(_study, _study_conditions(search.of_studies))))
+        conditions.append(place.in_(_places(_study, _study_conditions(of_studies))))
     if search.of_series is not None:
         place = tuple_(_instance.c.facility, _instance.c.series)
         conditions.append(place.in_(_places(_series, _series_conditions(search.of_series))))
@@ -92,8 +99,6 @@ def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
         conditions.append(_instance.c.received >= search.received_since)
     if search.facilities is not None:
         conditions.append(_instance.c.facility.in_(sorted(search.facilities)))
-    if search.archives is not None:
-        conditions.append(tuple_(_instance.c.facility, _instance.c.study).in_(_filed(search.archives)))
     if not search.hidden:
         conditions.append(_instance.c.visible)
     return conditions
@@ -117,19 +122,20 @@ def _series_conditions(search: SeriesSearch) -> list[ColumnElement[bool]]:
     ]
     if search.study:
         conditions.append(_series.c.study == search.study)
-    if search.studies is not None:
+    studies = search.studies
+    if search.archives is not None:
+        studies = _in_archives(studies, search.archives)
+    if studies is not None:
         place = tuple_(_series.c.facility, _series.c.study)
-        conditions.append(place.in_(_places(_study, _study_conditions(search.studies))))
+        conditions.append(place.in_(_places(_study, _study_conditions(studies))))
     if search.uids:
-        within = search.study or search.studies is not None
+        within = search.study or studies is not None
         uid = _series.c.uid.concat("") if within else _series.c.uid  # else SQLite looks for each UID in each study
         conditions.append(uid.in_(search.uids))
     if search.number is not None:
         conditions.append(_series.c.number == search.number)
     if search.facilities is not None:
         conditions.append(_series.c.facility.in_(sorted(search.facilities)))
-    if search.archives is not None:
-        conditions.append(tuple_(_series.c.facility, _series.c.study).in_(_filed(search.archives)))
     return conditions
 
 
@@ -180,9 +186,18 @@ def _places(table: Table, conditions: list[ColumnElement[bool]]) -> Select[Any]:
     return select(table.c.facility, table.c.uid).where(*_OF_TENANT[table], *conditions).correlate(None)
 
 
-def _filed(archives: frozenset[str]) -> Select[Any]:
-    """Return the facility and UID of each study in these archives."""
-    return _places(_study, [_study.c.archive.in_(sorted(archives))])
+def _in_archives(search: StudySearch | None, archives: frozenset[str]) -> StudySearch:
+    """Return the search of the studies above, narrowed to archives: one list of studies instead of two."""
+    above = search or StudySearch()
+    both = archives if above.archives is None else above.archives & archives
+    return msgspec.structs.replace(above, archives=both)
+
+
+def _is_filed(archives: frozenset[str]) -> ColumnElement[bool]:
+    """Return whether the study of an instance is in one of these archives."""
+    same = (_study.c.uid == _instance.c.study, _study.c.facility == _instance.c.facility)
+    tenant = _study.c.tenant == bindparam("tenant")
+    return exists().where(tenant, *same, _study.c.archive.in_(sorted(archives)))
 
 
 def _name_matches(search: StudySearch) -> ColumnElement[bool]:

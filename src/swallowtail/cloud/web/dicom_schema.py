@@ -126,6 +126,11 @@ WINDOW: Final = (
         ),
         "explode": True,
     },
+    _parameter(
+        "archive",
+        "The id of an archive (no parameter of DICOM): results are in it.",
+        {"type": "string"},
+    ),
 )
 
 STORE_BODY: Final = {

@@ -96,7 +96,6 @@ async def list_facilities(caller: InOrganisation, page: Paging, name: str | None
 
 async def create_facility(caller: InOrganisation, body: FacilityNew) -> FacilityOut:
     """Create a facility."""
-    caller.check_unlimited()
     facility = Facility(id=new_id(caller.services.random), name=body.name, title=body.title, time_zone=body.time_zone)
     event = caller.event(EventAction.CREATE, "facility.create", ("facility", facility.id))
     await caller.services.people.put_facility(caller.tenant, facility, now=caller.now, event=event)

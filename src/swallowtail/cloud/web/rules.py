@@ -222,7 +222,6 @@ async def list_rules(caller: InOrganisation, page: Paging, search: Annotated[_Se
 
     Returns the rules that match every given parameter, in the order in which they are evaluated.
     """
-    caller.check_unlimited()
     found = tuple(one for one in await caller.services.rulebook.rules(caller.tenant) if search.finds(one))
     return page_out(_page(found, page), _out)
 
@@ -232,7 +231,6 @@ async def create_rule(caller: InOrganisation, body: RuleNew) -> RuleOut:
 
     The rule acts on instances that arrive from now on, not on stored ones.
     """
-    caller.check_unlimited()
     known = await caller.services.rulebook.rules(caller.tenant)
     rule = _rule(body, new_id(caller.services.random), last=max((one.position for one in known), default=0))
     return await _put(caller, rule, EventAction.CREATE, "rule.create")
@@ -243,7 +241,6 @@ async def get_rule(caller: InOrganisation, rule_id: str) -> RuleOut:
 
     Returns one rule.
     """
-    caller.check_unlimited()
     return _out(await caller.services.rulebook.rule(caller.tenant, rule_id))
 
 
@@ -252,7 +249,6 @@ async def change_rule(caller: InOrganisation, rule_id: str, body: RuleChange) ->
 
     The change applies to instances that arrive from now on.
     """
-    caller.check_unlimited()
     old = await caller.services.rulebook.rule(caller.tenant, rule_id)
     values: dict[str, Any] = {name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None}
     if body.condition is not None:
@@ -267,7 +263,6 @@ async def remove_rule(caller: InOrganisation, rule_id: str) -> Response:
 
     Deliveries that it has queued are still sent.
     """
-    caller.check_unlimited()
     event = caller.event(EventAction.DELETE, "rule.remove", ("rule", rule_id), event=EventId.APPLICATION_ACTIVITY)
     await caller.services.rulebook.remove(caller.tenant, rule_id, event=event)
     return Response(status_code=204)
@@ -278,7 +273,6 @@ async def order_rules(caller: InOrganisation, body: Order) -> PageOut[RuleOut]:
 
     Returns the rules in their new order; their positions become 1, 2, 3 and so on.
     """
-    caller.check_unlimited()
     event = caller.event(EventAction.UPDATE, "rules.order", event=EventId.APPLICATION_ACTIVITY)
     ordered = await caller.services.rulebook.order(caller.tenant, body.rules, event=event)
     return page_out(Page(ordered), _out)
@@ -290,7 +284,6 @@ async def dry_run(caller: InOrganisation, body: DryRun, page: Paging) -> PageOut
     Returns for each instance of a stored study which rules would act, why the others would not, and
     what would be sent where. Nothing is queued.
     """
-    caller.check_unlimited()
     proposed = None
     if body.rules is not None:
         proposed = [_rule(rule, "", last=index, path=f"$.rules[{index}]") for index, rule in enumerate(body.rules)]

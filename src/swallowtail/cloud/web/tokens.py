@@ -148,7 +148,6 @@ async def list_tokens(caller: InOrganisation, page: Paging, search: Searching) -
     Returns the API tokens of the organisation by id, without their secrets. Expired and revoked
     tokens are included unless `state` is given.
     """
-    caller.check_unlimited()
     return await _list(caller, caller.tenant, page, search)
 
 
@@ -157,7 +156,6 @@ async def create_token(caller: InOrganisation, body: TokenNew) -> TokenWithSecre
 
     Returns the token with its secret, which is not shown again.
     """
-    caller.check_unlimited()
     _check_role(body.role)
     await _check_facilities(caller, body.facilities)
     await _check_archives(caller, body.archives)
@@ -169,7 +167,6 @@ async def get_token(caller: InOrganisation, token_id: str) -> TokenOut:
 
     Returns one API token of the organisation, without its secret.
     """
-    caller.check_unlimited()
     return _out(await caller.services.tokens.token(caller.tenant, token_id))
 
 
@@ -179,7 +176,6 @@ async def update_token(caller: InOrganisation, token_id: str, body: TokenUpdate)
     Changes its name, role, facilities, archives or expiry; requests that follow are judged by the new
     values. A token cannot change its own role, limits or expiry, and a revoked token cannot be changed.
     """
-    caller.check_unlimited()
     _check_role(body.role)
     await _check_facilities(caller, body.facilities)
     await _check_archives(caller, body.archives)
@@ -196,7 +192,6 @@ async def rotate_token(
     Replaces its secret and returns the new one, which is not shown again. The old secret ends at
     once, or after `grace` seconds; a secret that an earlier rotation left valid ends at once.
     """
-    caller.check_unlimited()
     return await _rotate(caller, caller.tenant, token_id, body)
 
 
@@ -205,7 +200,6 @@ async def revoke_token(caller: InOrganisation, token_id: str) -> Response:
 
     Its secrets end at once. Revoking a revoked token changes nothing.
     """
-    caller.check_unlimited()
     return await _revoke(caller, caller.tenant, token_id)
 
 
