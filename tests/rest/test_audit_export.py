@@ -74,17 +74,14 @@ def test_records_arrive_in_order_through_outages_restarts_and_kills(tmp_path: Pa
     assert "PRIVATE" not in cloud.log.read_text()
 
 
-def test_a_receiver_that_is_away_raises_an_alarm_and_a_loopback_receiver_needs_the_operator(tmp_path: Path) -> None:
+def test_a_receiver_on_the_clouds_own_machine_needs_the_operator(tmp_path: Path) -> None:
     cloud = CloudProcess(tmp_path / "data")
     admin, _ = hospital(cloud, "heronsgate")
     with SyslogReceiver(tmp_path / "arr") as receiver:
         admin("PUT", "audit/export", {"host": "127.0.0.1", "port": receiver.port, "authorities": receiver.ca})
-        alarm = within(60, lambda: [one for one in admin("GET", "alarms")["items"] if one["condition"] == "audit-export"])[0]
+        detail = within(20, lambda: admin("GET", "audit/export")["detail"])
         assert receiver.connections == 0
-    assert "ask the operator" in alarm["detail"]
-    assert (alarm["severity"], alarm["subject"]) == ("major", "receiver")
-    admin("DELETE", "audit/export", status=204)
-    assert "audit-export" not in [one["condition"] for one in admin("GET", "alarms")["items"]]
+    assert "ask the operator" in detail
     assert cloud.stop() == 0
 
 

@@ -1,12 +1,14 @@
 """The key file beside databases of every age: chains of older releases change once, a lost file is never replaced silently."""
 
+import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import delete, update
 
 from swallowtail.cloud.auditing.keyring import AuditKeyring
-from swallowtail.cloud.model.audit import GENESIS, UNKEYED, AuditKeys, ChainFault
+from swallowtail.cloud.model.audit import GENESIS, UNKEYED, AuditKeys, ChainFault, event_bytes
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.records.database import Unit
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
@@ -119,3 +121,15 @@ def test_a_key_file_under_another_master_key_says_what_to_do(tmp_path: Path) -> 
     ring.add_key()
     with pytest.raises(SealError, match="master key"):
         AuditKeyring(tmp_path / "audit.sealed", Seal(b"n" * 32))
+
+
+def test_digests_of_releases_without_keys_are_what_they_were() -> None:
+    place, event = (NORTH, 7, NOW), event_bytes(EVENT)
+    before = hashlib.sha256(b"p" * 32 + msgspec.msgpack.encode(place) + event).digest()
+    assert AuditKeys({1: bytes(32)}).digest(UNKEYED, b"p" * 32, place, event) == before
+
+
+@pytest.mark.parametrize("keys", [{}, {0: bytes(32)}, {1: b"short"}, {1: bytes(32), 2: b""}])
+def test_keys_that_are_none_are_refused(keys: dict[int, bytes]) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        AuditKeys(keys)

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.tenancy import Role
 from tests.syslog_receiver import client_certificate
-from tests.unit.cloud.web.conftest import EGRET, HERON, Cloud
+from tests.unit.cloud.web.conftest import EGRET, HERON, NOW, Cloud
 
 CERTIFICATE, KEY = client_certificate()
 _, OTHER_KEY = client_certificate()
@@ -26,7 +27,10 @@ async def test_a_receiver_is_set_seen_changed_and_removed(cloud: Cloud) -> None:
     assert (seen["host"], seen["port"], seen["sequence"], seen["failing_since"]) == ("arr.example", 6514, 0, None)
     assert seen["waiting"] == (await cloud.records.audit.head(HERON)).sequence
     assert (await put(cloud, host="other.example", key=None)).status_code == 200  # the key of the same certificate stays
+    alarm = NewAlarm(condition=Condition.AUDIT_EXPORT, subject="receiver", severity=Severity.MAJOR)
+    await cloud.records.alarms.raise_alarm(HERON, alarm, now=NOW)
     assert (await cloud.call("DELETE", "audit/export", admin)).status_code == 204
+    assert (await cloud.records.alarms.alarms(HERON)).items == ()  # nobody waits for the receiver any more
     assert (await cloud.call("DELETE", "audit/export", admin)).status_code == 404
     types = [one.event.type for one in (await cloud.records.audit.records(HERON)).items]
     assert [one for one in types if "export" in one] == ["audit.export.remove", "audit.export", "audit.export"]
