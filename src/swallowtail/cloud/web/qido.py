@@ -23,6 +23,7 @@ MAX_VALUE: Final = 64 * MAX_UIDS + MAX_UIDS
 MAX_TEXT: Final = 256
 """Characters of any other key: a person name of three groups has 194 (PS3.5 6.2)."""
 UID_LISTS: Final = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
+CODE_LISTS: Final = frozenset({"Modality", "ModalitiesInStudy"})
 
 Keys = Mapping[str, str]
 
@@ -140,7 +141,7 @@ def _asks(keys: Keys, level: Mapping[str, str]) -> bool:
 def _keep(keys: dict[str, str], keyword: str, name: str, value: str) -> None:
     if keyword in keys:
         raise _bad(name, "stands there twice")
-    most = MAX_VALUE if keyword in UID_LISTS else MAX_TEXT
+    most = MAX_VALUE if keyword in UID_LISTS | CODE_LISTS else MAX_TEXT
     if len(value) > most:
         raise _bad(name, f"is longer than {most} characters")
     keys[keyword] = value

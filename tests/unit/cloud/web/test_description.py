@@ -73,6 +73,16 @@ async def test_a_value_that_is_none_is_named(cloud: Cloud, name: str, value: str
     assert [fault["field"] for fault in answer.json()["errors"]] == [name]
 
 
+async def test_lists_are_as_long_as_the_conformance_statement_says(cloud: Cloud) -> None:
+    reader = await cloud.token(Role.CLINICIAN)
+    for name, value in (
+        ("ModalitiesInStudy", ",".join(["MODALITY_OF_16_C"] * 50)),
+        ("StudyInstanceUID", ",".join(["1." + "2" * 50] * 1000)),
+    ):
+        answer = await cloud.call("GET", "/dicomweb/studies", reader, **{name: value})
+        assert answer.status_code == 204, name
+
+
 def test_every_operation_lists_its_refusals_by_status(document: dict[str, Any]) -> None:
     """`Cloud.call` fails where an answer has a status that is not listed."""
     problem = {"$ref": "#/components/schemas/Problem"}
