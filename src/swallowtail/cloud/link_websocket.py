@@ -41,6 +41,8 @@ HELLO_FRAMES: Final = 16
 HELLO_BYTES: Final = 2 * MAX_FRAME
 FRAMES_PER_TURN: Final = 64
 """Of one connection; they take about 0.5 ms."""
+GENERAL_FRAME: Final = 8
+"""How many plain frames one for the general parser counts as: a ping brings a TLS record of its own."""
 MAX_QUEUED: Final = 4 * FRAMES_PER_TURN
 """Messages that wait for the session; it takes all at once, so more means that it has ended."""
 CLOSE_WAIT: Final = 0.5
@@ -169,15 +171,15 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
                 return
             if (found := self._plain.cut()) is None:
                 return
-            self._count_frame()
+            self._count_frame(*found)
             if not self._accepted and self._frames > HELLO_FRAMES:
                 self._refuse_flood()
                 return
             self._take_frame(*found)
 
-    def _count_frame(self) -> None:
+    def _count_frame(self, plain: bool, _: bytes) -> None:
         self._frames += not self._accepted
-        self._frames_in_turn += 1
+        self._frames_in_turn += 1 if plain else GENERAL_FRAME
         if self._turn is None:
             self._turn = self.loop.call_soon(self._next_turn)
 

@@ -136,6 +136,7 @@ async def test_the_cloud_hears_the_same_in_whatever_pieces_and_compresses_nothin
         while len(heard) < len(expected):
             heard.append((await receive())["bytes"])
         done.set()
+        await receive()  # the end; without it uvicorn closes the transport
 
     config = uvicorn.Config(
         application, log_config=None, lifespan="off", ws_max_size=MAX_FRAME, ws_per_message_deflate=False, ws_ping_interval=None
