@@ -128,7 +128,7 @@ def sweep(folder: Path, go: Callable[[], None]) -> None:
         new = NewDeletion(id="d", scope=Scope(sop_instance=UID), reason="crash", deleted=NOW, deleted_by="crash", until=NOW)
         await cloud.records.deletions.delete(TENANT, new, limit=9, now=NOW, event=EVENT)
         records, steady = cloud.records, SteadyClock(lambda: NOW, lambda: NOW)
-        purge = Purge(records.deletions, clock=lambda: NOW, steady=steady)
+        purge = Purge(records.deletions, records.retentions, clock=lambda: NOW, steady=steady)
         blobs = BlobSweep(
             cloud.blobs, records.unreferenced_blobs, records.instances, records.inventory.tenants,
             clock=lambda: NOW, steady=steady,

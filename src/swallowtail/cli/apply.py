@@ -47,6 +47,7 @@ class Application:
         acts: dict[tuple[str, str], Callable[[str], None]] = {
             ("create", "organisation"): self._create_organisation,
             ("change", "organisation"): self._change_organisation,
+            ("change", "retention"): self._set_retention,
             ("create", "facility"): self._create_facility,
             ("change", "facility"): self._change_facility,
             ("create", "link"): self._create_link,
@@ -119,6 +120,9 @@ class Application:
             raise RestError("only an operator's token may change an organisation's title; leave it out, or use that token")
         body = {"title": self._hospital.organisation.title}
         self._client.call("PATCH", f"/organisations/{self._outcome.organisation}", body)
+
+    def _set_retention(self, _: str) -> None:
+        self._client.call("PUT", "/retention", {"days": self._hospital.organisation.retention_days}, **self._query)
 
     def _create_facility(self, name: str) -> None:
         entry = self._facilities[name]

@@ -1,6 +1,6 @@
 """A hospital as one TOML document: read, checked, and compared with what is there. Pure; `cli.apply` talks to the Cloud.
 
-    [organisation]      name, title
+    [organisation]      name, title, retention_days
     [[facility]]        name, title, time_zone
     [[link]]            name, facility
     [[link.listener]]   as in a Link's configuration (calls.config.DicomListener)
@@ -48,10 +48,11 @@ PARTS: Final[Mapping[str, type[Part]]] = {"listener": DicomListener, "device": D
 
 
 class OrganisationEntry(Document, frozen=True, kw_only=True):
-    """The tenant."""
+    """The tenant. Without `retention_days` what is deleted is kept as it is, or for 30 days."""
 
     name: Name
     title: Title = ""
+    retention_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
 
 
 class FacilityEntry(Document, frozen=True, kw_only=True):
@@ -236,6 +237,8 @@ class Step:
 def plan(hospital: Hospital, present: Present) -> list[Step]:
     """Compare the document with what is there; gives every step in order, also those that keep what is there."""
     steps = [_entry_step("organisation", hospital.organisation, present.organisation, ("title",))]
+    if hospital.organisation.retention_days is not None:
+        steps.append(_retention_step(hospital.organisation, present.organisation))
     steps += [
         _entry_step("facility", entry, present.facilities.get(entry.name), ("title", "time_zone")) for entry in hospital.facility
     ]
@@ -249,6 +252,13 @@ def plan(hospital: Hospital, present: Present) -> list[Step]:
     steps.extend(_rule_steps(hospital.rule or (), present))
     steps.extend(_token_step(token, present) for token in hospital.token)
     return steps
+
+
+def _retention_step(entry: OrganisationEntry, there: Mapping[str, Any] | None) -> Step:
+    days = None if there is None else there["retention_days"]
+    if days == entry.retention_days:
+        return Step("keep", "retention", entry.name)
+    return Step("change", "retention", entry.name, f"{entry.retention_days} days")
 
 
 def _entry_step(

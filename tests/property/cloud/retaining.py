@@ -71,7 +71,7 @@ class Retained:
         self.deleting = Deleting(
             records.deletions, records.people, clock=self.wall, wake_link=lambda _: None, wake_index=lambda: None
         )
-        self.purge = Purge(records.deletions, clock=self.wall, steady=steady)
+        self.purge = Purge(records.deletions, records.retentions, clock=self.wall, steady=steady)
         self.sweep = BlobSweep(
             self.blobs, records.unreferenced_blobs, records.instances, records.inventory.tenants,
             clock=self.wall, steady=steady,

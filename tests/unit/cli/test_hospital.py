@@ -29,7 +29,10 @@ def present_after(hospital: Hospital) -> Present:
         if link.declared():
             documents[link.name] = {"version": 1, "document": merged(link, None)}
     return Present(
-        organisation={"title": hospital.organisation.title},
+        organisation={
+            "title": hospital.organisation.title,
+            "retention_days": hospital.organisation.retention_days or 30,
+        },
         facilities=facilities,
         links={link.name: {"facility": f"f-{link.facility}"} for link in hospital.link},
         configurations=documents,
@@ -63,6 +66,11 @@ def test_the_example_creates_everything_once_and_then_nothing() -> None:
     ("old", "new", "line"),
     [
         ('title = "Heronsgate Hospital"', 'title = "Heronsgate"', "~ organisation heronsgate: title"),
+        (
+            'title = "Heronsgate Hospital"',
+            'title = "Heronsgate Hospital"\nretention_days = 90',
+            "~ retention heronsgate: 90 days",
+        ),
         ("Europe/Berlin", "Europe/Paris", "~ facility main: time_zone"),
         ("port = 11112", "port = 104", "~ configuration main-radiology: after version 1: ~listener store"),
         ('name = "us-room-1"', 'name = "us-2"', "~ configuration main-radiology: after version 1: +device us-2, -device us-room-1"),
@@ -80,6 +88,16 @@ def test_a_change_is_the_only_step(old: str, new: str, line: str) -> None:
     assert changed != EXAMPLE
     steps = plan(read(changed), present_after(read(EXAMPLE)))
     assert [str(step) for step in steps if step.verb != "keep"] == [line]
+
+
+@pytest.mark.parametrize(("there", "verb"), [(90, "keep"), (30, "change"), (None, "change")])
+def test_a_retention_that_the_document_names_is_set(there: int | None, verb: str) -> None:
+    text = '[organisation]\nname = "a"\nretention_days = 90\n'
+    organisation = None if there is None else {"title": "", "retention_days": there}
+    (_, step) = plan(read(text), Present(organisation=organisation))
+    assert (step.verb, step.kind) == (verb, "retention")
+    with pytest.raises(InvalidHospitalError, match="retention_days"):
+        read(text.replace("90", "0"))
 
 
 def test_a_link_may_move_and_one_without_listeners_keeps_its_configuration() -> None:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
-from swallowtail.cloud.model.tenancy import Tenant, Value
+from swallowtail.cloud.model.tenancy import Organisation, Tenant, Value
 
 MAX_REASON: Final = 400
 
@@ -166,3 +166,19 @@ class UnreferencedBlobs(Protocol):
 
     async def swept(self, tenant: Tenant, digests: Collection[bytes], *, now: float, event: AuditEvent) -> None:
         """Forget blobs that were removed; audited."""
+
+
+class Retentions(Protocol):
+    """How long organisations keep what is deleted, and what becomes of removed organisations."""
+
+    async def set_days(self, tenant: Tenant, days: int, *, now: float, event: AuditEvent) -> Organisation:
+        """Set the retention of what is deleted from now on; earlier deletions keep theirs."""
+
+    async def ended(self, limit: int, *, now: float) -> tuple[Tenant, ...]:
+        """Return removed organisations whose retention has ended and that are not purged yet (machinery)."""
+
+    async def purge(self, tenant: Tenant, *, limit: int, now: float, event: AuditEvent) -> int:
+        """Remove at most `limit` instances of a removed organisation; returns how many.
+
+        0: the rest of it is removed, too, but for its audit. `event` is kept then, in its chain and in the operator's.
+        """

@@ -27,7 +27,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrganisationState(enum.StrEnum):
-    """Whether an organisation works; a removed one is kept until its retention ends, and is not found."""
+    """Whether an organisation works; a removed one is not found, and is purged when its retention has ended."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"

@@ -87,7 +87,6 @@ UNSHOWN = (
 )
 """The first copy of each SOP Instance UID in each facility that shows none."""
 EXPIRED = select(_deletion.c.tenant, _deletion.c.id).where(_deletion.c.open).order_by(_deletion.c.until)
-MARK = select(schema.high_water.c.value).where(schema.high_water.c.name == "instance")
 
 
 class DeletionRecords:
@@ -233,7 +232,7 @@ def _move_out(connection: Connection, tenant: Tenant, deletion: str, rows: Seque
     connection.execute(MOVE_OUT, {"ids": ids, "of_deletion": deletion})
     connection.execute(DROP, {"ids": ids})
     connection.execute(DROP_JOBS, {"ids": ids})
-    _raise_mark(connection, max(ids))
+    purging.raise_mark(connection, max(ids))
     note_parts(connection, tenant, deletion, "instances", [row.facility for row in rows])
     places, uids = _places(rows), {row.sop_instance for row in rows}
     links = deliveries.skipped(connection, tenant, ids, now)
@@ -274,15 +273,6 @@ def _purge(connection: Connection, tenant: Tenant, query: Select[Any], limit: in
             return gone
         after = rows[-1].id
     return []
-
-
-def _raise_mark(connection: Connection, highest: int) -> None:
-    """Keep the ids that are given from now on above those that leave the table."""
-    mark = connection.execute(MARK).scalar()
-    if mark is None:
-        connection.execute(insert(schema.high_water), {"name": "instance", "value": highest})
-    elif mark < highest:
-        connection.execute(update(schema.high_water).where(schema.high_water.c.name == "instance").values(value=highest))
 
 
 def _show_first(connection: Connection, tenant: Tenant, uids: Collection[str]) -> None:

@@ -336,18 +336,22 @@ def skipped(connection: Connection, tenant: Tenant, instances: Collection[int], 
     return frozenset(row["link"] for row in rows)
 
 
-def removed(connection: Connection, tenant: Tenant, instances: Collection[int], now: float) -> frozenset[int]:
-    """Remove the deliveries of purged instances; returns the instances that are under way, of which none is removed."""
+def under_way(connection: Connection, tenant: Tenant, instances: Collection[int], now: float) -> frozenset[int]:
+    """Return those of the instances that are being delivered."""
+    mine = (_delivery.c.tenant == tenant, _delivery.c.instance.in_(instances))
+    leased = (_delivery.c.state == DeliveryState.LEASED, _delivery.c.until > now)
+    return frozenset(connection.execute(select(_delivery.c.instance).where(*mine, *leased)).scalars())
+
+
+def removed(connection: Connection, tenant: Tenant, instances: Collection[int], now: float) -> None:
+    """Remove the deliveries of instances that are removed."""
     query = DELIVERIES.query.where(_delivery.c.instance.in_(instances))
     rows = [plain(row) for row in connection.execute(query, {"tenant": tenant}).mappings()]
-    busy = {row["instance"] for row in rows if row["state"] == DeliveryState.LEASED and row["until"] > now}
-    gone = [row for row in rows if row["instance"] not in busy]
-    if gone:
-        connection.execute(delete(_delivery).where(_delivery.c.id.in_([row["id"] for row in gone])))
-    _refresh_lanes(connection, tenant, gone)
-    targets = {Target(link=row["link"], destination=row["destination"]) for row in gone}
+    if rows:
+        connection.execute(delete(_delivery).where(_delivery.c.id.in_([row["id"] for row in rows])))
+    _refresh_lanes(connection, tenant, rows)
+    targets = {Target(link=row["link"], destination=row["destination"]) for row in rows}
     set_aside.clear_alarms(connection, tenant, targets, now)
-    return frozenset(busy)
 
 
 def _settle(unit: Unit, settlement: Settlement, now: float) -> bool:

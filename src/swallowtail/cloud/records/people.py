@@ -1,5 +1,7 @@
 """Organisations and facilities: the statements of the port `People`."""
 
+from typing import Any
+
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -56,9 +58,10 @@ class PeopleRecords:
             new = msgspec.structs.replace(
                 old, title=old.title if title is None else title, state=old.state if state is None else state
             )
-            unit.connection.execute(
-                update(schema.organisation).where(schema.organisation.c.id == tenant).values(title=new.title, state=new.state)
-            )
+            changed: dict[str, Any] = {"title": new.title, "state": new.state}
+            if new.state is OrganisationState.REMOVED:
+                changed["removed"] = now  # its retention begins
+            unit.connection.execute(update(schema.organisation).where(schema.organisation.c.id == tenant).values(changed))
             if new.state is not old.state and new.state is not OrganisationState.ACTIVE:
                 unit.connection.execute(
                     update(schema.link).where(schema.link.c.tenant == tenant).values(epoch=schema.link.c.epoch + 1)

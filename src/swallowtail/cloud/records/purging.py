@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Table, delete, insert, select, tuple_
+from sqlalchemy import Connection, Row, Table, delete, insert, select, tuple_, update
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.tenancy import Tenant
@@ -19,24 +19,41 @@ _PLACES: Final = {
     schema.series: (("facility", "study", "uid"), ("facility", "study", "series")),
 }
 """The columns that name a study or series, there and in the rows of instances."""
+MARK = select(schema.high_water.c.value).where(schema.high_water.c.name == "instance")
 _BY_INSTANCE: Final = (schema.index_document, schema.index_job, schema.routing)
 
 
 def purge_rows(connection: Connection, tenant: Tenant, rows: Sequence[Row[Any]], now: float) -> Sequence[Row[Any]]:
     """Remove deleted instances with everything that is theirs; returns those that were: one that is being delivered stays."""
-    busy = deliveries.removed(connection, tenant, [row.id for row in rows], now)
+    busy = deliveries.under_way(connection, tenant, [row.id for row in rows], now)
     gone = [row for row in rows if row.id not in busy]
-    ids = [row.id for row in gone]
-    for table in _BY_INSTANCE:
-        connection.execute(delete(table).where(table.c.instance.in_(ids)))
-    connection.execute(delete(_deleted).where(_deleted.c.tenant == tenant, _deleted.c.id.in_(ids)))
+    drop_instances(connection, tenant, _deleted, gone, now)
     places = {(row.facility, row.study, row.series) for row in gone if row.study}
     _drop_empty(connection, tenant, schema.series, places)
     _drop_empty(connection, tenant, schema.study, {(facility, study) for facility, study, _ in places})
-    digests = {row.sha256 for row in gone}
+    return gone
+
+
+def drop_instances(connection: Connection, tenant: Tenant, table: Table, rows: Sequence[Row[Any]], now: float) -> None:
+    """Remove rows of instances, with documents, jobs and deliveries; note the blobs that no row refers to any more."""
+    ids = [row.id for row in rows]
+    deliveries.removed(connection, tenant, ids, now)
+    for of_instance in _BY_INSTANCE:
+        connection.execute(delete(of_instance).where(of_instance.c.instance.in_(ids)))
+    connection.execute(delete(table).where(table.c.tenant == tenant, table.c.id.in_(ids)))
+    raise_mark(connection, max(ids, default=0))
+    digests = {row.sha256 for row in rows}
     connection.execute(delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests)))  # their time begins now
     _mark(connection, tenant, digests, now)
-    return gone
+
+
+def raise_mark(connection: Connection, highest: int) -> None:
+    """Keep the ids that are given from now on above those that leave the table."""
+    mark = connection.execute(MARK).scalar()
+    if mark is None:
+        connection.execute(insert(schema.high_water), {"name": "instance", "value": highest})
+    elif mark < highest:
+        connection.execute(update(schema.high_water).where(schema.high_water.c.name == "instance").values(value=highest))
 
 
 def _drop_empty(connection: Connection, tenant: Tenant, table: Table, places: Collection[tuple[str, ...]]) -> None:

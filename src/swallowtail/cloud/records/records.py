@@ -14,6 +14,7 @@ from swallowtail.cloud.records.inventory import InventoryRecords
 from swallowtail.cloud.records.links import LinkRecords
 from swallowtail.cloud.records.people import PeopleRecords
 from swallowtail.cloud.records.purging import UnreferencedBlobRecords
+from swallowtail.cloud.records.retention import RetentionRecords
 from swallowtail.cloud.records.rules import RuleRecords
 from swallowtail.cloud.records.tokens import TokenRecords
 
@@ -29,6 +30,7 @@ class Records:
         self.instances = InstanceRecords(database)
         self.deletions = DeletionRecords(database)
         self.archives = ArchiveRecords(database)
+        self.retentions = RetentionRecords(database)
         self.unreferenced_blobs = UnreferencedBlobRecords(database)
         self.index_jobs = IndexJobRecords(database)
         self.deliveries = DeliveryRecords(database)

@@ -63,6 +63,8 @@ organisation = Table(
     _text("state"),
     _moment("created"),
     Column("retention_days", Integer, nullable=False, server_default=text("30")),
+    _moment("removed", nullable=True),
+    _moment("purged", nullable=True),  # nothing but the audit is left of it
 )
 Index("uq_organisation_name", organisation.c.name, unique=True, **_where("state <> 'removed'"))
 

@@ -5,7 +5,7 @@ from typing import Final
 import structlog
 
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.deletion import Deletion, Deletions, Scope
+from swallowtail.cloud.model.deletion import Deletion, Deletions, Retentions, Scope
 from swallowtail.cloud.model.errors import ConflictError
 from swallowtail.cloud.model.ports import Clock
 from swallowtail.cloud.model.tenancy import Principal, Tenant
@@ -21,8 +21,9 @@ log = structlog.get_logger()
 class Purge:
     """Purges; `clock` is judged by `steady` before anything is purged because of the time."""
 
-    def __init__(self, deletions: Deletions, *, clock: Clock, steady: SteadyClock) -> None:
-        self._deletions, self._clock, self._steady = deletions, clock, steady
+    def __init__(self, deletions: Deletions, retentions: Retentions, *, clock: Clock, steady: SteadyClock) -> None:
+        self._deletions, self._retentions = deletions, retentions
+        self._clock, self._steady = clock, steady
 
     async def look(self) -> None:
         """Purge what has expired (periodic check)."""
@@ -33,6 +34,22 @@ class Purge:
             count = await self._all(tenant, deletion, None, purged(deletion, actor="cloud"))
             if count:
                 log.info("deletion purged", tenant=tenant, count=count)
+        for tenant in await self._retentions.ended(1, now=now):
+            await self._end(tenant)
+
+    async def _end(self, tenant: Tenant) -> None:
+        """Purge a removed organisation."""
+        event = AuditEvent(
+            event=EventId.APPLICATION_ACTIVITY,
+            action=EventAction.DELETE,
+            type="organisation.purge",
+            actor="cloud",
+            objects=(("organisation", tenant),),
+        )
+        total = 0
+        while count := await self._retentions.purge(tenant, limit=AT_ONCE, now=self._clock(), event=event):
+            total += count
+        log.info("organisation purged", tenant=tenant, count=total)
 
     async def purge(self, principal: Principal, tenant: Tenant, deletion: str, confirmed: str, *, address: str) -> Deletion:
         """Purge a deletion before its retention ends.

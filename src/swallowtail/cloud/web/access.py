@@ -26,6 +26,7 @@ from swallowtail.cloud.model.archives import Archives
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash
 from swallowtail.cloud.model.decisions import not_authenticated
+from swallowtail.cloud.model.deletion import Retentions
 from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.ports import (
     Alarms,
@@ -83,6 +84,7 @@ class Services:
     pixels: Pixels
     ingest: Ingest
     queues: Queues
+    retentions: Retentions
     deleting: Deleting
     purge: Purge
     rulebook: Rulebook

@@ -18,6 +18,7 @@ from swallowtail.cloud.web.schemas import (
     OrganisationNew,
     OrganisationOut,
     PageOut,
+    RetentionChange,
     WhoAmI,
     page_out,
     sorted_or_none,
@@ -66,9 +67,16 @@ async def change_organisation(caller: Anywhere, organisation_id: str, body: Orga
 
 
 async def remove_organisation(caller: Anywhere, organisation_id: str) -> Response:
-    """Remove an organisation; its data is kept until its retention ends, and is found no more."""
+    """Remove an organisation. Its data is found no more; it is kept for the retention's days, then purged, but for its audit."""
     await _change(caller, organisation_id, title=None, state=OrganisationState.REMOVED, act="organisation.remove")
     return Response(status_code=204)
+
+
+async def set_retention(caller: InOrganisation, body: RetentionChange) -> OrganisationOut:
+    """Set for how many days what is deleted from now on can be restored; earlier deletions keep their end."""
+    event = caller.event(EventAction.UPDATE, "retention.change", ("organisation", caller.tenant), detail=f"{body.days} days")
+    changed = await caller.services.retentions.set_days(caller.tenant, body.days, now=caller.now, event=event)
+    return OrganisationOut.model_validate(changed)
 
 
 async def _change(

@@ -19,7 +19,7 @@ from swallowtail.calls.config import Configuration, EndpointKind
 from swallowtail.cloud.model.audit import ChainFault
 from swallowtail.cloud.model.operations import Condition, Severity
 from swallowtail.cloud.model.paging import Page
-from swallowtail.cloud.model.tenancy import CodeState, OrganisationState, Role
+from swallowtail.cloud.model.tenancy import MAX_RETENTION_DAYS, CodeState, OrganisationState, Role
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.structs import inline_schema
 from swallowtail.dicom import uids
@@ -90,13 +90,20 @@ def page_out(page: Page[Any], make: Callable[[Any], T]) -> PageOut[T]:
 
 
 class OrganisationOut(Out):
-    """A tenant."""
+    """A tenant. What is deleted can be restored for `retention_days`, then it is purged."""
 
     id: str
     name: str
     title: str
     state: OrganisationState
     created: float
+    retention_days: int
+
+
+class RetentionChange(Body):
+    """How many days deleted instances can be restored."""
+
+    days: Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS)]
 
 
 class OrganisationNew(Body):

@@ -143,6 +143,7 @@ ROUTES: Final = (
     Route("GET", "/organisations/{organisation_id}", organisations.get_organisation, OPERATOR, REFUSED, "organisations"),
     Route("PATCH", "/organisations/{organisation_id}", organisations.change_organisation, OPERATOR, REFUSED, "organisations"),
     Route("DELETE", "/organisations/{organisation_id}", organisations.remove_organisation, OPERATOR, REFUSED, "organisations", 204),
+    Route("PUT", "/retention", organisations.set_retention, PEOPLE, REFUSED, "organisations"),
     Route("GET", "/facilities", organisations.list_facilities, ANYONE, BY_FACILITY, "organisations"),
     Route("POST", "/facilities", organisations.create_facility, PEOPLE, REFUSED, "organisations", 201),
     Route("GET", "/facilities/{facility_id}", organisations.get_facility, ANYONE, BY_FACILITY, "organisations"),

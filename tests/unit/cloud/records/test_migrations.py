@@ -1,4 +1,5 @@
 import sqlite3
+import time
 from pathlib import Path
 
 import msgspec
@@ -130,3 +131,23 @@ def test_partial_unique_indexes_survive_the_migration(tmp_path: Path) -> None:
     of_queues = {"ix_delivery_lane", "ix_delivery_leased", "ix_delivery_oldest"}
     others = {"ix_alarm_raised", "ix_api_token_previous", "ix_audit_failed", "ix_deletion_until", "ix_instance_unindexed"}
     assert set(made) == unique | of_queues | others
+
+
+def test_the_retention_of_organisations_that_were_removed_before_begins_with_the_migration(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        upgrade(connection, "0015_pre")
+    with sqlite3.connect(path) as old:
+        names = "INSERT INTO organisation (id, name, title, state, created) VALUES "
+        old.execute(names + "('a', 'a', '', 'removed', 1.0), ('b', 'b', '', 'active', 1.0)")
+    old.close()
+    before = time.time()
+    with engine.connect() as connection:
+        upgrade(connection)
+    engine.dispose()
+    with sqlite3.connect(path) as new:
+        removed = dict(new.execute("SELECT id, removed FROM organisation"))
+    new.close()
+    assert removed["b"] is None
+    assert before - 2 <= removed["a"] <= time.time()

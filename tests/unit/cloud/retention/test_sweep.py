@@ -3,10 +3,11 @@
 import pytest
 
 from swallowtail.calls.store import Committed, NotStored
-from swallowtail.cloud.model.tenancy import DAY
+from swallowtail.cloud.model.tenancy import DAY, OrganisationState
 from swallowtail.cloud.retention.clock import SteadyClock
+from swallowtail.cloud.retention.purging import Purge
 from swallowtail.cloud.retention.sweep import FIRST_WALK, QUARANTINE, YOUNG, BlobSweep
-from tests.conformance.invented import NORTH, NOW
+from tests.conformance.invented import EVENT, NORTH, NOW
 from tests.unit.cloud.ingest.test_store import Cloud, body, cloud
 
 __all__ = ["cloud"]
@@ -104,6 +105,27 @@ def test_a_time_of_day_that_jumps_forward_is_not_trusted_for_a_day(jump: float, 
     assert clock.now() == (time.wall if trusted else None)
     time.passes(2)
     assert clock.now() == time.wall
+
+
+async def test_a_removed_organisation_is_purged_and_swept_to_the_last_blob(cloud: Cloud) -> None:
+    time, records = Time(), cloud.records
+    cloud.platter.clock = lambda: time.wall
+    purge = Purge(records.deletions, records.retentions, clock=lambda: time.wall, steady=time.clock())
+    assert isinstance(await cloud.store(body(b"kept until then")), Committed)
+    await records.people.change_organisation(NORTH, state=OrganisationState.REMOVED, now=NOW, event=EVENT)
+    time.passes(30 * DAY - 1)
+    await purge.look()
+    assert await cloud.instances() == 1
+    time.passes(2)
+    await purge.look()
+    assert await cloud.instances() == 0
+    sweep = swept(cloud, time)
+    await sweep.look()
+    assert blobs(cloud) == 1
+    time.passes(QUARANTINE + 1)
+    await sweep.look()
+    assert blobs(cloud) == 0
+    assert (await records.audit.verify(NORTH)).broken_at is None
 
 
 async def test_nothing_is_swept_after_a_jump(cloud: Cloud) -> None:

@@ -172,14 +172,9 @@ class Cloud:
                 bus=self.bus,
                 clock=lambda: NOW,
             ),
-            purge=Purge(self.records.deletions, clock=lambda: NOW, steady=SteadyClock(lambda: NOW, lambda: 0.0)),
-            deleting=Deleting(
-                self.records.deletions,
-                self.records.people,
-                clock=lambda: NOW,
-                wake_link=lambda link: self.bus.publish(f"deliveries/{link}"),
-                wake_index=lambda: self.bus.publish("index"),
-            ),
+            retentions=self.records.retentions,
+            purge=self._purge(),
+            deleting=self._deleting(),
             rulebook=Rulebook(self.records.rules, sites, self.records.archives, clock=lambda: NOW),
             reindexing=Reindexing(self.records.index_jobs, self.records.inventory, self.bus, clock=lambda: NOW),
             alarms=self.records.alarms,
@@ -204,6 +199,19 @@ class Cloud:
         APP.state.limits = RequestLimits(lambda: NOW, UNLIMITED)
         transport = httpx2.ASGITransport(app=APP, raise_app_exceptions=False)
         self.http = httpx2.AsyncClient(transport=transport, base_url="https://cloud.example")
+
+    def _purge(self) -> Purge:
+        steady = SteadyClock(lambda: NOW, lambda: 0.0)
+        return Purge(self.records.deletions, self.records.retentions, clock=lambda: NOW, steady=steady)
+
+    def _deleting(self) -> Deleting:
+        return Deleting(
+            self.records.deletions,
+            self.records.people,
+            clock=lambda: NOW,
+            wake_link=lambda link: self.bus.publish(f"deliveries/{link}"),
+            wake_index=lambda: self.bus.publish("index"),
+        )
 
     def blobs_on_the_way(self) -> list[str]:
         """Name the files of blobs that are not whole."""

@@ -2,8 +2,8 @@
 
 import pytest
 
-from swallowtail.cloud.model.tenancy import Role
-from tests.unit.cloud.web.conftest import NOW, Cloud
+from swallowtail.cloud.model.tenancy import DAY, Role
+from tests.unit.cloud.web.conftest import HERON, NOW, Cloud
 
 
 async def test_an_operator_creates_finds_suspends_and_removes_organisations(cloud: Cloud) -> None:
@@ -152,3 +152,25 @@ async def test_every_list_pages(cloud: Cloud) -> None:
     wrong = await cloud.call("GET", "audit", auditor, cursor="bm90")
     assert (wrong.status_code, wrong.json()["code"]) == (400, "cursor")
     assert (await cloud.call("GET", "audit", auditor, limit=1001)).json()["errors"][0]["field"] == "limit"
+
+
+@pytest.mark.parametrize("role", [Role.ADMINISTRATOR, Role.OPERATOR])
+async def test_the_retention_is_set_and_holds_for_what_is_deleted_from_then_on(cloud: Cloud, role: Role) -> None:
+    setter, admin = await cloud.token(role), await cloud.token(Role.ADMINISTRATOR)
+    query = {"organisation": "heron"} if role is Role.OPERATOR else {}
+    await cloud.store(HERON, "radiology-heron", "1.2.3.1.1.2", b"another")
+    reason = {"reason": "mistaken"}
+    first = (await cloud.call("DELETE", "instances/1", admin, **reason)).json()
+    changed = await cloud.call("PUT", "retention", setter, {"days": 7}, **query)
+    assert (changed.status_code, changed.json()["retention_days"]) == (200, 7)
+    assert (await cloud.call("GET", "whoami", admin)).json()["organisation"]["retention_days"] == 7
+    second = (await cloud.call("DELETE", "studies/1.2.3.1", admin, **reason)).json()
+    assert (first["until"], second["until"]) == (NOW + 30 * DAY, NOW + 7 * DAY)
+    records = (await cloud.call("GET", "audit", admin)).json()["items"]
+    assert next(one["detail"] for one in records if one["type"] == "retention.change") == "7 days"
+
+
+@pytest.mark.parametrize("days", [0, -1, 3651, "x", None, 1.5])
+async def test_a_retention_has_bounds(cloud: Cloud, days: object) -> None:
+    answer = await cloud.call("PUT", "retention", await cloud.token(Role.ADMINISTRATOR), {"days": days})
+    assert answer.status_code == 422

@@ -48,6 +48,7 @@ BODIES: dict[str, Any] = {
     "order_rules": {"rules": ["rule-heron"]},
     "dry_run": {"study": STUDY},
     "restore_deletion": {},
+    "set_retention": {"days": 7},
     "create_archive": {"name": "x"},
     "rename_archive": {"name": "x"},
     "purge_deletion": {"confirm": "1"},
