@@ -7,16 +7,17 @@ and the note repeats one batch. Memory holds one batch for each export that runs
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
 from swallowtail.cloud.audit_export.message import AuditSource
 from swallowtail.cloud.audit_export.sending import Send, SendError
 from swallowtail.cloud.audit_export.syslog import frame
+from swallowtail.cloud.model.audit import AuditRecord
 from swallowtail.cloud.model.errors import NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver, key_purpose
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
@@ -25,6 +26,7 @@ from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.sealing import Seal, SealError
 from swallowtail.runtime.tasks import Tasks
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 LOOK_EVERY: Final = 2.0
@@ -86,6 +88,9 @@ class AuditExporter:
         except (StorageUnavailableError, NotFoundError) as error:  # the organisation was removed
             log.warning("audit export deferred", tenant=export.tenant or "operator", error=error)
             self._postpone(export)
+        except Exception:  # a fault of ours: its task logs it, and it is not tried every two seconds
+            self._postpone(export)
+            raise
         finally:
             self._running.discard(export.tenant)
 
@@ -93,27 +98,28 @@ class AuditExporter:
         """Send what is behind the export's place, batch by batch, until all is sent or a try fails."""
         source, present = await self._source(export.tenant), export
         while records := await self._audit.after(present.tenant, present.sequence, BATCH):
-            frames, length = [], 0
-            for record in records:
-                frames.append(frame(record, source, os.getpid()))
-                length += len(frames[-1])
-                if length >= MAX_BATCH_BYTES:
-                    break
             try:
-                await self._hand_over(present, frames)
+                taken = await self._hand_over(present, source, records)
             except (SendError, SealError) as error:
                 await self._failed(present, str(error))
                 return
-            moved = await self._exports.advance(present, records[len(frames) - 1].sequence, now=self._clock())
+            moved = await self._exports.advance(present, records[taken - 1].sequence, now=self._clock())
             if moved is None:  # it has another receiver by now, or none
                 return
             present = moved
             await self._succeeded(present.tenant)
 
-    async def _hand_over(self, export: AuditExport, frames: list[bytes]) -> None:
+    async def _hand_over(self, export: AuditExport, source: AuditSource, records: Sequence[AuditRecord]) -> int:
+        """Send the first of the records, MAX_BATCH_BYTES at most; return how many. A thread makes the frames, which takes CPU."""
         receiver = export.receiver
         passphrase = self._seal.passphrase(receiver.key, key_purpose(export.tenant)) if receiver.key else None
-        await _in_thread(lambda: self._send(receiver, passphrase, frames))
+
+        def hand_over() -> int:
+            frames = _frames(source, records)
+            self._send(receiver, passphrase, frames)
+            return len(frames)
+
+        return await _in_thread(hand_over)
 
     async def _source(self, tenant: Tenant) -> AuditSource:
         if tenant == OPERATOR:
@@ -153,27 +159,33 @@ class AuditExporter:
             await self._alarms.keep(tenant, Condition.AUDIT_EXPORT, wanted, now=self._clock())
 
 
-async def _in_thread(work: Callable[[], None]) -> None:
+def _frames(source: AuditSource, records: Sequence[AuditRecord]) -> list[bytes]:
+    frames: list[bytes] = []
+    length = 0
+    for record in records:
+        frames.append(frame(record, source, os.getpid()))
+        length += len(frames[-1])
+        if length >= MAX_BATCH_BYTES:
+            break
+    return frames
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
     """Run blocking work in a thread of its own, which does not hold up the end of the process."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def resolve(error: Exception | None) -> None:
-        if done.done():  # cancelled
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
+    done: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
-        error: Exception | None = None
+        settle: Callable[[], None]
         try:
-            work()
-        except Exception as failure:  # noqa: BLE001 - its caller gets it
-            error = failure
+            result = work()
+        except Exception as error:  # noqa: BLE001 - its caller gets it
+            failure = error
+            settle = lambda: done.set_exception(failure)  # noqa: E731
+        else:
+            settle = lambda: done.set_result(result)  # noqa: E731
         with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(resolve, error)
+            loop.call_soon_threadsafe(lambda: None if done.done() else settle())  # done: cancelled
 
     threading.Thread(target=run, name="audit-export", daemon=True).start()
-    await done
+    return await done

@@ -1,6 +1,7 @@
 """Exports over receivers that fail and Clouds that crash: in order, nothing lost, at most one batch repeated for each crash."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from swallowtail.cloud.audit_export import exporter
 from swallowtail.cloud.audit_export.exporter import ALARM_AFTER, BATCH, FIRST_WAIT, LONGEST_WAIT, AuditExporter
 from swallowtail.cloud.audit_export.sending import SendError
 from swallowtail.cloud.model.exporting import AuditReceiver
@@ -127,6 +130,31 @@ async def test_a_long_chain_is_sent_in_batches(cloud: Cloud) -> None:
     assert max(cloud.repository.sizes) == BATCH
 
 
+async def test_the_loop_is_not_held_while_messages_are_made(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 messages take a tenth of a second of CPU; on the loop every Link and modality would wait for them."""
+    threads: set[int] = set()
+    make = exporter.frame
+
+    def noted(*args: Any) -> bytes:
+        threads.add(threading.get_ident())
+        return make(*args)
+
+    monkeypatch.setattr(exporter, "frame", noted)
+    await cloud.put()
+    await cloud.look()
+    assert cloud.repository.taken["north"]
+    assert threading.get_ident() not in threads
+
+
+async def test_a_batch_is_bounded_in_bytes_too(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter, "MAX_BATCH_BYTES", 4000)
+    head = await cloud.append(20)
+    await cloud.put()
+    await cloud.look()
+    assert cloud.repository.taken["north"] == list(range(1, head + 2))
+    assert max(cloud.repository.sizes) <= 5
+
+
 async def test_a_receiver_that_is_away_is_tried_less_and_less_and_raises_an_alarm_that_clears(cloud: Cloud) -> None:
     await cloud.put()
     cloud.repository.fails = refuse
@@ -194,6 +222,22 @@ async def test_a_key_that_does_not_open_is_a_failure_that_says_so(cloud: Cloud) 
     await cloud.put(receiver=AuditReceiver(host="arr.example", port=6514, certificate="x", key=b"sealed under another key"))
     await cloud.look()
     assert "audit export key north" in (await cloud.export()).detail
+
+
+async def test_a_fault_of_ours_is_logged_and_tried_less_and_less(cloud: Cloud) -> None:
+    def fault() -> None:
+        raise ZeroDivisionError
+
+    await cloud.put()
+    cloud.repository.fails = fault
+    with capture_logs() as logs:
+        await cloud.look()
+        await cloud.look()
+    assert [one["log_level"] for one in logs] == ["error"]
+    cloud.repository.fails = None
+    cloud.now = cloud.exporter._failures[NORTH].next_at
+    await cloud.look()
+    assert cloud.repository.taken["north"]
 
 
 async def test_storage_that_is_down_and_a_removed_organisation_end_no_task(cloud: Cloud) -> None:
