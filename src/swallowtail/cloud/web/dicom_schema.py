@@ -131,6 +131,11 @@ WINDOW: Final = (
         "The id of an archive (no parameter of DICOM): results are in it.",
         {"type": "string"},
     ),
+    _parameter(
+        "facility",
+        "The id of a facility (no parameter of DICOM): results are what it holds.",
+        {"type": "string"},
+    ),
 )
 
 STORE_BODY: Final = {

@@ -4,22 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from swallowtail.cloud.model.imaging import Instance, InstanceSearch, SeriesSearch, Study, StudySearch
+from swallowtail.cloud.model.imaging import Instance, Study
 from swallowtail.cloud.model.paging import Page, PageRequest
 from swallowtail.cloud.query.search import COUNTED
 from swallowtail.cloud.web import includefield, qido
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.dicom_json import absolute, instance_json, root_of, series_json, study_json
+from swallowtail.cloud.web.narrowing import NAMES, Search, narrowed
 from swallowtail.cloud.web.negotiation import JSON, check_json
 from swallowtail.cloud.web.schemas import UidPath
-
-Search = TypeVar("Search", StudySearch, SeriesSearch, InstanceSearch)
 
 AT_ONCE: Final = 50
 """Results that are written before the loop may do something else."""
@@ -34,7 +33,7 @@ async def search_studies(caller: InOrganisation, request: Request) -> Response:
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS)
     check_json(request)
     await includefield.read(_query(request))
-    search, root = _in_archive(qido.study_search(keys, fuzzy=fuzzy), request), root_of(request)
+    search, root = narrowed(qido.study_search(keys, fuzzy=fuzzy), request), root_of(request)
     found = await caller.services.query.studies(caller.principal, search, _page(window), address=caller.address)
     return await _answer(caller, search, window, found, (study_json(study, root) for study in found.items))
 
@@ -87,7 +86,7 @@ async def _search_series(caller: Caller, request: Request, study: str) -> Respon
     check_json(request)
     await includefield.read(_query(request))
     search, root, query = (
-        _in_archive(qido.series_search(keys, study, fuzzy=fuzzy), request),
+        narrowed(qido.series_search(keys, study, fuzzy=fuzzy), request),
         root_of(request),
         caller.services.query,
     )
@@ -105,7 +104,7 @@ async def _search_instances(caller: Caller, request: Request, study: str, series
     check_json(request)
     wanted = await includefield.read(_query(request))
     search, root, query = (
-        _in_archive(qido.instance_search(keys, study, series, fuzzy=fuzzy), request),
+        narrowed(qido.instance_search(keys, study, series, fuzzy=fuzzy), request),
         root_of(request),
         caller.services.query,
     )
@@ -169,14 +168,4 @@ async def _more(caller: Caller, search: Search, window: qido.Window, page: Page[
 
 
 def _query(request: Request) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in request.query_params.multi_items() if name not in _OURS]
-
-
-def _in_archive(search: Search, request: Request) -> Search:
-    """Narrow a search to the archive that the parameter `archive` names by id, if it does."""
-    archive = request.query_params.get("archive", "")
-    return msgspec.structs.replace(search, archives=frozenset({archive})) if archive else search
-
-
-_OURS: Final = frozenset({"organisation", "archive"})
-"""Parameters that are no keys of DICOM."""
+    return [(name, value) for name, value in request.query_params.multi_items() if name not in NAMES]

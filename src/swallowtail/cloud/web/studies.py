@@ -107,6 +107,7 @@ async def list_studies(
     description: TextKey = "",
     modality: TextKey = "",
     archive: TextKey = "",
+    facility: TextKey = "",
     date_from: dt.date | None = None,
     date_to: dt.date | None = None,
 ) -> PageOut[StudyOut]:
@@ -117,6 +118,7 @@ async def list_studies(
     """
     search = StudySearch(
         archives=frozenset({archive}) if archive else None,
+        facilities=frozenset({facility}) if facility else None,
         patient_name=patient_name,
         patient_id=patient_id,
         accession=accession,
@@ -158,6 +160,7 @@ async def list_instances(
     series: UidKey = None,
     sop_instance: UidKey = None,
     archive: TextKey = "",
+    facility: TextKey = "",
     state: IndexState | None = None,
     received_since: Moment | None = None,
     hidden: bool = False,
@@ -169,6 +172,7 @@ async def list_instances(
     """
     search = InstanceSearch(
         archives=frozenset({archive}) if archive else None,
+        facilities=frozenset({facility}) if facility else None,
         study=study or "",
         series=series or "",
         sop_instances=(sop_instance,) if sop_instance else (),

@@ -24,6 +24,7 @@ from swallowtail.cloud.web import ranges
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.dicom_json import absolute, root_of
 from swallowtail.cloud.web.media import Offer, frame_offers, transcoded_offers, value_offers, video_type
+from swallowtail.cloud.web.narrowing import narrowed
 from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, OCTETS, Choice, check_json, choices, not_acceptable
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.rendered import Looking, Small, problem_of, render_frames, render_instance, while_connected
@@ -230,7 +231,7 @@ async def _files(caller: Caller, request: Request, search: InstanceSearch, *, al
     wanted = [one for one in choices(request) if one.allows(DICOM) and (one.multipart is not False or alone)]
     if not wanted:
         raise not_acceptable([f'{MULTIPART}; type="{DICOM}"; transfer-syntax=*', *([DICOM] if alone else [])])
-    query = caller.services.query
+    query, search = caller.services.query, narrowed(search, request)
     first = await query.instances(caller.principal, search, PageRequest(AT_ONCE), address=caller.address)
     if not first.items:
         raise NotFoundError("nothing is stored under this UID")
@@ -335,6 +336,7 @@ async def _walk(caller: Caller, search: InstanceSearch, page: Page[Instance]) ->
 
 async def _metadata(caller: Caller, request: Request, search: InstanceSearch) -> Response:
     check_json(request)
+    search = narrowed(search, request)
     first = await caller.services.query.instances(caller.principal, search, PageRequest(AT_ONCE), address=caller.address)
     if not first.items:
         raise NotFoundError("nothing is stored under this UID")

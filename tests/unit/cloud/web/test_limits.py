@@ -13,7 +13,7 @@ import pytest
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import table
 from swallowtail.cloud.web.access import Limited
-from tests.unit.cloud.web.two_facilities import BY_ARCHIVE, OURS, SECRET, Request, World, requests
+from tests.unit.cloud.web.two_facilities import BY_ARCHIVE, OURS, SECRET, STUDY, Request, World, requests
 
 ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route in routes]
 OF_TENANTS = [(path, route) for path, route in ALL if not route.roles <= {Role.OPERATOR}]
@@ -148,3 +148,27 @@ def test_every_route_says_what_it_does_for_a_limited_token() -> None:
         "configuration_schema",
     }
     assert all(isinstance(route.limited, Limited) for _, route in ALL)
+
+
+async def test_who_sees_both_facilities_gets_each_study_apart_and_may_name_one(make: Make) -> None:
+    world = await make()
+    token = world.tokens["all", Role.CLINICIAN]
+
+    async def seen(path: str, **query: str) -> list[str]:
+        answer = await world.cloud.call("GET", path, token, **query)
+        if not path.startswith("/dicomweb"):
+            return sorted(one["facility"] for one in answer.json()["items"])
+        return sorted("theirs" if "SECRET" in str(one) else "ours" for one in answer.json())
+
+    both = ["ours", "theirs"]
+    assert sorted(set(await seen("instances", study=STUDY))) == both
+    for path in ("/dicomweb/studies", f"/dicomweb/studies/{STUDY}/series"):
+        assert await seen(path, StudyInstanceUID=STUDY) == both
+        for name in both:
+            assert await seen(path, StudyInstanceUID=STUDY, facility=name) == [name]
+    for path in (f"/dicomweb/studies/{STUDY}/metadata", "studies", "instances"):
+        assert set(await seen(path)) == set(both)
+        for name in both:
+            assert set(await seen(path, facility=name)) == {name}
+    mine = await world.cloud.call("GET", f"/dicomweb/studies/{STUDY}", token, facility="ours")
+    assert (mine.status_code, SECRET in mine.content) == (200, False)

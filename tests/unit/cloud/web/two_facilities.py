@@ -276,6 +276,7 @@ QIDO = {
     "ModalitiesInStudy": "XA",
     "StudyInstanceUID": f"{STUDY},{GUESSED}",
     "archive": "theirs-archive",
+    "facility": "theirs",
     "includefield": "all",
     "limit": "1",
 }
@@ -293,7 +294,7 @@ def queries() -> dict[str, list[dict[str, str]]]:
     """Return what is asked of each route beside its path; the first names nothing of theirs."""
     links = [{"link": "ours-link"}, {"link": "theirs-link"}]
     return {
-        "list_studies": [*_each(KEYS), {"archive": "ours-archive"}, {"archive": "theirs-archive"}],
+        "list_studies": [*_each(KEYS), {"archive": "ours-archive"}, {"archive": "theirs-archive"}, {"facility": "theirs"}],
         "list_archives": [{}, {"name": "SECRET"}, {"limit": "1"}],
         "list_instances": [
             {},
