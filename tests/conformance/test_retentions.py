@@ -4,8 +4,9 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, func, select
 
+from swallowtail.cloud.model.deletion import RetentionLock
 from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
-from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import DAY, OPERATOR, OrganisationState, Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.records import Records
@@ -82,3 +83,21 @@ async def test_of_an_ended_organisation_the_audit_and_the_blobs_to_sweep_are_lef
         assert (await records.audit.verify(chain)).broken_at is None
     newest = await records.instances.commit(SOUTH, arrival("1.9.9", "new"), now=now)
     assert newest.id == 7, "ids are not given again"
+
+
+async def test_a_lock_keeps_what_is_deleted_from_the_purge_and_its_organisation_from_the_end(records: Records) -> None:
+    await populate(records, NORTH)
+    whole = deletion(name="whole", until=NOW)
+    await records.deletions.delete(NORTH, whole, limit=9, now=NOW, event=EVENT)
+    lock = RetentionLock(study="1.2.1", reason="lawsuit", locked_by="admin", since=NOW)
+    assert await records.retentions.lock(NORTH, lock, now=NOW, event=EVENT) == lock
+    with pytest.raises(NotFoundError):
+        await records.retentions.lock(SOUTH, lock, now=NOW, event=EVENT)
+    with pytest.raises(ConflictError):
+        await records.deletions.purge(NORTH, "whole", limit=9, now=NOW, event=EVENT)
+    await remove(records, NORTH)
+    later = NOW + 999 * DAY
+    assert (await records.deletions.expired(9, now=later), await records.retentions.ended(9, now=later)) == ((), ())
+    await records.retentions.unlock(NORTH, "1.2.1", now=NOW, event=EVENT)
+    assert len(await records.deletions.expired(9, now=later)) == 2
+    assert await records.retentions.ended(9, now=later) == (NORTH,)

@@ -94,6 +94,16 @@ class DeletedBatch(Value, frozen=True, kw_only=True):
     """Links with deliveries that it skipped."""
 
 
+class RetentionLock(Value, frozen=True, kw_only=True):
+    """A study of which nothing may be deleted or purged, in whatever facility, until the lock is removed (legal hold)."""
+
+    study: str
+    reason: str
+    locked_by: str
+    """The principal's id."""
+    since: float
+
+
 class Deletions(Protocol):
     """Deleted instances. Changes of many instances come in batches, each of which is one transaction."""
 
@@ -103,6 +113,7 @@ class Deletions(Protocol):
         """Delete the first `limit` SOP Instance UIDs of what `new` is about, up to the instance `last` (None: all that is there).
 
         The first batch (`last` is None) keeps the deletion and its audit event; NotFoundError if there is nothing to delete.
+        ConflictError: a retention lock keeps one of the studies.
         Deliveries of the instances that are not under way are skipped. Of a UID whose visible copy is deleted, the copy that came
         first among the remaining ones becomes visible. Blobs are not touched.
         """
@@ -141,10 +152,14 @@ class Deletions(Protocol):
 
         Their documents, deliveries, and studies and series of which nothing is left go with them. Blobs that no row refers to any
         more are noted as such (`UnreferencedBlobs`). One that is being delivered stays. `event` is kept if something is purged.
+        ConflictError: a retention lock keeps one of the studies.
         """
 
     async def expired(self, limit: int, *, now: float) -> tuple[tuple[Tenant, Deletion], ...]:
-        """Return deletions whose retention has ended and of which something is left, the oldest first (machinery, all tenants)."""
+        """Return deletions whose retention has ended and of which something is left, the oldest first (machinery, all tenants).
+
+        Those of which a retention lock keeps something are left out.
+        """
 
 
 class UnreferencedBlobs(Protocol):
@@ -175,10 +190,19 @@ class Retentions(Protocol):
         """Set the retention of what is deleted from now on; earlier deletions keep theirs."""
 
     async def ended(self, limit: int, *, now: float) -> tuple[Tenant, ...]:
-        """Return removed organisations whose retention has ended and that are not purged yet (machinery)."""
+        """Return removed organisations whose retention has ended, that have no lock, and are not purged yet (machinery)."""
 
     async def purge(self, tenant: Tenant, *, limit: int, now: float, event: AuditEvent) -> int:
         """Remove at most `limit` instances of a removed organisation; returns how many.
 
         0: the rest of it is removed, too, but for its audit. `event` is kept then, in its chain and in the operator's.
         """
+
+    async def lock(self, tenant: Tenant, lock: RetentionLock, *, now: float, event: AuditEvent) -> RetentionLock:
+        """Lock a study; returns the lock, the first one if it is locked. NotFoundError: nothing of it is stored or deleted."""
+
+    async def unlock(self, tenant: Tenant, study: str, *, now: float, event: AuditEvent) -> None:
+        """Remove a lock; NotFoundError where there is none."""
+
+    async def locks(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[RetentionLock]:
+        """List the locks by study."""

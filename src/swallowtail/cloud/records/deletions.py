@@ -86,7 +86,10 @@ UNSHOWN = (
     .group_by(_instance.c.sop_instance, _instance.c.facility)
 )
 """The first copy of each SOP Instance UID in each facility that shows none."""
-EXPIRED = select(_deletion.c.tenant, _deletion.c.id).where(_deletion.c.open).order_by(_deletion.c.until)
+_LOCKED = exists().where(
+    _deleted.c.tenant == _deletion.c.tenant, _deleted.c.deletion == _deletion.c.id, purging.is_locked(_deleted)
+)
+EXPIRED = select(_deletion.c.tenant, _deletion.c.id).where(_deletion.c.open, not_(_LOCKED)).order_by(_deletion.c.until)
 
 
 class DeletionRecords:
@@ -100,6 +103,7 @@ class DeletionRecords:
     ) -> DeletedBatch:
         def remove(unit: Unit) -> DeletedBatch:
             mine = _within(_instance, tenant, new.scope, new.facilities)
+            purging.check_unlocked(unit.connection, _instance, *mine)
             newest = last
             if newest is None:
                 newest = unit.connection.execute(select(func.max(_instance.c.id)).where(*mine)).scalar_one()
@@ -164,6 +168,7 @@ class DeletionRecords:
         def purge(unit: Unit) -> int:
             deletion_row(unit.connection, tenant, deletion, facilities)
             mine = (_deleted.c.tenant == tenant, _deleted.c.deletion == deletion, *_of_facilities(_deleted, facilities))
+            purging.check_unlocked(unit.connection, _deleted, *mine)
             query = select(*(_deleted.c[name] for name in purging.PURGED)).where(*mine).order_by(_deleted.c.id)
             gone = _purge(unit.connection, tenant, query, limit, now)
             note_parts(unit.connection, tenant, deletion, "purged", [row.facility for row in gone])

@@ -3,15 +3,17 @@
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Table, delete, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Table, delete, exists, insert, select, tuple_, update
 
 from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.errors import ConflictError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import deliveries, schema
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.instances import REFERENCED
 
 _instance, _deleted, _blob = schema.instance, schema.deleted_instance, schema.unreferenced_blob
+_lock = schema.retention_lock
 PURGED: Final = ("id", "facility", "study", "series", "sha256")
 """What is read of an instance that is purged."""
 _PLACES: Final = {
@@ -32,6 +34,17 @@ def purge_rows(connection: Connection, tenant: Tenant, rows: Sequence[Row[Any]],
     _drop_empty(connection, tenant, schema.series, places)
     _drop_empty(connection, tenant, schema.study, {(facility, study) for facility, study, _ in places})
     return gone
+
+
+def is_locked(table: FromClause) -> ColumnElement[bool]:
+    """Return whether a retention lock keeps a row of instances, or of deleted ones."""
+    return exists().where(_lock.c.tenant == table.c.tenant, _lock.c.study == table.c.study)
+
+
+def check_unlocked(connection: Connection, table: Table, *mine: ColumnElement[bool]) -> None:
+    """Raise ConflictError where a retention lock keeps one of these rows."""
+    if connection.execute(select(table.c.id).where(*mine, is_locked(table)).limit(1)).first() is not None:
+        raise ConflictError("a retention lock keeps the study; remove the lock first, if it may be removed")
 
 
 def drop_instances(connection: Connection, tenant: Tenant, table: Table, rows: Sequence[Row[Any]], now: float) -> None:

@@ -2,13 +2,17 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, exists, insert, not_, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.deletion import RetentionLock
+from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import DAY, OPERATOR, Organisation, OrganisationState, Tenant
 from swallowtail.cloud.records import purging, schema
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.people import require_organisation
+from swallowtail.cloud.records.rows import Listing, of, paged, values
 
 _organisation: Final = schema.organisation
 KEPT: Final = frozenset({schema.audit, schema.audit_head, schema.audit_object, schema.unreferenced_blob})
@@ -22,8 +26,20 @@ ENDED: Final = (
         _organisation.c.state == OrganisationState.REMOVED,
         _organisation.c.purged.is_(None),
         _organisation.c.removed.is_not(None),
+        not_(exists().where(schema.retention_lock.c.tenant == _organisation.c.id)),
     )
     .order_by(_organisation.c.removed)
+)
+
+LOCKS = Listing(
+    select(schema.retention_lock).where(schema.retention_lock.c.tenant == bindparam("tenant")),
+    RetentionLock,
+    (schema.retention_lock.c.study,),
+)
+LOCK = LOCKS.query.where(schema.retention_lock.c.study == bindparam("study"))
+OF_STUDY: Final = tuple(
+    select(table.c.id).where(table.c.tenant == bindparam("tenant"), table.c.study == bindparam("study")).limit(1)
+    for table in (schema.instance, schema.deleted_instance)
 )
 
 
@@ -66,6 +82,32 @@ class RetentionRecords:
             return 0
 
         return await self._database.write(purge)
+
+    async def lock(self, tenant: Tenant, lock: RetentionLock, *, now: float, event: AuditEvent) -> RetentionLock:
+        def keep(unit: Unit) -> RetentionLock:
+            known = unit.connection.execute(LOCK, {"tenant": tenant, "study": lock.study}).mappings().first()
+            if known is not None:
+                return of(known, RetentionLock)
+            key = {"tenant": tenant, "study": lock.study}
+            if not any(unit.connection.execute(statement, key).first() for statement in OF_STUDY):
+                raise NotFoundError("there is no such study")
+            unit.connection.execute(insert(schema.retention_lock), values(lock) | {"tenant": tenant})
+            unit.audit(tenant, event, now)
+            return lock
+
+        return await self._database.write(keep)
+
+    async def unlock(self, tenant: Tenant, study: str, *, now: float, event: AuditEvent) -> None:
+        def drop(unit: Unit) -> None:
+            mine = (schema.retention_lock.c.tenant == tenant, schema.retention_lock.c.study == study)
+            if not unit.connection.execute(delete(schema.retention_lock).where(*mine)).rowcount:
+                raise NotFoundError("there is no such lock")
+            unit.audit(tenant, event, now)
+
+        await self._database.write(drop)
+
+    async def locks(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[RetentionLock]:
+        return await self._database.read(lambda connection: paged(connection, LOCKS, {"tenant": tenant}, page))
 
 
 def _drop_rest(connection: Connection, tenant: Tenant, now: float) -> None:

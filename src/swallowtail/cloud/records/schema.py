@@ -239,6 +239,15 @@ deletion_part = Table(
     *(Column(name, Integer, nullable=False) for name in ("instances", "restored", "purged")),
 )
 
+retention_lock = Table(
+    "retention_lock",  # studies of which nothing may be deleted or purged
+    metadata,
+    _tenant(primary_key=True),
+    _text("study", primary_key=True),
+    *(_text(name) for name in ("reason", "locked_by")),
+    _moment("since"),
+)
+
 unreferenced_blob = Table(
     "unreferenced_blob",  # blobs that no row refers to, and since when: the sweep removes them after a time
     metadata,

@@ -31,7 +31,10 @@ class Purge:
         if now is None:
             return
         for tenant, deletion in await self._deletions.expired(DELETIONS, now=now):
-            count = await self._all(tenant, deletion, None, purged(deletion, actor="cloud"))
+            try:
+                count = await self._all(tenant, deletion, None, purged(deletion, actor="cloud"))
+            except ConflictError:  # locked since it was found; the next look leaves it out
+                continue
             if count:
                 log.info("deletion purged", tenant=tenant, count=count)
         for tenant in await self._retentions.ended(1, now=now):
@@ -54,7 +57,7 @@ class Purge:
     async def purge(self, principal: Principal, tenant: Tenant, deletion: str, confirmed: str, *, address: str) -> Deletion:
         """Purge a deletion before its retention ends.
 
-        ConflictError: `confirmed` is not what the deletion is about, in its narrowest term, or all of it is being delivered.
+        ConflictError: `confirmed` is not what the deletion is about, in its narrowest term, or a retention lock keeps the study.
         """
         facilities = principal.facilities
         found = await self._deletions.deletion(tenant, deletion, facilities=facilities)

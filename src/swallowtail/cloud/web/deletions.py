@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Response
 from pydantic import Field, StringConstraints
 
 from swallowtail.cloud.model.audit import EventAction, EventId
-from swallowtail.cloud.model.deletion import MAX_REASON, Deletion, DeletionState, Scope, Selection
+from swallowtail.cloud.model.deletion import MAX_REASON, Deletion, DeletionState, RetentionLock, Scope, Selection
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.identity import new_id
 from swallowtail.cloud.web.paging import Paging
@@ -54,6 +54,21 @@ class PurgeNow(Body):
     """The confirmation of a purge: the UID that was deleted, in its narrowest term, or the id of the instance."""
 
     confirm: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class RetentionLockNew(Body):
+    """Why a study is locked. No patient data."""
+
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=MAX_REASON)]
+
+
+class RetentionLockOut(Out):
+    """A study of which nothing may be deleted or purged."""
+
+    study: str
+    reason: str
+    locked_by: str
+    since: float
 
 
 async def delete_study(caller: InOrganisation, study_uid: UidPath, reason: Reason) -> DeletionOut:
@@ -152,3 +167,29 @@ def _out(deletion: Deletion) -> DeletionOut:
         restored=deletion.restored,
         purged=deletion.purged,
     )
+
+
+async def list_retention_locks(caller: InOrganisation, page: Paging) -> PageOut[RetentionLockOut]:
+    """List the studies of which nothing may be deleted, by UID."""
+    found = await caller.services.retentions.locks(caller.tenant, page)
+    return page_out(found, RetentionLockOut.model_validate)
+
+
+async def lock_study(caller: InOrganisation, study_uid: UidPath, body: RetentionLockNew) -> RetentionLockOut:
+    """Lock a study: nothing of it is deleted or purged, in any facility, until the lock is removed.
+
+    Locking again keeps the first lock.
+    """
+    lock = RetentionLock(study=study_uid, reason=body.reason, locked_by=caller.principal.id, since=caller.now)
+    event = caller.event(
+        EventAction.CREATE, "retention.lock", ("study", study_uid), event=EventId.APPLICATION_ACTIVITY, detail=body.reason
+    )
+    kept = await caller.services.retentions.lock(caller.tenant, lock, now=caller.now, event=event)
+    return RetentionLockOut.model_validate(kept)
+
+
+async def unlock_study(caller: InOrganisation, study_uid: UidPath) -> Response:
+    """Remove the lock of a study. Deletions whose retention has ended meanwhile are purged at once."""
+    event = caller.event(EventAction.DELETE, "retention.unlock", ("study", study_uid), event=EventId.APPLICATION_ACTIVITY)
+    await caller.services.retentions.unlock(caller.tenant, study_uid, now=caller.now, event=event)
+    return Response(status_code=204)

@@ -161,3 +161,24 @@ async def test_a_purge_needs_a_deletion_and_its_subject_repeated_and_cannot_be_u
     (purged,) = [record for record in records if record["type"] == "deletion.purge"]
     assert purged["event"] == (EventId.STUDY_DELETED if path == WHOLE else EventId.INSTANCES_ACCESSED)
     assert (purged["action"], purged["detail"]) == ("D", REASON)
+
+
+async def test_a_locked_study_is_neither_deleted_nor_purged_until_the_lock_is_removed(cloud: Cloud) -> None:
+    admin, lock = await cloud.token(Role.ADMINISTRATOR), f"{WHOLE}/retention-lock"
+    made = (await cloud.call("PUT", lock, admin, {"reason": "lawsuit"})).json()
+    assert (made["study"], made["reason"], made["since"]) == (STUDY, "lawsuit", NOW)
+    assert (await cloud.call("PUT", lock, admin, {"reason": "another"})).json() == made
+    assert (await cloud.call("GET", "retention-locks", admin)).json()["items"] == [made]
+    for path in PLACES:
+        refused = await delete(cloud, path)
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict"), path
+    assert (await cloud.call("GET", WHOLE, admin)).status_code == 200
+    assert (await cloud.call("DELETE", lock, admin)).status_code == 204
+    assert (await cloud.call("DELETE", lock, admin)).status_code == 404
+    deletion = f"deletions/{(await delete(cloud)).json()['id']}"
+    assert (await cloud.call("PUT", lock, admin, {"reason": "lawsuit"})).status_code == 200, "also of what is deleted"
+    assert (await cloud.call("POST", f"{deletion}/purge", admin, {"confirm": STUDY})).status_code == 409
+    assert (await cloud.call("POST", f"{deletion}/restore", admin, {})).json()["state"] == "restored"
+    assert (await cloud.call("PUT", "studies/9.9/retention-lock", admin, {"reason": "lawsuit"})).status_code == 404
+    types = [one["type"] for one in (await cloud.call("GET", "audit", admin)).json()["items"]]
+    assert (types.count("retention.lock"), types.count("retention.unlock")) == (2, 1)

@@ -49,6 +49,7 @@ BODIES: dict[str, Any] = {
     "dry_run": {"study": STUDY},
     "restore_deletion": {},
     "set_retention": {"days": 7},
+    "lock_study": {"reason": "a lawsuit"},
     "create_archive": {"name": "x"},
     "rename_archive": {"name": "x"},
     "purge_deletion": {"confirm": "1"},
