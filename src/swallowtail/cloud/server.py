@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import gc
 import os
 import secrets
 import signal
@@ -203,6 +204,8 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
             serving(certificate)
             tasks.spawn(_renew(context, settings, folder, serving), name="certificate")
             tasks.spawn(rounds("certificate", watch.look), name="expiry")
+            gc.collect()
+            gc.freeze()  # what is loaded now stays: a full collection held the loop for 60 ms
             announce(facts)
             log.info("the Cloud serves", release=__version__, host=settings.host, port=listening.getsockname()[1])
             await server.serve([listening])
