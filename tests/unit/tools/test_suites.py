@@ -1,5 +1,6 @@
 """The suite runner: what is planned, what a suite's end means, what is printed."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,15 +20,23 @@ def folder(root: Path, name: str, source: str = PASSING) -> Path:
 
 
 def test_plan_takes_the_folders_that_hold_tests(tmp_path: Path) -> None:
-    for name in ("unit", "property", "world", "conformance", "fuzz"):
+    for name in ("unit", "property", "world", "conformance", "rest", "fuzz"):
         folder(tmp_path, name)
     (tmp_path / "crash").mkdir()
     plan = planned(["fast=180/2", "world=240", "crash=120", "rest=60"], tmp_path)
     assert [(one.name, one.budget, one.workers, [path.name for path in one.folders]) for one in plan] == [
         ("fast", 180.0, 2, ["unit", "property", "fuzz"]),
         ("world", 240.0, 0, ["world"]),
-        ("rest", 60.0, 0, ["conformance"]),
+        ("rest", 60.0, 0, ["conformance", "rest"]),
     ]
+
+
+def test_every_folder_of_tests_is_in_a_suite_of_make_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suites, "environment_of", lambda _: None)
+    asked = subprocess.run(["make", "-n", "test"], capture_output=True, text=True, check=True).stdout
+    (command,) = (line for line in asked.splitlines() if " -m tools.suites " in line)
+    covered = {path.name for one in planned(command.partition(" tools.suites ")[2].split()) for path in one.folders}
+    assert covered == {path.name for path in Path("tests").iterdir() if any(path.rglob("test_*.py"))}
 
 
 @pytest.mark.parametrize("word", ["world", "world=soon", "world=10/many"])

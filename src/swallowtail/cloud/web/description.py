@@ -4,7 +4,6 @@ Each operation lists every status that it can answer; the tests fail on one that
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -13,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web.access import LIMITED_KEY, ROLES_KEY, Limited
 from swallowtail.cloud.web.dicom_schema import DICOM_SCHEMAS
-from swallowtail.cloud.web.problems import MEDIA_TYPE
+from swallowtail.cloud.web.problems import MEDIA_TYPE, title_of
 
 REFUSES_KEY: Final = "x-refuses"
 """Where a route keeps statuses that nothing else in the document tells; taken out of it."""
@@ -74,7 +73,7 @@ _RETRY: Final = {
 }
 _CHALLENGE: Final = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
 _HEADERS: Final = {401: _CHALLENGE, 429: _RETRY, 503: _RETRY}
-_NAME: Final = {status: HTTPStatus(status).name.title().replace("_", "") for status in REFUSALS}
+_NAME: Final = {status: title_of(status).replace(" ", "") for status in REFUSALS}
 _CONTENT: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 

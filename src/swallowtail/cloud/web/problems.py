@@ -131,6 +131,14 @@ def _where(location: tuple[int | str, ...]) -> str:
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
 
 
+_RENAMED: Final = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+
+
+def title_of(status: int) -> str:
+    """Return the name of a status (RFC 9110 15), the same on every release of Python: 3.13 has renamed some."""
+    return _RENAMED.get(status) or HTTPStatus(status).phrase
+
+
 def _of_http(error: HTTPException) -> ProblemError:
     status = HTTPStatus(error.status_code)
     remedies = {
@@ -139,7 +147,7 @@ def _of_http(error: HTTPException) -> ProblemError:
     }
     return ProblemError(
         status,
-        status.phrase.lower().replace(" ", "-"),
+        title_of(status).lower().replace(" ", "-"),
         str(error.detail),
         remedy=remedies.get(status, "See /openapi.json for what this path takes."),
     )
@@ -149,7 +157,7 @@ def response_of(problem: ProblemError) -> Response:
     """Write the problem down."""
     body: dict[str, Any] = {
         "type": f"urn:swallowtail:problem:{problem.code}",
-        "title": problem.status.phrase,
+        "title": title_of(problem.status),
         "status": int(problem.status),
         "code": problem.code,
         "detail": problem.detail,
