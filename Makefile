@@ -7,12 +7,12 @@ export VENV
 export PYTHONPATH := src$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 # Seconds that each suite may take, and pytest processes where they help: SUITE=SECONDS[/PROCESSES]. Fast is unit, tables, property and fuzz.
-BUDGET_FAST ?= 180/2
+BUDGET_FAST ?= 300/2
 BUDGET_WORLD ?= 240/2
 BUDGET_INTEROP ?= 300
-BUDGET_CRASH ?= 120
+BUDGET_CRASH ?= 180
 BUDGET_BROWSER ?= 240
-BUDGET_REST ?= 240
+BUDGET_REST ?= 480
 SUITES ?= fast=$(BUDGET_FAST) world=$(BUDGET_WORLD) interop=$(BUDGET_INTEROP) crash=$(BUDGET_CRASH) browser=$(BUDGET_BROWSER) \
   rest=$(BUDGET_REST)
 SOAK_SUITES ?= fast=3600/2 world=14400/2 interop=3600 crash=14400 browser=3600 rest=3600

@@ -1,12 +1,13 @@
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome, event_bytes
 from swallowtail.cloud.model.errors import StorageUnavailableError
@@ -15,7 +16,7 @@ from swallowtail.cloud.records.schema import metadata
 
 
 def test_the_migrations_make_the_tables_that_the_statements_expect(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'db'}")
+    engine = create_engine(f"sqlite:///{tmp_path / 'db'}", poolclass=NullPool)
     with engine.connect() as connection:
         upgrade(connection)
         upgrade(connection)
@@ -42,10 +43,10 @@ OLD_SERIES = (
 
 def test_what_is_stored_becomes_each_facilitys_own_and_tells_nothing_of_another(tmp_path: Path) -> None:
     path = tmp_path / "db"
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
         upgrade(connection, "0007_pre")
-    with sqlite3.connect(path) as old:
+    with closing(sqlite3.connect(path)) as old, old:
         rows = [
             (1, "1.5.1.1", b"a", "clinic", 1.0, 1, "new"),
             (2, "1.5.1.2", b"b", "clinic", 2.0, 1, "new"),
@@ -60,7 +61,7 @@ def test_what_is_stored_becomes_each_facilitys_own_and_tells_nothing_of_another(
     with engine.connect() as connection:
         upgrade(connection)
     engine.dispose()
-    with sqlite3.connect(path) as new:
+    with closing(sqlite3.connect(path)) as new, new:
         visible = new.execute("SELECT id, stored FROM instance WHERE visible ORDER BY id").fetchall()
         names = "facility, source, patient_name, patient_words, modalities, series, instances, received, updated"
         studies = new.execute(f"SELECT {names} FROM study ORDER BY facility").fetchall()
@@ -78,14 +79,14 @@ def test_what_is_stored_becomes_each_facilitys_own_and_tells_nothing_of_another(
 
 def test_what_audit_records_are_listed_by_is_filled_from_their_events(tmp_path: Path) -> None:
     path = tmp_path / "db"
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
         upgrade(connection, "0010_pre")
     plain = AuditEvent(event=EventId.QUERY, action=EventAction.READ, actor="ada")
     objects = (("instance", "1.1"), ("study", "1"), ("sha256", "ab"), ("link", "1"))
     full = msgspec.structs.replace(plain, type="x", outcome=EventOutcome.SERIOUS_FAILURE, objects=objects)
     rows = [("", 1, plain), ("north", 1, full), ("north", 2, plain), ("south", 1, full)]
-    with sqlite3.connect(path) as old:
+    with closing(sqlite3.connect(path)) as old, old:
         old.executemany(
             "INSERT INTO audit (tenant, sequence, at, event, digest) VALUES (?, ?, 1.0, ?, '')",
             [(tenant, sequence, event_bytes(event)) for tenant, sequence, event in rows],
@@ -94,7 +95,7 @@ def test_what_audit_records_are_listed_by_is_filled_from_their_events(tmp_path: 
     with engine.connect() as connection:
         upgrade(connection)
     engine.dispose()
-    with sqlite3.connect(path) as new:
+    with closing(sqlite3.connect(path)) as new, new:
         keys = "tenant, sequence, type, actor, outcome"
         found = new.execute(f"SELECT {keys} FROM audit ORDER BY tenant, sequence").fetchall()
         named = new.execute("SELECT tenant, object, sequence FROM audit_object").fetchall()
@@ -109,7 +110,7 @@ def test_what_audit_records_are_listed_by_is_filled_from_their_events(tmp_path: 
 
 
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'db'}")
+    engine = create_engine(f"sqlite:///{tmp_path / 'db'}", poolclass=NullPool)
     with engine.connect() as connection:
         upgrade(connection)
         connection.execute(text("UPDATE alembic_version SET version_num = '9999_pre'"))
@@ -120,11 +121,11 @@ def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
 
 
 def test_partial_unique_indexes_survive_the_migration(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'db'}")
+    engine = create_engine(f"sqlite:///{tmp_path / 'db'}", poolclass=NullPool)
     with engine.connect() as connection:
         upgrade(connection)
     engine.dispose()
-    with sqlite3.connect(tmp_path / "db") as connection:
+    with closing(sqlite3.connect(tmp_path / "db")) as connection, connection:
         made = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '%WHERE%'"))
     connection.close()
     unique = {"uq_organisation_name", "uq_instance_visible", "uq_alarm_raised"}
@@ -135,10 +136,10 @@ def test_partial_unique_indexes_survive_the_migration(tmp_path: Path) -> None:
 
 def test_the_retention_of_organisations_that_were_removed_before_begins_with_the_migration(tmp_path: Path) -> None:
     path = tmp_path / "db"
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
         upgrade(connection, "0015_pre")
-    with sqlite3.connect(path) as old:
+    with closing(sqlite3.connect(path)) as old, old:
         names = "INSERT INTO organisation (id, name, title, state, created) VALUES "
         old.execute(names + "('a', 'a', '', 'removed', 1.0), ('b', 'b', '', 'active', 1.0)")
     old.close()
@@ -146,7 +147,7 @@ def test_the_retention_of_organisations_that_were_removed_before_begins_with_the
     with engine.connect() as connection:
         upgrade(connection)
     engine.dispose()
-    with sqlite3.connect(path) as new:
+    with closing(sqlite3.connect(path)) as new, new:
         removed = dict(new.execute("SELECT id, removed FROM organisation"))
     new.close()
     assert removed["b"] is None

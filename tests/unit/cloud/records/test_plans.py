@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ColumnElement, Select, bindparam, create_engine, not_, select, tuple_
+from sqlalchemy import ColumnElement, NullPool, Select, bindparam, create_engine, not_, select, tuple_
 from sqlalchemy.dialects import sqlite
 
 from swallowtail.cloud.model.audit import AuditSearch
@@ -115,7 +115,7 @@ STATEMENTS = {
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     path: Path = tmp_path_factory.mktemp("plans") / "db"
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
         upgrade(connection)
     engine.dispose()
