@@ -106,7 +106,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_flood_before_the_hello_costs_little(watched: Watched, kind: str) -> None:
-    undisturbed = await watched.store_for(SECONDS / 3)
+    undisturbed = await watched.store_for(SECONDS)  # as long: what stores alone add to the caches is no growth by the flood
     measured = await watched.attacked(kind, SECONDS, CLIENTS)
     assert measured.growth <= MAX_GROWTH
     assert measured.late == 0
