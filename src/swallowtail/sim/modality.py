@@ -43,6 +43,21 @@ class Heard:
         return self.status == 0x0000
 
 
+def leave_responses(association: Association) -> None:
+    """Keep pynetdicom's own thread from taking the response that a request waits for.
+
+    A request clears the checkpoint and takes the thread for paused. One that has passed the checkpoint already, and has not said so
+    yet, reads the next message all the same: under load the response, which it drops as unexpected.
+    """
+    read = association.dimse.get_msg
+
+    def get_msg(block: bool = False) -> Any:
+        requested = not association._reactor_checkpoint.is_set()  # noqa: SLF001 - its only mark of a request under way
+        return (None, None) if requested and not block else read(block)
+
+    association.dimse.get_msg = get_msg  # type: ignore[method-assign]
+
+
 @dataclass(frozen=True, slots=True)
 class Modality:
     """One device with its AE title; every `send` and `echo` is an association of its own."""
@@ -111,6 +126,7 @@ class Modality:
         ]
         started = time.monotonic()
         association = entity.associate(self.host, self.port, ae_title=self.called_ae, max_pdu=self.max_pdu, evt_handlers=handlers)
+        leave_responses(association)
         try:
             yield association, started, _refusal(association, rejections) if connected else "no connection"
         finally:
