@@ -20,13 +20,16 @@ from swallowtail.cloud.records.schema import metadata
 from swallowtail.cloud.records.sqlite import Resolve, resolve
 
 T = TypeVar("T")
+
+_ANY_THREAD: Final = {"check_same_thread": False}
+"""Whichever thread collects forgotten rows closes their connection; sqlite3 would refuse it to all but the one that made it."""
 INVENTED_KEYS: Final = AuditKeys({1: b"audit key of rows in memory only"})
 
 
 @functools.cache
 def _empty_tables() -> bytes:
     """A database without rows, made once: a simulated world wants hundreds."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=_ANY_THREAD)
     metadata.create_all(engine)
     with engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
@@ -41,7 +44,7 @@ class CommittedRows:
     def __init__(self, audit_keys: AuditKeys = INVENTED_KEYS) -> None:
         self.unavailable = False
         self.audit_keys = audit_keys
-        engine = create_engine("sqlite://", poolclass=StaticPool)
+        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=_ANY_THREAD)
 
         @event.listens_for(engine, "connect")
         def connected(connection: Any, _record: object) -> None:
