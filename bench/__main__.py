@@ -16,18 +16,31 @@ from bench.sets import CACHE, load
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Swallowtail beside its peers (docs/bench.md).")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Swallowtail beside its peers (docs/bench.md)."
+    )
     parser.add_argument("--json", type=Path, help="write the rows there, too")
     parser.add_argument("--full", action="store_true", help="run slow peers in every row")
     parser.add_argument(
         "--only",
         metavar="NAME",
-        help="`footprint`, `narrow`, `slow`, or what a store's row's name contains: `ct one default`, `out ct`",
+        help=(
+            "`footprint`, `narrow`, `slow`, or what a store's row's name contains: `ct one"
+            " default`, `out ct`"
+        ),
     )
-    parser.add_argument("--seconds", type=float, default=slow.SECONDS, help="how long `--only slow` sends to its bad destinations")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=slow.SECONDS,
+        help="how long `--only slow` sends to its bad destinations",
+    )
     parser.add_argument("--peers", action="store_true", help="measure the peers of store in alone")
     parser.add_argument(
-        "--receiver", type=int, metavar="PORT", help="measure what listens on this port as ours (any called AE title)"
+        "--receiver",
+        type=int,
+        metavar="PORT",
+        help="measure what listens on this port as ours (any called AE title)",
     )
     return parser.parse_args()
 
@@ -56,7 +69,11 @@ def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
         site = ours.start(folder / "site")
         try:
             yield from store_in.measure(
-                cases, lambda case: ours.Ours(site, case.pdu, load(case.what)), folder, full=wanted.full, say=say
+                cases,
+                lambda case: ours.Ours(site, case.pdu, load(case.what)),
+                folder,
+                full=wanted.full,
+                say=say,
             )
             yield from footprint.loop_lag(site)
         finally:
@@ -70,7 +87,9 @@ def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
 def main() -> None:
     wanted = arguments()
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that every program that was started is stopped
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # unwinds, so that every program that was started is stopped
     CACHE.mkdir(parents=True, exist_ok=True)
     for name, remedy in missing().items():
         say(f"missing: {name} (not measured; {remedy})")
@@ -86,7 +105,10 @@ def main() -> None:
     say("\n" + table.render_bars(found))
     say(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
     if missed := table.new_misses(found):
-        say(f"\n{len(missed)} bars are missed that are not on the list of known misses (bench/table.py)")
+        say(
+            f"\n{len(missed)} bars are missed that are not on the list of known misses"
+            " (bench/table.py)"
+        )
         sys.exit(1)
 
 

@@ -1,4 +1,7 @@
-"""A receiver that somebody else runs, measured in place of ours: for work on the DICOM layer alone."""
+"""A receiver that somebody else runs, measured in place of ours.
+
+For work on the DICOM layer alone.
+"""
 
 
 class Bare:

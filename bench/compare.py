@@ -1,9 +1,9 @@
 """Runs receivers in turn over one set: the protocol of the benchmark.
 
-A round runs every receiver once, ours among them, so that each pair of ours and a peer saw the same minute of the machine. Before
-each run the set gets new UIDs, the receiver forgets, and the disk's dirty pages are written, all untimed. The first run of a
-receiver is its warm-up and not counted; if it took longer than SLOW seconds it counts, and the receiver has three runs instead
-of five.
+A round runs every receiver once, ours among them, so that each pair of ours and a peer saw the same
+minute of the machine. Before each run the set gets new UIDs, the receiver forgets, and the disk's
+dirty pages are written, all untimed. The first run of a receiver is its warm-up and not counted; if
+it took longer than SLOW seconds it counts, and the receiver has three runs instead of five.
 """
 
 import os
@@ -89,7 +89,10 @@ def competitors(receivers: Sequence[Receiver], what: Set, senders: int, folder: 
     def of(receiver: Receiver) -> Runs:
         return Runs(receiver.name, lambda: store_run(receiver, what, senders, folder))
 
-    return [*(of(receiver) for receiver in receivers), Runs("floor", lambda: floor_run(what, folder))]
+    return [
+        *(of(receiver) for receiver in receivers),
+        Runs("floor", lambda: floor_run(what, folder)),
+    ]
 
 
 def compare(runs: Sequence[Runs], say: Callable[[str], None]) -> dict[str, Runs]:

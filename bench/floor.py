@@ -1,4 +1,7 @@
-"""The durability floor: what the disk alone takes for a set, one object after the other, in one thread and a bare loop."""
+"""The durability floor.
+
+What the disk alone takes for a set, one object after the other, in one thread and a bare loop.
+"""
 
 import os
 import sqlite3
@@ -9,7 +12,10 @@ from bench.sets import Set
 
 
 def floor(what: Set, folder: Path) -> float:
-    """Write, fsync, rename, fsync the folder and commit one SQLite row (WAL, FULL) per object; give the seconds."""
+    """Write, fsync, rename, fsync the folder and commit one SQLite row (WAL, FULL) per object.
+
+    Give the seconds.
+    """
     folder.mkdir(parents=True)
     bodies = [path.read_bytes() for path in what.files]
     rows = sqlite3.connect(folder / "rows.db", isolation_level=None)

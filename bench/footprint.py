@@ -1,4 +1,7 @@
-"""What Link takes while it does nothing, holds idle associations, or passes very large objects; how late the Cloud's loop is."""
+"""What Link takes while it does nothing, holds idle associations, or passes very large objects.
+
+How late the Cloud's loop is.
+"""
 
 import re
 import ssl
@@ -28,7 +31,9 @@ def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
         say(f"footprint: idle for {IDLE_AFTER:g} s")
         time.sleep(IDLE_AFTER)
         idle = ours.resident(site.link.pid)
-        yield alone("link memory idle", idle, "MB", note="RSS, three listeners, 60 s after the start")
+        yield alone(
+            "link memory idle", idle, "MB", note="RSS, three listeners, 60 s after the start"
+        )
         yield alone("cloud memory idle", ours.resident(site.cloud.pid), "MB")
         yield from _idle_associations(site, say)
         for name, size in LARGE.items():
@@ -47,7 +52,11 @@ def _idle_associations(site: Installation, say: Callable[[str], None]) -> Iterat
         time.sleep(WATCHED)
         spent = ours.cpu_seconds(site.link.pid) - before
         yield alone("link memory 20 idle associations", ours.resident(site.link.pid), "MB")
-        yield alone("link cpu 20 idle associations", 100 * spent / (time.monotonic() - started), "% of a core")
+        yield alone(
+            "link cpu 20 idle associations",
+            100 * spent / (time.monotonic() - started),
+            "% of a core",
+        )
     finally:
         for stream in streams:
             stream.close()
@@ -67,7 +76,9 @@ def _large(site: Installation, name: str, size: int, idle: float) -> Iterator[Ro
     yield alone(f"cloud memory {name}", ours.peak(pids["cloud"]), "MB", note="peak")
     yield alone(f"store-in {name}", seconds, "s", note=f"{size / seconds / 1e6:.0f} MB/s")
     for role, pid in pids.items():
-        yield alone(f"{role} cpu per GB, {name}", (ours.cpu_seconds(pid) - before[role]) / (size / GB), "s")
+        yield alone(
+            f"{role} cpu per GB, {name}", (ours.cpu_seconds(pid) - before[role]) / (size / GB), "s"
+        )
 
 
 def loop_lag(site: Installation) -> Iterator[Row]:
@@ -77,8 +88,14 @@ def loop_lag(site: Installation) -> Iterator[Row]:
         text = answer.read().decode()
     worst = re.search(r"^swallowtail_loop_lag_worst_seconds ([0-9.e+-]+)$", text, re.MULTILINE)
     total = re.search(r"^swallowtail_loop_lag_seconds_count ([0-9.e+-]+)$", text, re.MULTILINE)
-    late = re.search(r'^swallowtail_loop_lag_seconds_bucket\{le="0.01"\} ([0-9.e+-]+)$', text, re.MULTILINE)
+    late = re.search(
+        r'^swallowtail_loop_lag_seconds_bucket\{le="0.01"\} ([0-9.e+-]+)$', text, re.MULTILINE
+    )
     if worst is None or total is None or late is None:
         return
-    yield alone("cloud loop lag worst", 1000 * float(worst[1]), "ms", note="since the start, all sets")
-    yield alone("cloud loop lag above 10 ms", 100 * (1 - float(late[1]) / float(total[1])), "% of the time")
+    yield alone(
+        "cloud loop lag worst", 1000 * float(worst[1]), "ms", note="since the start, all sets"
+    )
+    yield alone(
+        "cloud loop lag above 10 ms", 100 * (1 - float(late[1]) / float(total[1])), "% of the time"
+    )

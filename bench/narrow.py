@@ -1,6 +1,9 @@
-"""Link in a network namespace of its own behind 10 Mbit/s, eight bulk stores running: what an echo and a ping still take.
+"""Link in a network namespace of its own behind 10 Mbit/s, eight bulk stores running.
 
-Needs root (`ip netns`, `tc`). Two namespaces' ends of one veth pair, `tbf rate 10mbit burst 32kb latency 50ms` at both.
+What an echo and a ping still take.
+
+Needs root (`ip netns`, `tc`). Two namespaces' ends of one veth pair, `tbf rate 10mbit burst 32kb
+latency 50ms` at both.
 """
 
 import os
@@ -40,7 +43,9 @@ def namespace() -> Iterator[list[str]]:
     inside = ["ip", "netns", "exec", NAMESPACE]
     _run("ip", "netns", "add", NAMESPACE)
     try:
-        _run("ip", "link", "add", OUTSIDE, "type", "veth", "peer", "name", "out", "netns", NAMESPACE)
+        _run(
+            "ip", "link", "add", OUTSIDE, "type", "veth", "peer", "name", "out", "netns", NAMESPACE
+        )
         _run("ip", "address", "add", f"{CLOUD}/30", "dev", OUTSIDE)
         _run("ip", "link", "set", OUTSIDE, "up")
         _run(*inside, "ip", "address", "add", f"{LINK}/30", "dev", "out")
@@ -57,14 +62,27 @@ def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
     """Give the rows."""
     with namespace() as inside:
         listening = Listening("default", address="0.0.0.0", more=ANY_DEVICE)
-        with Installation(folder, listeners=[listening], link_prefix=inside, cloud_host=CLOUD) as site:
+        with Installation(
+            folder, listeners=[listening], link_prefix=inside, cloud_host=CLOUD
+        ) as site:
             say("behind 10 Mbit/s: quiet")
             yield from _rows("quiet", *sample(site))
-            argv = [*inside, sys.executable, "-m", "bench.stream", str(site.port("default")), site.called_ae("default")]
+            argv = [
+                *inside,
+                sys.executable,
+                "-m",
+                "bench.stream",
+                str(site.port("default")),
+                site.called_ae("default"),
+            ]
             paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
-            sender = Program("senders", [*argv, str(SENDERS), str(OBJECT)], folder=folder, environment=paths)
+            sender = Program(
+                "senders", [*argv, str(SENDERS), str(OBJECT)], folder=folder, environment=paths
+            )
             with sender:
-                sender.wait_until(lambda: "associated" in sender.text(), seconds=30, what="eight associations")
+                sender.wait_until(
+                    lambda: "associated" in sender.text(), seconds=30, what="eight associations"
+                )
                 say(f"behind 10 Mbit/s: {SENDERS} bulk stores")
                 echoes, pings = sample(site)
                 if not sender.running:
@@ -76,15 +94,27 @@ def sample(site: Installation) -> tuple[list[float], list[float]]:
     """Take the samples: milliseconds of the wire's echo and of 1 KiB through Link."""
     echoes, pings = [], []
     for _ in range(SAMPLES):
-        pings.append(1000 * site.rest.json(f"/api/v1/links/{site.link_id}/ping?bytes=1024", method="POST")["seconds"])
-        echoes.append(1000 * site.rest.json(f"/api/v1/links/{site.link_id}")["presence"]["round_trip"])
+        pings.append(
+            1000
+            * site.rest.json(f"/api/v1/links/{site.link_id}/ping?bytes=1024", method="POST")[
+                "seconds"
+            ]
+        )
+        echoes.append(
+            1000 * site.rest.json(f"/api/v1/links/{site.link_id}")["presence"]["round_trip"]
+        )
     return echoes, pings
 
 
 def _rows(where: str, echoes: list[float], pings: list[float]) -> Iterator[Row]:
     for name, values in (("control echo", echoes), ("ping", pings)):
         p99 = statistics.quantiles(values, n=100)[98]
-        yield alone(f"{name} p99 {where}", p99, "ms", note=f"median {statistics.median(values):.1f}, most {max(values):.1f}")
+        yield alone(
+            f"{name} p99 {where}",
+            p99,
+            "ms",
+            note=f"median {statistics.median(values):.1f}, most {max(values):.1f}",
+        )
 
 
 def _run(*argv: str) -> None:

@@ -1,4 +1,7 @@
-"""Ours as a receiver: Link and Cloud as processes, default configuration, indexing on; done when dcmsend has its last 0000."""
+"""Ours as a receiver: Link and Cloud as processes, default configuration, indexing on.
+
+Done when dcmsend has its last 0000.
+"""
 
 import os
 import statistics
@@ -14,7 +17,10 @@ from bench.table import Row, alone
 from swallowtail.sim.installation import ANY_DEVICE, Installation, Listening
 from swallowtail.sim.processes import Program
 
-_OPEN: Final = {**ANY_DEVICE, "max_associations_per_address": 32}  # one machine plays twenty modalities
+_OPEN: Final = {
+    **ANY_DEVICE,
+    "max_associations_per_address": 32,
+}  # one machine plays twenty modalities
 LISTENERS: Final = {
     "default": Listening("default", more=_OPEN),
     "128k": Listening("narrow", more={**_OPEN, "max_pdu": 131_072}),
@@ -24,7 +30,10 @@ LISTENERS: Final = {
 
 @dataclass
 class Ours:
-    """One listener of a running installation; `cpu` and `found` keep what each run cost besides its seconds."""
+    """One listener of a running installation.
+
+    `cpu` and `found` keep what each run cost besides its seconds.
+    """
 
     site: Installation
     pdu: str
@@ -50,18 +59,32 @@ class Ours:
         """Nothing to wait for: the last 0000 was said when everything was durable."""
 
     def after(self) -> None:
-        """Untimed: note the CPU time, and wait until QIDO finds everything, which also proves that everything is there."""
-        self.found.append(self.site.wait_for_instances(len(self.what.files), self.what.study, seconds=120))
+        """Untimed.
+
+        Note the CPU time, and wait until QIDO finds everything, which also proves that everything
+        is there.
+        """
+        self.found.append(
+            self.site.wait_for_instances(len(self.what.files), self.what.study, seconds=120)
+        )
         for name, program in self.programs().items():
             self.cpu.setdefault(name, []).append(cpu_seconds(program.pid) - self._before[name])
 
     def rows(self, case: str) -> Iterator[Row]:
         """Give what the runs of a case cost besides their seconds."""
-        yield alone(f"until QIDO finds all, {case}", statistics.median(self.found), "s", note="after the last 0000")
+        yield alone(
+            f"until QIDO finds all, {case}",
+            statistics.median(self.found),
+            "s",
+            note="after the last 0000",
+        )
         for role, seconds in self.cpu.items():
             median = statistics.median(seconds)
             yield alone(
-                f"{role} cpu per GB, {case}", median / (self.what.size / 1e9), "s", note=f"{median:.2f} s a run, with indexing"
+                f"{role} cpu per GB, {case}",
+                median / (self.what.size / 1e9),
+                "s",
+                note=f"{median:.2f} s a run, with indexing",
             )
 
     def programs(self) -> dict[str, Program]:

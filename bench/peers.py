@@ -46,8 +46,16 @@ class Dcmtk:
         self._received = folder / "received"
         self._received.mkdir(parents=True)
         options = (["-pdu", str(max_pdu)] if max_pdu else []) + (["--fork"] if fork else [])
-        argv: list[str | Path] = ["/usr/bin/storescp", *options, "-od", self._received, str(self.port)]
-        self._program = Program("storescp", argv, folder=folder, environment=self.sender_environment)
+        argv: list[str | Path] = [
+            "/usr/bin/storescp",
+            *options,
+            "-od",
+            self._received,
+            str(self.port),
+        ]
+        self._program = Program(
+            "storescp", argv, folder=folder, environment=self.sender_environment
+        )
         self._program.wait_for_port(self.port)
 
     def reset(self) -> None:
@@ -80,7 +88,13 @@ class Pynetdicom:
         self.sender_environment: dict[str, str] = {}
         self._received = folder / "received"
         self._received.mkdir(parents=True)
-        argv = [sys.executable, Path(__file__).with_name("storage_scp.py"), str(self.port), self._received, str(max_pdu or 0)]
+        argv = [
+            sys.executable,
+            Path(__file__).with_name("storage_scp.py"),
+            str(self.port),
+            self._received,
+            str(max_pdu or 0),
+        ]
         self._program = Program("pynetdicom", argv, folder=folder)
         self._program.wait_for_port(self.port)
 
@@ -100,7 +114,9 @@ class Pynetdicom:
 
 
 class Orthanc:
-    """One Orthanc with Debian's settings but for ports, folders and, in a chain, the Lua line that forwards what arrives."""
+    """One Orthanc with Debian's settings but for ports, folders and, in a chain, the Lua line that
+    forwards what arrives.
+    """
 
     def __init__(self, folder: Path, *, name: str, forward_to: int | None = None) -> None:
         self.port, self._http = free_port(), free_port()
@@ -118,7 +134,9 @@ class Orthanc:
         }
         if forward_to is not None:
             script = folder / "forward.lua"
-            script.write_text("function OnStoredInstance(id, tags, metadata)\n  SendToPeer(id, 'second')\nend\n")
+            script.write_text(
+                "function OnStoredInstance(id, tags, metadata)\n  SendToPeer(id, 'second')\nend\n"
+            )
             settings["LuaScripts"] = [str(script)]
             settings["OrthancPeers"] = {"second": [f"http://127.0.0.1:{forward_to}/"]}
         (folder / "orthanc.json").write_text(json.dumps(settings))
@@ -132,7 +150,9 @@ class Orthanc:
 
     def count(self) -> int:
         """Give the number of instances it has."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/statistics", timeout=30) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self._http}/statistics", timeout=30
+        ) as answer:
             return int(json.load(answer)["CountInstances"])
 
 
@@ -157,7 +177,9 @@ class OrthancChain:
         until = time.monotonic() + self.deadline
         while (found := self._second.count() - self._before) < count:
             if time.monotonic() > until:
-                raise ProgramFailedError(f"the second Orthanc has {found} of {count} instances after {self.deadline:g} s")
+                raise ProgramFailedError(
+                    f"the second Orthanc has {found} of {count} instances after {self.deadline:g} s"
+                )
             time.sleep(0.02)
 
     def after(self) -> None:
@@ -170,18 +192,27 @@ class OrthancChain:
 
 def missing() -> dict[str, str]:
     """Name the peers that this machine lacks, each with what to install."""
-    wanted = {"storescp": ("/usr/bin/storescp", "apt install dcmtk"), "orthanc chain": ("/usr/sbin/Orthanc", "apt install orthanc")}
+    wanted = {
+        "storescp": ("/usr/bin/storescp", "apt install dcmtk"),
+        "orthanc chain": ("/usr/sbin/Orthanc", "apt install orthanc"),
+    }
     return {name: remedy for name, (path, remedy) in wanted.items() if not Path(path).exists()}
 
 
 @contextmanager
 def peers(folder: Path, *, max_pdu: int | None, fork: bool) -> Iterator[list[Receiver]]:
-    """Start every peer that is here; this Orthanc lets nobody set its PDU length, so it stands in the default rows only."""
+    """Start every peer that is here.
+
+    This Orthanc lets nobody set its PDU length, so it stands in the default rows only.
+    """
     absent = missing()
     with ExitStack() as stack:
         found: list[Any] = []
         if "storescp" not in absent:
-            found += [Dcmtk(folder / f"storescp-{n}", nodelay=n, max_pdu=max_pdu, fork=fork) for n in (False, True)]
+            found += [
+                Dcmtk(folder / f"storescp-{n}", nodelay=n, max_pdu=max_pdu, fork=fork)
+                for n in (False, True)
+            ]
         found.append(Pynetdicom(folder / "pynetdicom", max_pdu=max_pdu))
         if "orthanc chain" not in absent and max_pdu is None:
             found.append(OrthancChain(folder / "orthanc"))

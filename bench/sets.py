@@ -1,7 +1,11 @@
-"""The sets that are sent: valid CT and Ultrasound Multi-frame objects with random pixels, made once, given new UIDs for each run.
+"""The sets that are sent.
 
-A Cloud that has seen an instance stores nothing at the second sight, so every run needs UIDs of its own. All UIDs have the same
-length and stand at known offsets, so a renewal overwrites a few bytes per file instead of writing the set again.
+Valid CT and Ultrasound Multi-frame objects with random pixels, made once, given new UIDs for each
+run.
+
+A Cloud that has seen an instance stores nothing at the second sight, so every run needs UIDs of its
+own. All UIDs have the same length and stand at known offsets, so a renewal overwrites a few bytes
+per file instead of writing the set again.
 """
 
 import functools
@@ -14,7 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    UltrasoundMultiFrameImageStorage,
+)
 
 CACHE: Final = Path("/tmp/swallowtail-bench/sets")
 UID_LENGTH: Final = 44
@@ -50,13 +59,20 @@ def fresh_uid() -> str:
 
 def _dataset(shape: Shape, number: int, uids: dict[str, str]) -> FileDataset:
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage if shape.frames else CTImageStorage
+    meta.MediaStorageSOPClassUID = (
+        UltrasoundMultiFrameImageStorage if shape.frames else CTImageStorage
+    )
     meta.MediaStorageSOPInstanceUID = UID(uids["sop"])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, uids["sop"]
     ds.StudyInstanceUID, ds.SeriesInstanceUID = uids["study"], uids["series"]
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Heron^Ada", "BENCH-1", "19700101", "F"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = (
+        "Heron^Ada",
+        "BENCH-1",
+        "19700101",
+        "F",
+    )
     ds.StudyID, ds.AccessionNumber, ds.ReferringPhysicianName = "1", "B1", "Crane^Ivo"
     ds.StudyDate = ds.ContentDate = "20261101"
     ds.StudyTime = ds.ContentTime = "101500"
@@ -81,12 +97,21 @@ def _describe_cine(ds: Dataset, shape: Shape) -> None:
 
 
 def _describe_slice(ds: Dataset, number: int) -> None:
-    ds.Modality, ds.ImageType, ds.KVP, ds.AcquisitionNumber = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"], "120", 1
+    ds.Modality, ds.ImageType, ds.KVP, ds.AcquisitionNumber = (
+        "CT",
+        ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "120",
+        1,
+    )
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
     ds.PatientPosition, ds.BodyPartExamined = "HFS", "CHEST"
     ds.RescaleIntercept, ds.RescaleSlope, ds.SliceThickness = "-1024", "1", "1"
-    ds.PixelSpacing, ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = ["0.7", "0.7"], "2.25.1", ""
+    ds.PixelSpacing, ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = (
+        ["0.7", "0.7"],
+        "2.25.1",
+        "",
+    )
     ds.ImageOrientationPatient, ds.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, number]
 
 
@@ -95,7 +120,9 @@ class Set:
 
     def __init__(self, shape: Shape, folder: Path = CACHE) -> None:
         self.shape = shape
-        self._folder = folder / f"{shape.name}-{shape.count}x{shape.rows}x{shape.columns}x{shape.frames}"
+        self._folder = (
+            folder / f"{shape.name}-{shape.count}x{shape.rows}x{shape.columns}x{shape.frames}"
+        )
         index = self._folder / "index.json"
         if not index.exists():
             self._generate(index)
@@ -127,7 +154,10 @@ class Set:
         index.write_text(json.dumps(places))
 
     def renew(self) -> None:
-        """Give every instance a new UID, and all of them one new series and study; reads the set into the page cache."""
+        """Give every instance a new UID, and all of them one new series and study.
+
+        Reads the set into the page cache.
+        """
         uids = {"study": fresh_uid(), "series": fresh_uid()}
         self.study = uids["study"]
         for name, places in self._places.items():

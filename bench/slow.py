@@ -1,7 +1,10 @@
-"""A PACS that accepts and then reads nothing and one that refuses all: what deliveries to a third one take beside them.
+"""A PACS that accepts and then reads nothing and one that refuses all.
 
-`python -m bench --only slow [--seconds 600]`. Every PACE one instance is sent: to the healthy destination alone for a fifth of
-the time, then to all three. A delivery's time is that from its row to its settlement, by the Cloud's clock.
+What deliveries to a third one take beside them.
+
+`python -m bench --only slow [--seconds 600]`. Every PACE one instance is sent: to the healthy
+destination alone for a fifth of the time, then to all three. A delivery's time is that from its row
+to its settlement, by the Cloud's clock.
 """
 
 import shutil
@@ -74,15 +77,23 @@ def measure(folder: Path, say: Callable[[str], None], *, seconds: float = SECOND
         stack.callback(healthy.close)
         deaf = stack.enter_context(Deaf())
         refusing = free_port()
-        refuser = Program("refuser", ["/usr/bin/storescp", "--refuse", str(refusing)], folder=folder)
+        refuser = Program(
+            "refuser", ["/usr/bin/storescp", "--refuse", str(refusing)], folder=folder
+        )
         stack.enter_context(refuser)
         refuser.wait_for_port(refusing)
         ports = {"healthy": healthy.port, "deaf": deaf.port, "refusing": refusing}
-        places = [{"name": name, "host": "127.0.0.1", "port": port, "ae_title": "ANY-SCP"} for name, port in ports.items()]
+        places = [
+            {"name": name, "host": "127.0.0.1", "port": port, "ae_title": "ANY-SCP"}
+            for name, port in ports.items()
+        ]
         site = ours.start(folder / "site", destinations=places)
         stack.callback(site.stop)
         traffic = Traffic(site, stored(site, load("ct"), folder))
-        say(f"slow: {seconds / 5:g} s to the healthy destination alone, then {seconds:g} s to all three")
+        say(
+            f"slow: {seconds / 5:g} s to the healthy destination alone, then {seconds:g} s to all"
+            " three"
+        )
         without = traffic.run(["healthy"], seconds / 5)
         beside = traffic.run(list(ports), seconds)
         _bad_as_meant(site, deaf)
@@ -120,7 +131,9 @@ class Traffic:
                 self._newest = max(one["id"] for one in found)
                 return [1000 * (one["changed"] - one["created"]) for one in done]
             if time.monotonic() > until:
-                raise ProgramFailedError(f"{len(done)} of {count} deliveries to the healthy destination arrived")
+                raise ProgramFailedError(
+                    f"{len(done)} of {count} deliveries to the healthy destination arrived"
+                )
             time.sleep(1.0)
 
     def _deliveries(self) -> Iterator[Any]:
@@ -129,17 +142,29 @@ class Traffic:
 
 def _bad_as_meant(site: Installation, deaf: Deaf) -> None:
     """Hold the two bad ones to being bad: a run in which they are not there measures nothing."""
-    queues = {name: site.rest.json(f"/api/v1/destinations/{site.link_id}:{name}")["queue"] for name in ("deaf", "refusing")}
+    queues = {
+        name: site.rest.json(f"/api/v1/destinations/{site.link_id}:{name}")["queue"]
+        for name in ("deaf", "refusing")
+    }
     refused = queues["refusing"]
-    if not deaf.accepted or not refused["failing_since"] or any(one["counts"].get("delivered") for one in queues.values()):
+    if (
+        not deaf.accepted
+        or not refused["failing_since"]
+        or any(one["counts"].get("delivered") for one in queues.values())
+    ):
         raise ProgramFailedError(f"the bad destinations were not as bad as they should: {queues}")
 
 
 def rows(without: list[float], beside: list[float]) -> Iterator[Row]:
     """Give both percentiles, and by how much the bar is missed: 0 or less is within it."""
     alone_p99, beside_p99 = (statistics.quantiles(times, n=100)[98] for times in (without, beside))
-    for name, times, p99 in (("alone", without, alone_p99), ("beside two bad PACS", beside, beside_p99)):
-        note = f"median {statistics.median(times):.1f}, most {max(times):.1f}, {len(times)} deliveries"
+    for name, times, p99 in (
+        ("alone", without, alone_p99),
+        ("beside two bad PACS", beside, beside_p99),
+    ):
+        note = (
+            f"median {statistics.median(times):.1f}, most {max(times):.1f}, {len(times)} deliveries"
+        )
         yield alone(f"delivery p99 {name}", p99, "ms", note=note)
     bar = max(1.2 * alone_p99, alone_p99 + 50)
     yield alone(BEYOND, beside_p99 - bar, "ms", note=f"the bar is {bar:.1f} ms")

@@ -1,4 +1,7 @@
-"""A peer: pynetdicom's storage SCP, writing files undecoded. `storage_scp.py PORT FOLDER MAX_PDU` (0: its default)."""
+"""A peer: pynetdicom's storage SCP, writing files undecoded.
+
+`storage_scp.py PORT FOLDER MAX_PDU` (0: its default).
+"""
 
 import secrets
 import sys
@@ -21,7 +24,8 @@ def main() -> None:
     if max_pdu:
         ae.maximum_pdu_size = max_pdu
     ae.supported_contexts = [
-        build_context(context.abstract_syntax, ExplicitVRLittleEndian) for context in AllStoragePresentationContexts[:120]
+        build_context(context.abstract_syntax, ExplicitVRLittleEndian)
+        for context in AllStoragePresentationContexts[:120]
     ]
     ae.start_server(("127.0.0.1", port), block=True, evt_handlers=[(evt.EVT_C_STORE, store)])
 

@@ -32,13 +32,26 @@ class Case:
 
 
 def cases(only: str | None) -> list[Case]:
-    """Give the cases whose name contains `only`; the default PDU length first, since it decides who is slow."""
-    every = (Case(what, senders, pdu) for pdu in ("default", "128k") for senders in SENDERS for what in ("ct", "cine", "small"))
+    """Give the cases whose name contains `only`.
+
+    The default PDU length first, since it decides who is slow.
+    """
+    every = (
+        Case(what, senders, pdu)
+        for pdu in ("default", "128k")
+        for senders in SENDERS
+        for what in ("ct", "cine", "small")
+    )
     return [case for case in every if only is None or only in case.name]
 
 
 def measure(
-    wanted: Sequence[Case], ours: Callable[[Case], Ours | Bare | None], folder: Path, *, full: bool, say: Callable[[str], None]
+    wanted: Sequence[Case],
+    ours: Callable[[Case], Ours | Bare | None],
+    folder: Path,
+    *,
+    full: bool,
+    say: Callable[[str], None],
 ) -> Iterator[Row]:
     """Run the cases; `ours` gives our receiver for a case, or None where nothing of ours runs."""
     slow: set[tuple[str, str, str]] = set()
@@ -46,7 +59,9 @@ def measure(
         say(case.name)
         max_pdu = PDU_128K if case.pdu == "128k" else None
         with peers(folder / "peers", max_pdu=max_pdu, fork=case.senders == "eight") as found:
-            kept = [peer for peer in found if full or (case.what, case.senders, peer.name) not in slow]
+            kept = [
+                peer for peer in found if full or (case.what, case.senders, peer.name) not in slow
+            ]
             mine = ours(case)
             receivers: list[Receiver] = [mine, *kept] if mine else kept
             what = load(case.what)
@@ -59,7 +74,9 @@ def measure(
 
 
 def rows_of(case: Case, done: dict[str, Runs], ours: str | None) -> list[Row]:
-    """Compare ours with each peer, and with the sum that a durable receiver without Nagle could reach."""
+    """Compare ours with each peer, and with the sum that a durable receiver without Nagle could
+    reach.
+    """
     mine = done[ours] if ours else None
     value = mine.median if mine else None
     spread = f"ours {mine.spread}; " if mine else ""
@@ -69,5 +86,7 @@ def rows_of(case: Case, done: dict[str, Runs], ours: str | None) -> list[Row]:
         if name != ours
     ]
     if "storescp nodelay" in done:
-        rows.append(versus(case.name, value, done["storescp nodelay"].median + done["floor"].median, SUM))
+        rows.append(
+            versus(case.name, value, done["storescp nodelay"].median + done["floor"].median, SUM)
+        )
     return rows

@@ -1,7 +1,11 @@
-"""Store out: a study that the Cloud holds, through Link into a storescp, beside `dcmsend` straight into another of the same kind.
+"""Store out.
 
-The clock of ours starts with the request to send the study (REST) and stops when the Cloud has every delivery as delivered: the
-association, the reads from the store, TLS and two commits an instance are inside.
+A study that the Cloud holds, through Link into a storescp, beside `dcmsend` straight into another
+of the same kind.
+
+The clock of ours starts with the request to send the study (REST) and stops when the Cloud has
+every delivery as delivered: the association, the reads from the store, TLS and two commits an
+instance are inside.
 """
 
 import shutil
@@ -43,7 +47,9 @@ class Case:
 
 CASES: Final = (
     *(Case(what, "nodelay") for what in ("ct", "cine", "small")),
-    *(Case(what, "default") for what in ("ct", "cine")),  # a thousand small ones would wait 44 s a run for Nagle's algorithm
+    *(
+        Case(what, "default") for what in ("ct", "cine")
+    ),  # a thousand small ones would wait 44 s a run for Nagle's algorithm
 )
 
 
@@ -54,7 +60,9 @@ def cases(only: str | None) -> list[Case]:
 
 @dataclass
 class Out:
-    """One destination of a running installation, the storescp behind it, and a study that the Cloud holds."""
+    """One destination of a running installation, the storescp behind it, and a study that the Cloud
+    holds.
+    """
 
     site: Installation
     receiver: Dcmtk
@@ -69,8 +77,14 @@ class Out:
         programs = {"link": self.site.link, "cloud": self.site.cloud}
         spent = {name: ours.cpu_seconds(program.pid) for name, program in programs.items()}
         before, started = self._delivered(), time.monotonic()
-        self.site.rest.json(f"/api/v1/studies/{self.study}/send", method="POST", body={"destinations": [self.destination]})
-        self._wait(lambda: self.receiver.count() >= self.count)  # looks at a folder, so that asking costs the Cloud nothing
+        self.site.rest.json(
+            f"/api/v1/studies/{self.study}/send",
+            method="POST",
+            body={"destinations": [self.destination]},
+        )
+        self._wait(
+            lambda: self.receiver.count() >= self.count
+        )  # looks at a folder, so that asking costs the Cloud nothing
         self._wait(lambda: self._delivered() - before >= self.count)
         seconds = time.monotonic() - started
         self.receiver.wait_for_all(self.count)
@@ -79,29 +93,44 @@ class Out:
         return seconds
 
     def _delivered(self) -> int:
-        return int(self.site.rest.json(f"/api/v1/destinations/{self.destination}")["queue"]["counts"].get("delivered", 0))
+        return int(
+            self.site.rest.json(f"/api/v1/destinations/{self.destination}")["queue"]["counts"].get(
+                "delivered", 0
+            )
+        )
 
     def _wait(self, reached: Callable[[], bool]) -> None:
         until = time.monotonic() + DEADLINE
         while not reached():
             if time.monotonic() > until:
                 queue = self.site.rest.json(f"/api/v1/destinations/{self.destination}")["queue"]
-                raise ProgramFailedError(f"the study was not delivered within {DEADLINE:g} s: {queue}")
+                raise ProgramFailedError(
+                    f"the study was not delivered within {DEADLINE:g} s: {queue}"
+                )
             time.sleep(PACE)
 
     def rows(self, case: Case, size: int) -> Iterator[Row]:
         """Give the CPU time of the runs."""
         for role, seconds in self.cpu.items():
             median = statistics.median(seconds)
-            yield alone(f"{role} cpu per GB, {case.name}", median / (size / 1e9), "s", note=f"{median:.2f} s a run")
+            yield alone(
+                f"{role} cpu per GB, {case.name}",
+                median / (size / 1e9),
+                "s",
+                note=f"{median:.2f} s a run",
+            )
 
 
 @contextmanager
 def installed(folder: Path) -> Iterator[tuple[Installation, dict[str, Dcmtk]]]:
     """Run a site whose Link has one destination for each kind of storescp."""
-    receivers = {name: Dcmtk(folder / name, nodelay=nodelay, max_pdu=None, fork=False) for name, nodelay in ENDS.items()}
+    receivers = {
+        name: Dcmtk(folder / name, nodelay=nodelay, max_pdu=None, fork=False)
+        for name, nodelay in ENDS.items()
+    }
     destinations = [
-        {"name": name, "host": "127.0.0.1", "port": one.port, "ae_title": one.called_ae} for name, one in receivers.items()
+        {"name": name, "host": "127.0.0.1", "port": one.port, "ae_title": one.called_ae}
+        for name, one in receivers.items()
     ]
     try:
         site = ours.start(folder / "site", destinations=destinations)
@@ -117,7 +146,14 @@ def installed(folder: Path) -> Iterator[tuple[Installation, dict[str, Dcmtk]]]:
 def stored(site: Installation, what: Set, folder: Path) -> str:
     """Have the Cloud hold the set, indexed; gives its study."""
     what.renew()
-    send(what, site.port("default"), called_ae=site.called_ae("default"), senders=1, environment={}, folder=folder)
+    send(
+        what,
+        site.port("default"),
+        called_ae=site.called_ae("default"),
+        senders=1,
+        environment={},
+        folder=folder,
+    )
     site.wait_for_instances(len(what.files), what.study, seconds=120)
     return what.study
 
@@ -125,11 +161,20 @@ def stored(site: Installation, what: Set, folder: Path) -> str:
 def measure(wanted: list[Case], folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
     """Run the cases, ours and the peer by turns."""
     with installed(folder) as (site, receivers):
-        studies = {name: stored(site, load(name), folder) for name in dict.fromkeys(case.what for case in wanted)}
+        studies = {
+            name: stored(site, load(name), folder)
+            for name in dict.fromkeys(case.what for case in wanted)
+        }
         for case in wanted:
             say(case.name)
             what = load(case.what)
-            mine = Out(site, receivers[case.ends], f"{site.link_id}:{case.ends}", studies[case.what], len(what.files))
+            mine = Out(
+                site,
+                receivers[case.ends],
+                f"{site.link_id}:{case.ends}",
+                studies[case.what],
+                len(what.files),
+            )
             peer = Dcmtk(folder / "peer", nodelay=ENDS[case.ends], max_pdu=None, fork=False)
             try:
                 done = compare([Runs(OURS, mine.run), _straight(peer, what, folder)], say)
@@ -149,4 +194,10 @@ def _straight(peer: Dcmtk, what: Set, folder: Path) -> Runs:
 def _row(case: Case, done: dict[str, Runs]) -> Row:
     mine = done.pop(OURS)
     ((name, theirs),) = done.items()
-    return versus(case.name, mine.median, theirs.median, name, note=f"(ours {mine.spread}; peer {theirs.spread})")
+    return versus(
+        case.name,
+        mine.median,
+        theirs.median,
+        name,
+        note=f"(ours {mine.spread}; peer {theirs.spread})",
+    )

@@ -1,6 +1,9 @@
-"""A raw sender: objects of any size from a repeated piece of memory, so that 4 GB need no file. PS3.8 and PS3.7, by hand.
+"""A raw sender: objects of any size from a repeated piece of memory, so that 4 GB need no file.
 
-Also a program: `python -m bench.stream PORT CALLED_AE SENDERS BYTES` sends one object of BYTES over each of SENDERS associations.
+PS3.8 and PS3.7, by hand.
+
+Also a program: `python -m bench.stream PORT CALLED_AE SENDERS BYTES` sends one object of BYTES over
+each of SENDERS associations.
 """
 
 import secrets
@@ -14,7 +17,9 @@ from typing import Final
 from bench.sets import fresh_uid
 
 ULTRASOUND_MULTIFRAME: Final = "1.2.840.10008.5.1.4.1.1.3.1"
-JPEG_BASELINE: Final = "1.2.840.10008.1.2.4.50"  # encapsulated, so the pixel data may be longer than 32 bits can say
+JPEG_BASELINE: Final = (
+    "1.2.840.10008.1.2.4.50"  # encapsulated, so the pixel data may be longer than 32 bits can say
+)
 CONTEXT: Final = 1
 FRAGMENT: Final = 1 << 20
 DEADLINE: Final = 600.0
@@ -30,10 +35,14 @@ def _item(kind: int, body: bytes) -> bytes:
 
 def _associate_request(called_ae: str, calling_ae: str) -> bytes:
     context = (
-        struct.pack(">BBBB", CONTEXT, 0, 0, 0) + _item(0x30, ULTRASOUND_MULTIFRAME.encode()) + _item(0x40, JPEG_BASELINE.encode())
+        struct.pack(">BBBB", CONTEXT, 0, 0, 0)
+        + _item(0x30, ULTRASOUND_MULTIFRAME.encode())
+        + _item(0x40, JPEG_BASELINE.encode())
     )
     user = _item(0x51, struct.pack(">I", 16_384)) + _item(0x52, b"2.25.1")
-    body = struct.pack(">HH16s16s32x", 1, 0, called_ae.ljust(16).encode(), calling_ae.ljust(16).encode())
+    body = struct.pack(
+        ">HH16s16s32x", 1, 0, called_ae.ljust(16).encode(), calling_ae.ljust(16).encode()
+    )
     body += _item(0x10, b"1.2.840.10008.3.1.1.1") + _item(0x20, context) + _item(0x50, user)
     return struct.pack(">BBI", 1, 0, len(body)) + body
 
@@ -44,13 +53,23 @@ def _element(tag: int, value: bytes) -> bytes:
 
 def _command(sop_instance: str) -> bytes:
     sop_class = ULTRASOUND_MULTIFRAME + "\0" * (len(ULTRASOUND_MULTIFRAME) % 2)
-    rest = _element(0x0002, sop_class.encode()) + _element(0x0100, b"\x01\0") + _element(0x0110, b"\x01\0")
-    rest += _element(0x0700, b"\0\0") + _element(0x0800, b"\x01\0") + _element(0x1000, sop_instance.encode())
+    rest = (
+        _element(0x0002, sop_class.encode())
+        + _element(0x0100, b"\x01\0")
+        + _element(0x0110, b"\x01\0")
+    )
+    rest += (
+        _element(0x0700, b"\0\0")
+        + _element(0x0800, b"\x01\0")
+        + _element(0x1000, sop_instance.encode())
+    )
     return _element(0x0000, struct.pack("<I", len(rest))) + rest
 
 
 def data_set(sop_instance: str, study: str, size: int) -> Iterator[bytes]:
-    """Give a cine's data set of about `size` bytes in pieces, PS3.5 A.4 encapsulated, explicit VR little endian."""
+    """Give a cine's data set of about `size` bytes in pieces, PS3.5 A.4 encapsulated, explicit VR
+    little endian.
+    """
 
     def text(group: int, element: int, vr: str, value: str) -> bytes:
         padding = "\0" if vr == "UI" else " "
@@ -83,14 +102,21 @@ class Stream:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(_associate_request(called_ae, calling_ae))
         kind, body = self._read()
-        accepted = body.find(b"\x21\0", 68)  # PS3.8 9.3.3.2: the only presentation context, its result at the seventh byte
+        accepted = body.find(
+            b"\x21\0", 68
+        )  # PS3.8 9.3.3.2: the only presentation context, its result at the seventh byte
         if kind != 2 or accepted < 0 or body[accepted + 6] != 0:
-            raise StreamFailedError(f"the association was not accepted: PDU type {kind}, {body[:80].hex()}")
+            raise StreamFailedError(
+                f"the association was not accepted: PDU type {kind}, {body[:80].hex()}"
+            )
         at = body.index(b"\x51\0\0\x04")
         self._max_pdu = struct.unpack_from(">I", body, at + 4)[0] or 1 << 18
 
     def store(self, study: str, size: int) -> None:
-        """Send one object of about `size` bytes; raises StreamFailedError unless the answer is 0000."""
+        """Send one object of about `size` bytes.
+
+        Raises StreamFailedError unless the answer is 0000.
+        """
         instance = fresh_uid()
         self._pdv(_command(instance), control=3)
         limit = self._max_pdu - 6
@@ -131,10 +157,18 @@ class Stream:
 
 def main() -> None:
     """Send over several associations at once; end when all have ended."""
-    port, called_ae, senders, size = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    port, called_ae, senders, size = (
+        int(sys.argv[1]),
+        sys.argv[2],
+        int(sys.argv[3]),
+        int(sys.argv[4]),
+    )
     streams = [Stream(port, called_ae) for _ in range(senders)]
     print("associated", flush=True)
-    threads = [threading.Thread(target=stream.store, args=(fresh_uid(), size), daemon=True) for stream in streams]
+    threads = [
+        threading.Thread(target=stream.store, args=(fresh_uid(), size), daemon=True)
+        for stream in streams
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -12,7 +12,10 @@ NOBODY: Final = "-"
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of ours beside a peer's; `ratio` above 1 means that ours is better. Without a peer only `ours` is set."""
+    """One figure of ours beside a peer's; `ratio` above 1 means that ours is better.
+
+    Without a peer only `ours` is set.
+    """
 
     name: str
     ours: float | None
@@ -43,7 +46,10 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True)
 class Bar:
-    """What a row must reach: at least `least` for ratios, at most `most` for figures of ours; `aim` is what we hope for."""
+    """What a row must reach: at least `least` for ratios, at most `most` for figures of ours.
+
+    `aim` is what we hope for.
+    """
 
     row: str
     peer_name: str
@@ -74,7 +80,11 @@ class Bar:
             return verdict.value
         must = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
         aim = "" if self.aim is None else f", aim {self.aim:g}"
-        known = f"; known: {KNOWN_MISSES[self]}" if verdict is Verdict.MISS and self in KNOWN_MISSES else ""
+        known = (
+            f"; known: {KNOWN_MISSES[self]}"
+            if verdict is Verdict.MISS and self in KNOWN_MISSES
+            else ""
+        )
         return f"{verdict.value}  {value:.2f} (must be {must}{aim}){known}"
 
 
@@ -102,7 +112,10 @@ KNOWN_MISSES: Final = {
     Bar("store-in ct one default", "orthanc chain", least=8): "ADR 0010",
     Bar("store-in small one default", "floor", least=0.4, aim=0.7): "ADR 0010",
 }
-"""Bars that are known to be missed, and where that is discussed. A run that misses another one fails."""
+"""Bars that are known to be missed, and where that is discussed.
+
+A run that misses another one fails.
+"""
 
 
 def new_misses(rows: Sequence[Row]) -> list[Bar]:

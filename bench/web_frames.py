@@ -1,4 +1,7 @@
-"""A frame of a stored cine over WADO-RS beside a static file of the same size: one server, one connection, turn by turn."""
+"""A frame of a stored cine over WADO-RS beside a static file of the same size.
+
+One server, one connection, turn by turn.
+"""
 
 import http.client
 import json
@@ -33,12 +36,16 @@ class Client:
     def __init__(self, url: str, ca: str) -> None:
         parts = urlsplit(url)
         context = ssl.create_default_context(cafile=ca)
-        self._connection = http.client.HTTPSConnection(str(parts.hostname), parts.port, context=context, timeout=WAIT)
+        self._connection = http.client.HTTPSConnection(
+            str(parts.hostname), parts.port, context=context, timeout=WAIT
+        )
         self.token = ""
 
     def __call__(self, method: str, path: str, body: bytes | None = None, **headers: str) -> bytes:
         """Send one request and give its body; it must be a success."""
-        sent = {"Authorization": f"Bearer {self.token}"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"Authorization": f"Bearer {self.token}"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         self._connection.request(method, path, body, sent)
         answer = self._connection.getresponse()
         content = answer.read()
@@ -49,7 +56,9 @@ class Client:
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Send JSON to the API."""
         text = None if body is None else json.dumps(body).encode()
-        return json.loads(self(method, f"/api/v1/{path}", text, Content_Type="application/json") or b"null")
+        return json.loads(
+            self(method, f"/api/v1/{path}", text, Content_Type="application/json") or b"null"
+        )
 
 
 def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
@@ -57,7 +66,9 @@ def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
     static = folder / "static"
     static.mkdir(parents=True)
     command = [sys.executable, "-m", "bench.web_server", str(folder / "data"), str(static)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "src:."}) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "src:."}
+    ) as server:
         try:
             assert server.stdout is not None
             facts = json.loads(server.stdout.readline())
@@ -76,15 +87,21 @@ def _stored(client: Client, operator: str) -> str:
     client.token = operator
     organisation = client.api("POST", "organisations", {"name": "bench"})["id"]
     query = f"?organisation={organisation}"
-    client.token = client.api("POST", f"tokens{query}", {"name": "admin", "role": "administrator"})["token"]
+    client.token = client.api("POST", f"tokens{query}", {"name": "admin", "role": "administrator"})[
+        "token"
+    ]
     client.api("POST", "facilities", {"name": "main", "time_zone": "UTC"})
     client.token = client.api("POST", "tokens", {"name": "viewer", "role": "clinician"})["token"]
     file = load("cine").files[0]
     head = b"--edge\r\nContent-Type: application/dicom\r\n\r\n"
     kind = 'multipart/related; type="application/dicom"; boundary=edge'
-    client("POST", "/dicomweb/studies", head + file.read_bytes() + b"\r\n--edge--", Content_Type=kind)
+    client(
+        "POST", "/dicomweb/studies", head + file.read_bytes() + b"\r\n--edge--", Content_Type=kind
+    )
     with pydicom.dcmread(file, stop_before_pixels=True) as data:
-        place = f"/dicomweb/studies/{data.StudyInstanceUID}/series/{data.SeriesInstanceUID}/instances"
+        place = (
+            f"/dicomweb/studies/{data.StudyInstanceUID}/series/{data.SeriesInstanceUID}/instances"
+        )
         found = f"{place}?SOPInstanceUID={data.SOPInstanceUID}"
         until = time.monotonic() + WAIT
         while not client("GET", found):
@@ -104,5 +121,8 @@ def _compared(client: Client, frame: str, size: int) -> Row:
             assert len(content) == size, (path, len(content))
     ours, theirs = (statistics.median(times) for times in seconds.values())
     p95 = [1000 * sorted(times)[int(len(times) * 0.95)] for times in seconds.values()]
-    note = f"({1000 * ours:.2f} and {1000 * theirs:.2f} ms; p95 {p95[0]:.1f} and {p95[1]:.1f} ms; {size} bytes)"
+    note = (
+        f"({1000 * ours:.2f} and {1000 * theirs:.2f} ms; p95 {p95[0]:.1f} and {p95[1]:.1f} ms;"
+        f" {size} bytes)"
+    )
     return versus(NAME, ours, theirs, PEER, note=note)

@@ -1,4 +1,7 @@
-"""`python -m bench.web_server DATA FILES`: the Cloud as it is, with a folder of static files beside it at /bench."""
+"""`python -m bench.web_server DATA FILES`.
+
+The Cloud as it is, with a folder of static files beside it at /bench.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""Audit messages checked against the structure of the schema in PS3.15 A.5.1, written down anew from the standard."""
+"""Audit messages checked against the structure of the schema in PS3.15 A.5.1, written down anew
+from the standard.
+"""
 
 import base64
 import re
@@ -21,7 +23,10 @@ def to(last: int) -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class Rule:
-    """What an element may have: attributes by pattern, and children in their order as (names, fewest, most)."""
+    """What an element may have.
+
+    Attributes by pattern, and children in their order as (names, fewest, most).
+    """
 
     required: dict[str, re.Pattern[str]] = field(default_factory=dict)
     optional: dict[str, re.Pattern[str]] = field(default_factory=dict)
@@ -60,7 +65,10 @@ SCHEMA: Final = {
     "EventTypeCode": CODED,
     "EventOutcomeDescription": Rule(text=True),
     "ActiveParticipant": Rule(
-        {"UserID": re.compile(".*", re.DOTALL), "UserIsRequestor": one_of("true", "false", "0", "1")},
+        {
+            "UserID": re.compile(".*", re.DOTALL),
+            "UserIsRequestor": one_of("true", "false", "0", "1"),
+        },
         {
             "AlternativeUserID": re.compile(".*", re.DOTALL),
             "UserName": re.compile(".*", re.DOTALL),
@@ -103,7 +111,9 @@ def checked(message: bytes) -> ET.Element:
     root = ET.fromstring(message)
     assert root.tag == "AuditMessage"
     _check(root)
-    requestors = [one for one in root.iter("ActiveParticipant") if one.get("UserIsRequestor") == "true"]
+    requestors = [
+        one for one in root.iter("ActiveParticipant") if one.get("UserIsRequestor") == "true"
+    ]
     assert len(requestors) <= 1, "A.5.2: one requestor at most"
     return root
 
@@ -111,7 +121,10 @@ def checked(message: bytes) -> ET.Element:
 def _check(element: ET.Element) -> None:
     rule = SCHEMA[element.tag]
     known = rule.required | rule.optional
-    assert rule.required.keys() <= element.attrib.keys() <= known.keys(), (element.tag, element.attrib)
+    assert rule.required.keys() <= element.attrib.keys() <= known.keys(), (
+        element.tag,
+        element.attrib,
+    )
     for name, value in element.items():
         assert known[name].fullmatch(value), (element.tag, name, value)
     assert rule.text or not (element.text or "").strip(), element.tag
@@ -133,14 +146,19 @@ def detail(message: ET.Element, kind: str) -> str:
 
 
 HEADER: Final = re.compile(
-    rb"<(?P<priority>\d{1,3})>1 (?P<time>\S+) (?P<host>\S+) (?P<application>\S+) (?P<process>\d+) (?P<id>\S+) - \xef\xbb\xbf"
+    rb"<(?P<priority>\d{1,3})>1 (?P<time>\S+) (?P<host>\S+) (?P<application>\S+) (?P<process>\d+)"
+    rb" (?P<id>\S+) - \xef\xbb\xbf"
 )
 
 
 def unframed(stream: bytes) -> tuple[list[bytes], bytes]:
-    """Return the syslog messages of a stream (RFC 5425 4.3), and what is left of one that is not whole."""
+    """Return the syslog messages of a stream (RFC 5425 4.3), and what is left of one that is not
+    whole.
+    """
     messages = []
-    while (length := re.match(rb"(\d{1,9}) ", stream)) and len(stream) >= length.end() + int(length[1]):
+    while (length := re.match(rb"(\d{1,9}) ", stream)) and len(stream) >= length.end() + int(
+        length[1]
+    ):
         end = length.end() + int(length[1])
         messages.append(stream[length.end() : end])
         stream = stream[end:]

@@ -1,4 +1,7 @@
-"""What holds for every test: Hypothesis profiles, slow tests only in a soak, and an ERROR in the log is a failure."""
+"""What holds for every test.
+
+Hypothesis profiles, slow tests only in a soak, and an ERROR in the log is a failure.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -10,10 +13,19 @@ from hypothesis import HealthCheck, settings
 from tests.modes import SOAK
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100, print_blob=True)
-settings.register_profile("soak", deadline=None, max_examples=5_000, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "soak",
+    deadline=None,
+    max_examples=5_000,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("soak" if SOAK else "ci")
 
-WATCHED = ("asyncio", "swallowtail")  # foreign loggers whose errors are ours to prevent: a lost task, an exception in a callback
+WATCHED = (
+    "asyncio",
+    "swallowtail",
+)  # foreign loggers whose errors are ours to prevent: a lost task, an exception in a callback
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,7 +51,9 @@ class _Errors(logging.Handler):
         if record.name.partition(".")[0] in WATCHED:
             self.seen.append(f"{record.name}: {record.getMessage()}")
 
-    def processor(self, _: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    def processor(
+        self, _: object, method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
         if method in ("error", "exception", "critical"):
             self.seen.append(str(event))
         return event
@@ -47,7 +61,9 @@ class _Errors(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def _errors() -> Iterator[_Errors]:
-    """An ERROR log record that the test did not expect fails it (`logged_errors`, or structlog's `capture_logs`, expects them)."""
+    """An ERROR log record that the test did not expect fails it (`logged_errors`, or structlog's
+    `capture_logs`, expects them).
+    """
     errors = _Errors()
     before = structlog.get_config()["processors"]
     structlog.configure(processors=[errors.processor, *before])
@@ -58,11 +74,17 @@ def _errors() -> Iterator[_Errors]:
         logging.getLogger().removeHandler(errors)
         structlog.configure(processors=before)
     if errors.seen and not errors.expected:
-        pytest.fail("logged as an error, and the test does not expect it:\n" + "\n".join(errors.seen), pytrace=False)
+        pytest.fail(
+            "logged as an error, and the test does not expect it:\n" + "\n".join(errors.seen),
+            pytrace=False,
+        )
 
 
 @pytest.fixture
 def logged_errors(_errors: _Errors) -> list[str]:
-    """The errors logged so far, for a test that provokes some: look at them, for nothing else does."""
+    """The errors logged so far, for a test that provokes some.
+
+    Look at them, for nothing else does.
+    """
     _errors.expected = True
     return _errors.seen

@@ -1,6 +1,9 @@
-"""What holds for every program that a test runs: it ends when it is told to, and an ERROR in its log is a failure.
+"""What holds for every program that a test runs.
 
-The one mechanism behind the fixtures of `rest`, `interop` and `leaks`; `tests/conftest.py` does the same within the process.
+It ends when it is told to, and an ERROR in its log is a failure.
+
+The one mechanism behind the fixtures of `rest`, `interop` and `leaks`; `tests/conftest.py` does the
+same within the process.
 """
 
 import json
@@ -15,7 +18,10 @@ FAILURES = ("error", "critical")
 
 
 def errors(log: str) -> Iterator[str]:
-    """Give the lines of a program's output that say that it has failed: ours of level error and above, and tracebacks of Python."""
+    """Give the lines of a program's output that say that it has failed.
+
+    Ours of level error and above, and tracebacks of Python.
+    """
     for line in log.splitlines():
         try:
             record = json.loads(line) if line.startswith("{") else {}
@@ -36,4 +42,7 @@ def sound(programs: Iterable[Program]) -> None:
 def quiet(log: Path) -> None:
     """Fail the test when a program has logged an error."""
     if found := [*errors(log.read_text(encoding="utf-8", errors="replace"))]:
-        pytest.fail(f"logged as an error, and the test does not expect it ({log}):\n" + "\n".join(found), pytrace=False)
+        pytest.fail(
+            f"logged as an error, and the test does not expect it ({log}):\n" + "\n".join(found),
+            pytrace=False,
+        )

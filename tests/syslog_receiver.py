@@ -31,7 +31,10 @@ class Manner(enum.Enum):
 
 
 class SyslogReceiver:
-    """Listens on loopback; `messages` are the syslog messages of whole connections, in their order."""
+    """Listens on loopback.
+
+    `messages` are the syslog messages of whole connections, in their order.
+    """
 
     def __init__(self, folder: Path, *, clients: str = "", port: int = 0) -> None:
         folder.mkdir(exist_ok=True)
@@ -113,8 +116,13 @@ def client_certificate(name: str = "cloud") -> tuple[str, str]:
         .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(identifier, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
+            critical=False,
+        )
         .sign(key, hashes.SHA256())
     )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     return certificate.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()

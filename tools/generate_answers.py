@@ -1,4 +1,6 @@
-"""Writes docs/conformance/answers.md from `swallowtail.calls.answers`: what each sender is told, in words a site can check.
+"""Writes docs/conformance/answers.md from `swallowtail.calls.answers`.
+
+What each sender is told, in words a site can check.
 
 python -m tools.generate_answers           writes the file
 python -m tools.generate_answers --check   fails when it is not current
@@ -53,9 +55,14 @@ def words(answer: Answer) -> str:
     """Say an answer as a conformance statement does."""
     match answer:
         case Status(code, then_abort):
-            return f"status {code:04X} ({STATUSES[code]})" + (", then A-ABORT" if then_abort else "")
+            return f"status {code:04X} ({STATUSES[code]})" + (
+                ", then A-ABORT" if then_abort else ""
+            )
         case Reject(result, source, reason):
-            return f"A-ASSOCIATE-RJ ({result},{source},{reason}): {RESULTS[result]}, {SOURCES[source]}, reason {reason}"
+            return (
+                f"A-ASSOCIATE-RJ ({result},{source},{reason}): {RESULTS[result]},"
+                f" {SOURCES[source]}, reason {reason}"
+            )
         case RefuseContext(result):
             return f"presentation context refused with result {result}"
         case Abort(source, reason):
@@ -66,7 +73,10 @@ def page() -> str:
     """Give the whole page."""
     lines = [HEAD, "| situation | " + " | ".join(Service) + " |", "|---|" + "---|" * len(Service)]
     for situation in Situation:
-        cells = (words(ANSWERS[situation, service]) if (situation, service) in ANSWERS else "—" for service in Service)
+        cells = (
+            words(ANSWERS[situation, service]) if (situation, service) in ANSWERS else "—"
+            for service in Service
+        )
         lines.append(f"| {situation} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

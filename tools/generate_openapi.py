@@ -1,4 +1,6 @@
-"""Writes docs/openapi.json from the application: the contract of /api/v1, which changes only by addition.
+"""Writes docs/openapi.json from the application.
+
+The contract of /api/v1, which changes only by addition.
 
 python -m tools.generate_openapi           writes it
 python -m tools.generate_openapi --check   fails when it is not current

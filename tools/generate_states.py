@@ -1,4 +1,7 @@
-"""Draw the state machine of the upper layer from its table into docs/dicom-states.md: `python -m tools.generate_states`."""
+"""Draw the state machine of the upper layer from its table into docs/dicom-states.md.
+
+`python -m tools.generate_states`.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -21,7 +24,10 @@ EVERYWHERE: Final = ("Evt15", "Evt16", "Evt17")
 
 def render() -> str:
     """Give the page's text."""
-    lines = [f"    {state.value} : {state.value} {state.name.lower().replace('_', ' ')}" for state in State]
+    lines = [
+        f"    {state.value} : {state.value} {state.name.lower().replace('_', ' ')}"
+        for state in State
+    ]
     arrows: dict[tuple[str, str], list[str]] = {}
     for (state, event), (action, after) in TABLE.items():
         if state is not State.CLOSING and event.value in EVERYWHERE:

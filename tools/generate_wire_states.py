@@ -1,4 +1,7 @@
-"""Draw the wire's three state machines from their tables into docs/wire-states.md: `python -m tools.generate_wire_states`."""
+"""Draw the wire's three state machines from their tables into docs/wire-states.md.
+
+`python -m tools.generate_wire_states`.
+"""
 
 from collections.abc import Iterator
 from enum import Enum
@@ -60,11 +63,26 @@ def _dropped() -> Iterator[str]:
 def render() -> str:
     """Give the page's text."""
     channel: list[Arrow] = [
-        (before, what.value, after) for (before, what), (action, after) in CHANNEL_TABLE.items() if action is ChannelAction.DO
+        (before, what.value, after)
+        for (before, what), (action, after) in CHANNEL_TABLE.items()
+        if action is ChannelAction.DO
     ]
-    link: list[Arrow] = [(before, what.value, after) for (before, what), after in LINK_HELLO_TABLE.items()]
-    cloud: list[Arrow] = [(before, what.value, after) for (before, what), after in CLOUD_HELLO_TABLE.items()]
-    parts = [HEAD, *_drawing(channel), DROPPED, *_dropped(), LINK_HEAD, *_drawing(link), CLOUD_HEAD, *_drawing(cloud)]
+    link: list[Arrow] = [
+        (before, what.value, after) for (before, what), after in LINK_HELLO_TABLE.items()
+    ]
+    cloud: list[Arrow] = [
+        (before, what.value, after) for (before, what), after in CLOUD_HELLO_TABLE.items()
+    ]
+    parts = [
+        HEAD,
+        *_drawing(channel),
+        DROPPED,
+        *_dropped(),
+        LINK_HEAD,
+        *_drawing(link),
+        CLOUD_HEAD,
+        *_drawing(cloud),
+    ]
     return "".join(parts)
 
 

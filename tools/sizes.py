@@ -1,4 +1,7 @@
-"""Holds modules and functions to their sizes: hard limits fail, wanted limits warn; files that a tool generates are exempt."""
+"""Holds modules and functions to their sizes: hard limits fail, wanted limits warn.
+
+Files that a tool generates are exempt.
+"""
 
 import argparse
 import ast
@@ -36,12 +39,20 @@ class Size:
 
 
 def is_generated(text: str) -> bool:
-    """Whether the file says in its first five lines, in a comment or docstring, that a tool wrote it."""
-    return any(line.lstrip('#" ').lower().startswith(GENERATED) for line in text.splitlines()[:5] if line.startswith(("#", '"')))
+    """Whether the file says in its first five lines, in a comment or docstring, that a tool wrote
+    it.
+    """
+    return any(
+        line.lstrip('#" ').lower().startswith(GENERATED)
+        for line in text.splitlines()[:5]
+        if line.startswith(("#", '"'))
+    )
 
 
 def function_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Physical lines from `def` to the last statement, without decorators and without the docstring."""
+    """Physical lines from `def` to the last statement, without decorators and without the
+    docstring.
+    """
     lines = (node.end_lineno or node.lineno) - node.lineno + 1
     if ast.get_docstring(node, clean=False) is not None:
         docstring = node.body[0]
@@ -61,7 +72,9 @@ def sources(roots: Sequence[str]) -> list[Path]:
     """The Python files under `roots` that git tracks or would track."""
     asked = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *roots]
     listed = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.splitlines()
-    return [path for name in sorted(listed) if (path := Path(name)).suffix == ".py" and path.exists()]
+    return [
+        path for name in sorted(listed) if (path := Path(name)).suffix == ".py" and path.exists()
+    ]
 
 
 def summary(limit: Limit, measured: Sequence[Size]) -> str:
@@ -70,7 +83,10 @@ def summary(limit: Limit, measured: Sequence[Size]) -> str:
     if not lines:
         return f"{limit.kind}s: none"
     p95 = lines[min(len(lines) - 1, int(len(lines) * 0.95))]
-    return f"{limit.kind}s: {len(lines)}, median {statistics.median_low(lines)}, p95 {p95}, largest {lines[-1]}"
+    return (
+        f"{limit.kind}s: {len(lines)}, median {statistics.median_low(lines)}, p95 {p95}, largest"
+        f" {lines[-1]}"
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,7 +102,10 @@ def main(arguments: Sequence[str]) -> int:
     for size in measured:
         if size.limit.wanted < size.lines:
             word = "error" if size in broken else "warning"
-            print(f"sizes: {word}: {size.where}: {size.lines} lines; wanted {size.limit.wanted}, at most {size.limit.hard}")
+            print(
+                f"sizes: {word}: {size.where}: {size.lines} lines; wanted {size.limit.wanted}, at"
+                f" most {size.limit.hard}"
+            )
     for limit in (MODULE, FUNCTION):
         print("sizes:", summary(limit, measured))
     return 1 if broken else 0

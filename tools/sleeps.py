@@ -1,7 +1,8 @@
 """Checks that no test waits for real time to pass.
 
-A test may sleep on a loop of virtual time, which its module shows by importing from VIRTUAL, and inside a `while`
-loop that waits for a condition. Everywhere else it waits for an event, or lets the loop run (`tests.turns`).
+A test may sleep on a loop of virtual time, which its module shows by importing from VIRTUAL, and
+inside a `while` loop that waits for a condition. Everywhere else it waits for an event, or lets the
+loop run (`tests.turns`).
 """
 
 import ast
@@ -26,13 +27,19 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 def is_virtual(name: str, tree: ast.Module) -> bool:
     """Return whether a module runs on virtual time."""
-    return any(f"{module}.".startswith(f"{one}.") for module in (name, *imported(tree)) for one in VIRTUAL)
+    return any(
+        f"{module}.".startswith(f"{one}.") for module in (name, *imported(tree)) for one in VIRTUAL
+    )
 
 
 def sleeps(node: ast.AST, *, waits: bool = False) -> Iterator[int]:
-    """Return the line of every call that sleeps, but for those inside a `while` loop and those of 0 seconds."""
+    """Return the line of every call that sleeps, but for those inside a `while` loop and those of 0
+    seconds.
+    """
     for child in ast.iter_child_nodes(node):
-        inside = (waits or isinstance(child, ast.While)) and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        inside = (waits or isinstance(child, ast.While)) and not isinstance(
+            child, ast.FunctionDef | ast.AsyncFunctionDef
+        )
         if isinstance(child, ast.Call) and ast.unparse(child.func) in SLEEPS and not inside:
             seconds = child.args[0] if child.args else None
             if not (isinstance(seconds, ast.Constant) and seconds.value == 0):
@@ -46,7 +53,10 @@ def complaints(root: Path = TESTS) -> Iterator[str]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         name = ".".join((root.name, *path.relative_to(root).with_suffix("").parts))
         if not is_virtual(name, tree):
-            yield from (f"{path}:{line}: sleeps; wait for an event, or use tests.turns" for line in sleeps(tree))
+            yield from (
+                f"{path}:{line}: sleeps; wait for an event, or use tests.turns"
+                for line in sleeps(tree)
+            )
 
 
 def main() -> int:

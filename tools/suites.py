@@ -1,10 +1,12 @@
-"""Runs the test suites one after the other, each under pytest and within its budget, and prints one table at the end.
+"""Runs the test suites one after the other, each under pytest and within its budget, and prints one
+table at the end.
 
     python -m tools.suites [--reports FOLDER] SUITE[@VERSION]=SECONDS[/WORKERS] ...
 
-A suite is the folder of that name under `tests`; `fast` is what a developer runs all day (FAST), `rest` is what no other covers.
-`@3.13` runs it on that version of Python, in an environment of its own; where the machine has no such interpreter, a line says so.
-A suite without a test file is left out. A suite that outlives its budget is ended and has failed. No test at all is a failure too.
+A suite is the folder of that name under `tests`; `fast` is what a developer runs all day (FAST),
+`rest` is what no other covers. `@3.13` runs it on that version of Python, in an environment of its
+own; where the machine has no such interpreter, a line says so. A suite without a test file is left
+out. A suite that outlives its budget is ended and has failed. No test at all is a failure too.
 """
 
 import argparse
@@ -20,7 +22,12 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 TESTS = Path("tests")
-FAST = ("unit", "tables", "property", "fuzz")  # of fuzz only what needs no fuzzer: `make fuzz` does the rest
+FAST = (
+    "unit",
+    "tables",
+    "property",
+    "fuzz",
+)  # of fuzz only what needs no fuzzer: `make fuzz` does the rest
 NO_TESTS = 5  # pytest's exit status when it collected nothing
 GRACE = 10.0  # seconds between asking a suite to end and ending it
 
@@ -53,9 +60,14 @@ class Outcome:
 
 
 def planned(words: Sequence[str], root: Path = TESTS) -> list[Suite]:
-    """The suites named by `words` (`world=240/2`) that have a test file; raises ValueError for a word of another form."""
+    """The suites named by `words` (`world=240/2`) that have a test file.
+
+    Raises ValueError for a word of another form.
+    """
     names = [word.partition("=")[0].partition("@")[0] for word in words]
-    named = {*(FAST if "fast" in names else ()), *names} - {"rest"}  # `tests/rest` is one of the folders that nothing else covers
+    named = {*(FAST if "fast" in names else ()), *names} - {
+        "rest"
+    }  # `tests/rest` is one of the folders that nothing else covers
     suites = []
     for word in words:
         label, _, limits = word.partition("=")
@@ -64,7 +76,9 @@ def planned(words: Sequence[str], root: Path = TESTS) -> list[Suite]:
         if name == "fast":
             candidates = [root / folder for folder in FAST]
         elif name == "rest":
-            candidates = sorted(path for path in root.iterdir() if path.is_dir() and path.name not in named)
+            candidates = sorted(
+                path for path in root.iterdir() if path.is_dir() and path.name not in named
+            )
         else:
             candidates = [root / name]
         folders = tuple(folder for folder in candidates if any(folder.rglob("test_*.py")))
@@ -75,27 +89,51 @@ def planned(words: Sequence[str], root: Path = TESTS) -> list[Suite]:
 
 
 def environment_of(version: str) -> str | None:
-    """Return the interpreter of an environment for a version of Python, made if need be; None where the machine lacks it."""
-    found = subprocess.run(["tools/interpreter", version], capture_output=True, text=True, check=False).stdout.strip()
+    """Return the interpreter of an environment for a version of Python, made if need be.
+
+    None where the machine lacks it.
+    """
+    found = subprocess.run(
+        ["tools/interpreter", version], capture_output=True, text=True, check=False
+    ).stdout.strip()
     if not found:
-        print(f"suites: not run on Python {version}: this machine has none; install it, or make it known to pyenv", flush=True)
+        print(
+            f"suites: not run on Python {version}: this machine has none; install it, or make it"
+            " known to pyenv",
+            flush=True,
+        )
         return None
     folder = f".venv-{version}"
-    subprocess.run(["tools/environment", "dev"], env=os.environ | {"VENV": folder, "PYTHON": found}, check=True)
+    subprocess.run(
+        ["tools/environment", "dev"], env=os.environ | {"VENV": folder, "PYTHON": found}, check=True
+    )
     return str(Path(folder, "bin", "python").absolute())
 
 
 def command(suite: Suite, report: Path) -> list[str]:
-    """The pytest command line of one suite. A test that hangs shows where: faulthandler prints every thread's stack."""
+    """The pytest command line of one suite.
+
+    A test that hangs shows where: faulthandler prints every thread's stack.
+    """
     hang = max(10, min(60, int(suite.budget / 3)))
-    options = ["-q", "--durations=5", "--durations-min=1", f"--junitxml={report}", "-o", f"faulthandler_timeout={hang}"]
+    options = [
+        "-q",
+        "--durations=5",
+        "--durations-min=1",
+        f"--junitxml={report}",
+        "-o",
+        f"faulthandler_timeout={hang}",
+    ]
     if suite.workers:
         options += ["-n", str(suite.workers), "--dist", "worksteal"]
     return [suite.python, "-m", "pytest", *options, *map(str, suite.folders)]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the suite to stop, as Ctrl-C does, so that pytest says what it was doing; then end its whole process group."""
+    """Ask the suite to stop, as Ctrl-C does, so that pytest says what it was doing.
+
+    Then end its whole process group.
+    """
     process.send_signal(signal.SIGINT)
     try:
         process.wait(GRACE)
@@ -108,13 +146,18 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def counts(report: Path) -> tuple[int, int, int]:
-    """Passed, failed, skipped, as pytest's report has them; nothing when the suite did not get to write one."""
+    """Passed, failed, skipped, as pytest's report has them.
+
+    Nothing when the suite did not get to write one.
+    """
     if not report.exists():
         return (0, 0, 0)
     suite = ET.parse(report).find("testsuite")
     if suite is None:
         return (0, 0, 0)
-    total, failures, errors, skipped = (int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped"))
+    total, failures, errors, skipped = (
+        int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped")
+    )
     return (total - failures - errors - skipped, failures + errors, skipped)
 
 
@@ -122,9 +165,14 @@ def run(suite: Suite, reports: Path) -> Outcome:
     """Run one suite to its end or to the end of its budget."""
     report = reports / f"{suite.name}.xml"
     report.unlink(missing_ok=True)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts its background jobs; pytest would inherit it
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # as a shell starts its background jobs; pytest would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    print(f"\n=== {suite.name}: {' '.join(map(str, suite.folders))} (budget {suite.budget:.0f} s)", flush=True)
+    print(
+        f"\n=== {suite.name}: {' '.join(map(str, suite.folders))} (budget {suite.budget:.0f} s)",
+        flush=True,
+    )
     start = time.monotonic()
     process = subprocess.Popen(command(suite, report), start_new_session=True)
     status: int | None
@@ -148,9 +196,15 @@ def verdict(outcome: Outcome) -> str:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """All suites, time against budget."""
-    lines = [f"{'suite':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8} {'budget':>7}  verdict"]
+    lines = [
+        f"{'suite':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8} {'budget':>7}"
+        + "  verdict"
+    ]
     for one in outcomes:
-        figures = f"{one.passed:>7} {one.failed:>7} {one.skipped:>8} {one.seconds:>8.1f} {one.suite.budget:>7.0f}"
+        figures = (
+            f"{one.passed:>7} {one.failed:>7} {one.skipped:>8} {one.seconds:>8.1f}"
+            f" {one.suite.budget:>7.0f}"
+        )
         lines.append(f"{one.suite.name:<10} {figures}  {verdict(one)}")
     return "\n".join(lines)
 
@@ -167,7 +221,10 @@ def main(arguments: Sequence[str]) -> int:
     print(f"\n{table(outcomes)}\n")
     if not passed + failed:
         print("suites: no test ran; at least one must")
-    print(f"{passed} passed, {failed} failed, {sum(one.skipped for one in outcomes)} skipped", flush=True)
+    print(
+        f"{passed} passed, {failed} failed, {sum(one.skipped for one in outcomes)} skipped",
+        flush=True,
+    )
     return 0 if passed and all(one.held for one in outcomes) else 1
 
 

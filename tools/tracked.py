@@ -1,4 +1,6 @@
-"""Checks what no tracked file may name, a package registry's address or a path of one machine, and the lengths of documents."""
+"""Checks what no tracked file may name, a package registry's address or a path of one machine, and
+the lengths of documents.
+"""
 
 import re
 import subprocess
@@ -10,10 +12,17 @@ REGISTRY = re.compile(
     r"\b[a-z]+://[^\s\"'<>)]*\b(?:pypi|pythonhosted|npmjs|yarnpkg|debian|ubuntu|crates|rubygems|anaconda|docker)\.(?:org|com|io)\b",
     re.IGNORECASE,
 )
-MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(?:work|root|opt/(?:pypi|wheels))(?:/|\b(?![\w-]))|(?<![\w.$}/-])/(?:home|Users)/\w+/")
-ANY_ADDRESS = re.compile(r"\b[a-z]+://|^--(?:index|extra-index|find-links)", re.IGNORECASE | re.MULTILINE)
+MACHINE_PATH = re.compile(
+    r"(?<![\w.$}/-])/(?:work|root|opt/(?:pypi|wheels))(?:/|\b(?![\w-]))|(?<![\w.$}/-])/(?:home|Users)/\w+/"
+)
+ANY_ADDRESS = re.compile(
+    r"\b[a-z]+://|^--(?:index|extra-index|find-links)", re.IGNORECASE | re.MULTILINE
+)
 LOCKS = (".lock", "package-lock.json")
-LENGTHS = {"ARCHITECTURE.md": 150, "docs/wire.md": 200}  # lines at most; a document that is not there yet is not measured
+LENGTHS = {
+    "ARCHITECTURE.md": 150,
+    "docs/wire.md": 200,
+}  # lines at most; a document that is not there yet is not measured
 EXEMPT = {"LICENSE"}
 
 
@@ -23,7 +32,10 @@ def complaints(name: str, text: str) -> Iterator[str]:
         if found := REGISTRY.search(line):
             yield f"{name}:{number}: names a package registry ({found[0]}); leave the address out"
         if found := MACHINE_PATH.search(line):
-            yield f"{name}:{number}: names a path of one machine ({found[0]}); make it relative or an argument"
+            yield (
+                f"{name}:{number}: names a path of one machine ({found[0]}); make it relative or an"
+                " argument"
+            )
         if name.endswith(LOCKS[0]) and (found := ANY_ADDRESS.search(line)):
             yield f"{name}:{number}: a lock holds no addresses ({found[0]}); run `make lock`"
     limit = LENGTHS.get(name)
@@ -34,7 +46,9 @@ def complaints(name: str, text: str) -> Iterator[str]:
 def tracked() -> Iterator[tuple[str, str]]:
     """Every text file that git tracks or would track, by name, with its text."""
     asked = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    for name in subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split("\0"):
+    for name in subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split(
+        "\0"
+    ):
         path = Path(name)
         if not name or name in EXEMPT or not path.is_file() or path.is_symlink():
             continue

@@ -1,3 +1,5 @@
-"""Swallowtail connects a hospital's imaging and record systems to a cloud through one outbound encrypted WebSocket."""
+"""Swallowtail connects a hospital's imaging and record systems to a cloud through one outbound
+encrypted WebSocket.
+"""
 
 __version__ = "0.1.0"

@@ -1,4 +1,6 @@
-"""Images of real devices, in the ways in which ultrasound systems store them, and what a viewer should show of them."""
+"""Images of real devices, in the ways in which ultrasound systems store them, and what a viewer
+should show of them.
+"""
 
 import io
 import time
@@ -40,7 +42,9 @@ class Stored:
         return f"{FAMILY}, {self.name}"
 
     def pictures(self) -> list[Picture]:
-        """Decode every frame, put it through palette or window, and scale it as a recorded picture is."""
+        """Decode every frame, put it through palette or window, and scale it as a recorded picture
+        is.
+        """
         file = io.BytesIO()
         self.data.save_as(file, enforce_file_format=True)
         file.seek(0)
@@ -67,7 +71,10 @@ def made() -> list[Stored]:
         "Magnet": "MR_small_RLE.dcm",
         "Slice": "CT_small.dcm",
     }
-    found = [Stored(name, _renamed(name, pydicom.dcmread(str(get_testdata_file(file))))) for name, file in files.items()]
+    found = [
+        Stored(name, _renamed(name, pydicom.dcmread(str(get_testdata_file(file)))))
+        for name, file in files.items()
+    ]
     return [*found, Stored("Runlength", _run_length())]
 
 
@@ -77,16 +84,28 @@ def store(api: Api, stored: list[Stored]) -> None:
     answer = api.http.post("/dicomweb/studies", content=body, headers={"Content-Type": media})
     assert answer.status_code == 200, answer.text
     deadline = time.monotonic() + INDEXED_WITHIN
-    while any(not api("GET", "instances", state="indexed", study=one.study)["items"] for one in stored):
-        assert time.monotonic() < deadline, f"not everything was indexed within {INDEXED_WITHIN:g} s"
+    while any(
+        not api("GET", "instances", state="indexed", study=one.study)["items"] for one in stored
+    ):
+        assert time.monotonic() < deadline, (
+            f"not everything was indexed within {INDEXED_WITHIN:g} s"
+        )
 
 
 def video(mp4: bytes) -> Stored:
-    """Give an endoscopic video in MPEG-4 (PS3.5 A.4.6): one fragment, whatever the number of frames."""
+    """Give an endoscopic video in MPEG-4 (PS3.5 A.4.6).
+
+    One fragment, whatever the number of frames.
+    """
     data = _renamed("Video", pydicom.dcmread(str(get_testdata_file("examples_rgb_color.dcm"))))
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = VideoEndoscopicImageStorage
     data.file_meta.TransferSyntaxUID = MPEG4HP41
-    data.Modality, data.PhotometricInterpretation, data.NumberOfFrames, data.FrameTime = "ES", "YBR_PARTIAL_420", 20, "66"
+    data.Modality, data.PhotometricInterpretation, data.NumberOfFrames, data.FrameTime = (
+        "ES",
+        "YBR_PARTIAL_420",
+        20,
+        "66",
+    )
     data.PixelData = encapsulate([mp4], has_bot=False)
     data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
     return Stored("Video", data)
@@ -98,8 +117,15 @@ def _stow(stored: list[Stored]) -> tuple[bytes, str]:
     for one in stored:
         file = io.BytesIO()
         one.data.save_as(file, enforce_file_format=True)
-        parts.append(f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode() + file.getvalue() + b"\r\n")
-    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode(), f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
+        parts.append(
+            f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+            + file.getvalue()
+            + b"\r\n"
+        )
+    return (
+        b"".join(parts) + f"--{BOUNDARY}--\r\n".encode(),
+        f'multipart/related; type="application/dicom"; boundary={BOUNDARY}',
+    )
 
 
 def _renamed(name: str, data: pydicom.Dataset) -> pydicom.Dataset:
@@ -114,7 +140,11 @@ def _run_length() -> pydicom.Dataset:
     source = str(get_testdata_file("examples_ybr_color.dcm"))
     data = _renamed("Runlength", pydicom.dcmread(source))
     frames = pixel_array(source)[:RLE_FRAMES]
-    data.PhotometricInterpretation, data.NumberOfFrames, data.PlanarConfiguration = "RGB", RLE_FRAMES, 0
+    data.PhotometricInterpretation, data.NumberOfFrames, data.PlanarConfiguration = (
+        "RGB",
+        RLE_FRAMES,
+        0,
+    )
     data.set_pixel_data(frames, "RGB", 8, generate_instance_uid=False)
     data.compress(RLELossless, generate_instance_uid=False)
     return data
@@ -122,5 +152,9 @@ def _run_length() -> pydicom.Dataset:
 
 def _windowed(frame: npt.NDArray[Any], data: pydicom.Dataset) -> npt.NDArray[Any]:
     """PS3.3 C.11.2.1.2: its window, or all of its range where it has none."""
-    shown = apply_windowing(frame, data).astype(float) if "WindowCenter" in data else frame.astype(float)
+    shown = (
+        apply_windowing(frame, data).astype(float)
+        if "WindowCenter" in data
+        else frame.astype(float)
+    )
     return 255 * (shown - shown.min()) / (shown.max() - shown.min())

@@ -1,4 +1,7 @@
-"""OHIF as a hospital puts it in front of a Cloud: its pages and DICOMweb behind one nginx, from the files in `examples/ohif`."""
+"""OHIF as a hospital puts it in front of a Cloud.
+
+Its pages and DICOMweb behind one nginx, from the files in `examples/ohif`.
+"""
 
 import base64
 import datetime as dt
@@ -42,7 +45,9 @@ http {{
 
 @dataclass(frozen=True)
 class Viewer:
-    """Where it answers, and the key that its browser has to believe (base64 of SHA-256, as Chromium wants it)."""
+    """Where it answers, and the key that its browser has to believe (base64 of SHA-256, as Chromium
+    wants it).
+    """
 
     url: str
     key: str
@@ -60,17 +65,23 @@ def pages() -> Path:
     """Give the folder of OHIF's pages; fails when they are not there."""
     version = LOCK.read_text(encoding="utf-8").splitlines()[-1].split()[1]
     dist = ROOT / ".make" / "ohif" / version / "dist"
-    assert (dist / "index.html").is_file(), f"OHIF is not in {dist}; `tools/ohif` brings it, through npm"
+    assert (dist / "index.html").is_file(), (
+        f"OHIF is not in {dist}; `tools/ohif` brings it, through npm"
+    )
     return dist
 
 
 def start(cloud: CloudProcess, token: str, folder: Path) -> Viewer:
-    """Start nginx with the example's configuration, in which only what a hospital would fill in is replaced."""
+    """Start nginx with the example's configuration, in which only what a hospital would fill in is
+    replaced.
+    """
     folder.mkdir()
     port = free_port()
     key = _certificate(folder)
     (folder / "users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n", encoding="utf-8")
-    (folder / "token.conf").write_text(f'proxy_set_header Authorization "Bearer {token}";\n', encoding="utf-8")
+    (folder / "token.conf").write_text(
+        f'proxy_set_header Authorization "Bearer {token}";\n', encoding="utf-8"
+    )
     replaced = {
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "server_name viewer.example.org": "server_name localhost",
@@ -91,9 +102,13 @@ def start(cloud: CloudProcess, token: str, folder: Path) -> Viewer:
     (folder / "site.conf").write_text(site, encoding="utf-8")
     frame = FRAME.format(folder=folder)
     (folder / "nginx.conf").write_text(frame, encoding="utf-8")
-    program = Program("nginx", [NGINX, "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf"], folder=folder)
+    program = Program(
+        "nginx", [NGINX, "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf"], folder=folder
+    )
     program.wait_for_port(port)
-    return Viewer(f"https://localhost:{port}", key, folder / "viewer.pem", program, cloud.api(token))
+    return Viewer(
+        f"https://localhost:{port}", key, folder / "viewer.pem", program, cloud.api(token)
+    )
 
 
 def _certificate(folder: Path) -> str:
@@ -113,6 +128,10 @@ def _certificate(folder: Path) -> str:
     )
     pem, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     (folder / "viewer.pem").write_bytes(certificate.public_bytes(pem))
-    (folder / "viewer.key").write_bytes(key.private_bytes(pem, private, serialization.NoEncryption()))
-    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "viewer.key").write_bytes(
+        key.private_bytes(pem, private, serialization.NoEncryption())
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     return base64.b64encode(hashlib.sha256(public).digest()).decode()

@@ -1,4 +1,7 @@
-"""OHIF lists, opens and plays what is stored; what its viewport draws is held against the frames as pydicom decodes them."""
+"""OHIF lists, opens and plays what is stored.
+
+What its viewport draws is held against the frames as pydicom decodes them.
+"""
 
 import base64
 import re
@@ -13,7 +16,10 @@ from tests.browser.images import Stored, store, video
 from tests.browser.watching import drawn, likeness, record
 
 ALIKE = 0.97
-"""Two scalings of one frame correlate more than this, small letters included; two samples less than 0.2."""
+"""Two scalings of one frame correlate more than this, small letters included.
+
+Two samples less than 0.2.
+"""
 FRAME = re.compile(r"/frames/\d+$")
 
 
@@ -80,7 +86,9 @@ def test_the_study_list_shows_and_finds_every_study(page: Page, stored: list[Sto
         ("description=e%2B1", {"Slice"}),
     ],
 )
-def test_the_study_list_is_filtered(page: Page, stored: list[Stored], asked: str, names: set[str]) -> None:
+def test_the_study_list_is_filtered(
+    page: Page, stored: list[Stored], asked: str, names: set[str]
+) -> None:
     page.goto(f"/?{asked}")
     for one in stored:
         shown = expect(page.get_by_text(one.shown_name))
@@ -88,7 +96,9 @@ def test_the_study_list_is_filtered(page: Page, stored: list[Stored], asked: str
     expect(page.get_by_text(f"1-{len(names)} of {len(names)}")).to_be_visible()
 
 
-@pytest.mark.parametrize("name", ["Doppler", "Palette", "Jpegtwothousand", "Magnet", "Slice", "Runlength"])
+@pytest.mark.parametrize(
+    "name", ["Doppler", "Palette", "Jpegtwothousand", "Magnet", "Slice", "Runlength"]
+)
 def test_an_image_is_shown_as_it_is(page: Page, stored: list[Stored], name: str) -> None:
     one = by_name(stored, name)
     open_viewer(page, one)
@@ -103,7 +113,9 @@ def test_a_cine_plays_every_frame(page: Page, stored: list[Stored]) -> None:
     one = by_name(stored, "Cine")
     expected = one.pictures()
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if FRAME.search(request.url) else None)
+    page.on(
+        "request", lambda request: asked.append(request.url) if FRAME.search(request.url) else None
+    )
     page.goto("/")
     page.get_by_text(one.shown_name).dblclick()
     record(page)
@@ -118,9 +130,13 @@ def test_a_cine_plays_every_frame(page: Page, stored: list[Stored]) -> None:
     shown = drawn(page, *range(30))
     for index, picture in shown.items():
         likest = max(likeness(picture, frame) for frame in expected)
-        assert likeness(picture, expected[index]) == pytest.approx(likest, abs=1e-4), f"frame {index + 1}"
+        assert likeness(picture, expected[index]) == pytest.approx(likest, abs=1e-4), (
+            f"frame {index + 1}"
+        )
         assert likest > ALIKE
-    assert len({picture.tobytes() for picture in shown.values()}) == len({frame.tobytes() for frame in expected})
+    assert len({picture.tobytes() for picture in shown.values()}) == len(
+        {frame.tobytes() for frame in expected}
+    )
     page.evaluate("window.drawn = {}")
     known = len(asked)
     drawn(page, *range(30))
@@ -135,17 +151,26 @@ def test_a_video_is_shown(page: Page, viewer: ohif.Viewer) -> None:
     page.wait_for_function(RED)
 
 
-def test_the_way_to_the_images_is_only_for_those_who_signed_in_and_only_for_reading(viewer: ohif.Viewer) -> None:
+def test_the_way_to_the_images_is_only_for_those_who_signed_in_and_only_for_reading(
+    viewer: ohif.Viewer,
+) -> None:
     with httpx2.Client(base_url=viewer.url, verify=viewer.trust(), trust_env=False) as client:
         assert [client.get(path).status_code for path in ("/", "/dicomweb/studies")] == [401, 401]
         client.auth = ohif.USER, ohif.PASSWORD
         assert client.get("/dicomweb/studies").status_code == 200
-        assert [client.request(method, "/dicomweb/studies").status_code for method in ("POST", "PUT", "DELETE")] == [403] * 3
+        assert [
+            client.request(method, "/dicomweb/studies").status_code
+            for method in ("POST", "PUT", "DELETE")
+        ] == [403] * 3
 
 
-def test_links_to_bulk_data_lead_through_the_viewer(viewer: ohif.Viewer, stored: list[Stored]) -> None:
+def test_links_to_bulk_data_lead_through_the_viewer(
+    viewer: ohif.Viewer, stored: list[Stored]
+) -> None:
     one = by_name(stored, "Doppler")
-    with httpx2.Client(base_url=viewer.url, verify=viewer.trust(), auth=(ohif.USER, ohif.PASSWORD), trust_env=False) as client:
+    with httpx2.Client(
+        base_url=viewer.url, verify=viewer.trust(), auth=(ohif.USER, ohif.PASSWORD), trust_env=False
+    ) as client:
         (metadata,) = client.get(f"/dicomweb/studies/{one.study}/metadata").json()
         link = metadata["7FE00010"]["BulkDataURI"]
         assert link.startswith(f"{viewer.url}/dicomweb/studies/{one.study}/")

@@ -51,7 +51,9 @@ class Watched:
         page.on("pageerror", lambda error: self._wrong.append(f"uncaught: {error}"))
 
     def was_quiet(self) -> None:
-        """Fail the test when a request left the viewer's origin or was refused, or the page reported an error."""
+        """Fail the test when a request left the viewer's origin or was refused, or the page
+        reported an error.
+        """
         assert not self._wrong, "\n".join(self._wrong)
 
     def _asked(self, request: Request) -> None:
@@ -80,10 +82,15 @@ def drawn(page: Page, *indices: int) -> dict[int, Picture]:
 
 
 def likeness(one: Picture, other: Picture) -> float:
-    """Give the correlation of two pictures over all pixels and colours: 1 for the same, about 0 for unrelated ones."""
+    """Give the correlation of two pictures over all pixels and colours.
+
+    1 for the same, about 0 for unrelated ones.
+    """
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def _pixels(encoded: str) -> Picture:
     columns, rows = SIZE
-    return np.frombuffer(base64.b64decode(encoded), dtype=np.uint8).reshape(rows, columns, 4)[..., :3]
+    return np.frombuffer(base64.b64decode(encoded), dtype=np.uint8).reshape(rows, columns, 4)[
+        ..., :3
+    ]

@@ -1,4 +1,7 @@
-"""Invented things for the conformance suites: organisations, Links, instances of patients who do not exist."""
+"""Invented things for the conformance suites.
+
+Organisations, Links, instances of patients who do not exist.
+"""
 
 import hashlib
 from datetime import date
@@ -16,7 +19,9 @@ IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 US = "1.2.840.10008.5.1.4.1.1.6.1"
 VALUES = {"54000100.1.54001010": BulkValue(spans=(200, 30, 240, 10), encapsulated=True)}
-EVENT = AuditEvent(event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="invented")
+EVENT = AuditEvent(
+    event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="invented"
+)
 
 
 def digest(text: str) -> bytes:
@@ -32,12 +37,16 @@ def link(name: str = "ward", facility: str = "clinic") -> Link:
 async def tenants(records: Records) -> None:
     """Make both organisations, with one facility each."""
     for tenant in (NORTH, SOUTH):
-        await records.people.add_organisation(Organisation(id=tenant, name=tenant, created=NOW), now=NOW, event=EVENT)
+        await records.people.add_organisation(
+            Organisation(id=tenant, name=tenant, created=NOW), now=NOW, event=EVENT
+        )
         clinic = Facility(id="clinic", name="clinic", time_zone="Europe/Zurich")
         await records.people.put_facility(tenant, clinic, now=NOW, event=EVENT)
 
 
-async def admitted_link(records: Records, tenant: Tenant = NORTH, name: str = "ward", facility: str = "clinic") -> int:
+async def admitted_link(
+    records: Records, tenant: Tenant = NORTH, name: str = "ward", facility: str = "clinic"
+) -> int:
     """Make the tenants if needed and a Link that has a session; gives its epoch."""
     code = Code(digest=digest(f"{tenant}/{name}"), until=NOW + 60)
     await records.links.add(tenant, link(name, facility), code, now=NOW, event=EVENT)
@@ -59,7 +68,14 @@ def arrival(
         identity=InstanceIdentity(sop_instance=uid, transfer_syntax=syntax, sha256=digest(content)),
         sop_class=US,
         length=len(content),
-        origin=Origin(link=link, epoch=epoch, facility=facility, calling_ae="SONO1", peer="192.0.2.20", association=b"a" * 16),
+        origin=Origin(
+            link=link,
+            epoch=epoch,
+            facility=facility,
+            calling_ae="SONO1",
+            peer="192.0.2.20",
+            association=b"a" * 16,
+        ),
     )
 
 

@@ -9,7 +9,9 @@ from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH
 
-AWAY = NewAlarm(condition=Condition.LINK_AWAY, subject="ward", severity=Severity.MAJOR, detail="silent")
+AWAY = NewAlarm(
+    condition=Condition.LINK_AWAY, subject="ward", severity=Severity.MAJOR, detail="silent"
+)
 
 
 async def test_an_alarm_is_raised_once_and_counted_until_it_is_cleared(records: Records) -> None:
@@ -24,7 +26,10 @@ async def test_an_alarm_is_raised_once_and_counted_until_it_is_cleared(records: 
     assert (new.id != first.id, new.count) == (True, 1)
     page = await alarms.alarms(NORTH, PageRequest(1), search=AlarmSearch(cleared=None))
     rest = await alarms.alarms(NORTH, PageRequest(1, page.next), search=AlarmSearch(cleared=None))
-    assert [(one.id, one.cleared) for one in (*page.items, *rest.items)] == [(new.id, None), (first.id, NOW + 6)]
+    assert [(one.id, one.cleared) for one in (*page.items, *rest.items)] == [
+        (new.id, None),
+        (first.id, NOW + 6),
+    ]
 
 
 async def test_acknowledging_keeps_the_first_who_did(records: Records) -> None:
@@ -38,15 +43,22 @@ async def test_acknowledging_keeps_the_first_who_did(records: Records) -> None:
     assert (await records.alarms.alarms(SOUTH)).items == ()
 
 
-async def test_what_is_looked_for_is_kept_raised_and_written_only_when_it_changes(records: Records) -> None:
+async def test_what_is_looked_for_is_kept_raised_and_written_only_when_it_changes(
+    records: Records,
+) -> None:
     alarms = records.alarms
     other = msgspec.structs.replace(AWAY, subject="annex")
-    await alarms.raise_alarm(NORTH, msgspec.structs.replace(AWAY, condition=Condition.STORAGE), now=NOW)
+    await alarms.raise_alarm(
+        NORTH, msgspec.structs.replace(AWAY, condition=Condition.STORAGE), now=NOW
+    )
     assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 1) == 1
     assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 2) == 0
     assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY, other], now=NOW + 3) == 1
     assert await alarms.keep(SOUTH, Condition.LINK_AWAY, [], now=NOW + 4) == 0
-    raised = [(one.condition, one.subject, one.since, one.count) for one in (await alarms.alarms(NORTH)).items]
+    raised = [
+        (one.condition, one.subject, one.since, one.count)
+        for one in (await alarms.alarms(NORTH)).items
+    ]
     assert raised == [
         (Condition.LINK_AWAY, "annex", NOW + 3, 1),
         (Condition.LINK_AWAY, "ward", NOW + 1, 1),
@@ -60,9 +72,13 @@ async def test_what_is_looked_for_is_kept_raised_and_written_only_when_it_change
     assert (again.since, again.cleared) == (NOW + 7, None)
 
 
-async def test_what_is_kept_raised_and_gets_worse_is_to_be_acknowledged_again(records: Records) -> None:
+async def test_what_is_kept_raised_and_gets_worse_is_to_be_acknowledged_again(
+    records: Records,
+) -> None:
     alarms = records.alarms
-    worse = msgspec.structs.replace(AWAY, severity=Severity.CRITICAL, detail="silent, and now it matters")
+    worse = msgspec.structs.replace(
+        AWAY, severity=Severity.CRITICAL, detail="silent, and now it matters"
+    )
     await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW)
     (first,) = (await alarms.alarms(NORTH)).items
     await alarms.acknowledge(NORTH, first.id, now=NOW + 1, event=EVENT)
@@ -70,7 +86,9 @@ async def test_what_is_kept_raised_and_gets_worse_is_to_be_acknowledged_again(re
     assert await alarms.keep(NORTH, Condition.LINK_AWAY, [worse], now=NOW + 3) == 1
     assert await alarms.keep(NORTH, Condition.LINK_AWAY, [worse], now=NOW + 4) == 0
     (found,) = (await alarms.alarms(NORTH)).items
-    assert found == msgspec.structs.replace(first, severity=Severity.CRITICAL, detail=worse.detail, last=NOW + 3, count=2)
+    assert found == msgspec.structs.replace(
+        first, severity=Severity.CRITICAL, detail=worse.detail, last=NOW + 3, count=2
+    )
 
 
 async def test_alarms_are_found_by_what_they_are_about_and_when_they_were_raised(

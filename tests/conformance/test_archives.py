@@ -9,7 +9,16 @@ from swallowtail.cloud.model.imaging import InstanceSearch, SeriesSearch, StudyS
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.tenancy import ApiToken, Role
 from swallowtail.cloud.records.records import Records
-from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, digest, indexed
+from tests.conformance.invented import (
+    EVENT,
+    NORTH,
+    NOW,
+    SOUTH,
+    admitted_link,
+    arrival,
+    digest,
+    indexed,
+)
 
 ANYWHERE = Limits()
 HEARTS, LUNGS = frozenset({"hearts"}), frozenset({"lungs"})
@@ -24,9 +33,15 @@ async def ids(records: Records) -> list[int]:
     await admitted_link(records)
     await admitted_link(records, name="tower-link", facility="tower")
     made = []
-    for number, (link, study) in enumerate((("ward", "1.2.1"), ("tower-link", "1.2.1"), ("ward", "1.3"))):
-        kept = await records.instances.commit(NORTH, arrival(f"1.2.{number}", str(number), link=link), now=NOW)
-        await records.index_jobs.settle([indexed(kept.id, study=study, series=f"{study}.1")], now=NOW)
+    for number, (link, study) in enumerate(
+        (("ward", "1.2.1"), ("tower-link", "1.2.1"), ("ward", "1.3"))
+    ):
+        kept = await records.instances.commit(
+            NORTH, arrival(f"1.2.{number}", str(number), link=link), now=NOW
+        )
+        await records.index_jobs.settle(
+            [indexed(kept.id, study=study, series=f"{study}.1")], now=NOW
+        )
         made.append(kept.id)
     return made
 
@@ -68,31 +83,49 @@ async def test_archives_are_listed_renamed_and_deleted(records: Records, ids: li
     await port.remove(NORTH, "hearts", now=NOW, event=EVENT)
     assert (await records.audit.verify(NORTH)).records == before + 2
     assert [one.id for one in (await port.archives(NORTH)).items] == ["lungs"]
-    assert {one.archive for one in (await records.instances.studies(NORTH, StudySearch())).items} == {""}
+    assert {
+        one.archive for one in (await records.instances.studies(NORTH, StudySearch())).items
+    } == {""}
 
 
-async def test_an_organisation_has_so_many_archives(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_organisation_has_so_many_archives(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("swallowtail.cloud.records.archives.MAX_ARCHIVES", 1)
     assert archives.MAX_ARCHIVES == 1000
     await records.archives.add(NORTH, Archive(id="a", name="a", created=NOW), now=NOW, event=EVENT)
     with pytest.raises(ConflictError, match="already"):
-        await records.archives.add(NORTH, Archive(id="b", name="b", created=NOW), now=NOW, event=EVENT)
+        await records.archives.add(
+            NORTH, Archive(id="b", name="b", created=NOW), now=NOW, event=EVENT
+        )
     await records.archives.add(SOUTH, Archive(id="b", name="b", created=NOW), now=NOW, event=EVENT)
 
 
-async def test_a_study_is_in_one_archive_and_what_comes_later_is_in_it_too(records: Records, ids: list[int]) -> None:
+async def test_a_study_is_in_one_archive_and_what_comes_later_is_in_it_too(
+    records: Records, ids: list[int]
+) -> None:
     await put(records, "1.3", "hearts")
     await put(records, "1.3", "lungs")
-    assert (await places(records, HEARTS), await places(records, LUNGS)) == (set(), {("clinic", "1.3")})
+    assert (await places(records, HEARTS), await places(records, LUNGS)) == (
+        set(),
+        {("clinic", "1.3")},
+    )
     later = await records.instances.commit(NORTH, arrival("1.9", "9"), now=NOW)
     await records.index_jobs.settle([indexed(later.id, study="1.3", series="1.3.2")], now=NOW)
-    await records.index_jobs.settle([indexed(ids[2], study="1.3", series="1.3.1")], now=NOW)  # a rebuild
+    await records.index_jobs.settle(
+        [indexed(ids[2], study="1.3", series="1.3.1")], now=NOW
+    )  # a rebuild
     found = await records.instances.instances(NORTH, InstanceSearch(archives=LUNGS))
     assert [one.id for one in found.items] == [ids[2], later.id]
     series = await records.instances.series(NORTH, SeriesSearch(archives=LUNGS))
     assert [one.uid for one in series.items] == ["1.3.1", "1.3.2"]
     assert await records.instances.count(NORTH, InstanceSearch(archives=HEARTS), 9) == 0
-    assert await records.instances.count(NORTH, InstanceSearch(archives=LUNGS, ids=frozenset({ids[0], later.id})), 9) == 1
+    assert (
+        await records.instances.count(
+            NORTH, InstanceSearch(archives=LUNGS, ids=frozenset({ids[0], later.id})), 9
+        )
+        == 1
+    )
     await records.archives.take_out(NORTH, "1.3", "lungs", limits=ANYWHERE, now=NOW, event=EVENT)
     assert await places(records, LUNGS) == set()
 
@@ -117,7 +150,9 @@ async def test_only_what_lies_within_the_limits_is_moved(records: Records, ids: 
         ("1.3", "lungs", ANYWHERE),
     ):
         with pytest.raises(NotFoundError):
-            await records.archives.take_out(NORTH, study, archive, limits=limits, now=NOW, event=EVENT)
+            await records.archives.take_out(
+                NORTH, study, archive, limits=limits, now=NOW, event=EVENT
+            )
     assert await places(records, LUNGS) == {("tower", "1.2.1")}
 
 
@@ -125,7 +160,9 @@ async def test_rules_file_what_is_in_no_archive(records: Records, ids: list[int]
     assert {one.archive for one in await records.rules.unrouted(9, now=NOW)} == {""}
     await put(records, "1.3", "lungs")
     routed = [Routed(instance=one, archive="hearts") for one in ids]
-    await records.rules.routed(NORTH, [*routed, Routed(instance=ids[1], archive="gone")], [], now=NOW)
+    await records.rules.routed(
+        NORTH, [*routed, Routed(instance=ids[1], archive="gone")], [], now=NOW
+    )
     assert await places(records, HEARTS) == {("clinic", "1.2.1"), ("tower", "1.2.1")}
     assert await places(records, LUNGS) == {("clinic", "1.3")}, "what a person decided stays"
     kinds = [one.event.type for one in (await records.audit.records(NORTH, PageRequest(3))).items]
@@ -134,16 +171,29 @@ async def test_rules_file_what_is_in_no_archive(records: Records, ids: list[int]
 
 
 @pytest.mark.parametrize("by", ["condition", "action", "token"])
-async def test_an_archive_that_is_named_is_not_deleted(records: Records, ids: list[int], by: str) -> None:
+async def test_an_archive_that_is_named_is_not_deleted(
+    records: Records, ids: list[int], by: str
+) -> None:
     if by == "token":
-        token = ApiToken(id="t", tenant=NORTH, name="reader", role=Role.CLINICIAN, archives=HEARTS, created=NOW)
+        token = ApiToken(
+            id="t", tenant=NORTH, name="reader", role=Role.CLINICIAN, archives=HEARTS, created=NOW
+        )
         await records.tokens.add(token, digest("t"), now=NOW, event=EVENT)
         assert await records.tokens.find(digest("t"), now=NOW) == token
     else:
-        rule = Rule(id="r", name="reader", position=1, action=RuleAction(archive="hearts"), created=NOW, changed=NOW)
+        rule = Rule(
+            id="r",
+            name="reader",
+            position=1,
+            action=RuleAction(archive="hearts"),
+            created=NOW,
+            changed=NOW,
+        )
         if by == "condition":
             rule = msgspec.structs.replace(
-                rule, action=RuleAction(archive="lungs"), condition=RuleCondition(archives=("x", "hearts"))
+                rule,
+                action=RuleAction(archive="lungs"),
+                condition=RuleCondition(archives=("x", "hearts")),
             )
         await records.rules.put(NORTH, rule, now=NOW, event=EVENT)
     with pytest.raises(ConflictError, match="reader"):

@@ -25,7 +25,12 @@ OLD, NEW = bytes(32), bytes([1]) * 32
 
 
 def read(uid: str) -> AuditEvent:
-    return AuditEvent(event=EventId.INSTANCES_ACCESSED, action=EventAction.READ, actor="ada", objects=(("instance", uid),))
+    return AuditEvent(
+        event=EventId.INSTANCES_ACCESSED,
+        action=EventAction.READ,
+        actor="ada",
+        objects=(("instance", uid),),
+    )
 
 
 def of(actor: str, type_: str, *objects: tuple[str, str], **fields: Any) -> AuditEvent:
@@ -41,7 +46,9 @@ async def test_records_are_chained_per_tenant_and_listed_newest_first(records: R
     page = await records.audit.records(NORTH, PageRequest(2))
     assert [one.event for one in page.items] == [read("1.4"), read("1.2")]
     assert [one.sequence for one in page.items] == [before + 3, before + 2]
-    assert (await records.audit.records(NORTH, PageRequest(1, page.next))).items[0].event == read("1.1")
+    assert (await records.audit.records(NORTH, PageRequest(1, page.next))).items[0].event == read(
+        "1.1"
+    )
     verdict = await records.audit.verify(NORTH)
     assert (verdict.records, verdict.broken_at) == (before + 3, None)
     assert (await records.audit.verify(OPERATOR)).broken_at is None
@@ -53,7 +60,9 @@ async def test_a_changed_and_a_missing_record_are_named(records: Records) -> Non
     database = records.audit._database
 
     def alter(unit: Unit) -> None:
-        unit.connection.execute(update(audit).where(audit.c.tenant == NORTH, audit.c.sequence == 4).values(at=NOW - 1))
+        unit.connection.execute(
+            update(audit).where(audit.c.tenant == NORTH, audit.c.sequence == 4).values(at=NOW - 1)
+        )
 
     def remove_last(unit: Unit) -> None:
         unit.connection.execute(delete(audit).where(audit.c.tenant == SOUTH))
@@ -68,7 +77,9 @@ async def test_a_changed_and_a_missing_record_are_named(records: Records) -> Non
     assert (await records.audit.verify(NORTH)).records == total
 
 
-async def test_heads_are_those_of_every_chain_and_held_until_their_record_changes(records: Records) -> None:
+async def test_heads_are_those_of_every_chain_and_held_until_their_record_changes(
+    records: Records,
+) -> None:
     await records.audit.append(NORTH, [read("1.1"), read("1.2")], now=NOW)
     heads = {one.tenant: one for one in await records.audit.heads()}
     assert heads.keys() >= {NORTH, SOUTH, OPERATOR}
@@ -78,7 +89,9 @@ async def test_heads_are_those_of_every_chain_and_held_until_their_record_change
     assert (await records.audit.verify(NORTH, [heads[NORTH]])).broken_at is None
 
     def cut(unit: Unit) -> None:
-        unit.connection.execute(delete(audit).where(audit.c.tenant == NORTH, audit.c.sequence >= heads[NORTH].sequence))
+        unit.connection.execute(
+            delete(audit).where(audit.c.tenant == NORTH, audit.c.sequence >= heads[NORTH].sequence)
+        )
 
     await records.audit._database.write(cut)
     assert await records.audit.holds(heads.values()) == frozenset(heads.values()) - {heads[NORTH]}
@@ -128,11 +141,17 @@ async def test_a_chain_changes_to_a_newer_key_once_and_says_from_where(chained: 
 
 
 def forged(keys: AuditKeys, key: int, first: int = 1) -> Callable[[Unit], None]:
-    """Write NORTH's chain anew from `first` on, without one record, with whatever keys the forger has."""
+    """Write NORTH's chain anew from `first` on, without one record, with whatever keys the forger
+    has.
+    """
 
     def forge(unit: Unit) -> None:
-        rows = unit.connection.execute(audit.select().where(audit.c.tenant == NORTH).order_by(audit.c.sequence)).all()
-        unit.connection.execute(delete(audit).where(audit.c.tenant == NORTH, audit.c.sequence >= first))
+        rows = unit.connection.execute(
+            audit.select().where(audit.c.tenant == NORTH).order_by(audit.c.sequence)
+        ).all()
+        unit.connection.execute(
+            delete(audit).where(audit.c.tenant == NORTH, audit.c.sequence >= first)
+        )
         digest = rows[first - 2].digest if first > 1 else bytes(32)
         sequence = first - 1
         for row in (*rows[first - 1 : -2], rows[-1]):
@@ -153,15 +172,21 @@ async def test_who_has_an_older_key_cannot_write_the_chain_anew(chained: Chained
     await chained.change_key()
     await chained.run(forged(AuditKeys({1: OLD}), key))
     assert (await chained.records.audit.verify(NORTH)).fault is ChainFault.KEY
-    await chained.records.audit.append(NORTH, [read("1.3")], now=NOW)  # a true record on top proves nothing of those below it
+    await chained.records.audit.append(
+        NORTH, [read("1.3")], now=NOW
+    )  # a true record on top proves nothing of those below it
     assert (await chained.records.audit.verify(NORTH)).fault is ChainFault.KEY
 
 
-async def test_who_has_an_older_key_cannot_change_what_was_written_under_it(chained: Chained) -> None:
+async def test_who_has_an_older_key_cannot_change_what_was_written_under_it(
+    chained: Chained,
+) -> None:
     await chained.change_key()
 
     def change(unit: Unit) -> None:
-        row = unit.connection.execute(audit.select().where(audit.c.tenant == NORTH).order_by(audit.c.sequence)).first()
+        row = unit.connection.execute(
+            audit.select().where(audit.c.tenant == NORTH).order_by(audit.c.sequence)
+        ).first()
         digest = AuditKeys({1: OLD}).digest(1, bytes(32), (NORTH, 1, NOW - 9), row.event)
         mine = (audit.c.tenant == NORTH) & (audit.c.sequence == 1)
         unit.connection.execute(update(audit).where(mine).values(at=NOW - 9, digest=digest))
@@ -212,7 +237,9 @@ async def test_records_are_found_by_type_actor_object_outcome_and_time(records: 
 
 
 @pytest.mark.parametrize("change", [{"actor": "nobody"}, {"type": "x"}, {"outcome": 8}])
-async def test_what_records_are_listed_by_is_verified_with_them(records: Records, change: dict[str, Any]) -> None:
+async def test_what_records_are_listed_by_is_verified_with_them(
+    records: Records, change: dict[str, Any]
+) -> None:
     """Who can write the tables could else hide a record from whoever looks for an actor."""
     await records.audit.append(NORTH, [of("a", "token.rotate")], now=NOW)
     last = (await records.audit.verify(NORTH)).records
@@ -237,7 +264,9 @@ async def test_records_of_a_clock_that_went_back_are_listed_by_their_time(
     assert (await records.audit.verify(NORTH)).broken_at is None
 
 
-async def test_a_record_that_was_hidden_from_who_searches_for_its_object_is_named(records: Records) -> None:
+async def test_a_record_that_was_hidden_from_who_searches_for_its_object_is_named(
+    records: Records,
+) -> None:
     await records.audit.append(NORTH, [read(f"1.{number}") for number in range(3)], now=NOW)
     hidden = (await records.audit.head(NORTH)).sequence - 1
 
@@ -253,7 +282,14 @@ async def test_a_record_that_was_hidden_from_who_searches_for_its_object_is_name
 async def test_a_record_that_is_none_is_named_and_no_crash(chained: Chained) -> None:
     def garble(unit: Unit) -> None:  # as somebody could with a chain of a release without keys
         digest = AuditKeys({1: OLD}).digest(0, bytes(32), (NORTH, 1, NOW), b"\xc1")
-        row = {"tenant": NORTH, "sequence": 1, "at": NOW, "event": b"\xc1", "digest": digest, "key": 0}
+        row = {
+            "tenant": NORTH,
+            "sequence": 1,
+            "at": NOW,
+            "event": b"\xc1",
+            "digest": digest,
+            "key": 0,
+        }
         unit.connection.execute(delete(audit).where(audit.c.tenant == NORTH, audit.c.sequence == 1))
         unit.connection.execute(audit.insert(), row)
 

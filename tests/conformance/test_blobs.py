@@ -33,7 +33,9 @@ def files(store: Store) -> list[str]:
     return paths + levels
 
 
-@pytest.mark.parametrize("content", [b"", SMALL, LARGE, LARGE[:1_048_576], LARGE[:1_048_577]], ids=len)
+@pytest.mark.parametrize(
+    "content", [b"", SMALL, LARGE, LARGE[:1_048_576], LARGE[:1_048_577]], ids=len
+)
 async def test_what_was_written_is_read_under_its_digest(store: Store, content: bytes) -> None:
     digest = await put(store, content)
     assert digest == BlobDigest(sha256=hashlib.sha256(content).digest(), length=len(content))
@@ -43,7 +45,9 @@ async def test_what_was_written_is_read_under_its_digest(store: Store, content: 
     assert files(store) == [f"blobs/north/{digest.sha256.hex()[:2]}/{digest.sha256.hex()}"]
 
 
-@pytest.mark.parametrize(("start", "length"), [(0, 1), (1_048_570, 20), (4_194_300, 100), (5_000_000, 1), (7, None)])
+@pytest.mark.parametrize(
+    ("start", "length"), [(0, 1), (1_048_570, 20), (4_194_300, 100), (5_000_000, 1), (7, None)]
+)
 async def test_a_range_is_read(store: Store, start: int, length: int | None) -> None:
     digest = await put(store, LARGE)
     stop = None if length is None else start + length
@@ -70,7 +74,9 @@ async def test_two_that_bring_the_same_at_once_both_succeed(store: Store) -> Non
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=len)
 @pytest.mark.parametrize("wrong", [{"length": 3}, {"crc32": 3}])
-async def test_damaged_bytes_leave_nothing(store: Store, content: bytes, wrong: dict[str, int]) -> None:
+async def test_damaged_bytes_leave_nothing(
+    store: Store, content: bytes, wrong: dict[str, int]
+) -> None:
     async with store.blobs.incoming(NORTH) as incoming:
         await incoming.write(memoryview(content))
         with pytest.raises(DamagedError):
@@ -116,7 +122,9 @@ async def test_the_sweep_meets_every_finished_blob_and_nothing_else(store: Store
         await incoming.write(memoryview(LARGE))
         await incoming.write(memoryview(LARGE)[:500_000])
         found = [blob async for blob in store.blobs.found(NORTH)]
-    assert {(blob.sha256, blob.length) for blob in found} == {(digest.sha256, digest.length) for digest in digests}
+    assert {(blob.sha256, blob.length) for blob in found} == {
+        (digest.sha256, digest.length) for digest in digests
+    }
     assert [blob async for blob in store.blobs.found(SOUTH)] == []
 
 
@@ -138,7 +146,9 @@ async def test_what_is_confirmed_is_removed_and_can_be_stored_again(store: Store
         asked.append(condemned)
         return condemned - {digests[1]}
 
-    assert await store.blobs.remove(SOUTH, digests, all_of) == set(digests), "another tenant's are not there"
+    assert await store.blobs.remove(SOUTH, digests, all_of) == set(digests), (
+        "another tenant's are not there"
+    )
     assert len(files(store)) == 2
     assert await store.blobs.remove(NORTH, digests, one_of) == {digests[0]}
     assert asked == [frozenset(digests)]

@@ -10,7 +10,9 @@ def bus() -> InProcessBus:
     return InProcessBus()
 
 
-async def test_a_wake_up_is_kept_until_it_is_waited_for_and_several_are_one(bus: InProcessBus) -> None:
+async def test_a_wake_up_is_kept_until_it_is_waited_for_and_several_are_one(
+    bus: InProcessBus,
+) -> None:
     subscription = bus.subscribe("index")
     bus.publish("index")
     bus.publish("index")

@@ -1,4 +1,7 @@
-"""Deletions on every adapter: what is deleted is found nowhere, what comes again is new, what is restored is as it was."""
+"""Deletions on every adapter.
+
+What is deleted is found nowhere, what comes again is new, what is restored is as it was.
+"""
 
 import asyncio
 
@@ -22,10 +25,27 @@ from swallowtail.cloud.model.indexing import Quarantined
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.records import Records
-from tests.conformance.invented import EVENT, IMPLICIT, NORTH, NOW, SOUTH, admitted_link, arrival, digest, indexed
+from tests.conformance.invented import (
+    EVENT,
+    IMPLICIT,
+    NORTH,
+    NOW,
+    SOUTH,
+    admitted_link,
+    arrival,
+    digest,
+    indexed,
+)
 
-DELETED = AuditEvent(event=EventId.STUDY_DELETED, action=EventAction.DELETE, type="study.delete", actor="admin")
-RESTORED = AuditEvent(event=EventId.INSTANCES_ACCESSED, action=EventAction.CREATE, type="deletion.restore", actor="admin")
+DELETED = AuditEvent(
+    event=EventId.STUDY_DELETED, action=EventAction.DELETE, type="study.delete", actor="admin"
+)
+RESTORED = AuditEvent(
+    event=EventId.INSTANCES_ACCESSED,
+    action=EventAction.CREATE,
+    type="deletion.restore",
+    actor="admin",
+)
 STUDY = Scope(study="1.2.1")
 PACS = Target(link="ward", destination="pacs")
 ALL = InstanceSearch(hidden=True)
@@ -33,22 +53,33 @@ WHOLE = Selection()
 
 
 def deletion(scope: Scope = STUDY, name: str = "d1", **more: object) -> NewDeletion:
-    given = {"reason": "wrong patient", "deleted": NOW, "deleted_by": "admin", "until": NOW + 100} | more
+    given = {
+        "reason": "wrong patient",
+        "deleted": NOW,
+        "deleted_by": "admin",
+        "until": NOW + 100,
+    } | more
     return NewDeletion(id=name, scope=scope, **given)
 
 
-async def delete(records: Records, scope: Scope = STUDY, name: str = "d1", *, limit: int = 100, **more: object) -> int:
+async def delete(
+    records: Records, scope: Scope = STUDY, name: str = "d1", *, limit: int = 100, **more: object
+) -> int:
     """Delete as the use case does; returns how many."""
     new = deletion(scope, name, **more)
     batch = await records.deletions.delete(NORTH, new, limit=limit, now=NOW, event=DELETED)
     count = batch.count
     while batch.count:
-        batch = await records.deletions.delete(NORTH, new, last=batch.last, limit=limit, now=NOW, event=DELETED)
+        batch = await records.deletions.delete(
+            NORTH, new, last=batch.last, limit=limit, now=NOW, event=DELETED
+        )
         count += batch.count
     return count
 
 
-async def restore(records: Records, name: str = "d1", selection: Selection = WHOLE, **more: object) -> int:
+async def restore(
+    records: Records, name: str = "d1", selection: Selection = WHOLE, **more: object
+) -> int:
     given = {"limit": 100, "now": NOW, "event": RESTORED} | more
     return await records.deletions.restore(NORTH, name, selection, **given)
 
@@ -58,12 +89,17 @@ async def commit(records: Records, *values: object, **more: object) -> int:
 
 
 async def visible(records: Records) -> list[str]:
-    return [one.identity.sop_instance for one in (await records.instances.instances(NORTH, InstanceSearch())).items]
+    return [
+        one.identity.sop_instance
+        for one in (await records.instances.instances(NORTH, InstanceSearch())).items
+    ]
 
 
 @pytest.fixture
 async def ward(records: Records) -> Records:
-    """A study of three instances in two series, a second study, and an instance that cannot be indexed."""
+    """A study of three instances in two series, a second study, and an instance that cannot be
+    indexed.
+    """
     await admitted_link(records)
     ids = [await commit(records, f"1.2.{number}", str(number)) for number in range(5)]
     outcomes = [
@@ -73,7 +109,9 @@ async def ward(records: Records) -> Records:
         indexed(ids[3], study="1.3", series="1.3.1", name="Bittern^Bea"),
     ]
     await records.index_jobs.settle(outcomes, now=NOW)
-    await records.index_jobs.settle([Quarantined(tenant=NORTH, instance=ids[4], problem="no end")], now=NOW)
+    await records.index_jobs.settle(
+        [Quarantined(tenant=NORTH, instance=ids[4], problem="no end")], now=NOW
+    )
     return records
 
 
@@ -98,9 +136,18 @@ async def test_a_deletion_tells_what_it_took_and_until_when(ward: Records) -> No
     await delete(ward)
     await delete(ward, Scope(study="1.3"), "d2", deleted=NOW + 1)
     found = (await ward.deletions.deletions(NORTH)).items
-    assert [(one.id, one.instances, one.restored, one.purged) for one in found] == [("d2", 1, 0, 0), ("d1", 3, 0, 0)]
+    assert [(one.id, one.instances, one.restored, one.purged) for one in found] == [
+        ("d2", 1, 0, 0),
+        ("d1", 3, 0, 0),
+    ]
     one = found[1]
-    assert (one.scope, one.reason, one.deleted, one.deleted_by, one.until) == (STUDY, "wrong patient", NOW, "admin", NOW + 100)
+    assert (one.scope, one.reason, one.deleted, one.deleted_by, one.until) == (
+        STUDY,
+        "wrong patient",
+        NOW,
+        "admin",
+        NOW + 100,
+    )
     assert one.state is DeletionState.DELETED
     first = await ward.deletions.deletions(NORTH, PageRequest(1))
     rest = await ward.deletions.deletions(NORTH, PageRequest(1, first.next))
@@ -121,7 +168,9 @@ async def test_a_deletion_tells_what_it_took_and_until_when(ward: Records) -> No
     ],
 )
 @pytest.mark.parametrize("limit", [1, 100])
-async def test_a_scope_is_deleted_and_nothing_else(ward: Records, scope: Scope, gone: set[str], limit: int) -> None:
+async def test_a_scope_is_deleted_and_nothing_else(
+    ward: Records, scope: Scope, gone: set[str], limit: int
+) -> None:
     before = set(await visible(ward))
     assert await delete(ward, scope, limit=limit) == len(gone)
     assert before - set(await visible(ward)) == gone
@@ -139,9 +188,13 @@ async def test_counts_and_attributes_follow_what_is_left(ward: Records) -> None:
     await delete(ward, Scope(study="1.2.1", series="1.2.1.1"))
     (study,) = (await ward.instances.studies(NORTH, StudySearch(uids=("1.2.1",)))).items
     assert (study.series, study.instances, study.modalities) == (1, 1, ("SR",))
-    (job,) = await ward.index_jobs.claim(10, now=NOW, until=NOW + 9)  # the first came from what is deleted
+    (job,) = await ward.index_jobs.claim(
+        10, now=NOW, until=NOW + 9
+    )  # the first came from what is deleted
     assert job.instance == 3
-    await ward.index_jobs.settle([indexed(3, series="1.2.1.2", modality="SR", description="of the report")], now=NOW)
+    await ward.index_jobs.settle(
+        [indexed(3, series="1.2.1.2", modality="SR", description="of the report")], now=NOW
+    )
     (study,) = (await ward.instances.studies(NORTH, StudySearch(uids=("1.2.1",)))).items
     assert study.description == "of the report"
 
@@ -158,7 +211,9 @@ async def test_what_is_not_there_cannot_be_deleted_and_leaves_no_deletion(ward: 
 async def test_another_tenant_deletes_sees_and_restores_nothing(ward: Records) -> None:
     await admitted_link(ward, SOUTH)
     with pytest.raises(NotFoundError):
-        await ward.deletions.delete(SOUTH, deletion(Scope(instance=1)), limit=9, now=NOW, event=DELETED)
+        await ward.deletions.delete(
+            SOUTH, deletion(Scope(instance=1)), limit=9, now=NOW, event=DELETED
+        )
     await delete(ward)
     assert (await ward.deletions.deletions(SOUTH)).items == ()
     for call in (
@@ -193,16 +248,22 @@ async def test_what_arrives_while_a_study_is_deleted_is_none_of_it(ward: Records
     late = await commit(ward, "1.2.7", "late")
     await ward.index_jobs.settle([indexed(late)], now=NOW)
     while batch.count:
-        batch = await ward.deletions.delete(NORTH, new, last=batch.last, limit=1, now=NOW, event=DELETED)
+        batch = await ward.deletions.delete(
+            NORTH, new, last=batch.last, limit=1, now=NOW, event=DELETED
+        )
     assert {"1.2.7", "1.2.3", "1.2.4"} == set(await visible(ward))
     assert (await ward.deletions.deletion(NORTH, "d1")).instances == 3
 
 
-async def test_a_commit_and_a_deletion_that_race_leave_what_was_acknowledged_last(ward: Records) -> None:
+async def test_a_commit_and_a_deletion_that_race_leave_what_was_acknowledged_last(
+    ward: Records,
+) -> None:
     for turn in range(20):
         scope = Scope(study="1.2.1", series="1.2.1.1", sop_instance="1.2.0")
         store = ward.instances.commit(NORTH, arrival("1.2.0", "0"), now=NOW)
-        remove = ward.deletions.delete(NORTH, deletion(scope, f"d{turn}"), limit=9, now=NOW, event=DELETED)
+        remove = ward.deletions.delete(
+            NORTH, deletion(scope, f"d{turn}"), limit=9, now=NOW, event=DELETED
+        )
         if turn % 2:
             receipt, _ = await asyncio.gather(store, remove)
         else:
@@ -216,12 +277,20 @@ async def test_a_commit_and_a_deletion_that_race_leave_what_was_acknowledged_las
 
 async def test_restoring_brings_everything_back_as_it_was(ward: Records) -> None:
     port = ward.instances
-    before = await port.studies(NORTH, StudySearch()), await port.series(NORTH, SeriesSearch()), await port.instances(NORTH, ALL)
+    before = (
+        await port.studies(NORTH, StudySearch()),
+        await port.series(NORTH, SeriesSearch()),
+        await port.instances(NORTH, ALL),
+    )
     documents = await port.documents(NORTH, [1, 2, 3])
     await delete(ward)
     assert await restore(ward) == 3
     assert await restore(ward) == 0
-    after = await port.studies(NORTH, StudySearch()), await port.series(NORTH, SeriesSearch()), await port.instances(NORTH, ALL)
+    after = (
+        await port.studies(NORTH, StudySearch()),
+        await port.series(NORTH, SeriesSearch()),
+        await port.instances(NORTH, ALL),
+    )
     assert after == before
     assert await port.documents(NORTH, [1, 2, 3]) == documents
     assert (await ward.deletions.deletion(NORTH, "d1")).state is DeletionState.RESTORED
@@ -240,12 +309,20 @@ async def test_a_part_is_restored(ward: Records) -> None:
     assert [one.id for one in (await ward.deletions.deleted(NORTH, "d1")).items] == [2]
 
 
-async def test_restored_instances_are_indexed_again_and_rules_do_not_act_twice(ward: Records) -> None:
+async def test_restored_instances_are_indexed_again_and_rules_do_not_act_twice(
+    ward: Records,
+) -> None:
     pending = await ward.rules.unrouted(10, now=NOW)
-    await ward.rules.routed(NORTH, [Routed(instance=one.instance.id) for one in pending], [], now=NOW)
+    await ward.rules.routed(
+        NORTH, [Routed(instance=one.instance.id) for one in pending], [], now=NOW
+    )
     await delete(ward)
     await restore(ward)
-    assert {job.instance for job in await ward.index_jobs.claim(10, now=NOW, until=NOW + 9)} == {1, 2, 3}
+    assert {job.instance for job in await ward.index_jobs.claim(10, now=NOW, until=NOW + 9)} == {
+        1,
+        2,
+        3,
+    }
     await ward.index_jobs.settle([indexed(1), indexed(2), indexed(3, series="1.2.1.2")], now=NOW)
     assert await ward.rules.unrouted(10, now=NOW) == ()
 
@@ -259,11 +336,16 @@ async def test_what_was_stored_again_stays_in_the_deletion(ward: Records) -> Non
     assert [one.id for one in (await ward.deletions.deleted(NORTH, "d1")).items] == [1]
 
 
-async def test_a_restored_copy_does_not_take_the_place_of_one_that_came_since(ward: Records) -> None:
+async def test_a_restored_copy_does_not_take_the_place_of_one_that_came_since(
+    ward: Records,
+) -> None:
     await delete(ward)
     other = await commit(ward, "1.2.0", "corrected")
     await restore(ward)
-    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.0")] == [(other, True), (1, False)]
+    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.0")] == [
+        (other, True),
+        (1, False),
+    ]
 
 
 async def test_all_copies_go_and_come_together_and_the_chosen_one_is_shown(ward: Records) -> None:
@@ -274,12 +356,21 @@ async def test_all_copies_go_and_come_together_and_the_chosen_one_is_shown(ward:
     assert await restore(ward, limit=1) == 1
     while await restore(ward, limit=1):
         pass
-    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.0")] == [(recoded, True), (1, False)]
+    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.0")] == [
+        (recoded, True),
+        (1, False),
+    ]
 
 
 async def test_a_deletion_that_runs_beside_a_restoration_can_be_restored(ward: Records) -> None:
-    """It takes what the other has just restored: the same instance twice, and two copies that were visible in turn."""
-    once, whole = Scope(study="1.2.1", series="1.2.1.1", sop_instance="1.2.0"), deletion(STUDY, "whole")
+    """It takes what the other has just restored.
+
+    The same instance twice, and two copies that were visible in turn.
+    """
+    once, whole = (
+        Scope(study="1.2.1", series="1.2.1.1", sop_instance="1.2.0"),
+        deletion(STUDY, "whole"),
+    )
     await delete(ward, once)
     for content in ("0", "other"):
         again = await commit(ward, "1.2.0", content)
@@ -294,14 +385,24 @@ async def test_a_deletion_that_runs_beside_a_restoration_can_be_restored(ward: R
     while await restore(ward, "whole"):
         pass
     copies = await ward.instances.copies(NORTH, "1.2.0")
-    assert ([one.visible for one in copies], len({one.identity.sha256 for one in copies})) == ([True, False], 2)
+    assert ([one.visible for one in copies], len({one.identity.sha256 for one in copies})) == (
+        [True, False],
+        2,
+    )
 
 
-async def test_without_its_visible_copy_a_uid_shows_the_first_that_is_left_and_the_alarm_ends(ward: Records) -> None:
+async def test_without_its_visible_copy_a_uid_shows_the_first_that_is_left_and_the_alarm_ends(
+    ward: Records,
+) -> None:
     other = await commit(ward, "1.2.0", "other")
-    assert [alarm.subject for alarm in (await ward.alarms.alarms(NORTH)).items] == ["1.2.0", "1.2.4"]
+    assert [alarm.subject for alarm in (await ward.alarms.alarms(NORTH)).items] == [
+        "1.2.0",
+        "1.2.4",
+    ]
     await delete(ward, Scope(instance=1))
-    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.0")] == [(other, True)]
+    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.0")] == [
+        (other, True)
+    ]
     assert [alarm.subject for alarm in (await ward.alarms.alarms(NORTH)).items] == ["1.2.4"]
     await delete(ward, Scope(instance=5), "d2")
     assert (await ward.alarms.alarms(NORTH)).items == ()
@@ -324,7 +425,9 @@ async def test_facilities_limit_what_is_deleted_seen_and_restored(ward: Records)
     (seen,) = (await ward.deletions.deletions(NORTH, PageRequest(1), facilities=tower)).items
     assert (seen.id, seen.instances) == ("both", 1)
     assert (await ward.deletions.latest(NORTH, STUDY, facilities=frozenset({"mill"}))) is None
-    assert [one.id for one in (await ward.deletions.deleted(NORTH, "both", facilities=tower)).items] == [shared]
+    assert [
+        one.id for one in (await ward.deletions.deleted(NORTH, "both", facilities=tower)).items
+    ] == [shared]
     assert await restore(ward, "both", facilities=tower) == 1
     assert set(await visible(ward)) == {"1.2.8", "1.2.3", "1.2.4"}
 
@@ -334,7 +437,9 @@ async def test_the_same_uid_in_two_facilities_is_deleted_and_restored_apart(ward
     theirs = await commit(ward, "1.2.0", "0", link="tower-link")
     await ward.index_jobs.settle([indexed(theirs)], now=NOW)
     await delete(ward, facilities=frozenset({"clinic"}))
-    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.0")] == [(theirs, True)]
+    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.0")] == [
+        (theirs, True)
+    ]
     (study,) = (await ward.instances.studies(NORTH, StudySearch(uids=("1.2.1",)))).items
     assert (study.facility, study.instances) == ("tower", 1)
     assert await restore(ward) == 3
@@ -347,8 +452,14 @@ async def test_what_is_deleted_while_it_is_indexed_appears_nowhere(ward: Records
     (job,) = await ward.index_jobs.claim(10, now=NOW, until=NOW + 9)
     assert job.instance == late
     await delete(ward, Scope(instance=late))
-    await ward.index_jobs.settle([indexed(late, study="1.7", series="1.7.1"), indexed(4, study="1.3", series="1.3.1")], now=NOW)
-    assert {one.uid for one in (await ward.instances.studies(NORTH, StudySearch())).items} == {"1.2.1", "1.3"}
+    await ward.index_jobs.settle(
+        [indexed(late, study="1.7", series="1.7.1"), indexed(4, study="1.3", series="1.3.1")],
+        now=NOW,
+    )
+    assert {one.uid for one in (await ward.instances.studies(NORTH, StudySearch())).items} == {
+        "1.2.1",
+        "1.3",
+    }
     assert await ward.index_jobs.waiting() == 0
     await restore(ward)
     assert (await ward.instances.instance(NORTH, late)).state is IndexState.WAITING
@@ -356,8 +467,12 @@ async def test_what_is_deleted_while_it_is_indexed_appears_nowhere(ward: Records
     assert await ward.index_jobs.waiting() == 1
 
 
-async def test_deliveries_that_wait_are_skipped_with_the_reason_and_their_lanes_go_on(ward: Records) -> None:
-    wanted = [NewDelivery(target=PACS, instance=instance, cause="rule:r/1") for instance in (1, 2, 4)]
+async def test_deliveries_that_wait_are_skipped_with_the_reason_and_their_lanes_go_on(
+    ward: Records,
+) -> None:
+    wanted = [
+        NewDelivery(target=PACS, instance=instance, cause="rule:r/1") for instance in (1, 2, 4)
+    ]
     await ward.deliveries.add(NORTH, wanted, now=NOW)
     new = deletion()
     batch = await ward.deletions.delete(NORTH, new, limit=99, now=NOW, event=DELETED)
@@ -373,37 +488,62 @@ async def test_deliveries_that_wait_are_skipped_with_the_reason_and_their_lanes_
     assert lease.delivery.instance == 4
 
 
-@pytest.mark.parametrize("state", [DeliveryState.WAITING, DeliveryState.STOPPED, DeliveryState.DEAD])
-async def test_a_delivery_under_way_is_kept_if_it_arrives_and_ends_if_it_fails(ward: Records, state: DeliveryState) -> None:
-    wanted = [NewDelivery(target=PACS, instance=number, lane=f"{number}", cause="rule:r/1") for number in (1, 2)]
+@pytest.mark.parametrize(
+    "state", [DeliveryState.WAITING, DeliveryState.STOPPED, DeliveryState.DEAD]
+)
+async def test_a_delivery_under_way_is_kept_if_it_arrives_and_ends_if_it_fails(
+    ward: Records, state: DeliveryState
+) -> None:
+    wanted = [
+        NewDelivery(target=PACS, instance=number, lane=f"{number}", cause="rule:r/1")
+        for number in (1, 2)
+    ]
     await ward.deliveries.add(NORTH, wanted, now=NOW)
     first, second = (await ward.deliveries.claim(NORTH, PACS, 9, now=NOW, until=NOW + 9)).leases
     await delete(ward)
-    arrived = Settlement(tenant=NORTH, delivery=first.delivery.id, token=first.token, state=DeliveryState.DELIVERED)
+    arrived = Settlement(
+        tenant=NORTH, delivery=first.delivery.id, token=first.token, state=DeliveryState.DELIVERED
+    )
     failed = Settlement(
-        tenant=NORTH, delivery=second.delivery.id, token=second.token, state=state, next_at=NOW + 5, detail="out of resources"
+        tenant=NORTH,
+        delivery=second.delivery.id,
+        token=second.token,
+        state=state,
+        next_at=NOW + 5,
+        detail="out of resources",
     )
     assert len(await ward.deliveries.settle([arrived, failed], None, now=NOW)) == 2
-    found = {one.instance: one for one in (await ward.deliveries.deliveries(NORTH, DeliverySearch())).items}
+    found = {
+        one.instance: one
+        for one in (await ward.deliveries.deliveries(NORTH, DeliverySearch())).items
+    }
     assert (found[1].state, found[2].state) == (DeliveryState.DELIVERED, DeliveryState.SKIPPED)
     assert "was deleted" in found[2].detail
     assert (await ward.deliveries.claim(NORTH, PACS, 9, now=NOW + 99, until=NOW + 199)).leases == ()
 
 
 async def test_the_alarm_of_a_dead_letter_is_cleared_with_its_instance(ward: Records) -> None:
-    await ward.deliveries.add(NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW)
+    await ward.deliveries.add(
+        NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW
+    )
     (lease,) = (await ward.deliveries.claim(NORTH, PACS, 9, now=NOW, until=NOW + 9)).leases
-    dead = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DEAD)
+    dead = Settlement(
+        tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DEAD
+    )
     await ward.deliveries.settle([dead], None, now=NOW)
     assert PACS.subject in {one.subject for one in (await ward.alarms.alarms(NORTH)).items}
     await delete(ward)
     assert PACS.subject not in {one.subject for one in (await ward.alarms.alarms(NORTH)).items}
 
 
-async def test_rules_that_judged_an_instance_before_it_was_deleted_queue_nothing_of_it(ward: Records) -> None:
+async def test_rules_that_judged_an_instance_before_it_was_deleted_queue_nothing_of_it(
+    ward: Records,
+) -> None:
     judged = await ward.rules.unrouted(10, now=NOW)
     await delete(ward)
-    wanted = [NewDelivery(target=PACS, instance=one.instance.id, cause="rule:r/1") for one in judged]
+    wanted = [
+        NewDelivery(target=PACS, instance=one.instance.id, cause="rule:r/1") for one in judged
+    ]
     routed = [Routed(instance=one.instance.id) for one in judged]
     assert await ward.rules.routed(NORTH, routed, wanted, now=NOW) == 1
     (made,) = (await ward.deliveries.deliveries(NORTH, DeliverySearch())).items
@@ -413,7 +553,9 @@ async def test_rules_that_judged_an_instance_before_it_was_deleted_queue_nothing
 async def test_a_person_cannot_send_what_is_deleted(ward: Records) -> None:
     await delete(ward)
     with pytest.raises(NotFoundError):
-        await ward.deliveries.add(NORTH, [NewDelivery(target=PACS, instance=1, cause="person:p/1")], now=NOW)
+        await ward.deliveries.add(
+            NORTH, [NewDelivery(target=PACS, instance=1, cause="person:p/1")], now=NOW
+        )
 
 
 async def test_the_inventory_refers_to_the_blobs_of_what_is_deleted_too(ward: Records) -> None:
@@ -424,7 +566,9 @@ async def test_the_inventory_refers_to_the_blobs_of_what_is_deleted_too(ward: Re
     assert before == halves + await ward.inventory.blobs(NORTH, after=halves[-1].sha256)
 
 
-PURGED = AuditEvent(event=EventId.STUDY_DELETED, action=EventAction.DELETE, type="deletion.purge", actor="cloud")
+PURGED = AuditEvent(
+    event=EventId.STUDY_DELETED, action=EventAction.DELETE, type="deletion.purge", actor="cloud"
+)
 
 
 async def purge(records: Records, name: str = "d1", **more: object) -> int:
@@ -434,25 +578,50 @@ async def purge(records: Records, name: str = "d1", **more: object) -> int:
 
 async def everything(records: Records) -> dict[str, int]:
     """Count the rows of every table that can hold something of an instance."""
-    names = ("instance", "deleted_instance", "index_document", "index_job", "study", "series", "delivery", "attempt", "routing")
+    names = (
+        "instance",
+        "deleted_instance",
+        "index_document",
+        "index_job",
+        "study",
+        "series",
+        "delivery",
+        "attempt",
+        "routing",
+    )
 
     def count(connection: Connection) -> dict[str, int]:
-        found = {name: select(func.count()).select_from(schema.metadata.tables[name]) for name in names}
-        return {name: connection.execute(statement).scalar_one() for name, statement in found.items()}
+        found = {
+            name: select(func.count()).select_from(schema.metadata.tables[name]) for name in names
+        }
+        return {
+            name: connection.execute(statement).scalar_one() for name, statement in found.items()
+        }
 
     return await records.deletions._database.read(count)
 
 
-async def test_a_purge_leaves_nothing_of_the_instances_but_their_blobs_for_a_while(ward: Records) -> None:
+async def test_a_purge_leaves_nothing_of_the_instances_but_their_blobs_for_a_while(
+    ward: Records,
+) -> None:
     kept = await ward.instances.instances(NORTH, ALL)
     assert len(kept.items) == 5
     await delete(ward, Scope(study="1.3"), "other")
     assert await restore(ward, "other") == 1
-    await ward.index_jobs.settle([indexed(4, study="1.3", series="1.3.1", name="Bittern^Bea")], now=NOW)
-    wanted = [NewDelivery(target=PACS, instance=instance, cause="rule:r/1") for instance in (1, 2, 4)]
+    await ward.index_jobs.settle(
+        [indexed(4, study="1.3", series="1.3.1", name="Bittern^Bea")], now=NOW
+    )
+    wanted = [
+        NewDelivery(target=PACS, instance=instance, cause="rule:r/1") for instance in (1, 2, 4)
+    ]
     await ward.deliveries.add(NORTH, wanted, now=NOW)
     before = await everything(ward)
-    assert (before["index_document"], before["study"], before["series"], before["delivery"]) == (4, 2, 3, 3)
+    assert (before["index_document"], before["study"], before["series"], before["delivery"]) == (
+        4,
+        2,
+        3,
+        3,
+    )
     await delete(ward)
     assert await purge(ward) == 3
     assert await purge(ward) == 0
@@ -465,10 +634,14 @@ async def test_a_purge_leaves_nothing_of_the_instances_but_their_blobs_for_a_whi
     assert await ward.instances.referenced(NORTH, [digest("0")]) == frozenset()
     due = await ward.unreferenced_blobs.due(9, before=NOW)
     assert set(due) == {(NORTH, digest(content)) for content in "012"}
-    assert [record.event.type for record in (await ward.audit.records(NORTH)).items].count("deletion.purge") == 1
+    assert [record.event.type for record in (await ward.audit.records(NORTH)).items].count(
+        "deletion.purge"
+    ) == 1
 
 
-async def test_a_purge_of_a_part_keeps_the_study_and_the_series_that_are_left(ward: Records) -> None:
+async def test_a_purge_of_a_part_keeps_the_study_and_the_series_that_are_left(
+    ward: Records,
+) -> None:
     await delete(ward, Scope(study="1.2.1", series="1.2.1.1", sop_instance="1.2.0"))
     await delete(ward, Scope(study="1.2.1", series="1.2.1.2"), "d2")
     assert await purge(ward) == 1
@@ -487,14 +660,19 @@ async def test_what_is_stored_again_survives_the_purge_and_keeps_its_blob(ward: 
     assert [one.id for one in await ward.instances.copies(NORTH, "1.2.0")] == [again]
     assert await ward.instances.referenced(NORTH, [digest("0")]) == {digest("0")}
     assert (NORTH, digest("0")) not in await ward.unreferenced_blobs.due(9, before=NOW + 99)
-    assert [one.uid for one in (await ward.instances.studies(NORTH, StudySearch(uids=("1.2.1",)))).items] == ["1.2.1"]
+    assert [
+        one.uid for one in (await ward.instances.studies(NORTH, StudySearch(uids=("1.2.1",)))).items
+    ] == ["1.2.1"]
 
 
 async def test_only_what_has_expired_is_due_for_the_purge(ward: Records) -> None:
     await delete(ward, until=NOW + 100)
     await delete(ward, Scope(study="1.3"), "d2", until=NOW + 50)
     assert await ward.deletions.expired(9, now=NOW + 49) == ()
-    assert [(tenant, one.id) for tenant, one in await ward.deletions.expired(9, now=NOW + 100)] == [(NORTH, "d2"), (NORTH, "d1")]
+    assert [(tenant, one.id) for tenant, one in await ward.deletions.expired(9, now=NOW + 100)] == [
+        (NORTH, "d2"),
+        (NORTH, "d1"),
+    ]
     assert [one.id for _, one in await ward.deletions.expired(1, now=NOW + 100)] == ["d2"]
     await restore(ward, "d2")
     await purge(ward)
@@ -502,24 +680,34 @@ async def test_only_what_has_expired_is_due_for_the_purge(ward: Records) -> None
 
 
 async def test_what_is_being_delivered_is_purged_later(ward: Records) -> None:
-    await ward.deliveries.add(NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW)
+    await ward.deliveries.add(
+        NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW
+    )
     (lease,) = (await ward.deliveries.claim(NORTH, PACS, 1, now=NOW, until=NOW + 25)).leases
     await delete(ward)
     assert await purge(ward, limit=1) == 1
     assert await purge(ward) == 1
     assert await purge(ward) == 0
-    done = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DELIVERED)
+    done = Settlement(
+        tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DELIVERED
+    )
     assert await ward.deliveries.settle([done], None, now=NOW)
     assert await purge(ward) == 1
     assert (await ward.deletions.deletion(NORTH, "d1")).state is DeletionState.PURGED
 
 
-async def test_a_lapsed_lease_holds_up_no_purge_and_settles_nothing_afterwards(ward: Records) -> None:
-    await ward.deliveries.add(NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW)
+async def test_a_lapsed_lease_holds_up_no_purge_and_settles_nothing_afterwards(
+    ward: Records,
+) -> None:
+    await ward.deliveries.add(
+        NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW
+    )
     (lease,) = (await ward.deliveries.claim(NORTH, PACS, 1, now=NOW, until=NOW + 25)).leases
     await delete(ward)
     assert await purge(ward, now=NOW + 26) == 3
-    done = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DELIVERED)
+    done = Settlement(
+        tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DELIVERED
+    )
     assert await ward.deliveries.settle([done], None, now=NOW + 27) == frozenset()
     assert (await ward.deliveries.claim(NORTH, PACS, 9, now=NOW + 99, until=NOW + 199)).leases == ()
 
@@ -574,11 +762,16 @@ async def test_a_purge_begins_the_time_of_a_blob_anew(ward: Records) -> None:
     assert await port.due(9, before=NOW + 60) == ((NORTH, digest("late")),)
 
 
-async def test_a_commit_that_was_asked_for_before_saves_its_blob_even_if_its_caller_has_gone(ward: Records) -> None:
+async def test_a_commit_that_was_asked_for_before_saves_its_blob_even_if_its_caller_has_gone(
+    ward: Records,
+) -> None:
     await ward.unreferenced_blobs.mark(NORTH, [digest("late")], now=NOW)
-    storing = asyncio.ensure_future(commit(ward, "1.7.1", "late"))  # noqa: TID251 - no owner in a test
+    # no owner in a test
+    storing = asyncio.ensure_future(commit(ward, "1.7.1", "late"))  # noqa: TID251
     await asyncio.sleep(0)
-    asking = asyncio.ensure_future(ward.unreferenced_blobs.condemn(NORTH, [digest("late")], before=NOW))  # noqa: TID251
+    asking = asyncio.ensure_future(  # noqa: TID251
+        ward.unreferenced_blobs.condemn(NORTH, [digest("late")], before=NOW)
+    )
     await asyncio.sleep(0)
     storing.cancel()
     assert await asking == frozenset()

@@ -21,7 +21,17 @@ from swallowtail.cloud.model.delivery import (
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.records.records import Records
-from tests.conformance.invented import EVENT, EXPLICIT, NORTH, NOW, SOUTH, US, admitted_link, arrival, indexed
+from tests.conformance.invented import (
+    EVENT,
+    EXPLICIT,
+    NORTH,
+    NOW,
+    SOUTH,
+    US,
+    admitted_link,
+    arrival,
+    indexed,
+)
 
 PACS = Target(link="ward", destination="pacs")
 ARCHIVE = Target(link="ward", destination="archive")
@@ -31,51 +41,88 @@ ALL = DeliverySearch()
 @pytest.fixture
 async def ids(records: Records) -> list[int]:
     await admitted_link(records)
-    made = [(await records.instances.commit(NORTH, arrival(f"1.2.{n}", str(n)), now=NOW)).id for n in range(4)]
+    made = [
+        (await records.instances.commit(NORTH, arrival(f"1.2.{n}", str(n)), now=NOW)).id
+        for n in range(4)
+    ]
     await records.index_jobs.settle([indexed(one) for one in made], now=NOW)
     return made
 
 
-def new(instance: int, *, target: Target = PACS, lane: str = "", priority: int = 0, cause: str = "rule:r/1") -> NewDelivery:
+def new(
+    instance: int,
+    *,
+    target: Target = PACS,
+    lane: str = "",
+    priority: int = 0,
+    cause: str = "rule:r/1",
+) -> NewDelivery:
     return NewDelivery(target=target, instance=instance, lane=lane, priority=priority, cause=cause)
 
 
 async def queued(records: Records, ids: list[int], **more: Any) -> None:
-    assert await records.deliveries.add(NORTH, [new(one, **more) for one in ids], now=NOW) == len(ids)
+    assert await records.deliveries.add(NORTH, [new(one, **more) for one in ids], now=NOW) == len(
+        ids
+    )
 
 
-async def claimed(records: Records, now: float, *, limit: int = 9, after: Lease | None = None) -> list[Lease]:
+async def claimed(
+    records: Records, now: float, *, limit: int = 9, after: Lease | None = None
+) -> list[Lease]:
     claim = await records.deliveries.claim(NORTH, PACS, limit, now=now, until=now + 30, after=after)
     return list(claim.leases)
 
 
 def tried(step: int) -> Tried:
-    return Tried(began=NOW + step, ended=NOW + step + 0.5, epoch=3, configuration=2, connection=1, sent_syntax=EXPLICIT)
+    return Tried(
+        began=NOW + step,
+        ended=NOW + step + 0.5,
+        epoch=3,
+        configuration=2,
+        connection=1,
+        sent_syntax=EXPLICIT,
+    )
 
 
 def fields(value: Tried) -> dict[str, Any]:
     return msgspec.structs.asdict(value)
 
 
-def settled(lease: Lease, state: DeliveryState = DeliveryState.DELIVERED, **more: object) -> Settlement:
-    return Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=state, **more)
+def settled(
+    lease: Lease, state: DeliveryState = DeliveryState.DELIVERED, **more: object
+) -> Settlement:
+    return Settlement(
+        tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=state, **more
+    )
 
 
 async def settle(
-    records: Records, lease: Lease, *, now: float, state: DeliveryState = DeliveryState.DELIVERED, **more: object
+    records: Records,
+    lease: Lease,
+    *,
+    now: float,
+    state: DeliveryState = DeliveryState.DELIVERED,
+    **more: object,
 ) -> bool:
     return bool(await records.deliveries.settle([settled(lease, state, **more)], None, now=now))
 
 
-async def test_the_same_wish_again_makes_no_second_delivery(records: Records, ids: list[int]) -> None:
+async def test_the_same_wish_again_makes_no_second_delivery(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids)
-    assert await records.deliveries.add(NORTH, [new(ids[0]), new(ids[0], cause="person:t/1")], now=NOW) == 1
+    assert (
+        await records.deliveries.add(NORTH, [new(ids[0]), new(ids[0], cause="person:t/1")], now=NOW)
+        == 1
+    )
     with pytest.raises(NotFoundError):
         await records.deliveries.add(SOUTH, [new(ids[0])], now=NOW)
     assert (await records.deliveries.deliveries(SOUTH, ALL)).items == ()
 
 
-async def test_a_lane_gives_its_deliveries_one_by_one_in_order(records: Records, ids: list[int]) -> None:
+async def test_a_lane_gives_its_deliveries_one_by_one_in_order(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids)
     sent = []
     for step in range(4):
@@ -92,13 +139,19 @@ async def test_a_claim_says_what_will_be_sent_and_soon(records: Records, ids: li
     await queued(records, ids)
     claim = await records.deliveries.claim(NORTH, PACS, 1, now=NOW, until=NOW + 30)
     delivery = claim.leases[0].delivery
-    assert (delivery.sop_instance, delivery.study, delivery.facility) == ("1.2.0", "1.2.1", "clinic")
+    assert (delivery.sop_instance, delivery.study, delivery.facility) == (
+        "1.2.0",
+        "1.2.1",
+        "clinic",
+    )
     assert (delivery.state, delivery.tries, delivery.until) == (DeliveryState.LEASED, 1, NOW + 30)
     assert claim.expected == ((US, EXPLICIT),)
     assert claim.state == DestinationState(target=PACS)
 
 
-async def test_priority_goes_first_within_its_lane_but_not_past_what_is_under_way(records: Records, ids: list[int]) -> None:
+async def test_priority_goes_first_within_its_lane_but_not_past_what_is_under_way(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids[:2])
     (first,) = await claimed(records, NOW)
     await records.deliveries.add(NORTH, [new(ids[2], priority=5)], now=NOW)
@@ -117,7 +170,9 @@ async def test_lanes_of_patients_go_side_by_side(records: Records, ids: list[int
     assert [lease.delivery.instance for lease in await claimed(records, NOW, limit=1)] == [ids[1]]
 
 
-async def test_a_patients_lane_begins_when_the_destinations_own_is_empty(records: Records, ids: list[int]) -> None:
+async def test_a_patients_lane_begins_when_the_destinations_own_is_empty(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids[:2])
     await queued(records, ids[2:3], lane="A")
     for expected in ids[:3]:
@@ -129,7 +184,9 @@ async def test_a_patients_lane_begins_when_the_destinations_own_is_empty(records
     assert (lease.delivery.instance, lease.delivery.lane) == (ids[3], "A")
 
 
-async def test_a_lapsed_lease_is_claimable_again_and_its_old_token_settles_nothing(records: Records, ids: list[int]) -> None:
+async def test_a_lapsed_lease_is_claimable_again_and_its_old_token_settles_nothing(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids)
     (lost,) = await claimed(records, NOW)
     assert await claimed(records, NOW + 29) == []
@@ -140,11 +197,15 @@ async def test_a_lapsed_lease_is_claimable_again_and_its_old_token_settles_nothi
     assert not await settle(records, again, now=NOW + 32)
 
 
-async def test_a_lapsed_lease_that_nobody_took_still_settles(records: Records, ids: list[int]) -> None:
+async def test_a_lapsed_lease_that_nobody_took_still_settles(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids)
     (late,) = await claimed(records, NOW)
     assert await settle(records, late, now=NOW + 99)
-    assert (await records.deliveries.delivery(NORTH, late.delivery.id)).state is DeliveryState.DELIVERED
+    assert (
+        await records.deliveries.delivery(NORTH, late.delivery.id)
+    ).state is DeliveryState.DELIVERED
 
 
 async def test_an_extended_lease_is_kept(records: Records, ids: list[int]) -> None:
@@ -155,7 +216,9 @@ async def test_an_extended_lease_is_kept(records: Records, ids: list[int]) -> No
     assert await claimed(records, NOW + 59) == []
 
 
-async def test_the_next_of_a_lane_can_be_fetched_by_who_holds_the_first(records: Records, ids: list[int]) -> None:
+async def test_the_next_of_a_lane_can_be_fetched_by_who_holds_the_first(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids)
     (first,) = await claimed(records, NOW)
     (second,) = await claimed(records, NOW, after=first)
@@ -173,17 +236,30 @@ async def test_the_next_of_a_lane_can_be_fetched_by_who_holds_the_first(records:
 async def test_a_retry_waits_its_time_and_keeps_its_place(records: Records, ids: list[int]) -> None:
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)
-    why = {"about": About.INSTANCE, "phase": DeliveryPhase.RESPONSE, "status": 0xA900, "detail": "refused", "refused": True}
+    why = {
+        "about": About.INSTANCE,
+        "phase": DeliveryPhase.RESPONSE,
+        "status": 0xA900,
+        "detail": "refused",
+        "refused": True,
+    }
     await settle(records, lease, now=NOW, state=DeliveryState.WAITING, next_at=NOW + 10, **why)
     kept = await records.deliveries.delivery(NORTH, lease.delivery.id)
-    assert (kept.refusals, kept.status, kept.about, kept.phase) == (1, 0xA900, About.INSTANCE, DeliveryPhase.RESPONSE)
+    assert (kept.refusals, kept.status, kept.about, kept.phase) == (
+        1,
+        0xA900,
+        About.INSTANCE,
+        DeliveryPhase.RESPONSE,
+    )
     (due,) = await records.deliveries.due(NORTH, "ward")
     assert (due.target, due.at) == (PACS, NOW + 10)
     assert await claimed(records, NOW + 9) == []
     assert [one.delivery.id for one in await claimed(records, NOW + 10)] == [lease.delivery.id]
 
 
-@pytest.mark.parametrize(("state", "goes_on"), [(DeliveryState.DEAD, True), (DeliveryState.STOPPED, False)])
+@pytest.mark.parametrize(
+    ("state", "goes_on"), [(DeliveryState.DEAD, True), (DeliveryState.STOPPED, False)]
+)
 async def test_a_dead_letter_lets_its_lane_go_on_and_a_stopped_one_does_not(
     records: Records, ids: list[int], state: DeliveryState, goes_on: bool
 ) -> None:
@@ -197,8 +273,12 @@ async def test_an_open_breaker_gives_nothing_and_then_one(records: Records, ids:
     await queued(records, ids[:2], lane="H-1")
     await queued(records, ids[2:], lane="H-2")
     first, second = await claimed(records, NOW)
-    broken = DestinationState(target=PACS, breaker=BreakerState.OPEN, failures=3, retry_at=NOW + 20, failing_since=NOW)
-    waits = [settled(one, DeliveryState.WAITING, about=About.DESTINATION) for one in (first, second)]
+    broken = DestinationState(
+        target=PACS, breaker=BreakerState.OPEN, failures=3, retry_at=NOW + 20, failing_since=NOW
+    )
+    waits = [
+        settled(one, DeliveryState.WAITING, about=About.DESTINATION) for one in (first, second)
+    ]
     await records.deliveries.settle(waits, broken, now=NOW)
     assert [due.at for due in await records.deliveries.due(NORTH, "ward")] == [NOW + 20]
     assert await claimed(records, NOW + 19) == []
@@ -211,7 +291,9 @@ async def test_an_open_breaker_gives_nothing_and_then_one(records: Records, ids:
     closed = DestinationState(target=PACS, delivered_at=NOW + 22)
     await records.deliveries.settle([settled(claim.leases[0])], closed, now=NOW + 22)
     assert len(await claimed(records, NOW + 22)) == 2
-    assert (await records.deliveries.destinations(NORTH, [PACS], now=NOW + 22))[PACS].delivered_at == NOW + 22
+    assert (await records.deliveries.destinations(NORTH, [PACS], now=NOW + 22))[
+        PACS
+    ].delivered_at == NOW + 22
 
 
 async def test_a_lapsed_probe_is_repeated(records: Records, ids: list[int]) -> None:
@@ -223,11 +305,15 @@ async def test_a_lapsed_probe_is_repeated(records: Records, ids: list[int]) -> N
     assert len(await claimed(records, NOW + 50)) == 1
 
 
-async def test_a_paused_destination_gives_nothing_and_resuming_closes_its_breaker(records: Records, ids: list[int]) -> None:
+async def test_a_paused_destination_gives_nothing_and_resuming_closes_its_breaker(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids)
     deliveries = records.deliveries
     (lease,) = await claimed(records, NOW)
-    broken = DestinationState(target=PACS, breaker=BreakerState.OPEN, failures=9, retry_at=NOW + 999)
+    broken = DestinationState(
+        target=PACS, breaker=BreakerState.OPEN, failures=9, retry_at=NOW + 999
+    )
     await deliveries.settle([settled(lease, DeliveryState.WAITING)], broken, now=NOW)
     paused = await deliveries.pause(NORTH, PACS, paused=True, now=NOW, event=EVENT)
     assert (paused.paused, paused.paused_by, paused.counts) == (True, "invented", {"waiting": 4})
@@ -264,7 +350,9 @@ async def test_people_park_skip_and_resend(records: Records, ids: list[int]) -> 
         order.append(leases[0].delivery.instance)
         await settle(records, leases[0], now=NOW)
     assert order == [ids[2], ids[3], ids[0]]
-    assert await deliveries.act(NORTH, ALL, [first], DeliveryState.SKIPPED, **act) == 0  # it is delivered
+    assert (
+        await deliveries.act(NORTH, ALL, [first], DeliveryState.SKIPPED, **act) == 0
+    )  # it is delivered
 
 
 @pytest.mark.parametrize("left", [DeliveryState.STOPPED, DeliveryState.DEAD, DeliveryState.WAITING])
@@ -277,44 +365,75 @@ async def test_one_can_be_tried_now_in_its_old_place_with_its_counters(
     with pytest.raises(ConflictError):
         await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now)
     await settle(records, lease, state=left, refused=True, next_at=NOW + 900, now=NOW)
-    assert await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now) == 1
+    assert (
+        await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now)
+        == 1
+    )
     (again,) = await claimed(records, NOW + 1)
-    assert (again.delivery.id, again.delivery.refusals, again.delivery.tries) == (lease.delivery.id, 1, 2)
+    assert (again.delivery.id, again.delivery.refusals, again.delivery.tries) == (
+        lease.delivery.id,
+        1,
+        2,
+    )
     await settle(records, again, now=NOW + 1)
-    assert await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now) == 0, "it is delivered"
+    assert (
+        await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now)
+        == 0
+    ), "it is delivered"
 
 
-async def test_many_are_changed_at_once_but_not_what_is_under_way(records: Records, ids: list[int]) -> None:
+async def test_many_are_changed_at_once_but_not_what_is_under_way(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)
     search = DeliverySearch(link="ward", destination="pacs", study="1.2.1")
-    done = await records.deliveries.act(NORTH, search, (), DeliveryState.SKIPPED, reason="wrong patient", now=NOW, event=EVENT)
+    done = await records.deliveries.act(
+        NORTH, search, (), DeliveryState.SKIPPED, reason="wrong patient", now=NOW, event=EVENT
+    )
     assert done == 3
-    skipped = (await records.deliveries.deliveries(NORTH, DeliverySearch(states=frozenset({DeliveryState.SKIPPED})))).items
+    skipped = (
+        await records.deliveries.deliveries(
+            NORTH, DeliverySearch(states=frozenset({DeliveryState.SKIPPED}))
+        )
+    ).items
     assert {one.detail for one in skipped} == {"wrong patient"}
     assert await settle(records, lease, now=NOW)
     counts = (await records.deliveries.destinations(NORTH, [PACS, ARCHIVE], now=NOW))[PACS].counts
     assert counts == {"skipped": 3, "delivered": 1}
 
 
-async def test_a_limited_search_needs_both_the_instance_and_the_destination(records: Records, ids: list[int]) -> None:
+async def test_a_limited_search_needs_both_the_instance_and_the_destination(
+    records: Records, ids: list[int]
+) -> None:
     await admitted_link(records, name="tower-link", facility="tower")
-    theirs = await records.instances.commit(NORTH, arrival("1.2.9", "9", link="tower-link"), now=NOW)
+    theirs = await records.instances.commit(
+        NORTH, arrival("1.2.9", "9", link="tower-link"), now=NOW
+    )
     await queued(records, [ids[0], theirs.id])
     await queued(records, [ids[1], theirs.id], target=Target(link="tower-link", destination="pacs"))
     found = {
-        name: [(one.instance, one.target.link) for one in (await records.deliveries.deliveries(NORTH, search)).items]
+        name: [
+            (one.instance, one.target.link)
+            for one in (await records.deliveries.deliveries(NORTH, search)).items
+        ]
         for name in ("clinic", "tower")
         if (search := DeliverySearch(facilities=frozenset({name})))
     }
     assert found == {"clinic": [(ids[0], "ward")], "tower": [(theirs.id, "tower-link")]}
     both = DeliverySearch(facilities=frozenset({"clinic", "tower"}))
     assert len((await records.deliveries.deliveries(NORTH, both)).items) == 4
-    done = await records.deliveries.act(NORTH, search, (), DeliveryState.SKIPPED, reason="x", now=NOW, event=EVENT)
+    done = await records.deliveries.act(
+        NORTH, search, (), DeliveryState.SKIPPED, reason="x", now=NOW, event=EVENT
+    )
     assert done == 1
-    states = await records.deliveries.destinations(NORTH, [PACS], now=NOW, facilities=frozenset({"tower"}))
+    states = await records.deliveries.destinations(
+        NORTH, [PACS], now=NOW, facilities=frozenset({"tower"})
+    )
     assert (states[PACS].counts, states[PACS].oldest) == ({"waiting": 1}, NOW)
-    states = await records.deliveries.destinations(NORTH, [PACS], now=NOW, facilities=frozenset({"beach"}))
+    states = await records.deliveries.destinations(
+        NORTH, [PACS], now=NOW, facilities=frozenset({"beach"})
+    )
     assert (states[PACS].counts, states[PACS].oldest) == ({}, None)
 
 
@@ -322,7 +441,12 @@ async def test_a_lapsed_lease_can_be_taken_by_a_person(records: Records, ids: li
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)
     search = DeliverySearch(sop_instance="1.2.0")
-    assert await records.deliveries.act(NORTH, search, (), DeliveryState.SKIPPED, reason="", now=NOW + 30, event=EVENT) == 1
+    assert (
+        await records.deliveries.act(
+            NORTH, search, (), DeliveryState.SKIPPED, reason="", now=NOW + 30, event=EVENT
+        )
+        == 1
+    )
     assert not await settle(records, lease, now=NOW + 31)
 
 
@@ -343,12 +467,19 @@ async def test_one_destination_does_not_hold_up_another(records: Records, ids: l
     [ARCHIVE, Target(link="annex", destination="pacs")],
     ids=["of the same Link", "of the same name"],
 )
-async def test_breaker_and_pause_are_each_destinations_own(records: Records, ids: list[int], other: Target) -> None:
+async def test_breaker_and_pause_are_each_destinations_own(
+    records: Records, ids: list[int], other: Target
+) -> None:
     await queued(records, ids)
     await records.deliveries.add(NORTH, [new(one, target=other) for one in ids], now=NOW)
     (lease,) = await claimed(records, NOW)
     broken = DestinationState(
-        target=PACS, breaker=BreakerState.OPEN, failures=3, retry_at=NOW + 20, detail="down", failing_since=NOW
+        target=PACS,
+        breaker=BreakerState.OPEN,
+        failures=3,
+        retry_at=NOW + 20,
+        detail="down",
+        failing_since=NOW,
     )
     await records.deliveries.settle([settled(lease, DeliveryState.WAITING)], broken, now=NOW)
     (probe,) = await claimed(records, NOW + 20)
@@ -370,7 +501,9 @@ async def test_breaker_and_pause_are_each_destinations_own(records: Records, ids
     )
 
 
-async def test_deliveries_page_newest_first_within_the_facilities(records: Records, ids: list[int]) -> None:
+async def test_deliveries_page_newest_first_within_the_facilities(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids)
     first = await records.deliveries.deliveries(NORTH, ALL, PageRequest(3))
     rest = await records.deliveries.deliveries(NORTH, ALL, PageRequest(3, first.next))
@@ -381,30 +514,58 @@ async def test_deliveries_page_newest_first_within_the_facilities(records: Recor
         await records.deliveries.delivery(SOUTH, first.items[0].id)
 
 
-async def test_each_attempt_is_kept_with_its_outcome_the_newest_first(records: Records, ids: list[int]) -> None:
+async def test_each_attempt_is_kept_with_its_outcome_the_newest_first(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids[:2])
-    why = {"about": About.INSTANCE, "phase": DeliveryPhase.RESPONSE, "status": 0xA900, "detail": "it does not match"}
+    why = {
+        "about": About.INSTANCE,
+        "phase": DeliveryPhase.RESPONSE,
+        "status": 0xA900,
+        "detail": "it does not match",
+    }
     (lease,) = await claimed(records, NOW)
-    await settle(records, lease, now=NOW, state=DeliveryState.WAITING, refused=True, tried=tried(0), **why)
+    await settle(
+        records, lease, now=NOW, state=DeliveryState.WAITING, refused=True, tried=tried(0), **why
+    )
     (lease,) = await claimed(records, NOW + 1)
     await settle(records, lease, now=NOW + 1, state=DeliveryState.WAITING)  # nothing began
     (lease,) = await claimed(records, NOW + 2)
-    await settle(records, lease, now=NOW + 2, state=DeliveryState.WARNED, status=0xB000, detail="coerced", tried=tried(2))
+    await settle(
+        records,
+        lease,
+        now=NOW + 2,
+        state=DeliveryState.WARNED,
+        status=0xB000,
+        detail="coerced",
+        tried=tried(2),
+    )
     assert not await settle(records, lease, now=NOW + 3, tried=tried(3)), "its token holds no more"
     found = (await records.deliveries.attempts(NORTH, lease.delivery.id)).items
-    warned = DeliveryAttempt(**fields(tried(2)), number=3, state=DeliveryState.WARNED, status=0xB000, detail="coerced")
-    assert found == (warned, DeliveryAttempt(**fields(tried(0)), number=1, state=DeliveryState.WAITING, **why))
+    warned = DeliveryAttempt(
+        **fields(tried(2)), number=3, state=DeliveryState.WARNED, status=0xB000, detail="coerced"
+    )
+    assert found == (
+        warned,
+        DeliveryAttempt(**fields(tried(0)), number=1, state=DeliveryState.WAITING, **why),
+    )
     assert (await records.deliveries.attempts(SOUTH, lease.delivery.id)).items == ()
     assert (await records.deliveries.attempts(NORTH, lease.delivery.id + 1)).items == ()
 
 
-async def test_the_last_attempts_are_kept_also_over_a_resend(records: Records, ids: list[int]) -> None:
+async def test_the_last_attempts_are_kept_also_over_a_resend(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids[:1])
     for step in range(MAX_ATTEMPTS + 3):
         (lease,) = await claimed(records, NOW + step)
         await settle(records, lease, now=NOW + step, state=DeliveryState.WAITING, tried=tried(step))
-    await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.SKIPPED, reason="", now=NOW, event=EVENT)
-    await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, reason="", now=NOW, event=EVENT)
+    await records.deliveries.act(
+        NORTH, ALL, [lease.delivery.id], DeliveryState.SKIPPED, reason="", now=NOW, event=EVENT
+    )
+    await records.deliveries.act(
+        NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, reason="", now=NOW, event=EVENT
+    )
     (lease,) = await claimed(records, NOW + 99)
     await settle(records, lease, now=NOW + 99, tried=tried(99))
     first = await records.deliveries.attempts(NORTH, lease.delivery.id, PageRequest(9))
@@ -412,7 +573,9 @@ async def test_the_last_attempts_are_kept_also_over_a_resend(records: Records, i
     began = [one.began - NOW for one in (*first.items, *rest.items)]
     assert began == [99, *range(MAX_ATTEMPTS + 2, 3, -1)]
     assert len(began) == MAX_ATTEMPTS
-    assert [one.number for one in first.items[:2]] == [MAX_ATTEMPTS + 4, MAX_ATTEMPTS + 3], "the tries go on"
+    assert [one.number for one in first.items[:2]] == [MAX_ATTEMPTS + 4, MAX_ATTEMPTS + 3], (
+        "the tries go on"
+    )
 
 
 async def test_what_came_to_its_end_is_audited(records: Records, ids: list[int]) -> None:
@@ -446,11 +609,16 @@ async def test_every_destination_that_was_used_is_known(records: Records, ids: l
     await queued(records, ids[:2])
     await queued(records, ids[:1], target=ARCHIVE)
     found = await records.deliveries.destinations(NORTH, None, now=NOW)
-    assert {target: state.counts for target, state in found.items()} == {PACS: {"waiting": 2}, ARCHIVE: {"waiting": 1}}
+    assert {target: state.counts for target, state in found.items()} == {
+        PACS: {"waiting": 2},
+        ARCHIVE: {"waiting": 1},
+    }
     assert await records.deliveries.destinations(SOUTH, None, now=NOW) == {}
 
 
-async def test_what_waits_can_be_made_dead_letters_and_sent_again(records: Records, ids: list[int]) -> None:
+async def test_what_waits_can_be_made_dead_letters_and_sent_again(
+    records: Records, ids: list[int]
+) -> None:
     await queued(records, ids[:3])
     (lease,) = await claimed(records, NOW)
     act = {"reason": "there is no such destination", "event": EVENT}
@@ -458,6 +626,13 @@ async def test_what_waits_can_be_made_dead_letters_and_sent_again(records: Recor
     assert await settle(records, lease, now=NOW)
     assert await claimed(records, NOW + 99) == []
     dead = DeliverySearch(states=frozenset({DeliveryState.DEAD}))
-    assert {one.detail for one in (await records.deliveries.deliveries(NORTH, dead)).items} == {act["reason"]}
-    assert await records.deliveries.act(NORTH, dead, [], DeliveryState.WAITING, reason="", now=NOW, event=EVENT) == 2
+    assert {one.detail for one in (await records.deliveries.deliveries(NORTH, dead)).items} == {
+        act["reason"]
+    }
+    assert (
+        await records.deliveries.act(
+            NORTH, dead, [], DeliveryState.WAITING, reason="", now=NOW, event=EVENT
+        )
+        == 2
+    )
     assert len(await claimed(records, NOW + 99)) == 1

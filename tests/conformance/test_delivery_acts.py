@@ -1,8 +1,18 @@
-"""What people may do with a delivery in each of its states: every cell of the table, and what becomes of its lane."""
+"""What people may do with a delivery in each of its states.
+
+Every cell of the table, and what becomes of its lane.
+"""
 
 import pytest
 
-from swallowtail.cloud.model.delivery import DeliverySearch, DeliveryState, Lease, NewDelivery, Settlement, Target
+from swallowtail.cloud.model.delivery import (
+    DeliverySearch,
+    DeliveryState,
+    Lease,
+    NewDelivery,
+    Settlement,
+    Target,
+)
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, indexed
@@ -18,8 +28,17 @@ MAY = {
     "resend": {S.STOPPED, S.PARKED, S.DEAD, S.SKIPPED, S.DELIVERED, S.WARNED},
     "retry": {S.WAITING, S.STOPPED, S.PARKED, S.DEAD},
 }
-"""Which states a delivery may be in for each act; what waits anyway needs no resend, and what is done is not retried."""
-BECOMES = {"park": S.PARKED, "skip": S.SKIPPED, "end": S.DEAD, "resend": S.WAITING, "retry": S.WAITING}
+"""Which states a delivery may be in for each act.
+
+What waits anyway needs no resend, and what is done is not retried.
+"""
+BECOMES = {
+    "park": S.PARKED,
+    "skip": S.SKIPPED,
+    "end": S.DEAD,
+    "resend": S.WAITING,
+    "retry": S.WAITING,
+}
 
 
 async def claim(records: Records, now: float) -> Lease | None:
@@ -36,24 +55,42 @@ async def act(records: Records, what: str, now: float) -> int:
 async def brought_to(records: Records, state: DeliveryState) -> None:
     """Queue three in one lane, and bring the first to a state with its counters used."""
     await admitted_link(records)
-    made = [(await records.instances.commit(NORTH, arrival(f"1.2.{n}", str(n)), now=NOW)).id for n in range(3)]
+    made = [
+        (await records.instances.commit(NORTH, arrival(f"1.2.{n}", str(n)), now=NOW)).id
+        for n in range(3)
+    ]
     await records.index_jobs.settle([indexed(one) for one in made], now=NOW)
-    await records.deliveries.add(NORTH, [NewDelivery(target=PACS, instance=one, cause="rule:r/1") for one in made], now=NOW)
+    await records.deliveries.add(
+        NORTH, [NewDelivery(target=PACS, instance=one, cause="rule:r/1") for one in made], now=NOW
+    )
     lease = await claim(records, NOW)
     assert lease is not None
-    key = {"tenant": NORTH, "delivery": lease.delivery.id, "token": lease.token, "refused": True, "cuts": 1, "status": 0xA900}
+    key = {
+        "tenant": NORTH,
+        "delivery": lease.delivery.id,
+        "token": lease.token,
+        "refused": True,
+        "cuts": 1,
+        "status": 0xA900,
+    }
     if state is not S.LEASED:
         settled = state if state in BY_SETTLING else S.WAITING
-        await records.deliveries.settle([Settlement(**key, state=settled, next_at=NOW + 99)], None, now=NOW)
+        await records.deliveries.settle(
+            [Settlement(**key, state=settled, next_at=NOW + 99)], None, now=NOW
+        )
     if state in BY_HAND:
         await act(records, "park" if state is S.PARKED else "skip", NOW)
 
 
 @pytest.mark.parametrize("what", MAY)
 @pytest.mark.parametrize("state", S)
-async def test_an_act_changes_a_delivery_in_these_states_and_no_other(records: Records, state: DeliveryState, what: str) -> None:
+async def test_an_act_changes_a_delivery_in_these_states_and_no_other(
+    records: Records, state: DeliveryState, what: str
+) -> None:
     await brought_to(records, state)
-    before = (await records.deliveries.deliveries(NORTH, DeliverySearch(sop_instance="1.2.0"))).items[0]
+    before = (
+        await records.deliveries.deliveries(NORTH, DeliverySearch(sop_instance="1.2.0"))
+    ).items[0]
     assert before.state is state
     verified = (await records.audit.verify(NORTH)).records
     changed = state in MAY[what]
@@ -65,7 +102,9 @@ async def test_an_act_changes_a_delivery_in_these_states_and_no_other(records: R
         assert after == before
         return
     assert after.next_at == 0.0
-    assert (after.refusals, after.cuts, after.status) == ((0, 0, None) if what == "resend" else (1, 1, 0xA900))
+    assert (after.refusals, after.cuts, after.status) == (
+        (0, 0, None) if what == "resend" else (1, 1, 0xA900)
+    )
     if what in {"park", "skip", "end"}:
         assert after.detail == "invented"
     following = await claim(records, NOW + 1)
@@ -84,7 +123,9 @@ async def test_what_is_sent_again_goes_last_unless_it_had_stopped_its_lane(
     order = []
     while (lease := await claim(records, NOW + 2)) is not None:
         order.append(lease.delivery.sop_instance)
-        done = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=S.DELIVERED)
+        done = Settlement(
+            tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=S.DELIVERED
+        )
         await records.deliveries.settle([done], None, now=NOW + 2)
     assert order == (["1.2.1", "1.2.2", "1.2.0"] if last else ["1.2.0", "1.2.1", "1.2.2"])
 
@@ -107,31 +148,45 @@ async def test_what_waits_for_a_person_is_alarmed_with_its_settlement_and_nothin
 
 @pytest.mark.parametrize("what", ["park", "skip", "resend", "retry"])
 @pytest.mark.parametrize("state", ALARMS)
-async def test_its_alarm_is_cleared_with_what_a_person_decides(records: Records, state: DeliveryState, what: str) -> None:
+async def test_its_alarm_is_cleared_with_what_a_person_decides(
+    records: Records, state: DeliveryState, what: str
+) -> None:
     await brought_to(records, state)
     changed = await act(records, what, NOW + 1)
     assert bool(changed) == (state in MAY[what])
     assert (await raised(records) == []) == bool(changed)
 
 
-async def test_an_alarm_of_dead_letters_stays_until_the_last_is_decided_and_is_new_with_each(records: Records) -> None:
+async def test_an_alarm_of_dead_letters_stays_until_the_last_is_decided_and_is_new_with_each(
+    records: Records,
+) -> None:
     await brought_to(records, S.DEAD)
     (alarm,) = (await records.alarms.alarms(NORTH)).items
     await records.alarms.acknowledge(NORTH, alarm.id, now=NOW, event=EVENT)
     lease = await claim(records, NOW)
     assert lease is not None
     key = {"tenant": NORTH, "delivery": lease.delivery.id, "token": lease.token, "refused": True}
-    await records.deliveries.settle([Settlement(**key, state=S.DEAD, detail="it is refused")], None, now=NOW)
+    await records.deliveries.settle(
+        [Settlement(**key, state=S.DEAD, detail="it is refused")], None, now=NOW
+    )
     (alarm,) = (await records.alarms.alarms(NORTH)).items
     assert (alarm.count, alarm.acknowledged, "it is refused" in alarm.detail) == (2, None, True)
     await act(records, "skip", NOW + 1)
     assert await raised(records) == [(Condition.DEAD_LETTER, "ward/pacs")]
-    await records.deliveries.act(NORTH, DeliverySearch(), [lease.delivery.id], S.WAITING, reason="", now=NOW + 1, event=EVENT)
+    await records.deliveries.act(
+        NORTH, DeliverySearch(), [lease.delivery.id], S.WAITING, reason="", now=NOW + 1, event=EVENT
+    )
     assert await raised(records) == []
 
 
 async def test_what_the_machinery_ends_is_alarmed_once(records: Records) -> None:
     await brought_to(records, S.WAITING)
-    await records.deliveries.act(NORTH, DeliverySearch(), (), S.DEAD, reason="put it back", now=NOW, event=EVENT)
+    await records.deliveries.act(
+        NORTH, DeliverySearch(), (), S.DEAD, reason="put it back", now=NOW, event=EVENT
+    )
     (alarm,) = (await records.alarms.alarms(NORTH)).items
-    assert (alarm.condition, alarm.count, "put it back" in alarm.detail) == (Condition.DEAD_LETTER, 1, True)
+    assert (alarm.condition, alarm.count, "put it back" in alarm.detail) == (
+        Condition.DEAD_LETTER,
+        1,
+        True,
+    )

@@ -7,11 +7,28 @@ import pytest
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import EventId
 from swallowtail.cloud.model.errors import FencedError, NotFoundError
-from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, Origin, SeriesSearch, StudySearch, Way
+from swallowtail.cloud.model.imaging import (
+    IndexState,
+    InstanceSearch,
+    Origin,
+    SeriesSearch,
+    StudySearch,
+    Way,
+)
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.records.records import Records
-from tests.conformance.invented import EVENT, IMPLICIT, NORTH, NOW, SOUTH, admitted_link, arrival, digest, indexed
+from tests.conformance.invented import (
+    EVENT,
+    IMPLICIT,
+    NORTH,
+    NOW,
+    SOUTH,
+    admitted_link,
+    arrival,
+    digest,
+    indexed,
+)
 
 HIDDEN = InstanceSearch(hidden=True)
 
@@ -31,11 +48,22 @@ async def test_a_new_instance_gets_a_row_a_job_and_an_audit_record(ward: Records
     receipt = await ward.instances.commit(NORTH, arrival(), now=NOW)
     assert receipt.stored is Stored.NEW
     instance = await ward.instances.instance(NORTH, receipt.id)
-    assert (instance.identity, instance.visible, instance.state) == (arrival().identity, True, IndexState.WAITING)
-    assert (instance.origin.link, instance.origin.facility, instance.received) == ("ward", "clinic", NOW)
+    assert (instance.identity, instance.visible, instance.state) == (
+        arrival().identity,
+        True,
+        IndexState.WAITING,
+    )
+    assert (instance.origin.link, instance.origin.facility, instance.received) == (
+        "ward",
+        "clinic",
+        NOW,
+    )
     assert await ward.index_jobs.waiting() == 1
     record = (await ward.audit.records(NORTH)).items[0]
-    assert (record.event.event, record.event.type) == (EventId.INSTANCES_TRANSFERRED, "instance.new")
+    assert (record.event.event, record.event.type) == (
+        EventId.INSTANCES_TRANSFERRED,
+        "instance.new",
+    )
     assert (await ward.audit.verify(NORTH)).records == before + 1
 
 
@@ -54,7 +82,9 @@ async def test_a_new_instance_gets_a_row_a_job_and_an_audit_record(ward: Records
     ],
 )  # fmt: skip
 async def test_an_instance_remembers_how_it_came(ward: Records, origin: Origin, way: Way) -> None:
-    receipt = await ward.instances.commit(NORTH, msgspec.structs.replace(arrival(), origin=origin), now=NOW)
+    receipt = await ward.instances.commit(
+        NORTH, msgspec.structs.replace(arrival(), origin=origin), now=NOW
+    )
     kept = (await ward.instances.instance(NORTH, receipt.id)).origin
     assert kept == msgspec.structs.replace(origin, facility="clinic", epoch=kept.epoch)
     assert kept.way is way
@@ -76,19 +106,31 @@ async def test_another_syntax_is_kept_and_noted_and_the_first_stays_visible(ward
     first = await commit(ward)
     other = await ward.instances.commit(NORTH, arrival(content="recoded", syntax=IMPLICIT), now=NOW)
     assert other.stored is Stored.OTHER_SYNTAX
-    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.3")] == [(first, True), (other.id, False)]
+    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.3")] == [
+        (first, True),
+        (other.id, False),
+    ]
     assert (await ward.alarms.alarms(NORTH)).items == ()
 
 
-async def test_other_bytes_are_kept_with_an_alarm_and_the_first_stays_visible(ward: Records) -> None:
+async def test_other_bytes_are_kept_with_an_alarm_and_the_first_stays_visible(
+    ward: Records,
+) -> None:
     first = await commit(ward)
     other = await ward.instances.commit(NORTH, arrival(content="other pixels"), now=NOW)
     assert other.stored is Stored.CONFLICT
     (alarm,) = (await ward.alarms.alarms(NORTH)).items
     assert (alarm.condition, alarm.subject) == (Condition.INSTANCE_CONFLICT, "1.2.3")
-    assert [one.id for one in (await ward.instances.instances(NORTH, InstanceSearch())).items] == [first]
-    assert [one.id for one in (await ward.instances.instances(NORTH, HIDDEN)).items] == [first, other.id]
-    assert (await ward.instances.commit(NORTH, arrival(content="other pixels"), now=NOW)).stored is Stored.SAME
+    assert [one.id for one in (await ward.instances.instances(NORTH, InstanceSearch())).items] == [
+        first
+    ]
+    assert [one.id for one in (await ward.instances.instances(NORTH, HIDDEN)).items] == [
+        first,
+        other.id,
+    ]
+    assert (
+        await ward.instances.commit(NORTH, arrival(content="other pixels"), now=NOW)
+    ).stored is Stored.SAME
 
 
 async def test_an_old_epoch_is_fenced_and_leaves_nothing(ward: Records) -> None:
@@ -104,8 +146,13 @@ async def test_an_old_epoch_is_fenced_and_leaves_nothing(ward: Records) -> None:
 
 async def test_two_that_race_are_one_and_a_failing_one_fails_alone(ward: Records) -> None:
     arrivals = [arrival("1.2.4"), arrival("1.2.4"), arrival("1.2.4", epoch=9), arrival("1.2.5")]
-    results = await asyncio.gather(*(ward.instances.commit(NORTH, one, now=NOW) for one in arrivals), return_exceptions=True)
-    assert [type(result).__name__ if isinstance(result, Exception) else str(result.stored) for result in results] == [
+    results = await asyncio.gather(
+        *(ward.instances.commit(NORTH, one, now=NOW) for one in arrivals), return_exceptions=True
+    )
+    assert [
+        type(result).__name__ if isinstance(result, Exception) else str(result.stored)
+        for result in results
+    ] == [
         "new",
         "same",
         "FencedError",
@@ -121,7 +168,9 @@ async def test_the_same_uid_in_two_tenants_is_two_instances(ward: Records) -> No
     with pytest.raises(NotFoundError):
         await ward.instances.instance(SOUTH, mine)
     assert [one.id for one in await ward.instances.copies(SOUTH, "1.2.3")] == [theirs.id]
-    assert await ward.instances.referenced(SOUTH, [digest("theirs"), digest("pixels")]) == {digest("theirs")}
+    assert await ward.instances.referenced(SOUTH, [digest("theirs"), digest("pixels")]) == {
+        digest("theirs")
+    }
     assert await ward.instances.documents(SOUTH, [mine]) == {}
     with pytest.raises(NotFoundError):
         await ward.instances.choose(SOUTH, mine, now=NOW, event=EVENT)
@@ -134,21 +183,42 @@ async def test_an_upload_is_bound_to_no_epoch_and_names_its_facility(records: Re
 
 async def test_choosing_makes_one_copy_visible_and_counts_follow(ward: Records) -> None:
     first, other = await commit(ward), await commit(ward, content="other")
-    await ward.index_jobs.settle([indexed(first, study="1.5"), indexed(other, study="1.6")], now=NOW)
-    assert [one.uid for one in (await ward.instances.studies(NORTH, StudySearch())).items] == ["1.5"]
+    await ward.index_jobs.settle(
+        [indexed(first, study="1.5"), indexed(other, study="1.6")], now=NOW
+    )
+    assert [one.uid for one in (await ward.instances.studies(NORTH, StudySearch())).items] == [
+        "1.5"
+    ]
     assert (await ward.instances.choose(NORTH, other, now=NOW, event=EVENT)).visible
-    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.3")] == [(other, True), (first, False)]
-    assert [one.uid for one in (await ward.instances.studies(NORTH, StudySearch())).items] == ["1.6"]
+    assert [(one.id, one.visible) for one in await ward.instances.copies(NORTH, "1.2.3")] == [
+        (other, True),
+        (first, False),
+    ]
+    assert [one.uid for one in (await ward.instances.studies(NORTH, StudySearch())).items] == [
+        "1.6"
+    ]
 
 
 @pytest.fixture
 async def shared(ward: Records) -> Records:
-    """One study UID in two facilities: Ada's two instances in the clinic, then another patient's one in the tower."""
+    """One study UID in two facilities.
+
+    Ada's two instances in the clinic, then another patient's one in the tower.
+    """
     await admitted_link(ward, name="tower-link", facility="tower")
     ids = [await commit(ward, f"1.2.{number}", str(number)) for number in range(2)]
     ids.append(await commit(ward, "1.2.9", "9", link="tower-link"))
-    tower = indexed(ids[2], modality="CT", name="Crane^Cora", patient_id="C-1", accession="A9", description="Knee")
-    await ward.index_jobs.settle([indexed(ids[0]), indexed(ids[1], series="1.2.1.2", modality="SR"), tower], now=NOW)
+    tower = indexed(
+        ids[2],
+        modality="CT",
+        name="Crane^Cora",
+        patient_id="C-1",
+        accession="A9",
+        description="Knee",
+    )
+    await ward.index_jobs.settle(
+        [indexed(ids[0]), indexed(ids[1], series="1.2.1.2", modality="SR"), tower], now=NOW
+    )
     return ward
 
 
@@ -159,9 +229,22 @@ async def test_a_shared_study_uid_is_a_study_of_each_facility(shared: Records) -
     port = shared.instances
     (clinic,) = (await port.studies(NORTH, StudySearch(facilities=CLINIC))).items
     (tower,) = (await port.studies(NORTH, StudySearch(facilities=TOWER))).items
-    assert (clinic.patient_name, clinic.instances, clinic.series, clinic.modalities) == ("Heron^Ada", 2, 2, ("SR", "US"))
-    assert (tower.patient_name, tower.instances, tower.series, tower.modalities) == ("Crane^Cora", 1, 1, ("CT",))
-    assert {one.facility for one in (await port.studies(NORTH, StudySearch())).items} == {"clinic", "tower"}
+    assert (clinic.patient_name, clinic.instances, clinic.series, clinic.modalities) == (
+        "Heron^Ada",
+        2,
+        2,
+        ("SR", "US"),
+    )
+    assert (tower.patient_name, tower.instances, tower.series, tower.modalities) == (
+        "Crane^Cora",
+        1,
+        1,
+        ("CT",),
+    )
+    assert {one.facility for one in (await port.studies(NORTH, StudySearch())).items} == {
+        "clinic",
+        "tower",
+    }
     series = (await port.series(NORTH, SeriesSearch(study="1.2.1", facilities=TOWER))).items
     assert [(one.uid, one.modality, one.instances) for one in series] == [("1.2.1.1", "CT", 1)]
     pages = [await port.studies(NORTH, StudySearch(), PageRequest(1))]
@@ -181,7 +264,9 @@ async def test_a_shared_study_uid_is_a_study_of_each_facility(shared: Records) -
         StudySearch(modalities=("US",)),
     ],
 )
-async def test_no_search_says_what_another_facility_holds_under_the_same_uid(shared: Records, theirs: StudySearch) -> None:
+async def test_no_search_says_what_another_facility_holds_under_the_same_uid(
+    shared: Records, theirs: StudySearch
+) -> None:
     port = shared.instances
     for search in (
         msgspec.structs.replace(theirs, facilities=TOWER),
@@ -195,17 +280,25 @@ async def test_no_search_says_what_another_facility_holds_under_the_same_uid(sha
 
 
 @pytest.mark.parametrize("content", ["pixels", "other pixels"])
-async def test_the_same_instance_uid_in_two_facilities_is_two_visible_instances(ward: Records, content: str) -> None:
+async def test_the_same_instance_uid_in_two_facilities_is_two_visible_instances(
+    ward: Records, content: str
+) -> None:
     await admitted_link(ward, name="tower-link", facility="tower")
     first = await commit(ward)
-    receipt = await ward.instances.commit(NORTH, arrival(content=content, link="tower-link"), now=NOW)
+    receipt = await ward.instances.commit(
+        NORTH, arrival(content=content, link="tower-link"), now=NOW
+    )
     assert receipt.stored is Stored.NEW
     kept = {one.id: one for one in await ward.instances.copies(NORTH, "1.2.3")}
-    assert [(kept[key].visible, kept[key].stored) for key in (first, receipt.id)] == [(True, Stored.NEW)] * 2
+    assert [(kept[key].visible, kept[key].stored) for key in (first, receipt.id)] == [
+        (True, Stored.NEW)
+    ] * 2
     again = await ward.instances.commit(NORTH, arrival(content=content, link="tower-link"), now=NOW)
     assert (again.id, again.stored) == (receipt.id, Stored.SAME)
     conditions = [one.condition for one in (await ward.alarms.alarms(NORTH)).items]
-    assert conditions == ([Condition.INSTANCE_CONFLICT] if content != "pixels" else []), "the organisation learns it"
+    assert conditions == ([Condition.INSTANCE_CONFLICT] if content != "pixels" else []), (
+        "the organisation learns it"
+    )
 
 
 async def test_choosing_in_one_facility_leaves_the_others_as_they_are(ward: Records) -> None:
@@ -221,12 +314,21 @@ async def test_choosing_in_one_facility_leaves_the_others_as_they_are(ward: Reco
     assert (await ward.instances.studies(NORTH, StudySearch(facilities=TOWER))).items == before
 
 
-async def test_a_facilitys_first_instance_names_its_study_whoever_came_before(shared: Records) -> None:
+async def test_a_facilitys_first_instance_names_its_study_whoever_came_before(
+    shared: Records,
+) -> None:
     await shared.index_jobs.rebuild(NORTH, study="1.2.1", now=NOW, event=EVENT)
     ids = [one.id for one in (await shared.instances.instances(NORTH, HIDDEN)).items]
-    found = [indexed(ids[2], name="Crane^Cora", modality="CT"), indexed(ids[1], name="B"), indexed(ids[0], name="A")]
+    found = [
+        indexed(ids[2], name="Crane^Cora", modality="CT"),
+        indexed(ids[1], name="B"),
+        indexed(ids[0], name="A"),
+    ]
     await shared.index_jobs.settle(found, now=NOW)
-    names = {one.facility: one.patient_name for one in (await shared.instances.studies(NORTH, StudySearch())).items}
+    names = {
+        one.facility: one.patient_name
+        for one in (await shared.instances.studies(NORTH, StudySearch())).items
+    }
     assert names == {"clinic": "A", "tower": "Crane^Cora"}
 
 
@@ -248,7 +350,14 @@ async def indexed_ward(ward: Records) -> Records:
             accession="A%",
             study_date=date(2026, 4, 1),
         ),
-        indexed(ids[3], study="1.4", series="1.4.1", name="Crane^Cora Ann", patient_id="h_2", description="Knee 50%"),
+        indexed(
+            ids[3],
+            study="1.4",
+            series="1.4.1",
+            name="Crane^Cora Ann",
+            patient_id="h_2",
+            description="Knee 50%",
+        ),
     ]
     await ward.index_jobs.settle(outcomes, now=NOW)
     return ward
@@ -278,7 +387,12 @@ async def indexed_ward(ward: Records) -> Records:
         (StudySearch(modalities=("CT", "MG")), set()),
         (StudySearch(date_from=date(2026, 3, 2)), {"1.3"}),
         (StudySearch(date_to=date(2026, 3, 31)), {"1.2.1", "1.4"}),
-        (StudySearch(date_from=date(2026, 3, 1), date_to=date(2026, 3, 1), patient_name="Crane*"), {"1.4"}),
+        (
+            StudySearch(
+                date_from=date(2026, 3, 1), date_to=date(2026, 3, 1), patient_name="Crane*"
+            ),
+            {"1.4"},
+        ),
         (StudySearch(uids=("1.3", "1.4", "1.99")), {"1.3", "1.4"}),
         (StudySearch(received_since=NOW), {"1.2.1", "1.3", "1.4"}),
         (StudySearch(received_since=NOW + 1), set()),
@@ -286,7 +400,9 @@ async def indexed_ward(ward: Records) -> Records:
         (StudySearch(facilities=frozenset()), set()),
     ],
 )
-async def test_studies_are_found(indexed_ward: Records, search: StudySearch, found: set[str]) -> None:
+async def test_studies_are_found(
+    indexed_ward: Records, search: StudySearch, found: set[str]
+) -> None:
     page = await indexed_ward.instances.studies(NORTH, search)
     assert {one.uid for one in page.items} == found
     assert (await indexed_ward.instances.studies(SOUTH, search)).items == ()
@@ -297,22 +413,41 @@ async def test_studies_carry_their_counts_and_page(indexed_ward: Records) -> Non
     rest = await indexed_ward.instances.studies(NORTH, StudySearch(), PageRequest(2, page.next))
     assert [one.uid for one in (*page.items, *rest.items)] == ["1.4", "1.3", "1.2.1"]
     ada = rest.items[0]
-    assert (ada.series, ada.instances, ada.modalities, ada.patient_name) == (2, 2, ("SR", "US"), "Heron^Ada")
+    assert (ada.series, ada.instances, ada.modalities, ada.patient_name) == (
+        2,
+        2,
+        ("SR", "US"),
+        "Heron^Ada",
+    )
     assert (ada.received, ada.updated, ada.study_date) == (NOW, NOW, date(2026, 3, 1))
 
 
 async def test_series_and_instances_are_found(indexed_ward: Records) -> None:
     port = indexed_ward.instances
     found = (await port.series(NORTH, SeriesSearch(study="1.2.1"))).items
-    assert [(one.uid, one.modality, one.instances) for one in found] == [("1.2.1.1", "US", 1), ("1.2.1.2", "SR", 1)]
-    assert [one.uid for one in (await port.series(NORTH, SeriesSearch(modalities=("S?", "CT")))).items] == ["1.2.1.2"]
-    assert [one.uid for one in (await port.series(NORTH, SeriesSearch(facilities=frozenset({"tower"})))).items] == ["1.4.1"]
+    assert [(one.uid, one.modality, one.instances) for one in found] == [
+        ("1.2.1.1", "US", 1),
+        ("1.2.1.2", "SR", 1),
+    ]
+    assert [
+        one.uid for one in (await port.series(NORTH, SeriesSearch(modalities=("S?", "CT")))).items
+    ] == ["1.2.1.2"]
+    assert [
+        one.uid
+        for one in (await port.series(NORTH, SeriesSearch(facilities=frozenset({"tower"})))).items
+    ] == ["1.4.1"]
     assert (await port.series(SOUTH, SeriesSearch())).items == ()
-    (instance,) = (await port.instances(NORTH, InstanceSearch(study="1.2.1", series="1.2.1.2"))).items
+    (instance,) = (
+        await port.instances(NORTH, InstanceSearch(study="1.2.1", series="1.2.1.2"))
+    ).items
     assert (instance.number, instance.rows, instance.columns, instance.frames) == (1, 240, 320, 2)
     tower = InstanceSearch(facilities=frozenset({"tower"}))
-    assert [one.identity.sop_instance for one in (await port.instances(NORTH, tower)).items] == ["1.2.9"]
-    chosen = InstanceSearch(sop_instances=("1.2.0", "1.2.9"), state=IndexState.INDEXED, received_since=NOW)
+    assert [one.identity.sop_instance for one in (await port.instances(NORTH, tower)).items] == [
+        "1.2.9"
+    ]
+    chosen = InstanceSearch(
+        sop_instances=("1.2.0", "1.2.9"), state=IndexState.INDEXED, received_since=NOW
+    )
     page = await port.instances(NORTH, chosen, PageRequest(1))
     rest = await port.instances(NORTH, chosen, PageRequest(1, page.next))
     assert [one.identity.sop_instance for one in (*page.items, *rest.items)] == ["1.2.0", "1.2.9"]

@@ -19,7 +19,11 @@ from tests.conformance.invented import (
 @pytest.fixture
 async def ids(records: Records) -> list[int]:
     await admitted_link(records)
-    arrivals = [arrival("1.2.1", "one"), arrival("1.2.2", "two"), arrival("1.2.2", "two", syntax=IMPLICIT)]
+    arrivals = [
+        arrival("1.2.1", "one"),
+        arrival("1.2.2", "two"),
+        arrival("1.2.2", "two", syntax=IMPLICIT),
+    ]
     arrivals.append(arrival("1.2.1", "other bytes"))
     return [(await records.instances.commit(NORTH, one, now=NOW)).id for one in arrivals]
 
@@ -29,7 +33,9 @@ async def test_every_organisation_is_listed_the_removed_ones_too(records: Record
     assert await records.inventory.tenants() == ((NORTH, "north"), (SOUTH, "south"))
 
 
-async def test_each_blob_is_listed_once_whoever_sees_its_instances(records: Records, ids: list[int]) -> None:
+async def test_each_blob_is_listed_once_whoever_sees_its_instances(
+    records: Records, ids: list[int]
+) -> None:
     expected = {
         BlobReference(digest("one"), 3, ids[0], 1),
         BlobReference(digest("two"), 3, ids[1], 2),
@@ -49,8 +55,14 @@ async def test_pages_of_blobs_join_without_a_gap(records: Records, ids: list[int
 
 
 async def test_the_index_is_counted(records: Records, ids: list[int]) -> None:
-    assert await records.inventory.index(NORTH) == IndexCounts(waiting=4, quarantined=0, undocumented=())
+    assert await records.inventory.index(NORTH) == IndexCounts(
+        waiting=4, quarantined=0, undocumented=()
+    )
     await records.index_jobs.claim(9, now=NOW, until=NOW + 30)
     await records.index_jobs.settle([indexed(ids[0])], now=NOW)
-    assert await records.inventory.index(NORTH) == IndexCounts(waiting=3, quarantined=0, undocumented=())
-    assert await records.inventory.index(SOUTH) == IndexCounts(waiting=0, quarantined=0, undocumented=())
+    assert await records.inventory.index(NORTH) == IndexCounts(
+        waiting=3, quarantined=0, undocumented=()
+    )
+    assert await records.inventory.index(SOUTH) == IndexCounts(
+        waiting=0, quarantined=0, undocumented=()
+    )

@@ -2,15 +2,33 @@ import pytest
 
 from swallowtail.cloud.model.errors import ConflictError, FencedError, NotFoundError
 from swallowtail.cloud.model.operations import Condition
-from swallowtail.cloud.model.tenancy import AdmissionProblem, Admitted, Code, CodeState, Link, NotAdmitted
+from swallowtail.cloud.model.tenancy import (
+    AdmissionProblem,
+    Admitted,
+    Code,
+    CodeState,
+    Link,
+    NotAdmitted,
+)
 from swallowtail.cloud.records.records import Records
-from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, digest, link
+from tests.conformance.invented import (
+    EVENT,
+    NORTH,
+    NOW,
+    SOUTH,
+    admitted_link,
+    arrival,
+    digest,
+    link,
+)
 
 CODE = Code(digest=digest("code"), until=NOW + 100)
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 
 
-async def admit(records: Records, code: Code = CODE, key: bytes = KEY, now: float = NOW) -> Admitted | NotAdmitted:
+async def admit(
+    records: Records, code: Code = CODE, key: bytes = KEY, now: float = NOW
+) -> Admitted | NotAdmitted:
     return await records.links.admit(code.digest, key, address="192.0.2.9", now=now)
 
 
@@ -22,7 +40,12 @@ async def ward(records: Records) -> Records:
 
 async def test_the_first_key_is_bound_and_every_admission_raises_the_epoch(ward: Records) -> None:
     first, second = await admit(ward), await admit(ward, now=NOW + 1000)
-    assert (first.tenant, first.bound, first.link.key, first.link.code_state) == (NORTH, True, KEY, CodeState.BOUND)
+    assert (first.tenant, first.bound, first.link.key, first.link.code_state) == (
+        NORTH,
+        True,
+        KEY,
+        CodeState.BOUND,
+    )
     assert (second.bound, second.link.epoch) == (False, first.link.epoch + 1)
     assert await ward.links.epoch(NORTH, "ward") == second.link.epoch
 
@@ -43,7 +66,9 @@ async def test_another_key_is_refused_and_raises_an_alarm(ward: Records) -> None
 
 
 async def test_an_unknown_code_is_nobodys(ward: Records) -> None:
-    assert await admit(ward, Code(digest=digest("guess"), until=0.0)) == NotAdmitted(problem=AdmissionProblem.CODE)
+    assert await admit(ward, Code(digest=digest("guess"), until=0.0)) == NotAdmitted(
+        problem=AdmissionProblem.CODE
+    )
 
 
 async def test_rotating_keeps_the_key_and_fences_the_session(ward: Records) -> None:
@@ -58,12 +83,16 @@ async def test_rotating_keeps_the_key_and_fences_the_session(ward: Records) -> N
 
 async def test_rotating_before_a_key_is_bound_gives_a_new_window(ward: Records) -> None:
     new = Code(digest=digest("new"), until=NOW + 5)
-    assert (await ward.links.rotate(NORTH, "ward", new, now=NOW, event=EVENT)).code_state is CodeState.FRESH
+    assert (
+        await ward.links.rotate(NORTH, "ward", new, now=NOW, event=EVENT)
+    ).code_state is CodeState.FRESH
     assert (await admit(ward, new, now=NOW + 5)).problem is AdmissionProblem.CODE
     assert (await admit(ward, new, now=NOW + 4)).bound
 
 
-async def test_rebinding_drops_the_key_and_binds_the_first_that_comes_in_time(ward: Records) -> None:
+async def test_rebinding_drops_the_key_and_binds_the_first_that_comes_in_time(
+    ward: Records,
+) -> None:
     session = await admit(ward)
     new = Code(digest=digest("rebind"), until=NOW + 3600)
     rebound = await ward.links.rebind(NORTH, "ward", new, now=NOW, event=EVENT)
@@ -77,23 +106,38 @@ async def test_rebinding_drops_the_key_and_binds_the_first_that_comes_in_time(wa
 
 async def test_a_revoked_code_is_good_for_nothing_until_it_is_rotated(ward: Records) -> None:
     session = await admit(ward)
-    assert (await ward.links.revoke(NORTH, "ward", now=NOW, event=EVENT)).epoch == session.link.epoch + 1
+    assert (
+        await ward.links.revoke(NORTH, "ward", now=NOW, event=EVENT)
+    ).epoch == session.link.epoch + 1
     assert (await admit(ward)).problem is AdmissionProblem.CODE
     new = Code(digest=digest("new"), until=NOW + 5)
     await ward.links.rotate(NORTH, "ward", new, now=NOW, event=EVENT)
     assert isinstance(await admit(ward, new), Admitted)
 
 
-async def test_names_are_unique_in_a_tenant_and_links_are_found_in_their_own_alone(ward: Records) -> None:
+async def test_names_are_unique_in_a_tenant_and_links_are_found_in_their_own_alone(
+    ward: Records,
+) -> None:
     namesake = Link(id="x", facility="clinic", name="ward", created=NOW)
     with pytest.raises(ConflictError):
-        await ward.links.add(NORTH, namesake, Code(digest=digest("2"), until=NOW), now=NOW, event=EVENT)
-    await ward.links.add(SOUTH, link(), Code(digest=digest("3"), until=NOW + 1), now=NOW, event=EVENT)
-    await ward.links.add(NORTH, link("attic", "tower"), Code(digest=digest("4"), until=NOW + 1), now=NOW, event=EVENT)
+        await ward.links.add(
+            NORTH, namesake, Code(digest=digest("2"), until=NOW), now=NOW, event=EVENT
+        )
+    await ward.links.add(
+        SOUTH, link(), Code(digest=digest("3"), until=NOW + 1), now=NOW, event=EVENT
+    )
+    await ward.links.add(
+        NORTH, link("attic", "tower"), Code(digest=digest("4"), until=NOW + 1), now=NOW, event=EVENT
+    )
     assert [one.name for one in (await ward.links.links(NORTH)).items] == ["attic", "ward"]
-    assert [one.name for one in (await ward.links.links(NORTH, facilities=frozenset({"tower"}))).items] == ["attic"]
+    assert [
+        one.name for one in (await ward.links.links(NORTH, facilities=frozenset({"tower"}))).items
+    ] == ["attic"]
     assert [one.id for one in (await ward.links.links(NORTH, name="ward")).items] == ["ward"]
-    for missing in (ward.links.link(SOUTH, "attic"), ward.links.revoke(SOUTH, "attic", now=NOW, event=EVENT)):
+    for missing in (
+        ward.links.link(SOUTH, "attic"),
+        ward.links.revoke(SOUTH, "attic", now=NOW, event=EVENT),
+    ):
         with pytest.raises(NotFoundError):
             await missing
     with pytest.raises(ConflictError):
@@ -102,7 +146,9 @@ async def test_names_are_unique_in_a_tenant_and_links_are_found_in_their_own_alo
 
 async def test_a_moved_link_brings_its_instances_to_its_new_facility(records: Records) -> None:
     epoch = await admitted_link(records)
-    moved = await records.links.change(NORTH, "ward", name="ward", facility="tower", now=NOW, event=EVENT)
+    moved = await records.links.change(
+        NORTH, "ward", name="ward", facility="tower", now=NOW, event=EVENT
+    )
     assert (moved.facility, moved.epoch) == ("tower", epoch)
     receipt = await records.instances.commit(NORTH, arrival(epoch=epoch), now=NOW)
     assert (await records.instances.instance(NORTH, receipt.id)).origin.facility == "tower"
@@ -115,4 +161,6 @@ async def test_a_removed_link_is_gone_and_fenced(records: Records) -> None:
         await records.links.link(NORTH, "ward")
     with pytest.raises(FencedError):
         await records.instances.commit(NORTH, arrival(epoch=epoch), now=NOW)
-    assert (await records.links.admit(digest("north/ward"), KEY, address="", now=NOW)).problem is AdmissionProblem.CODE
+    assert (
+        await records.links.admit(digest("north/ward"), KEY, address="", now=NOW)
+    ).problem is AdmissionProblem.CODE

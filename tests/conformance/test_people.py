@@ -2,7 +2,15 @@ import pytest
 
 from swallowtail.cloud.model.errors import ConflictError, InvalidCursorError, NotFoundError
 from swallowtail.cloud.model.paging import PageRequest
-from swallowtail.cloud.model.tenancy import ApiToken, Facility, Organisation, OrganisationState, Role, Tenant, TokenProblem
+from swallowtail.cloud.model.tenancy import (
+    ApiToken,
+    Facility,
+    Organisation,
+    OrganisationState,
+    Role,
+    Tenant,
+    TokenProblem,
+)
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, digest
 
@@ -10,17 +18,23 @@ from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, 
 async def test_a_name_is_taken_once_and_free_again_when_removed(records: Records) -> None:
     people = records.people
     with pytest.raises(ConflictError):
-        await people.add_organisation(Organisation(id=Tenant("other"), name="north", created=NOW), now=NOW, event=EVENT)
+        await people.add_organisation(
+            Organisation(id=Tenant("other"), name="north", created=NOW), now=NOW, event=EVENT
+        )
     await people.change_organisation(NORTH, state=OrganisationState.REMOVED, now=NOW, event=EVENT)
     with pytest.raises(NotFoundError):
         await people.organisation(NORTH)
-    await people.add_organisation(Organisation(id=Tenant("other"), name="north", created=NOW), now=NOW, event=EVENT)
+    await people.add_organisation(
+        Organisation(id=Tenant("other"), name="north", created=NOW), now=NOW, event=EVENT
+    )
     assert [one.id for one in (await people.organisations()).items] == ["other", "south"]
     assert [one.id for one in (await people.organisations(name="north")).items] == ["other"]
 
 
 async def test_changing_gives_the_new_organisation(records: Records) -> None:
-    changed = await records.people.change_organisation(NORTH, title="North Hospitals", now=NOW, event=EVENT)
+    changed = await records.people.change_organisation(
+        NORTH, title="North Hospitals", now=NOW, event=EVENT
+    )
     assert changed == await records.people.organisation(NORTH)
     assert (changed.title, changed.state) == ("North Hospitals", OrganisationState.ACTIVE)
 
@@ -29,7 +43,9 @@ async def test_suspending_fences_sessions_admissions_and_tokens(records: Records
     epoch = await admitted_link(records)
     token = ApiToken(id="t", tenant=NORTH, name="ci", role=Role.INTEGRATOR, created=NOW)
     await records.tokens.add(token, digest("secret"), now=NOW, event=EVENT)
-    await records.people.change_organisation(NORTH, state=OrganisationState.SUSPENDED, now=NOW, event=EVENT)
+    await records.people.change_organisation(
+        NORTH, state=OrganisationState.SUSPENDED, now=NOW, event=EVENT
+    )
     assert await records.links.epoch(NORTH, "ward") > epoch
     assert await records.tokens.find(digest("secret"), now=NOW) is None
     refusal = await records.tokens.refusal(digest("secret"), now=NOW)
@@ -60,15 +76,23 @@ async def test_a_foreign_cursor_is_refused(records: Records, cursor: str) -> Non
         await records.people.facilities(NORTH, PageRequest(2, cursor))
 
 
-async def test_a_facility_is_created_then_changed_and_its_name_is_one_tenants(records: Records) -> None:
-    await records.people.put_facility(NORTH, Facility(id="b", name="b", time_zone="UTC"), now=NOW, event=EVENT)
+async def test_a_facility_is_created_then_changed_and_its_name_is_one_tenants(
+    records: Records,
+) -> None:
+    await records.people.put_facility(
+        NORTH, Facility(id="b", name="b", time_zone="UTC"), now=NOW, event=EVENT
+    )
     with pytest.raises(ConflictError):
-        await records.people.put_facility(NORTH, Facility(id="b", name="clinic", time_zone="UTC"), now=NOW, event=EVENT)
+        await records.people.put_facility(
+            NORTH, Facility(id="b", name="clinic", time_zone="UTC"), now=NOW, event=EVENT
+        )
     moved = Facility(id="b", name="beach", title="Beach", time_zone="Europe/Paris")
     await records.people.put_facility(NORTH, moved, now=NOW, event=EVENT)
     assert (await records.people.facilities(NORTH, name="beach")).items == (moved,)
     assert [one.name for one in (await records.people.facilities(SOUTH)).items] == ["clinic"]
     mine = await records.people.facilities(NORTH, PageRequest(1), ids=frozenset({moved.id}))
-    assert (mine.items, mine.next) == ((moved,), None), "a page says nothing of what lies behind its limits"
+    assert (mine.items, mine.next) == ((moved,), None), (
+        "a page says nothing of what lies behind its limits"
+    )
     with pytest.raises(NotFoundError):
         await records.people.put_facility(Tenant("nowhere"), moved, now=NOW, event=EVENT)

@@ -21,7 +21,9 @@ from swallowtail.cloud.model.tenancy import (
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, digest
 
-THEIRS, OWN = (msgspec.structs.replace(EVENT, role=role) for role in (Role.OPERATOR, Role.ADMINISTRATOR))
+THEIRS, OWN = (
+    msgspec.structs.replace(EVENT, role=role) for role in (Role.OPERATOR, Role.ADMINISTRATOR)
+)
 """What an operator does, and what an administrator of the organisation does."""
 
 
@@ -47,7 +49,9 @@ async def test_a_token_is_found_by_its_hash_until_it_expires_or_is_revoked(
     await tokens.revoke(NORTH, "t1", now=NOW + 1, event=EVENT)
     await tokens.revoke(NORTH, "t1", now=NOW + 2, event=EVENT)
     assert await tokens.find(digest("secret"), now=NOW + 2) is None
-    assert (await tokens.tokens(NORTH, now=NOW)).items == (msgspec.structs.replace(token, revoked=NOW + 1),)
+    assert (await tokens.tokens(NORTH, now=NOW)).items == (
+        msgspec.structs.replace(token, revoked=NOW + 1),
+    )
     assert (await tokens.tokens(SOUTH, now=NOW)).items == ()
 
 
@@ -64,7 +68,9 @@ async def test_a_token_that_an_operator_makes_for_an_organisation_is_an_alarm_th
     records: Records,
 ) -> None:
     tokens = records.tokens
-    theirs, own = (msgspec.structs.replace(EVENT, role=role) for role in (Role.OPERATOR, Role.ADMINISTRATOR))
+    theirs, own = (
+        msgspec.structs.replace(EVENT, role=role) for role in (Role.OPERATOR, Role.ADMINISTRATOR)
+    )
     for number, (tenant, event) in enumerate(((NORTH, theirs), (NORTH, own), (None, theirs))):
         token = ApiToken(
             id=f"t{number}",
@@ -79,7 +85,9 @@ async def test_a_token_that_an_operator_makes_for_an_organisation_is_an_alarm_th
     assert "'ward' of the role auditor" in alarm.detail
     assert (await records.alarms.alarms(OPERATOR)).items == ()
     await tokens.revoke(NORTH, "t0", now=NOW, event=theirs)
-    assert (await records.alarms.alarms(NORTH)).items == (alarm,), "who made it does not make it go away"
+    assert (await records.alarms.alarms(NORTH)).items == (alarm,), (
+        "who made it does not make it go away"
+    )
     await tokens.revoke(NORTH, "t0", now=NOW, event=own)
     assert (await records.alarms.alarms(NORTH)).items == ()
 
@@ -290,11 +298,16 @@ async def test_tokens_are_found_by_name_role_facility_and_state(records: Records
 async def test_a_refusal_says_why_and_whose_token_it_is(records: Records) -> None:
     tokens = records.tokens
     for name, expires in (("ends", NOW + 10), ("revoked", None), ("rotated", None)):
-        token = ApiToken(id=name, tenant=NORTH, name=name, role=Role.CLINICIAN, created=NOW, expires=expires)
+        token = ApiToken(
+            id=name, tenant=NORTH, name=name, role=Role.CLINICIAN, created=NOW, expires=expires
+        )
         await tokens.add(token, digest(name), now=NOW, event=EVENT)
     await tokens.revoke(NORTH, "revoked", now=NOW, event=EVENT)
     await tokens.rotate(NORTH, "rotated", digest("new"), until=NOW + 5, now=NOW, event=EVENT)
-    found = {name: await tokens.refusal(digest(name), now=NOW + 10) for name in ("ends", "revoked", "rotated", "nobody's")}
+    found = {
+        name: await tokens.refusal(digest(name), now=NOW + 10)
+        for name in ("ends", "revoked", "rotated", "nobody's")
+    }
     assert found == {
         "ends": RefusedToken(problem=TokenProblem.EXPIRED, tenant=NORTH, id="ends"),
         "revoked": RefusedToken(problem=TokenProblem.REVOKED, tenant=NORTH, id="revoked"),

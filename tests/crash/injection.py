@@ -1,9 +1,12 @@
-"""Faults at single system calls of a running program, by `strace -e inject`: a SIGKILL, or an error that the kernel did not mean.
+"""Faults at single system calls of a running program, by `strace -e inject`.
 
-The program under test is a *subject*: a function of this repository that a zygote (a process with everything imported and no
-threads) forks for every point, so that a point costs a tenth of a second and not the second that the imports take. A subject
-prepares itself, says that it is ready and waits; then strace attaches, the count of its calls begins, and the subject goes. strace
-counts per thread.
+A SIGKILL, or an error that the kernel did not mean.
+
+The program under test is a *subject*: a function of this repository that a zygote (a process with
+everything imported and no threads) forks for every point, so that a point costs a tenth of a second
+and not the second that the imports take. A subject prepares itself, says that it is ready and
+waits; then strace attaches, the count of its calls begins, and the subject goes. strace counts per
+thread.
 """
 
 import contextlib
@@ -28,7 +31,9 @@ KILL: Final = "signal=KILL"
 
 Signal = Callable[[], None]
 Subject = Callable[[Path, Signal], None]
-"""Prepares itself in a folder, calls the second argument (which returns when strace watches), does its work and returns."""
+"""Prepares itself in a folder, calls the second argument (which returns when strace watches), does
+its work and returns.
+"""
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,9 @@ def _fork(subject: Subject, folder: Path) -> tuple[int, int]:
             os._exit(code)
     os.close(ready_out)
     os.close(gate_in)
-    os.read(ready_in, 1)  # or its end: a subject that fails while it prepares is told by its exit code
+    os.read(
+        ready_in, 1
+    )  # or its end: a subject that fails while it prepares is told by its exit code
     os.close(ready_in)
     return pid, gate_out
 

@@ -17,7 +17,9 @@ from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from swallowtail.cloud.sealing import Seal
 
-EVENT = AuditEvent(event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="crash")
+EVENT = AuditEvent(
+    event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="crash"
+)
 
 
 def provision(folder: Path, go: Callable[[], None]) -> None:
@@ -34,7 +36,9 @@ def provision(folder: Path, go: Callable[[], None]) -> None:
 
 async def _make_database(path: Path, keys: AuditKeys) -> None:
     database = SqliteDatabase.open(path, audit_keys=keys, on_fatal=lambda _: None)
-    key = Seal((path.parent / "master.key").read_bytes()).close_key(ec.generate_private_key(ec.SECP256R1()), key_purpose(OPERATOR))
+    key = Seal((path.parent / "master.key").read_bytes()).close_key(
+        ec.generate_private_key(ec.SECP256R1()), key_purpose(OPERATOR)
+    )
     receiver = AuditReceiver(host="arr.example", port=6514, key=key)
     await Records(database).audit_exports.put(OPERATOR, receiver, whole=True, now=0.0, event=EVENT)
     await database.close()

@@ -1,4 +1,7 @@
-"""The programs of the crash-point sweep: the Cloud's commit path on its real adapters, from a store's first byte to its answer."""
+"""The programs of the crash-point sweep.
+
+The Cloud's commit path on its real adapters, from a store's first byte to its answer.
+"""
 
 import asyncio
 import json
@@ -30,7 +33,9 @@ from swallowtail.cloud.retention.sweep import BlobSweep
 TENANT: Final = Tenant("heron")
 LINK: Final = "ward"
 NOW: Final = 1_790_000_000.0
-EVENT: Final = AuditEvent(event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="crash")
+EVENT: Final = AuditEvent(
+    event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="crash"
+)
 UID: Final = "1.2.826.0.1.3680043.10.999.1"
 DATA: Final = bytes(range(256)) * 40
 FATAL: Final = 70
@@ -48,7 +53,9 @@ class _Cloud:
     """The stores of a folder, as `cloud.server` opens them, with one worker thread."""
 
     def __init__(self, folder: Path) -> None:
-        self.database = SqliteDatabase.open(folder / "cloud.sqlite3", audit_keys=INVENTED_KEYS, on_fatal=_fatal)
+        self.database = SqliteDatabase.open(
+            folder / "cloud.sqlite3", audit_keys=INVENTED_KEYS, on_fatal=_fatal
+        )
         self.workers = ThreadWorkers(1)
         self.blobs = FolderBlobs(OsDisk(folder), self.workers, on_fatal=_fatal)
         self.records = Records(self.database)
@@ -56,7 +63,9 @@ class _Cloud:
 
     async def admit(self) -> int:
         """Begin a session of the Link."""
-        admission = await self.records.links.admit(bytes(32), bytes(32), address="10.0.0.2", now=NOW)
+        admission = await self.records.links.admit(
+            bytes(32), bytes(32), address="10.0.0.2", now=NOW
+        )
         assert isinstance(admission, Admitted)
         return admission.link.epoch
 
@@ -88,7 +97,9 @@ def provision(folder: Path, go: Callable[[], None]) -> None:
         cloud = _Cloud(folder)
         await cloud.blobs.open()
         people, links = cloud.records.people, cloud.records.links
-        await people.add_organisation(Organisation(id=TENANT, name="heron", created=NOW), now=NOW, event=EVENT)
+        await people.add_organisation(
+            Organisation(id=TENANT, name="heron", created=NOW), now=NOW, event=EVENT
+        )
         clinic = Facility(id="clinic", name="clinic", time_zone="Europe/Zurich")
         await people.put_facility(TENANT, clinic, now=NOW, event=EVENT)
         link = Link(id=LINK, facility="clinic", name=LINK, created=NOW)
@@ -100,7 +111,10 @@ def provision(folder: Path, go: Callable[[], None]) -> None:
 
 
 def store(folder: Path, go: Callable[[], None]) -> None:
-    """Store an instance and answer its sender by a datagram to the socket `answers`; exits with FAILED when it was not stored."""
+    """Store an instance and answer its sender by a datagram to the socket `answers`.
+
+    Exits with FAILED when it was not stored.
+    """
 
     async def main() -> bool:
         cloud = _Cloud(folder)
@@ -118,14 +132,23 @@ def store(folder: Path, go: Callable[[], None]) -> None:
 
 
 def sweep(folder: Path, go: Callable[[], None]) -> None:
-    """Purge a deleted instance, sweep its blob, then store it again, which is answered as in `store`."""
+    """Purge a deleted instance, sweep its blob, then store it again, which is answered as in
+    `store`.
+    """
 
     async def main() -> bool:
         cloud = _Cloud(folder)
         await cloud.blobs.open()
         epoch = await cloud.admit()
         assert await cloud.store(epoch)
-        new = NewDeletion(id="d", scope=Scope(sop_instance=UID), reason="crash", deleted=NOW, deleted_by="crash", until=NOW)
+        new = NewDeletion(
+            id="d",
+            scope=Scope(sop_instance=UID),
+            reason="crash",
+            deleted=NOW,
+            deleted_by="crash",
+            until=NOW,
+        )
         await cloud.records.deletions.delete(TENANT, new, limit=9, now=NOW, event=EVENT)
         records, steady = cloud.records, SteadyClock(lambda: NOW, lambda: NOW)
         purge = Purge(records.deletions, records.retentions, clock=lambda: NOW, steady=steady)
@@ -141,7 +164,9 @@ def sweep(folder: Path, go: Callable[[], None]) -> None:
             answers.sendto(b"0000" if stored else b"A700", str(folder / "answers"))
         return stored
 
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # standard output is the zygote's
+    structlog.configure(
+        logger_factory=structlog.ReturnLoggerFactory()
+    )  # standard output is the zygote's
     if not _succeeds(main):
         raise SystemExit(FAILED)
 
@@ -149,19 +174,30 @@ def sweep(folder: Path, go: Callable[[], None]) -> None:
 def _succeeds(main: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
     try:
         return asyncio.run(main())
-    except StorageUnavailableError:  # the disk refused the purge or the sweep, as it may: both are tried again
+    except (
+        StorageUnavailableError
+    ):  # the disk refused the purge or the sweep, as it may: both are tried again
         return False
 
 
 def inspect(folder: Path, go: Callable[[], None]) -> None:
-    """Start the Cloud again: write what it shows before and after the instance is sent once more into `report.json`."""
+    """Start the Cloud again.
+
+    Write what it shows before and after the instance is sent once more into `report.json`.
+    """
 
     async def main() -> None:
         cloud = _Cloud(folder)
         left = await cloud.blobs.open()
         before = await _shown(cloud)
         resent = await cloud.store(await cloud.admit())
-        report = {"before": before, "left": left, "resent": resent, "after": await _shown(cloud), "audit": await _audit(cloud)}
+        report = {
+            "before": before,
+            "left": left,
+            "resent": resent,
+            "after": await _shown(cloud),
+            "audit": await _audit(cloud),
+        }
         (folder / "report.json").write_text(json.dumps(report))
         await cloud.close()
 
@@ -172,7 +208,9 @@ def inspect(folder: Path, go: Callable[[], None]) -> None:
 async def _shown(cloud: _Cloud) -> list[list[bool]]:
     """Give for every copy of the instance whether it is visible and whether its blob is whole."""
     copies = await cloud.records.instances.copies(TENANT, UID)
-    return [[copy.visible, await cloud.blobs.verify(TENANT, copy.identity.sha256)] for copy in copies]
+    return [
+        [copy.visible, await cloud.blobs.verify(TENANT, copy.identity.sha256)] for copy in copies
+    ]
 
 
 async def _audit(cloud: _Cloud) -> bool:

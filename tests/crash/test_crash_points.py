@@ -1,4 +1,6 @@
-"""The commit path dies, or its disk fails, at every single system call: what was acknowledged is there, the rest can be sent again.
+"""The commit path dies, or its disk fails, at every single system call.
+
+What was acknowledged is there, the rest can be sent again.
 
 `make test` takes every point of a SIGKILL and every third of the errors, `make soak` all of them.
 """
@@ -20,7 +22,10 @@ EFFECTS = {"killed": KILL, "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
 DISK_CALLS = tuple(name for name in SYSCALLS if name != "sendto")
 """A disk's errors are no socket's: at a `sendto` they would only cut asyncio's own wake-up pipe."""
 FEWEST_POINTS = 20
-"""The path from the first byte to the answer makes more calls than this; fewer mean that the sweep did not look there."""
+"""The path from the first byte to the answer makes more calls than this.
+
+Fewer mean that the sweep did not look there.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +37,13 @@ def zygote():
 
 @pytest.fixture(scope="module")
 def place():
-    """Memory where there is some: a SIGKILL spares the page cache, so the disk's own speed would only cost time."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+    """Memory where there is some.
+
+    A SIGKILL spares the page cache, so the disk's own speed would only cost time.
+    """
+    with tempfile.TemporaryDirectory(
+        dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    ) as folder:
         yield Path(folder)
 
 
@@ -58,7 +68,8 @@ class Point:
         assert zygote.run_plainly("inspect", folder) == 0
         self.report = json.loads((folder / "report.json").read_text())
         self.where = (
-            f"{effect} at {syscall} {when}: exit {self.run.code}, answered {self.answer}, found {self.report}\n{self.run.log}"
+            f"{effect} at {syscall} {when}: exit {self.run.code}, answered {self.answer}, found"
+            f" {self.report}\n{self.run.log}"
         )
 
     def judge(self):
@@ -80,11 +91,17 @@ def _received(answers):
 
 
 def _failed_fsync(run):
-    return any("fsync" in line or "fdatasync" in line for line in run.log.splitlines() if "(INJECTED)" in line)
+    return any(
+        "fsync" in line or "fdatasync" in line
+        for line in run.log.splitlines()
+        if "(INJECTED)" in line
+    )
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
-def test_every_point_between_the_first_byte_and_the_answer(zygote, template, place, effect, record_property):
+def test_every_point_between_the_first_byte_and_the_answer(
+    zygote, template, place, effect, record_property
+):
     points = 0
     for syscall in SYSCALLS if effect == "killed" else DISK_CALLS:
         step = 1 if SOAK or effect == "killed" else 3
@@ -108,7 +125,9 @@ def test_every_point_between_the_first_byte_and_the_answer(zygote, template, pla
     assert points >= (FEWEST_POINTS if effect == "killed" else FEWEST_POINTS // 4)
 
 
-def test_every_point_of_a_purge_a_sweep_and_the_store_after_them(zygote, template, place, record_property):
+def test_every_point_of_a_purge_a_sweep_and_the_store_after_them(
+    zygote, template, place, record_property
+):
     points = 0
     for syscall in SYSCALLS:
         when = 1

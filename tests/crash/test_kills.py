@@ -1,7 +1,10 @@
-"""The real programs under load, killed again and again: no instance that a modality saw acknowledged is ever lost.
+"""The real programs under load, killed again and again.
 
-`make test`: at least 1,000 acknowledged over at least 20 kills; `make soak`: 20,000 over 500. What was acknowledged is compared
-byte by byte with the blob store and the database that the last kill left.
+No instance that a modality saw acknowledged is ever lost.
+
+`make test`: at least 1,000 acknowledged over at least 20 kills; `make soak`: 20,000 over 500. What
+was acknowledged is compared byte by byte with the blob store and the database that the last kill
+left.
 """
 
 import asyncio
@@ -39,7 +42,11 @@ def data_set(uid):
     def element(group, number, vr, value):
         value += (b" " if vr == b"PN" else b"\0") * (len(value) % 2)
         head = struct.pack("<HH2s", group, number, vr)
-        return head + (struct.pack("<HI", 0, len(value)) if vr == b"OW" else struct.pack("<H", len(value))) + value
+        return (
+            head
+            + (struct.pack("<HI", 0, len(value)) if vr == b"OW" else struct.pack("<H", len(value)))
+            + value
+        )
 
     pixels = random.Random(uid).randbytes(random.Random(uid).choice((200, 2_000, 12_000, 70_000)))
     return b"".join((
@@ -113,9 +120,13 @@ class Load(threading.Thread):
 
 
 def lost(folder, acknowledged):
-    """What was acknowledged and is not, or not whole, or more than once, in the database and the blob store."""
+    """What was acknowledged and is not, or not whole, or more than once, in the database and the
+    blob store.
+    """
     with closing(sqlite3.connect(f"file:{folder / 'cloud.sqlite3'}?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT sop_instance, transfer_syntax, hex(sha256), visible, tenant FROM instance").fetchall()
+        rows = database.execute(
+            "SELECT sop_instance, transfer_syntax, hex(sha256), visible, tenant FROM instance"
+        ).fetchall()
     kept = {}
     for uid, syntax, sha256, visible, tenant in rows:
         kept.setdefault(uid, []).append((syntax, sha256.lower(), bool(visible), tenant))
@@ -145,8 +156,12 @@ def test_nothing_acknowledged_is_lost_however_often_the_programs_are_killed(site
         while (kills < KILLS or len(load.acknowledged) < ACKNOWLEDGED) and load.is_alive():
             before, patience = len(load.acknowledged), time.monotonic() + 60
             target = before + dice.randint(1, 2 * ACKNOWLEDGED // KILLS)
-            while len(load.acknowledged) < target and load.is_alive():  # killed in the middle of whatever is under way then
-                assert time.monotonic() < patience, f"no store succeeds any more: {site.link.text()[-2000:]}"
+            while (
+                len(load.acknowledged) < target and load.is_alive()
+            ):  # killed in the middle of whatever is under way then
+                assert time.monotonic() < patience, (
+                    f"no store succeeds any more: {site.link.text()[-2000:]}"
+                )
                 load.join(0.005)
             if dice.random() < 0.7:
                 site.link.kill()

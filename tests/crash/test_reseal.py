@@ -1,4 +1,7 @@
-"""The re-seal is killed, or its disk fails, at every system call: the folder opens with all that was in it, and it can be ended."""
+"""The re-seal is killed, or its disk fails, at every system call.
+
+The folder opens with all that was in it, and it can be ended.
+"""
 
 import asyncio
 import datetime as dt
@@ -33,7 +36,9 @@ def zygote():
 
 @pytest.fixture(scope="module")
 def place():
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+    with tempfile.TemporaryDirectory(
+        dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    ) as folder:
         yield Path(folder)
 
 
@@ -46,12 +51,17 @@ def template(zygote, place):
 
 
 def secrets_of(path):
-    """What a start of the Cloud finds: pepper, audit keys, and the authority's certificate, whose key must be there."""
+    """What a start of the Cloud finds.
+
+    Pepper, audit keys, and the authority's certificate, whose key must be there.
+    """
     folder = DataFolder(path)
     try:
         keys = folder.audit_keyring().keys
         audit = [keys.authenticate(number, "test", b"") for number in (1, 2)]
-        server_context(*ensure_certificate(folder.path, ["localhost"], dt.datetime.now(dt.UTC), folder.seal))
+        server_context(
+            *ensure_certificate(folder.path, ["localhost"], dt.datetime.now(dt.UTC), folder.seal)
+        )
         with closing(sqlite3.connect(path / "cloud.sqlite3")) as database:
             ((pem,),) = database.execute("SELECT key FROM audit_export").fetchall()
         client = folder.seal.open_key(pem, key_purpose(OPERATOR)).private_numbers().private_value
@@ -75,7 +85,9 @@ def test_every_point_of_a_reseal(zygote, template, place, effect):
                 asyncio.run(reseal(folder))
                 assert secrets_of(folder) == expected, where
             assert len((folder / "master.key").read_bytes()) == 32, where
-            assert (folder / "master.key").read_bytes() != (template / "master.key").read_bytes(), where
+            assert (folder / "master.key").read_bytes() != (template / "master.key").read_bytes(), (
+                where
+            )
             shutil.rmtree(folder)
             if not run.hit:
                 break

@@ -15,13 +15,19 @@ from swallowtail.sansio.machine import Signal
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = uids.EXPLICIT_VR_LITTLE_ENDIAN
-REQUEST = propose("SWALLOWTAIL", "HERON", [(uids.VERIFICATION, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)), (CT, (EXPLICIT,))])
+REQUEST = propose(
+    "SWALLOWTAIL",
+    "HERON",
+    [(uids.VERIFICATION, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)), (CT, (EXPLICIT,))],
+)
 ECHO_CONTEXT, CT_CONTEXT = 1, 3
 POLICY = AcceptorPolicy(any_storage=True)
 
 
 def _small(pdu_size: int) -> tuple[AssociateRQ, AcceptorPolicy]:
-    return replace(REQUEST, user=replace(REQUEST.user, max_pdu=pdu_size)), replace(POLICY, max_pdu=pdu_size)
+    return replace(REQUEST, user=replace(REQUEST.user, max_pdu=pdu_size)), replace(
+        POLICY, max_pdu=pdu_size
+    )
 
 
 SMALL_REQUEST, SMALL_POLICY = _small(601)
@@ -53,7 +59,11 @@ class Pair:
     """A requestor and an acceptor; `exchange` carries bytes both ways until both are silent."""
 
     def __init__(
-        self, limits: Limits | None = None, *, cut: Callable[[int], int] = lambda size: size, buffer_size: int = 4096
+        self,
+        limits: Limits | None = None,
+        *,
+        cut: Callable[[int], int] = lambda size: size,
+        buffer_size: int = 4096,
     ) -> None:
         limits = limits or Limits()
         pool = self.pool = BufferPool(buffer_size)
@@ -76,7 +86,9 @@ class Pair:
 
     def exchange(self) -> None:
         """Carry bytes until nothing moves; a finished machine's transport is closed."""
-        while any([self.carry(self.requestor, self.acceptor), self.carry(self.acceptor, self.requestor)]):
+        while any(
+            [self.carry(self.requestor, self.acceptor), self.carry(self.acceptor, self.requestor)]
+        ):
             pass
         for here, there in ((self.requestor, self.acceptor), (self.acceptor, self.requestor)):
             if here.machine.finished:

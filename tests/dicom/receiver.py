@@ -62,11 +62,15 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(limits: Limits | None = None, policy: AcceptorPolicy | None = None) -> AsyncIterator[Receiver]:
+async def receiver(
+    limits: Limits | None = None, policy: AcceptorPolicy | None = None
+) -> AsyncIterator[Receiver]:
     """Run a Receiver on a free port of loopback."""
     limits = limits or Limits(linger=0.2)
     counting = Receiver(policy or AcceptorPolicy(any_storage=True))
-    counting.listener = await serve(AsyncioNetwork(), "127.0.0.1", 0, counting, limits=limits, buffers=counting.buffers)
+    counting.listener = await serve(
+        AsyncioNetwork(), "127.0.0.1", 0, counting, limits=limits, buffers=counting.buffers
+    )
     try:
         yield counting
     finally:

@@ -1,7 +1,9 @@
-"""What a peer may send on an association: any bytes, in any pieces, in both roles, end in events or in one ViolationError.
+"""What a peer may send on an association.
 
-Input: a byte of mode, a byte that decides where the rest is cut, the peer's bytes. They are played whole and in pieces, which must
-tell the consumer the same.
+Any bytes, in any pieces, in both roles, end in events or in one ViolationError.
+
+Input: a byte of mode, a byte that decides where the rest is cut, the peer's bytes. They are played
+whole and in pieces, which must tell the consumer the same.
 """
 
 import random
@@ -68,7 +70,10 @@ class _Peer:
         return machine
 
     def play(self, pieces: Iterable[bytes]) -> list[object]:
-        """Give the pieces, then let every deadline pass or the connection end; answers what was told."""
+        """Give the pieces, then let every deadline pass or the connection end.
+
+        Answers what was told.
+        """
         for piece in pieces:
             self._give(piece)
         if self._mode & PATIENT:

@@ -1,4 +1,7 @@
-"""The messages of calls: which one (one byte), then its bytes. What is read survives its own bytes."""
+"""The messages of calls: which one (one byte), then its bytes.
+
+What is read survives its own bytes.
+"""
 
 from typing import Any
 
@@ -26,7 +29,9 @@ def check(data: bytes) -> None:
         return
     read = READERS[data[0] % len(READERS)]
     try:
-        raw = encode(read(data[1:]))  # what left out its defaults may be too long when they are written
+        raw = encode(
+            read(data[1:])
+        )  # what left out its defaults may be too long when they are written
     except MalformedCallError:
         return
     assert encode(read(raw)) == raw  # bytes, since a time may be NaN

@@ -16,5 +16,7 @@ def check(data: bytes) -> None:
     assert isinstance(command.has_data_set, bool)
     assert "1.2." not in repr(command), "no UIDs where logs could take them from"
     if not command.is_response:
-        answered = commands.decode(commands.encode(commands.response_to(command, 0xA700, comment="é" * 100)))
+        answered = commands.decode(
+            commands.encode(commands.response_to(command, 0xA700, comment="é" * 100))
+        )
         assert (answered.is_response, answered.status) == (True, 0xA700)

@@ -1,4 +1,7 @@
-"""A configuration document: it is refused with its problems, few and short enough to be sent, or Link can plan with it."""
+"""A configuration document.
+
+It is refused with its problems, few and short enough to be sent, or Link can plan with it.
+"""
 
 import ipaddress
 
@@ -17,8 +20,13 @@ def check(data: bytes) -> None:
         return
     assert parse(dump(configuration)) == configuration
     named = [*configuration.listeners, *configuration.devices]
-    assert all(one.name.isprintable() and one.ae_title.isprintable() and one.ae_title.strip() for one in named)
-    assert all(uid.isprintable() for listener in configuration.listeners for uid in listener.sop_classes)
+    assert all(
+        one.name.isprintable() and one.ae_title.isprintable() and one.ae_title.strip()
+        for one in named
+    )
+    assert all(
+        uid.isprintable() for listener in configuration.listeners for uid in listener.sop_classes
+    )
     for listener in configuration.listeners:
         assert ipaddress.ip_address(socket_of(listener)[0])
     planned = plan({}, configuration, lambda address, port: judge_listener(DEFAULT, address, port))

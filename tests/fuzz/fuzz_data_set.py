@@ -1,6 +1,7 @@
 """A stored data set on its way through the index: its transfer syntax (one byte), then its bytes.
 
-The walk tells where everything lies, without a gap, or says what is wrong; the worker's parse gives an outcome.
+The walk tells where everything lies, without a gap, or says what is wrong; the worker's parse gives
+an outcome.
 """
 
 import io
@@ -25,12 +26,17 @@ def check(data: bytes) -> None:
         return
     syntax, content = SYNTAXES[data[0] % len(SYNTAXES)], data[1:]
     try:
-        _walk(syntax, inflated(io.BytesIO(content), len(content)) if syntax == DEFLATED else content)
+        _walk(
+            syntax, inflated(io.BytesIO(content), len(content)) if syntax == DEFLATED else content
+        )
     except MalformedDataSetError as error:
         problem = str(error)
     else:
         problem = ""
-    outcome = parse(job(content, sop_instance=SOP_INSTANCE, sop_class=SOP_CLASS, syntax=syntax), io.BytesIO(content))
+    outcome = parse(
+        job(content, sop_instance=SOP_INSTANCE, sop_class=SOP_CLASS, syntax=syntax),
+        io.BytesIO(content),
+    )
     if problem:
         assert isinstance(outcome, Quarantined)
         assert outcome.problem
@@ -40,7 +46,9 @@ def check(data: bytes) -> None:
 
 def _walk(syntax: str, content: bytes) -> None:
     at = 0
-    for element in Walk(Source(io.BytesIO(content), len(content)), syntax, lambda _: b"UN").elements():
+    for element in Walk(
+        Source(io.BytesIO(content), len(content)), syntax, lambda _: b"UN"
+    ).elements():
         assert at == element.begin < element.start <= element.end
         for offset, length in element.fragments or ():
             assert element.start <= offset <= offset + length <= element.end

@@ -1,4 +1,7 @@
-"""The payloads of the wire's frames: a frame type, then the payload. What is read survives its own bytes."""
+"""The payloads of the wire's frames: a frame type, then the payload.
+
+What is read survives its own bytes.
+"""
 
 from swallowtail.wire.control import control_frame, read_control
 from swallowtail.wire.errors import WireError
@@ -50,6 +53,8 @@ def _check(kind: int, payload: memoryview) -> None:
             assert attach_frame(1, attach)[HEADER.size :] == payload
         case FrameType.RESET:
             reason, text = read_reset(payload)
-            again_reason, again_text = read_reset(memoryview(reset_frame(1, reason, text))[HEADER.size :])
+            again_reason, again_text = read_reset(
+                memoryview(reset_frame(1, reason, text))[HEADER.size :]
+            )
             assert again_reason is reason
             assert text.startswith(again_text)  # what was no UTF-8 takes more room and may be cut

@@ -1,4 +1,7 @@
-"""The document of `swallowtail cloud apply`: it is refused, each problem with its line, or it is a hospital."""
+"""The document of `swallowtail cloud apply`.
+
+It is refused, each problem with its line, or it is a hospital.
+"""
 
 from swallowtail.cli.hospital import Hospital, InvalidHospitalError, read
 from tests.fuzz.fuzz_policy import MAX_LENGTH
@@ -11,4 +14,6 @@ def check(data: bytes) -> None:
     except InvalidHospitalError:
         return
     assert isinstance(hospital, Hospital)
-    assert all(link.facility in {facility.name for facility in hospital.facility} for link in hospital.link)
+    assert all(
+        link.facility in {facility.name for facility in hospital.facility} for link in hospital.link
+    )

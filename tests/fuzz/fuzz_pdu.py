@@ -21,4 +21,6 @@ def check(data: bytes) -> None:
         assert decode_pdu(2, encode_pdu(accepted)[HEADER_LENGTH:]) == accepted
         agree(pdu, accepted, requestor=False)
     elif isinstance(pdu, AssociateAC):
-        assert set(agree(REQUEST, pdu, requestor=True).contexts) <= {context.id for context in REQUEST.contexts}
+        assert set(agree(REQUEST, pdu, requestor=True).contexts) <= {
+            context.id for context in REQUEST.contexts
+        }

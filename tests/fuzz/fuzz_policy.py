@@ -17,7 +17,9 @@ ADDRESSES = (
     "heron.example",
     "",
 )
-MAX_LENGTH = 4608  # tomllib takes quadratic time for thousands of dots in a key; the hospital, whose file it is, writes none
+# tomllib takes quadratic time for thousands of dots in a key; the hospital, whose file it is,
+# writes none
+MAX_LENGTH = 4608
 
 
 def check(data: bytes) -> None:
@@ -32,4 +34,6 @@ def check(data: bytes) -> None:
             judge_listener(policy, address, port)
             verdict = judge_target(policy, address, port)
             assert verdict is None or verdict
-            assert verdict is not None or "169.254" not in address, "metadata services are never reached"
+            assert verdict is not None or "169.254" not in address, (
+                "metadata services are never reached"
+            )

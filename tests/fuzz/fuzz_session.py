@@ -1,6 +1,8 @@
-"""A session of the wire, in both roles, from hello to close, against a peer that sends what it likes while we use our side of it.
+"""A session of the wire, in both roles, from hello to close, against a peer that sends what it
+likes while we use our side of it.
 
-Input: a byte of mode, then steps: what (one byte), how much (two bytes), and for a frame of the peer as many bytes.
+Input: a byte of mode, then steps: what (one byte), how much (two bytes), and for a frame of the
+peer as many bytes.
 """
 
 import contextlib
@@ -10,7 +12,14 @@ from collections.abc import Callable, Iterator
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, Signal
 from swallowtail.wire.channel import ChannelMachine, Data
-from swallowtail.wire.control import Challenge, GoodbyeReason, Hello, RefuseReason, Welcome, control_frame
+from swallowtail.wire.control import (
+    Challenge,
+    GoodbyeReason,
+    Hello,
+    RefuseReason,
+    Welcome,
+    control_frame,
+)
 from swallowtail.wire.errors import ResetReason, WireError
 from swallowtail.wire.events import Opened
 from swallowtail.wire.frames import Priority
@@ -21,11 +30,22 @@ from swallowtail.wire.window import MAX_CHANNEL_WINDOW, NodeBudget
 CLOUD, WELCOMED, PROVED = (1 << bit for bit in range(3))
 STEP = struct.Struct(">BH")
 KEY, NONCE, ID = bytes(32), bytes(32), bytes(16)
-MAX_CONTROL = 2_048  # frames that wait: CREDIT, RESET and OPEN of every channel, and a few of the session's own
+# frames that wait: CREDIT, RESET and OPEN of every channel, and a few of the session's own
+MAX_CONTROL = 2_048
 HELLO = Hello(
-    version=1, release="heron", capabilities=(), code="AAAA", key=KEY, proof=bytes(64), instance=ID, budget=1 << 22, channels=8
+    version=1,
+    release="heron",
+    capabilities=(),
+    code="AAAA",
+    key=KEY,
+    proof=bytes(64),
+    instance=ID,
+    budget=1 << 22,
+    channels=8,
 )
-WELCOME = Welcome(version=1, session=ID, epoch=1, capabilities=(), budget=1 << 22, channels=8, time=0.0)
+WELCOME = Welcome(
+    version=1, session=ID, epoch=1, capabilities=(), budget=1 << 22, channels=8, time=0.0
+)
 
 
 def check(data: bytes) -> None:
@@ -65,16 +85,28 @@ class _Session:
 
     def _cloud(self) -> CloudHello:
         proved = bool(self._mode & PROVED)
-        return CloudHello(release="heron", capabilities=(), nonce=NONCE, time=0.0, verify=lambda *_: proved)
+        return CloudHello(
+            release="heron", capabilities=(), nonce=NONCE, time=0.0, verify=lambda *_: proved
+        )
 
     def _link(self) -> LinkHello:
-        return LinkHello(release="heron", capabilities=(), code="AAAA", key=KEY, sign=lambda _: bytes(64), instance=ID, channels=8)
+        return LinkHello(
+            release="heron",
+            capabilities=(),
+            code="AAAA",
+            key=KEY,
+            sign=lambda _: bytes(64),
+            instance=ID,
+            channels=8,
+        )
 
     def _shake_hands(self) -> None:
         if self._mode & CLOUD:
             self._receive(control_frame(HELLO))
         else:
-            self._receive(control_frame(Challenge(versions=(1, 1), nonce=NONCE, time=0.0, release="heron")))
+            self._receive(
+                control_frame(Challenge(versions=(1, 1), nonce=NONCE, time=0.0, release="heron"))
+            )
             self._receive(control_frame(WELCOME))
         while self.machine.data_to_send():
             pass
@@ -129,7 +161,14 @@ class _Session:
 
     def _open(self, size: int) -> None:
         transfer = bytes([size % 256]) * 16 if size & 1 else None
-        opened = self.machine.open("heron", bytes(size), Priority(1 + size % 2), now=self._now, transfer=transfer, fin=not size % 7)
+        opened = self.machine.open(
+            "heron",
+            bytes(size),
+            Priority(1 + size % 2),
+            now=self._now,
+            transfer=transfer,
+            fin=not size % 7,
+        )
         self._channels.append(opened)
 
     def _write(self, size: int) -> None:
@@ -165,7 +204,15 @@ class _Session:
         else:
             self.machine.goodbye(list(GoodbyeReason)[size % 5], self._now)
 
-    _ACTIONS: tuple[Callable[["_Session", int], None], ...] = (_open, _write, _read, _message, _finish, _send, _say)
+    _ACTIONS: tuple[Callable[["_Session", int], None], ...] = (
+        _open,
+        _write,
+        _read,
+        _message,
+        _finish,
+        _send,
+        _say,
+    )
 
     # What always holds
 
@@ -189,4 +236,8 @@ class _Session:
         self._pull()
         assert self.machine.next_event() is CLOSED
         assert self.machine.next_timeout() is None
-        assert (self.machine.budget.held, self._node.held, self.machine.budget.receiving) == (0, 0, 0)
+        assert (self.machine.budget.held, self._node.held, self.machine.budget.receiving) == (
+            0,
+            0,
+            0,
+        )

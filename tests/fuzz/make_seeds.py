@@ -1,4 +1,7 @@
-"""Writes the seeds of every fuzz target, small valid inputs made with our own codecs: `python -m tests.fuzz.make_seeds`."""
+"""Writes the seeds of every fuzz target, small valid inputs made with our own codecs.
+
+`python -m tests.fuzz.make_seeds`.
+"""
 
 import struct
 import zlib
@@ -74,34 +77,50 @@ COMMANDS = {
         STORE, 0xA900, comment="heron", elements={commands.Element.OFFENDING_ELEMENT: (0x00080018,)}
     ),
     "find": commands.request(
-        commands.CommandField.C_FIND_RQ, 3, data_set=True, elements={commands.Element.AFFECTED_SOP_CLASS: "1.2"}
+        commands.CommandField.C_FIND_RQ,
+        3,
+        data_set=True,
+        elements={commands.Element.AFFECTED_SOP_CLASS: "1.2"},
     ),
     "cancel": commands.Command({0x0100: 0x0FFF, 0x0120: 3, 0x0800: 0x0101}),
-    "unknown-element": commands.Command({0x0100: 0x0030, 0x0110: 1, 0x0800: 0x0101, 0x5010: b"heron!"}),
+    "unknown-element": commands.Command(
+        {0x0100: 0x0030, 0x0110: 1, 0x0800: 0x0101, 0x5010: b"heron!"}
+    ),
 }
 
 
 def _data_tf(*pdvs: tuple[int, int, bytes]) -> bytes:
-    body = b"".join(struct.pack(">IBB", len(data) + 2, context, control) + data for context, control, data in pdvs)
+    body = b"".join(
+        struct.pack(">IBB", len(data) + 2, context, control) + data
+        for context, control, data in pdvs
+    )
     return struct.pack(">BxI", 4, len(body)) + body
 
 
 def _conversations() -> Mapping[str, bytes]:
     echo = _data_tf((ECHO_CONTEXT, 3, commands.encode(ECHO)))
-    stored = _data_tf((CT_CONTEXT, 3, commands.encode(STORE)), (CT_CONTEXT, 0, b"heron" * 20)) + _data_tf((CT_CONTEXT, 2, b"reed"))
-    request, release, answered = (encode_pdu(PDUS[name]) for name in ("request", "release-request", "release-response"))
+    stored = _data_tf(
+        (CT_CONTEXT, 3, commands.encode(STORE)), (CT_CONTEXT, 0, b"heron" * 20)
+    ) + _data_tf((CT_CONTEXT, 2, b"reed"))
+    request, release, answered = (
+        encode_pdu(PDUS[name]) for name in ("request", "release-request", "release-response")
+    )
     tiny = [(CT_CONTEXT, 0, b"x")] * 120
     late = _data_tf((CT_CONTEXT, 3, commands.encode(STORE)), (CT_CONTEXT, 0, b"heron"))
     return {
         "acceptor": bytes((0, 1)) + request + echo + stored + release,
         "acceptor-in-place": bytes((IN_PLACE, 20)) + request + stored + release,
         "acceptor-established": bytes((ESTABLISHED, 9)) + stored + echo + encode_pdu(pdu.Abort()),
-        "acceptor-tiny": bytes((ESTABLISHED, 200)) + _data_tf((CT_CONTEXT, 3, commands.encode(STORE)), *tiny),
+        "acceptor-tiny": (
+            bytes((ESTABLISHED, 200)) + _data_tf((CT_CONTEXT, 3, commands.encode(STORE)), *tiny)
+        ),
         "acceptor-slow": bytes((ESTABLISHED | PATIENT, 5)) + late,
         "acceptor-collision": bytes((ESTABLISHED | RELEASING, 3)) + echo + release + answered,
         "requestor": bytes((REQUESTOR, 30)) + encode_pdu(PDUS["accept"]) + echo + release,
         "requestor-rejected": bytes((REQUESTOR, 2)) + encode_pdu(PDUS["reject"]),
-        "requestor-collision": bytes((REQUESTOR | ESTABLISHED | RELEASING | IN_PLACE, 4)) + stored + release + answered,
+        "requestor-collision": (
+            bytes((REQUESTOR | ESTABLISHED | RELEASING | IN_PLACE, 4)) + stored + release + answered
+        ),
         "requestor-waits": bytes((REQUESTOR | PATIENT, 4)) + encode_pdu(PDUS["accept"])[:70],
     }
 
@@ -120,7 +139,9 @@ def _controls() -> dict[str, Control]:
 
 
 def _frames() -> Mapping[str, bytes]:
-    opening = Opening(call="store", priority=Priority.BULK, credit=65_536, transfer=bytes(16), body=b"heron")
+    opening = Opening(
+        call="store", priority=Priority.BULK, credit=65_536, transfer=bytes(16), body=b"heron"
+    )
     payloads = {
         **{f"control-{name}": control_frame(message) for name, message in _controls().items()},
         "open": opening_frame(1, opening, fin=False),
@@ -142,33 +163,80 @@ def _steps(*steps: tuple[int, int] | bytes) -> bytes:
 def _sessions() -> Mapping[str, bytes]:
     wait, opened, write, read, message, finish, send, say = range(8, 16)
     controls = {name: control_frame(one) for name, one in _controls().items()}
-    transfer = Opening(call="store", priority=Priority.BULK, credit=65_536, transfer=bytes(16), body=b"heron")
+    transfer = Opening(
+        call="store", priority=Priority.BULK, credit=65_536, transfer=bytes(16), body=b"heron"
+    )
     asked = Opening(call="ping", priority=Priority.INTERACTIVE, credit=100)
 
     def served(first: int) -> bytes:
-        data, last = frame(FrameType.DATA, first, b"heron" * 9), frame(FrameType.MESSAGE, first, b"end", fin=True)
-        return _steps(opening_frame(first, transfer, fin=False), data, (read, 1), last, (read, 1), (message, 3), (send, 9))
+        data, last = (
+            frame(FrameType.DATA, first, b"heron" * 9),
+            frame(FrameType.MESSAGE, first, b"end", fin=True),
+        )
+        return _steps(
+            opening_frame(first, transfer, fin=False),
+            data,
+            (read, 1),
+            last,
+            (read, 1),
+            (message, 3),
+            (send, 9),
+        )
 
     def uses(own: int) -> bytes:
-        credit, lost = credit_frame(own, Credit(0, 200_000)), reset_frame(own, ResetReason.REFUSED, "no")
-        return _steps((opened, 101), (send, 3), (write, 900), credit, (write, 5_000), (send, 5), (say, 1), controls["echoed"], lost)
+        credit, lost = (
+            credit_frame(own, Credit(0, 200_000)),
+            reset_frame(own, ResetReason.REFUSED, "no"),
+        )
+        return _steps(
+            (opened, 101),
+            (send, 3),
+            (write, 900),
+            credit,
+            (write, 5_000),
+            (send, 5),
+            (say, 1),
+            controls["echoed"],
+            lost,
+        )
 
     return {
         "cloud-hello": bytes((CLOUD | PROVED,)) + _steps(controls["hello"]) + served(1),
         "cloud-refuses": bytes((CLOUD,)) + _steps((send, 1), controls["hello"], (send, 2)),
-        "cloud-serves": bytes((CLOUD | WELCOMED | PROVED,)) + served(1) + served(3) + _steps(attach_frame(5, Attach(bytes(16), 9))),
-        "cloud-opens": bytes((CLOUD | WELCOMED | PROVED,)) + uses(2) + _steps(controls["goodbye"], (finish, 1)),
+        "cloud-serves": (
+            bytes((CLOUD | WELCOMED | PROVED,))
+            + served(1)
+            + served(3)
+            + _steps(attach_frame(5, Attach(bytes(16), 9)))
+        ),
+        "cloud-opens": (
+            bytes((CLOUD | WELCOMED | PROVED,)) + uses(2) + _steps(controls["goodbye"], (finish, 1))
+        ),
         "link-hello": bytes((0,)) + _steps(controls["challenge"], controls["welcome"]) + uses(1),
         "link-refused": bytes((0,)) + _steps(controls["challenge"], controls["refuse"]),
-        "link-serves": bytes((WELCOMED,)) + served(2) + _steps(opening_frame(4, asked, fin=True), (read, 1), (message, 5)),
-        "link-waits": bytes((WELCOMED,)) + uses(1) + _steps((wait, 25_000), controls["echo"], (send, 4), (wait, 50_000)),
-        "link-leaves": bytes((WELCOMED,)) + served(2) + _steps((say, 3), (finish, 2), controls["goodbye"], (wait, 11_000)),
+        "link-serves": (
+            bytes((WELCOMED,))
+            + served(2)
+            + _steps(opening_frame(4, asked, fin=True), (read, 1), (message, 5))
+        ),
+        "link-waits": (
+            bytes((WELCOMED,))
+            + uses(1)
+            + _steps((wait, 25_000), controls["echo"], (send, 4), (wait, 50_000))
+        ),
+        "link-leaves": (
+            bytes((WELCOMED,))
+            + served(2)
+            + _steps((say, 3), (finish, 2), controls["goodbye"], (wait, 11_000))
+        ),
     }
 
 
 def _calls() -> Mapping[str, bytes]:
     endpoint = config.EndpointState(name="main", state="listening", since=1.0, associations=2)
-    policy = diagnostics.PolicyStatus(source="default policy", summary=("may connect to 10.0.0.0/8",))
+    policy = diagnostics.PolicyStatus(
+        source="default policy", summary=("may connect to 10.0.0.0/8",)
+    )
     said: tuple[tuple[int, str, Any], ...] = (
         (0, "store", store.StoreRequest(
             listener="main", configuration=3, peer="10.1.2.3", calling_ae="HERON", called_ae="SWALLOWTAIL", association=bytes(16),
@@ -199,34 +267,56 @@ def _calls() -> Mapping[str, bytes]:
 
 def _documents() -> Mapping[str, bytes]:
     listener = config.DicomListener(
-        name="main", ae_title="SWALLOWTAIL", port=11112, sop_classes=(CT,), transfer_syntaxes=(uids.EXPLICIT_VR_LITTLE_ENDIAN,)
+        name="main",
+        ae_title="SWALLOWTAIL",
+        port=11112,
+        sop_classes=(CT,),
+        transfer_syntaxes=(uids.EXPLICIT_VR_LITTLE_ENDIAN,),
     )
-    device = config.Device(name="ct-1", ae_title="HERON", addresses=("10.1.2.3", "10.2.0.0/16"), listeners=("main",))
+    device = config.Device(
+        name="ct-1", ae_title="HERON", addresses=("10.1.2.3", "10.2.0.0/16"), listeners=("main",)
+    )
     whole = config.Configuration(listeners=(listener,), devices=(device,))
     doubled = config.Configuration(listeners=(listener, listener), devices=(device, device))
     return {
         "empty": b"{}",
         "whole": config.dump(whole),
         "doubled": config.dump(doubled),
-        "newline": msgspec.json.encode({"listeners": [{"name": "a\n", "ae_title": "HERON\n", "port": 104}]}),
-        "many-problems": msgspec.json.encode({"devices": [{"name": "a", "ae_title": "A", "addresses": ["x"] * 64}] * 30}),
-        "long-problem": msgspec.json.encode({"devices": [{"name": "a", "ae_title": "A", "addresses": ["x" * 66_000]}]}),
+        "newline": msgspec.json.encode(
+            {"listeners": [{"name": "a\n", "ae_title": "HERON\n", "port": 104}]}
+        ),
+        "many-problems": msgspec.json.encode(
+            {"devices": [{"name": "a", "ae_title": "A", "addresses": ["x"] * 64}] * 30}
+        ),
+        "long-problem": msgspec.json.encode(
+            {"devices": [{"name": "a", "ae_title": "A", "addresses": ["x" * 66_000]}]}
+        ),
     }
 
 
 def _policies() -> Mapping[str, bytes]:
     whole = {
-        "outbound": 'new_targets_per_minute = 10\nallow = [{ network = "10.1.0.0/16", ports = [104, "11112-11120"] }]',
+        "outbound": (
+            'new_targets_per_minute = 10\nallow = [{ network = "10.1.0.0/16", ports = [104,'
+            ' "11112-11120"] }]'
+        ),
         "listen": 'allow = [{ network = "10.1.2.3", ports = ["1024-65535"] }]',
     }
-    special = 'allow = [{ network = "127.0.0.0/8" }, { network = "::1", ports = [1] }, { network = "169.254.0.0/16" }]'
+    special = (
+        'allow = [{ network = "127.0.0.0/8" }, { network = "::1", ports = [1] }, { network ='
+        ' "169.254.0.0/16" }]'
+    )
     texts = {
         "empty": "",
         "whole": "".join(f"[{table}]\n{text}\n" for table, text in whole.items()),
         "special": f"[outbound]\n{special}\n",
         "long-number": "[outbound]\nnew_targets_per_minute = " + "9" * 4400,
-        "long-port": '[outbound]\nallow = [{ network = "10.0.0.0/8", ports = ["' + "9" * 4400 + '"] }]',
-        "long-hex": '[outbound]\nallow = [{ network = "10.0.0.0/8", ports = [0x' + "f" * 4000 + "] }]",
+        "long-port": (
+            '[outbound]\nallow = [{ network = "10.0.0.0/8", ports = ["' + "9" * 4400 + '"] }]'
+        ),
+        "long-hex": (
+            '[outbound]\nallow = [{ network = "10.0.0.0/8", ports = [0x' + "f" * 4000 + "] }]"
+        ),
     }
     return {name: text.encode() for name, text in texts.items()}
 
@@ -267,12 +357,19 @@ def _data_set(syntax: str) -> bytes:
 def _data_sets() -> Mapping[str, bytes]:
     undefined = struct.pack("<HH2sxxI", 0x0008, 0x1140, b"SQ", 0xFFFFFFFF)
     begin, end, close = (
-        struct.pack("<HHI", 0xFFFE, number, size) for number, size in ((0xE000, 0xFFFFFFFF), (0xE00D, 0), (0xE0DD, 0))
+        struct.pack("<HHI", 0xFFFE, number, size)
+        for number, size in ((0xE000, 0xFFFFFFFF), (0xE00D, 0), (0xE0DD, 0))
     )
-    fragments = [struct.pack("<HHI", 0xFFFE, 0xE000, len(one)) + one for one in (b"", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xd9")]
+    fragments = [
+        struct.pack("<HHI", 0xFFFE, 0xE000, len(one)) + one
+        for one in (b"", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xd9")
+    ]
     jpeg = struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OB", 0xFFFFFFFF) + b"".join(fragments) + close
     deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    pixels = {syntax: _element(0x7FE00010, b"OB", bytes(8), syntax) for syntax in (IMPLICIT, EXPLICIT, BIG_ENDIAN)}
+    pixels = {
+        syntax: _element(0x7FE00010, b"OB", bytes(8), syntax)
+        for syntax in (IMPLICIT, EXPLICIT, BIG_ENDIAN)
+    }
     whole = _data_set(EXPLICIT) + pixels[EXPLICIT]
     contents = {
         "implicit": (IMPLICIT, _data_set(IMPLICIT) + pixels[IMPLICIT]),
@@ -283,9 +380,17 @@ def _data_sets() -> Mapping[str, bytes]:
         "encapsulated": (JPEG, _data_set(JPEG) + jpeg),
         "nested": (EXPLICIT, (undefined + begin) * 20 + (end + close) * 20),
         "too-deep": (EXPLICIT, (undefined + begin) * 300),
-        "lying-length": (EXPLICIT, _data_set(EXPLICIT) + struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OB", 0xFFFFFFF0) + bytes(9)),
+        "lying-length": (
+            EXPLICIT,
+            _data_set(EXPLICIT)
+            + struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OB", 0xFFFFFFF0)
+            + bytes(9),
+        ),
     }
-    return {name: bytes((SYNTAXES.index(syntax),)) + content for name, (syntax, content) in contents.items()}
+    return {
+        name: bytes((SYNTAXES.index(syntax),)) + content
+        for name, (syntax, content) in contents.items()
+    }
 
 
 def _hospitals() -> Mapping[str, bytes]:
@@ -311,7 +416,12 @@ facility = "main"
 name = "reading room"
 role = "clinician"
 """
-    texts = {"whole": whole, "bracket": whole + '["x["]\n', "long-number": "a = " + "9" * 4400, "nested": "a = " + "[" * 4000}
+    texts = {
+        "whole": whole,
+        "bracket": whole + '["x["]\n',
+        "long-number": "a = " + "9" * 4400,
+        "nested": "a = " + "[" * 4000,
+    }
     return {name: text.encode() for name, text in texts.items()}
 
 
@@ -319,7 +429,10 @@ def seeds() -> Mapping[str, Mapping[str, bytes]]:
     """Give every target's seeds: target, name, bytes."""
     return {
         "association": _conversations(),
-        "pdu": {name: encode_pdu(one)[:1] + encode_pdu(one)[HEADER_LENGTH:] for name, one in PDUS.items()},
+        "pdu": {
+            name: encode_pdu(one)[:1] + encode_pdu(one)[HEADER_LENGTH:]
+            for name, one in PDUS.items()
+        },
         "command": {name: commands.encode(command) for name, command in COMMANDS.items()},
         "frame": _frames(),
         "session": _sessions(),
@@ -332,7 +445,10 @@ def seeds() -> Mapping[str, Mapping[str, bytes]]:
 
 
 def write(root: Path = SEEDS) -> None:
-    """Write all of them; what is there under another name stays (inputs that once broke something)."""
+    """Write all of them.
+
+    What is there under another name stays (inputs that once broke something).
+    """
     for target, named in seeds().items():
         (root / target).mkdir(parents=True, exist_ok=True)
         for name, raw in named.items():

@@ -1,7 +1,10 @@
-"""Runs one fuzz target under atheris: `python -m tests.fuzz.run NAME [libFuzzer's options and folders]` (see tools/fuzz).
+"""Runs one fuzz target under atheris.
 
-A target is a module `fuzz_NAME` with one function `check(data)`, which returns for every input; whatever it raises is a finding.
-`test_targets` runs the same functions without atheris, so that they cannot rot.
+`python -m tests.fuzz.run NAME [libFuzzer's options and folders]` (see tools/fuzz).
+
+A target is a module `fuzz_NAME` with one function `check(data)`, which returns for every input;
+whatever it raises is a finding. `test_targets` runs the same functions without atheris, so that
+they cannot rot.
 """
 
 import importlib

@@ -1,4 +1,6 @@
-"""Every fuzz target holds for its seeds and for a few thousand mutations of them, the same ones each time; `make fuzz` goes on."""
+"""Every fuzz target holds for its seeds and for a few thousand mutations of them, the same ones
+each time; `make fuzz` goes on.
+"""
 
 import importlib
 import random
@@ -13,9 +15,21 @@ from tests.modes import amount
 
 NAMES = sorted(path.stem.removeprefix("fuzz_") for path in Path(__file__).parent.glob("fuzz_*.py"))
 MUTATIONS = amount(400, 40_000)
-WHOLE = 4096  # longer seeds are for their length, and mutations of them would cost time and find nothing
-MAX_MEMORY = 24 << 20  # bytes that one input may cost: two 4 MiB windows, and what Python makes of them
-INTERESTING = (b"\0", b"\xff", b"\xff\xff\xff\xff", b"\0\0\0\1", b"\x7f\xff", b"\n", b"\xc1", b"9" * 40)
+# longer seeds are for their length, and mutations of them would cost time and find nothing
+WHOLE = 4096
+MAX_MEMORY = (
+    24 << 20
+)  # bytes that one input may cost: two 4 MiB windows, and what Python makes of them
+INTERESTING = (
+    b"\0",
+    b"\xff",
+    b"\xff\xff\xff\xff",
+    b"\0\0\0\1",
+    b"\x7f\xff",
+    b"\n",
+    b"\xc1",
+    b"9" * 40,
+)
 
 
 def target(name: str) -> Callable[[bytes], None]:
@@ -30,7 +44,10 @@ def corpus(name: str) -> list[bytes]:
 
 
 def mutated(known: list[bytes], rng: random.Random) -> bytes:
-    """Change a seed in a few places: a byte, an insertion, a deletion, a repetition, or the rest of another seed."""
+    """Change a seed in a few places.
+
+    A byte, an insertion, a deletion, a repetition, or the rest of another seed.
+    """
     raw = bytearray(rng.choice(known))
     for _ in range(rng.randint(1, 4)):
         at = rng.randint(0, len(raw))
@@ -50,10 +67,14 @@ def mutated(known: list[bytes], rng: random.Random) -> bytes:
 
 
 def test_every_target_has_the_seeds_of_the_script() -> None:
-    made = seeds()  # their bytes may differ: the format grows, and each zlib deflates in its own way
+    made = (
+        seeds()
+    )  # their bytes may differ: the format grows, and each zlib deflates in its own way
     assert sorted(made) == NAMES
     for name, named in made.items():
-        assert set(named) <= {path.name for path in (SEEDS / name).iterdir()}, "run python -m tests.fuzz.make_seeds"
+        assert set(named) <= {path.name for path in (SEEDS / name).iterdir()}, (
+            "run python -m tests.fuzz.make_seeds"
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

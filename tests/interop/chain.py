@@ -1,4 +1,7 @@
-"""The whole of store out: a Cloud and a Link as processes, set up through the API, and systems to deliver to."""
+"""The whole of store out.
+
+A Cloud and a Link as processes, set up through the API, and systems to deliver to.
+"""
 
 import subprocess
 import threading
@@ -38,23 +41,40 @@ class Chain:
     def rule(self, *targets: str, **more: Any) -> str:
         """Have everything of this modality delivered there."""
         condition = {"calling_ae": self.calling_ae}
-        body = {"name": f"{self.calling_ae} {fresh_uid()}", "condition": condition, "action": {"targets": targets}, **more}
+        body = {
+            "name": f"{self.calling_ae} {fresh_uid()}",
+            "condition": condition,
+            "action": {"targets": targets},
+            **more,
+        }
         key: str = self.site.rest.json("/api/v1/rules", method="POST", body=body)["id"]
         return key
 
     def acquire(self, *paths: Path, options: tuple[str, ...] = ("-dn",)) -> None:
         """Send files as the modality does."""
-        address = ["-aet", self.calling_ae, "-aec", "SWALLOWTAIL", "127.0.0.1", str(self.site.port("imaging"))]
+        address = [
+            "-aet",
+            self.calling_ae,
+            "-aec",
+            "SWALLOWTAIL",
+            "127.0.0.1",
+            str(self.site.port("imaging")),
+        ]
         argv = ["/usr/bin/dcmsend", *options, *address, *map(str, paths)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def stored(self, *samples: Sample) -> dict[str, bytes]:
-        """Give what the Cloud has of these, byte by byte; DCMTK writes data sets anew when it sends them."""
+        """Give what the Cloud has of these, byte by byte.
+
+        DCMTK writes data sets anew when it sends them.
+        """
         found = {}
         for sample in samples:
             (one,) = self.site.rest.items(f"/api/v1/instances?sop_instance={sample.sop_instance}")
-            found[str(sample.sop_instance)] = self.site.rest.fetch(f"/api/v1/instances/{one['id']}/dataset")
+            found[str(sample.sop_instance)] = self.site.rest.fetch(
+                f"/api/v1/instances/{one['id']}/dataset"
+            )
         return found
 
     def deliveries(self, destination: str) -> list[dict[str, Any]]:
@@ -76,13 +96,17 @@ class Chain:
 
     def alarms(self, condition: str) -> list[dict[str, Any]]:
         """Give the raised alarms of a condition."""
-        return [one for one in self.site.rest.items("/api/v1/alarms") if one["condition"] == condition]
+        return [
+            one for one in self.site.rest.items("/api/v1/alarms") if one["condition"] == condition
+        ]
 
     def until(self, holds: Callable[[], Any], seconds: float = LOST) -> None:
         """Return when something holds; the programs must run meanwhile."""
         deadline = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < deadline, self.site.cloud.text()[-2000:] + self.site.link.text()[-2000:]
+            assert time.monotonic() < deadline, (
+                self.site.cloud.text()[-2000:] + self.site.link.text()[-2000:]
+            )
             threading.Event().wait(0.02)
 
     def until_delivered(self, destination: str, count: int, seconds: float = LOST) -> None:
@@ -92,22 +116,37 @@ class Chain:
 
 def small(folder: Path, count: int) -> list[Sample]:
     """Write so many small images of one study, each with its own bytes."""
-    (sample,) = [one for one in ultrasound_study(folder / "source") if "alette" in one.title][:1] or [ultrasound_study(folder)[2]]
+    (sample,) = [one for one in ultrasound_study(folder / "source") if "alette" in one.title][
+        :1
+    ] or [ultrasound_study(folder)[2]]
     made = []
     for number in range(count):
         uid = str(fresh_uid())[: len(sample.sop_instance)].ljust(len(sample.sop_instance), "7")
         path = folder / f"small-{number:03}.dcm"
-        path.write_bytes(sample.path.read_bytes().replace(sample.sop_instance.encode(), uid.encode()))
+        path.write_bytes(
+            sample.path.read_bytes().replace(sample.sop_instance.encode(), uid.encode())
+        )
         made.append(
-            Sample(f"small {number}", path, sample.study, sample.series, UID(uid), sample.sop_class, sample.transfer_syntax)
+            Sample(
+                f"small {number}",
+                path,
+                sample.study,
+                sample.series,
+                UID(uid),
+                sample.sop_class,
+                sample.transfer_syntax,
+            )
         )
     return made
 
 
 class Archive:
-    """A pynetdicom SCP that keeps what comes, in order and as often as it comes; `on_store` may block it or change its answer.
+    """A pynetdicom SCP that keeps what comes, in order and as often as it comes.
 
-    Not `sim.archive`: that is a program, so that a test can kill it, and what blocks or answers here is the test's own code.
+    `on_store` may block it or change its answer.
+
+    Not `sim.archive`: that is a program, so that a test can kill it, and what blocks or answers
+    here is the test's own code.
     """
 
     def __init__(self, *sop_classes: str) -> None:
@@ -120,7 +159,9 @@ class Archive:
         self._entity = AE(ae_title="ARCHIVE")
         self._entity.add_supported_context("1.2.840.10008.1.1")
         for sop_class in sop_classes:
-            self._entity.add_supported_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+            self._entity.add_supported_context(
+                sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+            )
 
     def accept(self, sop_class: str, *transfer_syntaxes: str) -> None:
         """Accept a SOP class in these transfer syntaxes only."""
@@ -134,7 +175,9 @@ class Archive:
     def _store(self, event: evt.Event) -> int:
         status = self.on_store(event, len(self.received) + 1)
         if status == 0:
-            self.received.append((event.request.AffectedSOPInstanceUID, event.encoded_dataset(include_meta=False)))
+            self.received.append(
+                (event.request.AffectedSOPInstanceUID, event.encoded_dataset(include_meta=False))
+            )
         return status
 
     def _end(self, event: evt.Event) -> None:
@@ -144,8 +187,14 @@ class Archive:
     @contextmanager
     def serving(self) -> Iterator["Archive"]:
         """Serve on `port`."""
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_RELEASED, self._end), (evt.EVT_ABORTED, self._end)]
-        server = self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        handlers = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_RELEASED, self._end),
+            (evt.EVT_ABORTED, self._end),
+        ]
+        server = self._entity.start_server(
+            ("127.0.0.1", self.port), block=False, evt_handlers=handlers
+        )
         try:
             yield self
         finally:
@@ -157,6 +206,10 @@ def storescp(folder: Path, *options: str, port: int = 0) -> Iterator[tuple[Progr
     """Run DCMTK's storescp, which writes what it gets as it is; gives its port and folder."""
     port, received = port or free_port(), folder / "received"
     received.mkdir(exist_ok=True)
-    with Program("storescp", ["/usr/bin/storescp", "+B", "-pm", *options, "-od", received, str(port)], folder=folder) as program:
+    with Program(
+        "storescp",
+        ["/usr/bin/storescp", "+B", "-pm", *options, "-od", received, str(port)],
+        folder=folder,
+    ) as program:
         program.wait_for_port(port)
         yield program, port, received

@@ -1,4 +1,7 @@
-"""Objects of every transfer syntax and class that pydicom's files offer, only with fresh UIDs; what they lack is made here."""
+"""Objects of every transfer syntax and class that pydicom's files offer, only with fresh UIDs.
+
+What they lack is made here.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,11 @@ from pynetdicom.dsutils import split_dataset
 from swallowtail.sim.files import PACKAGE, fresh_uid
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-FOLDERS = ("dicomdirtests/77654033/CR1", "dicomdirtests/98892003/MR1", "dicomdirtests/TINY_ALPHA/PT000000/ST000000/SE000000")
+FOLDERS = (
+    "dicomdirtests/77654033/CR1",
+    "dicomdirtests/98892003/MR1",
+    "dicomdirtests/TINY_ALPHA/PT000000/ST000000/SE000000",
+)
 """Of the many small files of DICOM directories, the first of each of these folders."""
 
 VIDEO_ENDOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.1.1"
@@ -52,18 +59,30 @@ class Object:
 def sources() -> list[Path]:
     """pydicom's files that are storage objects with a file meta group."""
     flat = [path for path in sorted(PACKAGE.glob("*.dcm")) if _is_object(path)]
-    return flat + [next(path for path in sorted((PACKAGE / folder).iterdir()) if path.is_file()) for folder in FOLDERS]
+    return flat + [
+        next(path for path in sorted((PACKAGE / folder).iterdir()) if path.is_file())
+        for folder in FOLDERS
+    ]
 
 
 def _is_object(path: Path) -> bool:
     if path.read_bytes()[128:132] != b"DICM":
         return False
     meta, _ = split_dataset(path)
-    return all(meta.get(keyword) for keyword in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID"))
+    return all(
+        meta.get(keyword)
+        for keyword in (
+            "MediaStorageSOPClassUID",
+            "MediaStorageSOPInstanceUID",
+            "TransferSyntaxUID",
+        )
+    )
 
 
 def renewed(source: Path, folder: Path) -> Object:
-    """Copy a file, every occurrence of its SOP Instance UID replaced by a fresh one of the same length, all else as it is."""
+    """Copy a file, every occurrence of its SOP Instance UID replaced by a fresh one of the same
+    length, all else as it is.
+    """
     meta, _ = split_dataset(source)
     old = str(meta.MediaStorageSOPInstanceUID)
     content = source.read_bytes()
@@ -72,13 +91,18 @@ def renewed(source: Path, folder: Path) -> Object:
         new = new.ljust(len(old), "7")
     path = folder / source.name
     path.write_bytes(content.replace(old.encode(), new.encode()))
-    return Object(source.name, path, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID), new)
+    return Object(
+        source.name, path, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID), new
+    )
 
 
 def made(folder: Path) -> list[Object]:
     """What pydicom's files lack: an encapsulated PDF, and one video of each kind."""
     objects = [_write(folder, "pdf", _pdf())]
-    objects += [_write(folder, name, _video(sop_class, syntax)) for name, (sop_class, syntax) in VIDEOS.items()]
+    objects += [
+        _write(folder, name, _video(sop_class, syntax))
+        for name, (sop_class, syntax) in VIDEOS.items()
+    ]
     return objects
 
 
@@ -87,11 +111,24 @@ def _base(sop_class: str, syntax: str, modality: str) -> FileDataset:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), fresh_uid()
     meta.TransferSyntaxUID = UID(syntax)
     ds = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    ds.SOPClassUID, ds.SOPInstanceUID = (
+        meta.MediaStorageSOPClassUID,
+        meta.MediaStorageSOPInstanceUID,
+    )
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.Modality = fresh_uid(), fresh_uid(), modality
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Heron^Ada", "SIM-0001", "19610412", "F"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = (
+        "Heron^Ada",
+        "SIM-0001",
+        "19610412",
+        "F",
+    )
     ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = "20261101", "101500", "1", "A1"
-    ds.ReferringPhysicianName, ds.SeriesNumber, ds.InstanceNumber, ds.Manufacturer = "Crane^Ivo", 1, 1, "invented"
+    ds.ReferringPhysicianName, ds.SeriesNumber, ds.InstanceNumber, ds.Manufacturer = (
+        "Crane^Ivo",
+        1,
+        1,
+        "invented",
+    )
     return ds
 
 
@@ -100,7 +137,9 @@ def _pdf() -> FileDataset:
     ds.ConversionType, ds.BurnedInAnnotation, ds.DocumentTitle = "WSD", "YES", "Report (invented)"
     ds.ContentDate, ds.ContentTime, ds.AcquisitionDateTime = "20261101", "101500", "20261101101500"
     ds.ConceptNameCodeSequence, ds.MIMETypeOfEncapsulatedDocument = [], "application/pdf"
-    ds.EncapsulatedDocument = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n" + bytes(1)
+    ds.EncapsulatedDocument = (
+        b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n" + bytes(1)
+    )
     return ds
 
 
@@ -121,4 +160,6 @@ def _video(sop_class: str, syntax: str) -> FileDataset:
 def _write(folder: Path, name: str, ds: Dataset) -> Object:
     path = folder / f"made-{name}.dcm"
     ds.save_as(path, enforce_file_format=True)
-    return Object(f"made-{name}", path, ds.SOPClassUID, ds.file_meta.TransferSyntaxUID, ds.SOPInstanceUID)
+    return Object(
+        f"made-{name}", path, ds.SOPClassUID, ds.file_meta.TransferSyntaxUID, ds.SOPInstanceUID
+    )

@@ -52,7 +52,10 @@ async def outbound(*destinations: Destination) -> AsyncIterator[Outbound]:
 
 
 async def _serve(link: Session, served: Destinations, tasks: Tasks) -> None:
-    calls: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {DELIVER: served.deliver, CHECK: served.check}
+    calls: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+        DELIVER: served.deliver,
+        CHECK: served.check,
+    }
     async for channel in link.opened():
         tasks.spawn(calls[channel.opening.call](channel), name=channel.opening.call)
 

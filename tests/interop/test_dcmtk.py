@@ -1,4 +1,7 @@
-"""DCMTK's senders, default and unusual options: what they send is what its bit-preserving receiver gets from the same command."""
+"""DCMTK's senders, default and unusual options.
+
+What they send is what its bit-preserving receiver gets from the same command.
+"""
 
 import subprocess
 from collections.abc import Sequence
@@ -14,9 +17,13 @@ SUCCESS = 0
 PLAIN = (1, 2)  # palette and RGB stills: uncompressed
 
 
-def run(program: str, *options: str | Path, port: int, files: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
+def run(
+    program: str, *options: str | Path, port: int, files: Sequence[Path] = ()
+) -> subprocess.CompletedProcess[str]:
     argv = [f"/usr/bin/{program}", *options, "-aec", "SWALLOWTAIL", "127.0.0.1", str(port), *files]
-    return subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [str(word) for word in argv], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def came(site: Installation, sample: Sample) -> bytes:
@@ -33,7 +40,14 @@ def expected(folder: Path, sample: Sample) -> bytes:
 @pytest.mark.parametrize("listener", ["imaging", "narrow"])
 @pytest.mark.parametrize(
     "options",
-    [(), ("-pts", "38"), ("-ppc", "128"), ("-pts", "16", "-ppc", "128"), ("-pdu", "4096"), ("--repeat", "20")],
+    [
+        (),
+        ("-pts", "38"),
+        ("-ppc", "128"),
+        ("-pts", "16", "-ppc", "128"),
+        ("-pdu", "4096"),
+        ("--repeat", "20"),
+    ],
     ids=" ".join,
 )
 def test_echoscu(site: Installation, listener: str, options: tuple[str, ...]) -> None:
@@ -42,7 +56,9 @@ def test_echoscu(site: Installation, listener: str, options: tuple[str, ...]) ->
 
 
 def test_echoscu_that_proposes_more_than_64_kib_is_aborted(site: Installation) -> None:
-    done = run("echoscu", "-pts", "38", "-ppc", "128", port=site.port("imaging"))  # some 120 KB; the cap is 64 KiB (threat 14)
+    done = run(
+        "echoscu", "-pts", "38", "-ppc", "128", port=site.port("imaging")
+    )  # some 120 KB; the cap is 64 KiB (threat 14)
     assert done.returncode != SUCCESS
     assert run("echoscu", port=site.port("imaging")).returncode == SUCCESS
 
@@ -96,11 +112,15 @@ def test_storescu(
     for receiver in (port, site.port(listener)):
         done = run("storescu", *options, port=receiver, files=[sample.path for sample in samples])
         assert (done.returncode, done.stderr) == (SUCCESS, ""), done.stderr
-    assert [came(site, sample) == expected(folder, sample) for sample in samples] == [True] * len(samples)
+    assert [came(site, sample) == expected(folder, sample) for sample in samples] == [True] * len(
+        samples
+    )
 
 
 @pytest.mark.parametrize("options", [("-R", "+C"), ("+C", "-xy")], ids=" ".join)
-def test_storescu_that_combines_syntaxes(site: Installation, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_storescu_that_combines_syntaxes(
+    site: Installation, tmp_path: Path, options: tuple[str, ...]
+) -> None:
     sample = ultrasound_study(tmp_path)[1]
     done = run("storescu", *options, port=site.port("picky"), files=[sample.path])
     assert done.returncode == SUCCESS, done.stderr
@@ -131,14 +151,18 @@ def send_privately(site: Installation, folder: Path, listener: str) -> tuple[Sam
     return sample, done.stderr, done.returncode
 
 
-def test_storescu_that_proposes_a_private_syntax_first_gets_the_known_one(site: Installation, tmp_path: Path) -> None:
+def test_storescu_that_proposes_a_private_syntax_first_gets_the_known_one(
+    site: Installation, tmp_path: Path
+) -> None:
     sample, told, status = send_privately(site, tmp_path, "imaging")
     assert status == SUCCESS, told
     (item,) = site.rest.items(f"/api/v1/instances?sop_instance={sample.sop_instance}")
     assert item["transfer_syntax"] == "1.2.840.10008.1.2"
 
 
-def test_storescu_gets_the_private_syntax_that_is_configured(site: Installation, tmp_path: Path) -> None:
+def test_storescu_gets_the_private_syntax_that_is_configured(
+    site: Installation, tmp_path: Path
+) -> None:
     _, told, status = send_privately(site, tmp_path, "private")
     assert status != SUCCESS
     assert f"Unsupported transfer syntax: {PRIVATE_SYNTAX}" in told, "DCMTK cannot encode it"
@@ -148,7 +172,10 @@ def test_storescu_whose_syntax_is_not_allowed_hears_so(site: Installation, tmp_p
     cine = ultrasound_study(tmp_path)[0]
     done = run("storescu", "-R", "-xy", port=site.port("picky"), files=[cine.path])
     assert done.returncode != SUCCESS
-    assert list(site.rest.items(f"/api/v1/instances?sop_instance={cine.sop_instance}&hidden=true")) == []
+    assert (
+        list(site.rest.items(f"/api/v1/instances?sop_instance={cine.sop_instance}&hidden=true"))
+        == []
+    )
 
 
 def test_storescu_inventing_instances(site: Installation, tmp_path: Path) -> None:
@@ -158,7 +185,9 @@ def test_storescu_inventing_instances(site: Installation, tmp_path: Path) -> Non
     assert list(site.rest.items(f"/api/v1/instances?sop_instance={sample.sop_instance}")) == []
 
 
-def test_storescu_that_aborts_after_its_stores_keeps_them(site: Installation, tmp_path: Path) -> None:
+def test_storescu_that_aborts_after_its_stores_keeps_them(
+    site: Installation, tmp_path: Path
+) -> None:
     sample = ultrasound_study(tmp_path)[2]
     done = run("storescu", "--abort", port=site.port("imaging"), files=[sample.path])
     assert done.returncode == SUCCESS, done.stderr
@@ -173,20 +202,29 @@ def test_storescu_that_aborts_after_its_stores_keeps_them(site: Installation, tm
     ids=" ".join,
 )
 def test_dcmsend(
-    site: Installation, bit_preserving: tuple[int, Path], tmp_path: Path, listener: str, options: tuple[str, ...]
+    site: Installation,
+    bit_preserving: tuple[int, Path],
+    tmp_path: Path,
+    listener: str,
+    options: tuple[str, ...],
 ) -> None:
     samples = ultrasound_study(tmp_path)
     port, folder = bit_preserving
     for receiver in (port, site.port(listener)):
         done = run("dcmsend", *options, port=receiver, files=[sample.path for sample in samples])
         assert done.returncode == SUCCESS, done.stderr
-    assert [came(site, sample) == expected(folder, sample) for sample in samples] == [True] * len(samples)
+    assert [came(site, sample) == expected(folder, sample) for sample in samples] == [True] * len(
+        samples
+    )
 
 
 def test_dcmsend_from_eight_associations_at_once(site: Installation, tmp_path: Path) -> None:
     studies = [ultrasound_study(tmp_path / str(number)) for number in range(8)]
     argv = ["/usr/bin/dcmsend", "-aec", "SWALLOWTAIL", "127.0.0.1", str(site.port("imaging"))]
-    running = [subprocess.Popen([*argv, *(sample.path for sample in study)], stderr=subprocess.DEVNULL) for study in studies]
+    running = [
+        subprocess.Popen([*argv, *(sample.path for sample in study)], stderr=subprocess.DEVNULL)
+        for study in studies
+    ]
     assert [process.wait(timeout=60) for process in running] == [SUCCESS] * 8
     for study in studies:
         site.wait_for_instances(len(study), study[0].study)

@@ -19,7 +19,9 @@ class Orthanc:
         self.program, self._http = program, http
 
     def ask(self, path: str, content: bytes = b"") -> Any:
-        request = urllib.request.Request(f"http://127.0.0.1:{self._http}{path}", data=content or None)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._http}{path}", data=content or None
+        )
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
@@ -32,11 +34,16 @@ def orthanc(site: Installation, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "IndexDirectory": str(folder),
         "DicomPort": free_port(),
         "HttpPort": http,
-        "DicomModalities": {name: [site.called_ae(name), "127.0.0.1", site.port(name)] for name in ("imaging", "picky")},
+        "DicomModalities": {
+            name: [site.called_ae(name), "127.0.0.1", site.port(name)]
+            for name in ("imaging", "picky")
+        },
         "Plugins": [],
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
-    with Program("orthanc", ["/usr/sbin/Orthanc", folder / "orthanc.json"], folder=folder) as program:
+    with Program(
+        "orthanc", ["/usr/sbin/Orthanc", folder / "orthanc.json"], folder=folder
+    ) as program:
         program.wait_for_port(http)
         yield Orthanc(program, http)
 
@@ -48,7 +55,9 @@ def test_echo(orthanc: Orthanc) -> None:
 def test_whole_study_in_every_syntax(site: Installation, orthanc: Orthanc, tmp_path: Path) -> None:
     samples = ultrasound_study(tmp_path)
     ids = [orthanc.ask("/instances", sample.path.read_bytes())["ID"] for sample in samples]
-    answer = orthanc.ask("/modalities/imaging/store", json.dumps({"Resources": ids, "Synchronous": True}).encode())
+    answer = orthanc.ask(
+        "/modalities/imaging/store", json.dumps({"Resources": ids, "Synchronous": True}).encode()
+    )
     assert (answer["InstancesCount"], answer["FailedInstancesCount"]) == (4, 0)
     for sample in samples:
         (item,) = site.rest.items(f"/api/v1/instances?sop_instance={sample.sop_instance}")
@@ -57,12 +66,18 @@ def test_whole_study_in_every_syntax(site: Installation, orthanc: Orthanc, tmp_p
     site.wait_for_instances(len(samples), samples[0].study)
 
 
-@pytest.mark.parametrize("name", ["reportsi.dcm", "MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm", "waveform_ecg.dcm"])
+@pytest.mark.parametrize(
+    "name",
+    ["reportsi.dcm", "MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm", "waveform_ecg.dcm"],
+)
 def test_other_objects(site: Installation, orthanc: Orthanc, tmp_path: Path, name: str) -> None:
     (source,) = (path for path in sources() if path.name == name)
     one = renewed(source, tmp_path)
     stored = orthanc.ask("/instances", one.path.read_bytes())["ID"]
-    answer = orthanc.ask("/modalities/imaging/store", json.dumps({"Resources": [stored], "Synchronous": True}).encode())
+    answer = orthanc.ask(
+        "/modalities/imaging/store",
+        json.dumps({"Resources": [stored], "Synchronous": True}).encode(),
+    )
     assert (answer["InstancesCount"], answer["FailedInstancesCount"]) == (1, 0)
     (item,) = site.rest.items(f"/api/v1/instances?sop_instance={one.sop_instance}")
     assert item["transfer_syntax"] == one.transfer_syntax
@@ -71,7 +86,10 @@ def test_other_objects(site: Installation, orthanc: Orthanc, tmp_path: Path, nam
 def test_pdf(site: Installation, orthanc: Orthanc, tmp_path: Path) -> None:
     pdf = made(tmp_path)[0]
     stored = orthanc.ask("/instances", pdf.path.read_bytes())["ID"]
-    answer = orthanc.ask("/modalities/imaging/store", json.dumps({"Resources": [stored], "Synchronous": True}).encode())
+    answer = orthanc.ask(
+        "/modalities/imaging/store",
+        json.dumps({"Resources": [stored], "Synchronous": True}).encode(),
+    )
     assert answer["FailedInstancesCount"] == 0
     (item,) = site.rest.items(f"/api/v1/instances?sop_instance={pdf.sop_instance}")
     assert site.rest.fetch(f"/api/v1/instances/{item['id']}/dataset").count(b"%PDF-1.4") == 1

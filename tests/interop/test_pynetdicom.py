@@ -1,4 +1,7 @@
-"""pynetdicom as the sender: one association, many, ones that end badly; and the demo's whole story."""
+"""pynetdicom as the sender: one association, many, ones that end badly.
+
+And the demo's whole story.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,7 +41,9 @@ def test_unknown_and_wrongly_called(site: Installation) -> None:
 
 def test_syntax_that_the_listener_does_not_allow(site: Installation, tmp_path: Path) -> None:
     study = ultrasound_study(tmp_path)
-    outcomes = [one.outcome for one in modality(site, "picky").send([sample.path for sample in study])]
+    outcomes = [
+        one.outcome for one in modality(site, "picky").send([sample.path for sample in study])
+    ]
     assert outcomes == ["context refused (4)", "0000", "0000", "context refused (4)"]
 
 
@@ -86,7 +91,9 @@ def test_class_that_is_no_storage_class(site: Installation) -> None:
     entity = AE("ULTRASOUND1")
     entity.add_requested_context("1.2.840.10008.5.1.4.31")  # modality worklist
     entity.add_requested_context("1.2.840.10008.1.1")
-    association = entity.associate("127.0.0.1", site.port("imaging"), ae_title=site.called_ae("imaging"))
+    association = entity.associate(
+        "127.0.0.1", site.port("imaging"), ae_title=site.called_ae("imaging")
+    )
     try:
         assert [context.result for context in association.rejected_contexts] in ([1], [3])
         assert association.send_c_echo().Status == 0
@@ -98,7 +105,9 @@ def test_twelve_modalities_at_once(site: Installation, tmp_path: Path) -> None:
     studies = [ultrasound_study(tmp_path / str(number)) for number in range(12)]
 
     def send(number: int) -> list[str]:
-        return [one.outcome for one in modality(site).send([sample.path for sample in studies[number]])]
+        return [
+            one.outcome for one in modality(site).send([sample.path for sample in studies[number]])
+        ]
 
     with ThreadPoolExecutor(len(studies)) as pool:
         assert list(pool.map(send, range(len(studies)))) == [["0000"] * 4] * len(studies)
@@ -106,7 +115,9 @@ def test_twelve_modalities_at_once(site: Installation, tmp_path: Path) -> None:
         site.wait_for_instances(len(study), study[0].study)
 
 
-def test_association_that_is_cut_in_the_middle_of_a_store_leaves_nothing(site: Installation, tmp_path: Path) -> None:
+def test_association_that_is_cut_in_the_middle_of_a_store_leaves_nothing(
+    site: Installation, tmp_path: Path
+) -> None:
     cine = ultrasound_study(tmp_path)[0]
 
     def cut(event: evt.Event) -> None:
@@ -117,19 +128,29 @@ def test_association_that_is_cut_in_the_middle_of_a_store_leaves_nothing(site: I
     sent: list[object] = []
     heard = modality(site, "narrow", handlers=[(evt.EVT_PDU_SENT, cut)]).send([cine.path])
     assert heard[0].status is None
-    assert list(site.rest.items(f"/api/v1/instances?sop_instance={cine.sop_instance}&hidden=true")) == []
+    assert (
+        list(site.rest.items(f"/api/v1/instances?sop_instance={cine.sop_instance}&hidden=true"))
+        == []
+    )
     assert modality(site, "narrow").send([cine.path])[0].outcome == "0000"
 
 
-def test_repeat_shows_once_and_a_conflict_keeps_the_first(site: Installation, tmp_path: Path) -> None:
+def test_repeat_shows_once_and_a_conflict_keeps_the_first(
+    site: Installation, tmp_path: Path
+) -> None:
     cine = ultrasound_study(tmp_path)[0]
     assert [one.outcome for one in modality(site).send([cine.path] * 3)] == ["0000"] * 3
     (first,) = site.rest.items(f"/api/v1/instances?sop_instance={cine.sop_instance}&hidden=true")
     content = cine.path.read_bytes()
     cine.path.write_bytes(content.replace(b"Echocardiography", b"Echokardiography"))
     assert modality(site).send([cine.path])[0].outcome == "0000"
-    copies = list(site.rest.items(f"/api/v1/instances?sop_instance={cine.sop_instance}&hidden=true"))
-    assert [(copy["sha256"] == first["sha256"], copy["visible"]) for copy in copies] == [(True, True), (False, False)]
+    copies = list(
+        site.rest.items(f"/api/v1/instances?sop_instance={cine.sop_instance}&hidden=true")
+    )
+    assert [(copy["sha256"] == first["sha256"], copy["visible"]) for copy in copies] == [
+        (True, True),
+        (False, False),
+    ]
 
 
 def test_the_story(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Into receivers that we did not write: DCMTK's storescp, pynetdicom and Orthanc, byte by byte, refusals included."""
+"""Into receivers that we did not write.
+
+DCMTK's storescp, pynetdicom and Orthanc, byte by byte, refusals included.
+"""
 
 import json
 import urllib.request
@@ -46,14 +49,20 @@ def storescp(folder: Path, *options: str) -> Iterator[tuple[int, Path]]:
 
 async def send(stage: Outbound, number: int, item: Object) -> Any:
     """Deliver one object of the corpus."""
-    named = {"sop_class": item.sop_class, "sop_instance": item.sop_instance, "transfer_syntax": item.transfer_syntax}
+    named = {
+        "sop_class": item.sop_class,
+        "sop_instance": item.sop_instance,
+        "transfer_syntax": item.transfer_syntax,
+    }
     fields = {name: str(uid) for name, uid in named.items()}
     return await deliver(stage, number, item.data_set(), **fields)
 
 
 async def check(stage: Outbound) -> list[tuple[str, bool]]:
     """Give the steps of a check."""
-    channel = await stage.cloud.sessions[-1].open(CHECK, encode(CheckRequest(destination="pacs1")), Priority.INTERACTIVE, fin=True)
+    channel = await stage.cloud.sessions[-1].open(
+        CHECK, encode(CheckRequest(destination="pacs1")), Priority.INTERACTIVE, fin=True
+    )
     event = await channel.receive()
     assert isinstance(event, Message)
     return [(step.name, step.ok) for step in read_checked(event.body).steps]
@@ -74,7 +83,9 @@ def test_storescp_gets_every_class_and_syntax_byte_by_byte(tmp_path: Path, pdu: 
                 before = set(received.iterdir())
                 answer = await send(stage, number, item)
                 if item.name in ABORTED:
-                    failed(answer, About.DESTINATION, DeliveryPhase.RESPONSE, "aborted the association")
+                    failed(
+                        answer, About.DESTINATION, DeliveryPhase.RESPONSE, "aborted the association"
+                    )
                     continue
                 if not isinstance(answer, Delivered):  # a syntax that this DCMTK does not know
                     failed(answer, About.INSTANCE, DeliveryPhase.CONTEXT)
@@ -91,17 +102,36 @@ def test_storescp_with_one_syntax_alone_refuses_the_others_and_we_say_which(tmp_
     with storescp(tmp_path, "+xi") as (port, received):
 
         async def scene(stage: Outbound) -> None:
-            refused = failed(await deliver(stage, 1, sop_class=US, transfer_syntax=JPEG), About.INSTANCE, DeliveryPhase.CONTEXT)
+            refused = failed(
+                await deliver(stage, 1, sop_class=US, transfer_syntax=JPEG),
+                About.INSTANCE,
+                DeliveryPhase.CONTEXT,
+            )
             assert refused.accepted == (IMPLICIT,)
-            body = b"\x08\x00\x16\x00\x1c\x00\x00\x00" + US.encode() + b"\0" + b"\x08\x00\x18\x00\x08\x00\x00\x001.2.3.2\0"
-            assert isinstance(await deliver(stage, 2, body, sop_class=US, transfer_syntax=IMPLICIT), Delivered)
-            failed(await deliver(stage, 3, sop_class="1.2.3.4"), About.INSTANCE, DeliveryPhase.CONTEXT, "does not take 1.2.3.4")
+            body = (
+                b"\x08\x00\x16\x00\x1c\x00\x00\x00"
+                + US.encode()
+                + b"\0"
+                + b"\x08\x00\x18\x00\x08\x00\x00\x001.2.3.2\0"
+            )
+            assert isinstance(
+                await deliver(stage, 2, body, sop_class=US, transfer_syntax=IMPLICIT), Delivered
+            )
+            failed(
+                await deliver(stage, 3, sop_class="1.2.3.4"),
+                About.INSTANCE,
+                DeliveryPhase.CONTEXT,
+                "does not take 1.2.3.4",
+            )
             assert len([*received.iterdir()]) == 1
 
         run(scene, destination(port))
 
 
-@pytest.mark.parametrize(("option", "phase"), [("--refuse", DeliveryPhase.ASSOCIATE), ("--abort-after", DeliveryPhase.RESPONSE)])
+@pytest.mark.parametrize(
+    ("option", "phase"),
+    [("--refuse", DeliveryPhase.ASSOCIATE), ("--abort-after", DeliveryPhase.RESPONSE)],
+)
 def test_storescp_that_refuses_or_aborts(tmp_path: Path, option: str, phase: DeliveryPhase) -> None:
     with storescp(tmp_path, option) as (port, _):
 
@@ -133,7 +163,9 @@ def test_storescp_that_dies_and_returns(tmp_path: Path) -> None:
 
 
 @contextmanager
-def pynetdicom(status: int = 0, *, max_pdu: int = 16_382, called: str = "") -> Iterator[tuple[int, dict[str, bytes]]]:
+def pynetdicom(
+    status: int = 0, *, max_pdu: int = 16_382, called: str = ""
+) -> Iterator[tuple[int, dict[str, bytes]]]:
     """Run a pynetdicom SCP in threads; gives its port and what it received."""
     received: dict[str, bytes] = {}
 
@@ -148,7 +180,9 @@ def pynetdicom(status: int = 0, *, max_pdu: int = 16_382, called: str = "") -> I
     for sop_class in (CT, US):
         entity.add_supported_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     port = free_port()
-    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
+    server = entity.start_server(
+        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
+    )
     try:
         yield port, received
     finally:
@@ -171,7 +205,13 @@ def test_pynetdicom_gets_the_bytes_whatever_its_pdu_length(max_pdu: int, size: i
 
 @pytest.mark.parametrize(
     ("status", "about"),
-    [(0xB000, None), (0xB006, None), (0xA700, About.DESTINATION), (0xA900, About.INSTANCE), (0xC001, About.INSTANCE)],
+    [
+        (0xB000, None),
+        (0xB006, None),
+        (0xA700, About.DESTINATION),
+        (0xA900, About.INSTANCE),
+        (0xC001, About.INSTANCE),
+    ],
 )
 def test_pynetdicoms_status_decides(status: int, about: About | None) -> None:
     with pynetdicom(status) as (port, _):
@@ -188,7 +228,9 @@ def test_pynetdicom_that_knows_another_title_rejects() -> None:
     with pynetdicom(called="PYNETDICOM") as (port, _):
 
         async def scene(stage: Outbound) -> None:
-            words = "called AE title not recognised; check the AE title configured for it, now WRONG"
+            words = (
+                "called AE title not recognised; check the AE title configured for it, now WRONG"
+            )
             failed(await deliver(stage, 1), About.DESTINATION, DeliveryPhase.ASSOCIATE, words)
             assert await check(stage) == [*WELL[:3], ("associate", False)]
 
@@ -210,16 +252,24 @@ def test_orthanc_has_every_instance(tmp_path: Path) -> None:
             assert orthanc.count() == len(stored)
             for item in stored:
                 (found,) = lookup(item.sop_instance)
-                theirs = dcmread(BytesIO(fetch(f"/instances/{found['ID']}/file")))  # written anew: group lengths differ
+                theirs = dcmread(
+                    BytesIO(fetch(f"/instances/{found['ID']}/file"))
+                )  # written anew: group lengths differ
                 assert theirs.file_meta.TransferSyntaxUID == item.transfer_syntax
                 assert theirs.get("PixelData") == dcmread(item.path).get("PixelData"), item.name
 
         def fetch(path: str, data: bytes | None = None) -> bytes:
-            with urllib.request.urlopen(f"http://127.0.0.1:{orthanc.http}{path}", data, timeout=30) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{orthanc.http}{path}", data, timeout=30
+            ) as answer:
                 return answer.read()
 
         def lookup(uid: str) -> list[dict[str, str]]:
-            return [one for one in json.loads(fetch("/tools/lookup", uid.encode())) if one["Type"] == "Instance"]
+            return [
+                one
+                for one in json.loads(fetch("/tools/lookup", uid.encode()))
+                if one["Type"] == "Instance"
+            ]
 
         run(scene, destination(orthanc.port, "ORTHANC"))
     finally:

@@ -1,4 +1,7 @@
-"""What people do with store out over the API, with real processes: try a destination, try the rules, send, set aside, give up."""
+"""What people do with store out over the API, with real processes.
+
+Try a destination, try the rules, send, set aside, give up.
+"""
 
 import socket
 from pathlib import Path
@@ -30,7 +33,9 @@ def checked(chain: Chain, destination: str) -> tuple[list[str], dict[str, Any]]:
     return [step["name"] for step in steps], steps[-1]
 
 
-def test_a_check_names_and_times_its_steps_and_says_what_to_do_next(chain: Chain, tmp_path: Path) -> None:
+def test_a_check_names_and_times_its_steps_and_says_what_to_do_next(
+    chain: Chain, tmp_path: Path
+) -> None:
     with storescp(tmp_path) as (_, port, _):
         names, last = checked(chain, chain.destination("check-good", port))
         assert (names, last["ok"]) == (STEPS, True)
@@ -39,7 +44,9 @@ def test_a_check_names_and_times_its_steps_and_says_what_to_do_next(chain: Chain
     assert "check host and port, and whether it runs" in last["detail"]
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings = {"timeouts": {"associate": 0.5}}
-        names, last = checked(chain, chain.destination("check-mute", mute.getsockname()[1], **settings))
+        names, last = checked(
+            chain, chain.destination("check-mute", mute.getsockname()[1], **settings)
+        )
     assert (names, last["ok"]) == (STEPS[:4], False)
     assert last["seconds"] >= 0.4
     names, last = checked(chain, chain.destination("check-name", 104, host="no-such-host.invalid"))
@@ -49,12 +56,19 @@ def test_a_check_names_and_times_its_steps_and_says_what_to_do_next(chain: Chain
     assert "policy" in last["detail"]
 
 
-def test_a_stored_study_is_tried_on_the_rules_and_sent_by_hand(chain: Chain, tmp_path: Path) -> None:
+def test_a_stored_study_is_tried_on_the_rules_and_sent_by_hand(
+    chain: Chain, tmp_path: Path
+) -> None:
     samples = ultrasound_study(tmp_path)
     study = samples[0].study
     chain.acquire(*(sample.path for sample in samples))
     chain.until(lambda: len([*chain.site.rest.items(f"/api/v1/studies/{study}/series")]) > 0)
-    chain.until(lambda: len([one for one in chain.site.instances(study) if one["state"] == "indexed"]) == len(samples))
+    chain.until(
+        lambda: (
+            len([one for one in chain.site.instances(study) if one["state"] == "indexed"])
+            == len(samples)
+        )
+    )
     with storescp(tmp_path, "+xa") as (_, port, received):
         pacs = chain.destination("by-hand", port)
         rule = chain.rule(pacs)
@@ -64,13 +78,21 @@ def test_a_stored_study_is_tried_on_the_rules_and_sent_by_hand(chain: Chain, tmp
             (verdict,) = [verdict for verdict in one["verdicts"] if verdict["rule"] == rule]
             assert (verdict["acts"], verdict["reason"]) == (True, "")
             assert pacs in [planned["destination"] for planned in one["deliveries"]]
-        assert chain.deliveries(pacs) == [], "a dry run queues nothing, and a new rule sends no history"
+        assert chain.deliveries(pacs) == [], (
+            "a dry run queues nothing, and a new rule sends no history"
+        )
         some = [samples[0].sop_instance]
-        assert chain.act(f"studies/{study}/send", destinations=[pacs], sop_instances=some)["queued"] == 1
+        assert (
+            chain.act(f"studies/{study}/send", destinations=[pacs], sop_instances=some)["queued"]
+            == 1
+        )
         chain.until_delivered(pacs, 1)
         sent = chain.act(f"studies/{study}/send", destinations=[pacs], request="all-of-it")
         assert sent["queued"] == len(samples)
-        assert chain.act(f"studies/{study}/send", destinations=[pacs], request="all-of-it")["queued"] == 0
+        assert (
+            chain.act(f"studies/{study}/send", destinations=[pacs], request="all-of-it")["queued"]
+            == 0
+        )
         chain.until_delivered(pacs, len(samples) + 1)
         assert len(list(received.iterdir())) >= len(samples)
 
@@ -84,10 +106,20 @@ def test_a_paused_queue_is_parked_skipped_resent_and_resumed(chain: Chain, tmp_p
         chain.acquire(*(sample.path for sample in samples))
         chain.until(lambda: chain.states(pacs) == {"waiting": len(samples)})
         first, second, *_ = chain.deliveries(pacs)
-        assert chain.act(f"deliveries/{first['id']}/park", reason="look at it first")["state"] == "parked"
-        assert chain.act(f"deliveries/{second['id']}/skip", reason="not wanted there")["state"] == "skipped"
+        assert (
+            chain.act(f"deliveries/{first['id']}/park", reason="look at it first")["state"]
+            == "parked"
+        )
+        assert (
+            chain.act(f"deliveries/{second['id']}/skip", reason="not wanted there")["state"]
+            == "skipped"
+        )
         chain.act(f"destinations/{pacs}/resume")
-        chain.until(lambda: chain.states(pacs) == {"delivered": len(samples) - 2, "parked": 1, "skipped": 1})
+        chain.until(
+            lambda: chain.states(pacs) == {"delivered": len(samples) - 2, "parked": 1, "skipped": 1}
+        )
         assert chain.act(f"deliveries/{first['id']}/retry")["state"] == "waiting"
-        assert chain.act("deliveries/act", act="resend", destination=pacs, states=["skipped"]) == {"changed": 1}
+        assert chain.act("deliveries/act", act="resend", destination=pacs, states=["skipped"]) == {
+            "changed": 1
+        }
         chain.until_delivered(pacs, len(samples))

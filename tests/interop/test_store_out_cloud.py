@@ -1,4 +1,7 @@
-"""The whole way with real processes: dcmsend, Link, Cloud, a rule, Link, and receivers that we did not write."""
+"""The whole way with real processes.
+
+Dcmsend, Link, Cloud, a rule, Link, and receivers that we did not write.
+"""
 
 import json
 import socket
@@ -39,7 +42,9 @@ def test_storescp_has_every_byte(chain: Chain, tmp_path: Path, sender: str) -> N
         if sender == "dcmsend":
             chain.acquire(*(sample.path for sample in samples))
         else:
-            heard = Modality(chain.site.port("imaging"), "SWALLOWTAIL", chain.calling_ae).send([sample.path for sample in samples])
+            heard = Modality(chain.site.port("imaging"), "SWALLOWTAIL", chain.calling_ae).send(
+                [sample.path for sample in samples]
+            )
             assert all(one.stored for one in heard)
         chain.until_delivered(pacs, len(samples))
         found = sorted(data_set_of(path.read_bytes()) for path in received.iterdir())
@@ -48,7 +53,11 @@ def test_storescp_has_every_byte(chain: Chain, tmp_path: Path, sender: str) -> N
     sent = {one["sop_instance"]: one for one in chain.deliveries(pacs)}
     for sample in samples:
         one = sent[sample.sop_instance]
-        assert (one["sent_syntax"], one["tries"], one["study"]) == (sample.transfer_syntax, 1, sample.study)
+        assert (one["sent_syntax"], one["tries"], one["study"]) == (
+            sample.transfer_syntax,
+            1,
+            sample.study,
+        )
 
 
 def test_the_order_of_arrival_is_the_order_of_delivery(chain: Chain, tmp_path: Path) -> None:
@@ -82,10 +91,14 @@ def test_orthanc_has_every_instance(chain: Chain, tmp_path: Path) -> None:
 
 def _orthanc_file(orthanc: Orthanc, uid: str) -> bytes:
     def fetch(path: str, data: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{orthanc.http}{path}", data, timeout=30) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{orthanc.http}{path}", data, timeout=30
+        ) as answer:
             return answer.read()
 
-    (found,) = [one for one in json.loads(fetch("/tools/lookup", uid.encode())) if one["Type"] == "Instance"]
+    (found,) = [
+        one for one in json.loads(fetch("/tools/lookup", uid.encode())) if one["Type"] == "Instance"
+    ]
     return fetch(f"/instances/{found['ID']}/file")
 
 
@@ -100,7 +113,10 @@ def test_a_pacs_that_dies_and_returns_gets_all_of_it(chain: Chain, tmp_path: Pat
         chain.acquire(*(sample.path for sample in samples[1:]))
         chain.until(lambda: chain.queue(pacs)["breaker"] != "closed")
     queue = chain.queue(pacs)
-    assert (queue["counts"].get("delivered"), "nobody listens" in queue["detail"] or "refused" in queue["detail"]) == (1, True)
+    assert (
+        queue["counts"].get("delivered"),
+        "nobody listens" in queue["detail"] or "refused" in queue["detail"],
+    ) == (1, True)
     chain.until(lambda: [one["subject"] for one in _failing(chain, "mortal")])
     with storescp(tmp_path, port=port):
         chain.act(f"destinations/{pacs}/resume")
@@ -118,7 +134,9 @@ def _failing(chain: Chain, name: str) -> list[dict[str, Any]]:
     return _alarms_of(chain, "destination-failing", name)
 
 
-def test_a_refused_syntax_ends_with_that_reason_and_the_others_arrive(chain: Chain, tmp_path: Path) -> None:
+def test_a_refused_syntax_ends_with_that_reason_and_the_others_arrive(
+    chain: Chain, tmp_path: Path
+) -> None:
     cine, still = ultrasound_study(tmp_path)[:2]
     with Archive(cine.sop_class, still.sop_class).serving() as archive:
         pacs = chain.destination("picky", archive.port, transcoding="never")
@@ -126,7 +144,11 @@ def test_a_refused_syntax_ends_with_that_reason_and_the_others_arrive(chain: Cha
         chain.acquire(cine.path, still.path)
         chain.until(lambda: chain.states(pacs) == {"dead": 1, "delivered": 1})
     (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead"]
-    assert (dead["sop_instance"], dead["phase"], dead["about"]) == (cine.sop_instance, "context", "instance")
+    assert (dead["sop_instance"], dead["phase"], dead["about"]) == (
+        cine.sop_instance,
+        "context",
+        "instance",
+    )
     assert "JPEG Baseline" in dead["detail"]
     assert dead["tries"] == 1, "what cannot succeed is not tried again"
     assert archive.uids == [still.sop_instance]
@@ -136,7 +158,9 @@ def test_a_refused_syntax_ends_with_that_reason_and_the_others_arrive(chain: Cha
     assert _alarms_of(chain, "dead-letter", "picky") == []
 
 
-def test_a_lane_that_stops_is_alarmed_and_a_resend_keeps_its_place(chain: Chain, tmp_path: Path) -> None:
+def test_a_lane_that_stops_is_alarmed_and_a_resend_keeps_its_place(
+    chain: Chain, tmp_path: Path
+) -> None:
     cine, *stills = [*ultrasound_study(tmp_path)[:1], *small(tmp_path, 2)]
     archive = Archive(stills[0].sop_class)
     with archive.serving():
@@ -155,12 +179,17 @@ def test_a_lane_that_stops_is_alarmed_and_a_resend_keeps_its_place(chain: Chain,
         chain.until_delivered(pacs, 3)
         assert _alarms_of(chain, "lane-stopped", "stops") == []
     assert archive.uids == [one.sop_instance for one in (cine, *stills)]
-    numbers = [one["number"] for one in chain.site.rest.items(f"/api/v1/deliveries/{stopped['id']}/attempts")]
+    numbers = [
+        one["number"]
+        for one in chain.site.rest.items(f"/api/v1/deliveries/{stopped['id']}/attempts")
+    ]
     assert numbers == [2, 1], "the tries go on over a resend"
 
 
 @pytest.mark.parametrize("transcoding", ["lossless", "never"])
-def test_storescp_that_refuses_jpeg_gets_it_decoded_where_that_is_allowed(chain: Chain, tmp_path: Path, transcoding: str) -> None:
+def test_storescp_that_refuses_jpeg_gets_it_decoded_where_that_is_allowed(
+    chain: Chain, tmp_path: Path, transcoding: str
+) -> None:
     cine, still = ultrasound_study(tmp_path)[:2]
     assert cine.transfer_syntax == "1.2.840.10008.1.2.4.50"
     with storescp(tmp_path, "+x=") as (_, port, received):
@@ -170,11 +199,19 @@ def test_storescp_that_refuses_jpeg_gets_it_decoded_where_that_is_allowed(chain:
         if transcoding == "never":
             chain.until(lambda: chain.states(pacs) == {"dead": 1, "delivered": 1})
             (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead"]
-            assert (dead["sop_instance"], dead["phase"], "JPEG Baseline" in dead["detail"]) == (cine.sop_instance, "context", True)
+            assert (dead["sop_instance"], dead["phase"], "JPEG Baseline" in dead["detail"]) == (
+                cine.sop_instance,
+                "context",
+                True,
+            )
             return
         chain.until_delivered(pacs, 2)
         sent = {one["sop_instance"]: one["sent_syntax"] for one in chain.deliveries(pacs)}
-        (theirs,) = [one for one in map(dcmread, received.iterdir()) if one.SOPInstanceUID == cine.sop_instance]
+        (theirs,) = [
+            one
+            for one in map(dcmread, received.iterdir())
+            if one.SOPInstanceUID == cine.sop_instance
+        ]
     assert sent[cine.sop_instance] in {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"}
     assert theirs.PhotometricInterpretation == "RGB"
     assert (theirs.pixel_array == dcmread(cine.path).pixel_array).all()
@@ -187,13 +224,23 @@ def test_a_pacs_that_refuses_all_is_tried_for_ever(chain: Chain, tmp_path: Path)
         chain.acquire(small(tmp_path, 1)[0].path)
         chain.until(lambda: chain.queue(pacs)["breaker"] == "open")
         (one,) = chain.deliveries(pacs)
-        assert (one["state"], one["phase"], one["about"], one["refusals"]) == ("waiting", "associate", "destination", 0)
+        assert (one["state"], one["phase"], one["about"], one["refusals"]) == (
+            "waiting",
+            "associate",
+            "destination",
+            0,
+        )
         assert [*received.iterdir()] == []
     chain.until(lambda: _failing(chain, "refuses"))
-    assert chain.act("deliveries/act", act="skip", destination=pacs, reason="only a test")["changed"] == 1
+    assert (
+        chain.act("deliveries/act", act="skip", destination=pacs, reason="only a test")["changed"]
+        == 1
+    )
 
 
-def test_a_destination_that_the_hospitals_policy_forbids_says_so(chain: Chain, tmp_path: Path) -> None:
+def test_a_destination_that_the_hospitals_policy_forbids_says_so(
+    chain: Chain, tmp_path: Path
+) -> None:
     pacs = chain.destination("forbidden", 11112, host="192.0.2.7")
     chain.rule(pacs)
     chain.acquire(small(tmp_path, 1)[0].path)
@@ -205,7 +252,9 @@ def test_a_destination_that_the_hospitals_policy_forbids_says_so(chain: Chain, t
     assert one["detail"] in alarm["detail"]
 
 
-def test_what_waits_for_a_destination_that_is_removed_ends_visibly(chain: Chain, tmp_path: Path) -> None:
+def test_what_waits_for_a_destination_that_is_removed_ends_visibly(
+    chain: Chain, tmp_path: Path
+) -> None:
     pacs = chain.destination("removed", free_port())
     rule = chain.rule(pacs)
     chain.acquire(small(tmp_path, 1)[0].path)
@@ -219,7 +268,10 @@ def test_what_waits_for_a_destination_that_is_removed_ends_visibly(chain: Chain,
 
 def test_a_destination_that_takes_nothing_stalls_only_itself(chain: Chain, tmp_path: Path) -> None:
     samples = small(tmp_path, 10)
-    with socket.create_server(("127.0.0.1", 0)) as deaf, Archive(samples[0].sop_class).serving() as archive:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deaf,
+        Archive(samples[0].sop_class).serving() as archive,
+    ):
         stuck = chain.destination("deaf", deaf.getsockname()[1], timeouts={"associate": 30.0})
         well = chain.destination("well", archive.port)
         chain.rule(stuck, well)
@@ -269,7 +321,9 @@ def test_a_rule_waits_until_the_study_is_complete(chain: Chain, tmp_path: Path) 
 @pytest.fixture
 def own(tmp_path: Path) -> Any:
     """A site of its own, to be killed."""
-    with Installation(tmp_path / "site", listeners=(Listening("imaging", more=ANY_DEVICE),)) as installation:
+    with Installation(
+        tmp_path / "site", listeners=(Listening("imaging", more=ANY_DEVICE),)
+    ) as installation:
         yield installation
 
 
@@ -292,14 +346,19 @@ class Gate:
         self._open.set()
 
 
-def test_nothing_is_lost_and_little_doubled_when_link_and_cloud_are_killed(own: Installation, tmp_path: Path) -> None:
+def test_nothing_is_lost_and_little_doubled_when_link_and_cloud_are_killed(
+    own: Installation, tmp_path: Path
+) -> None:
     chain, samples = Chain(own, "KILLED"), small(tmp_path, 60)
     archives = {connections: Archive(samples[0].sop_class) for connections in (1, 3)}
     gates = [Gate(10, 30), Gate(10, 30)]
     with archives[1].serving(), archives[3].serving():
         for archive, gate in zip(archives.values(), gates, strict=True):
             archive.on_store = gate
-        pacs = {count: chain.destination(f"pacs-{count}", one.port, connections=count) for count, one in archives.items()}
+        pacs = {
+            count: chain.destination(f"pacs-{count}", one.port, connections=count)
+            for count, one in archives.items()
+        }
         chain.rule(*pacs.values())
         chain.acquire(*(sample.path for sample in samples))
         _when_reached(gates, own.link.kill)
@@ -325,8 +384,12 @@ def _when_reached(gates: list[Gate], kill: Callable[[], None]) -> None:
         gate.open()
 
 
-def test_a_destination_that_nobody_can_reach_waits_without_a_link(own: Installation, tmp_path: Path) -> None:
-    """What is queued while the Link is away is delivered when it is back, and a rule's port may be free meanwhile."""
+def test_a_destination_that_nobody_can_reach_waits_without_a_link(
+    own: Installation, tmp_path: Path
+) -> None:
+    """What is queued while the Link is away is delivered when it is back, and a rule's port may be
+    free meanwhile.
+    """
     chain, samples = Chain(own, "AWAY"), small(tmp_path, 3)
     port = free_port()
     pacs = chain.destination("pacs", port)

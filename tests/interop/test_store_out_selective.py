@@ -1,7 +1,9 @@
-"""A destination that accepts JPEG baseline and refuses Explicit VR LE, with real processes: each arrives once, in order.
+"""A destination that accepts JPEG baseline and refuses Explicit VR LE, with real processes.
 
-What it refuses is before and between what it accepts. Some runs have nothing else wrong with it; in others it is
-out of resources for a moment, or aborts.
+Each arrives once, in order.
+
+What it refuses is before and between what it accepts. Some runs have nothing else wrong with it; in
+others it is out of resources for a moment, or aborts.
 """
 
 from dataclasses import dataclass
@@ -47,14 +49,28 @@ class Acquired:
 def _acquired(folder: Path) -> list[Acquired]:
     """Write small instances of two patients in turn, R in Explicit VR LE and J in JPEG baseline."""
     made, studies = [], (fresh_uid(), fresh_uid())
-    for number, (letter, one) in enumerate(zip(ORDER * 2, small(folder, 2 * len(ORDER)), strict=True)):
+    for number, (letter, one) in enumerate(
+        zip(ORDER * 2, small(folder, 2 * len(ORDER)), strict=True)
+    ):
         patient, ds = number % 2, dcmread(one.path)
-        ds.PatientID, ds.StudyInstanceUID, ds.SeriesInstanceUID = f"{patient}", studies[patient], f"{studies[patient]}.1"
+        ds.PatientID, ds.StudyInstanceUID, ds.SeriesInstanceUID = (
+            f"{patient}",
+            studies[patient],
+            f"{studies[patient]}.1",
+        )
         ds.file_meta.TransferSyntaxUID = syntax = SYNTAXES[letter]
         if letter == "J":
             del ds.PixelData  # nothing on the way decodes it
         ds.save_as(one.path, enforce_file_format=True)
-        sample = Sample(one.title, one.path, studies[patient], one.series, one.sop_instance, one.sop_class, syntax)
+        sample = Sample(
+            one.title,
+            one.path,
+            studies[patient],
+            one.series,
+            one.sop_instance,
+            one.sop_class,
+            syntax,
+        )
         made.append(Acquired(sample, patient, letter))
     return made
 
@@ -69,13 +85,19 @@ def _aborts(event: Any, number: int) -> int:
 
 
 FAULTS = {"well": None, "full once": _out_of_resources, "aborts once": _aborts}
-SOME = [*((settings, "well") for settings in SETTINGS), (SETTINGS[0], "full once"), (SETTINGS[3], "aborts once")]
+SOME = [
+    *((settings, "well") for settings in SETTINGS),
+    (SETTINGS[0], "full once"),
+    (SETTINGS[3], "aborts once"),
+]
 CASES = [(settings, fault) for settings in SETTINGS for fault in FAULTS] if SOAK else SOME
 
 
 @pytest.mark.parametrize("run", range(RUNS))
 @pytest.mark.parametrize(
-    ("settings", "fault"), CASES, ids=lambda each: each if isinstance(each, str) else "-".join(map(str, each.values()))
+    ("settings", "fault"),
+    CASES,
+    ids=lambda each: each if isinstance(each, str) else "-".join(map(str, each.values())),
 )
 def test_each_accepted_instance_arrives_once_in_order_with_its_attempts(
     site: Installation, tmp_path: Path, settings: dict[str, int], fault: str, run: int
@@ -84,13 +106,20 @@ def test_each_accepted_instance_arrives_once_in_order_with_its_attempts(
     archive = Archive()
     archive.accept(acquired[0].sample.sop_class, JPEGBaseline8Bit)
     failing = [FAULTS[fault]] if FAULTS[fault] else []
-    archive.on_store = lambda event, number: failing.pop()(event, number) if number == 3 and failing else 0
+    archive.on_store = lambda event, number: (
+        failing.pop()(event, number) if number == 3 and failing else 0
+    )
     with archive.serving():
         pacs = chain.destination(f"selective-{fresh_uid()[-12:]}", archive.port, **settings)
         chain.rule(pacs)
-        heard = Modality(site.port("imaging"), "SWALLOWTAIL", chain.calling_ae).send([one.sample.path for one in acquired])
+        heard = Modality(site.port("imaging"), "SWALLOWTAIL", chain.calling_ae).send(
+            [one.sample.path for one in acquired]
+        )
         assert all(one.stored for one in heard)
-        expected = {"dead": sum(one.letter == "R" for one in acquired), "delivered": sum(one.letter == "J" for one in acquired)}
+        expected = {
+            "dead": sum(one.letter == "R" for one in acquired),
+            "delivered": sum(one.letter == "J" for one in acquired),
+        }
         chain.until(lambda: chain.states(pacs) == expected, seconds=90)
     accepted = [one for one in acquired if one.letter == "J"]
     assert sorted(archive.uids) == sorted(one.uid for one in accepted), "each once"
@@ -103,12 +132,19 @@ def test_each_accepted_instance_arrives_once_in_order_with_its_attempts(
 
 
 def _judge_histories(chain: Chain, pacs: str, acquired: list[Acquired], *, failures: int) -> None:
-    """Check that each history has the one attempt of its instance, and the failed one before it where there was one."""
+    """Check that each history has the one attempt of its instance, and the failed one before it
+    where there was one.
+    """
     histories = {one["sop_instance"]: _outcomes(chain, one) for one in chain.deliveries(pacs)}
     for one in acquired:
         last, *earlier = histories[one.uid]
-        assert last == ((None, "dead", "context") if one.letter == "R" else ("0000", "delivered", None))
-        assert all(each in {("A700", "waiting", "response"), (None, "waiting", "response")} for each in earlier)
+        assert last == (
+            (None, "dead", "context") if one.letter == "R" else ("0000", "delivered", None)
+        )
+        assert all(
+            each in {("A700", "waiting", "response"), (None, "waiting", "response")}
+            for each in earlier
+        )
     assert sum(map(len, histories.values())) == len(acquired) + failures
 
 

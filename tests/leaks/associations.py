@@ -1,4 +1,7 @@
-"""What a modality can do wrong, each with a patient in it: bytes into a listener's port, up to the answer or the end."""
+"""What a modality can do wrong, each with a patient in it.
+
+Bytes into a listener's port, up to the answer or the end.
+"""
 
 import socket
 import struct
@@ -9,7 +12,13 @@ from typing import Final
 
 from swallowtail.dicom import commands
 from swallowtail.dicom.commands import CommandField, Element, echo_request, request, store_request
-from swallowtail.dicom.pdu import AssociateRQ, PduType, ProposedContext, UserIdentity, UserInformation
+from swallowtail.dicom.pdu import (
+    AssociateRQ,
+    PduType,
+    ProposedContext,
+    UserIdentity,
+    UserInformation,
+)
 from swallowtail.dicom.pdu_codec import encode_pdu
 from tests.leaks.canary import DESCRIPTION, PATIENT, STUDY_UID, TEXT
 
@@ -23,7 +32,9 @@ CANARY: Final = TEXT.encode()
 ABORT: Final = b"\x07\0\0\0\0\x04\0\0\0\0"
 RELEASE: Final = b"\x05\0\0\0\0\x04\0\0\0\0"
 REQUEST: Final = AssociateRQ(
-    "SWALLOWTAIL", "US1", (ProposedContext(STORE, US, (EXPLICIT,)), ProposedContext(ECHO, VERIFICATION, (IMPLICIT,)))
+    "SWALLOWTAIL",
+    "US1",
+    (ProposedContext(STORE, US, (EXPLICIT,)), ProposedContext(ECHO, VERIFICATION, (IMPLICIT,))),
 )
 
 
@@ -31,7 +42,15 @@ def element(group: int, number: int, vr: str, value: bytes) -> bytes:
     """Give an element in Explicit VR Little Endian."""
     value += (b"\0" if vr in ("UI", "OB", "OW") else b" ") * (len(value) % 2)
     head = struct.pack("<HH2s", group, number, vr.encode())
-    return head + (struct.pack("<HI", 0, len(value)) if vr in ("OB", "OW") else struct.pack("<H", len(value))) + value
+    return (
+        head
+        + (
+            struct.pack("<HI", 0, len(value))
+            if vr in ("OB", "OW")
+            else struct.pack("<H", len(value))
+        )
+        + value
+    )
 
 
 def data_set(uid: str, pixels: int = 20_000, *, charset: bytes = b"ISO_IR 192") -> bytes:
@@ -69,7 +88,10 @@ class Line:
         self.fragment(commands.encode(command), context, 0x03)
 
     def fragment(self, data: bytes, context: int = STORE, header: int = 0x00) -> None:
-        """Send bytes as one PDV in one P-DATA-TF; the header 0 is a data set's fragment, 2 its last."""
+        """Send bytes as one PDV in one P-DATA-TF.
+
+        The header 0 is a data set's fragment, 2 its last.
+        """
         pdv = struct.pack(">IBB", len(data) + 2, context, header) + data
         self.send(struct.pack(">BxI", PduType.DATA_TF, len(pdv)) + pdv)
 
@@ -83,7 +105,11 @@ class Line:
         """Give the peer's next PDU, empty when it has hung up."""
         try:
             head = self.socket.recv(6, socket.MSG_WAITALL)
-            return head + self.socket.recv(int.from_bytes(head[2:], "big"), socket.MSG_WAITALL) if len(head) == 6 else b""
+            return (
+                head + self.socket.recv(int.from_bytes(head[2:], "big"), socket.MSG_WAITALL)
+                if len(head) == 6
+                else b""
+            )
         except ConnectionResetError:
             return b""
 
@@ -136,7 +162,9 @@ def _asking(asked: AssociateRQ, then: bytes = b"") -> Callable[[int], bytes]:
     return _raw(encode_pdu(asked) + then)
 
 
-def _saying(*pieces: Callable[[Line], None], asked: AssociateRQ = REQUEST) -> Callable[[int], bytes]:
+def _saying(
+    *pieces: Callable[[Line], None], asked: AssociateRQ = REQUEST
+) -> Callable[[int], bytes]:
     """An association on which this is said; gives what comes back first."""
 
     def path(port: int) -> bytes:
@@ -159,7 +187,9 @@ def _pdv(length: int, content: bytes) -> bytes:
     return struct.pack(">BxI", PduType.DATA_TF, len(body)) + body
 
 
-def _storing(uid: str, data: bytes, *, asked: AssociateRQ = REQUEST, sop_class: str = US) -> Callable[[int], bytes]:
+def _storing(
+    uid: str, data: bytes, *, asked: AssociateRQ = REQUEST, sop_class: str = US
+) -> Callable[[int], bytes]:
     return _saying(lambda line: line.store(uid, data, sop_class=sop_class), asked=asked)
 
 
@@ -167,62 +197,99 @@ def _user(**fields: object) -> AssociateRQ:
     return replace(REQUEST, user=replace(UserInformation(), **fields))
 
 
-_PATIENT_COMMAND = {Element.COMMAND_FIELD: CommandField.C_STORE_RQ, Element.MESSAGE_ID: 1, Element.DATA_SET_TYPE: 1}
-_find = request(CommandField.C_FIND_RQ, 1, data_set=True, elements={Element.AFFECTED_SOP_CLASS: "1.2.840.10008.5.1.4.31"})
+_PATIENT_COMMAND = {
+    Element.COMMAND_FIELD: CommandField.C_STORE_RQ,
+    Element.MESSAGE_ID: 1,
+    Element.DATA_SET_TYPE: 1,
+}
+_find = request(
+    CommandField.C_FIND_RQ,
+    1,
+    data_set=True,
+    elements={Element.AFFECTED_SOP_CLASS: "1.2.840.10008.5.1.4.31"},
+)
 
 PATHS: Final[dict[str, Callable[[int], bytes]]] = {
     "garbage instead of an association": _raw(CANARY * 10),
     "a PDU of 4 GiB": _raw(b"\x01\0\xff\xff\xff\xff" + CANARY),
     "a PDU of an unknown type": _raw(b"\x55\0" + struct.pack(">I", len(CANARY)) + CANARY),
     "data before an association": _raw(_pdv(len(CANARY) + 2, b"\x01\0" + CANARY)),
-    "half an association request": _raw(encode_pdu(_user(identity=UserIdentity(1, False, CANARY)))[:-20]),
+    "half an association request": _raw(
+        encode_pdu(_user(identity=UserIdentity(1, False, CANARY)))[:-20]
+    ),
     "another called AE title": _asking(replace(REQUEST, called="NOBODY"), CANARY),
-    "another application context": _asking(replace(REQUEST, application_context=PATIENT.name), CANARY),
+    "another application context": _asking(
+        replace(REQUEST, application_context=PATIENT.name), CANARY
+    ),
     "another protocol version": _asking(replace(REQUEST, protocol_version=2), CANARY),
     "a user identity": _asking(_user(identity=UserIdentity(2, True, CANARY, CANARY)), CANARY),
-    "an implementation named after the patient": _asking(_user(implementation_version=PATIENT.number), CANARY),
+    "an implementation named after the patient": _asking(
+        _user(implementation_version=PATIENT.number), CANARY
+    ),
     "a SOP class that is none": _asking(proposing(PATIENT.name), CANARY),
     "a transfer syntax that is none": _asking(proposing(US, PATIENT.name), CANARY),
     "data on a refused context": _saying(lambda line: line.fragment(CANARY, 99)),
     "data before a command": _saying(lambda line: line.fragment(CANARY)),
     "an empty PDV": _saying(_begun, lambda line: line.send(_pdv(0, CANARY))),
-    "a PDV longer than its PDU": _saying(_begun, lambda line: line.send(_pdv(5_000, b"\x01\0" + CANARY))),
+    "a PDV longer than its PDU": _saying(
+        _begun, lambda line: line.send(_pdv(5_000, b"\x01\0" + CANARY))
+    ),
     "a PDU longer than agreed": _saying(_begun, lambda line: line.fragment(CANARY * 6_000)),
     "a PDU that ends early": _saying(lambda line: line.send(b"\x04\0\0\0\xff\xff" + CANARY)),
     "fragments of one byte": _saying(_begun, *[lambda line: line.fragment(b"Q")] * 1_100),
     "a command set of garbage": _saying(lambda line: line.fragment(CANARY, header=0x03)),
-    "a command set without end": _saying(*[lambda line: line.fragment(CANARY * 100, header=0x01)] * 12),
+    "a command set without end": _saying(
+        *[lambda line: line.fragment(CANARY * 100, header=0x01)] * 12
+    ),
     "a command set without a message id": _saying(
-        lambda line: line.fragment(commands.encode(commands.Command({Element.ERROR_COMMENT: TEXT[:64]})), header=0x03)
+        lambda line: line.fragment(
+            commands.encode(commands.Command({Element.ERROR_COMMENT: TEXT[:64]})), header=0x03
+        )
     ),
     "a command with the patient in it": _saying(
-        lambda line: line.command(commands.Command({**_PATIENT_COMMAND, Element.ERROR_COMMENT: TEXT[:64]}))
+        lambda line: line.command(
+            commands.Command({**_PATIENT_COMMAND, Element.ERROR_COMMENT: TEXT[:64]})
+        )
     ),
     "a SOP instance UID that is a name": _storing(PATIENT.name, data_set(f"{ROOT}.2")),
     "a SOP instance UID that is a path": _storing(f"../../{PATIENT.number}", data_set(f"{ROOT}.3")),
     "a SOP instance UID that is too long": _storing(f"{ROOT}.{'1' * 60}", data_set(f"{ROOT}.4")),
-    "another SOP class than agreed": _storing(f"{ROOT}.5", data_set(f"{ROOT}.5"), sop_class=PATIENT.name),
-    "a second command within a data set": _saying(_begun, lambda line: line.command(store_request(2, US, f"{ROOT}.6"))),
+    "another SOP class than agreed": _storing(
+        f"{ROOT}.5", data_set(f"{ROOT}.5"), sop_class=PATIENT.name
+    ),
+    "a second command within a data set": _saying(
+        _begun, lambda line: line.command(store_request(2, US, f"{ROOT}.6"))
+    ),
     "a release within a data set": _saying(_begun, lambda line: line.send(RELEASE)),
     "an abort within a data set": _saying(_begun, lambda line: line.send(ABORT)),
     "the end of the connection within a data set": _saying(_begun),
     "a query where only stores are served": _saying(
-        lambda line: line.command(_find), lambda line: line.fragment(data_set(f"{ROOT}.8", 0), header=0x02)
+        lambda line: line.command(_find),
+        lambda line: line.fragment(data_set(f"{ROOT}.8", 0), header=0x02),
     ),
     "a query on the context of echoes": _saying(
-        lambda line: line.command(_find, ECHO), lambda line: line.fragment(data_set(f"{ROOT}.8", 0), ECHO, 0x02)
+        lambda line: line.command(_find, ECHO),
+        lambda line: line.fragment(data_set(f"{ROOT}.8", 0), ECHO, 0x02),
     ),
     "an echo with a data set": _saying(
-        lambda line: line.command(echo_request(1, VERIFICATION), ECHO), lambda line: line.fragment(CANARY, ECHO, 0x02)
+        lambda line: line.command(echo_request(1, VERIFICATION), ECHO),
+        lambda line: line.fragment(CANARY, ECHO, 0x02),
     ),
     "a data set that ends early": _storing(f"{ROOT}.10", data_set(f"{ROOT}.10")[:700]),
     "a data set of garbage": _storing(f"{ROOT}.11", CANARY * 50),
     "a data set with another UID": _storing(f"{ROOT}.12", data_set(f"{ROOT}.13")),
-    "a data set in an unknown character set": _storing(f"{ROOT}.14", data_set(f"{ROOT}.14", charset=PATIENT.number.encode())),
-    "a data set with lengths that lie": _storing(
-        f"{ROOT}.15", data_set(f"{ROOT}.15", 0)[:-12] + struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OW", 0, 2**31) + CANARY
+    "a data set in an unknown character set": _storing(
+        f"{ROOT}.14", data_set(f"{ROOT}.14", charset=PATIENT.number.encode())
     ),
-    "a data set that says it is deflated": _storing(f"{ROOT}.16", CANARY * 50, asked=proposing(US, DEFLATED)),
+    "a data set with lengths that lie": _storing(
+        f"{ROOT}.15",
+        data_set(f"{ROOT}.15", 0)[:-12]
+        + struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OW", 0, 2**31)
+        + CANARY,
+    ),
+    "a data set that says it is deflated": _storing(
+        f"{ROOT}.16", CANARY * 50, asked=proposing(US, DEFLATED)
+    ),
     "a UID again with other content": _storing(f"{ROOT}.1", data_set(f"{ROOT}.1", 100)),
 }
 

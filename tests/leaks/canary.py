@@ -1,4 +1,6 @@
-"""An invented patient that stands in no other text, and the search for any trace of it, in whatever form it was written."""
+"""An invented patient that stands in no other text, and the search for any trace of it, in whatever
+form it was written.
+"""
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,14 +13,24 @@ PATIENT: Final = Patient("Qwyxelbrant^Zyphorine", "KNRY7Q93XK", "19230517", "F")
 DESCRIPTION: Final = "Vorpalzine sweep"
 STUDY_UID: Final = "2.25.190739518264077713"
 WORDS: Final = ("Qwyxelbrant", "Zyphorine", PATIENT.number, PATIENT.born, "Vorpalzine", STUDY_UID)
-"""Whole values are made of these, so that a part of a value is found too. The accession number holds the patient's."""
+"""Whole values are made of these, so that a part of a value is found too.
+
+The accession number holds the patient's.
+"""
 TEXT: Final = f"{PATIENT.name} {PATIENT.number} {PATIENT.born} {DESCRIPTION}"
 
 
 def forms(word: str) -> Mapping[str, bytes]:
-    """Give what a word looks like, in lower case as `finds` has it; of base64 what is the same whatever stands around it."""
+    """Give what a word looks like, in lower case as `finds` has it.
+
+    Of base64 what is the same whatever stands around it.
+    """
     plain = word.encode()
-    written = {"plain": plain, "UTF-16LE": word.encode("utf-16-le"), "UTF-16BE": word.encode("utf-16-be")}
+    written = {
+        "plain": plain,
+        "UTF-16LE": word.encode("utf-16-le"),
+        "UTF-16BE": word.encode("utf-16-be"),
+    }
     found = {name: one.lower() for name, one in written.items()}
     for name, one in written.items():
         for case, letters in (("as it is", one), ("lower", one.lower()), ("upper", one.upper())):
@@ -40,7 +52,10 @@ def finds(content: bytes) -> list[str]:
 
 
 def sweep(places: Iterable[Path]) -> Iterator[str]:
-    """Say where in these files, and in all files below these folders, the patient stands; names count as well."""
+    """Say where in these files, and in all files below these folders, the patient stands.
+
+    Names count as well.
+    """
     for place in places:
         if not place.exists():
             raise FileNotFoundError(place)

@@ -1,6 +1,9 @@
-"""One patient through everything that can go right and wrong; then no byte of it is where no patient may be (threats 27 and 28).
+"""One patient through everything that can go right and wrong.
 
-That is: in either program's output at debug, in Link's state, working and temporary folder, and in no core.
+Then no byte of it is where no patient may be (threats 27 and 28).
+
+That is: in either program's output at debug, in Link's state, working and temporary folder, and in
+no core.
 """
 
 import os
@@ -17,7 +20,16 @@ from swallowtail.dicom.commands import store_request
 from swallowtail.sim.files import Sample, ultrasound_study
 from swallowtail.sim.modality import Modality
 from swallowtail.sim.processes import Program
-from tests.leaks.associations import PATHS, ROOT, US, Line, associated, data_set, proposing, reset_within_a_data_set
+from tests.leaks.associations import (
+    PATHS,
+    ROOT,
+    US,
+    Line,
+    associated,
+    data_set,
+    proposing,
+    reset_within_a_data_set,
+)
 from tests.leaks.canary import PATIENT, STUDY_UID, TEXT, sweep
 from tests.leaks.conftest import POWERLESS, Site
 from tests.leaks.requests import RIGHT, WRONG, Client
@@ -41,19 +53,36 @@ def stored(site: Site) -> None:
 def client(site: Site) -> Client:
     made = site.installation
     parts = urllib.parse.urlsplit(made.url)
-    tokens = {"administrator": made.token, "operator": (made.folder / "operator.token").read_text().strip()}
+    tokens = {
+        "administrator": made.token,
+        "operator": (made.folder / "operator.token").read_text().strip(),
+    }
     path = f"/api/v1/links/{made.link_id}/configuration"
     document = made.rest.json(path)["document"]
-    pacs = {"name": "pacs", "host": "127.0.0.1", "port": site.pacs, "ae_title": "PACS", "attempts": 1}
+    pacs = {
+        "name": "pacs",
+        "host": "127.0.0.1",
+        "port": site.pacs,
+        "ae_title": "PACS",
+        "attempts": 1,
+    }
     made.rest.json(path, method="PUT", body={"document": document | {"destinations": [pacs]}})
     made.wait_until_listening()
     (destination,) = made.rest.items("/api/v1/destinations")
-    return Client(parts.hostname or "", parts.port or 0, made.ca, tokens, {"link": made.link_id, "destination": destination["id"]})
+    return Client(
+        parts.hostname or "",
+        parts.port or 0,
+        made.ca,
+        tokens,
+        {"link": made.link_id, "destination": destination["id"]},
+    )
 
 
 @pytest.fixture(autouse=True)
 def _clean(site: Site) -> Iterator[None]:
-    """The test under which a patient comes to light, or a program ends or logs an error, is the one that fails."""
+    """The test under which a patient comes to light, or a program ends or logs an error, is the one
+    that fails.
+    """
     yield
     sound(site.installation.programs)
     assert [*sweep({*site.logs, *site.of_link})] == []
@@ -67,17 +96,23 @@ def test_the_sweep_of_these_places_can_fail(site: Site) -> None:
         planted.unlink()
     for program in (site.installation.link, site.installation.cloud):
         assert '"level": "info"' in program.text()
-        assert '"level": "debug"' not in program.text(), "libraries stay at info, and our own code has no event below"
+        assert '"level": "debug"' not in program.text(), (
+            "libraries stay at info, and our own code has no event below"
+        )
 
 
 def test_a_study_that_arrives(site: Site, tmp_path: Path) -> None:
     samples: list[Sample] = ultrasound_study(tmp_path, PATIENT)
     modality = Modality(site.installation.port("imaging"), "SWALLOWTAIL")
-    assert {heard.outcome for heard in modality.send([sample.path for sample in samples])} == {"0000"}
+    assert {heard.outcome for heard in modality.send([sample.path for sample in samples])} == {
+        "0000"
+    }
     site.installation.wait_for_instances(len(samples), samples[0].study)
     refused = Modality(site.installation.port("picky"), "SWALLOWTAIL").send([samples[0].path])
     assert refused[0].outcome == "aborted"  # by pynetdicom, which has got no context
-    unknown = Modality(site.installation.port("known"), "SWALLOWTAIL", "STRANGER").send([samples[0].path])
+    unknown = Modality(site.installation.port("known"), "SWALLOWTAIL", "STRANGER").send(
+        [samples[0].path]
+    )
     assert unknown[0].outcome == "rejected (1,1,3)"
 
 
@@ -91,7 +126,9 @@ def test_a_sender_that_crashes(site: Site) -> None:
 
 
 def test_a_context_that_is_refused(site: Site) -> None:
-    with associated(site.installation.port("picky"), proposing("1.2.840.10008.5.1.4.1.1.2")) as line:
+    with associated(
+        site.installation.port("picky"), proposing("1.2.840.10008.5.1.4.1.1.2")
+    ) as line:
         line.store(f"{ROOT}.20", data_set(f"{ROOT}.20"))
         assert line.status() == -1
 
@@ -112,18 +149,27 @@ def test_bytes_that_are_no_request(client: Client, secured: bool) -> None:
     client.pour(f"GET /{TEXT} HTTP/9.9\r\n{TEXT}\r\n\r\n".encode(), secured=secured)
 
 
-def test_a_pacs_that_names_the_patient_as_it_refuses(site: Site, client: Client, stored: None) -> None:
+def test_a_pacs_that_names_the_patient_as_it_refuses(
+    site: Site, client: Client, stored: None
+) -> None:
     made = site.installation
     body = {"destinations": [client.names["destination"]], "sop_instances": [f"{ROOT}.1"]}
-    assert made.rest.json(f"/api/v1/studies/{STUDY_UID}/send", method="POST", body=body)["queued"] == 1
+    assert (
+        made.rest.json(f"/api/v1/studies/{STUDY_UID}/send", method="POST", body=body)["queued"] == 1
+    )
     path = f"/api/v1/deliveries?study={STUDY_UID}"
-    made.cloud.wait_until(lambda: next(made.rest.items(path))["status"] == "A900", seconds=SETTLED, what="the refusal")
+    made.cloud.wait_until(
+        lambda: next(made.rest.items(path))["status"] == "A900", seconds=SETTLED, what="the refusal"
+    )
 
 
 def test_what_was_malformed_is_set_aside(site: Site, stored: None) -> None:
     made = site.installation
     conditions = {alarm["condition"] for alarm in made.rest.items("/api/v1/alarms")}
-    assert conditions >= {"instance-quarantined", "instance-conflict"}  # so those paths went as far as they can
+    assert conditions >= {
+        "instance-quarantined",
+        "instance-conflict",
+    }  # so those paths went as far as they can
 
 
 def _first_half(line: Line, uid: str) -> None:
@@ -137,27 +183,42 @@ def _first_half(line: Line, uid: str) -> None:
 def test_link_has_no_file_open_while_an_object_passes(site: Site) -> None:
     with associated(site.installation.port("imaging")) as line:
         _first_half(line, f"{ROOT}.40")
-        opened = [str(one.readlink()) for one in Path(f"/proc/{site.installation.link.pid}/fd").iterdir()]
+        opened = [
+            str(one.readlink()) for one in Path(f"/proc/{site.installation.link.pid}/fd").iterdir()
+        ]
         files = {one for one in opened if one.startswith("/") and not one.startswith("/dev/")}
         assert files == {str(site.installation.link.output)}
         assert sum(one.startswith("socket:") for one in opened) > len(site.installation.listeners)
 
 
 def limits(pid: int, name: str) -> list[str]:
-    (line,) = [line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith(name)]
+    (line,) = [
+        line
+        for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+        if line.startswith(name)
+    ]
     return line.removeprefix(name).split()
 
 
 def test_link_can_leave_no_core_and_nobody_may_read_its_memory(site: Site, tmp_path: Path) -> None:
     assert limits(site.installation.link.pid, "Max core file size")[:2] == ["0", "0"]
     assert reading(site.installation.link.pid) != 0
-    with Program("sleep", [*POWERLESS, "sleep", "60"], folder=tmp_path) as sleeper:  # else the refusal means nothing
-        sleeper.wait_until(lambda: reading(sleeper.pid) == 0, seconds=SETTLED, what="being readable")
+    with Program(
+        "sleep", [*POWERLESS, "sleep", "60"], folder=tmp_path
+    ) as sleeper:  # else the refusal means nothing
+        sleeper.wait_until(
+            lambda: reading(sleeper.pid) == 0, seconds=SETTLED, what="being readable"
+        )
 
 
 def reading(pid: int) -> int:
-    """Try to read what only those may who may also dump the process; as Link's own user, without capabilities."""
-    return subprocess.run([*POWERLESS, "cat", f"/proc/{pid}/environ"], capture_output=True, check=False).returncode
+    """Try to read what only those may who may also dump the process.
+
+    As Link's own user, without capabilities.
+    """
+    return subprocess.run(
+        [*POWERLESS, "cat", f"/proc/{pid}/environ"], capture_output=True, check=False
+    ).returncode
 
 
 @pytest.mark.parametrize("number", CRASHES, ids=lambda number: number.name)

@@ -1,4 +1,7 @@
-"""The search itself can fail: what is planted is found, in every form and every corner, and nothing else is."""
+"""The search itself can fail.
+
+What is planted is found, in every form and every corner, and nothing else is.
+"""
 
 import base64
 import json
@@ -31,7 +34,9 @@ WRITINGS = {
 def test_a_planted_word_is_found_in_every_writing(tmp_path: Path, word: str, writing: str) -> None:
     hidden = tmp_path / "state" / "deep" / ".hidden"
     hidden.parent.mkdir(parents=True)
-    hidden.write_bytes(secrets.token_bytes(1000) + WRITINGS[writing](word) + secrets.token_bytes(1000))
+    hidden.write_bytes(
+        secrets.token_bytes(1000) + WRITINGS[writing](word) + secrets.token_bytes(1000)
+    )
     assert any(word in found for found in sweep([tmp_path / "state"]))
 
 
@@ -50,4 +55,6 @@ def test_what_has_nothing_to_do_with_the_patient_is_clean(tmp_path: Path) -> Non
     (tmp_path / "log").write_bytes(secrets.token_bytes(1_000_000) + b"Heron^Ada SIM-0001")
     assert [*sweep([tmp_path])] == []
     assert finds(b"") == []
-    assert set(WORDS) <= {PATIENT.number, PATIENT.born, STUDY_UID} | {word for word in WORDS if word in TEXT}
+    assert set(WORDS) <= {PATIENT.number, PATIENT.born, STUDY_UID} | {
+        word for word in WORDS if word in TEXT
+    }

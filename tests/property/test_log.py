@@ -26,7 +26,9 @@ values = st.recursive(
     max_leaves=5,
 )
 failures = st.builds(
-    lambda kind, text: kind(text), st.sampled_from([ValueError, OSError, KeyError, UserWarning, SystemError]), canaries
+    lambda kind, text: kind(text),
+    st.sampled_from([ValueError, OSError, KeyError, UserWarning, SystemError]),
+    canaries,
 )
 
 
@@ -51,7 +53,11 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 @given(fields=st.dictionaries(names, values, max_size=6), error=st.none() | failures)
 def test_fields_and_exceptions(fields: dict[str, Any], error: Exception | None) -> None:
     with written() as stream:
-        log.error("commit failed", exc_info=error, **{name: value for name, value in fields.items() if name != "exc_info"})
+        log.error(
+            "commit failed",
+            exc_info=error,
+            **{name: value for name, value in fields.items() if name != "exc_info"},
+        )
     (line,) = lines(stream)
     assert line["event"] == "commit failed"
     assert line.keys() <= logs.ALLOWED

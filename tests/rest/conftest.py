@@ -22,7 +22,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
 
 @pytest.fixture(autouse=True)
 def _cloud_is_sound(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The test under which the Cloud ends or logs an error is the one that fails, with its last lines."""
+    """The test under which the Cloud ends or logs an error is the one that fails, with its last
+    lines.
+    """
     yield
     if "served" in request.fixturenames:
         request.getfixturevalue("served").sound()

@@ -31,7 +31,10 @@ UPGRADE: Final = (
 BEFORE_HELLO: Final = {  # kind: what is sent once, what is repeated
     "bytes": (b"", b"\x82\x81" + MASK + b"\0"),
     "unknown-types": (b"", b"\x82\x88" + MASK + b"\x7f" + bytes(7)),
-    "long-frames": (b"", b"\x82\xff" + (65_536).to_bytes(8, "big") + MASK + b"\x7f" + bytes(65_535)),
+    "long-frames": (
+        b"",
+        b"\x82\xff" + (65_536).to_bytes(8, "big") + MASK + b"\x7f" + bytes(65_535),
+    ),
     "fragments": (b"\x02\x80" + MASK, b"\x00\x80" + MASK),
     "text": (b"", b"\x81\x81" + MASK + b"x"),
     "pings": (b"", b"\x89\xfd" + MASK + bytes(125)),
@@ -39,13 +42,22 @@ BEFORE_HELLO: Final = {  # kind: what is sent once, what is repeated
     "unmasked": (b"", b"\x82\x01x"),
 }
 """What a client sends on an upgraded connection instead of its hello."""
-KINDS: Final = (*BEFORE_HELLO, "headers", "silent-upgrade", "silent-tls", "silent-tcp", "handshakes")
+KINDS: Final = (
+    *BEFORE_HELLO,
+    "headers",
+    "silent-upgrade",
+    "silent-tls",
+    "silent-tcp",
+    "handshakes",
+)
 
 
 class Attack:
     """What the clients of one process share."""
 
-    def __init__(self, kind: str, seconds: float, address: tuple[str, int], ca: str, source: str) -> None:
+    def __init__(
+        self, kind: str, seconds: float, address: tuple[str, int], ca: str, source: str
+    ) -> None:
         self.kind, self.address, self.source = kind, address, source
         self.end = time.monotonic() + seconds
         self.context = ssl.create_default_context(cafile=ca)
@@ -61,7 +73,9 @@ class Attack:
 
     def _connect(self) -> None:
         source = (self.source, 0)
-        with socket.create_connection(self.address, timeout=TIMEOUT, source_address=source) as plain:
+        with socket.create_connection(
+            self.address, timeout=TIMEOUT, source_address=source
+        ) as plain:
             with self.lock:
                 self.connections += 1
             if self.kind == "silent-tcp":
@@ -105,7 +119,14 @@ class Attack:
 
 @contextmanager
 def attacking(
-    folder: Path, kind: str, *, url: str, ca: Path, count: int, seconds: float, source: str = "127.0.0.2"
+    folder: Path,
+    kind: str,
+    *,
+    url: str,
+    ca: Path,
+    count: int,
+    seconds: float,
+    source: str = "127.0.0.2",
 ) -> Iterator[Callable[[], dict[str, int]]]:
     """Attack while the block runs; the value waits for the end and returns what was done."""
     host, port = url.removeprefix("https://").rsplit(":", 1)
@@ -113,7 +134,9 @@ def attacking(
     name = f"hostile-{kind}"
     argv = [sys.executable, "-m", "tests.rest.hostile", kind, str(count), str(seconds)]
     environment = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"}
-    program = Program(name, [*argv, host, port, str(ca), source], folder=folder, environment=environment)
+    program = Program(
+        name, [*argv, host, port, str(ca), source], folder=folder, environment=environment
+    )
 
     def ended() -> dict[str, int]:
         assert program.wait(seconds=seconds + 4 * TIMEOUT) == 0, program.text()

@@ -18,7 +18,15 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from swallowtail.calls.codec import encode
-from swallowtail.calls.config import CONFIGURE, Applied, ConfigurationRefused, EndpointState, Problem, parse, read_configure
+from swallowtail.calls.config import (
+    CONFIGURE,
+    Applied,
+    ConfigurationRefused,
+    EndpointState,
+    Problem,
+    parse,
+    read_configure,
+)
 from swallowtail.calls.diagnostics import PING, Pong, read_ping
 from swallowtail.calls.report import REPORT, Observation, Report, read_noted
 from swallowtail.calls.store import STORE, StoreAnswer, StoreRequest, TransferEnd, read_store_answer
@@ -40,7 +48,9 @@ EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 T = TypeVar("T")
 
 
-def store_request(uid: str, sop_class: str = ULTRASOUND_IMAGE, transfer_syntax: str = EXPLICIT_LITTLE_ENDIAN) -> StoreRequest:
+def store_request(
+    uid: str, sop_class: str = ULTRASOUND_IMAGE, transfer_syntax: str = EXPLICIT_LITTLE_ENDIAN
+) -> StoreRequest:
     """Give what a Link asks to store an instance."""
     return StoreRequest(
         listener="store",
@@ -57,14 +67,31 @@ def store_request(uid: str, sop_class: str = ULTRASOUND_IMAGE, transfer_syntax: 
 
 
 class CloudProcess:
-    """`swallowtail cloud serve` on a folder and a free port; `facts` is the line that it has printed."""
+    """`swallowtail cloud serve` on a folder and a free port.
+
+    `facts` is the line that it has printed.
+    """
 
     def __init__(self, data: Path, *options: str) -> None:
-        argv = [*SWALLOWTAIL, "cloud", "serve", "--data", str(data), "--listen", "127.0.0.1:0", "--json", *options]
+        argv = [
+            *SWALLOWTAIL,
+            "cloud",
+            "serve",
+            "--data",
+            str(data),
+            "--listen",
+            "127.0.0.1:0",
+            "--json",
+            *options,
+        ]
         self.log = data.parent / f"{data.name}.log"
         before = len(self._announced())
         self.program = Program(data.name, argv, folder=data.parent, environment=with_source({}))
-        self.program.wait_until(lambda: len(self._announced()) > before, seconds=START_SECONDS, what="saying that it listens")
+        self.program.wait_until(
+            lambda: len(self._announced()) > before,
+            seconds=START_SECONDS,
+            what="saying that it listens",
+        )
         self.facts: dict[str, str] = self._announced()[-1]
         self.url = self.facts["url"]
         self.ca = Path(self.facts["ca"])
@@ -101,10 +128,14 @@ class Api:
     def __init__(self, url: str, ca: Path, token: str) -> None:
         context = ssl.create_default_context(cafile=str(ca))
         self.token = token
-        self.http = httpx2.Client(base_url=url, verify=context, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self.http = httpx2.Client(
+            base_url=url, verify=context, headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
         self.query: dict[str, str] = {}
 
-    def __call__(self, method: str, path: str, body: Any = None, *, status: int = 200, **query: Any) -> Any:
+    def __call__(
+        self, method: str, path: str, body: Any = None, *, status: int = 200, **query: Any
+    ) -> Any:
         """Send one request, check its status, give the JSON."""
         answer = self.http.request(method, f"/api/v1/{path}", json=body, params=self.query | query)
         assert answer.status_code == status, answer.text
@@ -113,7 +144,10 @@ class Api:
 
 @dataclass
 class WireLink:
-    """Enough of a Link to speak with a Cloud: keeps what it was configured with, stores what a test gives it."""
+    """Enough of a Link to speak with a Cloud.
+
+    Keeps what it was configured with, stores what a test gives it.
+    """
 
     url: str
     ca: Path
@@ -160,12 +194,17 @@ class WireLink:
             if channel.opening.call == CONFIGURE:
                 await self._configure(channel)
             elif channel.opening.call == PING:
-                await channel.message(encode(Pong(payload=read_ping(channel.opening.body).payload)), fin=True)
+                await channel.message(
+                    encode(Pong(payload=read_ping(channel.opening.body).payload)), fin=True
+                )
 
     async def _configure(self, channel: Channel) -> None:
         wish = read_configure(channel.opening.body)
         document = wish.document or await _read_all(channel)
-        endpoints = tuple(EndpointState(name=listener.name, state="listening") for listener in parse(document).listeners)
+        endpoints = tuple(
+            EndpointState(name=listener.name, state="listening")
+            for listener in parse(document).listeners
+        )
         problem = Problem(field="$.listeners[0].port", message=self.refuses)
         answer = (
             ConfigurationRefused(version=wish.version, problems=(problem,))
@@ -188,7 +227,9 @@ class WireLink:
     ) -> StoreAnswer:
         """Store a data set and give the Cloud's answer."""
         request = store_request(uid, sop_class, transfer_syntax)
-        channel = await session.open(STORE, encode(request), Priority.BULK, transfer=secrets.token_bytes(16))
+        channel = await session.open(
+            STORE, encode(request), Priority.BULK, transfer=secrets.token_bytes(16)
+        )
         await channel.send(memoryview(data))
         end = TransferEnd(length=len(data), crc32=zlib.crc32(data) if crc32 is None else crc32)
         await channel.message(encode(end), fin=True)
@@ -198,7 +239,9 @@ class WireLink:
 
     async def report(self, session: Session, *observations: Observation) -> None:
         """Tell the Cloud what was seen, and wait until it has noted it."""
-        channel = await session.open(REPORT, encode(Report(observations=observations)), Priority.INTERACTIVE, fin=True)
+        channel = await session.open(
+            REPORT, encode(Report(observations=observations)), Priority.INTERACTIVE, fin=True
+        )
         answer = await channel.receive()
         assert isinstance(answer, Message)
         read_noted(answer.body)
@@ -219,7 +262,9 @@ def data_set_of(file: Path) -> bytes:
     return content[144 + int.from_bytes(content[140:144], "little") :]
 
 
-async def eventually(look: Callable[[], T], holds: Callable[[T], object], seconds: float = 5.0) -> T:
+async def eventually(
+    look: Callable[[], T], holds: Callable[[T], object], seconds: float = 5.0
+) -> T:
     """Look again and again until what is seen holds; raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not holds(seen := await asyncio.to_thread(look)):
@@ -237,16 +282,25 @@ def within(seconds: float, look: Callable[[], T]) -> T:
 
 
 def hospital(cloud: CloudProcess, name: str) -> tuple[Api, dict[str, Any]]:
-    """Create an organisation with a facility and a Link; gives an administrator's client and the Link with its code.
+    """Create an organisation with a facility and a Link.
 
-    The token that the operator has seen makes the administrator's own and is revoked, as ADR 0006 has it.
+    Gives an administrator's client and the Link with its code.
+
+    The token that the operator has seen makes the administrator's own and is revoked, as ADR 0006
+    has it.
     """
     api = cloud.api()
     organisation = api("POST", "organisations", {"name": name}, status=201)["id"]
     api.query = {"organisation": organisation}
     first = api("POST", "tokens", {"name": "first", "role": "administrator"}, status=201)
-    own = cloud.api(first["token"])("POST", "tokens", {"name": "admin", "role": "administrator"}, status=201)
+    own = cloud.api(first["token"])(
+        "POST", "tokens", {"name": "admin", "role": "administrator"}, status=201
+    )
     admin = cloud.api(own["token"])
     admin("DELETE", f"tokens/{first['id']}", status=204)
-    facility = admin("POST", "facilities", {"name": "main", "time_zone": "Europe/Berlin"}, status=201)
-    return admin, admin("POST", "links", {"name": "radiology", "facility": facility["id"]}, status=201)
+    facility = admin(
+        "POST", "facilities", {"name": "main", "time_zone": "Europe/Berlin"}, status=201
+    )
+    return admin, admin(
+        "POST", "links", {"name": "radiology", "facility": facility["id"]}, status=201
+    )

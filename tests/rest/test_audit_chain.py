@@ -1,4 +1,6 @@
-"""What somebody does to the audit in the database's file of a running Cloud, `audit/verify` says in which record."""
+"""What somebody does to the audit in the database's file of a running Cloud, `audit/verify` says in
+which record.
+"""
 
 import secrets
 import sqlite3
@@ -28,11 +30,15 @@ class File:
             return database.execute(statement, (*values, self.tenant)).fetchall()
 
     def records(self) -> list[Record]:
-        return self.run("SELECT sequence, at, event, digest FROM audit WHERE tenant = ? ORDER BY sequence")
+        return self.run(
+            "SELECT sequence, at, event, digest FROM audit WHERE tenant = ? ORDER BY sequence"
+        )
 
     def put(self, sequence: int, record: Record) -> None:
         changed = self.run(
-            "UPDATE audit SET at = ?, event = ?, digest = ? WHERE sequence = ? AND tenant = ?", *record[1:], sequence
+            "UPDATE audit SET at = ?, event = ?, digest = ? WHERE sequence = ? AND tenant = ?",
+            *record[1:],
+            sequence,
         )
         assert changed == []
 
@@ -89,7 +95,11 @@ def test_a_gap_that_was_closed_by_numbering_anew_is_named(place: tuple[Api, File
     admin, file = place
     file.run("DELETE FROM audit WHERE sequence = ? AND tenant = ?", 5)
     for record in file.records()[4:]:
-        file.run("UPDATE audit SET sequence = ? WHERE sequence = ? AND tenant = ?", record[0] - 1, record[0])
+        file.run(
+            "UPDATE audit SET sequence = ? WHERE sequence = ? AND tenant = ?",
+            record[0] - 1,
+            record[0],
+        )
     assert broken_at(admin) == 5
 
 
@@ -109,26 +119,47 @@ def test_missing_newest_records_are_named(place: tuple[Api, File]) -> None:
 
 
 @pytest.mark.parametrize("key", [UNKEYED, 1])
-def test_a_chain_written_anew_as_a_whole_by_who_has_the_database_is_detected(place: tuple[Api, File], key: int) -> None:
-    """The forger knows how digests are made and takes care of every row, the head's too; only the key is outside the database."""
+def test_a_chain_written_anew_as_a_whole_by_who_has_the_database_is_detected(
+    place: tuple[Api, File], key: int
+) -> None:
+    """The forger knows how digests are made and takes care of every row, the head's too.
+
+    Only the key is outside the database.
+    """
     admin, file = place
     for table in ("audit", "audit_object"):
         file.run(f"DELETE FROM {table} WHERE sequence = 5 AND tenant = ?")
     for sequence, *_ in file.records()[4:]:
         for table in ("audit", "audit_object"):
-            file.run(f"UPDATE {table} SET sequence = ? WHERE sequence = ? AND tenant = ?", sequence - 1, sequence)
+            file.run(
+                f"UPDATE {table} SET sequence = ? WHERE sequence = ? AND tenant = ?",
+                sequence - 1,
+                sequence,
+            )
     digest, last = GENESIS, 0
     for sequence, at, event, _ in file.records():
-        digest, last = GUESSED.digest(key, digest, (Tenant(file.tenant), sequence, at), event), sequence
-        file.run("UPDATE audit SET digest = ?, key = ? WHERE sequence = ? AND tenant = ?", digest, key, sequence)
+        digest, last = (
+            GUESSED.digest(key, digest, (Tenant(file.tenant), sequence, at), event),
+            sequence,
+        )
+        file.run(
+            "UPDATE audit SET digest = ?, key = ? WHERE sequence = ? AND tenant = ?",
+            digest,
+            key,
+            sequence,
+        )
     file.run("UPDATE audit_head SET sequence = ?, digest = ? WHERE tenant = ?", last, digest)
     verdict = admin("GET", "audit/verify")
     assert verdict["fault"] == ("changed" if key else "key")
-    admin("PATCH", f"links/{admin('GET', 'links')['items'][0]['id']}", {"name": "after"})  # a true record does not heal it
+    admin(
+        "PATCH", f"links/{admin('GET', 'links')['items'][0]['id']}", {"name": "after"}
+    )  # a true record does not heal it
     assert admin("GET", "audit/verify")["fault"] == ("changed" if key else "key")
 
 
-def test_a_chain_cut_behind_a_head_that_was_kept_elsewhere_is_detected(place: tuple[Api, File]) -> None:
+def test_a_chain_cut_behind_a_head_that_was_kept_elsewhere_is_detected(
+    place: tuple[Api, File],
+) -> None:
     admin, file = place
     head = admin("GET", "audit/head")
     last = file.records()[-1]
@@ -138,7 +169,9 @@ def test_a_chain_cut_behind_a_head_that_was_kept_elsewhere_is_detected(place: tu
     verdict = admin("GET", "audit/verify", **head)
     assert (verdict["broken_at"], verdict["fault"]) == (last[0] - 1, "exported")
     for number in range(3):  # and when it has grown past that place again
-        admin("PATCH", f"links/{admin('GET', 'links')['items'][0]['id']}", {"name": f"again-{number}"})
+        admin(
+            "PATCH", f"links/{admin('GET', 'links')['items'][0]['id']}", {"name": f"again-{number}"}
+        )
     verdict = admin("GET", "audit/verify", **head)
     assert (verdict["broken_at"], verdict["fault"]) == (last[0], "exported")
     admin("GET", "audit/verify", status=422, sequence=1)
@@ -153,7 +186,9 @@ def cut(file: File, count: int) -> None:
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_a_chain_cut_while_the_cloud_stands_still_is_detected_and_raises_an_alarm(tmp_path: Path, elsewhere: bool) -> None:
+def test_a_chain_cut_while_the_cloud_stands_still_is_detected_and_raises_an_alarm(
+    tmp_path: Path, elsewhere: bool
+) -> None:
     heads = tmp_path / ("other-disk.json" if elsewhere else "data/audit-heads.json")
     options = ("--audit-heads", str(heads)) if elsewhere else ()
     cloud = CloudProcess(tmp_path / "data", *options)
@@ -167,21 +202,41 @@ def test_a_chain_cut_while_the_cloud_stands_still_is_detected_and_raises_an_alar
     cloud = CloudProcess(tmp_path / "data", *options)
     admin = cloud.api(token)
     verdict = admin("GET", "audit/verify")
-    assert (verdict["broken_at"], verdict["fault"], verdict["exported"]["sequence"]) == (before, "exported", before)
-    alarm = within(10, lambda: [one for one in admin("GET", "alarms")["items"] if one["condition"] == "audit-broken"])[0]
+    assert (verdict["broken_at"], verdict["fault"], verdict["exported"]["sequence"]) == (
+        before,
+        "exported",
+        before,
+    )
+    alarm = within(
+        10,
+        lambda: [
+            one for one in admin("GET", "alarms")["items"] if one["condition"] == "audit-broken"
+        ],
+    )[0]
     assert (alarm["subject"], alarm["severity"]) == ("chain", "critical")
     assert cloud.stop() == 0
-    assert f'"sequence": {before}' in heads.read_text()  # the head of what was cut stays, however often the Cloud exports
+    assert (
+        f'"sequence": {before}' in heads.read_text()
+    )  # the head of what was cut stays, however often the Cloud exports
 
     heads.rename(heads.with_suffix(".kept"))  # what the runbook ends with
     cloud = CloudProcess(tmp_path / "data", *options)
     admin = cloud.api(token)
     assert admin("GET", "audit/verify")["broken_at"] is None
-    within(10, lambda: not [one for one in admin("GET", "alarms")["items"] if one["condition"] == "audit-broken"])
+    within(
+        10,
+        lambda: (
+            not [
+                one for one in admin("GET", "alarms")["items"] if one["condition"] == "audit-broken"
+            ]
+        ),
+    )
     assert cloud.stop() == 0
 
 
-def test_another_organisations_chain_holds_meanwhile(served: CloudProcess, place: tuple[Api, File]) -> None:
+def test_another_organisations_chain_holds_meanwhile(
+    served: CloudProcess, place: tuple[Api, File]
+) -> None:
     admin, file = place
     other, _ = hospital(served, f"h{secrets.token_hex(4)}")
     file.run("DELETE FROM audit WHERE sequence = ? AND tenant = ?", 2)

@@ -53,8 +53,12 @@ def test_records_arrive_in_order_through_outages_restarts_and_kills(tmp_path: Pa
         messages = [message_of(one) for one in receiver.messages]
     assert sequences(messages) == list(range(1, newest(admin) + 1))
     records = {one["sequence"]: one for one in admin("GET", "audit", limit=500)["items"]}
-    assert all(detail(one, "Digest") == records[int(detail(one, "Sequence"))]["digest"] for one in messages)
-    assert {one.find("AuditSourceIdentification").get("AuditEnterpriseSiteID") for one in messages} == {"heronsgate"}  # type: ignore[union-attr]
+    assert all(
+        detail(one, "Digest") == records[int(detail(one, "Sequence"))]["digest"] for one in messages
+    )
+    assert {
+        one.find("AuditSourceIdentification").get("AuditEnterpriseSiteID") for one in messages
+    } == {"heronsgate"}  # type: ignore[union-attr]
 
     act(admin, 3)  # nobody listens
     failing = within(20, lambda: admin("GET", "audit/export")["failing_since"])
@@ -78,7 +82,11 @@ def test_a_receiver_on_the_clouds_own_machine_needs_the_operator(tmp_path: Path)
     cloud = CloudProcess(tmp_path / "data")
     admin, _ = hospital(cloud, "heronsgate")
     with SyslogReceiver(tmp_path / "arr") as receiver:
-        admin("PUT", "audit/export", {"host": "127.0.0.1", "port": receiver.port, "authorities": receiver.ca})
+        admin(
+            "PUT",
+            "audit/export",
+            {"host": "127.0.0.1", "port": receiver.port, "authorities": receiver.ca},
+        )
         detail = within(20, lambda: admin("GET", "audit/export")["detail"])
         assert receiver.connections == 0
     assert "ask the operator" in detail
@@ -91,7 +99,13 @@ def test_a_client_certificate_survives_a_reseal(tmp_path: Path) -> None:
     admin, _ = hospital(cloud, "heronsgate")
     token = admin.token
     with SyslogReceiver(tmp_path / "arr", clients=certificate) as receiver:
-        target = {"host": "127.0.0.1", "port": receiver.port, "authorities": receiver.ca, "certificate": certificate, "key": key}
+        target = {
+            "host": "127.0.0.1",
+            "port": receiver.port,
+            "authorities": receiver.ca,
+            "certificate": certificate,
+            "key": key,
+        }
         admin("PUT", "audit/export", target)
         within(20, lambda: all_taken(admin))
         assert cloud.stop() == 0
@@ -139,7 +153,14 @@ template(name="whole" type="string" string="%rawmsg%\\n")
 input(type="imtcp" port="{self.port}" address="127.0.0.1")
 *.* action(type="omfile" file="{self.file}" template="whole")
 ''')
-        argv = [RSYSLOG, "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "rsyslog.pid")]
+        argv = [
+            RSYSLOG,
+            "-n",
+            "-f",
+            str(folder / "rsyslog.conf"),
+            "-i",
+            str(folder / "rsyslog.pid"),
+        ]
         self.program = Program("rsyslog", argv, folder=folder)
         self.program.wait_until(self.listens, seconds=20, what="listening")
 
@@ -160,7 +181,11 @@ def plain_key(path: Path) -> None:
 
     key = SEAL.open_key(path.read_bytes(), PURPOSES["server.key"])
     path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
     )
 
 
@@ -176,12 +201,18 @@ def rsyslog(tmp_path: Path) -> Iterator[Rsyslog]:
 def test_rsyslog_takes_every_record_once(tmp_path: Path, rsyslog: Rsyslog) -> None:
     cloud = CloudProcess(tmp_path / "data", *ALLOW)
     admin, _ = hospital(cloud, "heronsgate")
-    admin("PUT", "audit/export", {"host": "127.0.0.1", "port": rsyslog.port, "authorities": rsyslog.ca, "whole": True})
+    admin(
+        "PUT",
+        "audit/export",
+        {"host": "127.0.0.1", "port": rsyslog.port, "authorities": rsyslog.ca, "whole": True},
+    )
     act(admin, 30)
     within(30, lambda: all_taken(admin))
     head = newest(admin)
     lines = within(20, lambda: found if len(found := rsyslog.lines()) >= head else None)
-    messages = [checked(line[line.index(b"<?xml") :]) for line in lines if b"<AuditMessage>" in line]
+    messages = [
+        checked(line[line.index(b"<?xml") :]) for line in lines if b"<AuditMessage>" in line
+    ]
     assert sequences(messages) == list(range(1, head + 1))
     assert all(b" swallowtail " in line and b"DICOM+RFC3881" in line for line in lines)
     assert cloud.stop() == 0

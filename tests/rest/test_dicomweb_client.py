@@ -1,4 +1,7 @@
-"""DICOMweb against a client that we did not write: what it stores it finds, and gets back byte by byte."""
+"""DICOMweb against a client that we did not write.
+
+What it stores it finds, and gets back byte by byte.
+"""
 
 import asyncio
 import io
@@ -44,7 +47,9 @@ def site(served: CloudProcess) -> Iterator[Site]:
     clients = []
     for name in ("client", "stranger"):
         admin, _ = hospital(served, name)
-        token = admin("POST", "tokens", {"name": "viewer", "role": "clinician"}, status=201)["token"]
+        token = admin("POST", "tokens", {"name": "viewer", "role": "clinician"}, status=201)[
+            "token"
+        ]
         clients.append(client_of(served, token))
     cine, slices = pydicom.dcmread(CINE), []
     for number in range(3):
@@ -79,21 +84,38 @@ def data_set(one: pydicom.Dataset) -> bytes:
 
 def test_every_level_is_searched(site: Site) -> None:
     client, study = site.client, str(site.slices[0].StudyInstanceUID)
-    assert {one["0020000D"]["Value"][0] for one in client.search_for_studies()} == {study, str(site.cine.StudyInstanceUID)}
-    assert len(client.search_for_studies(search_filters={"PatientID": str(site.slices[0].PatientID)})) == 1
+    assert {one["0020000D"]["Value"][0] for one in client.search_for_studies()} == {
+        study,
+        str(site.cine.StudyInstanceUID),
+    }
+    assert (
+        len(client.search_for_studies(search_filters={"PatientID": str(site.slices[0].PatientID)}))
+        == 1
+    )
     assert client.search_for_studies(search_filters={"PatientID": "nobody"}) == []
     assert len(client.search_for_series()) == 2
     assert len(client.search_for_series(study, search_filters={"Modality": "CT"})) == 1
     assert len(client.search_for_instances(study)) == 3
-    assert len(client.search_for_instances(study, str(site.slices[0].SeriesInstanceUID), limit=2)) == 2
-    assert len(client.search_for_instances(search_filters={"InstanceNumber": "2", "StudyInstanceUID": study})) == 1
+    assert (
+        len(client.search_for_instances(study, str(site.slices[0].SeriesInstanceUID), limit=2)) == 2
+    )
+    assert (
+        len(
+            client.search_for_instances(
+                search_filters={"InstanceNumber": "2", "StudyInstanceUID": study}
+            )
+        )
+        == 1
+    )
 
 
 def test_what_was_stored_is_retrieved_as_it_was(site: Site) -> None:
     one = site.slices[0]
     place = (str(one.StudyInstanceUID), str(one.SeriesInstanceUID), str(one.SOPInstanceUID))
     assert len(site.client.retrieve_study(place[0], media_types=(("application/dicom", "*"),))) == 3
-    assert len(site.client.retrieve_series(*place[:2], media_types=(("application/dicom", "*"),))) == 3
+    assert (
+        len(site.client.retrieve_series(*place[:2], media_types=(("application/dicom", "*"),))) == 3
+    )
     back = site.client.retrieve_instance(*place, media_types=(("application/dicom", "*"),))
     assert data_set(back) == data_set(one)
     assert back.file_meta.TransferSyntaxUID == one.file_meta.TransferSyntaxUID
@@ -105,17 +127,25 @@ def test_metadata_say_what_the_data_set_says(site: Site) -> None:
     told = site.client.retrieve_instance_metadata(*place)
     assert told["00100010"]["Value"][0]["Alphabetic"] == str(one.PatientName)
     assert told["00280010"]["Value"] == [one.Rows]
-    path = told["7FE00010"]["BulkDataURI"].partition("/dicomweb")[2]  # the client's Host header lacks the port
+    path = told["7FE00010"]["BulkDataURI"].partition("/dicomweb")[
+        2
+    ]  # the client's Host header lacks the port
     (pixels,) = site.client.retrieve_bulkdata(site.client.base_url + path)
     assert pixels == one.PixelData
-    assert len(site.client.retrieve_study_metadata(place[0])) == len(site.client.retrieve_series_metadata(*place[:2])) == 3
+    assert (
+        len(site.client.retrieve_study_metadata(place[0]))
+        == len(site.client.retrieve_series_metadata(*place[:2]))
+        == 3
+    )
 
 
 def test_instances_come_with_the_fields_that_are_asked_for(site: Site) -> None:
     one = site.slices[2]
     filters = {"SOPInstanceUID": str(one.SOPInstanceUID)}
     (plain,) = site.client.search_for_instances(search_filters=filters)
-    (told,) = site.client.search_for_instances(search_filters=filters, fields=["SliceThickness", "00080008", "BurnedInAnnotation"])
+    (told,) = site.client.search_for_instances(
+        search_filters=filters, fields=["SliceThickness", "00080008", "BurnedInAnnotation"]
+    )
     assert told["00180050"]["Value"] == [float(one.SliceThickness)]
     assert told["00080008"]["Value"] == list(one.ImageType)
     assert set(told) - set(plain) == {"00180050", "00080008"}
@@ -125,7 +155,11 @@ def test_every_bulk_data_uri_of_the_metadata_answers(site: Site) -> None:
     one = site.slices[0]
     place = (str(one.StudyInstanceUID), str(one.SeriesInstanceUID), str(one.SOPInstanceUID))
     told = site.client.retrieve_instance_metadata(*place)
-    found = {tag: attribute["BulkDataURI"] for tag, attribute in told.items() if "BulkDataURI" in attribute}
+    found = {
+        tag: attribute["BulkDataURI"]
+        for tag, attribute in told.items()
+        if "BulkDataURI" in attribute
+    }
     nested = told["00880200"]["Value"][0]["7FE00010"]["BulkDataURI"]
     assert set(found) >= {"7FE00010", "00420011"}
     for uri, expected in ((found["00420011"], PDF), (nested, one.IconImageSequence[0].PixelData)):
@@ -141,10 +175,18 @@ def test_frames_are_those_of_the_file(site: Site) -> None:
     place = (str(one.StudyInstanceUID), str(one.SeriesInstanceUID), str(one.SOPInstanceUID))
     (frame,) = site.client.retrieve_instance_frames(*place, frame_numbers=[1])
     assert frame == one.PixelData
-    cine = (str(site.cine.StudyInstanceUID), str(site.cine.SeriesInstanceUID), str(site.cine.SOPInstanceUID))
+    cine = (
+        str(site.cine.StudyInstanceUID),
+        str(site.cine.SeriesInstanceUID),
+        str(site.cine.SOPInstanceUID),
+    )
     jpeg = (("image/jpeg", "1.2.840.10008.1.2.4.50"),)
-    several = site.client.retrieve_instance_frames(*cine, frame_numbers=[1, 7, 30], media_types=jpeg)
-    expected = [get_frame(site.cine.PixelData, number - 1, number_of_frames=30) for number in (1, 7, 30)]
+    several = site.client.retrieve_instance_frames(
+        *cine, frame_numbers=[1, 7, 30], media_types=jpeg
+    )
+    expected = [
+        get_frame(site.cine.PixelData, number - 1, number_of_frames=30) for number in (1, 7, 30)
+    ]
     assert [part.rstrip(b"\0") for part in several] == [part.rstrip(b"\0") for part in expected]
 
 

@@ -1,4 +1,7 @@
-"""Hostile clients at a real Cloud's port: its memory, its event loop, and a Link that stores meanwhile."""
+"""Hostile clients at a real Cloud's port.
+
+Its memory, its event loop, and a Link that stores meanwhile.
+"""
 
 import asyncio
 import contextlib
@@ -80,7 +83,9 @@ class Watched:
         """Return how often the loop was later than it may be, since the start of the Cloud."""
         bound = MAX_LAG if SECONDS > 10 else LAG_IN_CI
         metrics = self.cloud.api().http.get("/metrics").text
-        counts = re.findall(r'^swallowtail_loop_lag_seconds_bucket\{le="(.+)"\} (.+)$', metrics, re.MULTILINE)
+        counts = re.findall(
+            r'^swallowtail_loop_lag_seconds_bucket\{le="(.+)"\} (.+)$', metrics, re.MULTILINE
+        )
         at_most = {float(limit): float(count) for limit, count in counts}
         return int(at_most[float("inf")] - at_most[bound])
 
@@ -106,7 +111,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_flood_before_the_hello_costs_little(watched: Watched, kind: str) -> None:
-    undisturbed = await watched.store_for(SECONDS)  # as long: what stores alone add to the caches is no growth by the flood
+    undisturbed = await watched.store_for(
+        SECONDS
+    )  # as long: what stores alone add to the caches is no growth by the flood
     measured = await watched.attacked(kind, SECONDS, CLIENTS)
     assert measured.growth <= MAX_GROWTH
     assert measured.late == 0
@@ -142,14 +149,19 @@ async def flood(link: WireLink, kind: str, end: float) -> None:
             await asyncio.sleep(0)  # a loss is reported in another turn
             if connection.paused and not connection.transport.is_closing():
                 with contextlib.suppress(OSError, ConnectionClosed):
-                    async with asyncio.timeout_at(end - time.monotonic() + asyncio.get_running_loop().time()):
+                    async with asyncio.timeout_at(
+                        end - time.monotonic() + asyncio.get_running_loop().time()
+                    ):
                         await connection.drain()
         connection.transport.abort()
 
 
 @pytest.mark.parametrize("kind", AFTER_HELLO)
 async def test_a_flood_after_the_hello_costs_little(watched: Watched, kind: str) -> None:
-    links = [hospital(watched.cloud, f"{kind.replace(' ', '-')}-{number}")[1] for number in range(HOSTILE_LINKS)]
+    links = [
+        hospital(watched.cloud, f"{kind.replace(' ', '-')}-{number}")[1]
+        for number in range(HOSTILE_LINKS)
+    ]
     hostile = [WireLink(watched.cloud.url, watched.cloud.ca, link["code"]) for link in links]
     end = time.monotonic() + SECONDS
     watched.forget_peak()

@@ -1,4 +1,6 @@
-"""The Host header at the port itself, as a hostile client, a browser after DNS rebinding and a proxy send it."""
+"""The Host header at the port itself, as a hostile client, a browser after DNS rebinding and a
+proxy send it.
+"""
 
 import json
 import ssl
@@ -15,12 +17,16 @@ from tests.rest.served import CloudProcess
 def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
     """A Cloud with a public address, behind a viewer's proxy."""
     folder = tmp_path_factory.mktemp("public") / "cloud"
-    cloud = CloudProcess(folder, "--public-url", "https://pacs.example:9443", "--allowed-host", "viewer.example")
+    cloud = CloudProcess(
+        folder, "--public-url", "https://pacs.example:9443", "--allowed-host", "viewer.example"
+    )
     yield cloud
     assert cloud.stop() == 0
 
 
-def exchange(cloud: CloudProcess, *lines: str, version: str = "1.1", path: str = "/dicomweb/studies") -> tuple[int, str]:
+def exchange(
+    cloud: CloudProcess, *lines: str, version: str = "1.1", path: str = "/dicomweb/studies"
+) -> tuple[int, str]:
     """Send one request with these header lines; return the status and the body."""
     parts = urllib.parse.urlsplit(cloud.url)
     context = ssl.create_default_context(cafile=str(cloud.ca))
@@ -56,7 +62,9 @@ UPGRADE = (
         (("Host: viewer.example",), 401),
     ],
 )
-def test_a_request_names_one_known_host(public: CloudProcess, lines: tuple[str, ...], status: int) -> None:
+def test_a_request_names_one_known_host(
+    public: CloudProcess, lines: tuple[str, ...], status: int
+) -> None:
     answered, body = exchange(public, *lines)
     assert (answered, json.loads(body)["status"]) == (status, status)
     assert "evil" not in body

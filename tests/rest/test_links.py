@@ -21,7 +21,10 @@ KILLED_WITHIN = 5.0
 
 @pytest.fixture
 def place(served: CloudProcess) -> tuple[Api, dict[str, Any], WireLink]:
-    """A hospital of its own for each test: its administrator, its Link as the API shows it, and the machine."""
+    """A hospital of its own for each test.
+
+    Its administrator, its Link as the API shows it, and the machine.
+    """
     admin, link = hospital(served, f"h{secrets.token_hex(4)}")
     return admin, link, WireLink(served.url, served.ca, link["code"])
 
@@ -57,8 +60,17 @@ async def test_a_fresh_code_binds_the_first_key_and_no_other(place: Place) -> No
 async def test_unknown_revoked_and_mistyped_codes_hear_the_same(place: Place) -> None:
     admin, link, machine = place
     admin("POST", f"links/{link['id']}/revoke")
-    codes = [link["code"], mint_code(), link["code"][:-1] + ("0" if link["code"][-1] != "0" else "1"), "", "é" * 300]
-    answers = {await refusal(WireLink(machine.url, machine.ca, code, address="127.0.0.4")) for code in codes}
+    codes = [
+        link["code"],
+        mint_code(),
+        link["code"][:-1] + ("0" if link["code"][-1] != "0" else "1"),
+        "",
+        "é" * 300,
+    ]
+    answers = {
+        await refusal(WireLink(machine.url, machine.ca, code, address="127.0.0.4"))
+        for code in codes
+    }
     assert len(answers) == 1
     reason, _, retry_after = answers.pop()
     assert (reason, retry_after) == ("code", 30.0)
@@ -78,8 +90,12 @@ async def test_a_key_without_its_proof_is_refused(place: Place) -> None:
     assert (await refusal(liar))[0] == "code"
 
 
-@pytest.mark.parametrize(("act", "reason"), [("rotate", "rotated"), ("revoke", "revoked"), ("rebind", "rebound")])
-async def test_what_ends_a_code_ends_its_session_at_once(place: Place, act: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("act", "reason"), [("rotate", "rotated"), ("revoke", "revoked"), ("rebind", "rebound")]
+)
+async def test_what_ends_a_code_ends_its_session_at_once(
+    place: Place, act: str, reason: str
+) -> None:
     admin, link, machine = place
     async with machine.connected() as session:
         began = time.monotonic()
@@ -111,10 +127,15 @@ async def test_the_same_machine_again_replaces_its_older_session(place: Place) -
             assert older.farewell is not None
             assert older.farewell.reason == "replaced"
             assert isinstance(await machine.store(newer, "1.2.3", b"abc"), Committed)
-        await eventually(lambda: admin("GET", f"links/{link['id']}"), lambda shown: not shown["presence"]["connected"])
+        await eventually(
+            lambda: admin("GET", f"links/{link['id']}"),
+            lambda shown: not shown["presence"]["connected"],
+        )
 
 
-async def test_wrong_codes_from_an_address_keep_the_right_one_of_it_out_no_longer_than_they_take(place: Place) -> None:
+async def test_wrong_codes_from_an_address_keep_the_right_one_of_it_out_no_longer_than_they_take(
+    place: Place,
+) -> None:
     _, _, machine = place
     machine.address = "127.0.0.7"
     async with machine.connected():
@@ -139,17 +160,23 @@ async def test_a_configuration_is_pushed_compared_and_rolled_back(place: Place) 
     async with machine.connected():
         for version, port in ((1, 11112), (2, 104)):
             document = {"listeners": [DOCUMENT["listeners"][0] | {"port": port}]}
-            put = await asyncio.to_thread(admin, "PUT", path, {"document": document, "expected": version - 1})
+            put = await asyncio.to_thread(
+                admin, "PUT", path, {"document": document, "expected": version - 1}
+            )
             assert put["version"] == version
             async with asyncio.timeout(1.0):
                 assert await machine.versions.get() == version
-        await asyncio.to_thread(admin, "PUT", path, {"document": DOCUMENT, "expected": 1}, status=409)
+        await asyncio.to_thread(
+            admin, "PUT", path, {"document": DOCUMENT, "expected": 1}, status=409
+        )
         rolled = await asyncio.to_thread(admin, "POST", f"{path}/rollback", {"version": 1})
         assert (rolled["version"], rolled["restored_from"]) == (3, 1)
         async with asyncio.timeout(1.0):
             assert await machine.versions.get() == 3
         assert machine.documents[0] == machine.documents[2] != machine.documents[1]
-        comparison = await eventually(lambda: admin("GET", f"{path}/comparison"), lambda seen: seen["in_step"])
+        comparison = await eventually(
+            lambda: admin("GET", f"{path}/comparison"), lambda seen: seen["in_step"]
+        )
     assert (comparison["desired"], comparison["running"]) == (3, 3)
     assert [row["running"]["state"] for row in comparison["endpoints"]] == ["listening"]
     assert [item["version"] for item in admin("GET", f"{path}/versions")["items"]] == [3, 2, 1]
@@ -158,7 +185,9 @@ async def test_a_configuration_is_pushed_compared_and_rolled_back(place: Place) 
 
 async def test_a_link_that_connects_later_gets_a_long_configuration_whole(place: Place) -> None:
     admin, link, machine = place
-    devices = [{"name": f"d{n}", "ae_title": f"D{n}", "addresses": ["10.0.0.0/8"]} for n in range(2000)]
+    devices = [
+        {"name": f"d{n}", "ae_title": f"D{n}", "addresses": ["10.0.0.0/8"]} for n in range(2000)
+    ]
     admin("PUT", f"links/{link['id']}/configuration", {"document": DOCUMENT | {"devices": devices}})
     async with machine.connected():
         async with asyncio.timeout(KILLED_WITHIN):
@@ -166,7 +195,9 @@ async def test_a_link_that_connects_later_gets_a_long_configuration_whole(place:
         assert len(machine.documents[0]) > 65_536
 
 
-async def test_a_refused_configuration_is_shown_and_alarmed_until_one_is_applied(place: Place) -> None:
+async def test_a_refused_configuration_is_shown_and_alarmed_until_one_is_applied(
+    place: Place,
+) -> None:
     admin, link, machine = place
     path = f"links/{link['id']}/configuration"
     machine.refuses = "port 11112 is taken"
@@ -177,16 +208,22 @@ async def test_a_refused_configuration_is_shown_and_alarmed_until_one_is_applied
         assert alarms["items"][0]["condition"] == "configuration-refused"
         assert "port 11112 is taken" in alarms["items"][0]["detail"]
         comparison = await asyncio.to_thread(admin, "GET", f"{path}/comparison")
-        assert comparison["problems"] == [{"field": "$.listeners[0].port", "message": "port 11112 is taken"}]
+        assert comparison["problems"] == [
+            {"field": "$.listeners[0].port", "message": "port 11112 is taken"}
+        ]
         assert not comparison["in_step"]
         machine.refuses = ""
-        await asyncio.to_thread(admin, "PUT", path, {"document": DOCUMENT | {"devices": []}, "comment": "again"})
+        await asyncio.to_thread(
+            admin, "PUT", path, {"document": DOCUMENT | {"devices": []}, "comment": "again"}
+        )
         await asyncio.to_thread(admin, "POST", f"{path}/rollback", {"version": 1})
         await asyncio.to_thread(admin, "PUT", path, {"document": {"listeners": []}})
         await eventually(lambda: admin("GET", "alarms"), lambda seen: not seen["items"])
 
 
-async def test_a_store_is_answered_when_it_is_durable_and_comes_back_byte_by_byte(place: Place) -> None:
+async def test_a_store_is_answered_when_it_is_durable_and_comes_back_byte_by_byte(
+    place: Place,
+) -> None:
     admin, _, machine = place
     data = secrets.token_bytes(3_000_000)
     async with machine.connected() as session:
@@ -200,7 +237,10 @@ async def test_a_store_is_answered_when_it_is_durable_and_comes_back_byte_by_byt
         assert isinstance(other, Committed)
         assert other.stored is Stored.CONFLICT
     found = admin("GET", "instances", hidden=True)["items"]
-    assert [(one["stored"], one["visible"]) for one in found] == [("new", True), ("conflict", False)]
+    assert [(one["stored"], one["visible"]) for one in found] == [
+        ("new", True),
+        ("conflict", False),
+    ]
     fetched = admin.http.get(f"/api/v1/instances/{found[0]['id']}/dataset")
     assert fetched.content == data
     file = admin.http.get(f"/api/v1/instances/{found[0]['id']}/file").content
@@ -239,8 +279,18 @@ async def test_unknown_devices_are_listed_with_the_entry_that_lets_them_in(place
         await machine.report(session, seen)
     (device,) = admin("GET", "unknown-devices")["items"]
     assert (device["count"], device["link"]) == (6, link["id"])
-    assert device["hint"] == {"name": "us-2", "ae_title": "US_2", "addresses": ["10.1.2.3"], "listeners": ["store"]}
-    admin("POST", "unknown-devices/dismiss", {"link": link["id"], "address": "10.1.2.3", "calling_ae": "US_2"}, status=204)
+    assert device["hint"] == {
+        "name": "us-2",
+        "ae_title": "US_2",
+        "addresses": ["10.1.2.3"],
+        "listeners": ["store"],
+    }
+    admin(
+        "POST",
+        "unknown-devices/dismiss",
+        {"link": link["id"], "address": "10.1.2.3", "calling_ae": "US_2"},
+        status=204,
+    )
     assert admin("GET", "unknown-devices")["items"] == []
 
 

@@ -1,4 +1,7 @@
-"""A real Link whose Cloud is restarted again and again: it is back soon after the Cloud is ready."""
+"""A real Link whose Cloud is restarted again and again.
+
+It is back soon after the Cloud is ready.
+"""
 
 import time
 from collections.abc import Iterator

@@ -1,7 +1,9 @@
-"""The API against its own document: whatever is sent to any route as any role, the answer is one that the document knows.
+"""The API against its own document.
 
-Requests are generated from the document (schemathesis), valid ones and spoilt ones, half of them about things that exist. What
-removes or replaces things comes last, so that the others find them.
+Whatever is sent to any route as any role, the answer is one that the document knows.
+
+Requests are generated from the document (schemathesis), valid ones and spoilt ones, half of them
+about things that exist. What removes or replaces things comes last, so that the others find them.
 """
 
 import asyncio
@@ -42,7 +44,10 @@ CHECKS: Final = [
 REFUSALS: Final = frozenset({400, 403, 404, 406, 409, 413, 415, 416, 422})
 """What a token of the right role may hear; 503 only where a Link is away."""
 BOUNDED: Final = settings(
-    deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=tuple(Phase) if SOAK else (Phase.generate,)
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=tuple(Phase) if SOAK else (Phase.generate,),
 )
 PROBLEM: Final = "application/problem+json"
 SAMPLE: Final = Path(get_testdata_file("examples_ybr_color.dcm"))
@@ -89,13 +94,23 @@ class World:
 def stored(cloud: CloudProcess, admin: Api, link: dict[str, Any]) -> dict[str, str]:
     """Store an instance as a Link does, wait until it is found, and give its UIDs."""
     with pydicom.dcmread(SAMPLE, stop_before_pixels=True) as head:
-        uids = {"study": head.StudyInstanceUID, "series": head.SeriesInstanceUID, "instance": head.SOPInstanceUID}
+        uids = {
+            "study": head.StudyInstanceUID,
+            "series": head.SeriesInstanceUID,
+            "instance": head.SOPInstanceUID,
+        }
         sop_class = str(head.SOPClassUID)
 
     async def store() -> None:
         machine = WireLink(cloud.url, cloud.ca, link["code"])
         async with machine.connected() as session:
-            await machine.store(session, str(uids["instance"]), data_set_of(SAMPLE), sop_class, "1.2.840.10008.1.2.4.50")
+            await machine.store(
+                session,
+                str(uids["instance"]),
+                data_set_of(SAMPLE),
+                sop_class,
+                "1.2.840.10008.1.2.4.50",
+            )
         await eventually(lambda: admin("GET", "studies")["items"], bool)
 
     asyncio.run(store())
@@ -115,11 +130,17 @@ def world(served: CloudProcess) -> Iterator[World]:
         if role is not Role.OPERATOR
     }
     settings_ = {"name": "pacs", "host": "10.0.0.9", "port": 104, "ae_title": "PACS"}
-    destination = admin("POST", "destinations", {"link": link["id"], "settings": settings_}, status=201)["id"]
+    destination = admin(
+        "POST", "destinations", {"link": link["id"], "settings": settings_}, status=201
+    )["id"]
     uids = stored(served, admin, link)
     admin("POST", f"studies/{uids['study']}/send", {"destinations": [destination]})
-    rule = admin("POST", "rules", {"name": "all", "action": {"targets": [destination]}}, status=201)["id"]
-    delivery, instance = (admin("GET", kind)["items"][0]["id"] for kind in ("deliveries", "instances"))
+    rule = admin(
+        "POST", "rules", {"name": "all", "action": {"targets": [destination]}}, status=201
+    )["id"]
+    delivery, instance = (
+        admin("GET", kind)["items"][0]["id"] for kind in ("deliveries", "instances")
+    )
     operator.query = {"organisation": organisation}
     token = operator("POST", "tokens", {"name": "spare", "role": "auditor"}, status=201)["id"]
     deletion = admin("DELETE", f"instances/{instance}", reason="by mistake")["id"]
@@ -161,7 +182,13 @@ def world(served: CloudProcess) -> Iterator[World]:
         "version": [1],
         "time_zone": ["Europe/Berlin"],
     }
-    made = World(served.url, str(served.ca), {Role.OPERATOR: served.facts["token"], **tokens}, organisation, ids)
+    made = World(
+        served.url,
+        str(served.ca),
+        {Role.OPERATOR: served.facts["token"], **tokens},
+        organisation,
+        ids,
+    )
     yield made
     made.http.close()
 
@@ -189,7 +216,14 @@ def send(world: World, case: Case, token: str | None) -> requests.Response:
     known = {"organisation": world.organisation} if token == world.tokens[Role.OPERATOR] else {}
     if token != world.tokens[Role.OPERATOR] and case.query:
         case.query.pop("organisation", None)  # anybody else's is 404 before anything is looked at
-    return case.call(base_url=world.url, session=world.http, headers=headers, params=known, verify=world.ca, timeout=30)
+    return case.call(
+        base_url=world.url,
+        session=world.http,
+        headers=headers,
+        params=known,
+        verify=world.ca,
+        timeout=30,
+    )
 
 
 def judge(case: Case, answer: Any, refusals: frozenset[int]) -> None:

@@ -1,4 +1,7 @@
-"""The program itself: TLS, the folder, what is printed once, how it stops, and `cloud apply` against it."""
+"""The program itself.
+
+TLS, the folder, what is printed once, how it stops, and `cloud apply` against it.
+"""
 
 import asyncio
 import datetime as dt
@@ -29,7 +32,15 @@ from swallowtail.cloud.web.rate_limits import REFUSED_RATE
 from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import Priority
 from tests.programs import quiet
-from tests.rest.served import Api, CloudProcess, WireLink, data_set_of, eventually, hospital, store_request
+from tests.rest.served import (
+    Api,
+    CloudProcess,
+    WireLink,
+    data_set_of,
+    eventually,
+    hospital,
+    store_request,
+)
 
 EXAMPLE = Path("examples/hospital.toml")
 STOPS_WITHIN = 4.0  # the deadline of what still runs is 5 s
@@ -79,7 +90,9 @@ def test_the_folder_is_private(served: CloudProcess) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for name in ("master.key", "pepper.sealed", "ca.key", "server.key"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
-    assert served.facts["token"].encode() not in b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
+    assert served.facts["token"].encode() not in b"".join(
+        path.read_bytes() for path in folder.iterdir() if path.is_file()
+    )
 
 
 def test_health_readiness_and_metrics_need_no_token(served: CloudProcess) -> None:
@@ -108,7 +121,17 @@ def command(*arguments: str) -> Result:
 
 
 def apply(served: CloudProcess, token_file: Path, file: Path, *options: str) -> Result:
-    return command("apply", str(file), "--cloud", served.url, "--token-file", str(token_file), "--ca", str(served.ca), *options)
+    return command(
+        "apply",
+        str(file),
+        "--cloud",
+        served.url,
+        "--token-file",
+        str(token_file),
+        "--ca",
+        str(served.ca),
+        *options,
+    )
 
 
 def test_apply_does_it_once_and_shows_secrets_once(served: CloudProcess, tmp_path: Path) -> None:
@@ -145,12 +168,20 @@ def test_apply_does_it_once_and_shows_secrets_once(served: CloudProcess, tmp_pat
     assert "the role auditor may not do this" in refused.stderr
 
 
-def test_apply_leaves_alone_what_a_file_does_not_declare(served: CloudProcess, tmp_path: Path) -> None:
-    """Listeners come from one file, destinations and rules from another, and a destination more from the API."""
+def test_apply_leaves_alone_what_a_file_does_not_declare(
+    served: CloudProcess, tmp_path: Path
+) -> None:
+    """Listeners come from one file, destinations and rules from another, and a destination more
+    from the API.
+    """
     token_file = tmp_path / "token"
     token_file.write_text(served.facts["token"])
     for file in ("hospital.toml", "store-out.toml"):
-        text = Path("examples", file).read_text(encoding="utf-8").replace('name = "heronsgate"', 'name = "egretsgate"')
+        text = (
+            Path("examples", file)
+            .read_text(encoding="utf-8")
+            .replace('name = "heronsgate"', 'name = "egretsgate"')
+        )
         (tmp_path / file).write_text(text, encoding="utf-8")
     assert apply(served, token_file, tmp_path / "hospital.toml").exit_code == 0
     made = apply(served, token_file, tmp_path / "store-out.toml")
@@ -158,7 +189,11 @@ def test_apply_leaves_alone_what_a_file_does_not_declare(served: CloudProcess, t
     assert "+destination pacs, +destination research" in made.stdout
     assert "+ rule ultrasound to the PACS: to main-radiology:pacs" in made.stdout
     api = served.api()
-    api.query = {"organisation": next(one["id"] for one in api("GET", "organisations")["items"] if one["name"] == "egretsgate")}
+    api.query = {
+        "organisation": next(
+            one["id"] for one in api("GET", "organisations")["items"] if one["name"] == "egretsgate"
+        )
+    }
     (link,) = api("GET", "links")["items"]
     settings = {"name": "by-hand", "host": "10.0.0.7", "port": 104, "ae_title": "X"}
     api("POST", "destinations", {"link": link["id"], "settings": settings}, status=201)
@@ -169,10 +204,16 @@ def test_apply_leaves_alone_what_a_file_does_not_declare(served: CloudProcess, t
     owned = apply(served, token_file, tmp_path / "store-out.toml")
     assert "-destination by-hand" in owned.stdout
     assert apply(served, token_file, tmp_path / "store-out.toml").stdout.endswith("no changes\n")
-    assert [rule["name"] for rule in api("GET", "rules")["items"]] == ["ultrasound to the PACS", "abdomen to research"]
-    turned = (tmp_path / "store-out.toml").read_text(encoding="utf-8").partition("[[rule]]")[0] + "[[rule]]\n"
+    assert [rule["name"] for rule in api("GET", "rules")["items"]] == [
+        "ultrasound to the PACS",
+        "abdomen to research",
+    ]
+    turned = (tmp_path / "store-out.toml").read_text(encoding="utf-8").partition("[[rule]]")[
+        0
+    ] + "[[rule]]\n"
     (tmp_path / "less.toml").write_text(
-        turned + 'name = "abdomen to research"\nto = ["main-radiology:research"]\n', encoding="utf-8"
+        turned + 'name = "abdomen to research"\nto = ["main-radiology:research"]\n',
+        encoding="utf-8",
     )
     less = apply(served, token_file, tmp_path / "less.toml")
     assert "- rule ultrasound to the PACS" in less.stdout
@@ -187,11 +228,20 @@ def test_apply_says_what_is_wrong_and_what_to_do(served: CloudProcess, tmp_path:
     assert "line 19: link[0].listener[0].aetitle: " in apply(served, token_file, broken).stderr
     refused = apply(served, token_file, EXAMPLE).stderr
     assert "neither expired nor revoked" in refused
-    untrusted = command("apply", str(EXAMPLE), "--cloud", served.url, "--token-file", str(token_file)).stderr
+    untrusted = command(
+        "apply", str(EXAMPLE), "--cloud", served.url, "--token-file", str(token_file)
+    ).stderr
     assert "DATA/ca.pem" in untrusted
-    nowhere = command("apply", str(EXAMPLE), "--cloud", "http://x", "--token-file", str(token_file)).stderr
+    nowhere = command(
+        "apply", str(EXAMPLE), "--cloud", "http://x", "--token-file", str(token_file)
+    ).stderr
     assert "https://cloud.example:8443" in nowhere
-    assert "cannot read" in command("apply", str(EXAMPLE), "--cloud", served.url, "--token-file", str(tmp_path / "no")).stderr
+    assert (
+        "cannot read"
+        in command(
+            "apply", str(EXAMPLE), "--cloud", served.url, "--token-file", str(tmp_path / "no")
+        ).stderr
+    )
 
 
 def test_a_second_process_does_not_get_the_folder(served: CloudProcess) -> None:
@@ -213,36 +263,65 @@ def test_a_wrong_flag_is_named_with_its_remedy(
     tmp_path: Path, listen: str, cert: Path | None, key: Path | None, expected: str
 ) -> None:
     with pytest.raises(ServeError) as failed:
-        run(Settings.of(data=tmp_path / "data", listen=listen, cert=cert, key=key), announce=pytest.fail)
+        run(
+            Settings.of(data=tmp_path / "data", listen=listen, cert=cert, key=key),
+            announce=pytest.fail,
+        )
     assert expected in str(failed.value)
 
 
 async def test_a_stored_study_is_found_and_retrieved_over_dicomweb(served: CloudProcess) -> None:
     admin, link = hospital(served, "dicomweb")
-    with pydicom.dcmread(get_testdata_file("examples_ybr_color.dcm"), stop_before_pixels=True) as head:
-        study, series, instance = str(head.StudyInstanceUID), str(head.SeriesInstanceUID), str(head.SOPInstanceUID)
+    with pydicom.dcmread(
+        get_testdata_file("examples_ybr_color.dcm"), stop_before_pixels=True
+    ) as head:
+        study, series, instance = (
+            str(head.StudyInstanceUID),
+            str(head.SeriesInstanceUID),
+            str(head.SOPInstanceUID),
+        )
     data = data_set_of(Path(get_testdata_file("examples_ybr_color.dcm")))
     machine = WireLink(served.url, served.ca, link["code"])
     async with machine.connected() as session:
-        await machine.store(session, instance, data, "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.1.2.4.50")
+        await machine.store(
+            session, instance, data, "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.1.2.4.50"
+        )
     http = admin.http
     assert http.get("/dicomweb/studies", params={"PatientID": "nobody"}).status_code == 204
-    answer = await eventually(lambda: http.get("/dicomweb/studies", params={"limit": 5}), lambda seen: seen.status_code == 200)
+    answer = await eventually(
+        lambda: http.get("/dicomweb/studies", params={"limit": 5}),
+        lambda seen: seen.status_code == 200,
+    )
     assert answer.headers["content-type"] == "application/dicom+json"
     (found,) = answer.json()
     assert found["0020000D"]["Value"] == [study]
     assert found["00201208"]["Value"] == [1]
     retrieved = http.get(f"/dicomweb/studies/{study}/series/{series}/instances/{instance}")
-    assert retrieved.headers["content-type"].startswith('multipart/related; type="application/dicom"; boundary=')
+    assert retrieved.headers["content-type"].startswith(
+        'multipart/related; type="application/dicom"; boundary='
+    )
     boundary = retrieved.headers["content-type"].rpartition("=")[2].encode()
-    head, _, file = retrieved.content.removesuffix(b"\r\n--" + boundary + b"--\r\n").partition(b"\r\n\r\n")
-    assert head == b"--" + boundary + b"\r\nContent-Type: application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50"
+    head, _, file = retrieved.content.removesuffix(b"\r\n--" + boundary + b"--\r\n").partition(
+        b"\r\n\r\n"
+    )
+    assert (
+        head
+        == b"--"
+        + boundary
+        + b"\r\nContent-Type: application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50"
+    )
     assert file.endswith(data)
     assert pydicom.dcmread(io.BytesIO(file)).NumberOfFrames == 30
-    assert http.get(found["00081190"]["Value"][0], headers={"Accept": "image/jpeg"}).status_code == 406
+    assert (
+        http.get(found["00081190"]["Value"][0], headers={"Accept": "image/jpeg"}).status_code == 406
+    )
     stored = f"/api/v1/instances/{admin('GET', 'instances')['items'][0]['id']}/dataset"
     alone = http.head(stored)
-    assert (alone.status_code, int(alone.headers["content-length"]), alone.content) == (200, len(data), b"")
+    assert (alone.status_code, int(alone.headers["content-length"]), alone.content) == (
+        200,
+        len(data),
+        b"",
+    )
     rest = {"Range": f"bytes={len(data) // 2}-", "If-Range": alone.headers["etag"]}
     part = http.get(stored, headers=rest)
     assert (part.status_code, part.content) == (206, data[len(data) // 2 :])
@@ -251,7 +330,9 @@ async def test_a_stored_study_is_found_and_retrieved_over_dicomweb(served: Cloud
 async def test_an_authority_that_ends_soon_is_alarmed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     folder = DataFolder(data)
-    ensure_certificate(data, ["localhost"], dt.datetime.now(dt.UTC) - dt.timedelta(days=CA_DAYS - 10), folder.seal)
+    ensure_certificate(
+        data, ["localhost"], dt.datetime.now(dt.UTC) - dt.timedelta(days=CA_DAYS - 10), folder.seal
+    )
     folder.close()
     first = CloudProcess(data)
     admin, _ = hospital(first, "heronsgate")
@@ -260,7 +341,11 @@ async def test_an_authority_that_ends_soon_is_alarmed(tmp_path: Path) -> None:
     api = again.api(admin.http.headers["Authorization"].removeprefix("Bearer "))
     try:
         (alarm,) = await eventually(lambda: api("GET", "alarms")["items"], len)
-        assert (alarm["condition"], alarm["subject"], alarm["severity"]) == ("certificate-expiring", "authority", "major")
+        assert (alarm["condition"], alarm["subject"], alarm["severity"]) == (
+            "certificate-expiring",
+            "authority",
+            "major",
+        )
         assert "ca.pem" in alarm["detail"]
     finally:
         assert again.stop() == 0
@@ -277,7 +362,9 @@ def test_an_idle_client_does_not_hold_up_the_stop(tmp_path: Path) -> None:
     idle.http.close()
 
 
-async def test_neither_a_store_without_end_nor_a_deaf_link_holds_up_the_stop_for_long(tmp_path: Path) -> None:
+async def test_neither_a_store_without_end_nor_a_deaf_link_holds_up_the_stop_for_long(
+    tmp_path: Path,
+) -> None:
     cloud = CloudProcess(tmp_path / "data")
     try:
         admin, link = hospital(cloud, "heronsgate")
@@ -286,7 +373,9 @@ async def test_neither_a_store_without_end_nor_a_deaf_link_holds_up_the_stop_for
             WireLink(cloud.url, cloud.ca, link["code"]).connected() as session,
             WireLink(cloud.url, cloud.ca, deaf["code"]).connected() as silent,
         ):
-            channel = await session.open(STORE, encode(store_request("1.2.3")), Priority.BULK, transfer=bytes(16))
+            channel = await session.open(
+                STORE, encode(store_request("1.2.3")), Priority.BULK, transfer=bytes(16)
+            )
             await channel.send(memoryview(b"the first half"))
             channel.flush()
             await session.echo()
@@ -327,7 +416,10 @@ async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: P
         shown = api("GET", "links")["items"][0]
         assert not shown["presence"]["connected"]
         (instance,) = api("GET", "instances")["items"]
-        assert api.http.get(f"/api/v1/instances/{instance['id']}/dataset").content == b"stored before the restart"
+        assert (
+            api.http.get(f"/api/v1/instances/{instance['id']}/dataset").content
+            == b"stored before the restart"
+        )
         assert api("GET", "audit/verify")["broken_at"] is None
         machine.url = again.url
         async with machine.connected() as session:

@@ -1,4 +1,7 @@
-"""A modality sends what nobody can read, through a real Link: acknowledged, listed, examined, deleted, sent again."""
+"""A modality sends what nobody can read, through a real Link.
+
+Acknowledged, listed, examined, deleted, sent again.
+"""
 
 import asyncio
 import threading

@@ -1,4 +1,6 @@
-"""Every cell of the wire's tables against rules written down a second time, and docs/wire.md against the code."""
+"""Every cell of the wire's tables against rules written down a second time, and docs/wire.md
+against the code.
+"""
 
 import itertools
 import re
@@ -7,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.channel import CHANNEL_TABLE, ChannelAction, ChannelInput, ChannelMachine, ChannelState
+from swallowtail.wire.channel import (
+    CHANNEL_TABLE,
+    ChannelAction,
+    ChannelInput,
+    ChannelMachine,
+    ChannelState,
+)
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
 from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.frames import MAX_FRAME, MAX_PAYLOAD, FrameType, Opening, Priority
@@ -20,7 +28,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
 
 S, I = ChannelState, ChannelInput  # noqa: E741
 OPENING = {I.SEND_OPEN, I.RECEIVE_OPEN, I.RECEIVE_ATTACH}
-DIRECTIONS = {S.OPEN: (True, True), S.HALF_CLOSED_LOCAL: (False, True), S.HALF_CLOSED_REMOTE: (True, False)}
+DIRECTIONS = {
+    S.OPEN: (True, True),
+    S.HALF_CLOSED_LOCAL: (False, True),
+    S.HALF_CLOSED_REMOTE: (True, False),
+}
 
 
 def expected(state: ChannelState, what: ChannelInput) -> ChannelState | None:
@@ -52,7 +64,9 @@ class Owner:
 
 def channel_in(state: ChannelState) -> ChannelMachine:
     opening = Opening(call="c", priority=Priority.BULK)
-    channel = ChannelMachine(5, opening, Owner(), SendWindow(10), ReceiveWindow(10, SessionBudget(), 0.0))
+    channel = ChannelMachine(
+        5, opening, Owner(), SendWindow(10), ReceiveWindow(10, SessionBudget(), 0.0)
+    )
     channel.state = state
     return channel
 
@@ -63,7 +77,9 @@ def test_every_cell_of_the_channel_table(state, what):
     goal = expected(state, what)
     if goal is None:
         assert (state, what) not in CHANNEL_TABLE
-        with pytest.raises(LocalProtocolError if what.name.startswith("SEND") else WireError, match="channel 5"):
+        with pytest.raises(
+            LocalProtocolError if what.name.startswith("SEND") else WireError, match="channel 5"
+        ):
             channel.step(what)
         assert channel.state is state
         return
@@ -80,7 +96,9 @@ def hello_paths(table, first, goal):
         if state is goal:
             found.append(path)
             continue
-        todo += [(after, (*path, what)) for (before, what), after in table.items() if before is state]
+        todo += [
+            (after, (*path, what)) for (before, what), after in table.items() if before is state
+        ]
     return found
 
 
@@ -89,14 +107,18 @@ H = HelloInput
 
 def test_a_link_is_welcomed_only_after_a_challenge_and_can_be_refused_before():
     first = HelloState.EXPECT_CHALLENGE
-    assert hello_paths(LINK_HELLO_TABLE, first, HelloState.WELCOMED) == [(H.RECEIVE_CHALLENGE, H.RECEIVE_WELCOME)]
+    assert hello_paths(LINK_HELLO_TABLE, first, HelloState.WELCOMED) == [
+        (H.RECEIVE_CHALLENGE, H.RECEIVE_WELCOME)
+    ]
     assert sorted(map(len, hello_paths(LINK_HELLO_TABLE, first, HelloState.REFUSED))) == [1, 2]
     assert sorted(map(len, hello_paths(LINK_HELLO_TABLE, first, HelloState.FAILED))) == [1, 2]
 
 
 def test_a_cloud_welcomes_only_after_a_hello():
     first = HelloState.EXPECT_HELLO
-    assert hello_paths(CLOUD_HELLO_TABLE, first, HelloState.WELCOMED) == [(H.RECEIVE_HELLO, H.SEND_WELCOME)]
+    assert hello_paths(CLOUD_HELLO_TABLE, first, HelloState.WELCOMED) == [
+        (H.RECEIVE_HELLO, H.SEND_WELCOME)
+    ]
     assert sorted(map(len, hello_paths(CLOUD_HELLO_TABLE, first, HelloState.REFUSED))) == [1, 2]
     assert sorted(map(len, hello_paths(CLOUD_HELLO_TABLE, first, HelloState.FAILED))) == [1, 2]
 
@@ -113,7 +135,10 @@ def section(title: str) -> str:
 
 
 def numbered(title: str) -> dict[str, int]:
-    return {name: int(code) for code, name in re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", section(title), re.MULTILINE)}
+    return {
+        name: int(code)
+        for code, name in re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", section(title), re.MULTILINE)
+    }
 
 
 def test_the_page_is_short():
@@ -128,22 +153,35 @@ def test_the_frame_types_are_the_page_s():
 
 def test_the_reset_reasons_are_the_page_s():
     assert numbered("Reset reasons") == {reason.name: reason.value for reason in ResetReason}
-    assert ResetReason.read(11) is ResetReason.read(0) is ResetReason.read(65535) is ResetReason.INTERNAL
+    assert (
+        ResetReason.read(11)
+        is ResetReason.read(0)
+        is ResetReason.read(65535)
+        is ResetReason.INTERNAL
+    )
     assert ResetReason.read(3) is ResetReason.UNKNOWN_CALL
 
 
 def test_the_close_codes_are_the_page_s():
-    assert {int(code) for code in re.findall(r"^\| (\d{4}) \|", section("Violations"), re.MULTILINE)} == {int(c) for c in CloseCode}
+    assert {
+        int(code) for code in re.findall(r"^\| (\d{4}) \|", section("Violations"), re.MULTILINE)
+    } == {int(c) for c in CloseCode}
 
 
 def test_the_reasons_of_refuse_and_goodbye_are_the_page_s():
-    assert set(re.findall(r"^\| `([a-z]+)` \|", section("Hello"), re.MULTILINE)) == {reason.value for reason in RefuseReason}
-    goodbye = re.search(r"CONTROL `goodbye` \{.*?\}: (.*?)\. ", section("Scheduling and closing"), re.DOTALL).group(1)
+    assert set(re.findall(r"^\| `([a-z]+)` \|", section("Hello"), re.MULTILINE)) == {
+        reason.value for reason in RefuseReason
+    }
+    goodbye = re.search(
+        r"CONTROL `goodbye` \{.*?\}: (.*?)\. ", section("Scheduling and closing"), re.DOTALL
+    ).group(1)
     assert set(re.findall(r"`([a-z]+)`", goodbye)) == {reason.value for reason in GoodbyeReason}
 
 
 def test_the_drawings_are_current():
-    assert DRAWN.read_text(encoding="utf-8") == render(), "run: python -m tools.generate_wire_states"
+    assert DRAWN.read_text(encoding="utf-8") == render(), (
+        "run: python -m tools.generate_wire_states"
+    )
 
 
 def test_every_row_of_every_table_is_drawn_or_listed():

@@ -1,4 +1,6 @@
-"""Replay seeds and print what happened: `python -m tests.world [--delivering] SEED [SEED …] [--trace LINES]`.
+"""Replay seeds and print what happened.
+
+`python -m tests.world [--delivering] SEED [SEED …] [--trace LINES]`.
 
 `--selective CONNECTIONS` replays the worlds whose destinations refuse some instances.
 """
@@ -16,9 +18,17 @@ def main() -> int:
     """Replay; the exit code says whether the oracle found anything."""
     parser = argparse.ArgumentParser(prog="python -m tests.world", description=main.__doc__)
     parser.add_argument("seeds", type=int, nargs="+")
-    parser.add_argument("--trace", type=int, default=0, help="print the last so many lines of each trace")
+    parser.add_argument(
+        "--trace", type=int, default=0, help="print the last so many lines of each trace"
+    )
     parser.add_argument("--delivering", action="store_true", help="the worlds with destinations")
-    parser.add_argument("--selective", type=int, default=0, metavar="CONNECTIONS", help="destinations that refuse some instances")
+    parser.add_argument(
+        "--selective",
+        type=int,
+        default=0,
+        metavar="CONNECTIONS",
+        help="destinations that refuse some instances",
+    )
     arguments = parser.parse_args()
     found = 0
     for seed in arguments.seeds:
@@ -27,7 +37,10 @@ def main() -> int:
         for line in story.trace[-arguments.trace :] if arguments.trace else ():
             print(line)
         took = time.monotonic() - began
-        print(f"seed {seed}: {story.seconds:.0f} s in {took:.2f} s, {story.steps} steps, {story.trace_hash}, {story.counts}")
+        print(
+            f"seed {seed}: {story.seconds:.0f} s in {took:.2f} s, {story.steps} steps,"
+            f" {story.trace_hash}, {story.counts}"
+        )
         for finding in story.findings:
             print(f"  {finding}")
         found += len(story.findings)

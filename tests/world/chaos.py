@@ -1,4 +1,6 @@
-"""What goes wrong, drawn from the seed: each kind of trouble is a short coroutine that begins it, waits, and ends it.
+"""What goes wrong, drawn from the seed.
+
+Each kind of trouble is a short coroutine that begins it, waits, and ends it.
 
 The weights say how often a kind is drawn; several troubles overlap freely. `repair` ends them all.
 """
@@ -44,9 +46,15 @@ class Chaos:
         """Make trouble until the horizon."""
         now = self._world.loop.time()
         begins = sorted(self._dice.uniform(now, horizon) for _ in range(self._dice.randint(1, 8)))
-        some = self._dice.sample(self._kinds, self._dice.choice((1, 2, 4, len(self._kinds))))  # few kinds go deeper than all
-        kinds = self._dice.choices([kind for _, kind in some], [weight for weight, _ in some], k=len(begins))
-        await asyncio.gather(*(self._at(begin, kind) for begin, kind in zip(begins, kinds, strict=True)))
+        some = self._dice.sample(
+            self._kinds, self._dice.choice((1, 2, 4, len(self._kinds)))
+        )  # few kinds go deeper than all
+        kinds = self._dice.choices(
+            [kind for _, kind in some], [weight for weight, _ in some], k=len(begins)
+        )
+        await asyncio.gather(
+            *(self._at(begin, kind) for begin, kind in zip(begins, kinds, strict=True))
+        )
 
     async def _at(self, begin: float, kind: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(begin - self._world.loop.time())
@@ -60,7 +68,9 @@ class Chaos:
         for modality in world.modalities:
             network.heal(modality.host, world.link.host)
         network.set_road(world.link.host, world.cloud.host, Road(latency=0.02))
-        world.cloud.platter.full = world.cloud.platter.failing = world.cloud.rows.unavailable = False
+        world.cloud.platter.full = world.cloud.platter.failing = world.cloud.rows.unavailable = (
+            False
+        )
         network.defuse()
         world.twin.kill()
         for machine in (world.cloud, world.link):
@@ -71,7 +81,9 @@ class Chaos:
 
     async def _kill(self, machine: Machine) -> None:
         power = self._dice.random() < 0.4
-        machine.kill_after(self._dice.choice((1, 5, 20, 80, 300)) + self._dice.randint(0, 20), power=power)
+        machine.kill_after(
+            self._dice.choice((1, 5, 20, 80, 300)) + self._dice.randint(0, 20), power=power
+        )
         await asyncio.sleep(self._dice.choice((0.01, 1.0, 10.0, 40.0)))
         machine.kill(power=power)
         self._excuse_if_silent(machine, power=power)
@@ -94,8 +106,13 @@ class Chaos:
         await self._kill(self._world.cloud)
 
     async def kill_cloud_at_the_disk(self) -> None:
-        """Die between two calls of the disk: after the rename and before the folder's fsync, say."""
-        self._world.cloud.kill_at_disk_call(self._dice.randint(1, 12), power=self._dice.random() < 0.7)
+        """Die between two calls of the disk.
+
+        After the rename and before the folder's fsync, say.
+        """
+        self._world.cloud.kill_at_disk_call(
+            self._dice.randint(1, 12), power=self._dice.random() < 0.7
+        )
         await asyncio.sleep(self._dice.uniform(5, 30))
         self._world.cloud.defuse()
         self._world.cloud.start()
@@ -104,7 +121,9 @@ class Chaos:
 
     async def cut_uplink(self) -> None:
         world = self._world
-        world.network.partition(world.link.host, world.cloud.host, one_way=self._dice.random() < 0.3)
+        world.network.partition(
+            world.link.host, world.cloud.host, one_way=self._dice.random() < 0.3
+        )
         await asyncio.sleep(self._dice.choice((0.5, 5.0, 20.0, 60.0, 100.0)))
         world.network.heal(world.link.host, world.cloud.host, forgotten=self._dice.random() < 0.5)
 
@@ -126,16 +145,26 @@ class Chaos:
     async def break_uplink(self) -> None:
         for socket in self._uplink_sockets():
             end = self._dice.choice((socket, socket.peer))
-            self._world.network.break_after(end, self._dice.choice((1, 100, 3_000, 200_000)), self._dice.choice(("rst", "silent")))
+            self._world.network.break_after(
+                end,
+                self._dice.choice((1, 100, 3_000, 200_000)),
+                self._dice.choice(("rst", "silent")),
+            )
 
     async def break_association(self) -> None:
         modality = self._dice.choice(self._world.modalities)
         for socket in self._world.network.between(modality.host, self._world.link.host):
-            self._world.network.break_after(socket, self._dice.choice((1, 100, 3_000, 200_000)), "rst")
+            self._world.network.break_after(
+                socket, self._dice.choice((1, 100, 3_000, 200_000)), "rst"
+            )
 
     async def slow_uplink(self) -> None:
         world = self._world
-        world.network.set_road(world.link.host, world.cloud.host, Road(latency=0.3, bandwidth=self._dice.choice((2e3, 20e3))))
+        world.network.set_road(
+            world.link.host,
+            world.cloud.host,
+            Road(latency=0.3, bandwidth=self._dice.choice((2e3, 20e3))),
+        )
         await asyncio.sleep(self._dice.uniform(10, 60))
         world.network.set_road(world.link.host, world.cloud.host, Road(latency=0.02))
 
@@ -154,7 +183,9 @@ class Chaos:
         self._world.link.start()
 
     async def replace_session(self) -> None:
-        """Link is started anew while its old session still looks alive to the Cloud, and what was under way arrives afterwards."""
+        """Link is started anew while its old session still looks alive to the Cloud, and what was
+        under way arrives afterwards.
+        """
         world = self._world
         await self._in_the_middle_of_a_store()
         world.network.partition(world.link.host, world.cloud.host)
@@ -169,7 +200,10 @@ class Chaos:
             world.network.deliver_late(socket)
 
     async def wake_twin(self) -> None:
-        """A copy of Link's machine wakes up, with the same key and code: the session of each replaces that of the other."""
+        """A copy of Link's machine wakes up, with the same key and code.
+
+        The session of each replaces that of the other.
+        """
         twin = self._world.twin
         twin.code = self._world.link.code
         for _ in range(self._dice.randint(1, 4)):

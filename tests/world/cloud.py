@@ -1,7 +1,10 @@
-"""The Cloud's machine: the real session server, use cases and ports over a platter and rows that outlive the process.
+"""The Cloud's machine.
 
-Every process gets its own mount of the platter and its own access to the rows. When it dies, both are dead: what it has not fsynced
-is lost if the power went, what it has not committed is lost in any case.
+The real session server, use cases and ports over a platter and rows that outlive the process.
+
+Every process gets its own mount of the platter and its own access to the rows. When it dies, both
+are dead: what it has not fsynced is lost if the power went, what it has not committed is lost in
+any case.
 """
 
 import random
@@ -36,13 +39,20 @@ from tests.world.uplink import SimulatedUplink, serve
 
 TENANT: Final = Tenant("heron")
 LINK: Final = "ward"
-EVENT: Final = AuditEvent(event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="world")
+EVENT: Final = AuditEvent(
+    event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="world"
+)
 DAY: Final = 86_400.0
-EPOCH_AND_NEWEST: Final = "SELECT coalesce((SELECT max(epoch) FROM link), 0), coalesce((SELECT max(id) FROM instance), 0)"
+EPOCH_AND_NEWEST: Final = (
+    "SELECT coalesce((SELECT max(epoch) FROM link), 0), coalesce((SELECT max(id) FROM instance), 0)"
+)
 
 
 class WatchedRows(CommittedRows):
-    """The rows, with an eye on one thing: what is committed under an epoch that was over before the commit."""
+    """The rows, with an eye on one thing.
+
+    What is committed under an epoch that was over before the commit.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,9 +62,13 @@ class WatchedRows(CommittedRows):
     def run(self, intents: list[Any]) -> list[Any]:
         ((epoch, newest),) = self.ask(EPOCH_AND_NEWEST)
         results = super().run(intents)
-        for uid, committed in self.ask(f"SELECT sop_instance, epoch FROM instance WHERE id > {newest}"):
+        for uid, committed in self.ask(
+            f"SELECT sop_instance, epoch FROM instance WHERE id > {newest}"
+        ):
             if committed < epoch:
-                self.stale.append(f"{uid} was committed by epoch {committed} when epoch {epoch} had begun")
+                self.stale.append(
+                    f"{uid} was committed by epoch {committed} when epoch {epoch} had begun"
+                )
         self.on_commit()
         return results
 
@@ -72,8 +86,12 @@ class PlatterArchive:
 
     def rows(self) -> list[Row]:
         """Give all committed rows."""
-        found = self._cloud.rows.ask("SELECT sop_instance, transfer_syntax, sha256, visible FROM instance")
-        return [Row(uid, syntax, sha256.hex(), bool(visible)) for uid, syntax, sha256, visible in found]
+        found = self._cloud.rows.ask(
+            "SELECT sop_instance, transfer_syntax, sha256, visible FROM instance"
+        )
+        return [
+            Row(uid, syntax, sha256.hex(), bool(visible)) for uid, syntax, sha256, visible in found
+        ]
 
     def blob(self, digest: str) -> bytes | None:
         """Give a blob that is fsynced, its name and all the folders on the way included."""
@@ -170,9 +188,18 @@ class CloudMachine(Machine):
         made = compose(self, Records(database), blobs)
         assert self.process is not None
         if self.delivers:
-            for name, work in (("index", made.indexer.run(alone=True)), ("routing", made.router.run())):
+            for name, work in (
+                ("index", made.indexer.run(alone=True)),
+                ("routing", made.router.run()),
+            ):
                 self.process.spawn(work, name=name).add_done_callback(self._ended)
-        await serve(self.host, self.host.address, CLOUD_PORT, lambda end: made.sessions(*_asgi(end)), self.process.spawn)
+        await serve(
+            self.host,
+            self.host.address,
+            CLOUD_PORT,
+            lambda end: made.sessions(*_asgi(end)),
+            self.process.spawn,
+        )
 
     def _stop_at_once(self, _: StorageUnavailableError) -> None:
         """A failed fsync: nothing that this process believes of its disk holds any more."""
@@ -200,7 +227,9 @@ class CloudMachine(Machine):
         if self._silent:
             self.platter.crash()
         else:
-            self.platter.generation += 1  # the kernel lives on and keeps what was written; the process's mount is dead
+            self.platter.generation += (
+                1  # the kernel lives on and keeps what was written; the process's mount is dead
+            )
 
     # what an administrator does, straight in the store
 
@@ -212,12 +241,16 @@ class CloudMachine(Machine):
         document = self.document
         if dice is not None:
             extra = tuple(
-                DicomListener(name=f"extra{port}", ae_title="EXTRA", port=port) for port in range(1104, 1107) if dice.random() < 0.5
+                DicomListener(name=f"extra{port}", ae_title="EXTRA", port=port)
+                for port in range(1104, 1107)
+                if dice.random() < 0.5
             )
             main = self.document.listeners[0]
             document = msgspec.structs.replace(self.document, listeners=(main, *extra))
         try:
-            await self._records().configuration.put(TENANT, LINK, dump(document), author="world", now=self.wall(), event=EVENT)
+            await self._records().configuration.put(
+                TENANT, LINK, dump(document), author="world", now=self.wall(), event=EVENT
+            )
         except StorageUnavailableError:
             return
         self.bus.publish(f"link/{LINK}")
@@ -227,7 +260,11 @@ class CloudMachine(Machine):
         code = mint_code(dice.randbytes)
         unavailable, self.rows.unavailable = self.rows.unavailable, False
         await self._records().links.rotate(
-            TENANT, LINK, Code(digest=self.hashes.of_code(code), until=self.wall() + DAY), now=self.wall(), event=EVENT
+            TENANT,
+            LINK,
+            Code(digest=self.hashes.of_code(code), until=self.wall() + DAY),
+            now=self.wall(),
+            event=EVENT,
         )
         self.rows.unavailable = unavailable
         self.bus.publish(f"link/{LINK}")
@@ -235,21 +272,41 @@ class CloudMachine(Machine):
 
 
 async def provision(
-    cloud: CloudMachine, devices: dict[str, str], ae_title: str, port: int, destinations: Sequence[Destination] = ()
+    cloud: CloudMachine,
+    devices: dict[str, str],
+    ae_title: str,
+    port: int,
+    destinations: Sequence[Destination] = (),
 ) -> None:
-    """Make the organisation, its Link, the Link's configuration, and a rule that sends what comes to every destination."""
+    """Make the organisation, its Link, the Link's configuration, and a rule that sends what comes
+    to every destination.
+    """
     records, now = cloud._records(), EPOCH
-    await records.people.add_organisation(Organisation(id=TENANT, name="heron", created=now), now=now, event=EVENT)
-    await records.people.put_facility(TENANT, Facility(id="clinic", name="clinic", time_zone="Europe/Zurich"), now=now, event=EVENT)
+    await records.people.add_organisation(
+        Organisation(id=TENANT, name="heron", created=now), now=now, event=EVENT
+    )
+    await records.people.put_facility(
+        TENANT,
+        Facility(id="clinic", name="clinic", time_zone="Europe/Zurich"),
+        now=now,
+        event=EVENT,
+    )
     code = Code(digest=cloud.hashes.of_code(cloud.code), until=now + DAY)
-    await records.links.add(TENANT, Link(id=LINK, facility="clinic", name=LINK, created=now), code, now=now, event=EVENT)
+    await records.links.add(
+        TENANT, Link(id=LINK, facility="clinic", name=LINK, created=now), code, now=now, event=EVENT
+    )
     cloud.document = Configuration(
         listeners=(DicomListener(name="main", ae_title=ae_title, port=port),),
-        devices=tuple(Device(name=name.lower(), ae_title=name, addresses=(address,)) for name, address in devices.items()),
+        devices=tuple(
+            Device(name=name.lower(), ae_title=name, addresses=(address,))
+            for name, address in devices.items()
+        ),
         destinations=tuple(destinations),
     )
     if destinations:
-        action = RuleAction(targets=tuple(Target(link=LINK, destination=one.name) for one in destinations))
+        action = RuleAction(
+            targets=tuple(Target(link=LINK, destination=one.name) for one in destinations)
+        )
         rule = Rule(id="all", name="all", position=1, action=action, created=now, changed=now)
         await records.rules.put(TENANT, rule, now=now, event=EVENT)
     await cloud.reconfigure()

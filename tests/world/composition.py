@@ -35,8 +35,12 @@ class Composed:
 def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Composed:
     """Put one process together."""
     clock = machine.wall
-    router = Router(records.rules, SiteBook(records.links, records.configuration), machine.bus, clock=clock)
-    reports = Reports(records.configuration, ended=router.ended, tally=AuditTally(records.audit, clock))
+    router = Router(
+        records.rules, SiteBook(records.links, records.configuration), machine.bus, clock=clock
+    )
+    reports = Reports(
+        records.configuration, ended=router.ended, tally=AuditTally(records.audit, clock)
+    )
     ingest = Ingest(
         machine.parts.instances(records.instances),
         machine.parts.blobs(blobs),
@@ -65,7 +69,15 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
         dice=dice.random,
     )
     sessions = LinkSessions(
-        gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock, random=dice.randbytes
+        gate=gate,
+        calls=calls,
+        desired=desired,
+        reports=reports,
+        dispatch=dispatch,
+        clock=clock,
+        random=dice.randbytes,
     )
-    indexer = Indexer(records.index_jobs, InlineParser(blobs), machine.bus, clock=clock, on_settled=router.wake)
+    indexer = Indexer(
+        records.index_jobs, InlineParser(blobs), machine.bus, clock=clock, on_settled=router.wake
+    )
     return Composed(sessions, router, indexer)

@@ -1,4 +1,7 @@
-"""Small real data sets, in Explicit VR Little Endian: what an index can read, and rules can judge."""
+"""Small real data sets, in Explicit VR Little Endian.
+
+What an index can read, and rules can judge.
+"""
 
 import random
 import struct
@@ -20,7 +23,9 @@ def element(group: int, number: int, vr: str, value: bytes) -> bytes:
     return struct.pack("<HH2s", group, number, vr.encode()) + length + value
 
 
-def data_set(sop_class: str, sop_instance: str, study: str, patient: str, number: int, bulk: bytes) -> bytes:
+def data_set(
+    sop_class: str, sop_instance: str, study: str, patient: str, number: int, bulk: bytes
+) -> bytes:
     """Give an instance of an invented patient."""
     return b"".join((
         element(0x0008, 0x0016, "UI", sop_class.encode()),
@@ -42,6 +47,8 @@ def draw_data_sets(dice: random.Random, seed: int, modality: str) -> list[Instan
         whose = dice.randint(1, 2)
         study = f"{ROOT}.{seed}.{ord(modality[-1])}.{whose}"
         uid, sop_class = f"{study}.9.{number}", dice.choice(SOP_CLASSES)
-        data = data_set(sop_class, uid, study, f"{modality}-{whose}", number, dice.randbytes(dice.choice(SIZES)))
+        data = data_set(
+            sop_class, uid, study, f"{modality}-{whose}", number, dice.randbytes(dice.choice(SIZES))
+        )
         drawn.append(Instance(sop_class, uid, uids.EXPLICIT_VR_LITTLE_ENDIAN, data))
     return drawn

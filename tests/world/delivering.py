@@ -1,7 +1,10 @@
-"""A world whose Cloud sends on: what modalities store is indexed, judged by a rule, and delivered to up to three destinations.
+"""A world whose Cloud sends on.
 
-Some worlds are calm: nothing goes wrong but with destinations, and never with the first, which then has to be served as if it
-were alone. At the end everything is repaired and has to arrive; then Link and Cloud are started once more, and nothing may follow.
+What modalities store is indexed, judged by a rule, and delivered to up to three destinations.
+
+Some worlds are calm: nothing goes wrong but with destinations, and never with the first, which then
+has to be served as if it were alone. At the end everything is repaired and has to arrive; then Link
+and Cloud are started once more, and nothing may follow.
 """
 
 import asyncio
@@ -22,7 +25,10 @@ from tests.world.parts import Parts
 from tests.world.world import AE_TITLE, DICOM_PORT, World
 
 LAST_DELIVERY: Final = 300.0 + 300.0 + 100.0
-"""Seconds for what is left after the repair: a breaker waits 300 s at most, and so long is a dead Cloud's claim on index jobs."""
+"""Seconds for what is left after the repair.
+
+A breaker waits 300 s at most, and so long is a dead Cloud's claim on index jobs.
+"""
 LOOK_EVERY: Final = 5.0
 QUEUED: Final = """
     SELECT d.destination, d.sop_instance, d.transfer_syntax, d.lane, d.rank, d.place, d.state, i.received
@@ -51,13 +57,18 @@ class PlatterQueues:
 
     def breakers(self) -> Mapping[str, str]:
         """Give each destination's breaker."""
-        return dict(self._cloud.rows.ask("SELECT destination, breaker FROM destination ORDER BY destination"))
+        return dict(
+            self._cloud.rows.ask(
+                "SELECT destination, breaker FROM destination ORDER BY destination"
+            )
+        )
 
     def recorded(self) -> list[Recorded]:
         """Return the attempts of all deliveries, the oldest first."""
         rows = self._cloud.rows.ask(RECORDED)
         return [
-            Recorded((name, uid, syntax), began - EPOCH, ended - EPOCH, bool(cut)) for name, uid, syntax, began, ended, cut in rows
+            Recorded((name, uid, syntax), began - EPOCH, ended - EPOCH, bool(cut))
+            for name, uid, syntax, began, ended, cut in rows
         ]
 
 
@@ -77,7 +88,9 @@ class DeliveringWorld(World):
         self.network.on_opened = self._opened
 
     def _draw_uplink_road(self) -> Road:
-        return Road(latency=self.dice.choice((0.001, 0.02, 0.2)), bandwidth=self.dice.choice((300e3, 10e6)))
+        return Road(
+            latency=self.dice.choice((0.001, 0.02, 0.2)), bandwidth=self.dice.choice((300e3, 10e6))
+        )
 
     def _draw_instances(self, modality: str) -> list[Instance]:
         return draw_data_sets(self.dice, self.seed, modality)
@@ -91,7 +104,9 @@ class DeliveringWorld(World):
             port=PACS_PORT,
             ae_title=name.upper(),
             connections=dice.choice((1, 1, 2)),
-            timeouts=DestinationTimeouts(associate=dice.choice((5.0, 15.0)), response=dice.choice((10.0, 40.0))),
+            timeouts=DestinationTimeouts(
+                associate=dice.choice((5.0, 15.0)), response=dice.choice((10.0, 40.0))
+            ),
         )
         return Pacs(name, host, self.loop, self.seed, self.arrivals)
 
@@ -100,7 +115,9 @@ class DeliveringWorld(World):
             self.arrivals.connected()
 
     async def _provision(self, devices: dict[str, str]) -> None:
-        await provision(self.cloud, devices, AE_TITLE, DICOM_PORT, [*self.arrivals.destinations.values()])
+        await provision(
+            self.cloud, devices, AE_TITLE, DICOM_PORT, [*self.arrivals.destinations.values()]
+        )
         for pacs in self.pacs:
             pacs.start()
 
@@ -175,7 +192,11 @@ class DeliveryChaos(Chaos):
     async def break_pacs(self) -> None:
         for socket in self._world.network.between(self._world.link.host, self._victim().host):
             end = self._dice.choice((socket, socket.peer))
-            self._world.network.break_after(end, self._dice.choice((1, 100, 3_000, 100_000)), self._dice.choice(("rst", "silent")))
+            self._world.network.break_after(
+                end,
+                self._dice.choice((1, 100, 3_000, 100_000)),
+                self._dice.choice(("rst", "silent")),
+            )
 
     async def _mood(self, mood: Mood) -> None:
         pacs = self._victim()
@@ -184,7 +205,12 @@ class DeliveryChaos(Chaos):
         pacs.mood = Mood()
 
     async def slow_pacs(self) -> None:
-        await self._mood(Mood(before=self._dice.choice((0.0, 1.0, 9.0)), after=self._dice.choice((0.0, 1.0, 30.0, 50.0))))
+        await self._mood(
+            Mood(
+                before=self._dice.choice((0.0, 1.0, 9.0)),
+                after=self._dice.choice((0.0, 1.0, 30.0, 50.0)),
+            )
+        )
 
     async def deaf_pacs(self) -> None:
         await self._mood(Mood(deaf=True))
@@ -193,10 +219,16 @@ class DeliveryChaos(Chaos):
         await self._mood(Mood(status=self._dice.choice((0xA700, 0xB000, 0x0211, *REFUSALS))))
 
     async def hang_up(self) -> None:
-        await self._mood(self._dice.choice((Mood(rejects=True), Mood(aborts=True), Mood(mute=True))))
+        await self._mood(
+            self._dice.choice((Mood(rejects=True), Mood(aborts=True), Mood(mute=True)))
+        )
 
     async def slow_road(self) -> None:
         link, pacs = self._world.link.host, self._victim().host
-        self._world.network.set_road(link, pacs, Road(latency=0.3, bandwidth=self._dice.choice((5e3, 50e3)), window=16 * 1024))
+        self._world.network.set_road(
+            link,
+            pacs,
+            Road(latency=0.3, bandwidth=self._dice.choice((5e3, 50e3)), window=16 * 1024),
+        )
         await asyncio.sleep(self._dice.uniform(10, 60))
         self._world.network.set_road(link, pacs, Road())

@@ -1,4 +1,7 @@
-"""Faulty components, each a mistake that somebody could make, put into the world through its seams: no switch in the product."""
+"""Faulty components, each a mistake that somebody could make, put into the world through its seams.
+
+No switch in the product.
+"""
 
 import asyncio
 import struct
@@ -117,7 +120,9 @@ class WrongMessageId(_Wrapper):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
 
-    async def listen(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Port:
+    async def listen(
+        self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
+    ) -> Port:
         def lying() -> asyncio.BaseProtocol:
             protocol = factory()
             made = protocol.connection_made
@@ -133,7 +138,11 @@ class _Lying(_Wrapper):
         at = data.find(RESPONDED_MESSAGE_ID)
         if at >= 0:
             at += len(RESPONDED_MESSAGE_ID)
-            data = data[:at] + struct.pack("<H", int.from_bytes(data[at : at + 2], "little") + 1) + data[at + 2 :]
+            data = (
+                data[:at]
+                + struct.pack("<H", int.from_bytes(data[at : at + 2], "little") + 1)
+                + data[at + 2 :]
+            )
         self._inner.write(data)
 
 
@@ -141,7 +150,9 @@ class LeasesLapse(_Wrapper):
     """Takes short leases, and believes that they are kept without asking for it."""
 
     async def claim(self, *what: Any, now: float, until: float, **more: Any) -> Claim:
-        claimed: Claim = await self._inner.claim(*what, now=now, until=min(until, now + EXTEND_EVERY + 1.0), **more)
+        claimed: Claim = await self._inner.claim(
+            *what, now=now, until=min(until, now + EXTEND_EVERY + 1.0), **more
+        )
         return claimed
 
     async def extend(self, leases: Sequence[Lease], *, until: float) -> frozenset[int]:
@@ -190,7 +201,9 @@ class OneAtATime(_Served):
 
 @dataclass(frozen=True)
 class Fault:
-    """A mistake, the rules of the oracle of which one must find it, and the worlds in which it shows."""
+    """A mistake, the rules of the oracle of which one must find it, and the worlds in which it
+    shows.
+    """
 
     parts: Parts
     rules: frozenset[Rule]
@@ -202,14 +215,18 @@ def _in_deliveries(parts: Parts, *rules: Rule, world: type[World] = DeliveringWo
 
 
 FAULTS: Final[dict[str, Fault]] = {
-    "ack before commit": Fault(Parts(instances=AckBeforeCommit), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})),
+    "ack before commit": Fault(
+        Parts(instances=AckBeforeCommit), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})
+    ),
     "no folder fsync": Fault(Parts(disk=NoFolderFsync), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})),
     "no file fsync": Fault(Parts(disk=NoFileFsync), frozenset({Rule.FALSE_SUCCESS, Rule.LOST})),
     "epoch ignored": Fault(
         Parts(patches=(("swallowtail.cloud.records.instances._admissible_facility", any_epoch),)),
         frozenset({Rule.FENCE}),
     ),
-    "answer carries another message id": Fault(Parts(network=WrongMessageId), frozenset({Rule.WRONG_MESSAGE})),
+    "answer carries another message id": Fault(
+        Parts(network=WrongMessageId), frozenset({Rule.WRONG_MESSAGE})
+    ),
     "silent uplink without deadline": Fault(
         Parts(patches=(("swallowtail.link.uplink.SessionMachine", DeafToSilence),)),
         frozenset({Rule.ECHO, Rule.STUCK}),
@@ -222,8 +239,12 @@ FAULTS: Final[dict[str, Fault]] = {
         Parts(patches=(("swallowtail.link.modality.StoreRelay", Patient),)),
         frozenset({Rule.LATE, Rule.SILENT}),
     ),
-    "delivery doubled after a lapsed lease": _in_deliveries(Parts(deliveries=LeasesLapse), Rule.DELIVERED_TWICE),
-    "lane order broken": _in_deliveries(Parts(patches=(("swallowtail.link.pacs.Line", Overtaker),)), Rule.OUT_OF_ORDER),
+    "delivery doubled after a lapsed lease": _in_deliveries(
+        Parts(deliveries=LeasesLapse), Rule.DELIVERED_TWICE
+    ),
+    "lane order broken": _in_deliveries(
+        Parts(patches=(("swallowtail.link.pacs.Line", Overtaker),)), Rule.OUT_OF_ORDER
+    ),
     "follower of one that was not begun is sent": _in_deliveries(
         Parts(patches=(("swallowtail.link.pacs.Line", Forgetful),)),
         Rule.OUT_OF_ORDER,
@@ -231,7 +252,8 @@ FAULTS: Final[dict[str, Fault]] = {
         world=SelectiveWorld,
     ),
     "attempts are left out of the history": _in_deliveries(
-        Parts(patches=(("swallowtail.cloud.dispatch.connection._has_begun", never),)), Rule.UNRECORDED
+        Parts(patches=(("swallowtail.cloud.dispatch.connection._has_begun", never),)),
+        Rule.UNRECORDED,
     ),
     "a refused context is tried again": _in_deliveries(
         Parts(patches=(("swallowtail.link.pacs_line.PERMANENT", frozenset()),)),
@@ -239,13 +261,15 @@ FAULTS: Final[dict[str, Fault]] = {
         world=SelectiveWorld,
     ),
     "breaker that never closes": _in_deliveries(
-        Parts(patches=(("swallowtail.cloud.dispatch.planner._closed", as_it_was),)), Rule.BREAKER_STUCK
+        Parts(patches=(("swallowtail.cloud.dispatch.planner._closed", as_it_was),)),
+        Rule.BREAKER_STUCK,
     ),
     "every status of a destination is a success": _in_deliveries(
         Parts(patches=(("swallowtail.link.pacs_line.row_of", success),)), Rule.UNDELIVERED
     ),
     "one destination after the other": _in_deliveries(
-        Parts(patches=(("swallowtail.cloud.dispatch.runner._Served", OneAtATime),)), Rule.DELAYED_BY_ANOTHER
+        Parts(patches=(("swallowtail.cloud.dispatch.runner._Served", OneAtATime),)),
+        Rule.DELAYED_BY_ANOTHER,
     ),
 }
 """What the oracle must find."""

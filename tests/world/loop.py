@@ -1,11 +1,15 @@
-"""A deterministic event loop: virtual time, no selector, no threads, and processes that can die between any two steps.
+"""A deterministic event loop.
 
-Why a loop of our own and not a selector that lies: the world must be able to kill a simulated process, which means that none of its
-callbacks runs any more, no `finally` has an effect, and the other processes on the same loop notice nothing but silence. So
-every callback carries the process that scheduled it (in its context), and the loop drops the steps of the dead.
+Virtual time, no selector, no threads, and processes that can die between any two steps.
 
-Time moves in two ways: every step costs a microsecond, so that a busy loop cannot stop the clock, and when nothing is ready the
-clock jumps to the next timer that is not cancelled. When there is none, nothing can ever happen again: a deadlock, and an error.
+Why a loop of our own and not a selector that lies: the world must be able to kill a simulated
+process, which means that none of its callbacks runs any more, no `finally` has an effect, and the
+other processes on the same loop notice nothing but silence. So every callback carries the process
+that scheduled it (in its context), and the loop drops the steps of the dead.
+
+Time moves in two ways: every step costs a microsecond, so that a busy loop cannot stop the clock,
+and when nothing is ready the clock jumps to the next timer that is not cancelled. When there is
+none, nothing can ever happen again: a deadlock, and an error.
 """
 
 import asyncio
@@ -29,7 +33,10 @@ _process: ContextVar["Process | None"] = ContextVar("process", default=None)
 
 
 class Killed(BaseException):
-    """The process that ran this code has just died in the middle of it; nobody may catch this but the loop."""
+    """The process that ran this code has just died in the middle of it.
+
+    Nobody may catch this but the loop.
+    """
 
 
 class DeadlockError(Exception):
@@ -45,7 +52,14 @@ class Step(asyncio.TimerHandle):
 
     __slots__ = ("process",)
 
-    def __init__(self, when: float, callback: Callable[..., object], args: Any, loop: "WorldLoop", context: Context | None):
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: Any,
+        loop: "WorldLoop",
+        context: Context | None,
+    ):
         super().__init__(when, callback, args, loop, context)
         self.process: Process | None = self._context.get(_process)
 
@@ -54,11 +68,18 @@ class Step(asyncio.TimerHandle):
 
 
 class WorldTask(asyncio.Task[T]):
-    """A task whose hash is its number: a set of tasks is iterated in the same order in every run."""
+    """A task whose hash is its number.
+
+    A set of tasks is iterated in the same order in every run.
+    """
 
     def __init__(self, coro: Coroutine[Any, Any, T], *, number: int, **options: Any) -> None:
         self._number = number  # first: Task.__init__ puts itself into a WeakSet
-        self.process = options["context"].get(_process) if options.get("context") is not None else _process.get()
+        self.process = (
+            options["context"].get(_process)
+            if options.get("context") is not None
+            else _process.get()
+        )
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
@@ -78,7 +99,10 @@ class WorldFuture(asyncio.Future[Any]):
 
 
 class Process:
-    """One incarnation of a simulated program: from its start to its end or its death. A restart is a new Process."""
+    """One incarnation of a simulated program: from its start to its end or its death.
+
+    A restart is a new Process.
+    """
 
     def __init__(self, loop: "WorldLoop", name: str) -> None:
         self.name = name
@@ -94,11 +118,17 @@ class Process:
         self.context.run(_process.set, self)
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str = "main") -> asyncio.Task[T]:
-        """Start `work` inside this process; everything that it schedules belongs to the process too."""
+        """Start `work` inside this process.
+
+        Everything that it schedules belongs to the process too.
+        """
         return self._loop.create_task(work, name=f"{self.name}/{name}", context=self.context.copy())
 
     def after_steps(self, count: int, action: Callable[[], None]) -> None:
-        """Call `action` when the process has made `count` more steps: how a crash falls between any two awaits."""
+        """Call `action` when the process has made `count` more steps.
+
+        How a crash falls between any two awaits.
+        """
         self._fuse = (self.steps + count, action)
 
     def defuse(self) -> None:
@@ -117,7 +147,11 @@ class Process:
             action()
 
     def kill(self) -> None:
-        """Die: no step of this process runs any more, and nothing that its coroutines do while they are buried has an effect."""
+        """Die.
+
+        No step of this process runs any more, and nothing that its coroutines do while they are
+        buried has an effect.
+        """
         if not self.alive:
             return
         self.alive = False
@@ -130,7 +164,9 @@ class Process:
         self._tasks = []
 
     def _bury(self, task: asyncio.Task[Any]) -> None:
-        """Unwind a coroutine now, with all effects cut off, and not whenever the garbage collector comes by."""
+        """Unwind a coroutine now, with all effects cut off, and not whenever the garbage collector
+        comes by.
+        """
         task._log_destroy_pending = False
         coroutine = task.get_coro()
         if coroutine.cr_running:  # it died in the middle of a step; Killed unwinds it
@@ -148,7 +184,9 @@ def current_process() -> Process | None:
 
 
 class WorldLoop(asyncio.AbstractEventLoop):
-    """Runs callbacks in the order in which they were scheduled, on a clock of its own, the same way for the same seed."""
+    """Runs callbacks in the order in which they were scheduled, on a clock of its own, the same way
+    for the same seed.
+    """
 
     def __init__(self, seed: object = 0) -> None:
         self._now = 0.0
@@ -171,7 +209,9 @@ class WorldLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._now
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Step:
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Step:
         step = self._step(self._now, callback, args, context)
         if step.process is None or step.process.alive:
             self._ready.append(step)
@@ -179,16 +219,30 @@ class WorldLoop(asyncio.AbstractEventLoop):
 
     call_soon_threadsafe = call_soon
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Step:
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Step:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Step:
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Step:
         step = self._step(when, callback, args, context)
         if step.process is None or step.process.alive:
             heapq.heappush(self._timers, (when, self._next_number(), step))
         return step
 
-    def _step(self, when: float, callback: Callable[..., object], args: Any, context: Context | None) -> Step:
+    def _step(
+        self, when: float, callback: Callable[..., object], args: Any, context: Context | None
+    ) -> Step:
         if self._closed:
             raise RuntimeError("Event loop is closed")
         return Step(when, callback, args, self, context)
@@ -206,7 +260,11 @@ class WorldLoop(asyncio.AbstractEventLoop):
         return WorldFuture(number=self._next_number(), loop=self)
 
     def create_task(
-        self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
     ) -> asyncio.Task[T]:
         task = WorldTask(coro, number=self._next_number(), loop=self, name=name, context=context)
         owner = task.process or self._world
@@ -222,8 +280,13 @@ class WorldLoop(asyncio.AbstractEventLoop):
 
     # threads become simulated work
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """Run `func` later, as a step of its own: a process may die before it, in it, and before its result is heard."""
+    def run_in_executor(
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """Run `func` later, as a step of its own.
+
+        A process may die before it, in it, and before its result is heard.
+        """
         future = self.create_future()
         self.call_later(self._random.expovariate(2000), self._work, future, func, args)
         return future
@@ -247,7 +310,10 @@ class WorldLoop(asyncio.AbstractEventLoop):
     # running
 
     def run(self, main: Coroutine[Any, Any, T], *, max_steps: int = MAX_STEPS) -> T:
-        """Run until `main` has ended; raises DeadlockError when it never can, RealTimeError when it waits in real time."""
+        """Run until `main` has ended.
+
+        Raises DeadlockError when it never can, RealTimeError when it waits in real time.
+        """
         with _no_real_time():
             asyncio._set_running_loop(self)
             try:
@@ -255,7 +321,10 @@ class WorldLoop(asyncio.AbstractEventLoop):
                 while not task.done():
                     self._once()
                     if self.steps > max_steps:
-                        raise DeadlockError(f"no end after {max_steps} steps at {self._now:.3f} s: {self._waiting()}")
+                        raise DeadlockError(
+                            f"no end after {max_steps} steps at {self._now:.3f} s:"
+                            f" {self._waiting()}"
+                        )
                 return task.result()
             finally:
                 asyncio._set_running_loop(None)
@@ -263,13 +332,19 @@ class WorldLoop(asyncio.AbstractEventLoop):
     run_until_complete = run  # asyncio.Runner and pytest-asyncio call it so
 
     def _once(self) -> None:
-        while self._timers and (self._timers[0][0] <= self._now or self._timers[0][2].cancelled() or _is_dead(self._timers[0][2])):
+        while self._timers and (
+            self._timers[0][0] <= self._now
+            or self._timers[0][2].cancelled()
+            or _is_dead(self._timers[0][2])
+        ):
             step = heapq.heappop(self._timers)[2]
             if not step.cancelled():
                 self._ready.append(step)
         if not self._ready:
             if not self._timers:
-                raise DeadlockError(f"nothing can happen any more at {self._now:.3f} s: {self._waiting()}")
+                raise DeadlockError(
+                    f"nothing can happen any more at {self._now:.3f} s: {self._waiting()}"
+                )
             self._now = self._timers[0][0]
             return
         step = self._ready.popleft()

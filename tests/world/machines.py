@@ -1,7 +1,10 @@
-"""The machines of the world and the programs on them: each can be started, killed between two steps, and started again.
+"""The machines of the world and the programs on them.
 
-What survives is what survives in a hospital: a Link's key and code, a Cloud's platter and database. Everything else dies with the
-process, and its sockets vanish with it, with FIN or RST when the process was killed, in silence when the power went.
+Each can be started, killed between two steps, and started again.
+
+What survives is what survives in a hospital: a Link's key and code, a Cloud's platter and database.
+Everything else dies with the process, and its sockets vanish with it, with FIN or RST when the
+process was killed, in silence when the power went.
 """
 
 import asyncio
@@ -67,13 +70,25 @@ class Machine:
         process.spawn(self.program()).add_done_callback(self._ended)
 
     def _ended(self, main: "asyncio.Task[None]") -> None:
-        """A program that fails is a bug; a real one would exit and be started again by whoever supervises it."""
-        if not main.cancelled() and (error := main.exception()) is not None and not isinstance(error, Killed):
-            self._loop.problems.append(f"{self.name} failed: {''.join(traceback.format_exception(error))}")
+        """A program that fails is a bug.
+
+        A real one would exit and be started again by whoever supervises it.
+        """
+        if (
+            not main.cancelled()
+            and (error := main.exception()) is not None
+            and not isinstance(error, Killed)
+        ):
+            self._loop.problems.append(
+                f"{self.name} failed: {''.join(traceback.format_exception(error))}"
+            )
             self.kill()
 
     def kill(self, *, power: bool = False) -> None:
-        """Kill the program now; with `power`, the whole machine goes, and says nothing to anybody."""
+        """Kill the program now.
+
+        With `power`, the whole machine goes, and says nothing to anybody.
+        """
         if self.process is not None:
             self._silent = power
             self.process.kill()
@@ -101,7 +116,9 @@ class LinkMachine(Machine):
 
     agent: Agent
 
-    def __init__(self, host: Host, cloud: Host, loop: WorldLoop, seed: object, code: str, parts: Parts) -> None:
+    def __init__(
+        self, host: Host, cloud: Host, loop: WorldLoop, seed: object, code: str, parts: Parts
+    ) -> None:
         super().__init__(host.name, host, loop, seed)
         self._network = parts.network(host)
         self.code = code
@@ -112,10 +129,15 @@ class LinkMachine(Machine):
         self._key = DeviceKey(random.Random(f"{seed}/key").randbytes(32))
 
     async def program(self) -> None:
-        self._buffers = modality.BUFFERS = BufferPool()  # type: ignore[misc]  # a new process has a new pool
+        # a new process has a new pool
+        self._buffers = modality.BUFFERS = BufferPool()  # type: ignore[misc]
         pacs_reach.BUFFERS = BufferPool()  # type: ignore[misc]
         world = LinkWorld(
-            network=self._network, connect=self._connect, random_bytes=self.dice.randbytes, random=self.dice.random, wall=self.wall
+            network=self._network,
+            connect=self._connect,
+            random_bytes=self.dice.randbytes,
+            random=self.dice.random,
+            wall=self.wall,
         )
         self.agent = Agent(world, Facts(self.code, self._key, DEFAULT, RELEASE, "world", "link"))
         await self.agent.run()

@@ -1,7 +1,10 @@
-"""A modality: it associates, sends, waits, and tells the oracle honestly what it heard. It is our own SCU on the simulated network.
+"""A modality: it associates, sends, waits, and tells the oracle honestly what it heard.
 
-Where real modalities differ, it draws from the seed: how many instances go over one association, how fast it writes, whether it
-releases or just goes away. Its own patience is longer than what Link promises, so that a late answer is seen as late.
+It is our own SCU on the simulated network.
+
+Where real modalities differ, it draws from the seed: how many instances go over one association,
+how fast it writes, whether it releases or just goes away. Its own patience is longer than what Link
+promises, so that a late answer is seen as late.
 """
 
 import asyncio
@@ -46,7 +49,9 @@ class _Wiretap:
         self._host = host
         self.socket: Socket | None = None
 
-    async def connect(self, factory: Callable[[], ProtocolT], host: str, port: int, *, tls: Any = None) -> tuple[Any, ProtocolT]:
+    async def connect(
+        self, factory: Callable[[], ProtocolT], host: str, port: int, *, tls: Any = None
+    ) -> tuple[Any, ProtocolT]:
         transport, protocol = await self._host.connect(factory, host, port)
         assert isinstance(transport, Socket)
         self.socket = transport
@@ -59,7 +64,16 @@ class _Wiretap:
 class Modality:
     """One sending device."""
 
-    def __init__(self, name: str, host: Host, link: tuple[str, int], oracle: Oracle, loop: WorldLoop, *, called: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        host: Host,
+        link: tuple[str, int],
+        oracle: Oracle,
+        loop: WorldLoop,
+        *,
+        called: str,
+    ) -> None:
         self.name = name
         self.host = host
         self.habits = Habits()
@@ -80,7 +94,9 @@ class Modality:
     async def store(self, instances: Iterable[Instance]) -> list[Instance]:
         """Try to store these over one association; gives those that were not acknowledged."""
         left = list(instances)
-        connection = await self._associate([(instance.sop_class, (instance.transfer_syntax,)) for instance in left])
+        connection = await self._associate(
+            [(instance.sop_class, (instance.transfer_syntax,)) for instance in left]
+        )
         if connection is None:
             return left
         failed: list[Instance] = []
@@ -102,7 +118,11 @@ class Modality:
         if connection is None:
             return False
         try:
-            context = connection.agreement.context_for(uids.VERIFICATION) if connection.agreement is not None else None
+            context = (
+                connection.agreement.context_for(uids.VERIFICATION)
+                if connection.agreement is not None
+                else None
+            )
             if context is None:
                 return False
             sending = self._begin("echo")
@@ -138,7 +158,9 @@ class Modality:
         self._network.socket = None
         limits = Limits(answer=PATIENCE, idle=10 * PATIENCE, window=10 * PATIENCE)
         try:
-            answer = await associate(self._network, *self._link, request, limits=limits, buffers=BufferPool())
+            answer = await associate(
+                self._network, *self._link, request, limits=limits, buffers=BufferPool()
+            )
         except OSError:
             self._end(sending, Outcome.UNREACHABLE)
             return None
@@ -163,12 +185,18 @@ class Modality:
     # one message
 
     async def _store_one(self, connection: Connection, instance: Instance) -> bool:
-        context = connection.agreement.context_for(instance.sop_class, instance.transfer_syntax) if connection.agreement else None
+        context = (
+            connection.agreement.context_for(instance.sop_class, instance.transfer_syntax)
+            if connection.agreement
+            else None
+        )
         if context is None:
             return False
         sending = self._begin("store", instance)
         message_id = connection.new_message_id()
-        connection.send(context.id, store_request(message_id, instance.sop_class, instance.sop_instance))
+        connection.send(
+            context.id, store_request(message_id, instance.sop_class, instance.sop_instance)
+        )
         writing = self._tasks.spawn(self._write(connection, instance.data, sending), name="write")
         try:
             await self._hear(connection, sending, message_id, CommandField.C_STORE_RSP)
@@ -189,12 +217,18 @@ class Modality:
         assert self.socket is not None
         self.socket.when_read(lambda now: setattr(sending, "read_at", now))
 
-    async def _hear(self, connection: Connection, sending: Sending, message_id: int, expected: CommandField) -> None:
-        """Wait for the answer, for the end of the connection, or until nothing has moved for PATIENCE."""
+    async def _hear(
+        self, connection: Connection, sending: Sending, message_id: int, expected: CommandField
+    ) -> None:
+        """Wait for the answer, for the end of the connection, or until nothing has moved for
+        PATIENCE.
+        """
         listening = self._tasks.spawn(connection.next_event(), name="listen")
         while not listening.done():
             await asyncio.wait({listening}, timeout=1.0)
-            moved = max(sending.began, self.socket.outgoing.taken_at if self.socket is not None else 0.0)
+            moved = max(
+                sending.began, self.socket.outgoing.taken_at if self.socket is not None else 0.0
+            )
             if self._loop.time() - moved > PATIENCE and not listening.done():
                 listening.cancel()
                 self._end(sending, Outcome.GAVE_UP)
@@ -211,10 +245,19 @@ class Modality:
         else:
             self._end(sending, _outcome_of(event))
 
-    def _judge(self, connection: Connection, sending: Sending, command: Command, message_id: int, expected: CommandField) -> None:
+    def _judge(
+        self,
+        connection: Connection,
+        sending: Sending,
+        command: Command,
+        message_id: int,
+        expected: CommandField,
+    ) -> None:
         if command.field != expected or command.message_id != message_id:
             self._oracle.find(
-                Rule.WRONG_MESSAGE, f"{sending}: message {message_id} was answered by {command.field:04X} to {command.message_id}"
+                Rule.WRONG_MESSAGE,
+                f"{sending}: message {message_id} was answered by {command.field:04X} to"
+                f" {command.message_id}",
             )
             connection.abort()
             self._end(sending, Outcome.LOST)

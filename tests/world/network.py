@@ -1,8 +1,11 @@
-"""A simulated network: hosts, connections with latency, bandwidth and windows, and everything that goes wrong with them.
+"""A simulated network.
 
-Asyncio transports are handed to asyncio protocols, as `swallowtail.runtime.network.Network` promises: the shells under test are the
-shells that ship. A direction of a connection is a queue of what travels (bytes, FIN, RST), each with its time of arrival; a
-direction that is *cut off* keeps what travels and delivers it after the repair, as TCP's retransmission does, or never.
+Hosts, connections with latency, bandwidth and windows, and everything that goes wrong with them.
+
+Asyncio transports are handed to asyncio protocols, as `swallowtail.runtime.network.Network`
+promises: the shells under test are the shells that ship. A direction of a connection is a queue of
+what travels (bytes, FIN, RST), each with its time of arrival; a direction that is *cut off* keeps
+what travels and delivers it after the repair, as TCP's retransmission does, or never.
 """
 
 import asyncio
@@ -42,7 +45,10 @@ class Road:
 
 @dataclass(slots=True)
 class _Direction:
-    """One direction of one connection: what its sender's kernel has taken over and its receiver's has not given away."""
+    """One direction of one connection.
+
+    What its sender's kernel has taken over and its receiver's has not given away.
+    """
 
     road: Road
     travelling: deque[tuple[float, bytes | str]] = field(default_factory=deque)
@@ -64,7 +70,14 @@ class Socket(asyncio.Transport):
 
     peer: "Socket"
 
-    def __init__(self, network: "SimulatedNetwork", host: "Host", process: Process | None, address: tuple[str, int], road: Road):
+    def __init__(
+        self,
+        network: "SimulatedNetwork",
+        host: "Host",
+        process: Process | None,
+        address: tuple[str, int],
+        road: Road,
+    ):
         super().__init__()
         self.host = host
         self.process = process
@@ -174,7 +187,9 @@ class Socket(asyncio.Transport):
         return self.outgoing.cut_off or self.peer.outgoing.cut_off
 
     def when_read(self, tell: Callable[[float], None]) -> None:
-        """Call `tell` with the time at which the program at the other end has read all that was written until now."""
+        """Call `tell` with the time at which the program at the other end has read all that was
+        written until now.
+        """
         mark = self.outgoing.sent + len(self._unsent)
         if self.outgoing.taken >= mark:
             tell(self.outgoing.taken_at)
@@ -187,7 +202,11 @@ class Socket(asyncio.Transport):
         """Let the kernel take what its window allows, then FIN when it is due."""
         way = self.outgoing
         while self._unsent and way.flying < way.road.window:
-            length = min(len(self._unsent), way.road.window - way.flying, self._network.random.randint(1, way.road.largest_chunk))
+            length = min(
+                len(self._unsent),
+                way.road.window - way.flying,
+                self._network.random.randint(1, way.road.largest_chunk),
+            )
             if way.fuse is not None and way.sent + length >= way.fuse[0]:
                 length = way.fuse[0] - way.sent
             if length > 0:
@@ -201,7 +220,9 @@ class Socket(asyncio.Transport):
                 return
         if not self._unsent and not self._fin_sent and (self._closing or self._eof_out):
             self._fin_sent = True
-            unread = self._closing and bool(self._inbox)  # Linux: closing with unread bytes resets the connection
+            unread = self._closing and bool(
+                self._inbox
+            )  # Linux: closing with unread bytes resets the connection
             self._send(RST if unread else FIN, 0)
         if self._closing and not self._unsent and not self.gone:
             self.gone = True
@@ -210,14 +231,18 @@ class Socket(asyncio.Transport):
     def _send(self, item: bytes | str, size: int) -> None:
         way, now = self.outgoing, self._loop.time()
         way.free_at = max(way.free_at, now) + size / way.road.bandwidth
-        way.travelling.append((way.free_at + way.road.latency * self._network.random.uniform(0.5, 1.5), item))
+        way.travelling.append(
+            (way.free_at + way.road.latency * self._network.random.uniform(0.5, 1.5), item)
+        )
         self._schedule_arrival()
 
     def _schedule_arrival(self, at_least: float = 0.0) -> None:
         way = self.outgoing
         if way.travelling and not way.arrival_due and not way.cut_off:
             way.arrival_due = True
-            self._network.later(max(at_least, way.travelling[0][0] - self._loop.time()), self._arrive)
+            self._network.later(
+                max(at_least, way.travelling[0][0] - self._loop.time()), self._arrive
+            )
 
     def travel_on(self, road: Road) -> None:
         """Go on over another road, with what is on its way."""
@@ -230,7 +255,9 @@ class Socket(asyncio.Transport):
             way.travelling.append((way.free_at + road.latency, item))
 
     def _arrive(self) -> None:
-        """The head of what travels has reached the peer's kernel, unless the way is cut off meanwhile."""
+        """The head of what travels has reached the peer's kernel, unless the way is cut off
+        meanwhile.
+        """
         way = self.outgoing
         way.arrival_due = False
         if way.cut_off:
@@ -251,7 +278,9 @@ class Socket(asyncio.Transport):
         if item == RST:
             if not self.gone:
                 self._loop.trace(f"{self.host.name}:{self.address[1]} is reset")
-                self._force_close(ConnectionResetError(104, "Connection reset by peer"), answer=False)
+                self._force_close(
+                    ConnectionResetError(104, "Connection reset by peer"), answer=False
+                )
         elif self.gone:
             if item != FIN:
                 self._send(RST, 0)
@@ -264,7 +293,12 @@ class Socket(asyncio.Transport):
             self._schedule_read()
 
     def _schedule_read(self) -> None:
-        if not self._read_due and self._reading and not self._closing and self._protocol is not None:
+        if (
+            not self._read_due
+            and self._reading
+            and not self._closing
+            and self._protocol is not None
+        ):
             self._read_due = True
             self._call(self._read)
 
@@ -339,7 +373,10 @@ class Socket(asyncio.Transport):
             self._protocol.connection_lost(error)
 
     def process_died(self, *, silently: bool) -> None:
-        """The kernel closes the sockets of a dead process, with FIN, or RST over unread bytes; without power there is silence."""
+        """The kernel closes the sockets of a dead process, with FIN, or RST over unread bytes.
+
+        Without power there is silence.
+        """
         self._unsent.clear()
         if not self.gone:
             self._closing = self.gone = True
@@ -361,7 +398,9 @@ class Socket(asyncio.Transport):
 class Port:
     """An open listening port of a host."""
 
-    def __init__(self, host: "Host", factory: Callable[[], asyncio.BaseProtocol], address: tuple[str, int]) -> None:
+    def __init__(
+        self, host: "Host", factory: Callable[[], asyncio.BaseProtocol], address: tuple[str, int]
+    ) -> None:
         self.factory = factory
         self.address = address
         self.process = current_process()
@@ -385,12 +424,18 @@ class Host:
         self._next_port += 1
         return self._next_port
 
-    async def listen(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Port:
+    async def listen(
+        self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
+    ) -> Port:
         """Open a port; it disappears with its process."""
         await asyncio.sleep(0)
         port = port or self._ephemeral()
         if port in self.ports:
-            raise OSError(98, f"error while attempting to bind on address ({host!r}, {port}): address already in use")
+            raise OSError(
+                98,
+                f"error while attempting to bind on address ({host!r}, {port}): address already"
+                " in use",
+            )
         opened = self.ports[port] = Port(self, factory, (host, port))
         return opened
 
@@ -417,7 +462,10 @@ class Host:
         return near, protocol
 
     async def _handshake(self, there: "Host", round_trip: float) -> bool:
-        """Wait for SYN and SYN-ACK; a partition swallows them, and they are sent again after 1, 2, 4 … seconds."""
+        """Wait for SYN and SYN-ACK.
+
+        A partition swallows them, and they are sent again after 1, 2, 4 … seconds.
+        """
         wait, waited = 1.0, 0.0
         while self._network.is_cut_off(self, there) or self._network.is_cut_off(there, self):
             await asyncio.sleep(wait)
@@ -429,7 +477,11 @@ class Host:
 
     def socket_of(self, peer: tuple[str, int]) -> Socket | None:
         """Give this host's end of the connection from `peer`; None when it is gone already."""
-        mine = (socket for socket in self._network.sockets if socket.host is self and socket.peer.address == peer)
+        mine = (
+            socket
+            for socket in self._network.sockets
+            if socket.host is self and socket.peer.address == peer
+        )
         return next(mine, None)
 
     def process_died(self, process: Process, *, silently: bool = False) -> None:
@@ -473,12 +525,16 @@ class SimulatedNetwork:
 
     def roads(self, here: Host, there: Host) -> tuple[Road, Road]:
         """Give the roads there and back."""
-        return self._roads.get((here.name, there.name), Road()), self._roads.get((there.name, here.name), Road())
+        return self._roads.get((here.name, there.name), Road()), self._roads.get(
+            (there.name, here.name), Road()
+        )
 
     def opened(self, near: Socket, far: Socket) -> None:
         """Take a new connection into the books."""
         self.sockets[near] = self.sockets[far] = None
-        self.loop.trace(f"{near.host.name}:{near.address[1]} connects to {far.host.name}:{far.address[1]}")
+        self.loop.trace(
+            f"{near.host.name}:{near.address[1]} connects to {far.host.name}:{far.address[1]}"
+        )
         self.on_opened(near)
 
     def forget(self, socket: Socket) -> None:
@@ -492,11 +548,19 @@ class SimulatedNetwork:
 
     def between(self, here: Host, there: Host) -> list[Socket]:
         """Give the ends, at `here`, of all connections to `there`."""
-        return [socket for socket in self.sockets if socket.host is here and socket.peer.host is there]
+        return [
+            socket for socket in self.sockets if socket.host is here and socket.peer.host is there
+        ]
 
     def _ends(self, here: Host, there: Host) -> dict[Socket, None]:
-        """Give both ends of every connection between two hosts, also when one of them is closed already."""
-        return {end: None for socket in [*self.between(here, there), *self.between(there, here)] for end in (socket, socket.peer)}
+        """Give both ends of every connection between two hosts, also when one of them is closed
+        already.
+        """
+        return {
+            end: None
+            for socket in [*self.between(here, there), *self.between(there, here)]
+            for end in (socket, socket.peer)
+        }
 
     def is_cut_off(self, here: Host, there: Host) -> bool:
         return (here.name, there.name) in self._cut
@@ -511,11 +575,16 @@ class SimulatedNetwork:
             socket.outgoing.cut_off |= self.is_cut_off(socket.host, socket.peer.host)
 
     def heal(self, here: Host, there: Host, *, forgotten: bool = False) -> None:
-        """Repair the way. `forgotten`: a firewall has dropped the connections meanwhile and stays silent about them."""
+        """Repair the way.
+
+        `forgotten`: a firewall has dropped the connections meanwhile and stays silent about them.
+        """
         self.loop.trace(f"heal {here.name} {there.name} {forgotten}")
         ends = self._ends(here, there)
         if forgotten:
-            self.dead.update(socket for socket in ends if socket.outgoing.cut_off or socket.peer.outgoing.cut_off)
+            self.dead.update(
+                socket for socket in ends if socket.outgoing.cut_off or socket.peer.outgoing.cut_off
+            )
         self._cut -= {(here.name, there.name), (there.name, here.name)}
         for socket in ends:
             if socket in self.dead or socket.peer in self.dead:

@@ -1,7 +1,11 @@
-"""The oracle: it knows what the senders were told, asks the archive what a restart would find, and says what does not fit.
+"""The oracle.
 
-It never looks into a program. It judges what a hospital could judge: what went out, what was heard and when, and what is in the
-archive after everything that happened. A finding names its rule, so that a planted fault can be told from a chance failure.
+It knows what the senders were told, asks the archive what a restart would find, and says what does
+not fit.
+
+It never looks into a program. It judges what a hospital could judge: what went out, what was heard
+and when, and what is in the archive after everything that happened. A finding names its rule, so
+that a planted fault can be told from a chance failure.
 """
 
 import enum
@@ -13,7 +17,10 @@ from functools import cached_property
 from typing import Final, Protocol
 
 ANSWER_LIMIT: Final = 25.0
-"""Design, Deadlines: any sender is answered at most 25 s after the last byte of its message was read."""
+"""Design, Deadlines.
+
+Any sender is answered at most 25 s after the last byte of its message was read.
+"""
 DISCARD_LIMIT: Final = 15.0 + 10.0
 """Design, Deadlines: 15 s without credit, then at most 10 s of reading on and discarding."""
 ECHO_TRUTH: Final = 45.0 + 1.0
@@ -39,7 +46,10 @@ class Rule(enum.StrEnum):
     FENCE = "an old session committed after a newer one had begun"
     STUCK = "after all was repaired the system did not come back by itself"
     UNDELIVERED = "a destination has not got what was to be sent there"
-    DELIVERED_TWICE = "a destination got again what it had neither failed nor left unanswered, and no session was lost"
+    DELIVERED_TWICE = (
+        "a destination got again what it had neither failed nor left unanswered, and no session was"
+        " lost"
+    )
     OUT_OF_ORDER = "a delivery has overtaken one of its lane"
     UNRECORDED = "a destination saw an attempt that the delivery's history leaves out"
     BREAKER_STUCK = "a destination that answers again is not sent to as before"
@@ -60,7 +70,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Instance:
-    """What a modality has to send: identified as the design does, by UID, transfer syntax and bytes."""
+    """What a modality has to send.
+
+    Identified as the design does, by UID, transfer syntax and bytes.
+    """
 
     sop_class: str
     sop_instance: str
@@ -104,7 +117,10 @@ class Sending:
     outcome: Outcome | None = None
     status: int | None = None
     excused: str = ""
-    """Why nothing can be expected any more: the way between sender and Link broke, or Link lost its power."""
+    """Why nothing can be expected any more.
+
+    The way between sender and Link broke, or Link lost its power.
+    """
 
     @property
     def succeeded(self) -> bool:
@@ -126,7 +142,10 @@ class Row:
 
 
 class Archive(Protocol):
-    """What a restart of the Cloud would find at this moment: rows that are committed, blobs that are fsynced."""
+    """What a restart of the Cloud would find at this moment.
+
+    Rows that are committed, blobs that are fsynced.
+    """
 
     def rows(self) -> list[Row]:
         """Give all rows."""
@@ -160,8 +179,13 @@ class Oracle:
         if sending.instance is not None:
             self._sent[sending.instance.identity] = sending.instance
 
-    def heard(self, sending: Sending, outcome: Outcome, now: float, *, status: int | None = None) -> None:
-        """Learn how an attempt ended; what was acknowledged must be beyond the reach of any crash at this very moment."""
+    def heard(
+        self, sending: Sending, outcome: Outcome, now: float, *, status: int | None = None
+    ) -> None:
+        """Learn how an attempt ended.
+
+        What was acknowledged must be beyond the reach of any crash at this very moment.
+        """
         self._open.pop(sending)
         sending.outcome, sending.status, sending.heard_at = outcome, status, now
         self.counts[f"{sending.what} {outcome}{'' if status is None else f' {status:04X}'}"] += 1
@@ -177,7 +201,8 @@ class Oracle:
         if sending.heard_at - uplink_heard_at > ECHO_TRUTH + SLACK:
             self.find(
                 Rule.ECHO,
-                f"{sending}: the Cloud was last heard at {uplink_heard_at:.3f}, the echo answered at {sending.heard_at:.3f}",
+                f"{sending}: the Cloud was last heard at {uplink_heard_at:.3f}, the echo answered"
+                f" at {sending.heard_at:.3f}",
             )
 
     def excuse(self, sendings: Iterable[Sending], why: str) -> None:
@@ -193,21 +218,42 @@ class Oracle:
         if sending.excused or sending.outcome is Outcome.UNREACHABLE:
             return
         if sending.outcome is Outcome.GAVE_UP:
-            self.find(Rule.SILENT, f"{sending}: read until {sending.progress_at:.3f}, nothing heard until {now:.3f}")
+            self.find(
+                Rule.SILENT,
+                f"{sending}: read until {sending.progress_at:.3f}, nothing heard until {now:.3f}",
+            )
         elif sending.read_at is not None and now - sending.read_at > ANSWER_LIMIT + SLACK:
-            self.find(Rule.LATE, f"{sending}: last byte read at {sending.read_at:.3f}, {sending.outcome} at {now:.3f}")
+            self.find(
+                Rule.LATE,
+                f"{sending}: last byte read at {sending.read_at:.3f}, {sending.outcome} at"
+                f" {now:.3f}",
+            )
         elif sending.read_at is None and now - sending.progress_at > DISCARD_LIMIT + SLACK:
-            self.find(Rule.LATE, f"{sending}: nothing was read after {sending.progress_at:.3f}, {sending.outcome} at {now:.3f}")
+            self.find(
+                Rule.LATE,
+                f"{sending}: nothing was read after {sending.progress_at:.3f}, {sending.outcome} at"
+                f" {now:.3f}",
+            )
 
     # what is in the archive
 
     def sent(self, sop_instance: str, transfer_syntax: str) -> Instance | None:
-        """Give what was sent under this UID; for worlds whose modalities never send other bytes under the same."""
-        found = [one for one in self._sent.values() if (one.sop_instance, one.transfer_syntax) == (sop_instance, transfer_syntax)]
+        """Give what was sent under this UID.
+
+        For worlds whose modalities never send other bytes under the same.
+        """
+        found = [
+            one
+            for one in self._sent.values()
+            if (one.sop_instance, one.transfer_syntax) == (sop_instance, transfer_syntax)
+        ]
         return found[0] if found else None
 
     def _missing(self, instance: Instance) -> str | None:
-        if not any((row.sop_instance, row.transfer_syntax, row.digest) == instance.identity for row in self._archive.rows()):
+        if not any(
+            (row.sop_instance, row.transfer_syntax, row.digest) == instance.identity
+            for row in self._archive.rows()
+        ):
             return "a crash now would leave no row"
         if self._archive.blob(instance.digest) != instance.data:
             return "a crash now would leave no blob"
@@ -222,7 +268,9 @@ class Oracle:
         for uid, count in Counter(row.sop_instance for row in rows if row.visible).items():
             if count > 1:
                 self.find(Rule.TWICE, f"{uid} is visible {count} times")
-        for identity, count in Counter((row.sop_instance, row.transfer_syntax, row.digest) for row in rows).items():
+        for identity, count in Counter(
+            (row.sop_instance, row.transfer_syntax, row.digest) for row in rows
+        ).items():
             if count > 1:
                 self.find(Rule.TWICE, f"{identity} has {count} rows")
         for row in rows:
@@ -235,7 +283,9 @@ class Oracle:
             self.find(Rule.STRANGE, f"{row} was never sent")
         elif blob != sent.data:
             self.find(
-                Rule.ORPHAN, f"{row}: the blob {'is missing' if blob is None else f'has {len(blob)} of {len(sent.data)} bytes'}"
+                Rule.ORPHAN,
+                f"{row}: the blob"
+                f" {'is missing' if blob is None else f'has {len(blob)} of {len(sent.data)} bytes'}",
             )
 
     def judge_end(self, expected: Iterable[Instance]) -> None:

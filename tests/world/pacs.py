@@ -1,4 +1,7 @@
-"""A destination: it answers associations with the real acceptor, keeps what it got before it says so, and tells the arrivals.
+"""A destination.
+
+It answers associations with the real acceptor, keeps what it got before it says so, and tells the
+arrivals.
 
 What it kept survives its death. Its mood is how it behaves just now; the chaos changes that.
 """
@@ -96,10 +99,11 @@ class Attempt:
         return self.status is not None and not keeps(self.status)
 
     def is_unanswered(self, patience: float) -> bool:
-        """Return whether the association ended before Link heard the answer, and not by Link's own choice.
+        """Return whether the association ended before Link heard the answer, and not by Link's own
+        choice.
 
-        Link may abort one that is over at the other end or cut off, and one on which the destination
-        has neither taken nor answered anything for `patience` seconds.
+        Link may abort one that is over at the other end or cut off, and one on which the
+        destination has neither taken nor answered anything for `patience` seconds.
         """
         link = self.socket.peer
         if self.aborted and not link.last_wrote_in_vain:
@@ -110,14 +114,19 @@ class Attempt:
 
 
 def keeps(status: int) -> bool:
-    """Say whether a destination that answers so has the instance: success or a warning (PS3.4 B.2.3)."""
+    """Say whether a destination that answers so has the instance.
+
+    Success or a warning (PS3.4 B.2.3).
+    """
     return status == SUCCESS or status >> 12 == 0xB
 
 
 class Pacs(Machine):
     """A PACS in the hospital."""
 
-    def __init__(self, name: str, host: Host, loop: WorldLoop, seed: object, arrivals: "Arrivals") -> None:
+    def __init__(
+        self, name: str, host: Host, loop: WorldLoop, seed: object, arrivals: "Arrivals"
+    ) -> None:
         super().__init__(name, host, loop, seed)
         self.policy = ANYTHING
         """Which presentation contexts it accepts."""
@@ -140,7 +149,14 @@ class Pacs(Machine):
         return self._serve()
 
     async def _serve(self) -> None:
-        await serve(self.host, self.host.address, PACS_PORT, self._meet, limits=_LIMITS, buffers=BufferPool())
+        await serve(
+            self.host,
+            self.host.address,
+            PACS_PORT,
+            self._meet,
+            limits=_LIMITS,
+            buffers=BufferPool(),
+        )
 
     async def _meet(self, connection: Connection) -> None:
         socket, free_at = self.host.socket_of(connection.peer), self._loop.time()
@@ -158,7 +174,14 @@ class Pacs(Machine):
                     connection.send(context.id, response_to(command, SUCCESS))
                 case CommandReceived(context, command):
                     asked, now = event, self._loop.time()
-                    attempt = Attempt(self.name, socket, free_at, now, command.sop_instance, context.transfer_syntax)
+                    attempt = Attempt(
+                        self.name,
+                        socket,
+                        free_at,
+                        now,
+                        command.sop_instance,
+                        context.transfer_syntax,
+                    )
                     self._arrivals.begun(attempt)
                     if self.mood.aborts:
                         connection.abort()
@@ -175,7 +198,9 @@ class Pacs(Machine):
             await self._changed.wait()
         return await connection.next_event()
 
-    async def _keep(self, connection: Connection, attempt: Attempt, context: int, asked: Command) -> None:
+    async def _keep(
+        self, connection: Connection, attempt: Attempt, context: int, asked: Command
+    ) -> None:
         mood = self.mood
         await asyncio.sleep(mood.before)
         if keeps(mood.status):

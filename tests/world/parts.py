@@ -1,4 +1,7 @@
-"""The seams of the world: which component stands where. A planted fault is a faulty component put in through one of them."""
+"""The seams of the world: which component stands where.
+
+A planted fault is a faulty component put in through one of them.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator

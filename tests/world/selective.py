@@ -1,8 +1,10 @@
-"""A world whose destinations accept some instances and refuse the presentation context of others, and may fail besides.
+"""A world whose destinations accept some instances and refuse the presentation context of others,
+and may fail besides.
 
-What a modality sends is in two transfer syntaxes and three SOP classes, in random order; each destination
-accepts a choice of them. What it refuses ends as a dead letter, or stops its lane until a person acts. The rest
-arrives once and in order: a third of these worlds is calm, as in `delivering`.
+What a modality sends is in two transfer syntaxes and three SOP classes, in random order; each
+destination accepts a choice of them. What it refuses ends as a dead letter, or stops its lane until
+a person acts. The rest arrives once and in order: a third of these worlds is calm, as in
+`delivering`.
 """
 
 import random
@@ -44,7 +46,10 @@ class SelectiveWorld(DeliveringWorld):
     def _draw_instances(self, modality: str) -> list[Instance]:
         drawn = draw_data_sets(self.dice, self.seed, modality)
         dice = random.Random(f"{self.seed}/{modality}/syntaxes")
-        return [Instance(one.sop_class, one.sop_instance, dice.choice(SYNTAXES), one.data) for one in drawn]
+        return [
+            Instance(one.sop_class, one.sop_instance, dice.choice(SYNTAXES), one.data)
+            for one in drawn
+        ]
 
     def _destination(self, number: int) -> Pacs:
         pacs, dice = super()._destination(number), self.selection_dice
@@ -84,7 +89,10 @@ class SelectiveWorld(DeliveringWorld):
                 yield "accepted" if accepted else "refused"
 
     async def _decide(self) -> None:
-        """Do what a person does about lanes that have stopped: skip the instance, or try it once more."""
+        """Do what a person does about lanes that have stopped.
+
+        Skip the instance, or try it once more.
+        """
         records, retries = self.cloud._records(), self.selection_dice.random() < 0.3
         await records.deliveries.act(
             TENANT,

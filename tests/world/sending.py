@@ -1,4 +1,7 @@
-"""What the modalities of a world send, and in which rhythm: new instances, again the same, other bytes, another syntax, echoes."""
+"""What the modalities of a world send, and in which rhythm.
+
+New instances, again the same, other bytes, another syntax, echoes.
+"""
 
 import asyncio
 import random
@@ -12,7 +15,11 @@ if TYPE_CHECKING:
     from tests.world.world import World
 
 ROOT: Final = "1.2.826.0.1.3680043.10.999"
-SOP_CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.88.33")
+SOP_CLASSES: Final = (
+    "1.2.840.10008.5.1.4.1.1.6.1",
+    "1.2.840.10008.5.1.4.1.1.3.1",
+    "1.2.840.10008.5.1.4.1.1.88.33",
+)
 JPEG_BASELINE: Final = "1.2.840.10008.1.2.4.50"
 SIZES: Final = (2, 200, 3_000, 20_000, 65_528, 120_000)
 LARGE: Final = (400_000, 1_500_000)
@@ -24,7 +31,14 @@ def draw_instances(dice: random.Random, seed: int, modality: str) -> list[Instan
     for number in range(dice.randint(2, 8)):
         size = dice.choice(LARGE if dice.random() < 0.1 else SIZES)
         uid = f"{ROOT}.{seed}.{ord(modality[-1])}.{number}"
-        drawn.append(Instance(dice.choice(SOP_CLASSES), uid, uids.EXPLICIT_VR_LITTLE_ENDIAN, dice.randbytes(size // 2 * 2)))
+        drawn.append(
+            Instance(
+                dice.choice(SOP_CLASSES),
+                uid,
+                uids.EXPLICIT_VR_LITTLE_ENDIAN,
+                dice.randbytes(size // 2 * 2),
+            )
+        )
         if dice.random() < 0.1:  # the same UID with other bytes, or in another transfer syntax
             first, syntax = drawn[-1], dice.choice((uids.EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE))
             drawn.append(Instance(first.sop_class, uid, syntax, dice.randbytes(300)))
@@ -36,8 +50,12 @@ async def live(world: "World", modality: Modality, horizon: float) -> None:
     dice = random.Random(f"{world.seed}/{modality.name}")
     pending = list(world.instances[modality.name])
     while pending and world.loop.time() < horizon:
-        associations = len(pending) / modality.habits.per_association + 1  # spread over the time that there is
-        await asyncio.sleep(dice.uniform(0, 1.5) * max(0.0, horizon - world.loop.time()) / associations)
+        associations = (
+            len(pending) / modality.habits.per_association + 1
+        )  # spread over the time that there is
+        await asyncio.sleep(
+            dice.uniform(0, 1.5) * max(0.0, horizon - world.loop.time()) / associations
+        )
         if dice.random() < 0.2:
             await modality.echo()
         batch = pending[: modality.habits.per_association]

@@ -14,7 +14,10 @@ from tests.world.pacs import ABORT, Attempt
 EXPLICIT = "1.2.840.10008.1.2.1"
 RESPONSE = 120.0
 """How long the destination may be without an answer, by its configuration."""
-FIRST, SECOND = (Instance("1.2.840.10008.5.1.4.1.1.6.1", f"1.2.{number}", EXPLICIT, b"Heron^Ada") for number in (1, 2))
+FIRST, SECOND = (
+    Instance("1.2.840.10008.5.1.4.1.1.6.1", f"1.2.{number}", EXPLICIT, b"Heron^Ada")
+    for number in (1, 2)
+)
 
 
 class End:
@@ -38,7 +41,9 @@ class Hospital:
         self.loop = WorldLoop(0)
         self.oracle = Oracle(None)
         self.arrivals = Arrivals(self.oracle, self, self.loop)
-        self.arrivals.destinations["pacs0"] = Destination(name="pacs0", host="10.0.0.20", port=104, ae_title="PACS0", attempts=2)
+        self.arrivals.destinations["pacs0"] = Destination(
+            name="pacs0", host="10.0.0.20", port=104, ae_title="PACS0", attempts=2
+        )
         for place, instance in enumerate((FIRST, SECOND)):
             self.oracle.sends(Sending("US1", "store", 0.0, instance))
             row = Queued("pacs0", instance.sop_instance, EXPLICIT, "", (0, place), "waiting", 0.0)
@@ -62,7 +67,9 @@ class Hospital:
 
     def attempt(self, instance, *, status=0, keeps=True, heard=True, recorded=True):
         now = self.loop.time()
-        made = Attempt("pacs0", End(), now, now, instance.sop_instance, EXPLICIT, bytearray(instance.data))
+        made = Attempt(
+            "pacs0", End(), now, now, instance.sop_instance, EXPLICIT, bytearray(instance.data)
+        )
         self.arrivals.begun(made)
         if keeps:
             self.arrivals.kept(made)
@@ -149,10 +156,17 @@ def test_an_answer_that_comes_after_the_abort_was_not_heard(hospital):
     assert hospital.rules == []
 
 
-@pytest.mark.parametrize(("early", "in_vain", "rules"), [(1.0, False, [Rule.DELIVERED_TWICE]), (1.0, True, []), (0.0, False, [])])
+@pytest.mark.parametrize(
+    ("early", "in_vain", "rules"),
+    [(1.0, False, [Rule.DELIVERED_TWICE]), (1.0, True, []), (0.0, False, [])],
+)
 def test_an_abort_of_links_own_choice_is_no_reason(hospital, early, in_vain, rules):
     end = hospital.attempt(FIRST, heard=False).socket
-    end.last_words, end.last_wrote_at, end.last_wrote_in_vain = ABORT + bytes(4), RESPONSE - early, in_vain
+    end.last_words, end.last_wrote_at, end.last_wrote_in_vain = (
+        ABORT + bytes(4),
+        RESPONSE - early,
+        in_vain,
+    )
     hospital.attempt(FIRST)
     assert hospital.rules == rules
 
@@ -178,7 +192,9 @@ def test_a_session_that_is_lost_may_take_an_attempt_with_it(hospital):
 
 
 @pytest.mark.parametrize(("why", "rules"), [(True, []), (False, [Rule.UNRECORDED])])
-def test_what_the_destination_refuses_a_context_for_is_set_aside_with_its_reason(hospital, why, rules):
+def test_what_the_destination_refuses_a_context_for_is_set_aside_with_its_reason(
+    hospital, why, rules
+):
     hospital.arrivals.accepts = lambda key: False
     if why:
         hospital.history.append(Recorded(hospital.rows[FIRST].key, 0.0, 0.0))
@@ -235,7 +251,9 @@ def test_a_breaker_that_stays_open(hospital):
     assert hospital.rules == [Rule.BREAKER_STUCK, Rule.BREAKER_STUCK]
 
 
-@pytest.mark.parametrize(("seconds", "rules"), [(PROMPT, []), (PROMPT + 1, [Rule.DELAYED_BY_ANOTHER])])
+@pytest.mark.parametrize(
+    ("seconds", "rules"), [(PROMPT, []), (PROMPT + 1, [Rule.DELAYED_BY_ANOTHER])]
+)
 def test_a_destination_that_is_well_and_waits(hospital, seconds, rules):
     hospital.arrivals.undisturbed.add("pacs0")
     hospital.at(seconds)

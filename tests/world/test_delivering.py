@@ -1,4 +1,7 @@
-"""One seed, one story with destinations: everything that was stored arrives, once, in order, and nobody waits for a stranger."""
+"""One seed, one story with destinations.
+
+Everything that was stored arrives, once, in order, and nobody waits for a stranger.
+"""
 
 from collections import Counter
 

@@ -1,4 +1,7 @@
-"""The world's own loop: virtual time, simulated threads, processes that die between two steps, and the same run every time."""
+"""The world's own loop.
+
+Virtual time, simulated threads, processes that die between two steps, and the same run every time.
+"""
 
 import asyncio
 import os
@@ -79,7 +82,9 @@ def test_a_loop_without_end_is_found():
         loop.run(main(loop), max_steps=1000)
 
 
-@pytest.mark.parametrize("wait", [lambda: time.sleep(0.001), lambda: threading.Thread(target=print).start()])
+@pytest.mark.parametrize(
+    "wait", [lambda: time.sleep(0.001), lambda: threading.Thread(target=print).start()]
+)
 def test_waiting_in_real_time_is_an_error(wait):
     async def main(loop):
         wait()
@@ -208,6 +213,12 @@ print(loop.trace_hash(), len(loop.recent))
 def test_a_run_is_the_same_under_any_hash_seed():
     def story(hash_seed):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": "src:."}
-        return subprocess.run([sys.executable, "-c", STORY], env=environment, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            [sys.executable, "-c", STORY],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
 
     assert len({story(hash_seed) for hash_seed in ("0", "1", "random")}) == 1

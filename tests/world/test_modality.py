@@ -1,4 +1,7 @@
-"""The simulated modality is honest: it tells the oracle what it heard, when, and about which message."""
+"""The simulated modality is honest.
+
+It tells the oracle what it heard, when, and about which message.
+"""
 
 import asyncio
 
@@ -20,7 +23,10 @@ from tests.world.oracle import Instance, Oracle, Outcome, Row, Rule
 POLICY = AcceptorPolicy(sop_classes=frozenset({uids.VERIFICATION}), any_storage=True)
 US = "1.2.840.10008.5.1.4.1.1.6.1"
 DATA = [bytes([number]) * (number * 40_001) for number in (1, 2, 3)]
-INSTANCES = [Instance(US, f"1.2.3.{number}", uids.EXPLICIT_VR_LITTLE_ENDIAN, data) for number, data in enumerate(DATA)]
+INSTANCES = [
+    Instance(US, f"1.2.3.{number}", uids.EXPLICIT_VR_LITTLE_ENDIAN, data)
+    for number, data in enumerate(DATA)
+]
 
 
 class Peer:
@@ -58,19 +64,39 @@ class Peer:
         if self.behaviour == "late":
             await asyncio.sleep(30)
         if self.behaviour == "wrong message":
-            response = Command({**dict(response_to(asked, 0).items()), Element.RESPONDED_MESSAGE_ID: asked.message_id + 1})
-            connection._dimse._owed[asked.message_id + 1] = context.id  # the machine would refuse it
+            response = Command(
+                {
+                    **dict(response_to(asked, 0).items()),
+                    Element.RESPONDED_MESSAGE_ID: asked.message_id + 1,
+                }
+            )
+            connection._dimse._owed[asked.message_id + 1] = (
+                context.id
+            )  # the machine would refuse it
             connection.send(context.id, response)
         elif self.behaviour != "mute":
-            connection.send(context.id, response_to(asked, 0xA700 if self.behaviour == "refuse" else 0))
+            connection.send(
+                context.id, response_to(asked, 0xA700 if self.behaviour == "refuse" else 0)
+            )
 
     # as an archive that keeps at once what it got
 
     def rows(self):
-        return [Row(*instance.identity, True) for instance in INSTANCES if instance.sop_instance in self.got]
+        return [
+            Row(*instance.identity, True)
+            for instance in INSTANCES
+            if instance.sop_instance in self.got
+        ]
 
     def blob(self, digest):
-        return next((data for instance, data in zip(INSTANCES, self.got.values(), strict=False) if instance.digest == digest), None)
+        return next(
+            (
+                data
+                for instance, data in zip(INSTANCES, self.got.values(), strict=False)
+                if instance.digest == digest
+            ),
+            None,
+        )
 
 
 def world(behaviour, story):
@@ -118,10 +144,15 @@ def test_what_is_stored_arrives_byte_by_byte():
 )
 def test_it_hears_what_it_hears(behaviour, count, rule):
     big = Instance(US, "1.2.3.9", uids.EXPLICIT_VR_LITTLE_ENDIAN, bytes(1_000_000))
-    left, oracle, _ = world(behaviour, lambda modality: modality.store([big if behaviour == "stop reading" else INSTANCES[0]]))
+    left, oracle, _ = world(
+        behaviour,
+        lambda modality: modality.store([big if behaviour == "stop reading" else INSTANCES[0]]),
+    )
     assert len(left) == (behaviour != "late")
     assert oracle.counts[count] == 1
-    assert [finding.rule for finding in oracle.findings if finding.rule is not Rule.FALSE_SUCCESS] == ([rule] if rule else [])
+    assert [
+        finding.rule for finding in oracle.findings if finding.rule is not Rule.FALSE_SUCCESS
+    ] == ([rule] if rule else [])
 
 
 def test_an_echo_tells_who_listens():

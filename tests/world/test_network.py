@@ -1,4 +1,7 @@
-"""The simulated network behaves as TCP under asyncio does: order, back-pressure, FIN, RST, silence."""
+"""The simulated network behaves as TCP under asyncio does.
+
+Order, back-pressure, FIN, RST, silence.
+"""
 
 import asyncio
 import random
@@ -71,7 +74,9 @@ class Wire:
         self.accepted = []
 
     async def open(self, server=Recorder, client=Recorder):
-        await self.right.listen(lambda: self.accepted.append(server()) or self.accepted[-1], "10.0.0.2", 104)
+        await self.right.listen(
+            lambda: self.accepted.append(server()) or self.accepted[-1], "10.0.0.2", 104
+        )
         _, protocol = await self.left.connect(client, "10.0.0.2", 104)
         await asyncio.sleep(0.1)
         return protocol, self.accepted[0]
@@ -268,7 +273,11 @@ def test_a_dead_process_closes_its_sockets_unless_the_power_went(silently, heard
     async def story(wire):
         process = Process(wire.network.loop, "server")
         process.on_death.append(lambda: wire.right.process_died(process, silently=silently))
-        await process.spawn(wire.right.listen(lambda: wire.accepted.append(Recorder()) or wire.accepted[-1], "10.0.0.2", 104))
+        await process.spawn(
+            wire.right.listen(
+                lambda: wire.accepted.append(Recorder()) or wire.accepted[-1], "10.0.0.2", 104
+            )
+        )
         _, client = await wire.left.connect(Recorder, "10.0.0.2", 104)
         await asyncio.sleep(1)
         process.kill()

@@ -1,4 +1,7 @@
-"""The oracle finds what it is there for: each planted fault, by one of the rules that are meant for it, within the seeds of CI."""
+"""The oracle finds what it is there for.
+
+Each planted fault, by one of the rules that are meant for it, within the seeds of CI.
+"""
 
 import pytest
 

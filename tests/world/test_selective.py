@@ -1,4 +1,7 @@
-"""One seed, one story with destinations that refuse some instances: the others arrive once, in order, with every attempt."""
+"""One seed, one story with destinations that refuse some instances.
+
+The others arrive once, in order, with every attempt.
+"""
 
 from collections import Counter
 
@@ -13,7 +16,9 @@ SEEDS = 100
 
 @pytest.mark.parametrize("seed", range(amount(SEEDS, 1_000)))
 @pytest.mark.parametrize("connections", [1, 4])
-def test_what_a_destination_accepts_arrives_once_and_in_order_whatever_it_refuses(connections, seed):
+def test_what_a_destination_accepts_arrives_once_and_in_order_whatever_it_refuses(
+    connections, seed
+):
     story = SelectiveWorld(seed, connections=connections).run()
     replay = f"PYTHONPATH=src:. python -m tests.world --selective {connections} {seed} --trace 200"
     assert not story.findings, "\n".join([f"replay it with: {replay}", *map(str, story.findings)])

@@ -1,4 +1,7 @@
-"""Real sessions at both ends of a simulated uplink: what the wire promises about silence, close and order holds in the world."""
+"""Real sessions at both ends of a simulated uplink.
+
+What the wire promises about silence, close and order holds in the world.
+"""
 
 import asyncio
 
@@ -32,10 +35,14 @@ class Pair:
 
     async def serve(self):
         process = Process(self.loop, "cloud")
-        await process.spawn(uplink.serve(self.there, "203.0.113.1", 443, self.accept, process.spawn))
+        await process.spawn(
+            uplink.serve(self.there, "203.0.113.1", 443, self.accept, process.spawn)
+        )
 
     async def accept(self, transport):
-        hello = CloudHello(release="0", capabilities=(), nonce=bytes(32), time=0.0, verify=lambda *_: True)
+        hello = CloudHello(
+            release="0", capabilities=(), nonce=bytes(32), time=0.0, verify=lambda *_: True
+        )
         async with Session(SessionMachine(hello, now=self.loop.time()), transport) as session:
             self.cloud = session
             await session.hello()
@@ -50,7 +57,14 @@ class Pair:
 
     async def connect(self):
         transport = await uplink.connect(self.here, "203.0.113.1", 443)
-        hello = LinkHello(release="0", capabilities=(), code="c", key=bytes(32), sign=lambda _: bytes(64), instance=bytes(16))
+        hello = LinkHello(
+            release="0",
+            capabilities=(),
+            code="c",
+            key=bytes(32),
+            sign=lambda _: bytes(64),
+            instance=bytes(16),
+        )
         return Session(SessionMachine(hello, now=self.loop.time()), transport)
 
     def run(self, story):

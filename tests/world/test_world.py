@@ -1,4 +1,7 @@
-"""One seed, one story: a hospital, a Link and a Cloud, what goes wrong with them, and nothing that the oracle objects to."""
+"""One seed, one story.
+
+A hospital, a Link and a Cloud, what goes wrong with them, and nothing that the oracle objects to.
+"""
 
 import os
 import subprocess
@@ -33,10 +36,14 @@ def test_a_seed_is_the_same_story_again_under_any_hash_seed(world, options):
     def told(hash_seed):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": "src:."}
         command = [sys.executable, "-m", "tests.world", *options, "15", "20", "21"]
-        output = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
+        output = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False
+        ).stdout
         return [line.split(", ")[2] for line in output.splitlines() if line.startswith("seed ")]
 
-    here = [world(seed).run().trace_hash for seed in (3, 15, 20, 21)][1:]  # another world before them changes nothing
+    here = [world(seed).run().trace_hash for seed in (3, 15, 20, 21)][
+        1:
+    ]  # another world before them changes nothing
     assert told("1") == told("2") == here
 
 
@@ -44,6 +51,11 @@ def test_the_stories_hold_every_kind_of_ending():
     """A world in which everything is refused, or nothing ever fails, would prove nothing."""
     counts = sum((Counter(World(seed).run().counts) for seed in range(40)), Counter())
     assert counts["store answered 0000"] > 200
-    for ending in ("store answered A700", "store aborted", "store connection lost", "associate association rejected"):
+    for ending in (
+        "store answered A700",
+        "store aborted",
+        "store connection lost",
+        "associate association rejected",
+    ):
         assert counts[ending] >= 5, (ending, counts)
     assert counts["echo answered 0000"] > 40

@@ -1,7 +1,10 @@
-"""The uplink's transport in the world: whole messages over a simulated connection, as `wire.transport.FrameTransport` promises.
+"""The uplink's transport in the world.
 
-It stands where the WebSocket stands. A message is four bytes of length and its bytes; a close is a message with the top bit set,
-its code and its text. Everything that can happen to a connection happens to it.
+Whole messages over a simulated connection, as `wire.transport.FrameTransport` promises.
+
+It stands where the WebSocket stands. A message is four bytes of length and its bytes; a close is a
+message with the top bit set, its code and its text. Everything that can happen to a connection
+happens to it.
 """
 
 import asyncio
@@ -115,18 +118,27 @@ class SimulatedUplink(asyncio.Protocol):
 
 
 async def connect(host: Host, address: str, port: int) -> SimulatedUplink:
-    """Connect from a Link's machine to the Cloud's; raises ConnectError as the real connector does."""
+    """Connect from a Link's machine to the Cloud's.
+
+    Raises ConnectError as the real connector does.
+    """
     try:
         async with asyncio.timeout(OPEN_SECONDS):
             _, uplink = await host.connect(SimulatedUplink, address, port)
     except OSError as error:
         absent = isinstance(error, ConnectionRefusedError)
-        raise ConnectError("network", f"no connection to {address}: {error}", absent=absent) from error
+        raise ConnectError(
+            "network", f"no connection to {address}: {error}", absent=absent
+        ) from error
     return uplink
 
 
 async def serve(
-    host: Host, address: str, port: int, on_connection: Callable[[SimulatedUplink], Awaitable[None]], spawn: Any
+    host: Host,
+    address: str,
+    port: int,
+    on_connection: Callable[[SimulatedUplink], Awaitable[None]],
+    spawn: Any,
 ) -> None:
     """Let `on_connection` run, spawned as a task of its own, for every Link that connects."""
 

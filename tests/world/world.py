@@ -1,10 +1,12 @@
-"""A hospital, a Link and a Cloud on one simulated network, what goes wrong with them, and how it ends: one seed, one story.
+"""A hospital, a Link and a Cloud on one simulated network, what goes wrong with them, and how it
+ends: one seed, one story.
 
     World(seed).run()        the same seed gives the same story, step by step
 
-First everything happens at once: modalities send, and chance kills, partitions, breaks, slows down and reconfigures. Then all is
-repaired, and what was not acknowledged is sent once more: now it has to succeed, by itself and in bounded time. At the end the
-power of the Cloud goes, and the oracle compares what is left with what the senders were told.
+First everything happens at once: modalities send, and chance kills, partitions, breaks, slows down
+and reconfigures. Then all is repaired, and what was not acknowledged is sent once more: now it has
+to succeed, by itself and in bounded time. At the end the power of the Cloud goes, and the oracle
+compares what is left with what the senders were told.
 """
 
 import asyncio
@@ -27,7 +29,10 @@ from tests.world.sending import draw_instances, live
 AE_TITLE: Final = "SWALLOWTAIL"
 DICOM_PORT: Final = 104
 RECOVERY: Final = 120.0
-"""Seconds within which a Link is back after every repair: dead after 45 s, reconnect within 30 s, a margin."""
+"""Seconds within which a Link is back after every repair.
+
+Dead after 45 s, reconnect within 30 s, a margin.
+"""
 LAST_ATTEMPTS: Final = 4
 LAST_WORDS: Final = 5.0
 
@@ -59,7 +64,10 @@ class World:
         self.loop = WorldLoop(seed)
         self.network = SimulatedNetwork(self.loop, seed)
         self.parts = parts or Parts()
-        cloud, link = self.network.host("cloud", "203.0.113.1"), self.network.host("link", "10.0.0.2")
+        cloud, link = (
+            self.network.host("cloud", "203.0.113.1"),
+            self.network.host("link", "10.0.0.2"),
+        )
         self.network.set_road(link, cloud, self._draw_uplink_road())
         self.cloud = CloudMachine(cloud, self.loop, seed, self.parts)
         self.link = LinkMachine(link, cloud, self.loop, seed, self.cloud.code, self.parts)
@@ -68,7 +76,9 @@ class World:
         """A copy of the Link's machine, with the same key and code."""
         self.oracle = Oracle(PlatterArchive(self.cloud))
         self.modalities = [self._modality(number) for number in range(self.dice.randint(1, 3))]
-        self.instances = {modality.name: self._draw_instances(modality.name) for modality in self.modalities}
+        self.instances = {
+            modality.name: self._draw_instances(modality.name) for modality in self.modalities
+        }
 
     def _draw_uplink_road(self) -> Road:
         return Road(
@@ -114,12 +124,21 @@ class World:
             list(self.loop.recent),
         )  # fmt: skip
 
-    def _log(self, _: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    def _log(
+        self, _: object, method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
         """Trace what the living log; what they log as an error is a finding."""
         process = current_process()
         if process is None or process.alive:
-            known = {name: value for name, value in event.items() if name not in {"exc_info", "stack_info"}}
-            self.loop.recent.append(f"{self.loop.time():.6f} {process.name if process else 'world'} logs {method}: {known}")
+            known = {
+                name: value
+                for name, value in event.items()
+                if name not in {"exc_info", "stack_info"}
+            }
+            self.loop.recent.append(
+                f"{self.loop.time():.6f} {process.name if process else 'world'} logs {method}:"
+                f" {known}"
+            )
             if method in {"error", "exception", "critical"}:
                 self.oracle.find(Rule.ERROR, f"{process.name if process else 'world'}: {event}")
         raise structlog.DropEvent
@@ -149,7 +168,11 @@ class World:
         await asyncio.sleep(RECOVERY)
         for modality in self.modalities:
             for _ in range(LAST_ATTEMPTS):
-                pending = [one for one in self.instances[modality.name] if one.identity not in self.oracle.acknowledged]
+                pending = [
+                    one
+                    for one in self.instances[modality.name]
+                    if one.identity not in self.oracle.acknowledged
+                ]
                 if not pending:
                     break
                 await modality.store(pending)
@@ -157,8 +180,12 @@ class World:
         if not await self.modalities[0].echo():
             self.oracle.find(Rule.STUCK, "a C-ECHO is not answered after all was repaired")
         await asyncio.sleep(5)
-        if self.link.buffers_lent and not self.network.between(self.link.host, self.modalities[0].host):
-            self.oracle.find(Rule.ERROR, f"{self.link.buffers_lent} receive buffers were never given back")
+        if self.link.buffers_lent and not self.network.between(
+            self.link.host, self.modalities[0].host
+        ):
+            self.oracle.find(
+                Rule.ERROR, f"{self.link.buffers_lent} receive buffers were never given back"
+            )
 
     async def _end(self) -> None:
         self.link.kill()

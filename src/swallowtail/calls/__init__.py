@@ -1,7 +1,8 @@
 """The typed sentences that Link and Cloud say to each other: their only contract.
 
-A call is a name, a first message that travels in OPEN, and what may follow on the channel. Structs are frozen and travel as
-MessagePack maps; a reader ignores keys that it does not know, so that either side may be a release ahead.
+A call is a name, a first message that travels in OPEN, and what may follow on the channel. Structs
+are frozen and travel as MessagePack maps; a reader ignores keys that it does not know, so that
+either side may be a release ahead.
 
     store        Link → Cloud   StoreRequest, bytes of the data set, TransferEnd     → Committed | NotStored
     configure    Cloud → Link   Configure                                            → Applied | ConfigurationRefused

@@ -1,7 +1,10 @@
-"""What each sender is told, as data (`docs/conformance/answers.md` is generated from it; tests walk every row).
+"""What each sender is told, as data (`docs/conformance/answers.md` is generated from it.
 
-The rule behind the table: an answer that looks permanent is given for permanent causes alone, since many modalities park a job for
-good on one; an acknowledgement is given for what is durable alone; silence and half answers are never given.
+Tests walk every row).
+
+The rule behind the table: an answer that looks permanent is given for permanent causes alone, since
+many modalities park a job for good on one; an acknowledgement is given for what is durable alone;
+silence and half answers are never given.
 """
 
 import enum
@@ -88,7 +91,8 @@ ANSWERS: Final[dict[tuple[Situation, Service], Answer]] = {
     (Situation.UNKNOWN_CALLED_AE, Service.ASSOCIATE): Reject(1, 1, 7),
     (Situation.SERVICE_NOT_ALLOWED, Service.ASSOCIATE): RefuseContext(1),
     (Situation.SOP_CLASS_NOT_CONFIGURED, Service.ASSOCIATE): RefuseContext(3),
-    # PS3.8 9.3.8: source 2 says that a PDU broke the upper layer's protocol. Messages and deadlines are above it: source 0.
+    # PS3.8 9.3.8: source 2 says that a PDU broke the upper layer's protocol. Messages and deadlines
+    # are above it: source 0.
     (Situation.BAD_PEER, Service.ASSOCIATE): Abort(source=2),
     (Situation.BAD_MESSAGE, Service.ASSOCIATE): Abort(),
     (Situation.SLOW_PEER, Service.ASSOCIATE): Abort(),
@@ -115,7 +119,10 @@ ANSWERS: Final[dict[tuple[Situation, Service], Answer]] = {
 }
 
 FAILED_STORES_UNTIL_ABORT: Final = 3
-"""After this many A700 on one association Link aborts it: a modality that ignores statuses must not believe that all went well."""
+"""After this many A700 on one association Link aborts it.
+
+A modality that ignores statuses must not believe that all went well.
+"""
 
 NOT_STORED: Final[dict[NotStoredReason, Situation]] = {
     NotStoredReason.STORAGE_UNAVAILABLE: Situation.STORAGE_UNAVAILABLE,

@@ -1,4 +1,7 @@
-"""Messages of calls as bytes: MessagePack of msgspec structs, with a size limit and an error that names the field."""
+"""Messages of calls as bytes.
+
+MessagePack of msgspec structs, with a size limit and an error that names the field.
+"""
 
 from typing import Final, Generic, TypeVar
 
@@ -20,10 +23,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """Give the bytes of `message`; raises MalformedCallError when they do not fit into one MESSAGE."""
+    """Give the bytes of `message`.
+
+    Raises MalformedCallError when they do not fit into one MESSAGE.
+    """
     data = _encoder.encode(message)
     if len(data) > MAX_MESSAGE:
-        raise MalformedCallError(f"{type(message).__name__} takes {len(data)} bytes; a message holds {MAX_MESSAGE}")
+        raise MalformedCallError(
+            f"{type(message).__name__} takes {len(data)} bytes; a message holds {MAX_MESSAGE}"
+        )
     return data
 
 

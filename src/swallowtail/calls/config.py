@@ -1,7 +1,10 @@
-"""The configuration of one Link: a versioned document that the Cloud owns and Link applies as a whole or refuses as a whole.
+"""The configuration of one Link.
 
-The structs are the schema; the Cloud publishes it as JSON Schema. Rules that a type cannot say are in `problems`, which both sides
-run: the Cloud before it accepts a document, Link before it applies one.
+A versioned document that the Cloud owns and Link applies as a whole or refuses as a whole.
+
+The structs are the schema; the Cloud publishes it as JSON Schema. Rules that a type cannot say are
+in `problems`, which both sides run: the Cloud before it accepts a document, Link before it applies
+one.
 """
 
 import enum
@@ -20,7 +23,8 @@ from swallowtail.dicom import ae_titles, uids
 
 CONFIGURE: Final = "configure"
 
-_END: Final = r"$(?!\n)"  # the end: Python's `$` alone would let a line feed pass, and JSON Schema knows no `\Z`
+# the end: Python's `$` alone would let a line feed pass, and JSON Schema knows no `\Z`
+_END: Final = r"$(?!\n)"
 
 _AE_TITLE: Final = f"^{ae_titles.PATTERN}{_END}"
 AeTitle = Annotated[str, Meta(min_length=1, max_length=ae_titles.MAX_LENGTH, pattern=_AE_TITLE)]
@@ -35,7 +39,10 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the document's parts: a key that nobody reads is an error, since a person wrote it for a reason."""
+    """Base of the document's parts.
+
+    A key that nobody reads is an error, since a person wrote it for a reason.
+    """
 
 
 class EchoMeaning(enum.StrEnum):
@@ -75,14 +82,22 @@ class DicomListener(Document, frozen=True, kw_only=True):
     ae_title: AeTitle
     port: Port
     address: Address = "0.0.0.0"  # noqa: S104 - the policy file narrows it
-    services: tuple[Annotated[str, Meta(pattern="^(verification|storage)" + _END)], ...] = ("verification", "storage")
+    services: tuple[Annotated[str, Meta(pattern="^(verification|storage)" + _END)], ...] = (
+        "verification",
+        "storage",
+    )
     sop_classes: Annotated[tuple[Uid, ...], Meta(max_length=256)] = ()
     """Storage SOP classes that are accepted; empty: every storage SOP class."""
     transfer_syntaxes: Annotated[tuple[Uid, ...], Meta(max_length=64)] = ()
-    """Transfer syntaxes that are accepted, the preferred one first; empty: every one of the standard,
-    the first that is proposed."""
+    """Transfer syntaxes that are accepted, the preferred one first; empty.
+
+    Every one of the standard, the first that is proposed.
+    """
     additional_transfer_syntaxes: Annotated[tuple[Uid, ...], Meta(max_length=64)] = ()
-    """Private transfer syntaxes that are accepted besides; their data sets are kept as they come."""
+    """Private transfer syntaxes that are accepted besides.
+
+    Their data sets are kept as they come.
+    """
     unknown_devices: Annotated[str, Meta(pattern="^(reject|accept)" + _END)] = "reject"
     echo: EchoMeaning = EchoMeaning.CLOUD
     max_associations: Annotated[int, Meta(ge=1, le=256)] = 64
@@ -94,7 +109,10 @@ class DicomListener(Document, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
 
 
-Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?" + _END)]
+Host = Annotated[
+    str,
+    Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?" + _END),
+]
 """A host name or an IP address; what it resolves to is judged by the hospital's policy."""
 
 
@@ -121,7 +139,10 @@ class DestinationTimeouts(Document, frozen=True, kw_only=True):
     connect: Seconds = 10.0
     associate: Seconds = 30.0
     response: Seconds = 120.0
-    """From the last byte of an instance to its response; also how long the destination may take no byte."""
+    """From the last byte of an instance to its response.
+
+    Also how long the destination may take no byte.
+    """
     idle: Seconds = 10.0
     """How long an association without work is kept before it is released."""
 
@@ -139,12 +160,17 @@ class Destination(Document, frozen=True, kw_only=True):
     """More than one keeps the order of each patient's instances, not the order of all."""
     max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 262_144
     outstanding: Annotated[int, Meta(ge=1, le=4)] = 1
-    """Requests that may await their response at once, where the destination negotiates it (PS3.7 D.3.3.3). When one of them
-    fails and is tried again, those that awaited their response beside it may have arrived before it."""
+    """Requests that may await their response at once, where the destination negotiates it (PS3.7
+    D.3.3.3). When one of them fails and is tried again, those that awaited their response beside it
+    may have arrived before it.
+    """
     transcoding: Transcoding = Transcoding.LOSSLESS
     attempts: Annotated[int, Meta(ge=1, le=100)] = 5
-    """How often an instance is sent that the destination itself refuses (A9xx, Cxxx, 01xx); an outage never counts. One
-    attempt is enough where the destination does not support its SOP class or transfer syntax and it cannot be transcoded."""
+    """How often an instance is sent that the destination itself refuses (A9xx, Cxxx, 01xx).
+
+    An outage never counts. One attempt is enough where the destination does not support its SOP
+    class or transfer syntax and it cannot be transcoded.
+    """
     at_cap: AtCap = AtCap.PARK
     timeouts: DestinationTimeouts = DestinationTimeouts()
     description: Annotated[str, Meta(max_length=200)] = ""
@@ -170,7 +196,10 @@ class Configure(Call, frozen=True, kw_only=True):
 
     version: int
     document: bytes
-    """JSON of Configuration; up to MAX_DOCUMENT, so it travels as DATA when it does not fit into OPEN."""
+    """JSON of Configuration.
+
+    Up to MAX_DOCUMENT, so it travels as DATA when it does not fit into OPEN.
+    """
 
 
 class EndpointKind(enum.StrEnum):
@@ -185,8 +214,10 @@ class EndpointState(Call, frozen=True, kw_only=True):
 
     name: str
     state: str
-    """Of a listener `listening`, `failed`, `closing`; of a destination `reached` or `failed`, by its last answer within an hour,
-    or `unused`."""
+    """Of a listener `listening`, `failed`, `closing`.
+
+    Of a destination `reached` or `failed`, by its last answer within an hour, or `unused`.
+    """
     detail: str = ""
     since: float = 0.0
     associations: int = 0
@@ -213,7 +244,9 @@ MAX_DOCUMENT: Final = 4 * 1024 * 1024
 MAX_ADDRESSES: Final = 16_384
 """Of all devices together: each costs Link time on the loop that also serves modalities."""
 MAX_PROBLEMS: Final = 100
-"""So many are named at most, each in MAX_TEXT characters, and no more than MAX_REFUSAL bytes of them."""
+"""So many are named at most, each in MAX_TEXT characters, and no more than MAX_REFUSAL bytes of
+them.
+"""
 MAX_TEXT: Final = 400
 MAX_REFUSAL: Final = 60_000
 """So that a refusal is one message (wire §2)."""
@@ -232,9 +265,14 @@ class InvalidConfigurationError(Exception):
 
 
 def parse(document: bytes) -> Configuration:
-    """Read and check a JSON document; raises InvalidConfigurationError with every problem that was found."""
+    """Read and check a JSON document.
+
+    Raises InvalidConfigurationError with every problem that was found.
+    """
     if len(document) > MAX_DOCUMENT:
-        raise InvalidConfigurationError((Problem(field="$", message=f"is longer than {MAX_DOCUMENT} bytes"),))
+        raise InvalidConfigurationError(
+            (Problem(field="$", message=f"is longer than {MAX_DOCUMENT} bytes"),)
+        )
     try:
         configuration = _json.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -263,7 +301,10 @@ def dump(configuration: Configuration) -> bytes:
 
 
 def problem_of(message: str) -> Problem:
-    """Translate a validation error of msgspec; a pattern is replaced by the rule that it stands for."""
+    """Translate a validation error of msgspec.
+
+    A pattern is replaced by the rule that it stands for.
+    """
     text, _, path = message.partition(" - at ")
     text = _RULES.get(text, text)
     return Problem(field=path.strip("`") or "$", message=text[:MAX_TEXT])
@@ -272,32 +313,54 @@ def problem_of(message: str) -> Problem:
 _RULES: Final = {
     f"Expected `str` matching regex {pattern!r}": rule
     for pattern, rule in {
-        _AE_TITLE: "is not an AE title: 1 to 16 ASCII characters, not only spaces, without backslash "
-        "and control characters (PS3.5 6.2)",
-        _UID: "is not a UID: 1 to 64 characters, components of digits separated by single dots (PS3.5 9.1)",
-        _NAME: "is not a name: lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit",
+        _AE_TITLE: (
+            "is not an AE title: 1 to 16 ASCII characters, not only spaces, without backslash "
+            "and control characters (PS3.5 6.2)"
+        ),
+        _UID: (
+            "is not a UID: 1 to 64 characters, components of digits separated by single dots (PS3.5"
+            " 9.1)"
+        ),
+        _NAME: (
+            "is not a name: lower-case letters, digits, '.', '_' and '-', beginning with a letter"
+            " or digit"
+        ),
     }.items()
 }
 
 
 def problems(configuration: Configuration) -> Iterator[Problem]:
-    """Find what the types cannot forbid: doubled names and ports, references to nothing, addresses that are none."""
+    """Find what the types cannot forbid.
+
+    Doubled names and ports, references to nothing, addresses that are none.
+    """
     yield from _doubled("listeners", (listener.name for listener in configuration.listeners))
     yield from _doubled("devices", (device.name for device in configuration.devices))
-    yield from _doubled("destinations", (destination.name for destination in configuration.destinations))
+    yield from _doubled(
+        "destinations", (destination.name for destination in configuration.destinations)
+    )
     taken = Counter((listener.address, listener.port) for listener in configuration.listeners)
     yield from (
-        Problem(field="$.listeners[...].port", message=f"{address}:{port} is used {count} times; give each listener its own")
+        Problem(
+            field="$.listeners[...].port",
+            message=f"{address}:{port} is used {count} times; give each listener its own",
+        )
         for (address, port), count in taken.items()
         if count > 1
     )
     if (count := sum(len(device.addresses) for device in configuration.devices)) > MAX_ADDRESSES:
-        yield Problem(field="$.devices", message=f"{count} addresses in all; write networks to stay below {MAX_ADDRESSES}")
+        yield Problem(
+            field="$.devices",
+            message=f"{count} addresses in all; write networks to stay below {MAX_ADDRESSES}",
+        )
         return
     names = {listener.name for listener in configuration.listeners}
     for index, listener in enumerate(configuration.listeners):
         if not _is_address(listener.address):
-            yield Problem(field=f"$.listeners[{index}].address", message=f"{listener.address!r} is not an IP address")
+            yield Problem(
+                field=f"$.listeners[{index}].address",
+                message=f"{listener.address!r} is not an IP address",
+            )
     for index, device in enumerate(configuration.devices):
         yield from _device_problems(f"$.devices[{index}]", device, names)
 
@@ -306,7 +369,8 @@ def _device_problems(field: str, device: Device, listeners: set[str]) -> Iterato
     for address in device.addresses:
         if not _is_network(address):
             yield Problem(
-                field=f"{field}.addresses", message=f"{address!r} is neither an IP address nor a network like 10.1.0.0/16"
+                field=f"{field}.addresses",
+                message=f"{address!r} is neither an IP address nor a network like 10.1.0.0/16",
             )
     for name in device.listeners:
         if name not in listeners:
@@ -316,7 +380,10 @@ def _device_problems(field: str, device: Device, listeners: set[str]) -> Iterato
 def _doubled(field: str, names: Iterable[str]) -> Iterator[Problem]:
     for name, count in Counter(names).items():
         if count > 1:
-            yield Problem(field=f"$.{field}[...].name", message=f"{name!r} is used {count} times; names are unique")
+            yield Problem(
+                field=f"$.{field}[...].name",
+                message=f"{name!r} is used {count} times; names are unique",
+            )
 
 
 def _is_address(text: str) -> bool:

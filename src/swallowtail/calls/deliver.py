@@ -1,9 +1,10 @@
 """Store out: one instance from the Cloud, through Link, into a system of the hospital.
 
-The channel: OPEN(DeliverRequest, transfer), DATA …, MESSAGE(TransferEnd)+FIN; then Link's one answer, MESSAGE+FIN. Link takes the
-next request of a destination while the last awaits its response, holds at most one window of it, and sends it when the connection
-is free. What failed says which of three things it was about, since the Cloud's queue treats them differently: the destination, the
-instance, or Link itself.
+The channel: OPEN(DeliverRequest, transfer), DATA …, MESSAGE(TransferEnd)+FIN; then Link's one
+answer, MESSAGE+FIN. Link takes the next request of a destination while the last awaits its
+response, holds at most one window of it, and sends it when the connection is free. What failed says
+which of three things it was about, since the Cloud's queue treats them differently: the
+destination, the instance, or Link itself.
 """
 
 import enum
@@ -17,27 +18,37 @@ DELIVER: Final = "deliver"
 
 
 class Expected(Call, frozen=True, kw_only=True):
-    """A presentation context that the queue will need soon, so that one association serves many instances."""
+    """A presentation context that the queue will need soon, so that one association serves many
+    instances.
+    """
 
     sop_class: str
     transfer_syntaxes: Annotated[tuple[str, ...], Meta(max_length=16)]
 
 
 class DeliverRequest(Call, frozen=True, kw_only=True):
-    """Store this instance at a destination of the running configuration. The data set follows as DATA, without group 0002."""
+    """Store this instance at a destination of the running configuration.
+
+    The data set follows as DATA, without group 0002.
+    """
 
     destination: str
     """Its name in the configuration."""
     configuration: int
     """The version whose destination is meant; Link answers LINK when it runs an older one."""
     connection: int = 0
-    """Which of the destination's connections, from 0: deliveries of one connection keep their order."""
+    """Which of the destination's connections, from 0.
+
+    Deliveries of one connection keep their order.
+    """
     delivery: int
     attempt: int
     behind: int = 0
-    """The delivery ahead of this one on its connection that had no answer yet when this was asked for, 0: none. Unless that one
-    has arrived (or awaits its response, within the asynchronous operations window), this one is not begun and the answer is
-    LINK at phase QUEUE: nothing overtakes a retry."""
+    """The delivery ahead of this one on its connection that had no answer yet when this was asked
+    for, 0: none. Unless that one has arrived (or awaits its response, within the asynchronous
+    operations window), this one is not begun and the answer is LINK at phase QUEUE: nothing
+    overtakes a retry.
+    """
     sop_class: str
     sop_instance: str
     transfer_syntax: str
@@ -53,7 +64,10 @@ class DeliveryPhase(enum.StrEnum):
     """How far a delivery had come when it failed."""
 
     QUEUE = "queue"
-    """Not begun: Link stops, runs another configuration, or the one before it on its connection did not arrive."""
+    """Not begun.
+
+    Link stops, runs another configuration, or the one before it on its connection did not arrive.
+    """
     POLICY = "policy"
     LIMIT = "limit"
     """Not begun: the hospital's policy allows no more new targets within this minute."""
@@ -73,13 +87,22 @@ class About(enum.StrEnum):
     DESTINATION = "destination"
     """It cannot be reached or is out of resources: retried for ever, opens the breaker."""
     INSTANCE = "instance"
-    """It answered about this instance (A9xx, Cxxx, 01xx), or refused its presentation context: counts towards the cap."""
+    """It answered about this instance (A9xx, Cxxx, 01xx), or refused its presentation context.
+
+    Counts towards the cap.
+    """
     LINK = "link"
-    """Link cannot now: it stops, runs another configuration, or the transfer was cut; tried again without counting."""
+    """Link cannot now: it stops, runs another configuration, or the transfer was cut.
+
+    Tried again without counting.
+    """
 
 
 class Delivered(Call, tag="delivered", frozen=True, kw_only=True):
-    """The destination answered with success or a warning (B000, B006, B007); with this request's own numbers (wire §8)."""
+    """The destination answered with success or a warning (B000, B006, B007).
+
+    With this request's own numbers (wire §8).
+    """
 
     length: int
     crc32: int
@@ -102,10 +125,16 @@ class NotDelivered(Call, tag="not-delivered", frozen=True, kw_only=True):
     accepted: tuple[str, ...] = ()
     """At phase CONTEXT: transfer syntaxes that the destination did accept for this SOP class."""
     permanent: bool = False
-    """At phase CONTEXT: it cannot succeed before somebody changes the destination or its settings. The destination named
-    what it does not support: results 3 and 4 (PS3.8 9.3.3.2). Results 1 and 2 name no cause, which may pass."""
+    """At phase CONTEXT: it cannot succeed before somebody changes the destination or its settings.
+
+    The destination named what it does not support: results 3 and 4 (PS3.8 9.3.3.2). Results 1 and 2
+    name no cause, which may pass.
+    """
     comment: str = ""
-    """Error Comment (0000,0902), cut to 64 characters; the destination's own words, which may hold anything."""
+    """Error Comment (0000,0902), cut to 64 characters.
+
+    The destination's own words, which may hold anything.
+    """
     after: float = 0.0
     """At phase LIMIT: seconds after which Link would begin it."""
 

@@ -49,7 +49,10 @@ class LinkStatus(Call, frozen=True, kw_only=True):
 
 
 class CheckRequest(Call, frozen=True, kw_only=True):
-    """Try a destination of the running configuration step by step, up to a C-ECHO; nothing is stored."""
+    """Try a destination of the running configuration step by step, up to a C-ECHO.
+
+    Nothing is stored.
+    """
 
     destination: str
 

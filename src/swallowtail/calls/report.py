@@ -1,4 +1,7 @@
-"""What Link tells the Cloud unasked, in batches; losing one is allowed, so nothing here carries the truth about an instance."""
+"""What Link tells the Cloud unasked, in batches.
+
+Losing one is allowed, so nothing here carries the truth about an instance.
+"""
 
 from typing import Annotated, Final
 
@@ -11,15 +14,20 @@ REPORT: Final = "report"
 
 
 class UnknownDevice(Call, tag="unknown-device", frozen=True, kw_only=True):
-    """A system that no device of the configuration matches asked for an association; repeats are counted, not repeated."""
+    """A system that no device of the configuration matches asked for an association.
+
+    Repeats are counted, not repeated.
+    """
 
     listener: str
     address: str
     calling_ae: str
     called_ae: str
     reason: str
-    """What did not match: `calling-ae`, `address` or `called-ae`; `calling-ae-invalid`: the calling AE
-    title is none (PS3.5 6.2)."""
+    """What did not match: `calling-ae`, `address` or `called-ae`; `calling-ae-invalid`.
+
+    The calling AE title is none (PS3.5 6.2).
+    """
     count: int
     first: float
     last: float
@@ -57,7 +65,10 @@ Observation = UnknownDevice | Endpoints | AssociationEnded
 
 
 class Report(Call, frozen=True, kw_only=True):
-    """A batch of observations; `dropped` counts those that found no place while the Cloud was away."""
+    """A batch of observations.
+
+    `dropped` counts those that found no place while the Cloud was away.
+    """
 
     observations: Annotated[tuple[Observation, ...], Meta(max_length=256)]
     dropped: int = 0

@@ -1,7 +1,8 @@
 """Store in: one instance from a modality, through Link, into the Cloud.
 
-The channel: OPEN(StoreRequest, transfer), DATA … , MESSAGE(TransferEnd)+FIN; then the Cloud's one answer, MESSAGE+FIN. The opener
-believes an answer only if it carries the length and the checksum of what it sent (wire §8).
+The channel: OPEN(StoreRequest, transfer), DATA … , MESSAGE(TransferEnd)+FIN; then the Cloud's one
+answer, MESSAGE+FIN. The opener believes an answer only if it carries the length and the checksum of
+what it sent (wire §8).
 """
 
 import enum
@@ -13,9 +14,12 @@ STORE: Final = "store"
 
 
 class StoreRequest(Call, frozen=True, kw_only=True):
-    """What Link knows of an instance before its bytes: the command set, the presentation context, the association.
+    """What Link knows of an instance before its bytes.
 
-    The data set follows as DATA exactly as the modality sent it: without preamble or group 0002, never decoded on Link.
+    The command set, the presentation context, the association.
+
+    The data set follows as DATA exactly as the modality sent it: without preamble or group 0002,
+    never decoded on Link.
     """
 
     listener: str
@@ -51,7 +55,10 @@ class Stored(enum.StrEnum):
     SAME = "same"
     """This very instance was there already."""
     OTHER_SYNTAX = "other-syntax"
-    """The SOP Instance UID was there in another transfer syntax; kept, noted, the older stays visible."""
+    """The SOP Instance UID was there in another transfer syntax.
+
+    Kept, noted, the older stays visible.
+    """
     CONFLICT = "conflict"
     """The SOP Instance UID was there with other bytes; kept, alarm, the older stays visible."""
 

@@ -1,4 +1,7 @@
-"""The command line. Each command imports what it needs when it runs, so that `link` never loads the Cloud."""
+"""The command line.
+
+Each command imports what it needs when it runs, so that `link` never loads the Cloud.
+"""
 
 from importlib import import_module
 from typing import Final
@@ -14,7 +17,10 @@ COMMANDS: Final = {
 
 
 class LazyGroup(click.Group):
-    """Loads a command's module when the command is used; the list of all commands loads them all."""
+    """Loads a command's module when the command is used.
+
+    The list of all commands loads them all.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the names."""
@@ -31,4 +37,6 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup)
 @click.version_option(package_name="swallowtail")
 def main() -> None:
-    """Swallowtail connects a hospital's imaging and record systems to a cloud through one outbound encrypted WebSocket."""
+    """Swallowtail connects a hospital's imaging and record systems to a cloud through one outbound
+    encrypted WebSocket.
+    """

@@ -1,4 +1,7 @@
-"""`swallowtail cloud apply`: makes a Cloud look like a document, through its REST API. Twice is the same as once."""
+"""`swallowtail cloud apply`: makes a Cloud look like a document, through its REST API.
+
+Twice is the same as once.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,7 +46,10 @@ class Application:
         return self._outcome.steps
 
     def run(self) -> Outcome:
-        """Do what `plan` has said; raises RestError at the first step that fails, what was done before stays done."""
+        """Do what `plan` has said.
+
+        Raises RestError at the first step that fails, what was done before stays done.
+        """
         acts: dict[tuple[str, str], Callable[[str], None]] = {
             ("create", "organisation"): self._create_organisation,
             ("change", "organisation"): self._change_organisation,
@@ -73,16 +79,26 @@ class Application:
         self._outcome.organisation = organisation["id"]
         facilities = {item["name"]: item for item in self._client.all("/facilities", **self._query)}
         links = {item["name"]: item for item in self._client.all("/links", **self._query)}
-        rules = [*self._client.all("/rules", **self._query)] if self._hospital.rule is not None else []
+        rules = (
+            [*self._client.all("/rules", **self._query)] if self._hospital.rule is not None else []
+        )
         self._rule_ids = {rule["name"]: rule["id"] for rule in rules}
         tokens: dict[str, Any] = {}
         if self._hospital.token:
-            listed = [one for one in self._client.all("/tokens", **self._query) if one["revoked"] is None]
+            listed = [
+                one for one in self._client.all("/tokens", **self._query) if one["revoked"] is None
+            ]
             tokens = {one["name"]: one for one in sorted(listed, key=lambda one: one["created"])}
-        self._outcome.facilities = {name: item["id"] for name, item in facilities.items() if name in self._facilities}
-        self._outcome.links = {name: item["id"] for name, item in links.items() if name in self._links}
+        self._outcome.facilities = {
+            name: item["id"] for name, item in facilities.items() if name in self._facilities
+        }
+        self._outcome.links = {
+            name: item["id"] for name, item in links.items() if name in self._links
+        }
         configurations = {
-            name: found for name, id_ in self._outcome.links.items() if (found := self._configuration(id_)) is not None
+            name: found
+            for name, id_ in self._outcome.links.items()
+            if (found := self._configuration(id_)) is not None
         }
         return Present(organisation, facilities, links, configurations, rules, tokens)
 
@@ -92,8 +108,8 @@ class Application:
         if me["organisation"] is not None:
             if me["organisation"]["name"] != wanted:
                 raise RestError(
-                    f"the token belongs to organisation {me['organisation']['name']!r}, the file is for {wanted!r}; "
-                    "use a token of that organisation, or an operator's"
+                    f"the token belongs to organisation {me['organisation']['name']!r}, the file is"
+                    f" for {wanted!r}; use a token of that organisation, or an operator's"
                 )
             return me["organisation"]
         found = next(self._client.all("/organisations", name=wanted), None)
@@ -117,25 +133,39 @@ class Application:
 
     def _change_organisation(self, _: str) -> None:
         if not self._query:
-            raise RestError("only an operator's token may change an organisation's title; leave it out, or use that token")
+            raise RestError(
+                "only an operator's token may change an organisation's title; leave it out, or use"
+                " that token"
+            )
         body = {"title": self._hospital.organisation.title}
         self._client.call("PATCH", f"/organisations/{self._outcome.organisation}", body)
 
     def _set_retention(self, _: str) -> None:
-        self._client.call("PUT", "/retention", {"days": self._hospital.organisation.retention_days}, **self._query)
+        self._client.call(
+            "PUT", "/retention", {"days": self._hospital.organisation.retention_days}, **self._query
+        )
 
     def _create_facility(self, name: str) -> None:
         entry = self._facilities[name]
         body = {"name": name, "title": entry.title, "time_zone": entry.time_zone}
-        self._outcome.facilities[name] = self._client.call("POST", "/facilities", body, **self._query)["id"]
+        self._outcome.facilities[name] = self._client.call(
+            "POST", "/facilities", body, **self._query
+        )["id"]
 
     def _change_facility(self, name: str) -> None:
         entry = self._facilities[name]
         body = {"title": entry.title, "time_zone": entry.time_zone}
-        self._client.call("PATCH", f"/facilities/{self._outcome.facilities[name]}", body, **self._query)
+        self._client.call(
+            "PATCH", f"/facilities/{self._outcome.facilities[name]}", body, **self._query
+        )
 
     def _create_link(self, name: str) -> None:
-        made = self._client.call("POST", "/links", {"name": name, "facility": self._facility_of(self._links[name])}, **self._query)
+        made = self._client.call(
+            "POST",
+            "/links",
+            {"name": name, "facility": self._facility_of(self._links[name])},
+            **self._query,
+        )
         self._outcome.links[name] = made["id"]
         self._outcome.codes[name] = made["code"]
 
@@ -148,8 +178,14 @@ class Application:
 
     def _put_configuration(self, name: str) -> None:
         there = self._present.configurations.get(name)
-        body = {"document": merged(self._links[name], there), "expected": there["version"] if there else 0, "comment": "apply"}
-        self._client.call("PUT", f"/links/{self._outcome.links[name]}/configuration", body, **self._query)
+        body = {
+            "document": merged(self._links[name], there),
+            "expected": there["version"] if there else 0,
+            "comment": "apply",
+        }
+        self._client.call(
+            "PUT", f"/links/{self._outcome.links[name]}/configuration", body, **self._query
+        )
 
     def _remove_rule(self, name: str) -> None:
         self._client.call("DELETE", f"/rules/{self._rule_ids[name]}", None, **self._query)
@@ -164,15 +200,25 @@ class Application:
         self._client.call("PATCH", f"/rules/{self._rule_ids[name]}", body, **self._query)
 
     def _order_rules(self, _: str) -> None:
-        self._client.call("PUT", "/rules/order", {"rules": [self._rule_ids[name] for name in self._rules]}, **self._query)
+        self._client.call(
+            "PUT",
+            "/rules/order",
+            {"rules": [self._rule_ids[name] for name in self._rules]},
+            **self._query,
+        )
 
     def _all_links(self) -> dict[str, Mapping[str, Any]]:
         """Give the Links that were there and those that this run has made, by name."""
-        return {**self._present.links, **{name: {"id": id_} for name, id_ in self._outcome.links.items()}}
+        return {
+            **self._present.links,
+            **{name: {"id": id_} for name, id_ in self._outcome.links.items()},
+        }
 
     def _create_token(self, name: str) -> None:
         body = {"name": name, **self._tokens[name].body(self._outcome.facilities)}
-        self._outcome.tokens[name] = self._client.call("POST", "/tokens", body, **self._query)["token"]
+        self._outcome.tokens[name] = self._client.call("POST", "/tokens", body, **self._query)[
+            "token"
+        ]
 
     def _change_token(self, name: str) -> None:
         there = self._present.tokens[name]

@@ -21,7 +21,13 @@ def cloud() -> None:
     """Run a Cloud, set one up, check it, back it up or restore it."""
 
 
-for command in (operations.check, operations.backup, operations.restore, operations.reseal, reindexing.reindex):
+for command in (
+    operations.check,
+    operations.backup,
+    operations.restore,
+    operations.reseal,
+    reindexing.reindex,
+):
     cloud.add_command(command)
 
 
@@ -30,11 +36,15 @@ for command in (operations.check, operations.backup, operations.restore, operati
 @cloud_client
 @JSON
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-def apply(file: Path, url: str, token_file: Path, ca: Path | None, *, as_json: bool, dry_run: bool) -> None:
-    """Make the Cloud look like FILE: organisation, facilities, Links with listeners, devices and destinations, rules, tokens.
+def apply(
+    file: Path, url: str, token_file: Path, ca: Path | None, *, as_json: bool, dry_run: bool
+) -> None:
+    """Make the Cloud look like FILE.
 
-    Twice is the same as once. What FILE does not name is left alone; a list of a Link, and the rules, are taken as a whole where
-    FILE declares one. A new Link's security code is shown once.
+    Organisation, facilities, Links with listeners, devices and destinations, rules, tokens.
+
+    Twice is the same as once. What FILE does not name is left alone; a list of a Link, and the
+    rules, are taken as a whole where FILE declares one. A new Link's security code is shown once.
     """
     try:
         hospital = read(read_text(file))
@@ -64,20 +74,34 @@ def _print_plan(steps: list[Step], *, dry_run: bool) -> None:
 
 def _print_secrets(outcome: Outcome) -> None:
     for name, code in outcome.codes.items():
-        click.echo(f"\nSecurity code of Link {name}, shown once, good for its first machine within 14 days:\n  {code}")
+        click.echo(
+            f"\nSecurity code of Link {name}, shown once, good for its first machine within 14"
+            f" days:\n  {code}"
+        )
     for name, token in outcome.tokens.items():
         click.echo(f"\nAPI token {name}, shown once:\n  {token}")
 
 
 @cloud.command()
 @click.option(
-    "--data", required=True, type=click.Path(file_okay=False, path_type=Path), envvar="SWALLOWTAIL_DATA", help="Data folder."
+    "--data",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="SWALLOWTAIL_DATA",
+    help="Data folder.",
 )
 @click.option(
-    "--listen", default="127.0.0.1:8443", show_default=True, envvar="SWALLOWTAIL_LISTEN", help="HOST:PORT; port 0 takes a free one."
+    "--listen",
+    default="127.0.0.1:8443",
+    show_default=True,
+    envvar="SWALLOWTAIL_LISTEN",
+    help="HOST:PORT; port 0 takes a free one.",
 )
 @click.option(
-    "--cert", type=FILE, envvar="SWALLOWTAIL_CERT", help="Certificate chain, PEM. Without it the Cloud makes a private CA."
+    "--cert",
+    type=FILE,
+    envvar="SWALLOWTAIL_CERT",
+    help="Certificate chain, PEM. Without it the Cloud makes a private CA.",
 )
 @click.option("--key", type=FILE, envvar="SWALLOWTAIL_KEY", help="Private key of --cert, PEM.")
 @MASTER_KEY
@@ -92,12 +116,18 @@ def _print_secrets(outcome: Outcome) -> None:
     "audit_networks",
     multiple=True,
     envvar="SWALLOWTAIL_AUDIT_NETWORK",
-    help="Network that receivers of the audit may be in, CIDR; several are possible. Default: any but this machine and its link.",
+    help=(
+        "Network that receivers of the audit may be in, CIDR; several are possible. Default: any"
+        " but this machine and its link."
+    ),
 )
 @click.option(
     "--public-url",
     envvar="SWALLOWTAIL_PUBLIC_URL",
-    help="Address that clients use, like https://cloud.example:8443; links in answers are made of it.",
+    help=(
+        "Address that clients use, like https://cloud.example:8443; links in answers are made"
+        " of it."
+    ),
 )
 @click.option(
     "--allowed-host",
@@ -128,7 +158,9 @@ def serve(*, as_json: bool, log_level: str, **settings: Any) -> None:
     try:
         from swallowtail.cloud.server import ServeError, Settings, run
     except ImportError as error:
-        raise click.ClickException(f"{error.name} is missing; install swallowtail[cloud]") from error
+        raise click.ClickException(
+            f"{error.name} is missing; install swallowtail[cloud]"
+        ) from error
     from swallowtail.runtime import log
 
     log.configure(log_level)
@@ -149,7 +181,13 @@ def _announce(facts: dict[str, str], *, as_json: bool) -> None:
             click.echo(f"Its certificates are signed by its own CA: {facts['ca']}")
         if "token" in facts:
             click.echo(f"Operator's token, shown once: {facts['token']}")
-            click.echo("Keep it in a file that you alone can read, then describe the hospital (examples/hospital.toml) and run:")
+            click.echo(
+                "Keep it in a file that you alone can read, then describe the hospital"
+                " (examples/hospital.toml) and run:"
+            )
             trusted = f" --ca {facts['ca']}" if "ca" in facts else ""
-            click.echo(f"  swallowtail cloud apply hospital.toml --cloud {facts['url']}{trusted} --token-file operator.token")
+            click.echo(
+                f"  swallowtail cloud apply hospital.toml --cloud {facts['url']}{trusted}"
+                " --token-file operator.token"
+            )
     sys.stdout.flush()

@@ -1,4 +1,7 @@
-"""`swallowtail demo`: Cloud, Link and a simulated hospital on one machine, a story through every path, then it stays up."""
+"""`swallowtail demo`.
+
+Cloud, Link and a simulated hospital on one machine, a story through every path, then it stays up.
+"""
 
 import shutil
 import signal
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--once", is_flag=True, help="End after the story: exit code 0 if all held, else 1.")
 def demo(*, once: bool) -> None:
-    """Play a hospital's day: store, find, fetch, send to the PACS, kill PACS and Link, recover. Then stay up until Ctrl-C."""
+    """Play a hospital's day: store, find, fetch, send to the PACS, kill PACS and Link, recover.
+
+    Then stay up until Ctrl-C.
+    """
     try:
         from swallowtail.sim.progress import progress
         from swallowtail.sim.story import Story
@@ -32,7 +38,9 @@ def demo(*, once: bool) -> None:
         started = time.monotonic()
         with progress([title for title, _ in story.steps]) as audience:
             held = story.run(audience)
-        click.echo(f"\nstory: {time.monotonic() - started:.1f} s, {'all held' if held else 'FAILED'}")
+        click.echo(
+            f"\nstory: {time.monotonic() - started:.1f} s, {'all held' if held else 'FAILED'}"
+        )
         if held and not once:
             _stay_up(story)
     except KeyboardInterrupt:
@@ -53,8 +61,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 def _stay_up(story: "Story") -> None:
     site = story.site
-    click.echo(
-        f"""
+    click.echo(f"""
 The Cloud serves on    {site.url}
   its own CA is        {site.ca}
   administrator token  {site.token}
@@ -64,8 +71,7 @@ The PACS has got        {story.pacs.received}, by a rule that sends all ultrasou
   curl --cacert {site.ca} -H "Authorization: Bearer {site.token}" {site.url}/dicomweb/studies
   storescu -aet ULTRASOUND1 -aec {site.called_ae("imaging")} 127.0.0.1 {site.port("imaging")} FILE
 
-Ctrl-C ends everything and removes {story.folder}"""
-    )
+Ctrl-C ends everything and removes {story.folder}""")
     while all(program.running for program in (site.cloud, site.link)):
         signal.sigtimedwait([], 1.0)
     ended = site.link if site.cloud.running else site.cloud

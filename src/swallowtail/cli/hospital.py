@@ -1,4 +1,6 @@
-"""A hospital as one TOML document: read, checked, and compared with what is there. Pure; `cli.apply` talks to the Cloud.
+"""A hospital as one TOML document: read, checked, and compared with what is there.
+
+Pure; `cli.apply` talks to the Cloud.
 
     [organisation]      name, title, retention_days
     [[facility]]        name, title, time_zone
@@ -9,8 +11,9 @@
     [[rule]]            see cli.routing
     [[token]]           name, role, facilities, expires
 
-What the document does not name is left alone. A list of a Link is one thing: a document that declares one entry of it (or writes
-`destination = []`) owns the whole list, so that what stands there no more goes; one that declares none leaves the list alone.
+What the document does not name is left alone. A list of a Link is one thing: a document that
+declares one entry of it (or writes `destination = []`) owns the whole list, so that what stands
+there no more goes; one that declares none leaves the list alone.
 """
 
 import datetime as dt
@@ -43,7 +46,11 @@ Title = Annotated[str, Meta(max_length=200)]
 
 
 Part = DicomListener | Device | Destination
-PARTS: Final[Mapping[str, type[Part]]] = {"listener": DicomListener, "device": Device, "destination": Destination}
+PARTS: Final[Mapping[str, type[Part]]] = {
+    "listener": DicomListener,
+    "device": Device,
+    "destination": Destination,
+}
 """The lists of a Link's configuration, by what one entry is called in the document."""
 
 
@@ -79,12 +86,18 @@ class LinkEntry(Document, frozen=True, kw_only=True):
 
 
 class TokenEntry(Document, frozen=True, kw_only=True):
-    """An API token, told apart by its name. What a present token has and this does not name stays."""
+    """An API token, told apart by its name.
+
+    What a present token has and this does not name stays.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     role: Annotated[str, Meta(pattern=r"^(administrator|integrator|clinician|auditor)$(?!\n)")]
     facilities: tuple[Name, ...] | Literal["all"] | None = None
-    """Names of the facilities that it is limited to; "all": it is not limited, as a new one without this."""
+    """Names of the facilities that it is limited to; "all".
+
+    It is not limited, as a new one without this.
+    """
     expires: Annotated[dt.datetime, Meta(tz=True)] | bool | None = None
     """When it expires; false: never, as a new one without this."""
 
@@ -93,7 +106,9 @@ class TokenEntry(Document, frozen=True, kw_only=True):
         body: dict[str, Any] = {"role": self.role}
         if self.facilities is not None:
             limited = self.facilities != "all"
-            body["facilities"] = sorted(facilities[one] for one in self.facilities) if limited else None
+            body["facilities"] = (
+                sorted(facilities[one] for one in self.facilities) if limited else None
+            )
         if self.expires is not None:
             body["expires"] = None if isinstance(self.expires, bool) else self.expires.timestamp()
         return body
@@ -110,14 +125,20 @@ class Hospital(Document, frozen=True, kw_only=True):
 
 
 class InvalidHospitalError(Exception):
-    """The document cannot be applied; the message has one line for each problem, with the line in the file."""
+    """The document cannot be applied.
+
+    The message has one line for each problem, with the line in the file.
+    """
 
 
 def read(text: str) -> Hospital:
     """Read and check a document; raises InvalidHospitalError."""
     try:
         content = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError also for a number of thousands of digits
         raise InvalidHospitalError(f"this is not TOML: {error}") from error
     try:
         hospital = msgspec.convert(content, Hospital)
@@ -144,12 +165,19 @@ def _problems(hospital: Hospital) -> Iterator[tuple[str, str]]:
                 yield f"$.{kind}", f"{name!r} is used {count} times; names are unique"
     for index, link in enumerate(hospital.link):
         if link.facility not in facilities:
-            yield f"$.link[{index}].facility", f"there is no facility {link.facility!r} in this file"
+            yield (
+                f"$.link[{index}].facility",
+                f"there is no facility {link.facility!r} in this file",
+            )
         for problem in _link_problems(link):
             inside = re.sub(rf"^\$\.({'|'.join(PARTS)})s", r"\1", problem.field)
             yield f"$.link[{index}].{inside}", problem.message
-    declared = {link.name: link.destination for link in hospital.link if link.destination is not None}
-    yield from rule_problems(rules, {name: frozenset(one.name for one in many) for name, many in declared.items()})
+    declared = {
+        link.name: link.destination for link in hospital.link if link.destination is not None
+    }
+    yield from rule_problems(
+        rules, {name: frozenset(one.name for one in many) for name, many in declared.items()}
+    )
     for index, token in enumerate(hospital.token):
         for name in token.facilities if isinstance(token.facilities, tuple) else ():
             if name not in facilities:
@@ -159,15 +187,23 @@ def _problems(hospital: Hospital) -> Iterator[tuple[str, str]]:
 
 
 def _link_problems(link: LinkEntry) -> Iterator[Problem]:
-    """Find what is wrong in the lists of a Link. What refers to a list that is not declared is for the Cloud to judge."""
+    """Find what is wrong in the lists of a Link.
+
+    What refers to a list that is not declared is for the Cloud to judge.
+    """
     declared = link.declared()
     if link.device is not None and link.listener is None:
-        declared["devices"] = tuple(msgspec.structs.replace(device, listeners=()) for device in link.device)
+        declared["devices"] = tuple(
+            msgspec.structs.replace(device, listeners=()) for device in link.device
+        )
     yield from problems(msgspec.convert(declared, Configuration))
 
 
 def _located(text: str, path: str, message: str) -> str:
-    """Give a problem with its place: tomllib keeps no lines, so the path is looked up in the text."""
+    """Give a problem with its place.
+
+    Tomllib keeps no lines, so the path is looked up in the text.
+    """
     unknown = re.search(r"unknown field `(.*)`", message)
     where = f"{path}.{unknown[1]}" if unknown else path
     return f"line {line_of(text, where)}: {where.removeprefix('$.')}: {message}"
@@ -178,13 +214,17 @@ _KEY: Final = re.compile(r"^\s*([A-Za-z0-9_\-\"']+)\s*[=.]")
 
 
 def line_of(text: str, path: str) -> int:
-    """Give the line of `$.link[0].listener[1].port`, or of the closest thing around it that has a line."""
+    """Give the line of `$.link[0].listener[1].port`, or of the closest thing around it that has a
+    line.
+    """
     lines = {"$": 1}
     counts: Counter[str] = Counter()
     current = "$"
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
-            current = _table(header[2].replace(" ", "").split("."), counts, is_list=header[1] == "[[")
+            current = _table(
+                header[2].replace(" ", "").split("."), counts, is_list=header[1] == "[["
+            )
             lines.setdefault(current, number)
         elif key := _KEY.match(line):
             lines.setdefault(f"{current}.{key[1].strip(chr(34) + chr(39))}", number)
@@ -195,7 +235,10 @@ def line_of(text: str, path: str) -> int:
 
 
 def _table(names: list[str], counts: Counter[str], *, is_list: bool) -> str:
-    """Give the path of a table header; parts that are lists mean their last element (TOML 1.0, arrays of tables)."""
+    """Give the path of a table header.
+
+    Parts that are lists mean their last element (TOML 1.0, arrays of tables).
+    """
     path = "$"
     for name in names[:-1]:
         path += f".{name}"
@@ -209,7 +252,10 @@ def _table(names: list[str], counts: Counter[str], *, is_list: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What is there, as the API gives it: facilities, Links and tokens by name, each Link's configuration, rules in their order."""
+    """What is there, as the API gives it.
+
+    Facilities, Links and tokens by name, each Link's configuration, rules in their order.
+    """
 
     organisation: Mapping[str, Any] | None = None
     facilities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -221,7 +267,10 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do: `create`, `change`, `remove` or `keep`, and of what: an `organisation`, a `link`, its `configuration` …"""
+    """One thing to do: `create`, `change`, `remove` or `keep`, and of what.
+
+    An `organisation`, a `link`, its `configuration` …
+    """
 
     verb: str
     kind: str
@@ -235,16 +284,24 @@ class Step:
 
 
 def plan(hospital: Hospital, present: Present) -> list[Step]:
-    """Compare the document with what is there; gives every step in order, also those that keep what is there."""
+    """Compare the document with what is there.
+
+    Gives every step in order, also those that keep what is there.
+    """
     steps = [_entry_step("organisation", hospital.organisation, present.organisation, ("title",))]
     if hospital.organisation.retention_days is not None:
         steps.append(_retention_step(hospital.organisation, present.organisation))
     steps += [
-        _entry_step("facility", entry, present.facilities.get(entry.name), ("title", "time_zone")) for entry in hospital.facility
+        _entry_step("facility", entry, present.facilities.get(entry.name), ("title", "time_zone"))
+        for entry in hospital.facility
     ]
     if hospital.rule is not None:  # what sends to a destination goes before the destination does
         names = {rule.name for rule in hospital.rule}
-        steps += [Step("remove", "rule", rule["name"]) for rule in present.rules if rule["name"] not in names]
+        steps += [
+            Step("remove", "rule", rule["name"])
+            for rule in present.rules
+            if rule["name"] not in names
+        ]
     for link in hospital.link:
         steps.append(_link_step(link, present))
         if link.declared():
@@ -262,12 +319,19 @@ def _retention_step(entry: OrganisationEntry, there: Mapping[str, Any] | None) -
 
 
 def _entry_step(
-    kind: str, entry: OrganisationEntry | FacilityEntry, there: Mapping[str, Any] | None, keys: tuple[str, ...]
+    kind: str,
+    entry: OrganisationEntry | FacilityEntry,
+    there: Mapping[str, Any] | None,
+    keys: tuple[str, ...],
 ) -> Step:
     if there is None:
         return Step("create", kind, entry.name)
     changed = [key for key in keys if getattr(entry, key) != there[key]]
-    return Step("change", kind, entry.name, ", ".join(changed)) if changed else Step("keep", kind, entry.name)
+    return (
+        Step("change", kind, entry.name, ", ".join(changed))
+        if changed
+        else Step("keep", kind, entry.name)
+    )
 
 
 def _link_step(link: LinkEntry, present: Present) -> Step:
@@ -281,7 +345,10 @@ def _link_step(link: LinkEntry, present: Present) -> Step:
 
 
 def merged(link: LinkEntry, there: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Give the document to put: what is there, with the lists that the file owns in place of the old ones."""
+    """Give the document to put.
+
+    What is there, with the lists that the file owns in place of the old ones.
+    """
     declared: dict[str, Any] = msgspec.to_builtins(link.declared())
     return {**(there["document"] if there else {}), **declared}
 
@@ -289,7 +356,12 @@ def merged(link: LinkEntry, there: Mapping[str, Any] | None) -> dict[str, Any]:
 def _configuration_step(link: LinkEntry, there: Mapping[str, Any] | None) -> Step:
     declared = link.declared()
     if there is None:
-        return Step("create", "configuration", link.name, ", ".join(f"{len(entries)} {name}" for name, entries in declared.items()))
+        return Step(
+            "create",
+            "configuration",
+            link.name,
+            ", ".join(f"{len(entries)} {name}" for name, entries in declared.items()),
+        )
     parts = []
     for kind, model in PARTS.items():
         if (wanted := declared.get(f"{kind}s")) is not None:
@@ -298,7 +370,9 @@ def _configuration_step(link: LinkEntry, there: Mapping[str, Any] | None) -> Ste
     changes = ", ".join(part for part in parts if part)
     if not changes:
         return Step("keep", "configuration", link.name)
-    return Step("change", "configuration", link.name, f"after version {there['version']}: {changes}")
+    return Step(
+        "change", "configuration", link.name, f"after version {there['version']}: {changes}"
+    )
 
 
 def _difference(kind: str, old: Iterable[Part], new: Iterable[Part]) -> str:
@@ -330,6 +404,8 @@ def _token_step(token: TokenEntry, present: Present) -> Step:
     new = {name: name for name in token.facilities or () if name not in facilities}  # no id yet
     wanted = token.body(facilities | new)
     if changed := [key for key, value in wanted.items() if value != there[key]]:
-        parts = [f"{there['role']} becomes {token.role}" if key == "role" else key for key in changed]
+        parts = [
+            f"{there['role']} becomes {token.role}" if key == "role" else key for key in changed
+        ]
         return Step("change", "token", token.name, ", ".join(parts))
     return Step("keep", "token", token.name)

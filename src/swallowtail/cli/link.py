@@ -19,14 +19,36 @@ def link() -> None:
 
 
 @link.command()
-@click.option("--cloud", required=True, envvar="SWALLOWTAIL_CLOUD", help="The Cloud's address, https://…")
-@click.option("--code-file", required=True, type=click.Path(path_type=Path), envvar="SWALLOWTAIL_CODE_FILE", help="Holds the code.")
-@click.option("--ca", type=click.Path(path_type=Path), envvar="SWALLOWTAIL_CA", help="PEM of the Cloud's authority.")
+@click.option(
+    "--cloud", required=True, envvar="SWALLOWTAIL_CLOUD", help="The Cloud's address, https://…"
+)
+@click.option(
+    "--code-file",
+    required=True,
+    type=click.Path(path_type=Path),
+    envvar="SWALLOWTAIL_CODE_FILE",
+    help="Holds the code.",
+)
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    envvar="SWALLOWTAIL_CA",
+    help="PEM of the Cloud's authority.",
+)
 @click.option("--proxy", envvar="SWALLOWTAIL_PROXY", help="http://[user:password@]host:port")
 @click.option(
-    "--policy", type=click.Path(path_type=Path), envvar="SWALLOWTAIL_POLICY", help="Where Link may reach (docs/policy.md)."
+    "--policy",
+    type=click.Path(path_type=Path),
+    envvar="SWALLOWTAIL_POLICY",
+    help="Where Link may reach (docs/policy.md).",
 )
-@click.option("--state", type=click.Path(path_type=Path), envvar="SWALLOWTAIL_STATE", default=DEFAULT_STATE, show_default=True)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    envvar="SWALLOWTAIL_STATE",
+    default=DEFAULT_STATE,
+    show_default=True,
+)
 @LOG_LEVEL
 def run(**flags: Any) -> None:
     """Run Link until it is told to stop (SIGTERM, Ctrl-C)."""
@@ -36,4 +58,5 @@ def run(**flags: Any) -> None:
     command = [sys.executable, "-m", "swallowtail.link"]
     if sys.platform == "win32":  # where exec is a second process that nobody watches
         sys.exit(subprocess.call(command))  # noqa: S603 - our own module
-    os.execv(sys.executable, command)  # noqa: S606 - the same process, without the command line's libraries in its memory
+    # the same process, without the command line's libraries in its memory
+    os.execv(sys.executable, command)  # noqa: S606

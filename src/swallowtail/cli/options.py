@@ -9,7 +9,9 @@ import click
 from swallowtail.runtime.log import LEVELS
 
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
-JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+JSON: Final = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+)
 MAX_TEXT: Final = 1024 * 1024
 
 LOG_LEVEL: Final = click.option(
@@ -25,8 +27,19 @@ LOG_LEVEL: Final = click.option(
 def cloud_client(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a command that calls the REST API: `url`, `token_file`, `ca`."""
     for option in (
-        click.option("--ca", type=FILE, envvar="SWALLOWTAIL_CA", help="Certificates to trust instead of the system's."),
-        click.option("--token-file", required=True, type=FILE, envvar="SWALLOWTAIL_TOKEN_FILE", help="File with an API token."),
+        click.option(
+            "--ca",
+            type=FILE,
+            envvar="SWALLOWTAIL_CA",
+            help="Certificates to trust instead of the system's.",
+        ),
+        click.option(
+            "--token-file",
+            required=True,
+            type=FILE,
+            envvar="SWALLOWTAIL_TOKEN_FILE",
+            help="File with an API token.",
+        ),
         click.option(
             "--cloud",
             "url",
@@ -46,7 +59,9 @@ def read_text(path: Path) -> str:
             raise click.ClickException(f"{path} is longer than {MAX_TEXT} bytes")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise click.ClickException(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 MASTER_KEY: Final = click.option(

@@ -17,13 +17,20 @@ POLL_EVERY: Final = 2.0
 
 @click.command()
 @cloud_client
-@click.option("--study", metavar="UID", help="Study Instance UID; default: every instance of the organisation.")
+@click.option(
+    "--study",
+    metavar="UID",
+    help="Study Instance UID; default: every instance of the organisation.",
+)
 @click.option("--wait", is_flag=True, help="Return when no index job waits any more.")
 @JSON
-def reindex(url: str, token_file: Path, ca: Path | None, study: str | None, *, wait: bool, as_json: bool) -> None:
+def reindex(
+    url: str, token_file: Path, ca: Path | None, study: str | None, *, wait: bool, as_json: bool
+) -> None:
     """Index stored instances again, with the token of an administrator or integrator.
 
-    What is indexed stays visible meanwhile. Stores have priority, so on a busy Cloud the index takes longer.
+    What is indexed stays visible meanwhile. Stores have priority, so on a busy Cloud the index
+    takes longer.
     """
     try:
         with closing(RestClient(url, read_text(token_file).strip(), ca)) as client:
@@ -34,7 +41,10 @@ def reindex(url: str, token_file: Path, ca: Path | None, study: str | None, *, w
     if as_json:
         click.echo(json.dumps({"queued": queued, **counts}))
     else:
-        click.echo(f"{queued} instances queued, {counts['waiting']} waiting, {counts['quarantined']} quarantined")
+        click.echo(
+            f"{queued} instances queued, {counts['waiting']} waiting, {counts['quarantined']}"
+            " quarantined"
+        )
 
 
 def _wait(client: RestClient) -> dict[str, int]:

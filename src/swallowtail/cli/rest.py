@@ -1,4 +1,7 @@
-"""A client of the Cloud's REST API, for commands that people run: one request at a time, standard library alone."""
+"""A client of the Cloud's REST API, for commands that people run.
+
+One request at a time, standard library alone.
+"""
 
 import http.client
 import json
@@ -23,17 +26,30 @@ class RestError(Exception):
 
 
 class RestClient:
-    """Speaks to one Cloud with one token. `ca` is a file of certificates to trust instead of the system's."""
+    """Speaks to one Cloud with one token.
+
+    `ca` is a file of certificates to trust instead of the system's.
+    """
 
     def __init__(self, url: str, token: str, ca: Path | None = None) -> None:
         parts = urllib.parse.urlsplit(url if "//" in url else f"https://{url}")
         if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise RestError(f"{url!r} is not the address of a Cloud; it looks like https://cloud.example:8443")
+            raise RestError(
+                f"{url!r} is not the address of a Cloud; it looks like https://cloud.example:8443"
+            )
         self._where = f"https://{parts.netloc.rpartition('@')[2]}"
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        self._connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=DEADLINE, context=_context(ca))
+        self._connection = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=DEADLINE, context=_context(ca)
+        )
 
-    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: str | int | None) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        **query: str | int | None,
+    ) -> Any:
         """Give the answer's JSON, None when it has none; raises RestError."""
         given = {name: value for name, value in query.items() if value is not None}
         target = f"/api/v1{path}" + (f"?{urllib.parse.urlencode(given)}" if given else "")
@@ -70,17 +86,22 @@ def _context(ca: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(ca))
     except OSError as error:
-        raise RestError(f"cannot read the certificates in {ca}: {error.strerror or error}") from error
+        raise RestError(
+            f"cannot read the certificates in {ca}: {error.strerror or error}"
+        ) from error
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"the Cloud's certificate is not trusted ({error.verify_message}); give its CA with --ca, "
-            "it is DATA/ca.pem beside a Cloud that made its own"
+            f"the Cloud's certificate is not trusted ({error.verify_message}); give its CA with"
+            " --ca, it is DATA/ca.pem beside a Cloud that made its own"
         )
     if isinstance(error, TimeoutError):
-        return f"no answer within {DEADLINE:.0f} s; look whether the Cloud runs and the network lets you through"
+        return (
+            f"no answer within {DEADLINE:.0f} s; look whether the Cloud runs and the network lets"
+            " you through"
+        )
     return f"{error or type(error).__name__}; look whether the Cloud runs there"
 
 
@@ -92,4 +113,6 @@ def _problem(what: str, status: int, answer: bytes) -> RestError:
         lines += [f"  {problem['remedy']}"] if problem.get("remedy") else []
         return RestError("\n".join(lines), status=status, code=problem["code"])
     except (ValueError, KeyError, TypeError):
-        return RestError(f"{what}: status {status}; is this the address of a Swallowtail Cloud?", status=status)
+        return RestError(
+            f"{what}: status {status}; is this the address of a Swallowtail Cloud?", status=status
+        )

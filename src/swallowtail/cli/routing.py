@@ -5,8 +5,9 @@
     [rule.condition]     calling_ae, called_ae, device, link, address, sop_classes, modalities, archives = ["id", …],
                          tags = { StudyDescription = "…" }
 
-Rules are one list in which the order counts, so a document that declares one (or writes `rule = []`) owns them all: their order is
-the document's, and what it does not name is removed. A document that declares none leaves the rules alone.
+Rules are one list in which the order counts, so a document that declares one (or writes `rule =
+[]`) owns them all: their order is the document's, and what it does not name is removed. A document
+that declares none leaves the rules alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,17 +56,25 @@ class RuleEntry(Document, frozen=True, kw_only=True):
     final: bool = False
 
     def body(self, links: Links) -> dict[str, Any]:
-        """Give what the API takes; a Link that is not there yet has no id, and its name stands for it."""
+        """Give what the API takes.
+
+        A Link that is not there yet has no id, and its name stands for it.
+        """
         ids = {name: str(link["id"]) for name, link in links.items()}
         places = (place.partition(":") for place in self.to)
         condition: dict[str, Any] = msgspec.to_builtins(self.condition)
         condition["link"] = ids.get(self.condition.link, self.condition.link)
-        condition["tags"] = [{"tag": tag, "pattern": pattern} for tag, pattern in self.condition.tags.items()]
+        condition["tags"] = [
+            {"tag": tag, "pattern": pattern} for tag, pattern in self.condition.tags.items()
+        ]
         same = ("name", "enabled", "when_complete", "quiet", "acquisitions_only", "final")
         targets = [f"{ids.get(link, link)}:{destination}" for link, _, destination in places]
         return {
             **{name: getattr(self, name) for name in same},
-            "condition": {name: list(value) if isinstance(value, tuple) else value for name, value in condition.items()},
+            "condition": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in condition.items()
+            },
             "action": {"targets": targets, "priority": self.priority, "archive": self.archive},
         }
 
@@ -82,7 +91,9 @@ def out_of_order(rules: Sequence[RuleEntry], there: Sequence[Mapping[str, Any]])
     return kept + [name for name in wanted if name not in kept] != wanted
 
 
-def rule_problems(rules: Sequence[RuleEntry], destinations: Mapping[str, frozenset[str] | None]) -> Iterator[tuple[str, str]]:
+def rule_problems(
+    rules: Sequence[RuleEntry], destinations: Mapping[str, frozenset[str] | None]
+) -> Iterator[tuple[str, str]]:
     """Find rules that send where nothing is, as far as the document knows the Link's destinations."""
     for index, rule in enumerate(rules):
         for place in rule.to:
@@ -91,7 +102,13 @@ def rule_problems(rules: Sequence[RuleEntry], destinations: Mapping[str, frozens
             if not (link and name):
                 yield (
                     f"$.rule[{index}].to",
-                    f"{place!r} names no destination; one is 'main-radiology:pacs', a Link and its destination",
+                    (
+                        f"{place!r} names no destination; one is 'main-radiology:pacs', a Link and"
+                        " its destination"
+                    ),
                 )
             elif known is not None and name not in known:
-                yield f"$.rule[{index}].to", f"Link {link!r} has no destination {name!r} in this file"
+                yield (
+                    f"$.rule[{index}].to",
+                    f"Link {link!r} has no destination {name!r} in this file",
+                )

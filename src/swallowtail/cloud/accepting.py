@@ -1,4 +1,6 @@
-"""Accepts the connections of the one port: TLS handshakes start at a bounded rate (`ConnectionLimits`).
+"""Accepts the connections of the one port.
+
+TLS handshakes start at a bounded rate (`ConnectionLimits`).
 
 uvicorn's own server starts the handshake of whatever arrives, at once and without limit.
 """
@@ -86,7 +88,9 @@ MakeProtocol = Callable[[Report], asyncio.Protocol]
 class Acceptor:
     """Accepts on one listening socket; used by uvicorn's server like an asyncio server."""
 
-    def __init__(self, listening: socket.socket, context: ssl.SSLContext | None, make: MakeProtocol) -> None:
+    def __init__(
+        self, listening: socket.socket, context: ssl.SSLContext | None, make: MakeProtocol
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listening, self._context, self._make = listening, context, make
         self.limits = ConnectionLimits(self._loop.time())
@@ -154,7 +158,9 @@ class Acceptor:
             self._timer = self._loop.call_later(found, self._start_due)
 
     def _start(self, connection: AcceptedConnection) -> None:
-        task = self._tasks.spawn(self._shake_hands(connection, self._sockets.pop(connection)), name="tls")
+        task = self._tasks.spawn(
+            self._shake_hands(connection, self._sockets.pop(connection)), name="tls"
+        )
         connection.abort = task.cancel
         while (oldest := self.limits.excess(connection.host)) is not None:
             TURNED_AWAY.labels("unproven").inc()
@@ -166,10 +172,15 @@ class Acceptor:
         """Run the TLS handshake; what follows is the protocol's."""
         limits: dict[str, Any] = {}
         if self._context is not None:
-            limits = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": TLS_CLOSE_SECONDS}
+            limits = {
+                "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+                "ssl_shutdown_timeout": TLS_CLOSE_SECONDS,
+            }
         protocol = self._make(ConnectionReport(self, connection))
         try:
-            await self._loop.connect_accepted_socket(lambda: protocol, found, ssl=self._context, **limits)
+            await self._loop.connect_accepted_socket(
+                lambda: protocol, found, ssl=self._context, **limits
+            )
         except BROKEN:
             self.ended(connection)
         except asyncio.CancelledError:

@@ -1,4 +1,7 @@
-"""The composition of everything around the audit: chains and their heads, counted events, exports."""
+"""The composition of everything around the audit.
+
+Chains and their heads, counted events, exports.
+"""
 
 import random
 import socket
@@ -36,12 +39,27 @@ class AuditParts:
     exporter: AuditExporter
 
     @classmethod
-    async def open(cls, records: Records, keyring: AuditKeyring, *, seal: Seal, heads: Path, networks: Sequence[Network]) -> Self:
-        """Wire them to the stores, before anything is appended to a chain. `networks` are those that receivers may be in."""
+    async def open(
+        cls,
+        records: Records,
+        keyring: AuditKeyring,
+        *,
+        seal: Seal,
+        heads: Path,
+        networks: Sequence[Network],
+    ) -> Self:
+        """Wire them to the stores, before anything is appended to a chain.
+
+        `networks` are those that receivers may be in.
+        """
         clock = time.time
         await keyring.settle(records.audit, now=clock())
         chains = ChainGuard(
-            HeadFile(heads, keyring.keys), audit=records.audit, people=records.people, alarms=records.alarms, clock=clock
+            HeadFile(heads, keyring.keys),
+            audit=records.audit,
+            people=records.people,
+            alarms=records.alarms,
+            clock=clock,
         )
         await chains.open()
         exporter = AuditExporter(
@@ -62,10 +80,14 @@ class AuditParts:
         """Start what runs at intervals."""
         tasks.spawn(rounds("audit", self.chains.check, every=EXPORT_EVERY), name="audit")
         tasks.spawn(rounds("tally", self.tally.flush, every=FLUSH_EVERY), name="tally")
-        tasks.spawn(rounds("export", lambda: self.exporter.look(tasks), every=LOOK_EVERY), name="export")
+        tasks.spawn(
+            rounds("export", lambda: self.exporter.look(tasks), every=LOOK_EVERY), name="export"
+        )
 
     async def end(self) -> None:
-        """Append what was counted and export the heads once more, so that nothing can be cut off while no Cloud runs."""
+        """Append what was counted and export the heads once more, so that nothing can be cut off
+        while no Cloud runs.
+        """
         try:
             await self.tally.flush()
             await self.chains.check()

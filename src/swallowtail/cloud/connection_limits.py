@@ -15,7 +15,10 @@ from typing import Final
 from swallowtail.cloud.model.rates import BucketTable, Rate, TokenBucket, host_of
 
 STARTS: Final = Rate(per_second=200.0, burst=8.0)
-"""Of all addresses; a handshake takes 1 ms of the event loop (10,000 Links are back in a minute)."""
+"""Of all addresses.
+
+A handshake takes 1 ms of the event loop (10,000 Links are back in a minute).
+"""
 USELESS: Final = Rate(per_second=0.5, burst=20.0)
 """Useless connections of an address that slow down nothing."""
 SLOW_STARTS: Final = Rate(per_second=20.0, burst=1.0)

@@ -1,4 +1,6 @@
-"""The data folder of an embedded Cloud: who may look into it, who has it open, and the master key that seals its secrets.
+"""The data folder of an embedded Cloud.
+
+Who may look into it, who has it open, and the master key that seals its secrets.
 
 DATA/                0700
   lock               held while a Cloud runs on this folder
@@ -54,11 +56,17 @@ class DataFolder:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
         except OSError as error:
-            raise DataFolderError(f"cannot use {path}: {error.strerror}; name another folder with --data") from error
-        self._lock = lock_folder(path, "another Cloud runs on {path}; stop it, or name another folder with --data")
+            raise DataFolderError(
+                f"cannot use {path}: {error.strerror}; name another folder with --data"
+            ) from error
+        self._lock = lock_folder(
+            path, "another Cloud runs on {path}; stop it, or name another folder with --data"
+        )
         if (path / RESTORING).exists():
             os.close(self._lock)
-            raise DataFolderError(f"the restore into {path} has not ended; run `swallowtail cloud restore` again")
+            raise DataFolderError(
+                f"the restore into {path} has not ended; run `swallowtail cloud restore` again"
+            )
         self.blobs = path / BLOBS
         self.database = path / DATABASE
         self.blobs.mkdir(mode=0o700, exist_ok=True)
@@ -97,7 +105,9 @@ class DataFolder:
     def _open_seal(self) -> Seal:
         if not self.master_key.exists:
             if self.master_key.path != self.path / MASTER_KEY and (self.path / MASTER_KEY).exists():
-                raise DataFolderError(f"{self.master_key.path} is missing; move {self.path / MASTER_KEY} there first")
+                raise DataFolderError(
+                    f"{self.master_key.path} is missing; move {self.path / MASTER_KEY} there first"
+                )
             self._refuse_if_in_use(self.master_key.path)
             self.master_key.create()
         if self.master_key.is_being_replaced:
@@ -107,7 +117,9 @@ class DataFolder:
     def _refuse_if_in_use(self, missing: Path) -> None:
         """A new key beside an old database would make every code and token in it useless, silently."""
         if self.database.exists():
-            raise DataFolderError(f"{missing} is missing although {self.database} exists; restore it from a backup")
+            raise DataFolderError(
+                f"{missing} is missing although {self.database} exists; restore it from a backup"
+            )
 
 
 def lock_folder(path: Path, refusal: str) -> int:
@@ -118,7 +130,9 @@ def lock_folder(path: Path, refusal: str) -> int:
     try:
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise DataFolderError(f"cannot use {path}: {error.strerror}; name another folder") from error
+        raise DataFolderError(
+            f"cannot use {path}: {error.strerror}; name another folder"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -128,7 +142,10 @@ def lock_folder(path: Path, refusal: str) -> int:
 
 
 def read_audit_keys(data: Path, master_key: Path | None = None) -> AuditKeys:
-    """Return the audit keys of a folder without opening it, also while a Cloud serves; raises SealError."""
+    """Return the audit keys of a folder without opening it, also while a Cloud serves.
+
+    Raises SealError.
+    """
     path = data / AUDIT_KEYS
     if not path.exists():
         raise SealError(f"{path} is missing; restore it from a backup")

@@ -42,7 +42,10 @@ HELLO_BYTES: Final = 2 * MAX_FRAME
 FRAMES_PER_TURN: Final = 64
 """Of one connection; they take about 0.5 ms."""
 GENERAL_FRAME: Final = 8
-"""How many plain frames one for the general parser counts as: a ping brings a TLS record of its own."""
+"""How many plain frames one for the general parser counts as.
+
+A ping brings a TLS record of its own.
+"""
 MAX_QUEUED: Final = 4 * FRAMES_PER_TURN
 """Messages that wait for the session; it takes all at once, so more means that it has ended."""
 CLOSE_WAIT: Final = 0.5
@@ -55,7 +58,9 @@ last words leave in this turn of the loop."""
 BYTES_AFTER_CLOSE: Final = 48 * 1024 * 1024
 """What an accepted Link may still have on its way when it is closed: its credit (wire §5)."""
 
-FLOODS: Final = Counter("swallowtail_floods", "WebSocket connections aborted for what they sent", ["phase"])
+FLOODS: Final = Counter(
+    "swallowtail_floods", "WebSocket connections aborted for what they sent", ["phase"]
+)
 
 
 class LostTransport(asyncio.Transport):
@@ -223,7 +228,9 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
         """Close with 4429 a client that sends too much before its hello is accepted (wire §3)."""
         FLOODS.labels("hello").inc()
         text = "too much before the hello was accepted (wire §3)"
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.LIMIT, "reason": text})
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": CloseCode.LIMIT, "reason": text}
+        )
         with contextlib.suppress(InvalidState):  # a close frame has been sent already
             self.conn.send_close(CloseCode.LIMIT, text)
             self.transport.write(b"".join(self.conn.data_to_send()))

@@ -32,7 +32,10 @@ class MasterKeyFile:
         return len(self._keys()) > 1
 
     def begin_replacement(self) -> Seal:
-        """Write a new key before the present one, and return what seals under both; one that has begun continues."""
+        """Write a new key before the present one, and return what seals under both.
+
+        One that has begun continues.
+        """
         if not self.is_being_replaced:
             self._write(secrets.token_bytes(KEY_BYTES) + self._keys()[0])
         return self.seal()
@@ -45,11 +48,16 @@ class MasterKeyFile:
         try:
             mode, content = self.path.stat().st_mode, self.path.read_bytes()
         except OSError as error:
-            raise SealError(f"cannot read {self.path}: {error.strerror}; restore it from a backup") from error
+            raise SealError(
+                f"cannot read {self.path}: {error.strerror}; restore it from a backup"
+            ) from error
         if mode & 0o077:
             raise SealError(f"{self.path} can be read by others; run: chmod 600 {self.path}")
         if len(content) not in {KEY_BYTES, 2 * KEY_BYTES}:
-            raise SealError(f"{self.path} has {len(content)} bytes instead of {KEY_BYTES}; restore it from a backup")
+            raise SealError(
+                f"{self.path} has {len(content)} bytes instead of {KEY_BYTES}; restore it from a"
+                " backup"
+            )
         return [content[start : start + KEY_BYTES] for start in range(0, len(content), KEY_BYTES)]
 
     def _write(self, content: bytes) -> None:
@@ -57,5 +65,6 @@ class MasterKeyFile:
             write_private(self.path, content)
         except OSError as error:
             raise SealError(
-                f"cannot write {self.path}: {error.strerror}; its folder must be writable while the key is made or replaced"
+                f"cannot write {self.path}: {error.strerror}; its folder must be writable while the"
+                " key is made or replaced"
             ) from error

@@ -1,4 +1,7 @@
-"""What is measured of the whole process: stores, and how late the loop is. Amounts only, never a name."""
+"""What is measured of the whole process: stores, and how late the loop is.
+
+Amounts only, never a name.
+"""
 
 import asyncio
 from typing import Final
@@ -9,13 +12,19 @@ from swallowtail.calls.store import NotStoredReason, Stored
 
 LAG_EVERY: Final = 0.1
 LAG: Final = Histogram(
-    "swallowtail_loop_lag_seconds", "How late the event loop was", buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2)
+    "swallowtail_loop_lag_seconds",
+    "How late the event loop was",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2),
 )
-WORST_LAG: Final = Gauge("swallowtail_loop_lag_worst_seconds", "The latest that the event loop was since the start")
+WORST_LAG: Final = Gauge(
+    "swallowtail_loop_lag_worst_seconds", "The latest that the event loop was since the start"
+)
 STORES: Final = Counter("swallowtail_stores", "Instances stored or refused", ["outcome"])
 STORED_BYTES: Final = Counter("swallowtail_stored_bytes", "Bytes of data sets stored")
 STORE_SECONDS: Final = Histogram(
-    "swallowtail_store_seconds", "Seconds from a store's request to its commit", buckets=(0.005, 0.02, 0.05, 0.1, 0.5, 2, 10, 60)
+    "swallowtail_store_seconds",
+    "Seconds from a store's request to its commit",
+    buckets=(0.005, 0.02, 0.05, 0.1, 0.5, 2, 10, 60),
 )
 
 

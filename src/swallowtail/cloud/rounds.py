@@ -1,4 +1,7 @@
-"""Looking now and again at what nothing tells: each look on its own, so that one that fails stops no other."""
+"""Looking now and again at what nothing tells.
+
+Each look on its own, so that one that fails stops no other.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +16,9 @@ log = structlog.get_logger()
 LOOK_EVERY: Final = 15.0
 
 
-async def rounds(kind: str, look: Callable[[], Awaitable[None]], *, every: float = LOOK_EVERY) -> None:
+async def rounds(
+    kind: str, look: Callable[[], Awaitable[None]], *, every: float = LOOK_EVERY
+) -> None:
     """Look every so many seconds until cancelled."""
     while True:
         try:

@@ -1,10 +1,12 @@
 """Secrets at rest are sealed under the master key (ADR 0019).
 
-- A secret (pepper, audit keys, a value in the database) is encrypted with AES-256-GCM and bound to its purpose.
-- A private key is an encrypted PKCS#8 file (PBES2), since OpenSSL loads keys from PEM files alone. Its passphrase is derived
-  from the master key and the purpose.
+- A secret (pepper, audit keys, a value in the database) is encrypted with AES-256-GCM and bound to
+  its purpose.
+- A private key is an encrypted PKCS#8 file (PBES2), since OpenSSL loads keys from PEM files alone.
+  Its passphrase is derived from the master key and the purpose.
 
-While the master key is replaced there are two, the newer one first: what is sealed takes the first, what is opened tries both.
+While the master key is replaced there are two, the newer one first: what is sealed takes the first,
+what is opened tries both.
 """
 
 import secrets
@@ -28,7 +30,10 @@ class SealError(Exception):
 
 
 class Seal:
-    """Seals secrets under the master key; each is bound to its purpose, so that one cannot pass for another."""
+    """Seals secrets under the master key.
+
+    Each is bound to its purpose, so that one cannot pass for another.
+    """
 
     def __init__(self, *masters: bytes) -> None:
         if not masters or any(len(master) != KEY_BYTES for master in masters):
@@ -41,7 +46,10 @@ class Seal:
         return SEALED + nonce + AESGCM(self._masters[0]).encrypt(nonce, secret, purpose.encode())
 
     def open(self, sealed: bytes, purpose: str) -> bytes:
-        """Return the secret; raises SealError when it was sealed under another key or for another purpose."""
+        """Return the secret.
+
+        Raises SealError when it was sealed under another key or for another purpose.
+        """
         for master in self._masters:
             if (secret := _opened(master, sealed, purpose)) is not None:
                 return secret
@@ -54,7 +62,9 @@ class Seal:
     def close_key(self, key: PrivateKeyTypes, purpose: str) -> bytes:
         """Return a private key as an encrypted PEM file, which `passphrase` opens."""
         encryption = serialization.BestAvailableEncryption(_passphrase(self._masters[0], purpose))
-        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+        return key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
 
     def open_key(self, pem: bytes, purpose: str) -> PrivateKeyTypes:
         """Return the key of a PEM file, also of one that is not encrypted; raises SealError."""
@@ -62,7 +72,9 @@ class Seal:
             try:
                 return serialization.load_pem_private_key(pem, password=None)
             except (ValueError, TypeError) as error:
-                raise SealError(f"the {purpose} is no private key in PEM; restore it from a backup") from error
+                raise SealError(
+                    f"the {purpose} is no private key in PEM; restore it from a backup"
+                ) from error
         for master in self._masters:
             if (key := _opened_key(master, pem, purpose)) is not None:
                 return key
@@ -73,7 +85,9 @@ class Seal:
         return is_sealed_key(pem) and _opened_key(self._masters[0], pem, purpose) is not None
 
     def passphrase(self, pem: bytes, purpose: str) -> bytes:
-        """Return what opens an encrypted PEM file that this seal has made, for `SSLContext.load_cert_chain`; raises SealError."""
+        """Return what opens an encrypted PEM file that this seal has made, for
+        `SSLContext.load_cert_chain`; raises SealError.
+        """
         for master in self._masters:
             if _opened_key(master, pem, purpose) is not None:
                 return _passphrase(master, purpose)
@@ -106,4 +120,7 @@ def _passphrase(master: bytes, purpose: str) -> bytes:
 
 
 def _unopened(purpose: str) -> SealError:
-    return SealError(f"the sealed {purpose} does not open with the master key; restore the key that belongs to it")
+    return SealError(
+        f"the sealed {purpose} does not open with the master key; restore the key that belongs"
+        " to it"
+    )

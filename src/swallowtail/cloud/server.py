@@ -1,4 +1,7 @@
-"""The composition root of an embedded Cloud: one folder, one process, one HTTPS port. The only file that names every adapter."""
+"""The composition root of an embedded Cloud: one folder, one process, one HTTPS port.
+
+The only file that names every adapter.
+"""
 
 import asyncio
 import datetime as dt
@@ -74,7 +77,13 @@ from swallowtail.cloud.sealing import SealError
 from swallowtail.cloud.serving import BACKLOG, Server, server_of
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
-from swallowtail.cloud.web.hosts import Host, HostNames, InvalidAddressError, parse_allowed, parse_public_url
+from swallowtail.cloud.web.hosts import (
+    Host,
+    HostNames,
+    InvalidAddressError,
+    parse_allowed,
+    parse_public_url,
+)
 from swallowtail.cloud.web.identity import new_id
 from swallowtail.cloud.web.proxies import Network, parse_proxies
 from swallowtail.cloud.web.rate_limits import DEFAULT_RATES, TOKEN_RATE, Rates, RequestLimits
@@ -84,8 +93,11 @@ log = structlog.get_logger()
 
 FATAL_EXIT: Final = 70
 SWITCH_INTERVAL: Final = 0.0005
-"""Seconds after which a thread that wants the interpreter gets it from the loop. A store makes a dozen calls of the disk, and
-after each its thread waits for that: with Python's 5 ms a busy loop halves the stores per second."""
+"""Seconds after which a thread that wants the interpreter gets it from the loop.
+
+A store makes a dozen calls of the disk, and after each its thread waits for that: with Python's 5
+ms a busy loop halves the stores per second.
+"""
 RENEW_EVERY: Final = 600.0
 EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what stands for every address
 Announce = Callable[[dict[str, str]], None]
@@ -132,13 +144,20 @@ class Settings:
         host, colon, port = listen.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-            raise ServeError(f"--listen {listen!r} is no HOST:PORT; one is 127.0.0.1:8443, or [::]:8443 for all addresses")
+            raise ServeError(
+                f"--listen {listen!r} is no HOST:PORT; one is 127.0.0.1:8443, or [::]:8443 for all"
+                " addresses"
+            )
         if (cert is None) != (key is None):
-            raise ServeError("--cert and --key belong together; give both, or neither for a private CA")
+            raise ServeError(
+                "--cert and --key belong together; give both, or neither for a private CA"
+            )
         try:
             public = parse_public_url(public_url) if public_url else None
         except InvalidAddressError as error:
-            raise ServeError(f"--public-url {public_url!r}: {error}; one is https://cloud.example:8443") from error
+            raise ServeError(
+                f"--public-url {public_url!r}: {error}; one is https://cloud.example:8443"
+            ) from error
         try:
             allowed = tuple(map(parse_allowed, allowed_hosts))
         except InvalidAddressError as error:
@@ -146,13 +165,17 @@ class Settings:
         try:
             proxies = parse_proxies(trusted_proxies)
         except ValueError as error:
-            raise ServeError(f"--trusted-proxy: {error}; one is 10.0.0.5, or 10.0.0.0/24") from error
+            raise ServeError(
+                f"--trusted-proxy: {error}; one is 10.0.0.5, or 10.0.0.0/24"
+            ) from error
         try:
             networks = parse_proxies(audit_networks)
         except ValueError as error:
             raise ServeError(f"--audit-network: {error}; one is 10.1.0.0/16") from error
         given = (public, allowed, Rates.of_tokens(token_rate), proxies)
-        return cls(data.absolute(), host, int(port), cert, key, audit_heads, *given, master_key, networks)
+        return cls(
+            data.absolute(), host, int(port), cert, key, audit_heads, *given, master_key, networks
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +188,10 @@ class Assembled:
 
 
 def run(settings: Settings, *, announce: Announce) -> None:
-    """Serve until SIGINT or SIGTERM; raises ServeError. `announce` is called once, when the port listens."""
+    """Serve until SIGINT or SIGTERM; raises ServeError.
+
+    `announce` is called once, when the port listens.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -194,7 +220,10 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
             _stop_on_signals(server, sessions, tasks)
             tasks.spawn(measure_lag(), name="lag")
             watch = CertificateWatch(
-                own=settings.certificate is None, people=services.people, alarms=services.alarms, clock=services.clock
+                own=settings.certificate is None,
+                people=services.people,
+                alarms=services.alarms,
+                clock=services.clock,
             )
 
             def serving(path: Path) -> None:
@@ -207,7 +236,12 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
             gc.collect()
             gc.freeze()  # what is loaded now stays: a full collection held the loop for 60 ms
             announce(facts)
-            log.info("the Cloud serves", release=__version__, host=settings.host, port=listening.getsockname()[1])
+            log.info(
+                "the Cloud serves",
+                release=__version__,
+                host=settings.host,
+                port=listening.getsockname()[1],
+            )
             await server.serve([listening])
         log.info("the Cloud has stopped")
     finally:
@@ -218,13 +252,17 @@ async def serve(settings: Settings, *, announce: Announce) -> None:
 async def _cloud(folder: DataFolder, settings: Settings) -> AsyncIterator[tuple[Assembled, Tasks]]:
     """Open the stores, wire everything to them, and keep the index up."""
     heads, networks = settings.audit_heads or folder.audit_heads, settings.audit_networks
-    hashes = KeyedHash(folder.pepper())  # before there is a database, beside which a new one would be refused
+    hashes = KeyedHash(
+        folder.pepper()
+    )  # before there is a database, beside which a new one would be refused
     async with AsyncExitStack() as stack:
         keyring = folder.audit_keyring()
         database = SqliteDatabase.open(folder.database, audit_keys=keyring.keys, on_fatal=_fatal)
         stack.push_async_callback(database.close)
         records, bus = Records(database), InProcessBus()
-        audit = await AuditParts.open(records, keyring, seal=folder.seal, heads=heads, networks=networks)
+        audit = await AuditParts.open(
+            records, keyring, seal=folder.seal, heads=heads, networks=networks
+        )
         stack.push_async_callback(audit.end)
         workers = ThreadWorkers()
         stack.push_async_callback(workers.close)
@@ -235,7 +273,9 @@ async def _cloud(folder: DataFolder, settings: Settings) -> AsyncIterator[tuple[
         stack.push_async_callback(pixels.close)
         made = assemble(records, blobs, bus, hashes, pixels, audit=audit)
         tasks = await stack.enter_async_context(Tasks("cloud"))
-        indexer = Indexer(records.index_jobs, parsers, bus, clock=time.time, on_settled=made.router.wake)
+        indexer = Indexer(
+            records.index_jobs, parsers, bus, clock=time.time, on_settled=made.router.wake
+        )
         tasks.spawn(indexer.run(alone=True), name="index")
         tasks.spawn(made.router.run(), name="routing")
         audit.start(tasks)
@@ -256,15 +296,31 @@ def _sweep(records: Records, blobs: Blobs) -> BlobSweep:
     )
 
 
-def _looks(folder: DataFolder, records: Records, made: Assembled) -> dict[str, Callable[[], Awaitable[None]]]:
+def _looks(
+    folder: DataFolder, records: Records, made: Assembled
+) -> dict[str, Callable[[], Awaitable[None]]]:
     """Give what is looked at now and again, by what it is called in the log."""
-    people, configuration, alarms, clock = records.people, records.configuration, records.alarms, time.time
+    people, configuration, alarms, clock = (
+        records.people,
+        records.configuration,
+        records.alarms,
+        time.time,
+    )
     sites = SiteBook(records.links, configuration)
     absences = Absences(
-        people=people, links=records.links, configuration=configuration, alarms=alarms, sessions=made.sessions, clock=clock
+        people=people,
+        links=records.links,
+        configuration=configuration,
+        alarms=alarms,
+        sessions=made.sessions,
+        clock=clock,
     )
-    queues = QueueWatch(people=people, deliveries=records.deliveries, sites=sites, alarms=alarms, clock=clock)
-    unknown = UnknownDevices(people=people, configuration=configuration, sites=sites, alarms=alarms, clock=clock)
+    queues = QueueWatch(
+        people=people, deliveries=records.deliveries, sites=sites, alarms=alarms, clock=clock
+    )
+    unknown = UnknownDevices(
+        people=people, configuration=configuration, sites=sites, alarms=alarms, clock=clock
+    )
     disk = DiskWatch(lambda: _usage(folder.path), people=people, alarms=alarms, clock=clock)
     return {
         "absences": absences.look,
@@ -281,7 +337,15 @@ def _usage(path: Path) -> tuple[int, int]:
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
-def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels: Pixels, *, audit: AuditParts) -> Assembled:
+def assemble(
+    records: Records,
+    blobs: Blobs,
+    bus: Bus,
+    hashes: KeyedHash,
+    pixels: Pixels,
+    *,
+    audit: AuditParts,
+) -> Assembled:
     """Wire use cases to stores; call it on the loop that will serve."""
     clock, links, configuration = time.time, records.links, records.configuration
     sites = SiteBook(links, configuration)
@@ -294,7 +358,16 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
         alarm=StorageAlarm(records.alarms, clock=clock),
         on_stored=lambda: bus.publish(TOPIC),
     )
-    sessions = _sessions(records, blobs, bus, hashes, router=router, ingest=ingest, transcoder=pixels, tally=audit.tally)
+    sessions = _sessions(
+        records,
+        blobs,
+        bus,
+        hashes,
+        router=router,
+        ingest=ingest,
+        transcoder=pixels,
+        tally=audit.tally,
+    )
     query = Query(records.instances, blobs, records.audit, clock=clock)
     services = Services(
         people=records.people,
@@ -306,10 +379,22 @@ def assemble(records: Records, blobs: Blobs, bus: Bus, hashes: KeyedHash, pixels
         frames=Frames(query, blobs, clock=clock),
         pixels=pixels,
         ingest=ingest,
-        queues=Queues(deliveries=records.deliveries, instances=records.instances, links=links, sites=sites, bus=bus, clock=clock),
+        queues=Queues(
+            deliveries=records.deliveries,
+            instances=records.instances,
+            links=links,
+            sites=sites,
+            bus=bus,
+            clock=clock,
+        ),
         retentions=records.retentions,
         deleting=_deleting(records, bus),
-        purge=Purge(records.deletions, records.retentions, clock=clock, steady=SteadyClock(clock, time.monotonic)),
+        purge=Purge(
+            records.deletions,
+            records.retentions,
+            clock=clock,
+            steady=SteadyClock(clock, time.monotonic),
+        ),
         rulebook=Rulebook(records.rules, sites, records.archives, clock=clock),
         reindexing=Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
         alarms=records.alarms,
@@ -349,9 +434,21 @@ def _sessions(
     tally: AuditTally,
 ) -> LinkSessions:
     """Wire what serves the Links."""
-    clock, links, configuration, alarms = time.time, records.links, records.configuration, records.alarms
+    clock, links, configuration, alarms = (
+        time.time,
+        records.links,
+        records.configuration,
+        records.alarms,
+    )
     reports = Reports(configuration, ended=router.ended, tally=tally)
-    desired = Desired(links=links, configuration=configuration, alarms=alarms, bus=bus, reports=reports, clock=clock)
+    desired = Desired(
+        links=links,
+        configuration=configuration,
+        alarms=alarms,
+        bus=bus,
+        reports=reports,
+        clock=clock,
+    )
     gate = Gate(links, hashes, clock)
     dispatch = Dispatch(
         deliveries=records.deliveries,
@@ -364,7 +461,9 @@ def _sessions(
         transcoder=transcoder,
     )
     calls = Calls(Stores(ingest), reports)
-    return LinkSessions(gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock)
+    return LinkSessions(
+        gate=gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=clock
+    )
 
 
 def _certificate(settings: Settings, folder: DataFolder) -> ServerFiles:
@@ -391,33 +490,54 @@ def _tls(settings: Settings, folder: DataFolder) -> tuple[ssl.SSLContext, Path, 
         context = server_context(*files)
     except (OSError, ssl.SSLError) as error:
         where = f"{files.certificate} with {files.key}"
-        raise ServeError(f"cannot use {where}: {error}; both are PEM and belong together") from error
-    return context, files.certificate, {} if settings.certificate else {"ca": str(folder.path / "ca.pem")}
+        raise ServeError(
+            f"cannot use {where}: {error}; both are PEM and belong together"
+        ) from error
+    return (
+        context,
+        files.certificate,
+        {} if settings.certificate else {"ca": str(folder.path / "ca.pem")},
+    )
 
 
-async def _renew(context: ssl.SSLContext, settings: Settings, folder: DataFolder, serving: Callable[[Path], None]) -> None:
-    """Load the certificate again now and then, for the handshakes that come: it may have been renewed, here or by who owns it."""
+async def _renew(
+    context: ssl.SSLContext, settings: Settings, folder: DataFolder, serving: Callable[[Path], None]
+) -> None:
+    """Load the certificate again now and then, for the handshakes that come.
+
+    It may have been renewed, here or by who owns it.
+    """
     while True:
         await asyncio.sleep(RENEW_EVERY)
         try:
             files = _certificate(settings, folder)
             files.load(context)
         except (OSError, ssl.SSLError, SealError) as error:
-            log.warning("the certificate could not be loaded again; the old one is still served", error=error)
+            log.warning(
+                "the certificate could not be loaded again; the old one is still served",
+                error=error,
+            )
         else:
             serving(files.certificate)
 
 
 def _listen(settings: Settings) -> socket.socket:
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         family, _, _, _, address = found[0]
         return socket.create_server(
-            address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=family == socket.AF_INET6 and settings.host == "::"
+            address[:2],
+            family=family,
+            backlog=BACKLOG,
+            dualstack_ipv6=family == socket.AF_INET6 and settings.host == "::",
         )
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
-        raise ServeError(f"cannot listen on {where}: {error.strerror or error}; choose another with --listen") from error
+        raise ServeError(
+            f"cannot listen on {where}: {error.strerror or error}; choose another with --listen"
+        ) from error
 
 
 def _url(settings: Settings, listening: socket.socket) -> str:
@@ -431,7 +551,9 @@ async def _bootstrap(services: Services) -> dict[str, str]:
     if (await services.tokens.tokens(OPERATOR, usable, PageRequest(1), now=now)).items:
         return {}
     secret = mint_token()
-    token = ApiToken(id=new_id(services.random), tenant=None, name="bootstrap", role=Role.OPERATOR, created=now)
+    token = ApiToken(
+        id=new_id(services.random), tenant=None, name="bootstrap", role=Role.OPERATOR, created=now
+    )
     event = AuditEvent(
         event=EventId.APPLICATION_ACTIVITY,
         action=EventAction.CREATE,
@@ -462,8 +584,12 @@ def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> No
 
 
 def _fatal(error: StorageUnavailableError) -> None:
-    """The disk has failed under something that was promised to be durable: what the kernel still holds cannot be trusted."""
+    """The disk has failed under something that was promised to be durable.
+
+    What the kernel still holds cannot be trusted.
+    """
     log.critical(
-        "the disk has failed; the Cloud stops at once, look at the disk and start it again", error=error.__cause__ or error
+        "the disk has failed; the Cloud stops at once, look at the disk and start it again",
+        error=error.__cause__ or error,
     )
     os._exit(FATAL_EXIT)

@@ -1,4 +1,8 @@
-"""uvicorn as we need it: deadlines and limits on request heads, small buffers below the wire's scheduler, our own way to stop."""
+"""uvicorn as we need it.
+
+Deadlines and limits on request heads, small buffers below the wire's scheduler, our own way to
+stop.
+"""
 
 import asyncio
 import contextlib
@@ -17,7 +21,9 @@ from swallowtail.cloud.link_websocket import CLOSE_WAIT, FLOOD_WAIT, LOST, LinkW
 from swallowtail.wire.frames import MAX_FRAME
 
 HEAD_DEADLINE: Final = 15.0
-"""Seconds from the first byte of a request to the end of its head, TLS handshake excluded (asyncio limits that to 60 s)."""
+"""Seconds from the first byte of a request to the end of its head, TLS handshake excluded (asyncio
+limits that to 60 s).
+"""
 MAX_HEAD: Final = 64 * 1024
 IDLE: Final = 30
 """Seconds that a connection may be kept without a request."""
@@ -71,7 +77,10 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """End a connection without a request; a client that is not reading answers no close_notify, and is not waited for long."""
+        """End a connection without a request.
+
+        A client that is not reading answers no close_notify, and is not waited for long.
+        """
         super().shutdown()
         if self.transport.is_closing():
             self.loop.call_later(CLOSE_WAIT, self.transport.abort)

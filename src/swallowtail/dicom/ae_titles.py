@@ -11,7 +11,10 @@ _TITLE: Final = re.compile(PATTERN)
 
 
 def is_valid(title: str) -> bool:
-    """Return whether `title` is an AE title. Padding that PS3.8 9.3.2 adds must be removed before."""
+    """Return whether `title` is an AE title.
+
+    Padding that PS3.8 9.3.2 adds must be removed before.
+    """
     return len(title) <= MAX_LENGTH and _TITLE.fullmatch(title) is not None
 
 

@@ -1,10 +1,14 @@
-"""An association as a machine: PS3.8 9.2 for both roles, without I/O. Messages are `dimse`'s business.
+"""An association as a machine: PS3.8 9.2 for both roles, without I/O.
 
-The acceptor starts with `accepted_transport`, the requestor with `associate` and `connected`. Events are pulled; the consumer
-answers AssociateRequested with `accept`, `reject` or `abort`, and ReleaseRequested with `release`. After CLOSED the machine may
-still need the transport (to let an A-ABORT arrive, PS3.8 Sta13): the shell keeps reading and keeps the timer until `finished`.
+Messages are `dimse`'s business.
 
-A release collision needs no decision, since both sides want the same: its responses (Sta9, Sta12) are given at once.
+The acceptor starts with `accepted_transport`, the requestor with `associate` and `connected`.
+Events are pulled; the consumer answers AssociateRequested with `accept`, `reject` or `abort`, and
+ReleaseRequested with `release`. After CLOSED the machine may still need the transport (to let an
+A-ABORT arrive, PS3.8 Sta13): the shell keeps reading and keeps the timer until `finished`.
+
+A release collision needs no decision, since both sides want the same: its responses (Sta9, Sta12)
+are given at once.
 """
 
 import struct
@@ -60,7 +64,10 @@ _EVENT_OF: Final[dict[type, Event]] = {
 
 
 class Association:
-    """One association on one transport. A BulkMachine: see `swallowtail.sansio.machine` for the surface."""
+    """One association on one transport.
+
+    A BulkMachine: see `swallowtail.sansio.machine` for the surface.
+    """
 
     def __init__(self, limits: Limits, pool: BufferPool, now: float) -> None:
         self.state = State.IDLE
@@ -104,10 +111,21 @@ class Association:
         """Reject the association; the reasons are in `pdu.REJECT_REASONS`."""
         self._local(Event.ANSWER_REJECT, now, AssociateRJ(result, source, reason))
 
-    def send_fragment(self, context_id: int, *, command: bool, last: bool, data: Bytes, now: float) -> None:
-        """Send one P-DATA-TF with one PDV; `data` is used until `data_to_send` and must fit the peer's maximum length."""
+    def send_fragment(
+        self, context_id: int, *, command: bool, last: bool, data: Bytes, now: float
+    ) -> None:
+        """Send one P-DATA-TF with one PDV.
+
+        `data` is used until `data_to_send` and must fit the peer's maximum length.
+        """
         self._local(Event.ASK_DATA, now)
-        header = _DATA_HEADER.pack(PduType.DATA_TF, PDV_OVERHEAD + len(data), 2 + len(data), context_id, command | last << 1)
+        header = _DATA_HEADER.pack(
+            PduType.DATA_TF,
+            PDV_OVERHEAD + len(data),
+            2 + len(data),
+            context_id,
+            command | last << 1,
+        )
         self._out += (header, data)
 
     def release(self, now: float) -> None:
@@ -116,7 +134,10 @@ class Association:
         self._local(Event.ANSWER_RELEASE if asked else Event.ASK_RELEASE, now)
 
     def abort(
-        self, now: float, source: AbortSource = AbortSource.SERVICE_USER, reason: AbortReason = AbortReason.NOT_SPECIFIED
+        self,
+        now: float,
+        source: AbortSource = AbortSource.SERVICE_USER,
+        reason: AbortReason = AbortReason.NOT_SPECIFIED,
     ) -> None:
         """End the association at once, whatever the peer does."""
         self._local(Event.ASK_ABORT, now, Abort(source, reason))
@@ -175,7 +196,9 @@ class Association:
                 self._events.append(DeadlinePassed(Deadline.REQUEST))
             self._fire(Event.ARTIM_EXPIRED)
         elif self._answer_due is not None and now >= self._answer_due:
-            self._give_up(Deadline.ANSWER if self.state is State.AWAITING_ANSWER else Deadline.RELEASE)
+            self._give_up(
+                Deadline.ANSWER if self.state is State.AWAITING_ANSWER else Deadline.RELEASE
+            )
         elif self.state is State.ESTABLISHED and (deadline := self._pace.check(now)) is not None:
             self._give_up(deadline)
 
@@ -194,7 +217,10 @@ class Association:
 
     @property
     def associated(self) -> bool:
-        """Whether there is something that an A-ABORT can end: an association, asked for or established."""
+        """Whether there is something that an A-ABORT can end.
+
+        An association, asked for or established.
+        """
         return (self.state, Event.ASK_ABORT) in TABLE
 
     @property
@@ -203,19 +229,27 @@ class Association:
         return self.state is State.IDLE and self._started
 
     def expect(self, *, message_open: bool, owing: bool) -> None:
-        """Learn from the message layer whether the peer is inside a message, and whether we owe it a response."""
+        """Learn from the message layer whether the peer is inside a message, and whether we owe it
+        a response.
+        """
         self._message_open = message_open
         self._owing = owing
         if not message_open:
             self._enter_phase()
 
     def break_off(self, error: ViolationError) -> None:
-        """Abort because of what the peer sent in a message; the message layer raises `error` to the consumer."""
+        """Abort because of what the peer sent in a message.
+
+        The message layer raises `error` to the consumer.
+        """
         self._broken = True
         self._fire(Event.ASK_ABORT, Abort(error.source, error.reason))
 
     def forget(self) -> None:
-        """Learn that the transport is cut and nobody will ask for what came: the receive buffer is free."""
+        """Learn that the transport is cut and nobody will ask for what came.
+
+        The receive buffer is free.
+        """
         self._reader.let_go()
         self._reader.discard()
 
@@ -229,10 +263,17 @@ class Association:
             self._reader.discard()
 
     def _drain(self) -> None:
-        """Read on in Sta13, where no consumer pulls: the peer's A-ABORT ends the wait, the rest is ignored."""
+        """Read on in Sta13, where no consumer pulls.
+
+        The peer's A-ABORT ends the wait, the rest is ignored.
+        """
         self._reader.let_go()
         try:
-            while self.state is State.CLOSING and not self._broken and (item := self._reader.next_item()) is not None:
+            while (
+                self.state is State.CLOSING
+                and not self._broken
+                and (item := self._reader.next_item()) is not None
+            ):
                 self._fire(_EVENT_OF[type(item)], item)
         except ViolationError as error:
             self._fire(Event.INVALID_PDU, error)
@@ -250,7 +291,9 @@ class Association:
         state = self.state
         event = self._fire(_EVENT_OF[type(item)], item)
         if self._broken:
-            raise ViolationError(f"{type(item).__name__} in {state.name} ({state.value})", AbortReason.UNEXPECTED_PDU)
+            raise ViolationError(
+                f"{type(item).__name__} in {state.name} ({state.value})", AbortReason.UNEXPECTED_PDU
+            )
         return event
 
     def _enter_phase(self) -> None:
@@ -293,7 +336,10 @@ class Association:
         self._out.append(encode_pdu(pdu))
 
     def _quiet(self, _: Subject) -> None:
-        """AE-1, DT-1, AR-7, AA-6: nothing but the next state; data are queued by `send_fragment`."""
+        """AE-1, DT-1, AR-7, AA-6: nothing but the next state.
+
+        Data are queued by `send_fragment`.
+        """
 
     def _start_linger(self) -> None:
         self._answer_due = None
@@ -375,7 +421,9 @@ class Association:
         return ConnectionLost()
 
     def _abort_as_user(self, subject: Subject) -> None:
-        if not isinstance(subject, Abort):  # AA-1 in Sta2: the peer began with something else than an A-ASSOCIATE-RQ
+        if not isinstance(
+            subject, Abort
+        ):  # AA-1 in Sta2: the peer began with something else than an A-ASSOCIATE-RQ
             self._broken = True
             subject = Abort(AbortSource.SERVICE_USER)
         self._send_last(subject)
@@ -386,10 +434,14 @@ class Association:
 
     def _abort_as_provider(self, subject: Subject) -> None:
         self._broken = True
-        reason = subject.reason if isinstance(subject, ViolationError) else AbortReason.UNEXPECTED_PDU
+        reason = (
+            subject.reason if isinstance(subject, ViolationError) else AbortReason.UNEXPECTED_PDU
+        )
         self._send_last(Abort(AbortSource.SERVICE_PROVIDER, reason))
 
-    _ACTIONS: ClassVar[dict[Action, Callable[["Association", Subject], AssociationEvent | None]]] = {
+    _ACTIONS: ClassVar[
+        dict[Action, Callable[["Association", Subject], AssociationEvent | None]]
+    ] = {
         Action.CONNECT: _quiet,
         Action.SEND_ASSOCIATE_RQ: _send_associate_rq,
         Action.CONFIRM_ACCEPTED: _confirm_accepted,

@@ -1,7 +1,9 @@
-"""Receive buffers, shared by every association: an idle one holds none, a busy one holds one, taken for each read.
+"""Receive buffers, shared by every association.
 
-The number of large buffers is bounded, whoever connects: when hundreds of peers send a byte each at the same moment, or many stop
-in the middle of a message, the rest get by with small ones.
+An idle one holds none, a busy one holds one, taken for each read.
+
+The number of large buffers is bounded, whoever connects: when hundreds of peers send a byte each at
+the same moment, or many stop in the middle of a message, the rest get by with small ones.
 """
 
 from typing import Final
@@ -13,9 +15,13 @@ KEPT: Final = 8  # … and kept for the next read: 1 MiB
 
 
 class BufferPool:
-    """Hands out large buffers while there are some, most recently used first (they are still in the cache), and small ones else."""
+    """Hands out large buffers while there are some, most recently used first (they are still in the
+    cache), and small ones else.
+    """
 
-    def __init__(self, large: int = LARGE, *, small: int = SMALL, lent: int = LENT, kept: int = KEPT) -> None:
+    def __init__(
+        self, large: int = LARGE, *, small: int = SMALL, lent: int = LENT, kept: int = KEPT
+    ) -> None:
         self.large = large
         self._small = small
         self._most = lent
@@ -29,7 +35,10 @@ class BufferPool:
         return len(self._lent)
 
     def take(self) -> bytearray:
-        """Give a buffer with old data in it. It goes back with `give`, or with `forget` when somebody may still look at it."""
+        """Give a buffer with old data in it.
+
+        It goes back with `give`, or with `forget` when somebody may still look at it.
+        """
         if len(self._lent) >= self._most:
             return bytearray(self._small)
         buffer = self._spare.pop() if self._spare else bytearray(self.large)
@@ -37,7 +46,10 @@ class BufferPool:
         return buffer
 
     def give(self, buffer: bytearray) -> None:
-        """Take a buffer back; nobody may use it afterwards. One that is not from here is left alone."""
+        """Take a buffer back; nobody may use it afterwards.
+
+        One that is not from here is left alone.
+        """
         if id(buffer) in self._lent:
             self._lent.remove(id(buffer))
             if len(self._spare) < self._kept:

@@ -1,7 +1,10 @@
-"""The command set of a DIMSE message: PS3.7 6.3.1 and Annex E, always Implicit VR Little Endian, elements ascending.
+"""The command set of a DIMSE message.
 
-A command is a mapping from element number (group 0000) to value, with names for what our services read. A service that comes later
-needs no new codec: its elements are rows of `ELEMENTS`, its commands members of `CommandField`.
+PS3.7 6.3.1 and Annex E, always Implicit VR Little Endian, elements ascending.
+
+A command is a mapping from element number (group 0000) to value, with names for what our services
+read. A service that comes later needs no new codec: its elements are rows of `ELEMENTS`, its
+commands members of `CommandField`.
 """
 
 import enum
@@ -117,10 +120,12 @@ ELEMENTS: Final[Mapping[int, str]] = {
 
 
 class Command:
-    """One command set. Reading an element that the peer left out gives "" or 0; `in` and `get` tell the difference.
+    """One command set.
 
-    Values are judged by whoever acts on them: a UID here may be any text (`uids.is_valid`), since a wrong one deserves a status and
-    not an abort.
+    Reading an element that the peer left out gives "" or 0; `in` and `get` tell the difference.
+
+    Values are judged by whoever acts on them: a UID here may be any text (`uids.is_valid`), since a
+    wrong one deserves a status and not an abort.
     """
 
     __slots__ = ("_elements",)
@@ -135,7 +140,8 @@ class Command:
         return hash(tuple(self._elements.items()))
 
     def __repr__(self) -> str:
-        return f"<Command {self.field:04X} message {self.message_id}>"  # no instance UIDs: they identify an examination
+        # no instance UIDs: they identify an examination
+        return f"<Command {self.field:04X} message {self.message_id}>"
 
     def __contains__(self, element: int) -> bool:
         return element in self._elements
@@ -174,7 +180,10 @@ class Command:
 
     @property
     def message_id(self) -> int:
-        """The request's own id; in a response and in C-CANCEL-RQ the id of the request that is meant."""
+        """The request's own id.
+
+        In a response and in C-CANCEL-RQ the id of the request that is meant.
+        """
         refers = self.is_response or self.is_cancel
         return self.number(Element.RESPONDED_MESSAGE_ID if refers else Element.MESSAGE_ID)
 
@@ -199,7 +208,12 @@ class Command:
 
 def echo_request(message_id: int, sop_class: str) -> Command:
     """C-ECHO-RQ (PS3.7 9.3.5.1)."""
-    return request(CommandField.C_ECHO_RQ, message_id, data_set=False, elements={Element.AFFECTED_SOP_CLASS: sop_class})
+    return request(
+        CommandField.C_ECHO_RQ,
+        message_id,
+        data_set=False,
+        elements={Element.AFFECTED_SOP_CLASS: sop_class},
+    )
 
 
 def store_request(
@@ -210,18 +224,25 @@ def store_request(
     priority: Priority = Priority.MEDIUM,
     move_originator: tuple[str, int] | None = None,
 ) -> Command:
-    """C-STORE-RQ (PS3.7 9.3.1.1); `move_originator` is the AE title and message id of the C-MOVE that caused it."""
+    """C-STORE-RQ (PS3.7 9.3.1.1).
+
+    `move_originator` is the AE title and message id of the C-MOVE that caused it.
+    """
     elements: dict[int, Value] = {
         Element.AFFECTED_SOP_CLASS: sop_class,
         Element.AFFECTED_SOP_INSTANCE: sop_instance,
         Element.PRIORITY: priority,
     }
     if move_originator is not None:
-        elements[Element.MOVE_ORIGINATOR], elements[Element.MOVE_ORIGINATOR_MESSAGE_ID] = move_originator
+        elements[Element.MOVE_ORIGINATOR], elements[Element.MOVE_ORIGINATOR_MESSAGE_ID] = (
+            move_originator
+        )
     return request(CommandField.C_STORE_RQ, message_id, data_set=True, elements=elements)
 
 
-def request(field: CommandField, message_id: int, *, data_set: bool, elements: Mapping[int, Value]) -> Command:
+def request(
+    field: CommandField, message_id: int, *, data_set: bool, elements: Mapping[int, Value]
+) -> Command:
     """Any request; `elements` are those that its service adds."""
     return Command(
         {
@@ -234,9 +255,18 @@ def request(field: CommandField, message_id: int, *, data_set: bool, elements: M
 
 
 def response_to(
-    asked: Command, status: int, *, data_set: bool = False, comment: str = "", elements: Mapping[int, Value] | None = None
+    asked: Command,
+    status: int,
+    *,
+    data_set: bool = False,
+    comment: str = "",
+    elements: Mapping[int, Value] | None = None,
 ) -> Command:
-    """The response to `asked`: its id and its SOP class and instance as affected ones, `comment` cut to 64 characters (PS3.7 C)."""
+    """The response to `asked`.
+
+    Its id and its SOP class and instance as affected ones, `comment` cut to 64 characters (PS3.7
+    C).
+    """
     answer: dict[int, Value] = {
         Element.COMMAND_FIELD: asked.field | RESPONSE,
         Element.RESPONDED_MESSAGE_ID: asked.number(Element.MESSAGE_ID),
@@ -253,8 +283,15 @@ def response_to(
 
 
 def encode(command: Command) -> bytes:
-    """Give the command set's bytes, group length first (PS3.7 6.3.1); ValueError if a value does not fit its element."""
-    body = b"".join(_encode_element(number, value) for number, value in command.items() if number != Element.GROUP_LENGTH)
+    """Give the command set's bytes, group length first (PS3.7 6.3.1).
+
+    ValueError if a value does not fit its element.
+    """
+    body = b"".join(
+        _encode_element(number, value)
+        for number, value in command.items()
+        if number != Element.GROUP_LENGTH
+    )
     return _encode_element(Element.GROUP_LENGTH, len(body)) + body
 
 
@@ -280,7 +317,10 @@ def _encode_value(vr: str, value: Value) -> bytes:
 
 
 def decode(data: bytes) -> Command:
-    """Read a whole command set; ViolationError if it cannot be read or lacks what any answer needs."""
+    """Read a whole command set.
+
+    ViolationError if it cannot be read or lacks what any answer needs.
+    """
     elements: dict[int, Value] = {}
     at = 0
     while at < len(data):
@@ -289,13 +329,19 @@ def decode(data: bytes) -> Command:
         group, number, length = _HEADER.unpack_from(data, at)
         at += _HEADER.size + length
         if group != 0 or at > len(data):
-            raise _unreadable(f"holds ({group:04X},{number:04X}) with {length} bytes, {len(data)} in all")
+            raise _unreadable(
+                f"holds ({group:04X},{number:04X}) with {length} bytes, {len(data)} in all"
+            )
         if number in elements:
             raise _unreadable(f"holds (0000,{number:04X}) twice")
         if number != Element.GROUP_LENGTH:  # counts nothing that the fragments do not say better
             elements[number] = _decode_value(number, data[at - length : at])
     command = Command(elements)
-    named = Element.RESPONDED_MESSAGE_ID if command.is_response or command.is_cancel else Element.MESSAGE_ID
+    named = (
+        Element.RESPONDED_MESSAGE_ID
+        if command.is_response or command.is_cancel
+        else Element.MESSAGE_ID
+    )
     for needed in (Element.COMMAND_FIELD, Element.DATA_SET_TYPE, named):
         if not isinstance(elements.get(needed), int):
             raise _unreadable(f"lacks {needed.name} (0000,{needed:04X})")
@@ -314,4 +360,6 @@ def _decode_value(number: int, raw: bytes) -> Value:
 
 
 def _unreadable(what: str) -> ViolationError:
-    return ViolationError(f"a command set {what}", AbortReason.INVALID_PARAMETER, AbortSource.SERVICE_USER)
+    return ViolationError(
+        f"a command set {what}", AbortReason.INVALID_PARAMETER, AbortSource.SERVICE_USER
+    )

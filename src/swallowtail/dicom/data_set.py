@@ -1,11 +1,14 @@
-"""The structure of a data set, walked element by element (PS3.5 7): every length must fit what contains it, and the whole be
-consumed.
+"""The structure of a data set, walked element by element (PS3.5 7).
 
-pydicom is lenient here, on purpose: a pixel data length of 4 GiB before 1,000 bytes passes as 1,000 bytes. An archive must not
-be, so this walk judges first and hands over where everything lies at the top level, and below it where LARGE values lie. It
-interprets no value, and its work is bounded by MAX_DEPTH, MAX_ITEMS and MAX_ELEMENTS.
+Every length must fit what contains it, and the whole be consumed.
 
-Who has only a data set's first bytes takes `beginning`, which gives what stands there whole and complains of nothing.
+pydicom is lenient here, on purpose: a pixel data length of 4 GiB before 1,000 bytes passes as 1,000
+bytes. An archive must not be, so this walk judges first and hands over where everything lies at the
+top level, and below it where LARGE values lie. It interprets no value, and its work is bounded by
+MAX_DEPTH, MAX_ITEMS and MAX_ELEMENTS.
+
+Who has only a data set's first bytes takes `beginning`, which gives what stands there whole and
+complains of nothing.
 """
 
 import contextlib
@@ -26,7 +29,9 @@ ITEM_END: Final = 0xFFFEE00D
 SEQUENCE_END: Final = 0xFFFEE0DD
 PIXEL_DATA: Final = 0x7FE00010
 
-LONG: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+LONG: Final = frozenset(
+    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+)
 SHORT: Final = frozenset(
     {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT"}
     | {b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
@@ -35,11 +40,16 @@ _FRAGMENTED: Final = frozenset({b"OB", b"OW"})
 
 IMPLICIT: Final = "1.2.840.10008.1.2"
 BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
-DEFLATED: Final = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+DEFLATED: Final = frozenset(
+    {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
+)
 
 
 class MalformedDataSetError(Exception):
-    """The data set is not what its transfer syntax says; the message is for a person and holds no values."""
+    """The data set is not what its transfer syntax says.
+
+    The message is for a person and holds no values.
+    """
 
 
 class Source(Protocol):
@@ -68,12 +78,19 @@ class Bytes:
 
 
 Path = tuple[int, ...]
-"""Where an element stands: its tag, after tag and item number (from 0) of each sequence around it."""
+"""Where an element stands.
+
+Its tag, after tag and item number (from 0) of each sequence around it.
+"""
 
 
-class Element(NamedTuple):  # a frozen dataclass takes three times as long to make, and there may be half a million
-    """An element: its header at `begin`, its value from `start` to `end`; `fragments` of an encapsulated one as
-    (offset, length), the Basic Offset Table first."""
+class Element(
+    NamedTuple
+):  # a frozen dataclass takes three times as long to make, and there may be half a million
+    """An element: its header at `begin`, its value from `start` to `end`.
+
+    `fragments` of an encapsulated one as (offset, length), the Basic Offset Table first.
+    """
 
     tag: int
     vr: bytes
@@ -96,7 +113,10 @@ def name_of(tag: int) -> str:
 
 
 class Walk:
-    """One walk; `vr_of` gives the dictionary's VR of a tag, for Implicit VR, as bytes; b"UN" where it knows none."""
+    """One walk; `vr_of` gives the dictionary's VR of a tag, for Implicit VR, as bytes.
+
+    B"UN" where it knows none.
+    """
 
     def __init__(self, source: Source, transfer_syntax: str, vr_of: Callable[[int], bytes]) -> None:
         self._source = source
@@ -113,25 +133,46 @@ class Walk:
         """LARGE values and encapsulated ones within sequences, as far as the walk has come."""
 
     def elements(self) -> list[Element]:
-        """Walk it all and give the top level; raises MalformedDataSetError that says where it breaks."""
+        """Walk it all and give the top level.
+
+        Raises MalformedDataSetError that says where it breaks.
+        """
         found: list[Element] = []
-        self._level(0, self._source.length, (), implicit=self._implicit, delimited=False, found=found)
+        self._level(
+            0, self._source.length, (), implicit=self._implicit, delimited=False, found=found
+        )
         return found
 
     def beginning(self, last: int) -> list[Element]:
-        """Give the top level's elements up to the tag `last`, or up to where the bytes end or break."""
+        """Give the top level's elements up to the tag `last`, or up to where the bytes end or
+        break.
+        """
         self._last = last
         found: list[Element] = []
         with contextlib.suppress(MalformedDataSetError):  # a beginning ends somewhere
-            self._level(0, self._source.length, (), implicit=self._implicit, delimited=False, found=found)
+            self._level(
+                0, self._source.length, (), implicit=self._implicit, delimited=False, found=found
+            )
         return found
 
     def _level(
-        self, position: int, limit: int, path: Path, *, implicit: bool, delimited: bool, found: list[Element] | None = None
+        self,
+        position: int,
+        limit: int,
+        path: Path,
+        *,
+        implicit: bool,
+        delimited: bool,
+        found: list[Element] | None = None,
     ) -> int:
-        """Walk the elements of a data set or item up to `limit`, or to the item's delimiter; gives where it ends."""
+        """Walk the elements of a data set or item up to `limit`, or to the item's delimiter.
+
+        Gives where it ends.
+        """
         if len(path) > 2 * MAX_DEPTH:
-            raise MalformedDataSetError(f"sequences are nested more than {MAX_DEPTH} deep at {position}")
+            raise MalformedDataSetError(
+                f"sequences are nested more than {MAX_DEPTH} deep at {position}"
+            )
         while position < limit:
             header = self._header(position, implicit)
             if header.tag == ITEM_END and delimited:
@@ -144,8 +185,12 @@ class Walk:
             end, fragments = self._value(header, limit, path, implicit)
             if found is not None:
                 found.append(Element(header.tag, header.vr, position, header.start, end, fragments))
-            elif fragments or (end - header.start > LARGE and header.vr != b"SQ" and header.length != UNDEFINED):
-                self.large[*path, header.tag] = Element(header.tag, header.vr, position, header.start, end, fragments)
+            elif fragments or (
+                end - header.start > LARGE and header.vr != b"SQ" and header.length != UNDEFINED
+            ):
+                self.large[*path, header.tag] = Element(
+                    header.tag, header.vr, position, header.start, end, fragments
+                )
             position = end
         if delimited:
             raise MalformedDataSetError(f"an item of undefined length has no end before {limit}")
@@ -160,30 +205,48 @@ class Walk:
             return _Header(tag, self._vr_of(tag), position + 8, self._number(position + 4))
         vr = self._source.take(position + 4, 2)
         if vr in SHORT:
-            return _Header(tag, vr, position + 8, self._short.unpack(self._source.take(position + 6, 2))[0])
+            return _Header(
+                tag, vr, position + 8, self._short.unpack(self._source.take(position + 6, 2))[0]
+            )
         if vr not in LONG:
             raise MalformedDataSetError(f"{name_of(tag)} at {position} has no known VR")
         return _Header(tag, vr, position + 12, self._number(position + 8))
 
-    def _value(self, header: _Header, limit: int, path: Path, implicit: bool) -> tuple[int, tuple[tuple[int, int], ...] | None]:
+    def _value(
+        self, header: _Header, limit: int, path: Path, implicit: bool
+    ) -> tuple[int, tuple[tuple[int, int], ...] | None]:
         if header.tag >> 16 == 0xFFFE:
-            raise MalformedDataSetError(f"{name_of(header.tag)} before {header.start} stands where an element should")
+            raise MalformedDataSetError(
+                f"{name_of(header.tag)} before {header.start} stands where an element should"
+            )
         if header.length == UNDEFINED:
             if header.vr in _FRAGMENTED and not implicit:
                 fragments, end = self._fragments(header.start, limit)
                 return end, fragments
-            inner = implicit or header.vr == b"UN"  # PS3.5 6.2.2: UN of undefined length holds Implicit VR
-            return self._sequence(header.start, limit, (*path, header.tag), implicit=inner, delimited=True), None
+            inner = (
+                implicit or header.vr == b"UN"
+            )  # PS3.5 6.2.2: UN of undefined length holds Implicit VR
+            return (
+                self._sequence(
+                    header.start, limit, (*path, header.tag), implicit=inner, delimited=True
+                ),
+                None,
+            )
         end = header.start + header.length
         if end > limit:
             raise MalformedDataSetError(
-                f"{name_of(header.tag)} at {header.start} claims {header.length} bytes where {limit - header.start} are left"
+                f"{name_of(header.tag)} at {header.start} claims {header.length} bytes where"
+                f" {limit - header.start} are left"
             )
         if header.vr == b"SQ":
-            self._sequence(header.start, end, (*path, header.tag), implicit=implicit, delimited=False)
+            self._sequence(
+                header.start, end, (*path, header.tag), implicit=implicit, delimited=False
+            )
         return end, None
 
-    def _sequence(self, position: int, limit: int, path: Path, *, implicit: bool, delimited: bool) -> int:
+    def _sequence(
+        self, position: int, limit: int, path: Path, *, implicit: bool, delimited: bool
+    ) -> int:
         for number in itertools.count():
             if not delimited and position >= limit:
                 break
@@ -191,13 +254,19 @@ class Walk:
             if header.tag == SEQUENCE_END and delimited:
                 return header.start
             if header.tag != ITEM:
-                raise MalformedDataSetError(f"{name_of(header.tag)} at {position} stands where an item should")
+                raise MalformedDataSetError(
+                    f"{name_of(header.tag)} at {position} stands where an item should"
+                )
             self._count_item()
             if header.length == UNDEFINED:
-                position = self._level(header.start, limit, (*path, number), implicit=implicit, delimited=True)
+                position = self._level(
+                    header.start, limit, (*path, number), implicit=implicit, delimited=True
+                )
             else:
                 end = self._bounded(header, limit)
-                position = self._level(header.start, end, (*path, number), implicit=implicit, delimited=False)
+                position = self._level(
+                    header.start, end, (*path, number), implicit=implicit, delimited=False
+                )
         return position
 
     def _fragments(self, position: int, limit: int) -> tuple[tuple[tuple[int, int], ...], int]:
@@ -208,7 +277,9 @@ class Walk:
             if header.tag == SEQUENCE_END:
                 return tuple(fragments), header.start
             if header.tag != ITEM or header.length == UNDEFINED:
-                raise MalformedDataSetError(f"{name_of(header.tag)} at {position} stands where a fragment should")
+                raise MalformedDataSetError(
+                    f"{name_of(header.tag)} at {position} stands where a fragment should"
+                )
             self._count_item()
             fragments.append((header.start, header.length))
             position = self._bounded(header, limit)
@@ -223,7 +294,8 @@ class Walk:
         end = header.start + header.length
         if end > limit:
             raise MalformedDataSetError(
-                f"an item at {header.start} claims {header.length} bytes where {limit - header.start} are left"
+                f"an item at {header.start} claims {header.length} bytes where"
+                f" {limit - header.start} are left"
             )
         return end
 

@@ -1,8 +1,11 @@
-"""DIMSE messages over an association: PS3.7 6.3 and PS3.8 Annex E as a machine, the same for both roles.
+"""DIMSE messages over an association.
 
-A message is a command set and perhaps a data set. The command set is gathered (at most 64 KiB) and decoded; the data set passes as
-views, never gathered, never decoded. Requests, responses and C-CANCEL arrive alike, as CommandReceived: what they mean is the
-consumer's business, what may follow what is checked here.
+PS3.7 6.3 and PS3.8 Annex E as a machine, the same for both roles.
+
+A message is a command set and perhaps a data set. The command set is gathered (at most 64 KiB) and
+decoded; the data set passes as views, never gathered, never decoded. Requests, responses and
+C-CANCEL arrive alike, as CommandReceived: what they mean is the consumer's business, what may
+follow what is checked here.
 
     next_event                          the consumer then
     AssociateRequested                  accept, reject or abort
@@ -33,7 +36,10 @@ MIN_PEER_PDU: Final = 128  # a peer that takes less would make every message a f
 
 @dataclass(frozen=True, slots=True)
 class CommandReceived:
-    """A command set is complete. If `command.has_data_set`, DataSetFragment events follow, the final one `last`."""
+    """A command set is complete.
+
+    If `command.has_data_set`, DataSetFragment events follow, the final one `last`.
+    """
 
     context: PresentationContext
     command: Command
@@ -41,7 +47,10 @@ class CommandReceived:
 
 @dataclass(frozen=True, slots=True)
 class DataSetFragment:
-    """Bytes of the data set that the last CommandReceived announced; `data` is valid until the next `next_event`, may be empty."""
+    """Bytes of the data set that the last CommandReceived announced.
+
+    `data` is valid until the next `next_event`, may be empty.
+    """
 
     data: memoryview
     last: bool
@@ -51,7 +60,10 @@ DimseEvent = AssociationEvent | CommandReceived | DataSetFragment
 
 
 class Dimse:
-    """The messages of one association. A BulkMachine: see `swallowtail.sansio.machine` for the surface."""
+    """The messages of one association.
+
+    A BulkMachine: see `swallowtail.sansio.machine` for the surface.
+    """
 
     def __init__(self, limits: Limits, pool: BufferPool, now: float) -> None:
         self.agreement: Agreement | None = None
@@ -130,7 +142,9 @@ class Dimse:
         if context_id not in self._agreed().contexts:
             raise LocalProtocolError(f"presentation context {context_id} was not accepted")
         if command.is_response and self._owed.get(command.message_id) != context_id:
-            raise LocalProtocolError(f"no request with message id {command.message_id} is open on context {context_id}")
+            raise LocalProtocolError(
+                f"no request with message id {command.message_id} is open on context {context_id}"
+            )
         self._send_pieces(context_id, encode(command), command=True, last=True, now=now)
         if command.is_response and category_of(command.status) is not Category.PENDING:
             del self._owed[command.message_id]
@@ -144,7 +158,13 @@ class Dimse:
             raise LocalProtocolError("no command has announced a data set")
         view = memoryview(data).cast("B")
         if self._odd and view:
-            self._send_pieces(context_id, self._odd + view[:1], command=False, last=last and len(view) == 1, now=now)
+            self._send_pieces(
+                context_id,
+                self._odd + view[:1],
+                command=False,
+                last=last and len(view) == 1,
+                now=now,
+            )
             view, self._odd = view[1:], b""
             if last and not view:
                 self._sending = None
@@ -163,14 +183,20 @@ class Dimse:
             raise LocalProtocolError("no association is established")
         return self.agreement
 
-    def _send_pieces(self, context_id: int, data: Bytes, *, command: bool, last: bool, now: float) -> None:
+    def _send_pieces(
+        self, context_id: int, data: Bytes, *, command: bool, last: bool, now: float
+    ) -> None:
         """One PDV per P-DATA-TF: more than two in one are legal, and crash known peers."""
         view = memoryview(data)
-        size = (min(self._agreed().max_send or DEFAULT_MAX_PDU, DEFAULT_MAX_PDU) - PDV_OVERHEAD) & ~1
+        size = (
+            min(self._agreed().max_send or DEFAULT_MAX_PDU, DEFAULT_MAX_PDU) - PDV_OVERHEAD
+        ) & ~1
         for at in range(0, max(len(view), 1), size):
             ends = at + size >= len(view)
             piece = view[at : at + size]
-            self._association.send_fragment(context_id, command=command, last=last and ends, data=piece, now=now)
+            self._association.send_fragment(
+                context_id, command=command, last=last and ends, data=piece, now=now
+            )
 
     # What arrives
 
@@ -201,12 +227,17 @@ class Dimse:
 
     def _judge_peer_limit(self, max_pdu: int) -> None:
         if 0 < max_pdu < MIN_PEER_PDU:
-            raise _violation(f"the peer takes PDUs of {max_pdu} bytes, we need {MIN_PEER_PDU}", AbortReason.INVALID_PARAMETER)
+            raise _violation(
+                f"the peer takes PDUs of {max_pdu} bytes, we need {MIN_PEER_PDU}",
+                AbortReason.INVALID_PARAMETER,
+            )
 
     def _take_command(self, fragment: Fragment) -> CommandReceived | None:
         context_id = fragment.context_id
         if self._data_set_context is not None or self._command_context not in {None, context_id}:
-            raise _violation("a message begins before the last one ended")  # PS3.8 E.1: fragments of messages never mix
+            raise _violation(
+                "a message begins before the last one ended"
+            )  # PS3.8 E.1: fragments of messages never mix
         if (context := self._agreed().contexts.get(context_id)) is None:
             raise _violation(f"presentation context {context_id} was not accepted")
         if len(self._command) + len(fragment.data) > MAX_LENGTH:
@@ -233,7 +264,10 @@ class Dimse:
 
     def _take_data(self, fragment: Fragment) -> DataSetFragment:
         if self._data_set_context != fragment.context_id:
-            raise _violation(f"a data set on presentation context {fragment.context_id} that no command announced")
+            raise _violation(
+                f"a data set on presentation context {fragment.context_id} that no command"
+                " announced"
+            )
         if fragment.last:
             self._data_set_context = None
             self._tell_association()

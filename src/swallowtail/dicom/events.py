@@ -1,4 +1,7 @@
-"""What an association tells its user: the indications and confirmations of PS3.8 7, and why an association ended."""
+"""What an association tells its user.
+
+The indications and confirmations of PS3.8 7, and why an association ended.
+"""
 
 from dataclasses import dataclass
 

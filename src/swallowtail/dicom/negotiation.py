@@ -1,4 +1,7 @@
-"""Which presentation contexts an association gets: pure planners for both roles (PS3.8 9.3.2, 9.3.3; PS3.7 D.3.3)."""
+"""Which presentation contexts an association gets.
+
+Pure planners for both roles (PS3.8 9.3.2, 9.3.3; PS3.7 D.3.3).
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +27,11 @@ MAX_INVOKED: Final = 0xFFFF
 
 @dataclass(frozen=True, slots=True)
 class PresentationContext:
-    """An agreed context. `requestor_scu` and `requestor_scp` are the roles that the requestor may take on it (PS3.7 D.3.3.4)."""
+    """An agreed context.
+
+    `requestor_scu` and `requestor_scp` are the roles that the requestor may take on it (PS3.7
+    D.3.3.4).
+    """
 
     id: int
     abstract_syntax: str
@@ -35,14 +42,21 @@ class PresentationContext:
 
 @dataclass(frozen=True, slots=True)
 class AcceptorPolicy:
-    """What a listener takes. Private storage classes are no class of the standard: they are listed in `sop_classes`."""
+    """What a listener takes.
+
+    Private storage classes are no class of the standard: they are listed in `sop_classes`.
+    """
 
     sop_classes: frozenset[str] = frozenset({uids.VERIFICATION})
     any_storage: bool = False  # every storage SOP class of the standard, besides `sop_classes`
     transfer_syntaxes: frozenset[str] | None = None  # None: every one of the standard
     additional_transfer_syntaxes: frozenset[str] = frozenset()  # private ones, taken besides
-    preferred: tuple[str, ...] = ()  # taken in this order when proposed and allowed; otherwise the first proposed
-    scp_requestors: frozenset[str] = frozenset()  # SOP classes for which the requestor may be the SCP
+    preferred: tuple[
+        str, ...
+    ] = ()  # taken in this order when proposed and allowed; otherwise the first proposed
+    scp_requestors: frozenset[str] = (
+        frozenset()
+    )  # SOP classes for which the requestor may be the SCP
     max_pdu: int = DEFAULT_MAX_PDU
 
     def takes(self, sop_class: str) -> bool:
@@ -65,32 +79,49 @@ class AcceptorPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What both sides agreed on. `max_send` is the largest P-DATA-TF that the peer takes, 0 for no limit."""
+    """What both sides agreed on.
+
+    `max_send` is the largest P-DATA-TF that the peer takes, 0 for no limit.
+    """
 
     contexts: Mapping[int, PresentationContext]
     max_send: int
     refused: Mapping[int, int] = field(default_factory=dict)  # context id: its ContextResult
     invoked: int = 1  # requests of the requestor that may await their response at once
 
-    def context_for(self, sop_class: str, transfer_syntax: str | None = None) -> PresentationContext | None:
-        """Find the context on which to send about `sop_class`, in `transfer_syntax` if one is named."""
+    def context_for(
+        self, sop_class: str, transfer_syntax: str | None = None
+    ) -> PresentationContext | None:
+        """Find the context on which to send about `sop_class`, in `transfer_syntax` if one is
+        named.
+        """
         for context in self.contexts.values():
-            if context.abstract_syntax == sop_class and transfer_syntax in {None, context.transfer_syntax}:
+            if context.abstract_syntax == sop_class and transfer_syntax in {
+                None,
+                context.transfer_syntax,
+            }:
                 return context
         return None
 
 
 def answer(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateAC:
-    """Plan the A-ASSOCIATE-AC of a listener with `policy`. An answer that accepts no context is legal; many peers then abort.
+    """Plan the A-ASSOCIATE-AC of a listener with `policy`.
 
-    User identity and extended negotiation get no answer, which says that they are not supported (PS3.7 D.3.3.5, D.3.3.7).
+    An answer that accepts no context is legal; many peers then abort.
+
+    User identity and extended negotiation get no answer, which says that they are not supported
+    (PS3.7 D.3.3.5, D.3.3.7).
     """
     roles = tuple(
-        RoleSelection(role.sop_class, role.scu, role.scp and role.sop_class in policy.scp_requestors)
+        RoleSelection(
+            role.sop_class, role.scu, role.scp and role.sop_class in policy.scp_requestors
+        )
         for role in request.user.roles
         if policy.takes(role.sop_class)
     )
-    window = AsyncOperationsWindow(1, 1) if request.user.window is not None else None  # PS3.7 D.3.3.3, whatever was proposed
+    window = (
+        AsyncOperationsWindow(1, 1) if request.user.window is not None else None
+    )  # PS3.7 D.3.3.3, whatever was proposed
     contexts = tuple(_answer_context(context, policy) for context in request.contexts)
     user = UserInformation(max_pdu=policy.max_pdu, window=window, roles=roles)
     return AssociateAC(request.called, request.calling, contexts, user)
@@ -103,8 +134,13 @@ def _answer_context(context: ProposedContext, policy: AcceptorPolicy) -> Answere
         result = ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
     else:
         result = ContextResult.ACCEPTANCE
-    # A refusal's syntax "shall not be significant" (PS3.8 9.3.3.2), but some peers want one to be there.
-    return AnsweredContext(context.id, result, syntax or next(iter(context.transfer_syntaxes), uids.IMPLICIT_VR_LITTLE_ENDIAN))
+    # A refusal's syntax "shall not be significant" (PS3.8 9.3.3.2), but some peers want one to be
+    # there.
+    return AnsweredContext(
+        context.id,
+        result,
+        syntax or next(iter(context.transfer_syntaxes), uids.IMPLICIT_VR_LITTLE_ENDIAN),
+    )
 
 
 def propose(
@@ -116,20 +152,30 @@ def propose(
     max_pdu: int = DEFAULT_MAX_PDU,
     window: AsyncOperationsWindow | None = None,
 ) -> AssociateRQ:
-    """Plan an A-ASSOCIATE-RQ with one context per pair of SOP class and transfer syntaxes; ValueError above 128 contexts.
+    """Plan an A-ASSOCIATE-RQ with one context per pair of SOP class and transfer syntaxes.
+
+    ValueError above 128 contexts.
 
     An acceptor takes one syntax per context: to be able to send in several, give each its own pair.
     """
-    contexts = tuple(ProposedContext(2 * n + 1, sop_class, syntaxes) for n, (sop_class, syntaxes) in enumerate(wanted))
+    contexts = tuple(
+        ProposedContext(2 * n + 1, sop_class, syntaxes)
+        for n, (sop_class, syntaxes) in enumerate(wanted)
+    )
     if not 1 <= len(contexts) <= MAX_CONTEXTS:
-        raise ValueError(f"an association has 1 to {MAX_CONTEXTS} presentation contexts, not {len(contexts)}")
-    return AssociateRQ(called, calling, contexts, UserInformation(max_pdu=max_pdu, window=window, roles=roles))
+        raise ValueError(
+            f"an association has 1 to {MAX_CONTEXTS} presentation contexts, not {len(contexts)}"
+        )
+    return AssociateRQ(
+        called, calling, contexts, UserInformation(max_pdu=max_pdu, window=window, roles=roles)
+    )
 
 
 def agree(request: AssociateRQ, accepted: AssociateAC, *, requestor: bool) -> Agreement:
     """Read what `request` and its answer agree on; `requestor` says which of the two we sent.
 
-    A context that was not proposed, or accepted with a syntax that was not, cannot be used and counts as refused.
+    A context that was not proposed, or accepted with a syntax that was not, cannot be used and
+    counts as refused.
     """
     proposed = {context.id: context for context in request.contexts}
     roles = {role.sop_class: role for role in accepted.user.roles}
@@ -142,14 +188,23 @@ def agree(request: AssociateRQ, accepted: AssociateAC, *, requestor: bool) -> Ag
         elif asked is None or given.transfer_syntax not in asked.transfer_syntaxes:
             refused[given.id] = ContextResult.NO_REASON
         else:
-            role = roles.get(asked.abstract_syntax, RoleSelection(asked.abstract_syntax, scu=True, scp=False))
-            contexts[given.id] = PresentationContext(given.id, asked.abstract_syntax, given.transfer_syntax, role.scu, role.scp)
+            role = roles.get(
+                asked.abstract_syntax, RoleSelection(asked.abstract_syntax, scu=True, scp=False)
+            )
+            contexts[given.id] = PresentationContext(
+                given.id, asked.abstract_syntax, given.transfer_syntax, role.scu, role.scp
+            )
     peer = accepted.user if requestor else request.user
-    return Agreement(contexts, peer.max_pdu, refused, _invoked(request.user.window, accepted.user.window))
+    return Agreement(
+        contexts, peer.max_pdu, refused, _invoked(request.user.window, accepted.user.window)
+    )
 
 
 def _invoked(asked: AsyncOperationsWindow | None, answered: AsyncOperationsWindow | None) -> int:
-    """PS3.7 D.3.3.3: without a word of both it is one; 0 is no limit, and an answer above what was asked for counts as that."""
+    """PS3.7 D.3.3.3: without a word of both it is one.
+
+    0 is no limit, and an answer above what was asked for counts as that.
+    """
     if asked is None or answered is None:
         return 1
     limits = [window.invoked for window in (asked, answered) if window.invoked]

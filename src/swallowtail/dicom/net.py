@@ -1,4 +1,7 @@
-"""The asyncio shell of DICOM: associations on a network, for both roles. The only module here that touches the runtime."""
+"""The asyncio shell of DICOM: associations on a network, for both roles.
+
+The only module here that touches the runtime.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +13,13 @@ from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import Command
 from swallowtail.dicom.dimse import Dimse, DimseEvent
 from swallowtail.dicom.errors import AbortReason, AbortSource
-from swallowtail.dicom.events import Aborted, AssociateAccepted, AssociateRejected, ConnectionLost, DeadlinePassed
+from swallowtail.dicom.events import (
+    Aborted,
+    AssociateAccepted,
+    AssociateRejected,
+    ConnectionLost,
+    DeadlinePassed,
+)
 from swallowtail.dicom.negotiation import Agreement
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateAC, AssociateRQ, RejectResult, RejectSource
@@ -40,11 +49,16 @@ class Connection:
         address = pump.transport_info("peername")
         self.ending: Ending | None = None
         """What ended the association other than a release, once `next_event` has given it; None: nothing did, or our `abort`."""
-        self.peer: tuple[str, int] = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
+        self.peer: tuple[str, int] = (
+            (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
+        )
 
     @property
     def read_at(self) -> float:
-        """When bytes were last read from the peer; what was read then may still wait for `next_event`."""
+        """When bytes were last read from the peer.
+
+        What was read then may still wait for `next_event`.
+        """
         return self._pump.read_at
 
     @property
@@ -63,7 +77,9 @@ class Connection:
         return self._dimse.closed
 
     async def next_event(self) -> DimseEvent | Literal[Signal.CLOSED]:
-        """Give the next event or CLOSED; ViolationError when the peer broke the protocol (it was sent an A-ABORT).
+        """Give the next event or CLOSED.
+
+        ViolationError when the peer broke the protocol (it was sent an A-ABORT).
 
         A fragment's view is valid until the next call. While nobody calls, the socket is not read.
         """
@@ -88,7 +104,10 @@ class Connection:
         return self._dimse.new_message_id()
 
     def send(self, context_id: int, command: Command) -> None:
-        """Send a request or a response; when it announces a data set, `send_data` must follow until `last`."""
+        """Send a request or a response.
+
+        When it announces a data set, `send_data` must follow until `last`.
+        """
         self._dimse.send(context_id, command, self._loop.time())
         self._pump.flush()
 
@@ -98,7 +117,10 @@ class Connection:
         self._pump.flush()
 
     async def drain(self) -> None:
-        """Wait until the peer takes more; ConnectionResetError when it is gone. The deadline is the caller's."""
+        """Wait until the peer takes more; ConnectionResetError when it is gone.
+
+        The deadline is the caller's.
+        """
         await self._pump.drain()
 
     def release(self) -> None:
@@ -106,8 +128,15 @@ class Connection:
         self._dimse.release(self._loop.time())
         self._pump.flush()
 
-    def abort(self, source: AbortSource = AbortSource.SERVICE_USER, reason: AbortReason = AbortReason.NOT_SPECIFIED) -> None:
-        """End the association with an A-ABORT, or the connection if there is no association; does nothing when it has ended."""
+    def abort(
+        self,
+        source: AbortSource = AbortSource.SERVICE_USER,
+        reason: AbortReason = AbortReason.NOT_SPECIFIED,
+    ) -> None:
+        """End the association with an A-ABORT, or the connection if there is no association.
+
+        Does nothing when it has ended.
+        """
         if self._dimse.associated:
             self._dimse.abort(self._loop.time(), source, reason)
             self._pump.flush()
@@ -124,7 +153,12 @@ class Connection:
 class AssociationListener:
     """A listening port whose associations run in tasks of their own."""
 
-    def __init__(self, on_connection: Callable[[Connection], Awaitable[None]], limits: Limits, buffers: BufferPool) -> None:
+    def __init__(
+        self,
+        on_connection: Callable[[Connection], Awaitable[None]],
+        limits: Limits,
+        buffers: BufferPool,
+    ) -> None:
         self.limits = limits
         """For the connections to come; may change while the port is open."""
         self._on_connection = on_connection
@@ -154,7 +188,9 @@ class AssociationListener:
             await self._listener.close()
 
     async def shutdown(self) -> None:
-        """Stop accepting, abort every association, and wait until all transports are gone, 2 s at most."""
+        """Stop accepting, abort every association, and wait until all transports are gone, 2 s at
+        most.
+        """
         await self.close()
         await self._tasks.close()
         for connection in list(self._connections.values()):
@@ -172,13 +208,19 @@ class AssociationListener:
         def end(pump: Pump[DimseEvent]) -> None:
             self._connections.pop(pump, None)
 
-        return Pump(dimse, after_read=quick_ack, on_connected=begin, on_lost=end, stall=self.limits.stall)
+        return Pump(
+            dimse, after_read=quick_ack, on_connected=begin, on_lost=end, stall=self.limits.stall
+        )
 
     async def _serve(self, connection: Connection) -> None:
         try:
             await self._on_connection(connection)
         except RemoteProtocolError as error:
-            log.info("association aborted: the peer broke the protocol", peer=connection.peer[0], reason=str(error))
+            log.info(
+                "association aborted: the peer broke the protocol",
+                peer=connection.peer[0],
+                reason=str(error),
+            )
         finally:
             connection.abort()
 
@@ -192,10 +234,13 @@ async def serve(
     limits: Limits = DEFAULT_LIMITS,
     buffers: BufferPool = SHARED_BUFFERS,
 ) -> AssociationListener:
-    """Listen for associations; `on_connection` runs as a task from the open transport on, and what it leaves open is aborted.
+    """Listen for associations.
 
-    A connection that comes and goes without a word (a port probe) gives `on_connection` nothing but CLOSED. Caps on associations
-    are the caller's: count in `on_connection`, and reject, or `abort` at once.
+    `on_connection` runs as a task from the open transport on, and what it leaves open is aborted.
+
+    A connection that comes and goes without a word (a port probe) gives `on_connection` nothing but
+    CLOSED. Caps on associations are the caller's: count in `on_connection`, and reject, or `abort`
+    at once.
     """
     listener = AssociationListener(on_connection, limits, buffers)
     await listener.open(network, host, port)
@@ -211,8 +256,10 @@ async def associate(
     limits: Limits = DEFAULT_LIMITS,
     buffers: BufferPool = SHARED_BUFFERS,
 ) -> Connection | NotAssociated:
-    """Open an association as the requestor, or say why there is none; OSError, TimeoutError included, when nothing listens;
-    ViolationError when what listens does not speak DICOM.
+    """Open an association as the requestor, or say why there is none.
+
+    OSError, TimeoutError included, when nothing listens; ViolationError when what listens does not
+    speak DICOM.
 
     The caller ends it with `release` and the events that follow, and in any case with `close`.
     """

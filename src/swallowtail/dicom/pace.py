@@ -1,4 +1,7 @@
-"""How long a peer may take, and how little it may send: the limits of an association and the clock of an established one."""
+"""How long a peer may take, and how little it may send.
+
+The limits of an association and the clock of an established one.
+"""
 
 import enum
 from dataclasses import dataclass
@@ -10,9 +13,13 @@ from swallowtail.dicom.pdu import DEFAULT_MAX_PDU
 class Limits:
     """What a peer gets from us. Seconds and bytes."""
 
-    max_pdu: int = DEFAULT_MAX_PDU  # largest P-DATA-TF that we take until we have advertised a length; then that one counts
-    artim: float = 30.0  # from the open transport to the whole A-ASSOCIATE-RQ, however the bytes come
-    linger: float = 0.8  # ARTIM in Sta13: how long the peer may take to close before we do, within a second in all
+    # largest P-DATA-TF that we take until we have advertised a length; then that one counts
+    max_pdu: int = DEFAULT_MAX_PDU
+    artim: float = (
+        30.0  # from the open transport to the whole A-ASSOCIATE-RQ, however the bytes come
+    )
+    # ARTIM in Sta13: how long the peer may take to close before we do, within a second in all
+    linger: float = 0.8
     connect: float = 30.0  # for the transport to open
     answer: float = 30.0  # for the peer's answer to our A-ASSOCIATE-RQ or A-RELEASE-RQ
     idle: float = 300.0  # silence between messages while we owe no response
@@ -42,7 +49,10 @@ class Phase(enum.Enum):
 
 
 class Pace:
-    """Silence and slowness of an established association; time that we spend not reading is not held against the peer."""
+    """Silence and slowness of an established association.
+
+    Time that we spend not reading is not held against the peer.
+    """
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
@@ -83,10 +93,15 @@ class Pace:
         """When to call `check`; None while the clock stands or nothing is expected of the peer."""
         if self._paused_at is not None or self._phase is Phase.ANSWERING:
             return None
-        return self._since + (self._limits.window if self._phase is Phase.RECEIVING else self._limits.idle)
+        return self._since + (
+            self._limits.window if self._phase is Phase.RECEIVING else self._limits.idle
+        )
 
     def check(self, now: float) -> Deadline | None:
-        """Name the deadline that has passed; a window with enough bytes in it is followed by the next."""
+        """Name the deadline that has passed.
+
+        A window with enough bytes in it is followed by the next.
+        """
         due = self.deadline()
         if due is None or now < due:
             return None

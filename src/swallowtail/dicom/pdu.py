@@ -1,4 +1,7 @@
-"""The protocol data units and items of PS3.8 9.3 and PS3.7 Annex D.3.3 as values. `pdu_codec` turns them into bytes and back."""
+"""The protocol data units and items of PS3.8 9.3 and PS3.7 Annex D.3.3 as values.
+
+`pdu_codec` turns them into bytes and back.
+"""
 
 import enum
 from dataclasses import dataclass, field
@@ -7,7 +10,9 @@ from typing import Final
 from swallowtail.dicom import uids
 from swallowtail.dicom.errors import AbortReason, AbortSource
 
-MAX_ASSOCIATE_LENGTH: Final = 65_536  # of an A-ASSOCIATE-RQ or -AC: 128 contexts with 8 syntaxes each take about 40 KB
+MAX_ASSOCIATE_LENGTH: Final = (
+    65_536  # of an A-ASSOCIATE-RQ or -AC: 128 contexts with 8 syntaxes each take about 40 KB
+)
 MAX_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers between 1 and 255
 DEFAULT_MAX_PDU: Final = 262_144
 
@@ -73,7 +78,10 @@ class ProposedContext:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredContext:
-    """The acceptor's answer to one proposed context (PS3.8 9.3.3.2); the syntax counts only with ACCEPTANCE."""
+    """The acceptor's answer to one proposed context (PS3.8 9.3.3.2).
+
+    The syntax counts only with ACCEPTANCE.
+    """
 
     id: int
     result: int
@@ -82,7 +90,9 @@ class AnsweredContext:
 
 @dataclass(frozen=True, slots=True)
 class RoleSelection:
-    """Which roles the requestor takes (proposal) or may take (answer) for one SOP class (PS3.7 D.3.3.4)."""
+    """Which roles the requestor takes (proposal) or may take (answer) for one SOP class (PS3.7
+    D.3.3.4).
+    """
 
     sop_class: str
     scu: bool
@@ -99,7 +109,9 @@ class AsyncOperationsWindow:
 
 @dataclass(frozen=True, slots=True)
 class ExtendedNegotiation:
-    """Service-class application information for one SOP class (PS3.7 D.3.3.5), not interpreted here."""
+    """Service-class application information for one SOP class (PS3.7 D.3.3.5), not interpreted
+    here.
+    """
 
     sop_class: str
     information: bytes
@@ -116,7 +128,10 @@ class CommonExtendedNegotiation:
 
 @dataclass(frozen=True, slots=True)
 class UserIdentity:
-    """Who the requestor says it is (PS3.7 D.3.3.7): 1 name, 2 name and passcode, 3 Kerberos, 4 SAML, 5 JWT. Never logged."""
+    """Who the requestor says it is (PS3.7 D.3.3.7).
+
+    1 name, 2 name and passcode, 3 Kerberos, 4 SAML, 5 JWT. Never logged.
+    """
 
     kind: int
     response_requested: bool
@@ -126,7 +141,10 @@ class UserIdentity:
 
 @dataclass(frozen=True, slots=True)
 class UserInformation:
-    """The user information item (PS3.8 D.1, PS3.7 D.3.3). `max_pdu` 0 means no limit; the identity response is the acceptor's."""
+    """The user information item (PS3.8 D.1, PS3.7 D.3.3).
+
+    `max_pdu` 0 means no limit; the identity response is the acceptor's.
+    """
 
     max_pdu: int = DEFAULT_MAX_PDU
     implementation_class: str = uids.IMPLEMENTATION_CLASS_UID
@@ -173,7 +191,10 @@ class AssociateRJ:
 
     def __str__(self) -> str:
         lasting = "permanently" if self.result == RejectResult.PERMANENT else "for now"
-        return f"rejected {lasting}: {REJECT_REASONS.get((self.source, self.reason), f'reason {self.reason}')}"
+        return (
+            f"rejected {lasting}:"
+            f" {REJECT_REASONS.get((self.source, self.reason), f'reason {self.reason}')}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
-"""Bytes of the PDUs, P-DATA-TF excepted (`pdu_reader` streams that one). Decoding is liberal where PS3.8 lets receivers be.
+"""Bytes of the PDUs, P-DATA-TF excepted (`pdu_reader` streams that one).
 
-Unknown items are skipped, AE titles may be padded with spaces or NULs, a UID may be padded with NULs or spaces, a repeated user
-item counts once, a malformed optional item (roles, window, identity …) counts as absent: it costs the peer that option, not the
-association. What cannot be read at all (a length that leaves its PDU, no user information) is a violation.
+Decoding is liberal where PS3.8 lets receivers be.
+
+Unknown items are skipped, AE titles may be padded with spaces or NULs, a UID may be padded with
+NULs or spaces, a repeated user item counts once, a malformed optional item (roles, window, identity
+…) counts as absent: it costs the peer that option, not the association. What cannot be read at all
+(a length that leaves its PDU, no user information) is a violation.
 """
 
 import struct
@@ -32,12 +35,31 @@ from swallowtail.dicom.pdu import (
 T = TypeVar("T")
 
 HEADER_LENGTH: Final = 6  # type, reserved, length (PS3.8 9.3.1)
-_FIXED: Final = struct.Struct(">HH16s16s32x")  # protocol version … reserved, bytes 7-74 of RQ and AC
+_FIXED: Final = struct.Struct(
+    ">HH16s16s32x"
+)  # protocol version … reserved, bytes 7-74 of RQ and AC
 _ITEM: Final = struct.Struct(">BxH")
 
 # Item types (PS3.8 9.3.2, 9.3.3, Annex D; PS3.7 D.3.3).
-_APPLICATION_CONTEXT, _PROPOSED, _ANSWERED, _ABSTRACT, _TRANSFER, _USER = 0x10, 0x20, 0x21, 0x30, 0x40, 0x50
-_MAX_LENGTH, _CLASS_UID, _WINDOW, _ROLE, _VERSION, _EXTENDED, _COMMON, _IDENTITY, _IDENTITY_ANSWER = range(0x51, 0x5A)
+_APPLICATION_CONTEXT, _PROPOSED, _ANSWERED, _ABSTRACT, _TRANSFER, _USER = (
+    0x10,
+    0x20,
+    0x21,
+    0x30,
+    0x40,
+    0x50,
+)
+(
+    _MAX_LENGTH,
+    _CLASS_UID,
+    _WINDOW,
+    _ROLE,
+    _VERSION,
+    _EXTENDED,
+    _COMMON,
+    _IDENTITY,
+    _IDENTITY_ANSWER,
+) = range(0x51, 0x5A)
 
 
 def encode_pdu(pdu: Pdu) -> bytes:
@@ -66,7 +88,12 @@ def _body_of(pdu: Pdu) -> tuple[PduType, bytes]:
 
 def _associate(pdu: AssociateRQ | AssociateAC, contexts: bytes) -> bytes:
     fixed = _FIXED.pack(pdu.protocol_version, 0, _title(pdu.called), _title(pdu.calling))
-    return fixed + _text_item(_APPLICATION_CONTEXT, pdu.application_context) + contexts + _item(_USER, _user(pdu.user))
+    return (
+        fixed
+        + _text_item(_APPLICATION_CONTEXT, pdu.application_context)
+        + contexts
+        + _item(_USER, _user(pdu.user))
+    )
 
 
 def _title(title: str) -> bytes:
@@ -78,7 +105,9 @@ def _title(title: str) -> bytes:
 
 def _item(kind: int, value: bytes) -> bytes:
     if len(value) > 0xFFFF:
-        raise ValueError(f"item {kind:02X} is {len(value)} bytes long, more than its length field can say")
+        raise ValueError(
+            f"item {kind:02X} is {len(value)} bytes long, more than its length field can say"
+        )
     return _ITEM.pack(kind, len(value)) + value
 
 
@@ -96,20 +125,38 @@ def _proposed(context: ProposedContext) -> bytes:
 
 
 def _answered(context: AnsweredContext) -> bytes:
-    return bytes((context.id, 0, context.result, 0)) + _text_item(_TRANSFER, context.transfer_syntax)
+    return bytes((context.id, 0, context.result, 0)) + _text_item(
+        _TRANSFER, context.transfer_syntax
+    )
 
 
 def _user(user: UserInformation) -> bytes:
-    items = [_item(_MAX_LENGTH, struct.pack(">I", user.max_pdu)), _text_item(_CLASS_UID, user.implementation_class)]
+    items = [
+        _item(_MAX_LENGTH, struct.pack(">I", user.max_pdu)),
+        _text_item(_CLASS_UID, user.implementation_class),
+    ]
     if user.window is not None:
         items.append(_item(_WINDOW, struct.pack(">HH", user.window.invoked, user.window.performed)))
-    items.extend(_item(_ROLE, _sized(role.sop_class.encode("latin-1")) + bytes((role.scu, role.scp))) for role in user.roles)
+    items.extend(
+        _item(_ROLE, _sized(role.sop_class.encode("latin-1")) + bytes((role.scu, role.scp)))
+        for role in user.roles
+    )
     if user.implementation_version:
         items.append(_text_item(_VERSION, user.implementation_version))
-    items.extend(_item(_EXTENDED, _sized(more.sop_class.encode("latin-1")) + more.information) for more in user.extended)
+    items.extend(
+        _item(_EXTENDED, _sized(more.sop_class.encode("latin-1")) + more.information)
+        for more in user.extended
+    )
     items.extend(_item(_COMMON, _common(more)) for more in user.common_extended)
     if (who := user.identity) is not None:
-        items.append(_item(_IDENTITY, bytes((who.kind, who.response_requested)) + _sized(who.primary) + _sized(who.secondary)))
+        items.append(
+            _item(
+                _IDENTITY,
+                bytes((who.kind, who.response_requested))
+                + _sized(who.primary)
+                + _sized(who.secondary),
+            )
+        )
     if user.identity_response is not None:
         items.append(_item(_IDENTITY_ANSWER, _sized(user.identity_response)))
     return b"".join(items)
@@ -117,11 +164,18 @@ def _user(user: UserInformation) -> bytes:
 
 def _common(more: CommonExtendedNegotiation) -> bytes:
     related = b"".join(_sized(uid.encode("latin-1")) for uid in more.related)
-    return _sized(more.sop_class.encode("latin-1")) + _sized(more.service_class.encode("latin-1")) + _sized(related)
+    return (
+        _sized(more.sop_class.encode("latin-1"))
+        + _sized(more.service_class.encode("latin-1"))
+        + _sized(related)
+    )
 
 
 def decode_pdu(kind: int, body: bytes) -> Pdu:
-    """Read a PDU of type `kind` from its `body` (header excluded, length already judged); ViolationError if it cannot be read."""
+    """Read a PDU of type `kind` from its `body` (header excluded, length already judged).
+
+    ViolationError if it cannot be read.
+    """
     if decode := _DECODERS.get(kind):
         return decode(body)
     raise ViolationError(f"PDU type {kind:02X} is unknown", AbortReason.UNRECOGNIZED_PDU)
@@ -162,13 +216,17 @@ def _decode_rq(body: bytes) -> AssociateRQ:
         _invalid("the A-ASSOCIATE-RQ proposes no presentation context")
     if len({context.id for context in contexts}) < len(contexts):
         _invalid("the A-ASSOCIATE-RQ uses a presentation context id twice")
-    return AssociateRQ(called, calling, contexts, _decode_user(items), _decode_application(items), version)
+    return AssociateRQ(
+        called, calling, contexts, _decode_user(items), _decode_application(items), version
+    )
 
 
 def _decode_ac(body: bytes) -> AssociateAC:
     version, called, calling, items = _decode_fixed("A-ASSOCIATE-AC", body)
     contexts = tuple(_decode_answered(value) for kind, value in items if kind == _ANSWERED)
-    return AssociateAC(called, calling, contexts, _decode_user(items), _decode_application(items), version)
+    return AssociateAC(
+        called, calling, contexts, _decode_user(items), _decode_application(items), version
+    )
 
 
 def _decode_fixed(name: str, body: bytes) -> tuple[int, str, str, list[tuple[int, bytes]]]:
@@ -199,7 +257,9 @@ def _decode_proposed(value: bytes) -> ProposedContext:
     abstract = [_text(uid) for kind, uid in items if kind == _ABSTRACT]
     if len(abstract) != 1:
         _invalid(f"presentation context {context_id} has {len(abstract)} abstract syntaxes")
-    return ProposedContext(context_id, abstract[0], tuple(_text(uid) for kind, uid in items if kind == _TRANSFER))
+    return ProposedContext(
+        context_id, abstract[0], tuple(_text(uid) for kind, uid in items if kind == _TRANSFER)
+    )
 
 
 def _decode_answered(value: bytes) -> AnsweredContext:
@@ -224,7 +284,8 @@ def _decode_user(items: list[tuple[int, bytes]]) -> UserInformation:
         _invalid("the user information item is missing")
     inner = list(_items(user))
     return UserInformation(
-        max_pdu=_one(inner, _MAX_LENGTH, _decode_max_length) or 0,  # PS3.8 D.1: absent means no limit, as 0 does
+        max_pdu=_one(inner, _MAX_LENGTH, _decode_max_length)
+        or 0,  # PS3.8 D.1: absent means no limit, as 0 does
         implementation_class=_one(inner, _CLASS_UID, _text) or "",
         implementation_version=_one(inner, _VERSION, _text) or "",
         window=_one(inner, _WINDOW, _decode_window),
@@ -239,12 +300,16 @@ def _decode_user(items: list[tuple[int, bytes]]) -> UserInformation:
 # Decoders of optional items answer None to a malformed value.
 
 
-def _each(items: list[tuple[int, bytes]], kind: int, decode: Callable[[bytes], T | None]) -> tuple[T, ...]:
+def _each(
+    items: list[tuple[int, bytes]], kind: int, decode: Callable[[bytes], T | None]
+) -> tuple[T, ...]:
     decoded = (decode(value) for found, value in items if found == kind)
     return tuple(value for value in decoded if value is not None)
 
 
-def _one(items: list[tuple[int, bytes]], kind: int, decode: Callable[[bytes], T | None]) -> T | None:
+def _one(
+    items: list[tuple[int, bytes]], kind: int, decode: Callable[[bytes], T | None]
+) -> T | None:
     return next(iter(_each(items, kind, decode)), None)
 
 
@@ -271,11 +336,17 @@ def _decode_role(value: bytes) -> RoleSelection | None:
 
 
 def _decode_extended(value: bytes) -> ExtendedNegotiation | None:
-    return None if (taken := _take(value)) is None else ExtendedNegotiation(_text(taken[0]), taken[1])
+    return (
+        None if (taken := _take(value)) is None else ExtendedNegotiation(_text(taken[0]), taken[1])
+    )
 
 
 def _decode_common(value: bytes) -> CommonExtendedNegotiation | None:
-    if (first := _take(value)) is None or (second := _take(first[1])) is None or (third := _take(second[1])) is None:
+    if (
+        (first := _take(value)) is None
+        or (second := _take(first[1])) is None
+        or (third := _take(second[1])) is None
+    ):
         return None
     related, rest = [], third[0]
     while rest:

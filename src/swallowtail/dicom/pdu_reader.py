@@ -1,8 +1,11 @@
-"""Reads PDUs from a buffer that is filled in place. P-DATA-TF passes in fragments as the bytes come, never gathered.
+"""Reads PDUs from a buffer that is filled in place.
 
-Bytes go from the socket into a pooled buffer and leave it as memoryviews; when everything in it was read, it goes back to the pool,
-so that an idle association holds none. What a PDU needs that is not complete yet (a header, a control PDU) is kept aside, at most
-64 KiB and never more than really arrived. A view is released when the next item is asked for: using it later raises ValueError
+P-DATA-TF passes in fragments as the bytes come, never gathered.
+
+Bytes go from the socket into a pooled buffer and leave it as memoryviews; when everything in it was
+read, it goes back to the pool, so that an idle association holds none. What a PDU needs that is not
+complete yet (a header, a control PDU) is kept aside, at most 64 KiB and never more than really
+arrived. A view is released when the next item is asked for: using it later raises ValueError
 instead of showing somebody else's bytes.
 """
 
@@ -18,7 +21,9 @@ from swallowtail.dicom.pdu_codec import HEADER_LENGTH, decode_pdu
 from swallowtail.sansio.machine import Bytes
 
 _PDU_HEADER: Final = struct.Struct(">BxI")
-_PDV_HEADER: Final = struct.Struct(">IBB")  # length, presentation context id, message control header (PS3.8 9.3.5.1, E.2)
+_PDV_HEADER: Final = struct.Struct(
+    ">IBB"
+)  # length, presentation context id, message control header (PS3.8 9.3.5.1, E.2)
 PDV_OVERHEAD: Final = _PDV_HEADER.size
 _COMMAND: Final = 0x01
 _LAST: Final = 0x02
@@ -28,7 +33,9 @@ UNPROVEN: Final = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Bytes of a PDV as they came; `last` is set on the final bytes of a message's command set or data set (PS3.8 E.2).
+    """Bytes of a PDV as they came.
+
+    `last` is set on the final bytes of a message's command set or data set (PS3.8 E.2).
 
     `data` is valid until the next `next_event`; it may be empty.
     """
@@ -40,7 +47,9 @@ class Fragment:
 
 
 class PduReader:
-    """Turns received bytes into control PDUs and fragments, and judges every length before it reads on."""
+    """Turns received bytes into control PDUs and fragments, and judges every length before it reads
+    on.
+    """
 
     def __init__(self, limits: Limits, pool: BufferPool) -> None:
         self._max_pdu = limits.max_pdu
@@ -50,7 +59,9 @@ class PduReader:
         self._buffer: bytearray | None = None
         self._start = self._end = 0
         self._aside = b""  # unread bytes while there is no buffer
-        self._view: memoryview | None = None  # handed out, and valid until the next item is asked for
+        self._view: memoryview | None = (
+            None  # handed out, and valid until the next item is asked for
+        )
         self._pdu_left = 0  # bytes of the current P-DATA-TF that were not read
         self._pdv: tuple[int, bool, bool] | None = None  # context id, command, last
         self._pdv_left = 0
@@ -58,7 +69,10 @@ class PduReader:
         self._pdv_bytes = 0
 
     def offer(self, max_pdu: int) -> None:
-        """Learn the largest P-DATA-TF that we told the peer to send: there is an association, or one of our own is asked for."""
+        """Learn the largest P-DATA-TF that we told the peer to send.
+
+        There is an association, or one of our own is asked for.
+        """
         self._max_pdu = max_pdu
         self._offered = True
 
@@ -70,7 +84,8 @@ class PduReader:
     def get_buffer(self, size_hint: int) -> memoryview:
         """Give space behind what is unread; bytes that were handed out as a view are not moved."""
         if self._buffer is None:
-            # Whoever has not been accepted gets little: many can stop in the middle of an A-ASSOCIATE-RQ at the same moment.
+            # Whoever has not been accepted gets little: many can stop in the middle of an
+            # A-ASSOCIATE-RQ at the same moment.
             self._buffer = self._pool.take() if self._offered else bytearray(UNPROVEN)
             if len(self._aside) >= len(self._buffer):
                 self._pool.give(self._buffer)
@@ -78,10 +93,14 @@ class PduReader:
             self._start, self._end = 0, len(self._aside)
             self._buffer[: self._end] = self._aside
             self._aside = b""
-        elif self._end == len(self._buffer):  # a shell that cannot stop at once, as on Windows; it adds at most one read
+        elif self._end == len(
+            self._buffer
+        ):  # a shell that cannot stop at once, as on Windows; it adds at most one read
             unread = self._buffer[self._start :]
             self._pool.forget(self._buffer)
-            self._buffer = bytearray(len(unread) + max(size_hint, self._pool.large if self._offered else UNPROVEN))
+            self._buffer = bytearray(
+                len(unread) + max(size_hint, self._pool.large if self._offered else UNPROVEN)
+            )
             self._buffer[: len(unread)] = unread
             self._start, self._end = 0, len(unread)
         return memoryview(self._buffer)[self._end :]
@@ -101,7 +120,10 @@ class PduReader:
             view = view[n:]
 
     def next_item(self) -> Pdu | Fragment | None:
-        """Give what comes next, None when more bytes are needed; ViolationError when the peer may not send this."""
+        """Give what comes next, None when more bytes are needed.
+
+        ViolationError when the peer may not send this.
+        """
         if self._view is not None:
             self._view.release()
             self._view = None
@@ -133,7 +155,10 @@ class PduReader:
                 return decode_pdu(kind, whole[HEADER_LENGTH:])
 
     def let_go(self) -> None:
-        """Leave the last view to whoever holds it: the association ended without asking its consumer."""
+        """Leave the last view to whoever holds it.
+
+        The association ended without asking its consumer.
+        """
         if self._view is not None and self._buffer is not None:
             self._aside = bytes(memoryview(self._buffer)[self._start : self._end])
             self._pool.forget(self._buffer)
@@ -161,10 +186,13 @@ class PduReader:
             case PduType.ASSOCIATE_RJ | PduType.RELEASE_RQ | PduType.RELEASE_RP | PduType.ABORT:
                 limit = 4
             case _:
-                raise ViolationError(f"PDU type {kind:02X} is unknown", AbortReason.UNRECOGNIZED_PDU)
+                raise ViolationError(
+                    f"PDU type {kind:02X} is unknown", AbortReason.UNRECOGNIZED_PDU
+                )
         if length > limit:
             raise ViolationError(
-                f"a PDU of type {kind:02X} claims {length} bytes, allowed are {limit}", AbortReason.INVALID_PARAMETER
+                f"a PDU of type {kind:02X} claims {length} bytes, allowed are {limit}",
+                AbortReason.INVALID_PARAMETER,
             )
         if kind == PduType.DATA_TF and length < PDV_OVERHEAD:  # PS3.8 9.3.5: one or more PDVs
             raise ViolationError("a P-DATA-TF without a PDV", AbortReason.INVALID_PARAMETER)
@@ -172,7 +200,8 @@ class PduReader:
     def _open_pdv(self, length: int, context_id: int, control: int) -> None:
         if not 2 <= length <= self._pdu_left - 4:  # the length counts the two bytes after it
             raise ViolationError(
-                f"a PDV of {length} bytes in a P-DATA-TF with {self._pdu_left} left", AbortReason.INVALID_PARAMETER
+                f"a PDV of {length} bytes in a P-DATA-TF with {self._pdu_left} left",
+                AbortReason.INVALID_PARAMETER,
             )
         self._start += PDV_OVERHEAD
         self._pdu_left -= 4 + length
@@ -180,14 +209,19 @@ class PduReader:
         self._pdv = (context_id, bool(control & _COMMAND), bool(control & _LAST))
         self._count(self._pdv_left)
         if 0 < self._pdu_left < PDV_OVERHEAD:
-            raise ViolationError("a P-DATA-TF ends within a PDV's header", AbortReason.INVALID_PARAMETER)
+            raise ViolationError(
+                "a P-DATA-TF ends within a PDV's header", AbortReason.INVALID_PARAMETER
+            )
 
     def _count(self, nbytes: int) -> None:
         self._pdvs += 1
         self._pdv_bytes += nbytes
         if self._pdvs >= self._limits.tiny_count:
             if self._pdv_bytes < self._limits.tiny_bytes * self._pdvs:
-                raise ViolationError(f"{self._pdvs} PDVs carried {self._pdv_bytes} bytes in all", AbortReason.NOT_SPECIFIED)
+                raise ViolationError(
+                    f"{self._pdvs} PDVs carried {self._pdv_bytes} bytes in all",
+                    AbortReason.NOT_SPECIFIED,
+                )
             self._pdvs = self._pdv_bytes = 0
 
     def _fragment(self, context_id: int, command: bool, last: bool) -> Fragment:

@@ -1,7 +1,8 @@
 """The state machine of the upper layer as data: PS3.8 9.2, Tables 9-6 to 9-10.
 
-`TABLE` lists what is allowed. A PDU that is not listed is a violation (AA-1 before there is an association, AA-8 in one), as the
-standard's grid says in 68 of its cells; a primitive of ours that is not listed is our own mistake. `transition` is the only reader.
+`TABLE` lists what is allowed. A PDU that is not listed is a violation (AA-1 before there is an
+association, AA-8 in one), as the standard's grid says in 68 of its cells; a primitive of ours that
+is not listed is our own mistake. `transition` is the only reader.
 """
 
 import enum
@@ -29,7 +30,10 @@ class State(enum.Enum):
 
 
 class Event(enum.Enum):
-    """PS3.8 Table 9-10, rows. ASK… and ANSWER… are primitives of our user, …_PDU comes from the peer."""
+    """PS3.8 Table 9-10, rows.
+
+    ASK… and ANSWER… are primitives of our user, …_PDU comes from the peer.
+    """
 
     ASK_ASSOCIATE = "Evt1"
     TRANSPORT_CONNECTED = "Evt2"
@@ -108,54 +112,109 @@ _PDUS: Final = (
 
 Transition = tuple[Action, State]
 
-# Two actions choose their next state themselves: AE-6 goes to CLOSING when it rejects, AR-8 to Sta10 in the acceptor.
+# Two actions choose their next state themselves: AE-6 goes to CLOSING when it rejects, AR-8 to
+# Sta10 in the acceptor.
 TABLE: Final[dict[tuple[State, Event], Transition]] = {
     # Sta1 IDLE
     (State.IDLE, Event.ASK_ASSOCIATE): (Action.CONNECT, State.AWAITING_TRANSPORT),  # AE-1
     (State.IDLE, Event.TRANSPORT_ACCEPTED): (Action.AWAIT_REQUEST, State.AWAITING_REQUEST),  # AE-5
     # Sta2 AWAITING_REQUEST
-    (State.AWAITING_REQUEST, Event.ASSOCIATE_RQ_PDU): (Action.JUDGE_REQUEST, State.AWAITING_LOCAL_ANSWER),  # AE-6
+    (State.AWAITING_REQUEST, Event.ASSOCIATE_RQ_PDU): (
+        Action.JUDGE_REQUEST,
+        State.AWAITING_LOCAL_ANSWER,
+    ),  # AE-6
     (State.AWAITING_REQUEST, Event.ABORT_PDU): (Action.CLOSE, State.IDLE),  # AA-2
     (State.AWAITING_REQUEST, Event.TRANSPORT_CLOSED): (Action.FORGET, State.IDLE),  # AA-5
     (State.AWAITING_REQUEST, Event.ARTIM_EXPIRED): (Action.CLOSE, State.IDLE),  # AA-2
     # Sta3 AWAITING_LOCAL_ANSWER
-    (State.AWAITING_LOCAL_ANSWER, Event.ANSWER_ACCEPT): (Action.SEND_ASSOCIATE_AC, State.ESTABLISHED),  # AE-7
-    (State.AWAITING_LOCAL_ANSWER, Event.ANSWER_REJECT): (Action.SEND_ASSOCIATE_RJ, State.CLOSING),  # AE-8
+    (State.AWAITING_LOCAL_ANSWER, Event.ANSWER_ACCEPT): (
+        Action.SEND_ASSOCIATE_AC,
+        State.ESTABLISHED,
+    ),  # AE-7
+    (State.AWAITING_LOCAL_ANSWER, Event.ANSWER_REJECT): (
+        Action.SEND_ASSOCIATE_RJ,
+        State.CLOSING,
+    ),  # AE-8
     # Sta4 AWAITING_TRANSPORT
-    (State.AWAITING_TRANSPORT, Event.TRANSPORT_CONNECTED): (Action.SEND_ASSOCIATE_RQ, State.AWAITING_ANSWER),  # AE-2
+    (State.AWAITING_TRANSPORT, Event.TRANSPORT_CONNECTED): (
+        Action.SEND_ASSOCIATE_RQ,
+        State.AWAITING_ANSWER,
+    ),  # AE-2
     (State.AWAITING_TRANSPORT, Event.ASK_ABORT): (Action.CLOSE, State.IDLE),  # AA-2
     (State.AWAITING_TRANSPORT, Event.TRANSPORT_CLOSED): (Action.INDICATE_LOSS, State.IDLE),  # AA-4
     # Sta5 AWAITING_ANSWER
-    (State.AWAITING_ANSWER, Event.ASSOCIATE_AC_PDU): (Action.CONFIRM_ACCEPTED, State.ESTABLISHED),  # AE-3
+    (State.AWAITING_ANSWER, Event.ASSOCIATE_AC_PDU): (
+        Action.CONFIRM_ACCEPTED,
+        State.ESTABLISHED,
+    ),  # AE-3
     (State.AWAITING_ANSWER, Event.ASSOCIATE_RJ_PDU): (Action.CONFIRM_REJECTED, State.IDLE),  # AE-4
     # Sta6 ESTABLISHED
     (State.ESTABLISHED, Event.ASK_DATA): (Action.SEND_DATA, State.ESTABLISHED),  # DT-1
     (State.ESTABLISHED, Event.DATA_PDU): (Action.INDICATE_DATA, State.ESTABLISHED),  # DT-2
-    (State.ESTABLISHED, Event.ASK_RELEASE): (Action.SEND_RELEASE_RQ, State.AWAITING_RELEASE_RP),  # AR-1
-    (State.ESTABLISHED, Event.RELEASE_RQ_PDU): (Action.INDICATE_RELEASE, State.AWAITING_LOCAL_RELEASE),  # AR-2
+    (State.ESTABLISHED, Event.ASK_RELEASE): (
+        Action.SEND_RELEASE_RQ,
+        State.AWAITING_RELEASE_RP,
+    ),  # AR-1
+    (State.ESTABLISHED, Event.RELEASE_RQ_PDU): (
+        Action.INDICATE_RELEASE,
+        State.AWAITING_LOCAL_RELEASE,
+    ),  # AR-2
     # Sta7 AWAITING_RELEASE_RP
-    (State.AWAITING_RELEASE_RP, Event.DATA_PDU): (Action.INDICATE_LATE_DATA, State.AWAITING_RELEASE_RP),  # AR-6
-    (State.AWAITING_RELEASE_RP, Event.RELEASE_RQ_PDU): (Action.INDICATE_COLLISION, State.COLLISION_REQUESTOR_LOCAL),  # AR-8
+    (State.AWAITING_RELEASE_RP, Event.DATA_PDU): (
+        Action.INDICATE_LATE_DATA,
+        State.AWAITING_RELEASE_RP,
+    ),  # AR-6
+    (State.AWAITING_RELEASE_RP, Event.RELEASE_RQ_PDU): (
+        Action.INDICATE_COLLISION,
+        State.COLLISION_REQUESTOR_LOCAL,
+    ),  # AR-8
     (State.AWAITING_RELEASE_RP, Event.RELEASE_RP_PDU): (Action.CONFIRM_RELEASE, State.IDLE),  # AR-3
     # Sta8 AWAITING_LOCAL_RELEASE
-    (State.AWAITING_LOCAL_RELEASE, Event.ASK_DATA): (Action.SEND_LATE_DATA, State.AWAITING_LOCAL_RELEASE),  # AR-7
-    (State.AWAITING_LOCAL_RELEASE, Event.ANSWER_RELEASE): (Action.SEND_RELEASE_RP_LAST, State.CLOSING),  # AR-4
+    (State.AWAITING_LOCAL_RELEASE, Event.ASK_DATA): (
+        Action.SEND_LATE_DATA,
+        State.AWAITING_LOCAL_RELEASE,
+    ),  # AR-7
+    (State.AWAITING_LOCAL_RELEASE, Event.ANSWER_RELEASE): (
+        Action.SEND_RELEASE_RP_LAST,
+        State.CLOSING,
+    ),  # AR-4
     # Sta9 to Sta12: release collision
-    (State.COLLISION_REQUESTOR_LOCAL, Event.ANSWER_RELEASE): (Action.SEND_RELEASE_RP, State.COLLISION_REQUESTOR_RP),  # AR-9
-    (State.COLLISION_ACCEPTOR_RP, Event.RELEASE_RP_PDU): (Action.CONFIRM_COLLISION, State.COLLISION_ACCEPTOR_LOCAL),  # AR-10
-    (State.COLLISION_REQUESTOR_RP, Event.RELEASE_RP_PDU): (Action.CONFIRM_RELEASE, State.IDLE),  # AR-3
-    (State.COLLISION_ACCEPTOR_LOCAL, Event.ANSWER_RELEASE): (Action.SEND_RELEASE_RP_LAST, State.CLOSING),  # AR-4
+    (State.COLLISION_REQUESTOR_LOCAL, Event.ANSWER_RELEASE): (
+        Action.SEND_RELEASE_RP,
+        State.COLLISION_REQUESTOR_RP,
+    ),  # AR-9
+    (State.COLLISION_ACCEPTOR_RP, Event.RELEASE_RP_PDU): (
+        Action.CONFIRM_COLLISION,
+        State.COLLISION_ACCEPTOR_LOCAL,
+    ),  # AR-10
+    (State.COLLISION_REQUESTOR_RP, Event.RELEASE_RP_PDU): (
+        Action.CONFIRM_RELEASE,
+        State.IDLE,
+    ),  # AR-3
+    (State.COLLISION_ACCEPTOR_LOCAL, Event.ANSWER_RELEASE): (
+        Action.SEND_RELEASE_RP_LAST,
+        State.CLOSING,
+    ),  # AR-4
     # Sta13 CLOSING
-    **dict.fromkeys(((State.CLOSING, event) for event in _PDUS), (Action.IGNORE, State.CLOSING)),  # AA-6
+    **dict.fromkeys(
+        ((State.CLOSING, event) for event in _PDUS), (Action.IGNORE, State.CLOSING)
+    ),  # AA-6
     (State.CLOSING, Event.ASSOCIATE_RQ_PDU): (Action.ABORT_AGAIN, State.CLOSING),  # AA-7
     (State.CLOSING, Event.INVALID_PDU): (Action.ABORT_AGAIN, State.CLOSING),  # AA-7
     (State.CLOSING, Event.ABORT_PDU): (Action.CLOSE, State.IDLE),  # AA-2
     (State.CLOSING, Event.TRANSPORT_CLOSED): (Action.STOP_ARTIM, State.IDLE),  # AR-5
     (State.CLOSING, Event.ARTIM_EXPIRED): (Action.CLOSE, State.IDLE),  # AA-2
     # In every state of an association, Sta3 and Sta5 to Sta12
-    **dict.fromkeys(((state, Event.ASK_ABORT) for state in _ASSOCIATED), (Action.ABORT_AS_USER, State.CLOSING)),  # AA-1
-    **dict.fromkeys(((state, Event.ABORT_PDU) for state in _ASSOCIATED), (Action.INDICATE_ABORT, State.IDLE)),  # AA-3
-    **dict.fromkeys(((state, Event.TRANSPORT_CLOSED) for state in _ASSOCIATED), (Action.INDICATE_LOSS, State.IDLE)),  # AA-4
+    **dict.fromkeys(
+        ((state, Event.ASK_ABORT) for state in _ASSOCIATED), (Action.ABORT_AS_USER, State.CLOSING)
+    ),  # AA-1
+    **dict.fromkeys(
+        ((state, Event.ABORT_PDU) for state in _ASSOCIATED), (Action.INDICATE_ABORT, State.IDLE)
+    ),  # AA-3
+    **dict.fromkeys(
+        ((state, Event.TRANSPORT_CLOSED) for state in _ASSOCIATED),
+        (Action.INDICATE_LOSS, State.IDLE),
+    ),  # AA-4
 }
 
 _EARLY_VIOLATION: Final[Transition] = (Action.ABORT_AS_USER, State.CLOSING)  # AA-1
@@ -163,11 +222,16 @@ _VIOLATION: Final[Transition] = (Action.ABORT_AS_PROVIDER, State.CLOSING)  # AA-
 
 
 def transition(state: State, event: Event) -> Transition:
-    """Give the action for `event` in `state` and the state after it; LocalProtocolError if our side may not cause it there."""
+    """Give the action for `event` in `state` and the state after it.
+
+    LocalProtocolError if our side may not cause it there.
+    """
     if found := TABLE.get((state, event)):
         return found
     if event in _PDUS and state in _ASSOCIATED:
         return _VIOLATION
     if event in _PDUS and state is State.AWAITING_REQUEST:
         return _EARLY_VIOLATION
-    raise LocalProtocolError(f"{event.name} ({event.value}) is not possible in {state.name} ({state.value})")
+    raise LocalProtocolError(
+        f"{event.name} ({event.value}) is not possible in {state.name} ({state.value})"
+    )

@@ -1,4 +1,7 @@
-"""UIDs by name and kind. The tables are generated from PS3.6 Annex A; what the standard does not list is still a legal UID."""
+"""UIDs by name and kind.
+
+The tables are generated from PS3.6 Annex A; what the standard does not list is still a legal UID.
+"""
 
 import re
 from typing import Final
@@ -16,7 +19,8 @@ VERIFICATION: Final = "1.2.840.10008.1.1"
 IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 
-# UUID-derived root of PS3.5 B.2: unique without a registration. The second arc set is the implementation's version.
+# UUID-derived root of PS3.5 B.2: unique without a registration. The second arc set is the
+# implementation's version.
 IMPLEMENTATION_CLASS_UID: Final = "2.25.43588546811154707189608633181949904005.1"
 IMPLEMENTATION_VERSION_NAME: Final = "SWALLOWTAIL_0"
 
@@ -40,7 +44,9 @@ def is_valid(uid: str) -> bool:
 
 
 def is_storage(uid: str) -> bool:
-    """Say whether `uid` is a SOP class of the storage services (PS3.4 Annexes B and GG), retired ones included."""
+    """Say whether `uid` is a SOP class of the storage services (PS3.4 Annexes B and GG), retired
+    ones included.
+    """
     return uid in STORAGE_CLASSES
 
 

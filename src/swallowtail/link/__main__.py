@@ -2,7 +2,10 @@
 
 import sys
 
-for name in ("rich", "typing_extensions"):  # libraries load them when they happen to be installed: 8 MB for nothing
+for name in (
+    "rich",
+    "typing_extensions",
+):  # libraries load them when they happen to be installed: 8 MB for nothing
     sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 from swallowtail.link.program import main  # noqa: E402

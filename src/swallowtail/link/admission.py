@@ -1,9 +1,12 @@
-"""Who may open an association on a listener: judged by numbers that are given, so that every case is a line in a test.
+"""Who may open an association on a listener.
 
-There are two bounds. Beyond `max_associations`, in all or from an address, an A-ASSOCIATE-RQ is rejected
-with (2,3,2). Transports have a second, higher bound (CONNECTIONS, CONNECTIONS_PER_ADDRESS), so that whoever
-is over the first still receives that answer; beyond the second a connection is closed unread. Of both, a
-quarter is kept for known devices, so that a machine that opens and dribbles keeps none of them out (threat 16).
+Judged by numbers that are given, so that every case is a line in a test.
+
+There are two bounds. Beyond `max_associations`, in all or from an address, an A-ASSOCIATE-RQ is
+rejected with (2,3,2). Transports have a second, higher bound (CONNECTIONS,
+CONNECTIONS_PER_ADDRESS), so that whoever is over the first still receives that answer; beyond the
+second a connection is closed unread. Of both, a quarter is kept for known devices, so that a
+machine that opens and dribbles keeps none of them out (threat 16).
 """
 
 import ipaddress
@@ -23,8 +26,10 @@ RESERVED_SHARE: Final = 4
 """One in so many slots is for known devices alone."""
 CONNECTIONS: Final = 256
 CONNECTIONS_PER_ADDRESS: Final = 128
-"""Transports of a listener, at least twice its associations. Until its request is complete each costs some
-10 KB, and 64 KiB more at worst."""
+"""Transports of a listener, at least twice its associations.
+
+Until its request is complete each costs some 10 KB, and 64 KiB more at worst.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +43,20 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The association may be negotiated; `device` is the configured name, empty when any device may come."""
+    """The association may be negotiated.
+
+    `device` is the configured name, empty when any device may come.
+    """
 
     device: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The association is rejected as the table says for `situation`; `reason` names what did not match, empty for the rest."""
+    """The association is rejected as the table says for `situation`.
+
+    `reason` names what did not match, empty for the rest.
+    """
 
     situation: Situation
     reason: str = ""
@@ -65,8 +76,12 @@ class Directory:
         """Sort the devices of a configuration that `problems` found nothing against."""
         directory = cls()
         for device in devices:
-            networks = tuple(ipaddress.ip_network(address, strict=False) for address in device.addresses)
-            directory.by_title.setdefault(ae_titles.significant(device.ae_title), []).append((device, networks))
+            networks = tuple(
+                ipaddress.ip_network(address, strict=False) for address in device.addresses
+            )
+            directory.by_title.setdefault(ae_titles.significant(device.ae_title), []).append(
+                (device, networks)
+            )
         return directory
 
     def find(self, listener: str, title: str, address: str) -> Device | str:
@@ -99,7 +114,9 @@ def _from(address: str, networks: Iterable[IpNetwork]) -> bool:
 
 
 def may_connect(listener: DicomListener, directory: Directory, address: str, load: Load) -> bool:
-    """Return whether a connection, of which only the address is known, is kept; False closes it unread.
+    """Return whether a connection, of which only the address is known, is kept.
+
+    False closes it unread.
 
     `load` counts connections here.
     """
@@ -107,13 +124,24 @@ def may_connect(listener: DicomListener, directory: Directory, address: str, loa
     own = max(CONNECTIONS_PER_ADDRESS, 2 * listener.max_associations_per_address)
     if load.associations >= slots or load.from_address >= own:
         return False
-    return load.associations < slots - max(1, slots // RESERVED_SHARE) or directory.knows_address(listener.name, address)
+    return load.associations < slots - max(1, slots // RESERVED_SHARE) or directory.knows_address(
+        listener.name, address
+    )
 
 
 def judge_association(
-    listener: DicomListener, directory: Directory, request: AssociateRQ, address: str, load: Load, *, cloud_alive: bool
+    listener: DicomListener,
+    directory: Directory,
+    request: AssociateRQ,
+    address: str,
+    load: Load,
+    *,
+    cloud_alive: bool,
 ) -> Admission:
-    """Judge a proposed association; the permanent answers come first, since they hold whatever else is the case."""
+    """Judge a proposed association.
+
+    The permanent answers come first, since they hold whatever else is the case.
+    """
     if ae_titles.significant(request.called) != ae_titles.significant(listener.ae_title):
         return Rejected(Situation.UNKNOWN_CALLED_AE, "called-ae")
     if not ae_titles.is_valid(request.calling):
@@ -134,7 +162,9 @@ def judge_association(
 
 
 def _asks_echo_alone(request: AssociateRQ) -> bool:
-    """An association that wants more is better told (2,3,1), and comes again, than accepted for a C-ECHO with the rest refused."""
+    """An association that wants more is better told (2,3,1), and comes again, than accepted for a
+    C-ECHO with the rest refused.
+    """
     return all(context.abstract_syntax == VERIFICATION for context in request.contexts)
 
 
@@ -143,16 +173,29 @@ def negotiate(listener: DicomListener, request: AssociateRQ) -> AssociateAC:
     for_echo = answer(request, _verification_policy(listener))
     for_store = answer(request, storage_policy(listener))
     contexts = tuple(
-        _answer_context(listener, proposed.abstract_syntax, echo if proposed.abstract_syntax == VERIFICATION else store)
-        for proposed, echo, store in zip(request.contexts, for_echo.contexts, for_store.contexts, strict=True)
+        _answer_context(
+            listener,
+            proposed.abstract_syntax,
+            echo if proposed.abstract_syntax == VERIFICATION else store,
+        )
+        for proposed, echo, store in zip(
+            request.contexts, for_echo.contexts, for_store.contexts, strict=True
+        )
     )
     return replace(for_store, contexts=contexts)
 
 
 def judge_message(listener: DicomListener, sop_class: str, context: str) -> Situation | None:
-    """Judge a request on an association that stands: the configuration may have changed since, and peers mix up contexts."""
+    """Judge a request on an association that stands.
+
+    The configuration may have changed since, and peers mix up contexts.
+    """
     situation = _judge_class(listener, sop_class)
-    return Situation.SOP_CLASS_NOT_CONFIGURED if situation is None and sop_class != context else situation
+    return (
+        Situation.SOP_CLASS_NOT_CONFIGURED
+        if situation is None and sop_class != context
+        else situation
+    )
 
 
 def storage_policy(listener: DicomListener) -> AcceptorPolicy:
@@ -168,15 +211,22 @@ def storage_policy(listener: DicomListener) -> AcceptorPolicy:
 
 
 def _verification_policy(listener: DicomListener) -> AcceptorPolicy:
-    """Return what the listener takes for C-ECHO, which has no data set: any known syntax will do."""
+    """Return what the listener takes for C-ECHO, which has no data set.
+
+    Any known syntax will do.
+    """
     listed = (*listener.transfer_syntaxes, *listener.additional_transfer_syntaxes)
     return AcceptorPolicy(additional_transfer_syntaxes=frozenset(listed), max_pdu=listener.max_pdu)
 
 
-def _answer_context(listener: DicomListener, sop_class: str, answered: AnsweredContext) -> AnsweredContext:
+def _answer_context(
+    listener: DicomListener, sop_class: str, answered: AnsweredContext
+) -> AnsweredContext:
     situation = _judge_class(listener, sop_class)
     refusal = None if situation is None else ANSWERS[situation, Service.ASSOCIATE]
-    return replace(answered, result=refusal.result) if isinstance(refusal, RefuseContext) else answered
+    return (
+        replace(answered, result=refusal.result) if isinstance(refusal, RefuseContext) else answered
+    )
 
 
 def _judge_class(listener: DicomListener, sop_class: str) -> Situation | None:
@@ -185,4 +235,8 @@ def _judge_class(listener: DicomListener, sop_class: str) -> Situation | None:
     known = is_storage(sop_class) or sop_class in listener.sop_classes
     if known and "storage" not in listener.services:
         return Situation.SERVICE_NOT_ALLOWED
-    return None if known and storage_policy(listener).takes(sop_class) else Situation.SOP_CLASS_NOT_CONFIGURED
+    return (
+        None
+        if known and storage_policy(listener).takes(sop_class)
+        else Situation.SOP_CLASS_NOT_CONFIGURED
+    )

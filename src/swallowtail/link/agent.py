@@ -1,4 +1,6 @@
-"""Link as a whole: the composition root. What it touches of the world is an argument, so that a simulated world runs the same Link.
+"""Link as a whole: the composition root.
+
+What it touches of the world is an argument, so that a simulated world runs the same Link.
 
 Agent(…).run()          until stop() or a bug; stop() drains: no new associations, running messages end, goodbye
 """
@@ -66,14 +68,36 @@ class Agent:
         self._stop = asyncio.Event()
         self._tasks = Tasks("link", on_failure=self._failed)
         self._bug: BaseException | None = None
-        self.site = Site(session=lambda: self.uplink.session, random=world.random_bytes, wall=world.wall)
-        self.endpoints = Endpoints(world.network, facts.policy, self._tasks, self._entity, wall=world.wall, changed=self._changed)
+        self.site = Site(
+            session=lambda: self.uplink.session, random=world.random_bytes, wall=world.wall
+        )
+        self.endpoints = Endpoints(
+            world.network,
+            facts.policy,
+            self._tasks,
+            self._entity,
+            wall=world.wall,
+            changed=self._changed,
+        )
         about = About(facts.release, facts.platform, facts.host, started=loop.time())
         reach = Reach(world.network, world.resolve, facts.policy, self._own_ports, self._tasks)
         self.destinations = Destinations(reach, self.site, self._tasks, self._changed)
-        self.answers = Answers(self.endpoints, self.destinations, self.site, policy=facts.policy, about=about, now=loop.time)
+        self.answers = Answers(
+            self.endpoints,
+            self.destinations,
+            self.site,
+            policy=facts.policy,
+            about=about,
+            now=loop.time,
+        )
         identity = Identity(facts.release, facts.code, facts.key, world.random_bytes(16))
-        self.uplink = Uplink(world.connect, identity, self.answers, self.site.reports, Backoff(world.random, loop.time()))
+        self.uplink = Uplink(
+            world.connect,
+            identity,
+            self.answers,
+            self.site.reports,
+            Backoff(world.random, loop.time()),
+        )
 
     def stop(self) -> None:
         """Begin to end: accept nothing new, let running messages end, say goodbye."""
@@ -103,6 +127,9 @@ class Agent:
         return ApplicationEntity(listener, self.site)
 
     def _failed(self, _: str, error: BaseException) -> None:
-        """A listener or the uplink met a bug: end in good order, and let whoever supervises this process start it anew."""
+        """A listener or the uplink met a bug.
+
+        End in good order, and let whoever supervises this process start it anew.
+        """
         self._bug = error
         self.stop()

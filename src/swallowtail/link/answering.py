@@ -1,5 +1,8 @@
-"""What Link answers when the Cloud asks: run this configuration, are you there, how are you, store this
-(`calls.config`, `.diagnostics`, `.deliver`)."""
+"""What Link answers when the Cloud asks.
+
+Run this configuration, are you there, how are you, store this (`calls.config`, `.diagnostics`,
+`.deliver`).
+"""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -23,7 +26,16 @@ from swallowtail.calls.config import (
     refusal,
 )
 from swallowtail.calls.deliver import DELIVER
-from swallowtail.calls.diagnostics import CHECK, PING, STATUS, LinkStatus, PolicyStatus, Pong, read_ping, read_status_query
+from swallowtail.calls.diagnostics import (
+    CHECK,
+    PING,
+    STATUS,
+    LinkStatus,
+    PolicyStatus,
+    Pong,
+    read_ping,
+    read_status_query,
+)
 from swallowtail.calls.report import Endpoints as EndpointsReport
 from swallowtail.link.admission import Directory
 from swallowtail.link.endpoints import Endpoints
@@ -82,32 +94,44 @@ class Answers:
         }
 
     def greeted(self) -> None:
-        """Learn that a session stands: what an earlier one asked for counts no more, and the Cloud hears how the endpoints are."""
+        """Learn that a session stands.
+
+        What an earlier one asked for counts no more, and the Cloud hears how the endpoints are.
+        """
         self._newest = 0
         self.report_endpoints()
 
     def report_endpoints(self) -> None:
         """Note for the Cloud which version runs, and how each endpoint is."""
-        self._site.reports.endpoints(EndpointsReport(version=self._site.version, endpoints=self._states))
+        self._site.reports.endpoints(
+            EndpointsReport(version=self._site.version, endpoints=self._states)
+        )
 
     @property
     def _states(self) -> tuple[EndpointState, ...]:
         return (*self._endpoints.states, *self._destinations.states)
 
     def limit(self, call: str) -> float | None:
-        """Give the seconds that a call may take; None for one whose every wait has a deadline of its own."""
+        """Give the seconds that a call may take.
+
+        None for one whose every wait has a deadline of its own.
+        """
         return None if call == DELIVER else CALL_LIMIT
 
     async def answer(self, channel: Channel) -> None:
         """Serve one channel to its end; raises MalformedCallError."""
         call = self._calls.get(channel.opening.call)
         if call is None:
-            channel.reset(ResetReason.UNKNOWN_CALL, f"this Link knows no call {channel.opening.call!r}")
+            channel.reset(
+                ResetReason.UNKNOWN_CALL, f"this Link knows no call {channel.opening.call!r}"
+            )
         else:
             await call(channel)
 
     async def _ping(self, channel: Channel) -> None:
-        await channel.message(encode(Pong(payload=read_ping(channel.opening.body).payload)), fin=True)
+        await channel.message(
+            encode(Pong(payload=read_ping(channel.opening.body).payload)), fin=True
+        )
 
     async def _status(self, channel: Channel) -> None:
         read_status_query(channel.opening.body)
@@ -119,7 +143,9 @@ class Answers:
             uptime=self._now() - self._about.started,
             configuration=self._site.version,
             endpoints=states,
-            policy=PolicyStatus(source=self._policy.source, summary=summary(self._policy)[:MAX_SUMMARY]),
+            policy=PolicyStatus(
+                source=self._policy.source, summary=summary(self._policy)[:MAX_SUMMARY]
+            ),
             memory=_resident_bytes(),
             associations=sum(state.associations for state in states),
         )
@@ -136,16 +162,25 @@ class Answers:
             channel.reset(ResetReason.CANCELLED, f"version {self._newest} was asked for meanwhile")
             return
         problems = await self._apply(wish.version, document)
-        log.info("configuration", version=wish.version, state="refused" if problems else "applied", count=len(problems))
+        log.info(
+            "configuration",
+            version=wish.version,
+            state="refused" if problems else "applied",
+            count=len(problems),
+        )
         applied = Applied(version=wish.version, endpoints=self._states)
-        await channel.message(encode(refusal(wish.version, problems) if problems else applied), fin=True)
+        await channel.message(
+            encode(refusal(wish.version, problems) if problems else applied), fin=True
+        )
 
     async def _apply(self, version: int, document: bytes) -> tuple[Problem, ...]:
         try:
             configuration = parse(document)
         except InvalidConfigurationError as error:
             return error.problems
-        return await self._endpoints.apply(configuration, lambda: self._adopt(version, configuration))
+        return await self._endpoints.apply(
+            configuration, lambda: self._adopt(version, configuration)
+        )
 
     def _adopt(self, version: int, configuration: Configuration) -> None:
         self._site.version = version

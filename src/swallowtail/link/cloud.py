@@ -1,4 +1,7 @@
-"""How Link finds and trusts its Cloud: address, proxy, certificates, and what to say when one of them is wrong."""
+"""How Link finds and trusts its Cloud.
+
+Address, proxy, certificates, and what to say when one of them is wrong.
+"""
 
 import re
 import socket
@@ -30,7 +33,9 @@ class UplinkError(Exception):
     `absent`: the connection was refused, the Cloud does not run.
     """
 
-    def __init__(self, phase: str, what: str, remedy: str, *, retry_after: float = 0.0, absent: bool = False) -> None:
+    def __init__(
+        self, phase: str, what: str, remedy: str, *, retry_after: float = 0.0, absent: bool = False
+    ) -> None:
         super().__init__(f"{phase}: {what}; {remedy}")
         self.phase, self.what, self.remedy = phase, what, remedy
         self.retry_after, self.absent = retry_after, absent
@@ -38,7 +43,9 @@ class UplinkError(Exception):
 
 REMEDIES: Final = {
     "resolve": "check the Cloud's name and this machine's DNS",
-    "connect": "check the network and that the firewall lets this machine out to the Cloud, or set --proxy",
+    "connect": (
+        "check the network and that the firewall lets this machine out to the Cloud, or set --proxy"
+    ),
     "proxy": "check --proxy, its user and password, and that it allows CONNECT to the Cloud",
     "tls": "check --ca, this machine's clock, and whether something in between inspects TLS",
     "upgrade": "check that --cloud is a Cloud and that no proxy in between strips the WebSocket",
@@ -59,23 +66,42 @@ class WebSocketUplink:
     async def __call__(self) -> FrameTransport:
         """Open one connection; the name is resolved anew each time."""
         try:
-            return await connect(self.url, user_agent=self.user_agent, ssl=self.tls, proxy=self.proxy)
+            return await connect(
+                self.url, user_agent=self.user_agent, ssl=self.tls, proxy=self.proxy
+            )
         except ConnectError as error:
-            phase = "resolve" if isinstance(error.__cause__, socket.gaierror) else _PHASES.get(error.phase, error.phase)
+            phase = (
+                "resolve"
+                if isinstance(error.__cause__, socket.gaierror)
+                else _PHASES.get(error.phase, error.phase)
+            )
             raise UplinkError(phase, str(error), REMEDIES[phase], absent=error.absent) from error
         except OSError as error:  # the connection ended while it was set up
             raise UplinkError("connect", str(error), REMEDIES["connect"]) from error
 
 
 def link_url(cloud: str) -> str:
-    """Give the WebSocket's address for the Cloud's; raises SettingError. There is no way but TLS."""
+    """Give the WebSocket's address for the Cloud's; raises SettingError.
+
+    There is no way but TLS.
+    """
     parts = urlsplit(cloud)
     try:
         port = parts.port
     except ValueError as error:
         raise SettingError(f"--cloud {cloud}: {error}") from error
-    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username or parts.path.strip("/"):
-        raise SettingError(f"--cloud {cloud}: give the Cloud's address like https://cloud.example or https://cloud.example:8443")
+    if (
+        parts.scheme != "https"
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or parts.username
+        or parts.path.strip("/")
+    ):
+        raise SettingError(
+            f"--cloud {cloud}: give the Cloud's address like https://cloud.example or"
+            " https://cloud.example:8443"
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"wss://{host}:{port or 443}/link"
 
@@ -91,13 +117,17 @@ def proxy_url(proxy: str | None) -> str | None:
         usable = False
     if not usable:
         raise SettingError(
-            "--proxy: give the proxy's address like http://proxy.example:3128 or http://user:password@proxy.example:3128"
+            "--proxy: give the proxy's address like http://proxy.example:3128 or"
+            " http://user:password@proxy.example:3128"
         )
     return proxy
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext:
-    """Give what the Cloud's certificate is checked against: one authority, or what the operating system trusts."""
+    """Give what the Cloud's certificate is checked against.
+
+    One authority, or what the operating system trusts.
+    """
     if ca is None:
         context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     else:
@@ -105,7 +135,9 @@ def tls_context(ca: Path | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=ca)
         except (OSError, ssl.SSLError) as error:
-            raise SettingError(f"--ca {ca}: not a readable PEM file with a certificate authority ({error})") from error
+            raise SettingError(
+                f"--ca {ca}: not a readable PEM file with a certificate authority ({error})"
+            ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # PS3.15 B.12: no fallback
     return context
 
@@ -117,7 +149,12 @@ def read_code(file: Path) -> str:
             code = opened.read(MAX_CODE + 1).strip()
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SettingError(f"--code-file {file} cannot be read: {what}; put the Link's security code into it") from error
+        raise SettingError(
+            f"--code-file {file} cannot be read: {what}; put the Link's security code into it"
+        ) from error
     if not 0 < len(code) <= MAX_CODE or not re.fullmatch(r"[!-~]+", code):
-        raise SettingError(f"--code-file {file}: it holds no security code; put the one line that the Cloud has shown into it")
+        raise SettingError(
+            f"--code-file {file}: it holds no security code; put the one line that the Cloud has"
+            " shown into it"
+        )
     return code

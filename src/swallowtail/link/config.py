@@ -1,7 +1,10 @@
-"""From the configuration that the Cloud wishes to what Link has to do: decided as a whole first, done afterwards.
+"""From the configuration that the Cloud wishes to what Link has to do.
 
-An endpoint is a socket: what listens on the same address and port goes on listening, whatever else changes, and its associations
-never notice. New ports are opened before old ones are closed, but for an old one that occupies the new one's place.
+Decided as a whole first, done afterwards.
+
+An endpoint is a socket: what listens on the same address and port goes on listening, whatever else
+changes, and its associations never notice. New ports are opened before old ones are closed, but for
+an old one that occupies the new one's place.
 """
 
 import ipaddress
@@ -13,10 +16,15 @@ from swallowtail.calls.config import Configuration, DicomListener, Problem
 
 Socket = tuple[str, int]
 Judge = Callable[[str, int], str | None]
-"""Address and port of a listener; None when the hospital's policy allows it, else the reason (`policy.judge_listener`)."""
+"""Address and port of a listener.
+
+None when the hospital's policy allows it, else the reason (`policy.judge_listener`).
+"""
 
 DRAIN_LIMIT: Final = 30.0
-"""Seconds that an association may take to end after its listener was closed or its device was removed."""
+"""Seconds that an association may take to end after its listener was closed or its device was
+removed.
+"""
 RETRY_FIRST: Final = 1.0
 RETRY_CEILING: Final = 30.0
 
@@ -71,10 +79,14 @@ def socket_of(listener: DicomListener) -> Socket:
     return str(ipaddress.ip_address(listener.address)), listener.port
 
 
-def plan(running: Mapping[Socket, DicomListener], desired: Configuration, judge: Judge) -> Plan | Refusal:
-    """Decide how Link gets from `running` to `desired`, where the hospital's policy is asked through `judge`.
+def plan(
+    running: Mapping[Socket, DicomListener], desired: Configuration, judge: Judge
+) -> Plan | Refusal:
+    """Decide how Link gets from `running` to `desired`, where the hospital's policy is asked
+    through `judge`.
 
-    `running` holds what is meant to listen now, an endpoint that failed to open included: its shell retries.
+    `running` holds what is meant to listen now, an endpoint that failed to open included: its shell
+    retries.
     """
     if found := tuple(_problems(desired.listeners, judge)):
         return Refusal(found)
@@ -94,7 +106,9 @@ def plan(running: Mapping[Socket, DicomListener], desired: Configuration, judge:
 
 
 def retry_delay(failures: int) -> float:
-    """Give the seconds until a port that could not be opened is tried again, after so many failures."""
+    """Give the seconds until a port that could not be opened is tried again, after so many
+    failures.
+    """
     return min(RETRY_CEILING, RETRY_FIRST * 2.0 ** min(failures - 1, 10))
 
 
@@ -108,13 +122,19 @@ def _problems(listeners: Iterable[DicomListener], judge: Judge) -> Iterator[Prob
             if overlap(socket, taken):
                 yield Problem(
                     field=f"$.listeners[{index}].port",
-                    message=f"port {listener.port} on {listener.address} is taken by listener {other}; give each its own",
+                    message=(
+                        f"port {listener.port} on {listener.address} is taken by listener {other};"
+                        " give each its own"
+                    ),
                 )
         seen.append((index, socket))
 
 
 def overlap(one: Socket, other: Socket) -> bool:
-    """Say whether both cannot listen at once: the same port, and the same address or one that means all of them."""
+    """Say whether both cannot listen at once.
+
+    The same port, and the same address or one that means all of them.
+    """
     if one[1] != other[1]:
         return False
     addresses = ipaddress.ip_address(one[0]), ipaddress.ip_address(other[0])

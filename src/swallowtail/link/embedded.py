@@ -15,7 +15,10 @@ _ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})
 """Upper half of an interface identifier that embeds an IPv4 address (RFC 5214 6.1)."""
 _THIS_NETWORK: Final = ipaddress.IPv4Network("0.0.0.0/8")
 _LOCAL_POSITIONS: Final = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
-"""Octets of the IPv4 address behind prefixes of 48, 56, 64 and 96 bits; octet 8 is left out (RFC 6052 2.2)."""
+"""Octets of the IPv4 address behind prefixes of 48, 56, 64 and 96 bits.
+
+Octet 8 is left out (RFC 6052 2.2).
+"""
 
 
 def _v4(octets: bytes) -> ipaddress.IPv4Address:
@@ -29,8 +32,8 @@ def _last(packed: bytes) -> tuple[ipaddress.IPv4Address, ...]:
 def _local_use(packed: bytes) -> tuple[ipaddress.IPv4Address, ...]:
     """Read each prefix length that the /48 leaves open (RFC 8215 3).
 
-    A reading in 0.0.0.0/8 is a prefix length that is not in use, unless all of them are: translators
-    drop such packets.
+    A reading in 0.0.0.0/8 is a prefix length that is not in use, unless all of them are:
+    translators drop such packets.
     """
     readings = dict.fromkeys(_v4(bytes(packed[at] for at in octets)) for octets in _LOCAL_POSITIONS)
     machines = tuple(reading for reading in readings if reading not in _THIS_NETWORK)
@@ -65,14 +68,20 @@ FORMS: Final = (
 
 
 def form_of(address: Address) -> Form | None:
-    """Return the form that an address has; None for IPv4, `::`, `::1` and every other IPv6 address."""
+    """Return the form that an address has.
+
+    None for IPv4, `::`, `::1` and every other IPv6 address.
+    """
     if isinstance(address, ipaddress.IPv4Address) or int(address) <= 1:
         return None
     return next((form for form in FORMS if address in form.network), None)
 
 
 def endpoints(address: Address) -> tuple[Address, ...]:
-    """Return every address at which a packet to `address` may end; `address` itself where it is an end."""
+    """Return every address at which a packet to `address` may end.
+
+    `address` itself where it is an end.
+    """
     if isinstance(address, ipaddress.IPv4Address):
         return (address,)
     form = form_of(address)

@@ -1,7 +1,10 @@
-"""The ports that Link serves: the planner's decisions carried out, each port kept open by a task of its own that tries again.
+"""The ports that Link serves.
 
-What is meant to run changes at once and as a whole, before anything is awaited; so two configurations in quick succession cannot
-mix, and no lock is needed. Opening, retrying, closing and draining follow in each endpoint's task.
+The planner's decisions carried out, each port kept open by a task of its own that tries again.
+
+What is meant to run changes at once and as a whole, before anything is awaited; so two
+configurations in quick succession cannot mix, and no lock is needed. Opening, retrying, closing and
+draining follow in each endpoint's task.
 """
 
 import asyncio
@@ -12,14 +15,28 @@ from functools import partial
 from typing import Final, Protocol
 
 from swallowtail.calls.config import Configuration, DicomListener, EndpointState, Problem
-from swallowtail.link.config import DRAIN_LIMIT, Close, Keep, Open, Refusal, Socket, Update, overlap, plan, retry_delay, socket_of
+from swallowtail.link.config import (
+    DRAIN_LIMIT,
+    Close,
+    Keep,
+    Open,
+    Refusal,
+    Socket,
+    Update,
+    overlap,
+    plan,
+    retry_delay,
+    socket_of,
+)
 from swallowtail.link.policy import Policy, judge_listener
 from swallowtail.runtime.network import Network
 from swallowtail.runtime.tasks import Tasks
 
 REMEDIES: Final = {
     errno.EADDRINUSE: "another program holds the port; stop it, or choose another port",
-    errno.EACCES: "ports below 1024 need a right that this user lacks; grant it, or choose another port",
+    errno.EACCES: (
+        "ports below 1024 need a right that this user lacks; grant it, or choose another port"
+    ),
     errno.EADDRNOTAVAIL: "this machine does not have that address; correct the listener's address",
 }
 
@@ -41,13 +58,22 @@ class Entity(Protocol):
         """Take these settings for the associations to come."""
 
     async def drain(self, limit: float, *, stopping: bool) -> None:
-        """Return when all associations have ended; after `limit` seconds they are aborted, when `stopping` after their message."""
+        """Return when all associations have ended.
+
+        After `limit` seconds they are aborted, when `stopping` after their message.
+        """
 
 
 class Endpoint:
     """One port: opened by its task, kept, and closed when told to."""
 
-    def __init__(self, listener: DicomListener, entity: Entity, wall: Callable[[], float], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        listener: DicomListener,
+        entity: Entity,
+        wall: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
         self.listener = listener
         self.entity = entity
         self.settled = asyncio.Event()
@@ -78,7 +104,10 @@ class Endpoint:
         self._stop.set()
 
     async def run(self, network: Network, after: Iterable["Endpoint"]) -> None:
-        """Live from opening to the end of the last association; `after` hold the same port and close first."""
+        """Live from opening to the end of the last association.
+
+        `after` hold the same port and close first.
+        """
         try:
             await self._live(network, after)
         except asyncio.CancelledError:
@@ -123,7 +152,10 @@ class Endpoint:
 
 def _explain(listener: DicomListener, error: OSError) -> str:
     remedy = REMEDIES.get(error.errno or 0, "see the system's log")
-    return f"cannot listen on {listener.address} port {listener.port}: {error.strerror or error}; {remedy}"
+    return (
+        f"cannot listen on {listener.address} port {listener.port}: {error.strerror or error};"
+        f" {remedy}"
+    )
 
 
 class Endpoints:
@@ -155,11 +187,18 @@ class Endpoints:
         return tuple(endpoint.state for endpoint in (*self.running.values(), *self._closing))
 
     async def apply(self, desired: Configuration, adopt: Callable[[], None]) -> tuple[Problem, ...]:
-        """Run `desired`, or change nothing and say why; returns when each new port is open or has failed for the first time.
+        """Run `desired`, or change nothing and say why.
 
-        `adopt` is called between the decision and the first change: what is judged with the configuration changes with the ports.
+        Returns when each new port is open or has failed for the first time.
+
+        `adopt` is called between the decision and the first change: what is judged with the
+        configuration changes with the ports.
         """
-        decided = plan({socket: endpoint.listener for socket, endpoint in self.running.items()}, desired, self._judge)
+        decided = plan(
+            {socket: endpoint.listener for socket, endpoint in self.running.items()},
+            desired,
+            self._judge,
+        )
         if isinstance(decided, Refusal):
             return decided.problems
         adopt()
@@ -183,18 +222,25 @@ class Endpoints:
         return ()
 
     async def drain(self, limit: float) -> None:
-        """Close every port, let running messages end, and return when the last association has ended, `limit` seconds at most."""
+        """Close every port, let running messages end, and return when the last association has
+        ended, `limit` seconds at most.
+        """
         for socket in list(self.running):
             self._retire(socket)
         for endpoint in list(self._closing):
             endpoint.stop()
-            self._tasks.spawn(endpoint.entity.drain(limit, stopping=True), name=f"stopping {endpoint.listener.name}")
+            self._tasks.spawn(
+                endpoint.entity.drain(limit, stopping=True),
+                name=f"stopping {endpoint.listener.name}",
+            )
         if self._lives:
             await asyncio.wait(self._lives)
 
     def _start(self, listener: DicomListener) -> Endpoint:
         socket = socket_of(listener)
-        before = [endpoint for endpoint in self._closing if overlap(socket, socket_of(endpoint.listener))]
+        before = [
+            endpoint for endpoint in self._closing if overlap(socket, socket_of(endpoint.listener))
+        ]
         for endpoint in before:
             endpoint.stop()  # it occupies the place: close first, open afterwards
         endpoint = Endpoint(listener, self._entity(listener), self._wall, self._changed)

@@ -1,4 +1,7 @@
-"""How many files and sockets Link may have open: enough for every listener's bound on connections."""
+"""How many files and sockets Link may have open.
+
+Enough for every listener's bound on connections.
+"""
 
 import sys
 from typing import Final
@@ -7,7 +10,9 @@ MOST: Final = 65_536
 
 
 def raise_open_files() -> int:
-    """Raise the soft limit on open files to the hard one, MOST at most, and return it; 0 on Windows.
+    """Raise the soft limit on open files to the hard one, MOST at most, and return it.
+
+    0 on Windows.
 
     The usual soft limit of 1,024 is less than the connections that a few listeners admit
     (`admission.CONNECTIONS`). Without a file descriptor left, no listener could accept anybody.

@@ -1,4 +1,7 @@
-"""What passes through Link's memory is patients: a crash, a debugger or a neighbour must not put it on a disk (threat 28)."""
+"""What passes through Link's memory is patients.
+
+A crash, a debugger or a neighbour must not put it on a disk (threat 28).
+"""
 
 import ctypes
 import os
@@ -12,10 +15,13 @@ _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
 def keep_from_disk() -> None:
-    """Forbid core dumps of this process, and reading its memory, to everybody but root. Linux; elsewhere the service's settings do.
+    """Forbid core dumps of this process, and reading its memory, to everybody but root.
 
-    Both ways, since each leaves a gap: the limit does not count where `core_pattern` names a program (apport, systemd-coredump),
-    the flag is lost by exec. So call it in the process that stays.
+    Linux; elsewhere the service's settings do.
+
+    Both ways, since each leaves a gap: the limit does not count where `core_pattern` names a
+    program (apport, systemd-coredump), the flag is lost by exec. So call it in the process that
+    stays.
     """
     if sys.platform != "linux":
         return
@@ -24,4 +30,7 @@ def keep_from_disk() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         failed = ctypes.get_errno()
-        log.warning("Link could not forbid core dumps for every handler", error=OSError(failed, os.strerror(failed)))
+        log.warning(
+            "Link could not forbid core dumps for every handler",
+            error=OSError(failed, os.strerror(failed)),
+        )

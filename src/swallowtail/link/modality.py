@@ -1,7 +1,8 @@
 """Link as the application entity that modalities store to: one per configured port.
 
-A connection is counted from its first packet, judged when its A-ASSOCIATE-RQ is complete (`admission`), and then served message by
-message. What each sender hears is looked up in `calls.answers`, never decided here.
+A connection is counted from its first packet, judged when its A-ASSOCIATE-RQ is complete
+(`admission`), and then served message by message. What each sender hears is looked up in
+`calls.answers`, never decided here.
 """
 
 import asyncio
@@ -11,7 +12,15 @@ from typing import Final
 
 import structlog
 
-from swallowtail.calls.answers import FAILED_STORES_UNTIL_ABORT, Abort, Reject, Service, Situation, Status, answer
+from swallowtail.calls.answers import (
+    FAILED_STORES_UNTIL_ABORT,
+    Abort,
+    Reject,
+    Service,
+    Situation,
+    Status,
+    answer,
+)
 from swallowtail.calls.config import DicomListener, EchoMeaning
 from swallowtail.calls.report import AssociationEnded, UnknownDevice
 from swallowtail.calls.store import StoreRequest
@@ -20,12 +29,25 @@ from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import CommandField, response_to
 from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.errors import AbortReason, AbortSource
-from swallowtail.dicom.events import Aborted, AssociateRequested, ConnectionLost, DeadlinePassed, ReleaseRequested
+from swallowtail.dicom.events import (
+    Aborted,
+    AssociateRequested,
+    ConnectionLost,
+    DeadlinePassed,
+    ReleaseRequested,
+)
 from swallowtail.dicom.net import AssociationListener, Connection
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateRQ, RejectResult, RejectSource
 from swallowtail.dicom.status import Status as Code
-from swallowtail.link.admission import Load, Rejected, judge_association, judge_message, may_connect, negotiate
+from swallowtail.link.admission import (
+    Load,
+    Rejected,
+    judge_association,
+    judge_message,
+    may_connect,
+    negotiate,
+)
 from swallowtail.link.policy import numeric
 from swallowtail.link.relaying import discard, relay
 from swallowtail.link.site import Site
@@ -81,12 +103,18 @@ class ApplicationEntity:
         await self._port.close()
 
     def update(self, listener: DicomListener) -> None:
-        """Take these settings: limits for the connections to come, rights and services for every message from now on."""
+        """Take these settings.
+
+        Limits for the connections to come, rights and services for every message from now on.
+        """
         self.listener = listener
         self._port.limits = _limits(listener)
 
     async def drain(self, limit: float, *, stopping: bool) -> None:
-        """Return when all associations have ended; after `limit` seconds they are aborted, when `stopping` after their message."""
+        """Return when all associations have ended.
+
+        After `limit` seconds they are aborted, when `stopping` after their message.
+        """
         self._closed = True
         self.stopping |= stopping
         for connection, association in list(self._running.items()):
@@ -113,7 +141,9 @@ class ApplicationEntity:
                 await self._associate(connection, address, event.request)
         finally:
             try:
-                await connection.close()  # a slot is free when its transport is gone, whether or not the peer reads our last words
+                # a slot is free when its transport is gone, whether or not the peer reads our last
+                # words
+                await connection.close()
             finally:
                 _less(self._connected, address)
                 del self._running[connection]
@@ -123,7 +153,9 @@ class ApplicationEntity:
     async def _associate(self, connection: Connection, address: str, request: AssociateRQ) -> None:
         load = Load(self._associated.total(), self._associated[address])
         alive = self.site.session() is not None and not self._closed
-        admission = judge_association(self.listener, self.site.directory, request, address, load, cloud_alive=alive)
+        admission = judge_association(
+            self.listener, self.site.directory, request, address, load, cloud_alive=alive
+        )
         device = "" if isinstance(admission, Rejected) else admission.device
         association = Association(self, connection, address, request, device)
         if isinstance(admission, Rejected):
@@ -145,13 +177,22 @@ def _less(counter: Counter[str], address: str) -> None:
 
 
 def _limits(listener: DicomListener) -> Limits:
-    return Limits(max_pdu=listener.max_pdu, artim=listener.timeouts.associate, idle=listener.timeouts.idle)
+    return Limits(
+        max_pdu=listener.max_pdu, artim=listener.timeouts.associate, idle=listener.timeouts.idle
+    )
 
 
 class Association:
     """One association with a modality, from the answer to its request to its end."""
 
-    def __init__(self, entity: ApplicationEntity, connection: Connection, address: str, request: AssociateRQ, device: str) -> None:
+    def __init__(
+        self,
+        entity: ApplicationEntity,
+        connection: Connection,
+        address: str,
+        request: AssociateRQ,
+        device: str,
+    ) -> None:
         self.idle = False
         self._entity = entity
         self._site = entity.site
@@ -249,7 +290,9 @@ class Association:
             unwanted.whole(self._now())
         if unwanted.verdict is not Situation.MALFORMED:
             return self._tell(received, unwanted.verdict or Situation.BAD_PEER, Service.STORE)
-        self._connection.send(received.context.id, response_to(received.command, Code.UNRECOGNIZED_OPERATION))
+        self._connection.send(
+            received.context.id, response_to(received.command, Code.UNRECOGNIZED_OPERATION)
+        )
         return True
 
     def _judge(self, received: CommandReceived) -> Situation | None:
@@ -280,7 +323,13 @@ class Association:
         elif session is None:
             store.lost(self._now())
         else:
-            await relay(self._connection, session, store, self._store_request(received), self._site.random(16))
+            await relay(
+                self._connection,
+                session,
+                store,
+                self._store_request(received),
+                self._site.random(16),
+            )
         if store.verdict is None:
             await discard(self._connection, store)
         situation = store.verdict or Situation.BAD_PEER
@@ -316,7 +365,9 @@ class Association:
             return False
         assert isinstance(told, Status)
         comment = "" if told.code == Code.SUCCESS else situation
-        self._connection.send(received.context.id, response_to(received.command, told.code, comment=comment))
+        self._connection.send(
+            received.context.id, response_to(received.command, told.code, comment=comment)
+        )
         self._out_of_resources += told.code == Code.OUT_OF_RESOURCES
         if self._out_of_resources >= FAILED_STORES_UNTIL_ABORT:
             return self._tell(received, Situation.FAILED_TOO_OFTEN, service)

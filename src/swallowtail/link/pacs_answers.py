@@ -1,8 +1,10 @@
-"""What the end of a delivery means, as data: the destination's statuses, rejections and aborts, and what a person does about each.
+"""What the end of a delivery means, as data.
 
-Three kinds are kept apart, since the Cloud's queue treats them differently (`calls.deliver.About`): the destination, this instance,
-Link itself. Statuses are PS3.4 B.2.3 and PS3.7 Annex C; what no row lists is an answer about the instance, so that a strange
-destination cannot hold its lane for ever.
+The destination's statuses, rejections and aborts, and what a person does about each.
+
+Three kinds are kept apart, since the Cloud's queue treats them differently (`calls.deliver.About`):
+the destination, this instance, Link itself. Statuses are PS3.4 B.2.3 and PS3.7 Annex C; what no row
+lists is an answer about the instance, so that a strange destination cannot hold its lane for ever.
 """
 
 from collections.abc import Mapping
@@ -53,13 +55,55 @@ STATUSES: Final = (
     Row(0xB006, 0xB006, None, "warning: data elements were discarded"),
     Row(0xB007, 0xB007, None, "warning: the data set does not match its SOP class"),
     Row(0xB000, 0xBFFF, None, "warning"),
-    Row(0xA700, 0xA7FF, About.DESTINATION, "it is out of resources", f"look at its storage; {_RETRIED}"),
-    Row(0xA900, 0xA9FF, About.INSTANCE, "the data set does not match its SOP class", f"{_LOG}; correct the instance or skip it"),
-    Row(0xC000, 0xCFFF, About.INSTANCE, "it cannot understand the data set", f"{_LOG}; correct the instance or skip it"),
-    Row(0x0111, 0x0111, About.INSTANCE, "it has an instance with this UID already", "compare the two there, then skip this one"),
-    Row(0x0122, 0x0122, About.INSTANCE, "it does not support the SOP class", "enable the SOP class there, or send it elsewhere"),
-    Row(0x0124, 0x0124, About.INSTANCE, "it does not permit this", "grant our AE title the right to store there"),
-    Row(0x0100, 0x01FF, About.INSTANCE, "it refuses the instance", f"{_LOG}; correct the instance or skip it"),
+    Row(
+        0xA700,
+        0xA7FF,
+        About.DESTINATION,
+        "it is out of resources",
+        f"look at its storage; {_RETRIED}",
+    ),
+    Row(
+        0xA900,
+        0xA9FF,
+        About.INSTANCE,
+        "the data set does not match its SOP class",
+        f"{_LOG}; correct the instance or skip it",
+    ),
+    Row(
+        0xC000,
+        0xCFFF,
+        About.INSTANCE,
+        "it cannot understand the data set",
+        f"{_LOG}; correct the instance or skip it",
+    ),
+    Row(
+        0x0111,
+        0x0111,
+        About.INSTANCE,
+        "it has an instance with this UID already",
+        "compare the two there, then skip this one",
+    ),
+    Row(
+        0x0122,
+        0x0122,
+        About.INSTANCE,
+        "it does not support the SOP class",
+        "enable the SOP class there, or send it elsewhere",
+    ),
+    Row(
+        0x0124,
+        0x0124,
+        About.INSTANCE,
+        "it does not permit this",
+        "grant our AE title the right to store there",
+    ),
+    Row(
+        0x0100,
+        0x01FF,
+        About.INSTANCE,
+        "it refuses the instance",
+        f"{_LOG}; correct the instance or skip it",
+    ),
     Row(0x0212, 0x0212, About.INSTANCE, "it finds an argument mistyped", _LOG),
     Row(0x0200, 0x02FF, About.DESTINATION, "it cannot process requests", f"{_LOG}; {_RETRIED}"),
     Row(0xFE00, 0xFE00, About.DESTINATION, "it cancelled the request", f"{_LOG}; {_RETRIED}"),
@@ -78,17 +122,36 @@ def answered(name: str, status: int, row: Row, comment: str) -> NotDelivered:
     detail = f"{name} answered {status:04X}: {row.means}; {row.remedy}"
     assert row.about is not None
     return NotDelivered(
-        about=row.about, phase=DeliveryPhase.RESPONSE, detail=detail[:MAX_DETAIL], status=status, comment=comment[:64]
+        about=row.about,
+        phase=DeliveryPhase.RESPONSE,
+        detail=detail[:MAX_DETAIL],
+        status=status,
+        comment=comment[:64],
     )
 
 
 _REJECTIONS: Final[Mapping[tuple[int, int], tuple[str, str]]] = {
-    (1, 1): ("it gives no reason", "its log says more; often it does not know our AE title {calling}, or our address"),
-    (1, 2): ("it does not support DICOM's application context", "check that host and port are those of a DICOM system"),
-    (1, 3): ("calling AE title not recognised", "enter {calling} there with Link's address, or correct the calling AE title"),
-    (1, 7): ("called AE title not recognised", "check the AE title configured for it, now {called}"),
+    (1, 1): (
+        "it gives no reason",
+        "its log says more; often it does not know our AE title {calling}, or our address",
+    ),
+    (1, 2): (
+        "it does not support DICOM's application context",
+        "check that host and port are those of a DICOM system",
+    ),
+    (1, 3): (
+        "calling AE title not recognised",
+        "enter {calling} there with Link's address, or correct the calling AE title",
+    ),
+    (1, 7): (
+        "called AE title not recognised",
+        "check the AE title configured for it, now {called}",
+    ),
     (2, 1): ("it gives no reason", "its log says more"),
-    (2, 2): ("it does not support this protocol version", "check that host and port are those of a DICOM system"),
+    (2, 2): (
+        "it does not support this protocol version",
+        "check that host and port are those of a DICOM system",
+    ),
     (3, 1): ("temporary congestion", "it is tried again"),
     (3, 2): ("local limit exceeded", "allow more associations there{fewer}; it is tried again"),
 }
@@ -121,11 +184,20 @@ class Peer:
             case AssociateRejected(answer):
                 return self.rejected(answer)
             case Aborted():
-                return f"{self.name} aborted instead of answering the association request; its log says more"
+                return (
+                    f"{self.name} aborted instead of answering the association request; its log"
+                    " says more"
+                )
             case DeadlinePassed():
-                return f"{self.name} took the connection but did not answer the association request in time; is it overloaded?"
+                return (
+                    f"{self.name} took the connection but did not answer the association request in"
+                    " time; is it overloaded?"
+                )
             case ConnectionLost():
-                return f"{self.name} closed the connection instead of answering; check that {self.place} is its DICOM port"
+                return (
+                    f"{self.name} closed the connection instead of answering; check that"
+                    f" {self.place} is its DICOM port"
+                )
 
     def aborted(self) -> str:
         """Say that it aborted an association."""
@@ -133,7 +205,10 @@ class Peer:
 
     def lost(self) -> str:
         """Say that the connection ended below an association."""
-        return f"the connection to {self.name} was lost; check the network between Link and {self.place}, and whether it runs"
+        return (
+            f"the connection to {self.name} was lost; check the network between Link and"
+            f" {self.place}, and whether it runs"
+        )
 
     def released(self) -> str:
         """Say that it ended the association itself."""
@@ -146,20 +221,43 @@ class Peer:
     def unreachable(self, error: OSError) -> str:
         """Say that no connection opened."""
         if isinstance(error, TimeoutError):
-            return f"{self.name} did not take the connection to {self.place} in time; check host, port and firewalls"
-        what = "refused the connection" if isinstance(error, ConnectionRefusedError) else "could not be connected to"
+            return (
+                f"{self.name} did not take the connection to {self.place} in time; check host, port"
+                " and firewalls"
+            )
+        what = (
+            "refused the connection"
+            if isinstance(error, ConnectionRefusedError)
+            else "could not be connected to"
+        )
         reason = error.strerror or type(error).__name__
-        return f"{self.name} {what} at {self.place} ({reason}); check host and port, and whether it runs"
+        return (
+            f"{self.name} {what} at {self.place} ({reason}); check host and port, and whether it"
+            " runs"
+        )
 
     def unresolved(self, error: OSError) -> str:
         """Say that the host's name has no address."""
-        reason = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or "unknown name"
-        return f"the host of {self.name}, {self.place}, has no address ({reason}); check its spelling and the hospital's DNS"
+        reason = (
+            "no answer in time"
+            if isinstance(error, TimeoutError)
+            else error.strerror or "unknown name"
+        )
+        return (
+            f"the host of {self.name}, {self.place}, has no address ({reason}); check its spelling"
+            " and the hospital's DNS"
+        )
 
     def stalled(self, seconds: float) -> str:
         """Say that it stopped to read."""
-        return f"{self.name} took no byte of an instance for {seconds:g} s; look whether it hangs; it is tried again"
+        return (
+            f"{self.name} took no byte of an instance for {seconds:g} s; look whether it hangs; it"
+            " is tried again"
+        )
 
     def silent(self, seconds: float) -> str:
         """Say that no response came."""
-        return f"{self.name} took an instance and did not answer within {seconds:g} s; look whether it hangs; it is tried again"
+        return (
+            f"{self.name} took an instance and did not answer within {seconds:g} s; look whether it"
+            " hangs; it is tried again"
+        )

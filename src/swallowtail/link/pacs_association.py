@@ -1,7 +1,8 @@
 """An association of Link with a destination: requests out, responses in, each within its deadline.
 
-One task reads (`read`); whoever sends holds the line. A response settles the request with its message id; whatever else the
-destination does ends the association, and every request that was open hears why.
+One task reads (`read`); whoever sends holds the line. A response settles the request with its
+message id; whatever else the destination does ends the association, and every request that was open
+hears why.
 """
 
 import asyncio
@@ -62,8 +63,16 @@ def _ignored(_: Command | Ended) -> None:
 class OutboundAssociation:
     """One association in which Link is the SCU."""
 
-    def __init__(self, connection: Connection, proposed: Iterable[Pair], destination: Destination, tasks: Tasks) -> None:
-        self._ids = {pair: 2 * n + 1 for n, pair in enumerate(proposed)}  # as `negotiation.propose` numbers them
+    def __init__(
+        self,
+        connection: Connection,
+        proposed: Iterable[Pair],
+        destination: Destination,
+        tasks: Tasks,
+    ) -> None:
+        self._ids = {
+            pair: 2 * n + 1 for n, pair in enumerate(proposed)
+        }  # as `negotiation.propose` numbers them
         self.proposed = frozenset(self._ids)
         self.ended: Ended | None = None
         self._connection = connection
@@ -72,7 +81,9 @@ class OutboundAssociation:
         self._open: dict[int, Pending] = {}
         self._overdue: dict[int, asyncio.TimerHandle] = {}
         self._full_since: float | None = None  # a write waits for the destination to take something
-        self._incomplete: int | None = None  # the message whose data set has not been sent to its end
+        self._incomplete: int | None = (
+            None  # the message whose data set has not been sent to its end
+        )
         self._loop = asyncio.get_running_loop()
         agreement = connection.agreement
         assert agreement is not None
@@ -85,13 +96,17 @@ class OutboundAssociation:
         return self._agreement.context_for(*pair)
 
     def refusal(self, pair: Pair) -> int | None:
-        """Return the result with which the destination refused a pair (PS3.8 9.3.3.2), None when it gave none."""
+        """Return the result with which the destination refused a pair (PS3.8 9.3.3.2), None when it
+        gave none.
+        """
         return self._agreement.refused.get(self._ids.get(pair, 0))
 
     def syntaxes(self, sop_class: str) -> tuple[str, ...]:
         """Give the transfer syntaxes that the destination accepted for a SOP class."""
         contexts = self._agreement.contexts.values()
-        return tuple(context.transfer_syntax for context in contexts if context.abstract_syntax == sop_class)
+        return tuple(
+            context.transfer_syntax for context in contexts if context.abstract_syntax == sop_class
+        )
 
     @property
     def outstanding(self) -> int:
@@ -101,7 +116,10 @@ class OutboundAssociation:
     async def room(self, below: int) -> None:
         """Wait until fewer than `below` requests are without response."""
         while len(self._open) >= below:
-            await asyncio.wait([pending.result for pending in self._open.values()], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [pending.result for pending in self._open.values()],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
 
     # Sending: one at a time, the line's lock sees to it
 
@@ -110,7 +128,10 @@ class OutboundAssociation:
         return self._connection.new_message_id()
 
     def request(
-        self, context: PresentationContext, command: Command, told: Callable[[Command | Ended], None] = _ignored
+        self,
+        context: PresentationContext,
+        command: Command,
+        told: Callable[[Command | Ended], None] = _ignored,
     ) -> asyncio.Future[Command | Ended]:
         """Send a command set; its data set follows with `send_data`, `sent` when all has left."""
         result: asyncio.Future[Command | Ended] = self._loop.create_future()
@@ -127,7 +148,9 @@ class OutboundAssociation:
         return result
 
     async def send_data(self, data: Bytes, *, last: bool) -> bool:
-        """Send bytes of a data set and wait until the destination takes more; False when the association has ended.
+        """Send bytes of a data set and wait until the destination takes more.
+
+        False when the association has ended.
 
         A destination that takes no byte within its time is cut by the transport's own watch.
         """
@@ -143,17 +166,26 @@ class OutboundAssociation:
         return self.ended is None
 
     def _lost(self) -> Ended:
-        """Say why the connection is gone: a destination that takes nothing is cut by the transport's watch."""
+        """Say why the connection is gone.
+
+        A destination that takes nothing is cut by the transport's watch.
+        """
         seconds = self._destination.timeouts.response
         stalled = self._full_since is not None and self._loop.time() - self._full_since >= seconds
         if stalled:
-            return Ended(About.DESTINATION, self._peer.stalled(seconds), "it took no byte of an instance in time")
+            return Ended(
+                About.DESTINATION,
+                self._peer.stalled(seconds),
+                "it took no byte of an instance in time",
+            )
         return Ended(About.DESTINATION, self._peer.lost(), "", "lost")
 
     def sent(self, message_id: int) -> None:
         """Start the clock of the response."""
         if message_id in self._open:
-            self._overdue[message_id] = self._loop.call_later(self._destination.timeouts.response, self._late)
+            self._overdue[message_id] = self._loop.call_later(
+                self._destination.timeouts.response, self._late
+            )
 
     def _late(self) -> None:
         detail = self._peer.silent(self._destination.timeouts.response)
@@ -179,7 +211,13 @@ class OutboundAssociation:
         except TimeoutError:
             pass
         finally:
-            self._end(Ended(About.LINK, "Link ended the association", "it did not answer the release in time"))
+            self._end(
+                Ended(
+                    About.LINK,
+                    "Link ended the association",
+                    "it did not answer the release in time",
+                )
+            )
             await self._connection.close()
 
     def _end(self, why: Ended) -> None:
@@ -216,7 +254,13 @@ class OutboundAssociation:
                 if not self._take(event):
                     break
         except RemoteProtocolError as error:
-            self._end(Ended(About.DESTINATION, self._peer.violated(str(error)), "it broke the DICOM protocol"))
+            self._end(
+                Ended(
+                    About.DESTINATION,
+                    self._peer.violated(str(error)),
+                    "it broke the DICOM protocol",
+                )
+            )
         finally:
             self._end(Ended(About.LINK, "Link stops", "Link stops"))
             self._connection.abort()
@@ -225,7 +269,9 @@ class OutboundAssociation:
         match event:
             case ReleaseRequested():
                 self._connection.release()
-                return Ended(About.DESTINATION, self._peer.released(), "by the destination", "released")
+                return Ended(
+                    About.DESTINATION, self._peer.released(), "by the destination", "released"
+                )
             case Aborted():
                 return Ended(About.DESTINATION, self._peer.aborted(), "by the destination")
             case Released():
@@ -257,6 +303,9 @@ class OutboundAssociation:
             return "its answer announces a data set"
         if category_of(command.status) is Category.PENDING:
             return "it answered that the request is pending"
-        if command.message_id == self._incomplete and category_of(command.status) is not Category.FAILURE:
+        if (
+            command.message_id == self._incomplete
+            and category_of(command.status) is not Category.FAILURE
+        ):
             return "it acknowledged an instance before it had all of it"
         return None

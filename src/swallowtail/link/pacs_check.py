@@ -1,4 +1,7 @@
-"""A destination tried step by step, up to a C-ECHO (PS3.7 9.1.5); each is timed, and the one that fails says what to do next."""
+"""A destination tried step by step, up to a C-ECHO (PS3.7 9.1.5).
+
+Each is timed, and the one that fails says what to do next.
+"""
 
 import asyncio
 from typing import Final
@@ -21,13 +24,21 @@ STEP_LIMIT: Final = 9.0
 """Seconds that a step may take at most: a person waits, and the call has 60 s in all."""
 MAX_ADDRESSES: Final = 2
 PAIR: Final = (uids.VERIFICATION, uids.IMPLICIT_VR_LITTLE_ENDIAN)
-_BUSY: Final = "; Link delivers to it at this moment, and it may serve one association at a time: pause it, then check again"
+_BUSY: Final = (
+    "; Link delivers to it at this moment, and it may serve one association at a time: pause it,"
+    " then check again"
+)
 
 
 class Check:
-    """One try of one destination; `delivering`: instances are on their way there, over associations that Link keeps meanwhile."""
+    """One try of one destination; `delivering`.
 
-    def __init__(self, destination: Destination, reach: Reach, tasks: Tasks, *, delivering: bool = False) -> None:
+    Instances are on their way there, over associations that Link keeps meanwhile.
+    """
+
+    def __init__(
+        self, destination: Destination, reach: Reach, tasks: Tasks, *, delivering: bool = False
+    ) -> None:
         self._delivering = delivering
         self._destination = _impatient(destination)
         self._reach = reach
@@ -41,8 +52,13 @@ class Check:
         try:
             await self._try()
         except NotDeliveredError as error:
-            busy = self._delivering and error.answer.phase in {DeliveryPhase.CONNECT, DeliveryPhase.ASSOCIATE}
-            self._step(_STEPS[error.answer.phase], error.answer.detail + (_BUSY if busy else ""), ok=False)
+            busy = self._delivering and error.answer.phase in {
+                DeliveryPhase.CONNECT,
+                DeliveryPhase.ASSOCIATE,
+            }
+            self._step(
+                _STEPS[error.answer.phase], error.answer.detail + (_BUSY if busy else ""), ok=False
+            )
         return Checked(steps=tuple(self._steps))
 
     async def _try(self) -> None:
@@ -72,8 +88,13 @@ class Check:
         def connected(at: float) -> None:
             self._step("connect", f"{address} port {destination.port} takes connections", now=at)
 
-        connection = await self._reach.associate(destination, address, (PAIR,), on_connected=connected)
-        self._step("associate", f"{destination.ae_title} accepts associations from {destination.calling_ae}")
+        connection = await self._reach.associate(
+            destination, address, (PAIR,), on_connected=connected
+        )
+        self._step(
+            "associate",
+            f"{destination.ae_title} accepts associations from {destination.calling_ae}",
+        )
         return connection
 
     async def _echo(self, connection: Connection) -> None:
@@ -82,7 +103,12 @@ class Check:
         try:
             context = association.context(PAIR)
             if context is None:
-                self._step("echo", f"{name} accepts the association but not Verification; storing may work all the same", ok=False)
+                self._step(
+                    "echo",
+                    f"{name} accepts the association but not Verification; storing may work all the"
+                    " same",
+                    ok=False,
+                )
                 return
             number = association.new_message_id()
             result = association.request(context, echo_request(number, uids.VERIFICATION))
@@ -92,7 +118,11 @@ class Check:
             if isinstance(answer, Ended):
                 self._step("echo", answer.detail, ok=False)
             elif answer.status:
-                self._step("echo", f"{name} answered C-ECHO with {describe(answer.status)}; its log says more", ok=False)
+                self._step(
+                    "echo",
+                    f"{name} answered C-ECHO with {describe(answer.status)}; its log says more",
+                    ok=False,
+                )
             else:
                 self._step("echo", f"{name} answered C-ECHO with success")
         finally:
@@ -100,7 +130,9 @@ class Check:
 
     def _step(self, name: str, detail: str, *, ok: bool = True, now: float | None = None) -> None:
         now = self._loop.time() if now is None else now
-        self._steps.append(CheckStep(name=name, ok=ok, seconds=round(now - self._began, 6), detail=detail))
+        self._steps.append(
+            CheckStep(name=name, ok=ok, seconds=round(now - self._began, 6), detail=detail)
+        )
         self._began = now
 
 

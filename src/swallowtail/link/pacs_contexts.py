@@ -1,8 +1,10 @@
-"""Which presentation contexts an association with a destination is asked for: a pure plan (PS3.8 9.3.2.2).
+"""Which presentation contexts an association with a destination is asked for.
 
-One context for each pair of SOP class and transfer syntax, so that the choice between syntaxes stays ours. What was needed last is
-proposed first. Places that are left propose what an instance could be transcoded to, so that a refusal says at once what the
-destination does take.
+A pure plan (PS3.8 9.3.2.2).
+
+One context for each pair of SOP class and transfer syntax, so that the choice between syntaxes
+stays ours. What was needed last is proposed first. Places that are left propose what an instance
+could be transcoded to, so that a refusal says at once what the destination does take.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,13 +27,20 @@ FALLBACKS: Final = (
     "1.2.840.10008.1.2.5",  # RLE Lossless
 )
 
-PERMANENT: Final = frozenset({ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED})
-"""Refusals that the same proposal meets again (PS3.8 9.3.3.2): results 3 and 4 name what the acceptor does
-not support, which only its configuration changes. Result 1 (user rejection) and 2 (no reason) name no
-cause; acceptors also give them for a moment, out of resources or licences, so they count as attempts."""
+PERMANENT: Final = frozenset(
+    {ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED}
+)
+"""Refusals that the same proposal meets again (PS3.8 9.3.3.2).
+
+Results 3 and 4 name what the acceptor does not support, which only its configuration changes.
+Result 1 (user rejection) and 2 (no reason) name no cause; acceptors also give them for a moment,
+out of resources or licences, so they count as attempts.
+"""
 
 
-def refused_context(destination: Destination, request: DeliverRequest, result: int | None, accepted: tuple[str, ...]) -> str:
+def refused_context(
+    destination: Destination, request: DeliverRequest, result: int | None, accepted: tuple[str, ...]
+) -> str:
     """Describe a refused presentation context, and what to do about it under these settings."""
     what = f"{destination.name} does not take {uids.name_of(request.sop_class)}"
     syntax = uids.name_of(request.transfer_syntax)
@@ -56,7 +65,9 @@ def pairs_of(expected: Iterable[Expected]) -> Iterator[Pair]:
 
 
 class Needs:
-    """The pairs that the instances of one connection need, the least recently needed forgotten first."""
+    """The pairs that the instances of one connection need, the least recently needed forgotten
+    first.
+    """
 
     def __init__(self) -> None:
         self._pairs: dict[Pair, None] = {}  # oldest first, at most MAX_CONTEXTS
@@ -72,5 +83,9 @@ class Needs:
     def proposal(self, *, fallbacks: bool) -> tuple[Pair, ...]:
         """Give the pairs to propose, what is needed now first."""
         needed = tuple(reversed(self._pairs))
-        spare = ((sop_class, syntax) for sop_class in dict.fromkeys(pair[0] for pair in needed) for syntax in FALLBACKS)
+        spare = (
+            (sop_class, syntax)
+            for sop_class in dict.fromkeys(pair[0] for pair in needed)
+            for syntax in FALLBACKS
+        )
         return tuple(dict.fromkeys((*needed, *spare) if fallbacks else needed))[:MAX_CONTEXTS]

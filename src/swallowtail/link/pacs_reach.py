@@ -1,4 +1,6 @@
-"""The way from Link to a destination: resolved once, judged by the hospital's policy, connected to what was judged, associated.
+"""The way from Link to a destination.
+
+Resolved once, judged by the hospital's policy, connected to what was judged, associated.
 
 Each step raises NotDeliveredError with the sentence for the person who has to act.
 """
@@ -57,7 +59,12 @@ class _Watched:
         self.connected_at: float | None = None
 
     async def connect(
-        self, factory: Callable[[], ProtocolT], host: str, port: int, *, tls: ssl.SSLContext | None = None
+        self,
+        factory: Callable[[], ProtocolT],
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> tuple[asyncio.Transport, ProtocolT]:
         transport, protocol = await self._network.connect(factory, host, port, tls=tls)
         if self._leads_back(transport, port):
@@ -72,7 +79,9 @@ class _Watched:
             return False
         return any(port == own and address.is_unspecified for address, own in self._own())
 
-    async def listen(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Listener:
+    async def listen(
+        self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
+    ) -> Listener:
         return await self._network.listen(factory, host, port)
 
 
@@ -80,7 +89,12 @@ class Reach:
     """Opens associations with destinations, within the hospital's policy."""
 
     def __init__(
-        self, network: Network, resolve: Resolve, policy: Policy, own: Callable[[], Iterable[Target]], tasks: Tasks
+        self,
+        network: Network,
+        resolve: Resolve,
+        policy: Policy,
+        own: Callable[[], Iterable[Target]],
+        tasks: Tasks,
     ) -> None:
         self._network = network
         self._tasks = tasks
@@ -96,11 +110,16 @@ class Reach:
             async with asyncio.timeout(destination.timeouts.connect):
                 found = await self._lookup(destination.host)
         except OSError as error:
-            raise failure(About.DESTINATION, DeliveryPhase.RESOLVE, peer_of(destination).unresolved(error)) from error
+            raise failure(
+                About.DESTINATION, DeliveryPhase.RESOLVE, peer_of(destination).unresolved(error)
+            ) from error
         return found[:MAX_ADDRESSES]
 
     async def _lookup(self, host: str) -> tuple[str, ...]:
-        """Ask once for all who wait for the same name: a resolver that hangs holds one thread, not one for each try."""
+        """Ask once for all who wait for the same name.
+
+        A resolver that hangs holds one thread, not one for each try.
+        """
         if (running := self._lookups.get(host)) is None:
             running = self._lookups[host] = self._tasks.spawn(self._ask(host), name="lookup")
         await asyncio.wait([running])
@@ -136,11 +155,20 @@ class Reach:
         return tuple(allowed)
 
     def _limit(self, destination: Destination, address: str) -> None:
-        """Have a target that is new wait while the policy allows no more of them: that is no failure of the destination."""
+        """Have a target that is new wait while the policy allows no more of them.
+
+        That is no failure of the destination.
+        """
         now = asyncio.get_running_loop().time()
-        if (found := limited(self._policy, address, destination.port, now=now, recent=self._recent)) is not None:
+        if (
+            found := limited(self._policy, address, destination.port, now=now, recent=self._recent)
+        ) is not None:
             reason, after = found
-            refused = failure(About.LINK, DeliveryPhase.LIMIT, f"{destination.name}: {reason}; it is tried again in {after:.0f} s")
+            refused = failure(
+                About.LINK,
+                DeliveryPhase.LIMIT,
+                f"{destination.name}: {reason}; it is tried again in {after:.0f} s",
+            )
             raise NotDeliveredError(msgspec.structs.replace(refused.answer, after=after))
 
     async def associate(
@@ -151,21 +179,37 @@ class Reach:
         *,
         on_connected: Callable[[float], None] | None = None,
     ) -> Connection:
-        """Connect to one judged address and open an association; `on_connected` learns when the connection stood."""
+        """Connect to one judged address and open an association.
+
+        `on_connected` learns when the connection stood.
+        """
         peer = peer_of(destination)
-        self._limit(destination, address)  # it may have been reached since, and each address is a target of its own
+        self._limit(
+            destination, address
+        )  # it may have been reached since, and each address is a target of its own
         self._enter(address, destination.port)
         network = _Watched(self._network, self._own)
         try:
             outcome = await associate(
-                network, address, destination.port, _request(destination, contexts), limits=_limits(destination), buffers=BUFFERS
+                network,
+                address,
+                destination.port,
+                _request(destination, contexts),
+                limits=_limits(destination),
+                buffers=BUFFERS,
             )
         except _OwnPortError as error:
-            raise failure(About.DESTINATION, DeliveryPhase.POLICY, f"{destination.name}: {error}") from error
+            raise failure(
+                About.DESTINATION, DeliveryPhase.POLICY, f"{destination.name}: {error}"
+            ) from error
         except OSError as error:
-            raise failure(About.DESTINATION, DeliveryPhase.CONNECT, peer.unreachable(error)) from error
+            raise failure(
+                About.DESTINATION, DeliveryPhase.CONNECT, peer.unreachable(error)
+            ) from error
         except ViolationError as error:
-            raise failure(About.DESTINATION, DeliveryPhase.ASSOCIATE, peer.violated(str(error))) from error
+            raise failure(
+                About.DESTINATION, DeliveryPhase.ASSOCIATE, peer.violated(str(error))
+            ) from error
         finally:
             if on_connected is not None and network.connected_at is not None:
                 on_connected(network.connected_at)
@@ -174,7 +218,10 @@ class Reach:
         return outcome
 
     async def open(self, destination: Destination, contexts: Iterable[Pair]) -> Connection:
-        """Resolve, judge, connect, associate; of several addresses the first that takes the connection."""
+        """Resolve, judge, connect, associate.
+
+        Of several addresses the first that takes the connection.
+        """
         contexts = tuple(contexts)
         addresses = self.judge(destination, await self.resolve(destination))
         for address in addresses[:-1]:
@@ -186,20 +233,36 @@ class Reach:
         return await self.associate(destination, addresses[-1], contexts)
 
     def _enter(self, address: str, port: int) -> None:
-        if len(self._recent) >= MAX_RECENT:  # forgetting one makes it new again, which is the careful side
+        if (
+            len(self._recent) >= MAX_RECENT
+        ):  # forgetting one makes it new again, which is the careful side
             del self._recent[next(iter(self._recent))]
-        self._recent.setdefault((ipaddress.ip_address(address), port), asyncio.get_running_loop().time())
+        self._recent.setdefault(
+            (ipaddress.ip_address(address), port), asyncio.get_running_loop().time()
+        )
 
 
 def _request(destination: Destination, contexts: Iterable[Pair]) -> AssociateRQ:
-    window = AsyncOperationsWindow(destination.outstanding, 1) if destination.outstanding > 1 else None
+    window = (
+        AsyncOperationsWindow(destination.outstanding, 1) if destination.outstanding > 1 else None
+    )
     wanted = ((sop_class, (syntax,)) for sop_class, syntax in contexts)
-    return propose(destination.ae_title, destination.calling_ae, wanted, max_pdu=destination.max_pdu, window=window)
+    return propose(
+        destination.ae_title,
+        destination.calling_ae,
+        wanted,
+        max_pdu=destination.max_pdu,
+        window=window,
+    )
 
 
 def _limits(destination: Destination) -> Limits:
     timeouts = destination.timeouts
     silence = timeouts.response + timeouts.idle + 120.0  # the line's own deadlines come first
     return Limits(
-        max_pdu=destination.max_pdu, connect=timeouts.connect, answer=timeouts.associate, idle=silence, stall=timeouts.response
+        max_pdu=destination.max_pdu,
+        connect=timeouts.connect,
+        answer=timeouts.associate,
+        idle=silence,
+        stall=timeouts.response,
     )

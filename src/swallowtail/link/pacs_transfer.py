@@ -1,7 +1,10 @@
-"""The body of one delivery: from its channel of the wire into the association, checked before the destination can keep it.
+"""The body of one delivery.
 
-Nothing is gathered: a frame of the wire becomes a P-DATA-TF. The latest frame is held back until the next has come: the last one
-leaves only when length and CRC-32 of all agree with what the Cloud says it sent (wire §8), so a damaged body never becomes whole.
+From its channel of the wire into the association, checked before the destination can keep it.
+
+Nothing is gathered: a frame of the wire becomes a P-DATA-TF. The latest frame is held back until
+the next has come: the last one leaves only when length and CRC-32 of all agree with what the Cloud
+says it sent (wire §8), so a damaged body never becomes whole.
 """
 
 import asyncio
@@ -22,7 +25,10 @@ WIRE_SILENCE: Final = 60.0
 
 
 async def next_of(channel: Channel) -> Data | Message | End:
-    """Give what comes next of the body; NotDeliveredError when nothing does, ChannelResetError when the Cloud gives it up."""
+    """Give what comes next of the body.
+
+    NotDeliveredError when nothing does, ChannelResetError when the Cloud gives it up.
+    """
     try:
         async with asyncio.timeout(WIRE_SILENCE):
             return await channel.receive()
@@ -38,9 +44,12 @@ async def pass_on(
     request: DeliverRequest,
     result: asyncio.Future[Command | Ended],
 ) -> TransferEnd | None:
-    """Send the body that begins with `event`; gives its end, or None when `result` came before all was sent.
+    """Send the body that begins with `event`.
 
-    Raises NotDeliveredError for a body that is damaged or stops to come; the caller then aborts the association.
+    Gives its end, or None when `result` came before all was sent.
+
+    Raises NotDeliveredError for a body that is damaged or stops to come; the caller then aborts the
+    association.
     """
     length = crc = 0
     held = memoryview(b"")
@@ -53,7 +62,10 @@ async def pass_on(
                 if held and not await association.send_data(held, last=False):
                     return None
                 held = view
-                channel.consumed(len(view))  # one frame is ours; what was before it is below the association's high-water mark
+                channel.consumed(
+                    len(view)
+                    # one frame is ours; what was before it is below the association's high-water mark
+                )
             case Message(body):
                 end = _verified(body, request, length, crc)
                 return end if await association.send_data(held, last=True) else None
@@ -77,4 +89,8 @@ def _verified(body: bytes, request: DeliverRequest, length: int, crc: int) -> Tr
 
 
 def _damaged(what: str) -> NotDeliveredError:
-    return failure(About.LINK, DeliveryPhase.TRANSFER, f"an instance was damaged between Cloud and Link: {what}; it is tried again")
+    return failure(
+        About.LINK,
+        DeliveryPhase.TRANSFER,
+        f"an instance was damaged between Cloud and Link: {what}; it is tried again",
+    )

@@ -1,4 +1,6 @@
-"""What the hospital allows Link to do in its network: a file that the hospital owns and that the Cloud can only narrow.
+"""What the hospital allows Link to do in its network.
+
+A file that the hospital owns and that the Cloud can only narrow.
 
     [outbound]                       # where Link may connect to
     new_targets_per_minute = 10
@@ -8,10 +10,10 @@
     allow = [{ network = "10.1.2.3", ports = ["1024-65535"] }]
 
 Everything is judged on resolved addresses, as numbers (threat 7): a name that resolves to something
-else tomorrow is judged by what it resolves to, and an IPv6 address that embeds IPv4 addresses by each
-of them (`link/embedded.py`). Loopback, link-local and multicast addresses are meant only by an entry
-that lies inside those ranges; `0.0.0.0/0` does not open them. The metadata services of clouds are
-never reached.
+else tomorrow is judged by what it resolves to, and an IPv6 address that embeds IPv4 addresses by
+each of them (`link/embedded.py`). Loopback, link-local and multicast addresses are meant only by an
+entry that lies inside those ranges; `0.0.0.0/0` does not open them. The metadata services of clouds
+are never reached.
 """
 
 import ipaddress
@@ -41,7 +43,15 @@ def _networks(*texts: str) -> tuple[IpNetwork, ...]:
 
 
 PRIVATE: Final = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-SPECIAL: Final = _networks("127.0.0.0/8", "::1/128", "169.254.0.0/16", "fe80::/10", "224.0.0.0/4", "ff00::/8", "240.0.0.0/4")
+SPECIAL: Final = _networks(
+    "127.0.0.0/8",
+    "::1/128",
+    "169.254.0.0/16",
+    "fe80::/10",
+    "224.0.0.0/4",
+    "ff00::/8",
+    "240.0.0.0/4",
+)
 NOWHERE: Final = _networks("0.0.0.0/8", "::/128", "255.255.255.255/32")
 METADATA: Final = _networks(
     "169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "fd00:ec2::254/128", "fd00:ec2::23/128",
@@ -55,14 +65,22 @@ class InvalidPolicyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Addresses and ports that belong together; `ports` are closed ranges, empty means every port."""
+    """Addresses and ports that belong together.
+
+    `ports` are closed ranges, empty means every port.
+    """
 
     network: IpNetwork
     ports: tuple[tuple[int, int], ...] = ()
 
     def covers(self, address: Address, port: int) -> bool:
-        """Say whether this entry means `address` and `port`; special ranges are meant only by an entry inside them."""
-        if not _within(address, self.network) or not (not self.ports or any(low <= port <= high for low, high in self.ports)):
+        """Say whether this entry means `address` and `port`.
+
+        Special ranges are meant only by an entry inside them.
+        """
+        if not _within(address, self.network) or not (
+            not self.ports or any(low <= port <= high for low, high in self.ports)
+        ):
             return False
         special = _special(address)
         return special is None or _inside(self.network, special)
@@ -74,7 +92,10 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the hospital allows. `listen` is None when the file does not speak of it: then every address of this machine."""
+    """What the hospital allows.
+
+    `listen` is None when the file does not speak of it: then every address of this machine.
+    """
 
     source: str
     outbound: tuple[Allowance, ...]
@@ -87,16 +108,23 @@ DEFAULT: Final = Policy(DEFAULT_SOURCE, tuple(Allowance(network) for network in 
 Target = tuple[Address, int]
 
 
-def judge_target(policy: Policy, address: str, port: int, *, own: Iterable[Target] = ()) -> str | None:
-    """Judge a connection that Link is to open: None when it is allowed, else the reason, for a person.
+def judge_target(
+    policy: Policy, address: str, port: int, *, own: Iterable[Target] = ()
+) -> str | None:
+    """Judge a connection that Link is to open.
 
-    `address` is the resolved address that will be connected to, `own` are the endpoints that Link listens on. How many new targets
-    it may meet within a minute is judged by `limited`.
+    None when it is allowed, else the reason, for a person.
+
+    `address` is the resolved address that will be connected to, `own` are the endpoints that Link
+    listens on. How many new targets it may meet within a minute is judged by `limited`.
     """
     try:
         target = numeric(address)
     except ValueError:
-        return f"{address!r} is not an IP address; resolve the name first and connect to what was judged"
+        return (
+            f"{address!r} is not an IP address; resolve the name first and connect to what was"
+            " judged"
+        )
     if not 1 <= port <= 65_535:
         return f"port {port} does not exist"
     ends = endpoints(target)
@@ -105,7 +133,10 @@ def judge_target(policy: Policy, address: str, port: int, *, own: Iterable[Targe
             return f"{_shown(target, end)} {reason}"
     for end in ends:
         if not _permitted(policy, target, end, port):
-            return f"{_shown(target, end)} port {port} is not allowed by {policy.source}; the hospital adds it under [outbound]"
+            return (
+                f"{_shown(target, end)} port {port} is not allowed by {policy.source}; the hospital"
+                " adds it under [outbound]"
+            )
     return None
 
 
@@ -118,7 +149,9 @@ def _never(end: Address, port: int, own: Iterable[Target]) -> str | None:
 
 
 def _permitted(policy: Policy, target: Address, end: Address, port: int) -> bool:
-    """Check one end of a target: by an entry for the end, or by one for a translator's own addresses.
+    """Check one end of a target.
+
+    By an entry for the end, or by one for a translator's own addresses.
 
     The latter is needed where a local prefix has other readings than the one in use. It opens no
     special range, as no other wide entry does.
@@ -129,7 +162,10 @@ def _permitted(policy: Policy, target: Address, end: Address, port: int) -> bool
     return (
         form is not None
         and _special(end) is None
-        and any(_inside(entry.network, form.network) and entry.covers(target, port) for entry in policy.outbound)
+        and any(
+            _inside(entry.network, form.network) and entry.covers(target, port)
+            for entry in policy.outbound
+        )
     )
 
 
@@ -137,29 +173,43 @@ def _shown(target: Address, end: Address) -> str:
     return str(target) if end == target else f"{end} inside {target}"
 
 
-def limited(policy: Policy, address: str, port: int, *, now: float, recent: Mapping[Target, float]) -> tuple[str, float] | None:
-    """Say why a target that `judge_target` allows has to wait, and how many seconds; None when it need not.
+def limited(
+    policy: Policy, address: str, port: int, *, now: float, recent: Mapping[Target, float]
+) -> tuple[str, float] | None:
+    """Say why a target that `judge_target` allows has to wait, and how many seconds.
 
-    `recent` gives when each target of this run was first connected to; the caller enters this one into it. Known ones never wait.
+    None when it need not.
+
+    `recent` gives when each target of this run was first connected to; the caller enters this one
+    into it. Known ones never wait.
     """
     target, limit = numeric(address), policy.new_targets_per_minute
     fresh = sorted(first for first in recent.values() if now - first < MINUTE)
     if (target, port) in recent or len(fresh) < limit:
         return None
     after = fresh[len(fresh) - limit] + MINUTE - now
-    reason = f"{target} port {port} would be new target number {len(fresh) + 1} within a minute; {policy.source} allows {limit}"
+    reason = (
+        f"{target} port {port} would be new target number {len(fresh) + 1} within a minute;"
+        f" {policy.source} allows {limit}"
+    )
     return reason, after
 
 
 def judge_listener(policy: Policy, address: str, port: int) -> str | None:
-    """Judge an address that Link is to listen on: None when it is allowed, else the reason, for a person."""
+    """Judge an address that Link is to listen on.
+
+    None when it is allowed, else the reason, for a person.
+    """
     try:
         own = numeric(address)
     except ValueError:
         return f"{address!r} is not an IP address"
     if policy.listen is None or any(_may_listen(entry, own, port) for entry in policy.listen):
         return None
-    return f"listening on {own} port {port} is not allowed by {policy.source}; the hospital adds it under [listen]"
+    return (
+        f"listening on {own} port {port} is not allowed by {policy.source}; the hospital adds it"
+        " under [listen]"
+    )
 
 
 def numeric(address: str) -> Address:
@@ -202,17 +252,30 @@ def _within(address: Address, network: IpNetwork) -> bool:
 
 
 def _inside(inner: IpNetwork, outer: IpNetwork) -> bool:
-    return inner.version == outer.version and inner.network_address in outer and inner.prefixlen >= outer.prefixlen
+    return (
+        inner.version == outer.version
+        and inner.network_address in outer
+        and inner.prefixlen >= outer.prefixlen
+    )
 
 
 def _may_listen(entry: Allowance, address: Address, port: int) -> bool:
-    if address.is_unspecified:  # every address of the machine: only an entry that names just that, or everything
-        return entry.network.version == address.version and address == entry.network.network_address and entry.covers(address, port)
+    if (
+        address.is_unspecified
+    ):  # every address of the machine: only an entry that names just that, or everything
+        return (
+            entry.network.version == address.version
+            and address == entry.network.network_address
+            and entry.covers(address, port)
+        )
     return entry.covers(address, port)
 
 
 def _is_own(address: Address, port: int, own: Iterable[Target]) -> bool:
-    return any(port == mine and (address == here or (here.is_unspecified and address.is_loopback)) for here, mine in own)
+    return any(
+        port == mine and (address == here or (here.is_unspecified and address.is_loopback))
+        for here, mine in own
+    )
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -235,7 +298,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(path: Path | None) -> Policy:
-    """Read the policy file; without one the default. Raises InvalidPolicyError that names the file, the place and the remedy."""
+    """Read the policy file; without one the default.
+
+    Raises InvalidPolicyError that names the file, the place and the remedy.
+    """
     if path is None:
         return DEFAULT
     try:
@@ -243,7 +309,8 @@ def load(path: Path | None) -> Policy:
             data = file.read(MAX_FILE + 1)
     except OSError as error:
         raise InvalidPolicyError(
-            f"policy file {path} cannot be read: {error.strerror}; check --policy and its permissions"
+            f"policy file {path} cannot be read: {error.strerror}; check --policy and its"
+            " permissions"
         ) from error
     return parse(data, str(path))
 
@@ -254,12 +321,20 @@ def parse(data: bytes, source: str) -> Policy:
         raise InvalidPolicyError(f"policy file {source} is longer than {MAX_FILE} bytes")
     try:
         file = msgspec.convert(tomllib.loads(data.decode()), _File)
-    except (ValueError, msgspec.ValidationError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, thousands of digits
+    except (
+        ValueError,
+        msgspec.ValidationError,
+        RecursionError,
+    ) as error:  # ValueError: no TOML, no UTF-8, thousands of digits
         raise InvalidPolicyError(f"policy file {source}: {error}") from error
     return Policy(
         source,
         tuple(_allowance(source, "outbound", entry) for entry in file.outbound.allow),
-        None if file.listen is None else tuple(_allowance(source, "listen", entry) for entry in file.listen.allow),
+        (
+            None
+            if file.listen is None
+            else tuple(_allowance(source, "listen", entry) for entry in file.listen.allow)
+        ),
         file.outbound.new_targets_per_minute,
     )
 
@@ -269,10 +344,17 @@ def _allowance(source: str, table: str, entry: _Entry) -> Allowance:
         network = ipaddress.ip_network(entry.network)
     except ValueError as error:
         raise InvalidPolicyError(
-            f"policy file {source}, [{table}]: {entry.network!r} is no network like 10.1.0.0/16: {error}"
+            f"policy file {source}, [{table}]: {entry.network!r} is no network like 10.1.0.0/16:"
+            f" {error}"
         ) from error
-    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
-        raise InvalidPolicyError(f"policy file {source}, [{table}]: {entry.network!r} is IPv4 inside IPv6; write it as IPv4")
+    if (
+        isinstance(network, ipaddress.IPv6Network)
+        and network.network_address.ipv4_mapped is not None
+    ):
+        raise InvalidPolicyError(
+            f"policy file {source}, [{table}]: {entry.network!r} is IPv4 inside IPv6; write it as"
+            " IPv4"
+        )
     return Allowance(network, tuple(_range(source, table, ports) for ports in entry.ports))
 
 
@@ -280,8 +362,14 @@ def _range(source: str, table: str, ports: int | str) -> tuple[int, int]:
     if isinstance(ports, int):
         return ports, ports
     if (written := _PORTS.fullmatch(ports)) is None:
-        raise InvalidPolicyError(f"policy file {source}, [{table}]: {ports!r} is neither a port nor a range like 11112-11120")
+        raise InvalidPolicyError(
+            f"policy file {source}, [{table}]: {ports!r} is neither a port nor a range like"
+            " 11112-11120"
+        )
     first, last = int(written[1]), int(written[2] or written[1])
     if not 1 <= first <= last <= 65_535:
-        raise InvalidPolicyError(f"policy file {source}, [{table}]: {ports!r} is not a range of ports between 1 and 65535")
+        raise InvalidPolicyError(
+            f"policy file {source}, [{table}]: {ports!r} is not a range of ports between 1 and"
+            " 65535"
+        )
     return first, last

@@ -1,4 +1,7 @@
-"""`link run` as a process: settings checked before anything starts, signals, and the Agent on the machine's own network."""
+"""`link run` as a process.
+
+Settings checked before anything starts, signals, and the Agent on the machine's own network.
+"""
 
 import asyncio
 import gc
@@ -15,7 +18,14 @@ import structlog
 
 from swallowtail import __version__
 from swallowtail.link.agent import Agent, Facts, World
-from swallowtail.link.cloud import SettingError, WebSocketUplink, link_url, proxy_url, read_code, tls_context
+from swallowtail.link.cloud import (
+    SettingError,
+    WebSocketUplink,
+    link_url,
+    proxy_url,
+    read_code,
+    tls_context,
+)
 from swallowtail.link.files import raise_open_files
 from swallowtail.link.key import DeviceKeyError, KeyFile
 from swallowtail.link.memory import keep_from_disk
@@ -54,16 +64,36 @@ class Settings:
         """Read the settings from the environment; raises SettingError when one is missing."""
         given = {name: environ.get(PREFIX + name.upper()) or None for name in cls.__slots__}
         if (cloud := given["cloud"]) is None or (code_file := given["code_file"]) is None:
-            raise SettingError("--cloud and --code-file are needed (or SWALLOWTAIL_CLOUD and SWALLOWTAIL_CODE_FILE)")
+            raise SettingError(
+                "--cloud and --code-file are needed (or SWALLOWTAIL_CLOUD and"
+                " SWALLOWTAIL_CODE_FILE)"
+            )
         ca, policy = (Path(path) if (path := given[name]) else None for name in ("ca", "policy"))
         if (level := given["log_level"] or "info") not in logs.LEVELS:
-            raise SettingError(f"--log-level (SWALLOWTAIL_LOG_LEVEL) is one of {', '.join(logs.LEVELS)}, not {level!r}")
-        return cls(cloud, Path(code_file), ca, given["proxy"], policy, Path(given["state"] or DEFAULT_STATE), level)
+            raise SettingError(
+                f"--log-level (SWALLOWTAIL_LOG_LEVEL) is one of {', '.join(logs.LEVELS)}, not"
+                f" {level!r}"
+            )
+        return cls(
+            cloud,
+            Path(code_file),
+            ca,
+            given["proxy"],
+            policy,
+            Path(given["state"] or DEFAULT_STATE),
+            level,
+        )
 
     def check(self) -> tuple[Facts, WebSocketUplink]:
-        """Read every file that a flag names; raises SettingError that names the flag and the remedy."""
+        """Read every file that a flag names.
+
+        Raises SettingError that names the flag and the remedy.
+        """
         uplink = WebSocketUplink(
-            link_url(self.cloud), tls_context(self.ca), proxy_url(self.proxy), f"swallowtail-link/{__version__}"
+            link_url(self.cloud),
+            tls_context(self.ca),
+            proxy_url(self.proxy),
+            f"swallowtail-link/{__version__}",
         )
         code = read_code(self.code_file)
         try:
@@ -112,5 +142,7 @@ def _stop_on_signals(agent: Agent) -> None:
 
 
 def _platform() -> str:
-    machine = os.uname().machine if hasattr(os, "uname") else os.environ.get("PROCESSOR_ARCHITECTURE", "")
+    machine = (
+        os.uname().machine if hasattr(os, "uname") else os.environ.get("PROCESSOR_ARCHITECTURE", "")
+    )
     return f"{sys.platform} {machine}, Python {sys.version.split()[0]}"

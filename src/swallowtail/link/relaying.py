@@ -1,7 +1,10 @@
-"""The body of one C-STORE from a modality's association into a channel of the wire; `store` decides, this moves.
+"""The body of one C-STORE from a modality's association into a channel of the wire.
 
-Each fragment is copied once, into the frame that leaves. While the Cloud grants no credit nobody asks the association for its next
-event, so its socket is not read and the modality waits. One deadline is armed at a time: the one that `store` names.
+`store` decides, this moves.
+
+Each fragment is copied once, into the frame that leaves. While the Cloud grants no credit nobody
+asks the association for its next event, so its socket is not read and the modality waits. One
+deadline is armed at a time: the one that `store` names.
 """
 
 import asyncio
@@ -22,11 +25,23 @@ from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel, Session
 
 FLUSH_AFTER: Final = 0.002
-"""Seconds without a fragment after which a frame leaves although it is not full: the modality's socket has run dry."""
+"""Seconds without a fragment after which a frame leaves although it is not full.
+
+The modality's socket has run dry.
+"""
 
 
-async def relay(connection: Connection, session: Session, store: StoreRelay, request: StoreRequest, transfer: bytes) -> None:
-    """Pass a data set on until `store` has its verdict; what the peer breaks is raised as by `Connection.next_event`."""
+async def relay(
+    connection: Connection,
+    session: Session,
+    store: StoreRelay,
+    request: StoreRequest,
+    transfer: bytes,
+) -> None:
+    """Pass a data set on until `store` has its verdict.
+
+    What the peer breaks is raised as by `Connection.next_event`.
+    """
     channel = await _open(session, store, request, transfer)
     if channel is None:
         await discard(connection, store)
@@ -40,14 +55,20 @@ async def relay(connection: Connection, session: Session, store: StoreRelay, req
             way.end()
 
 
-async def _open(session: Session, store: StoreRelay, request: StoreRequest, transfer: bytes) -> Channel | None:
+async def _open(
+    session: Session, store: StoreRelay, request: StoreRequest, transfer: bytes
+) -> Channel | None:
     """Open the channel; to wait for a free one counts as to wait for credit."""
     loop = asyncio.get_running_loop()
     store.no_credit(loop.time())
     try:
         async with asyncio.timeout_at(store.next_timeout()):
             channel = await session.open(STORE, encode(request), Priority.BULK, transfer=transfer)
-    except (LocalProtocolError, SessionClosedError, TimeoutError):  # the session is full, ending, or gone
+    except (
+        LocalProtocolError,
+        SessionClosedError,
+        TimeoutError,
+    ):  # the session is full, ending, or gone
         store.lost(loop.time())
         return None
     store.credit()
@@ -55,7 +76,10 @@ async def _open(session: Session, store: StoreRelay, request: StoreRequest, tran
 
 
 async def discard(connection: Connection, store: StoreRelay) -> None:
-    """Read a message to its end, or to the deadline of a store that has failed already; afterwards it has its verdict."""
+    """Read a message to its end, or to the deadline of a store that has failed already.
+
+    Afterwards it has its verdict.
+    """
     loop = asyncio.get_running_loop()
     limit = asyncio.timeout_at(store.next_timeout())
     try:
@@ -67,7 +91,9 @@ async def discard(connection: Connection, store: StoreRelay) -> None:
                 elif event.last:
                     store.whole(loop.time())
     except TimeoutError:
-        store.handle_timeout(max(loop.time(), limit.when() or 0.0))  # a timer may fire a clock tick early
+        store.handle_timeout(
+            max(loop.time(), limit.when() or 0.0)
+        )  # a timer may fire a clock tick early
 
 
 class _Way:
@@ -132,7 +158,9 @@ class _Way:
     async def _send(self, view: memoryview) -> None:
         view = view[self._channel.send_nowait(view) :]
         while view and self._store.phase is Phase.RELAYING:
-            await self._waiting(self._channel.send(view[:1]))  # comes back with the first byte that has credit
+            await self._waiting(
+                self._channel.send(view[:1])
+            )  # comes back with the first byte that has credit
             view = view[1 + self._channel.send_nowait(view[1:]) :]
         self._fresh = True
         if self._flush is None:

@@ -1,4 +1,6 @@
-"""What Link has seen and the Cloud has not heard yet: bounded, repeats counted instead of kept, overflow counted instead of hidden.
+"""What Link has seen and the Cloud has not heard yet.
+
+Bounded, repeats counted instead of kept, overflow counted instead of hidden.
 
 Reports may be lost, so nothing here carries the truth about an instance (`calls.report`).
 """
@@ -67,18 +69,29 @@ class Reports:
         self.on_news()
 
     def next_due(self, now: float) -> float | None:
-        """Say when there is something to send: `now`, later for repeats alone, None when there is nothing."""
+        """Say when there is something to send.
+
+        `now`, later for repeats alone, None when there is nothing.
+        """
         if self._endpoints is not None or self._ended or self._dropped:
             return now
-        return min((max(now, self._told_last(key) + COALESCE) for key in self._counted), default=None)
+        return min(
+            (max(now, self._told_last(key) + COALESCE) for key in self._counted), default=None
+        )
 
     def _told_last(self, key: Key) -> float:
-        """Return when this was told last; where much was told just now, what is new waits like a repeat (a scan)."""
+        """Return when this was told last.
+
+        Where much was told just now, what is new waits like a repeat (a scan).
+        """
         told = self._told.get(key, -COALESCE)
         return told if len(self._told) < MAX_COUNTED else max(self._told.values())
 
     def take(self, now: float) -> Report | None:
-        """Give the next batch, which the caller sends or gives back with `restore`; None when nothing is due."""
+        """Give the next batch, which the caller sends or gives back with `restore`.
+
+        None when nothing is due.
+        """
         due = self.next_due(now)
         if due is None or due > now:
             return None
@@ -115,7 +128,14 @@ class Reports:
 
 
 def _key(seen: Counted) -> Key:
-    return (type(seen).__name__, seen.listener, seen.address, seen.calling_ae, seen.called_ae, seen.reason)
+    return (
+        type(seen).__name__,
+        seen.listener,
+        seen.address,
+        seen.calling_ae,
+        seen.called_ae,
+        seen.reason,
+    )
 
 
 def _sum(older: Counted, newer: Counted) -> Counted:

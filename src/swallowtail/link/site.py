@@ -10,7 +10,10 @@ from swallowtail.wire.net import Session
 
 @dataclass
 class Site:
-    """The hospital as this Link knows it now; `directory` and `version` change with the configuration."""
+    """The hospital as this Link knows it now.
+
+    `directory` and `version` change with the configuration.
+    """
 
     session: Callable[[], Session | None]
     """The session with the Cloud while it is alive by the design's deadlines."""

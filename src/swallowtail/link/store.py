@@ -1,6 +1,9 @@
-"""One C-STORE on its way through Link: what is counted, what is believed, and when it has failed (design, Deadlines).
+"""One C-STORE on its way through Link.
 
-A machine without I/O: the shell tells it what happens and asks for the verdict. It never touches the bytes, but for their checksum.
+What is counted, what is believed, and when it has failed (design, Deadlines).
+
+A machine without I/O: the shell tells it what happens and asks for the verdict. It never touches
+the bytes, but for their checksum.
 
     RELAYING    fragments go to the Cloud as they arrive
        │ lost, or no credit for 15 s, or refused early          every byte and the end are sent
@@ -59,12 +62,17 @@ class StoreRelay:
         return True
 
     def no_credit(self, now: float, read_at: float | None = None) -> None:
-        """Learn that the Cloud takes no more for now; `read_at` is when the modality's socket was read last, None: now.
+        """Learn that the Cloud takes no more for now.
 
-        What waits in Link's buffers may hold the last byte: its sender's time runs from then, however the credit trickles.
+        `read_at` is when the modality's socket was read last, None: now.
+
+        What waits in Link's buffers may hold the last byte: its sender's time runs from then,
+        however the credit trickles.
         """
         if self.phase is Phase.RELAYING and self._deadline is None:
-            self._deadline = min(now + NO_CREDIT_LIMIT, (now if read_at is None else read_at) + ANSWER_LIMIT)
+            self._deadline = min(
+                now + NO_CREDIT_LIMIT, (now if read_at is None else read_at) + ANSWER_LIMIT
+            )
 
     def credit(self) -> None:
         """Learn that the Cloud takes bytes again."""
@@ -103,17 +111,25 @@ class StoreRelay:
             self._over(Situation.BAD_PEER)
 
     def answered(self, answer: StoreAnswer, now: float) -> None:
-        """Learn what the Cloud says; a commit is believed only with this store's own numbers (wire §8)."""
+        """Learn what the Cloud says.
+
+        A commit is believed only with this store's own numbers (wire §8).
+        """
         if not isinstance(answer, Committed):
             self._failed(NOT_STORED[answer.reason], now)
-        elif self.phase is Phase.AWAITING and (answer.length, answer.crc32) == (self.length, self.crc32):
+        elif self.phase is Phase.AWAITING and (answer.length, answer.crc32) == (
+            self.length,
+            self.crc32,
+        ):
             self._over(Situation.STORED)
         else:
             self._failed(Situation.CLOUD_LOST, now)
 
     def next_timeout(self) -> float | None:
         """Say when `handle_timeout` is due."""
-        return min((due for due in (self._deadline, self._answer_by) if due is not None), default=None)
+        return min(
+            (due for due in (self._deadline, self._answer_by) if due is not None), default=None
+        )
 
     def handle_timeout(self, now: float) -> None:
         """Act on every deadline that `now` has reached."""
@@ -126,7 +142,9 @@ class StoreRelay:
             self._failed(Situation.CLOUD_LOST, now)
 
     def _failed(self, situation: Situation, now: float) -> None:
-        if self.phase is Phase.AWAITING or (self.phase is Phase.RELAYING and self._answer_by is not None):
+        if self.phase is Phase.AWAITING or (
+            self.phase is Phase.RELAYING and self._answer_by is not None
+        ):
             self._over(situation)
         elif self.phase is Phase.RELAYING:
             self.phase = Phase.DISCARDING

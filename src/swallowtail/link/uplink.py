@@ -1,7 +1,10 @@
-"""The way up: one session with the Cloud at a time, from hello to close, and the loop that starts the next one.
+"""The way up.
 
-`connect_once` lives exactly as long as one connection. While it has a session that is alive by the design's deadlines, `session`
-gives it to whoever has something to say: stores, reports. What the Cloud asks is answered by `Answering`.
+One session with the Cloud at a time, from hello to close, and the loop that starts the next one.
+
+`connect_once` lives exactly as long as one connection. While it has a session that is alive by the
+design's deadlines, `session` gives it to whoever has something to say: stores, reports. What the
+Cloud asks is answered by `Answering`.
 """
 
 import asyncio
@@ -35,8 +38,12 @@ NOTED_LIMIT: Final = 15.0
 REPORT_PAUSE: Final = 1.0
 """Seconds between two reports: what happens within them travels together."""
 REFUSED_REMEDIES: Final[dict[str, str]] = {
-    RefuseReason.CODE: "rotate the security code in the Cloud and put the fresh one into --code-file",
-    RefuseReason.KEY: "choose rebind for this Link in the Cloud and put the fresh code into --code-file",
+    RefuseReason.CODE: (
+        "rotate the security code in the Cloud and put the fresh one into --code-file"
+    ),
+    RefuseReason.KEY: (
+        "choose rebind for this Link in the Cloud and put the fresh code into --code-file"
+    ),
     RefuseReason.VERSION: "update Link, or the Cloud",
     RefuseReason.CAPABILITY: "update Link",
     RefuseReason.BUSY: "Link tries again by itself",
@@ -49,7 +56,9 @@ REFUSED_WAITS: Final[dict[str, float]] = {
     RefuseReason.CAPABILITY: 60.0,
 }
 """Least seconds until the next try (wire §3)."""
-EXPULSIONS: Final = frozenset({CloseCode.VIOLATION, CloseCode.TOO_LONG, CloseCode.LIMIT, CloseCode.REPLACED})
+EXPULSIONS: Final = frozenset(
+    {CloseCode.VIOLATION, CloseCode.TOO_LONG, CloseCode.LIMIT, CloseCode.REPLACED}
+)
 """How the Cloud closes a session for what this Link did, or for another Link with its key."""
 
 
@@ -80,7 +89,14 @@ class Identity:
 class Uplink:
     """Holds the session with the Cloud and keeps it coming back."""
 
-    def __init__(self, connect: Connect, identity: Identity, answering: Answering, reports: Reports, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        identity: Identity,
+        answering: Answering,
+        reports: Reports,
+        backoff: Backoff,
+    ) -> None:
         self._connect = connect
         self._identity = identity
         self._answering = answering
@@ -94,7 +110,11 @@ class Uplink:
     def session(self) -> Session | None:
         """The session, while new work may be begun on it."""
         session = self._current
-        return session if session is not None and session.machine.closing is None and session.farewell is None else None
+        return (
+            session
+            if session is not None and session.machine.closing is None and session.farewell is None
+            else None
+        )
 
     async def run(self) -> None:
         """Connect, live, wait, and connect again, until cancelled."""
@@ -104,8 +124,16 @@ class Uplink:
             try:
                 ending, retry_after = await self.connect_once()
             except UplinkError as error:
-                ending, retry_after = Ending.ABSENT if error.absent else Ending.FAILED, error.retry_after
-                log.warning("no session with the Cloud", phase=error.phase, reason=error.what[:120], remedy=error.remedy[:120])
+                ending, retry_after = (
+                    Ending.ABSENT if error.absent else Ending.FAILED,
+                    error.retry_after,
+                )
+                log.warning(
+                    "no session with the Cloud",
+                    phase=error.phase,
+                    reason=error.what[:120],
+                    remedy=error.remedy[:120],
+                )
             due = self._backoff.ended(loop.time(), ending, retry_after)
             log.info("reconnect scheduled", seconds=round(due - loop.time(), 1))
 
@@ -126,7 +154,10 @@ class Uplink:
                 self._current = None
 
     async def drain(self) -> None:
-        """Say goodbye and wait until the session is closed; what runs on it may end within 10 s (wire §6)."""
+        """Say goodbye and wait until the session is closed.
+
+        What runs on it may end within 10 s (wire §6).
+        """
         if (session := self._current) is not None:
             session.goodbye(GoodbyeReason.DRAINING, detail="Link stops")
             await asyncio.wait([session.closed])
@@ -149,7 +180,9 @@ class Uplink:
             refuse = error.refuse
             floor = max(refuse.retry_after, REFUSED_WAITS.get(refuse.reason, 0.0))
             remedy = REFUSED_REMEDIES.get(refuse.reason, "see the Link's page in the Cloud")
-            raise UplinkError("hello", f"refused ({refuse.reason}): {refuse.detail}", remedy, retry_after=floor) from error
+            raise UplinkError(
+                "hello", f"refused ({refuse.reason}): {refuse.detail}", remedy, retry_after=floor
+            ) from error
         except SessionClosedError as error:
             raise UplinkError("hello", str(error), "Link tries again by itself") from error
         self._backoff.welcomed(session.time())
@@ -181,7 +214,9 @@ class Uplink:
         except (ChannelResetError, LocalProtocolError):
             log.info("a call of the Cloud ended early", kind=channel.opening.call)
         except BaseException:
-            channel.reset(ResetReason.INTERNAL)  # a bug, or the session's end: either way the Cloud need not wait
+            channel.reset(
+                ResetReason.INTERNAL
+            )  # a bug, or the session's end: either way the Cloud need not wait
             raise
 
     # Reports
@@ -213,7 +248,13 @@ class Uplink:
                     noted = isinstance(answer, Message) and read_noted(answer.body) is not None
                 finally:  # harmless when it is over
                     channel.reset(ResetReason.CANCELLED, "Link no longer waits for this answer")
-        except (TimeoutError, ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError) as error:
+        except (
+            TimeoutError,
+            ChannelResetError,
+            SessionClosedError,
+            LocalProtocolError,
+            MalformedCallError,
+        ) as error:
             log.info("a report was not noted", error=error)
         finally:
             if not noted:

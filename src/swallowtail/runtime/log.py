@@ -1,11 +1,15 @@
 """Logs without patients: JSON lines that hold listed fields alone, and texts that cannot be data.
 
 Redacting what looks like a patient would be a race against formats. Here everything is left out but
-- fields named in `ALLOWED`, whose values are numbers, enumeration members and short texts of no patient-like shape,
-- event texts that stand as literals in the calling source; an f-string or a library's ready-made sentence is withheld,
-- of exceptions the types and the places, never the message: `int("Heron^Ada")` would quote the patient.
+- fields named in `ALLOWED`, whose values are numbers, enumeration members and short texts of no
+  patient-like shape,
+- event texts that stand as literals in the calling source; an f-string or a library's ready-made
+  sentence is withheld,
+- of exceptions the types and the places, never the message: `int("Heron^Ada")` would quote the
+  patient.
 
-What was left out is counted (`dropped_fields`), so that it is noticed. Records of the stdlib's `logging` take the same way.
+What was left out is counted (`dropped_fields`), so that it is noticed. Records of the stdlib's
+`logging` take the same way.
 """
 
 import enum
@@ -25,39 +29,79 @@ from structlog.typing import Processor
 WITHHELD: Final = "(text withheld: not a literal of the source)"
 NO_REASON: Final = "not given"
 
-_EVENT = frozenset({"event", "level", "logger", "timestamp"})  # written by the source, or by the processors below
+_EVENT = frozenset(
+    {"event", "level", "logger", "timestamp"}
+)  # written by the source, or by the processors below
 # Closed sets, types and places.
-_FAILURE = frozenset({"error", "trace", "source", "phase", "status", "reason", "remedy", "dropped_fields", "lost_lines"})
+_FAILURE = frozenset(
+    {
+        "error",
+        "trace",
+        "source",
+        "phase",
+        "status",
+        "reason",
+        "remedy",
+        "dropped_fields",
+        "lost_lines",
+    }
+)
 # Names that an administrator gave to our own parts, and numbers that we made up.
-_CONFIGURED = frozenset({"component", "destination", "endpoint", "link", "listener", "node", "tenant"})
-_PART = frozenset({"alarm", "channel", "epoch", "kind", "pid", "release", "session", "state", "task", "version"}) | _CONFIGURED
+_CONFIGURED = frozenset(
+    {"component", "destination", "endpoint", "link", "listener", "node", "tenant"}
+)
+_PART = (
+    frozenset(
+        {
+            "alarm",
+            "channel",
+            "epoch",
+            "kind",
+            "pid",
+            "release",
+            "session",
+            "state",
+            "task",
+            "version",
+        }
+    )
+    | _CONFIGURED
+)
 # Which machine: nobody is cared for by a host, a port or an AE title.
 _PEER = frozenset({"peer", "host", "port", "calling_ae", "called_ae"})
 _AMOUNT = frozenset({"bytes", "count", "seconds", "attempt", "limit", "sequence"})
 _PROOF = frozenset({"digest"})  # of an audit record: an HMAC
-_HTTP = frozenset({"method", "route"})  # the route's template, never the path or the query: QIDO carries patients there
+_HTTP = frozenset(
+    {"method", "route"}
+)  # the route's template, never the path or the query: QIDO carries patients there
 ALLOWED: Final = _EVENT | _FAILURE | _PART | _PEER | _AMOUNT | _PROOF | _HTTP
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 _CHATTY = ("alembic", "uvicorn")  # whose info says nothing that our own lines do not
 
 _LONGEST_TEXT = 120
-_PATIENT_LIKE = re.compile(r"[\^|~\\&\x00-\x1f\x7f]|\d+(?:\.\d+){5,}")  # HL7 and DICOM separators, control characters, UIDs
+_PATIENT_LIKE = re.compile(
+    r"[\^|~\\&\x00-\x1f\x7f]|\d+(?:\.\d+){5,}"
+)  # HL7 and DICOM separators, control characters, UIDs
 _MOST_ENTRIES = 40  # of one trace
 _PACKAGE_ROOT = re.compile(r".*/(?:site-packages|dist-packages|src|lib/python3\.\d+)/")
 
 Event = MutableMapping[str, Any]
 
 
-def configure(level: str = "info", stream: TextIO | None = None, *, json: bool | None = None) -> None:
-    """Send structlog's and `logging`'s records to `stream` (default stderr), as JSON lines or, by default on a terminal, key=value.
+def configure(
+    level: str = "info", stream: TextIO | None = None, *, json: bool | None = None
+) -> None:
+    """Send structlog's and `logging`'s records to `stream` (default stderr), as JSON lines or, by
+    default on a terminal, key=value.
 
     `level` is one of LEVELS; what may stand in a line is the same at each. Libraries log at
     info and above, whatever it is: at debug, servers format whole requests and frames before a
     handler can leave anything out.
 
-    Call it once, first, in a program's entry point, together with `take_crashes`. Libraries must not bring handlers of their own
-    afterwards (uvicorn: `log_config=None`); those that are there already are removed.
+    Call it once, first, in a program's entry point, together with `take_crashes`. Libraries must
+    not bring handlers of their own afterwards (uvicorn: `log_config=None`); those that are there
+    already are removed.
     """
     lines = _Lines(stream or sys.stderr)
     as_json = not lines.stream.isatty() if json is None else json
@@ -65,9 +109,18 @@ def configure(level: str = "info", stream: TextIO | None = None, *, json: bool |
         key_order=["timestamp", "level", "event"], drop_missing=True
     )  # fmt: skip
     number = logging.getLevelNamesMapping()[level.upper()]
-    chain: list[Processor] = [structlog.processors.TimeStamper(fmt="iso", utc=True), permit, lines.account, render]
+    chain: list[Processor] = [
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        permit,
+        lines.account,
+        render,
+    ]
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, *chain],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            *chain,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
@@ -89,10 +142,14 @@ def configure(level: str = "info", stream: TextIO | None = None, *, json: bool |
 
 
 def take_crashes() -> None:
-    """Log what would end the program, a thread or a finalizer, where the interpreter would print the exception with its message."""
+    """Log what would end the program, a thread or a finalizer, where the interpreter would print
+    the exception with its message.
+    """
     log = structlog.get_logger()
 
-    def program(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def program(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
         if issubclass(kind, KeyboardInterrupt):
             return
         log.critical("the program ends by an exception", exc_info=(kind, error, trace))
@@ -114,7 +171,11 @@ def permit(_: object, __: str, event: Event) -> Event:
     exc_info = event.pop("exc_info", None)
     kept: Event = {}
     for name, value in event.items():
-        if name in ALLOWED and name not in ("event", "trace") and (name == "error" or not isinstance(value, BaseException)):
+        if (
+            name in ALLOWED
+            and name not in ("event", "trace")
+            and (name == "error" or not isinstance(value, BaseException))
+        ):
             try:
                 kept[name] = _value(value)
             except _NotPermittedError:
@@ -140,7 +201,10 @@ class _NotPermittedError(Exception):
 
 
 def _value(value: object) -> str | int | float | None:
-    """The value, when it is harmless by its type or shape. Nothing else is ever turned into text: a repr may quote anything."""
+    """The value, when it is harmless by its type or shape.
+
+    Nothing else is ever turned into text: a repr may quote anything.
+    """
     if isinstance(value, enum.Enum):
         return value.name
     if value is None or type(value) in (bool, int, float):
@@ -164,8 +228,15 @@ def _caller() -> FrameType | None:
 
 
 def _literal(text: object, caller: FrameType | None) -> str:
-    """The event's text when the calling function holds it as a constant: then no run of the program put data into it."""
-    if caller is not None and type(text) is str and any(type(one) is str and one == text for one in caller.f_code.co_consts):
+    """The event's text when the calling function holds it as a constant.
+
+    Then no run of the program put data into it.
+    """
+    if (
+        caller is not None
+        and type(text) is str
+        and any(type(one) is str and one == text for one in caller.f_code.co_consts)
+    ):
         return text
     return WITHHELD
 
@@ -182,11 +253,17 @@ def _kind(error: BaseException) -> str:
     """The type's name; of the system's errors also which one, as ENOSPC says what to do next."""
     name = type(error).__name__
     number = getattr(error, "errno", None)
-    return f"{name}[{errno.errorcode[number]}]" if type(number) is int and number in errno.errorcode else name
+    return (
+        f"{name}[{errno.errorcode[number]}]"
+        if type(number) is int and number in errno.errorcode
+        else name
+    )
 
 
 def _trace(error: BaseException, depth: int = 0) -> Iterator[str]:
-    """The places of an exception and of those it came from, oldest first, as the interpreter prints them; no message, no local."""
+    """The places of an exception and of those it came from, oldest first, as the interpreter prints
+    them; no message, no local.
+    """
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None and depth < 5:
         yield from _trace(before, depth + 1)
@@ -197,7 +274,9 @@ def _trace(error: BaseException, depth: int = 0) -> Iterator[str]:
     places = []
     step = error.__traceback__
     while step is not None:
-        places.append(f"{_place(step.tb_frame.f_code)}:{step.tb_lineno} {step.tb_frame.f_code.co_name}")
+        places.append(
+            f"{_place(step.tb_frame.f_code)}:{step.tb_lineno} {step.tb_frame.f_code.co_name}"
+        )
         step = step.tb_next
     yield from places[-12:]
 
@@ -210,7 +289,11 @@ def _place(code: CodeType) -> str:
 
 
 class _Lines:
-    """Writes rendered lines. A full disk or a closed pipe costs lines, never the work that logged; the next line says how many."""
+    """Writes rendered lines.
+
+    A full disk or a closed pipe costs lines, never the work that logged; the next line says how
+    many.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -235,7 +318,10 @@ class _Lines:
 
 
 class _Foreign(logging.Handler):
-    """Takes the records of `logging` through the same processors. Their arguments and extras are data and are never looked at."""
+    """Takes the records of `logging` through the same processors.
+
+    Their arguments and extras are data and are never looked at.
+    """
 
     def __init__(self, chain: list[Processor], lines: _Lines) -> None:
         super().__init__()

@@ -1,7 +1,10 @@
-"""The network as an argument: what shells may ask of it. `AsyncioNetwork` is the real one; `tests/world` brings a simulated one.
+"""The network as an argument: what shells may ask of it.
 
-Both hand out asyncio transports to asyncio protocols, so that a shell is the same code over TCP and in the simulated world. The
-clock is the running loop's own `loop.time()`; the world runs on a loop whose time is virtual.
+`AsyncioNetwork` is the real one; `tests/world` brings a simulated one.
+
+Both hand out asyncio transports to asyncio protocols, so that a shell is the same code over TCP and
+in the simulated world. The clock is the running loop's own `loop.time()`; the world runs on a loop
+whose time is virtual.
 """
 
 import asyncio
@@ -14,7 +17,10 @@ from typing import Protocol, TypeVar
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
 Resolve = Callable[[str], Awaitable[tuple[str, ...]]]
-"""From a host name to its addresses, the best first; raises OSError. An address is its own answer."""
+"""From a host name to its addresses, the best first; raises OSError.
+
+An address is its own answer.
+"""
 
 
 class Listener(Protocol):
@@ -32,11 +38,21 @@ class Network(Protocol):
     """Opens connections and listening ports."""
 
     async def connect(
-        self, factory: Callable[[], ProtocolT], host: str, port: int, *, tls: ssl.SSLContext | None = None
+        self,
+        factory: Callable[[], ProtocolT],
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> tuple[asyncio.Transport, ProtocolT]:
-        """Connect; raises OSError, or what the TLS handshake raises. Deadlines are the caller's (`asyncio.timeout`)."""
+        """Connect; raises OSError, or what the TLS handshake raises.
 
-    async def listen(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Listener:
+        Deadlines are the caller's (`asyncio.timeout`).
+        """
+
+    async def listen(
+        self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
+    ) -> Listener:
         """Open a listening port; raises OSError with the reason when that is not possible."""
 
 
@@ -44,18 +60,28 @@ class AsyncioNetwork:
     """The machine's own network."""
 
     async def connect(
-        self, factory: Callable[[], ProtocolT], host: str, port: int, *, tls: ssl.SSLContext | None = None
+        self,
+        factory: Callable[[], ProtocolT],
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> tuple[asyncio.Transport, ProtocolT]:
         loop = asyncio.get_running_loop()
         return await loop.create_connection(factory, host, port, ssl=tls)
 
-    async def listen(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Listener:
+    async def listen(
+        self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
+    ) -> Listener:
         server = await asyncio.get_running_loop().create_server(factory, host, port, backlog=128)
         return _AsyncioListener(server)
 
 
 async def resolve(host: str) -> tuple[str, ...]:
-    """Ask the machine's resolver (a thread of the loop's executor, as long as it takes; deadlines are the caller's)."""
+    """Ask the machine's resolver (a thread of the loop's executor, as long as it takes.
+
+    Deadlines are the caller's).
+    """
     try:
         return (str(ipaddress.ip_address(host)),)
     except ValueError:
@@ -70,4 +96,5 @@ class _AsyncioListener:
         self.address: tuple[str, int] = (host, port)
 
     async def close(self) -> None:
-        self._server.close()  # not wait_closed(): from 3.12 on that waits for the accepted connections too
+        # not wait_closed(): from 3.12 on that waits for the accepted connections too
+        self._server.close()

@@ -1,9 +1,10 @@
 """Drives any machine over a transport: bytes in, events out on demand, bytes out, one timer.
 
-Reading follows the consumer: bytes that arrive while nobody waits for an event stop the socket until somebody does, so that at most
-one read is buffered ahead. A peer that does not read what it is sent is not read either, so that answers do not pile up. The timer
-is re-armed only when it fires or when an earlier deadline appears: a busy or idle connection costs no timer work per read. All time
-is `loop.time()`; the transport may be a simulated one without a socket.
+Reading follows the consumer: bytes that arrive while nobody waits for an event stop the socket
+until somebody does, so that at most one read is buffered ahead. A peer that does not read what it
+is sent is not read either, so that answers do not pile up. The timer is re-armed only when it fires
+or when an earlier deadline appears: a busy or idle connection costs no timer work per read. All
+time is `loop.time()`; the transport may be a simulated one without a socket.
 """
 
 import asyncio
@@ -15,9 +16,13 @@ from swallowtail.sansio.machine import NEED_DATA, BulkMachine, Signal
 EventT = TypeVar("EventT")
 EventT_co = TypeVar("EventT_co", covariant=True)
 
-FLUSH_TIME: Final = 1.0  # for what is still unwritten when a machine has finished; then the transport is cut
+FLUSH_TIME: Final = (
+    1.0  # for what is still unwritten when a machine has finished; then the transport is cut
+)
 DISCARD_LIMIT: Final = 262_144  # read and ignored from a peer that was told to go away
-STALL: Final = 60.0  # seconds in which a peer takes nothing of what waits for it; then the transport is cut
+STALL: Final = (
+    60.0  # seconds in which a peer takes nothing of what waits for it; then the transport is cut
+)
 UNREAD_LIMIT: Final = 262_144  # bytes that a peer leaves unread before it is not read either
 TURN: Final = 256  # events that one consumer takes before the others get their turn
 
@@ -41,7 +46,10 @@ class PumpedMachine(BulkMachine[EventT_co], Protocol[EventT_co]):
 
 
 class Pump(asyncio.BufferedProtocol, Generic[EventT]):
-    """One machine on one transport. One consumer awaits `next_event`; after telling the machine something, call `flush`."""
+    """One machine on one transport.
+
+    One consumer awaits `next_event`; after telling the machine something, call `flush`.
+    """
 
     def __init__(
         self,
@@ -76,11 +84,18 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
     # For the consumer
 
     async def next_event(self) -> EventT | Signal:
-        """Give the next event, or CLOSED; raises what the machine raises. Cancelling loses nothing."""
+        """Give the next event, or CLOSED; raises what the machine raises.
+
+        Cancelling loses nothing.
+        """
         self._taken += 1
         if self._taken % TURN == 0:  # a buffer may hold thousands of tiny events
             await asyncio.sleep(0)
-        while self._drained is not None and self._transport is not None and self._transport.get_write_buffer_size() > UNREAD_LIMIT:
+        while (
+            self._drained is not None
+            and self._transport is not None
+            and self._transport.get_write_buffer_size() > UNREAD_LIMIT
+        ):
             await asyncio.wait((self._drained, self._gone), return_when=asyncio.FIRST_COMPLETED)
             if self._gone.done():
                 break
@@ -100,7 +115,9 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
                 self._waiter = None
 
     def flush(self) -> None:
-        """Write what the machine wants written, set the timer, close the transport when the machine is done with it."""
+        """Write what the machine wants written, set the timer, close the transport when the machine
+        is done with it.
+        """
         data, transport = self._machine.data_to_send(), self._transport
         if data and transport is not None and not self._closing and not transport.is_closing():
             transport.write(data)
@@ -112,7 +129,10 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
             self._arm()
 
     async def drain(self) -> None:
-        """Wait until the transport takes more; raises ConnectionResetError when it is gone. The deadline is the caller's."""
+        """Wait until the transport takes more; raises ConnectionResetError when it is gone.
+
+        The deadline is the caller's.
+        """
         if self._drained is not None and not self._gone.done():
             await asyncio.wait((self._drained, self._gone), return_when=asyncio.FIRST_COMPLETED)
         if self._gone.done():
@@ -134,7 +154,8 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
     # For the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # asyncio promises a Transport to a stream protocol
+        # asyncio promises a Transport to a stream protocol
+        self._transport = transport  # type: ignore[assignment]
         if self._after_read is not None:
             self._rearm = self._after_read(transport)
         self.flush()

@@ -1,4 +1,7 @@
-"""Acknowledge received TCP segments at once: most modalities leave Nagle on, and then a delayed ACK costs 44 ms per object."""
+"""Acknowledge received TCP segments at once.
+
+Most modalities leave Nagle on, and then a delayed ACK costs 44 ms per object.
+"""
 
 import asyncio
 import functools
@@ -38,9 +41,12 @@ if sys.platform == "win32":
 
 
 def quick_ack(transport: asyncio.BaseTransport) -> Callable[[], None] | None:
-    """Turn delayed ACKs off; call what is returned after every read. None where nothing has to be called.
+    """Turn delayed ACKs off; call what is returned after every read.
 
-    On Linux the kernel goes back to delaying by itself, so the option is set again and again; on Windows once is enough.
+    None where nothing has to be called.
+
+    On Linux the kernel goes back to delaying by itself, so the option is set again and again; on
+    Windows once is enough.
     """
     sock = transport.get_extra_info("socket")
     if sock is None:  # a simulated transport

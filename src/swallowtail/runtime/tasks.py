@@ -1,4 +1,7 @@
-"""The one way to start a task: with a name and an owner who sees it fail. Bare `asyncio.create_task` is banned by ruff."""
+"""The one way to start a task: with a name and an owner who sees it fail.
+
+Bare `asyncio.create_task` is banned by ruff.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -11,13 +14,18 @@ log = structlog.get_logger()
 
 
 class Tasks:
-    """Owns background tasks: an unexpected failure is logged and reported once, leaving the scope cancels and awaits them all.
+    """Owns background tasks.
 
-    `asyncio.TaskGroup` fits work that ends together and is used there; this owner is for servers, whose tasks come and go and where
-    one peer's failure must not cancel the others.
+    An unexpected failure is logged and reported once, leaving the scope cancels and awaits them
+    all.
+
+    `asyncio.TaskGroup` fits work that ends together and is used there; this owner is for servers,
+    whose tasks come and go and where one peer's failure must not cancel the others.
     """
 
-    def __init__(self, name: str, *, on_failure: Callable[[str, BaseException], None] | None = None) -> None:
+    def __init__(
+        self, name: str, *, on_failure: Callable[[str, BaseException], None] | None = None
+    ) -> None:
         self._name = name
         self._on_failure = on_failure
         self._running: set[asyncio.Task[Any]] = set()
@@ -27,7 +35,8 @@ class Tasks:
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Start `work` as a task called `<owner>/<name>`."""
-        task = asyncio.create_task(work, name=f"{self._name}/{name}")  # noqa: TID251 - the one permitted place
+        # the one permitted place
+        task = asyncio.create_task(work, name=f"{self._name}/{name}")  # noqa: TID251
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task

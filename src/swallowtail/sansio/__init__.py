@@ -1,1 +1,4 @@
-"""The words and shapes that every protocol machine shares. Standard library only; no I/O, no clock, no dice."""
+"""The words and shapes that every protocol machine shares.
+
+Standard library only; no I/O, no clock, no dice.
+"""

@@ -1,7 +1,10 @@
-"""Two families of protocol error: we misused the machine (Local), or the peer broke the protocol (Remote).
+"""Two families of protocol error.
 
-Any other exception that leaves a machine is a bug. A machine raises Remote errors only from its receiving side; after one it is
-closed, and whatever it still wants to tell the peer (an A-ABORT, a reset) is in `data_to_send()`.
+We misused the machine (Local), or the peer broke the protocol (Remote).
+
+Any other exception that leaves a machine is a bug. A machine raises Remote errors only from its
+receiving side; after one it is closed, and whatever it still wants to tell the peer (an A-ABORT, a
+reset) is in `data_to_send()`.
 
     ProtocolError
     ├── LocalProtocolError       the call is not allowed in this state; nothing was sent

@@ -1,8 +1,8 @@
 """The surface that every protocol machine has, so that one pump drives them all.
 
-The shell hands in bytes and the time, pulls events one at a time, and writes what the machine wants written. Pull, not push: a
-consumer that does not ask for the next event makes the machine answer `PAUSED`, and the shell then stops reading the socket, so
-memory stays bounded without a queue.
+The shell hands in bytes and the time, pulls events one at a time, and writes what the machine wants
+written. Pull, not push: a consumer that does not ask for the next event makes the machine answer
+`PAUSED`, and the shell then stops reading the socket, so memory stays bounded without a queue.
 
     shell                                   machine
     receive_data(chunk, now)        ─────▶  buffers at most what its spec allows
@@ -46,7 +46,10 @@ class Machine(Protocol[EventT_co]):
         """Learn that the peer sends nothing more."""
 
     def next_event(self) -> EventT_co | Signal:
-        """Give the next event; raises RemoteProtocolError once if the peer broke the protocol, then answers CLOSED."""
+        """Give the next event.
+
+        Raises RemoteProtocolError once if the peer broke the protocol, then answers CLOSED.
+        """
 
     def data_to_send(self) -> bytes:
         """Hand over the bytes for the peer, in order; empty when there are none."""
@@ -59,13 +62,18 @@ class Machine(Protocol[EventT_co]):
 
 
 class BulkMachine(Machine[EventT_co], Protocol[EventT_co]):
-    """A machine that owns its receive buffer, so that bulk bytes are copied once: from the socket into it.
+    """A machine that owns its receive buffer, so that bulk bytes are copied once.
+
+    From the socket into it.
 
     A bulk event carries a memoryview into this buffer, valid until the next call of `next_event`.
     """
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        """Give writable space for the next read, at least one byte long; the shell must not read while the machine is PAUSED."""
+        """Give writable space for the next read, at least one byte long.
+
+        The shell must not read while the machine is PAUSED.
+        """
 
     def buffer_updated(self, nbytes: int, now: float) -> None:
         """Learn that the first `nbytes` of the last `get_buffer` were filled."""

@@ -1,8 +1,11 @@
-"""A PACS on pynetdicom, a peer that we did not write: it keeps every data set as it came, in files numbered in their order.
+"""A PACS on pynetdicom, a peer that we did not write.
+
+It keeps every data set as it came, in files numbered in their order.
 
     python -m swallowtail.sim.archive --ae PACS --port 11112 --folder received
 
-It answers 0000 once the file is there, so that what it counts as received it has. A power cut is `Program.kill`.
+It answers 0000 once the file is there, so that what it counts as received it has. A power cut is
+`Program.kill`.
 """
 
 import argparse
@@ -42,7 +45,13 @@ class Archive:
 
     def start(self) -> None:
         """Run until it accepts connections."""
-        argv: list[str | Path] = [sys.executable, "-m", "swallowtail.sim.archive", "--port", str(self.port)]
+        argv: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "swallowtail.sim.archive",
+            "--port",
+            str(self.port),
+        ]
         argv += ["--folder", self.received]
         self.program = Program("pacs", argv, folder=self.folder, environment=with_source({}))
         self.program.wait_for_port(self.port)
@@ -58,13 +67,25 @@ class Archive:
             self.program.stop()
 
     def instances(self) -> list[tuple[str, bytes]]:
-        """Give what it has received, SOP Instance UID and data set, in order and as often as it came."""
-        files = sorted(path for path in self.received.iterdir() if path.suffix == ".dataset") if self.received.is_dir() else []
-        return [(path.name.removesuffix(".dataset").partition("-")[2], path.read_bytes()) for path in files]
+        """Give what it has received, SOP Instance UID and data set, in order and as often as it
+        came.
+        """
+        files = (
+            sorted(path for path in self.received.iterdir() if path.suffix == ".dataset")
+            if self.received.is_dir()
+            else []
+        )
+        return [
+            (path.name.removesuffix(".dataset").partition("-")[2], path.read_bytes())
+            for path in files
+        ]
 
 
 def keep(event: Any, folder: Path) -> int:
-    """Write one data set; the name tells its place in the order, and appears when the file is whole."""
+    """Write one data set.
+
+    The name tells its place in the order, and appears when the file is whole.
+    """
     number = sum(path.suffix == ".dataset" for path in folder.iterdir())
     path = folder / f"{number:06}-{event.request.AffectedSOPInstanceUID}.part"
     path.write_bytes(event.encoded_dataset(include_meta=False))
@@ -80,13 +101,19 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, required=True)
     given = parser.parse_args(words)
     given.folder.mkdir(parents=True, exist_ok=True)
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # before there are threads, which would take them
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, ENDING
+    )  # before there are threads, which would take them
     entity = AE(ae_title=given.ae)
     entity.require_called_aet = True
     entity.add_supported_context(VERIFICATION)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), list(SYNTAXES))
-    entity.start_server(("127.0.0.1", given.port), block=False, evt_handlers=[(evt.EVT_C_STORE, keep, [given.folder])])
+    entity.start_server(
+        ("127.0.0.1", given.port),
+        block=False,
+        evt_handlers=[(evt.EVT_C_STORE, keep, [given.folder])],
+    )
     signal.sigwait(ENDING)
     entity.shutdown()
 

@@ -1,4 +1,7 @@
-"""What the simulated hospital sends: the real ultrasound files inside pydicom's package, given invented patients and fresh UIDs."""
+"""What the simulated hospital sends.
+
+The real ultrasound files inside pydicom's package, given invented patients and fresh UIDs.
+"""
 
 import secrets
 from dataclasses import dataclass
@@ -82,7 +85,10 @@ def fresh_uid() -> UID:
 
 
 def ultrasound_study(folder: Path, patient: Patient = PATIENTS[0]) -> list[Sample]:
-    """Write one ultrasound study, the cine first, into `folder`; a new study with new UIDs at every call."""
+    """Write one ultrasound study, the cine first, into `folder`.
+
+    A new study with new UIDs at every call.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     study, series = fresh_uid(), fresh_uid()
     samples = []
@@ -93,7 +99,17 @@ def ultrasound_study(folder: Path, patient: Patient = PATIENTS[0]) -> list[Sampl
         ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = fresh_uid()
         path = folder / f"{number:02}-{name}"
         ds.save_as(path, enforce_file_format=True)
-        samples.append(Sample(title, path, study, series, ds.SOPInstanceUID, ds.SOPClassUID, ds.file_meta.TransferSyntaxUID))
+        samples.append(
+            Sample(
+                title,
+                path,
+                study,
+                series,
+                ds.SOPInstanceUID,
+                ds.SOPClassUID,
+                ds.file_meta.TransferSyntaxUID,
+            )
+        )
     return samples
 
 
@@ -102,13 +118,25 @@ def _reidentify(ds: Dataset, patient: Patient, number: int) -> None:
         if keyword in ds:
             delattr(ds, keyword)
     ds.remove_private_tags()
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = patient.name, patient.number, patient.born, patient.sex
-    ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = f"A-{patient.number}", "1", "Crane^Ivo"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = (
+        patient.name,
+        patient.number,
+        patient.born,
+        patient.sex,
+    )
+    ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = (
+        f"A-{patient.number}",
+        "1",
+        "Crane^Ivo",
+    )
     ds.StudyDescription, ds.SeriesNumber, ds.InstanceNumber = "Echocardiography", 1, number
 
 
 def data_set_of(file: bytes) -> bytes:
-    """Strip preamble and group 0002 from a Part 10 file (PS3.10 7.1): its length stands in (0002,0000)."""
+    """Strip preamble and group 0002 from a Part 10 file (PS3.10 7.1).
+
+    Its length stands in (0002,0000).
+    """
     if file[128:132] != b"DICM" or file[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
         raise ValueError("not a Part 10 file with a group length")
     return file[144 + int.from_bytes(file[140:144], "little") :]

@@ -1,4 +1,6 @@
-"""A Cloud and one Link as real processes in one folder, set up as a person would: serve, apply, run.
+"""A Cloud and one Link as real processes in one folder, set up as a person would.
+
+Serve, apply, run.
 
 with Installation(folder) as site:                  # Cloud serving, document applied, Link listening
     Modality(site.port("imaging"), site.called_ae("imaging")).send(…)
@@ -20,8 +22,12 @@ from swallowtail.sim.rest import Rest, RestFailedError
 READY: Final = 30.0
 LINK: Final = "ward"
 TOKEN: Final = "simulation"  # noqa: S105 - its name
-LOOPBACK_POLICY: Final = '[outbound]\nallow = [{ network = "127.0.0.0/8" }]\nnew_targets_per_minute = 1000\n'
-"""A site of tests gets a dozen destinations within a minute, more than the ten that a hospital's Link meets by default."""
+LOOPBACK_POLICY: Final = (
+    '[outbound]\nallow = [{ network = "127.0.0.0/8" }]\nnew_targets_per_minute = 1000\n'
+)
+"""A site of tests gets a dozen destinations within a minute, more than the ten that a hospital's
+Link meets by default.
+"""
 
 Table = Mapping[str, Any]
 
@@ -38,7 +44,13 @@ class Listening:
 
     def table(self) -> Table:
         """Give it as the document has it."""
-        return {"name": self.name, "ae_title": self.ae_title, "address": self.address, "port": self.port, **self.more}
+        return {
+            "name": self.name,
+            "ae_title": self.ae_title,
+            "address": self.address,
+            "port": self.port,
+            **self.more,
+        }
 
 
 ANY_DEVICE: Final = {"unknown_devices": "accept"}
@@ -55,12 +67,21 @@ def toml(value: Any) -> str:
 
 
 def document(
-    listeners: Sequence[Table], devices: Sequence[Table], destinations: Sequence[Table] = (), rules: Sequence[Table] = ()
+    listeners: Sequence[Table],
+    devices: Sequence[Table],
+    destinations: Sequence[Table] = (),
+    rules: Sequence[Table] = (),
 ) -> str:
-    """Give the whole hospital as the TOML document that `apply` takes: one facility, one Link, one administrator's token."""
+    """Give the whole hospital as the TOML document that `apply` takes.
+
+    One facility, one Link, one administrator's token.
+    """
     sections: list[tuple[str, Table]] = [
         ("[organisation]", {"name": "sandpiper", "title": "Sandpiper Hospital (invented)"}),
-        ("[[facility]]", {"name": "harbour", "title": "Harbour Clinic (invented)", "time_zone": "Europe/Berlin"}),
+        (
+            "[[facility]]",
+            {"name": "harbour", "title": "Harbour Clinic (invented)", "time_zone": "Europe/Berlin"},
+        ),
         ("[[link]]", {"name": LINK, "facility": "harbour"}),
         *(("[[link.listener]]", listener) for listener in listeners),
         *(("[[link.device]]", device) for device in devices),
@@ -69,12 +90,16 @@ def document(
         ("[[token]]", {"name": TOKEN, "role": "administrator"}),
     ]
     return "\n".join(
-        f"{title}\n" + "".join(f"{key} = {toml(value)}\n" for key, value in table.items()) for title, table in sections
+        f"{title}\n" + "".join(f"{key} = {toml(value)}\n" for key, value in table.items())
+        for title, table in sections
     )
 
 
 class Installation:
-    """The whole of it. `start` does everything; the steps are public for those who break things in between."""
+    """The whole of it.
+
+    `start` does everything; the steps are public for those who break things in between.
+    """
 
     cloud: Program
     link: Program
@@ -97,10 +122,16 @@ class Installation:
         cloud_host: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`link_prefix` runs Link under another program, `ip netns exec` for example; `environment` is for both programs."""
+        """`link_prefix` runs Link under another program, `ip netns exec` for example.
+
+        `environment` is for both programs.
+        """
         self.folder = folder
         self.listeners = {
-            one.name: Listening(one.name, one.ae_title, one.port or free_port(), one.address, one.more) for one in listeners
+            one.name: Listening(
+                one.name, one.ae_title, one.port or free_port(), one.address, one.more
+            )
+            for one in listeners
         }
         self._routing = (devices, destinations, rules)
         self._prefix = list(link_prefix)
@@ -127,7 +158,10 @@ class Installation:
         self.wait_until_listening()
 
     def start_cloud(self) -> None:
-        """Serve the Cloud on the same folder and port as ever; the first start tells the operator's token."""
+        """Serve the Cloud on the same folder and port as ever.
+
+        The first start tells the operator's token.
+        """
         argv: list[str | Path] = [
             *SWALLOWTAIL,
             "cloud",
@@ -140,7 +174,11 @@ class Installation:
         ]
         self.cloud = Program("cloud", argv, folder=self.folder, environment=self._environment)
         before = len(announcements(self.cloud.text()))
-        self.cloud.wait_until(lambda: len(announcements(self.cloud.text())) > before, seconds=READY, what="saying that it listens")
+        self.cloud.wait_until(
+            lambda: len(announcements(self.cloud.text())) > before,
+            seconds=READY,
+            what="saying that it listens",
+        )
         facts = announcements(self.cloud.text())[-1]
         self.url, self.ca = facts["url"], Path(facts["ca"])
         if "token" in facts:
@@ -148,7 +186,10 @@ class Installation:
             self.operator = Rest(self.url, facts["token"], self.ca)
 
     def apply(self) -> dict[str, Any]:
-        """Run `swallowtail cloud apply` and give what it did; codes and tokens go into files of the folder."""
+        """Run `swallowtail cloud apply` and give what it did.
+
+        Codes and tokens go into files of the folder.
+        """
         listeners = [one.table() for one in self.listeners.values()]
         (self.folder / "hospital.toml").write_text(document(listeners, *self._routing))
         argv: list[str | Path] = [
@@ -176,37 +217,75 @@ class Installation:
         return outcome
 
     def start_link(self, *options: str) -> None:
-        """Run Link; it connects by itself. `wait_until_listening` says when its listeners are open."""
+        """Run Link; it connects by itself.
+
+        `wait_until_listening` says when its listeners are open.
+        """
         self.link = self.run_link("link", self._state, *options)
 
     def run_link(self, name: str, state: Path, *options: str) -> Program:
-        """Run a Link with the code of this installation on a state folder: on another folder it is another machine."""
-        argv: list[str | Path] = [*self._prefix, *SWALLOWTAIL, "link", "run", "--cloud", self.url, "--ca", self.ca]
-        argv += ["--state", state, "--code-file", self.folder / "code", "--policy", self.folder / "policy.toml", *options]
+        """Run a Link with the code of this installation on a state folder.
+
+        On another folder it is another machine.
+        """
+        argv: list[str | Path] = [
+            *self._prefix,
+            *SWALLOWTAIL,
+            "link",
+            "run",
+            "--cloud",
+            self.url,
+            "--ca",
+            self.ca,
+        ]
+        argv += [
+            "--state",
+            state,
+            "--code-file",
+            self.folder / "code",
+            "--policy",
+            self.folder / "policy.toml",
+            *options,
+        ]
         state.mkdir(mode=0o700, exist_ok=True)
         return Program(name, argv, folder=self.folder, environment=self._environment)
 
     def wait_until_listening(self, *, seconds: float = READY) -> None:
-        """Return when every listener accepts connections and the Cloud knows that Link runs what it wishes."""
+        """Return when every listener accepts connections and the Cloud knows that Link runs what it
+        wishes.
+        """
         ports = [one.port for one in self.listeners.values() if one.address == "127.0.0.1"]
-        self.link.wait_until(lambda: all(map(accepts, ports)) and self.in_step(), seconds=seconds, what="listening as configured")
+        self.link.wait_until(
+            lambda: all(map(accepts, ports)) and self.in_step(),
+            seconds=seconds,
+            what="listening as configured",
+        )
 
     def in_step(self) -> bool:
         """Say whether the Cloud sees Link run the newest configuration with every listener open."""
         try:
-            return bool(self.rest.json(f"/api/v1/links/{self.link_id}/configuration/comparison")["in_step"])
+            return bool(
+                self.rest.json(f"/api/v1/links/{self.link_id}/configuration/comparison")["in_step"]
+            )
         except RestFailedError:
             return False
 
     def reinstall(self) -> None:
-        """Put a new machine in the place of the old one: rebind, a new code, an empty state folder. Link must not run."""
+        """Put a new machine in the place of the old one: rebind, a new code, an empty state folder.
+
+        Link must not run.
+        """
         self.new_code("rebind")
         self._starts += 1
         self._state = self.folder / f"state-{self._starts}"
 
     def new_code(self, act: str) -> None:
-        """Have the Cloud `rotate` or `rebind` the Link's code, and put the new one where Link looks for it."""
-        made = self.operator.json(self._of_operator(f"/api/v1/links/{self.link_id}/{act}"), method="POST")
+        """Have the Cloud `rotate` or `rebind` the Link's code, and put the new one where Link looks
+        for it.
+        """
+        made = self.operator.json(
+            self._of_operator(f"/api/v1/links/{self.link_id}/{act}"), method="POST"
+        )
         self._private("code", made["code"])
 
     def instances(self, study: str = "") -> list[Any]:
@@ -218,7 +297,9 @@ class Installation:
         started = time.monotonic()
         while (found := self._found(study)) < count:
             if time.monotonic() - started > seconds:
-                raise ProgramFailedError(f"QIDO finds {found} of {count} instances after {seconds:g} s")
+                raise ProgramFailedError(
+                    f"QIDO finds {found} of {count} instances after {seconds:g} s"
+                )
             if not self.cloud.running:
                 raise self.cloud.failure("ended")
             time.sleep(0.02)
@@ -239,7 +320,11 @@ class Installation:
     @property
     def programs(self) -> list[Program]:
         """Link and Cloud, as far as they were started."""
-        return [program for name in ("link", "cloud") if (program := getattr(self, name, None)) is not None]
+        return [
+            program
+            for name in ("link", "cloud")
+            if (program := getattr(self, name, None)) is not None
+        ]
 
     def _of_operator(self, path: str) -> str:
         organisation = self.rest.json("/api/v1/whoami")["organisation"]["id"]

@@ -1,6 +1,9 @@
-"""A modality on pynetdicom, a peer that we did not write. It tells for every instance what it heard, and nothing else.
+"""A modality on pynetdicom, a peer that we did not write.
 
-Data sets travel byte by byte as they stand in their files: pynetdicom reads and encodes them anew unless it is told otherwise.
+It tells for every instance what it heard, and nothing else.
+
+Data sets travel byte by byte as they stand in their files: pynetdicom reads and encodes them anew
+unless it is told otherwise.
 """
 
 import time
@@ -15,7 +18,9 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_RJ, P_DATA_TF
 
-_config.STORE_SEND_CHUNKED_DATASET = True  # the file's bytes, not pydicom's encoding of what it read
+_config.STORE_SEND_CHUNKED_DATASET = (
+    True  # the file's bytes, not pydicom's encoding of what it read
+)
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 DEADLINE: Final = 40.0
@@ -27,14 +32,18 @@ Context = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the modality was told about one instance, or about the association when `sop_instance` is empty."""
+    """What the modality was told about one instance, or about the association when `sop_instance`
+    is empty.
+    """
 
     sop_instance: str
     status: int | None
     """The DIMSE status; None when no answer came."""
     outcome: str
-    """`0000` and other statuses as four hexadecimal digits, `rejected (r,s,d)`, `context refused (n)`, `aborted`, `no answer`,
-    `connection lost`, `no connection`, `not sent` (the association had ended before)."""
+    """`0000` and other statuses as four hexadecimal digits, `rejected (r,s,d)`, `context refused
+    (n)`, `aborted`, `no answer`, `connection lost`, `no connection`, `not sent` (the association
+    had ended before).
+    """
     seconds: float
 
     @property
@@ -46,13 +55,15 @@ class Heard:
 def leave_responses(association: Association) -> None:
     """Keep pynetdicom's own thread from taking the response that a request waits for.
 
-    A request clears the checkpoint and takes the thread for paused. One that has passed the checkpoint already, and has not said so
-    yet, reads the next message all the same: under load the response, which it drops as unexpected.
+    A request clears the checkpoint and takes the thread for paused. One that has passed the
+    checkpoint already, and has not said so yet, reads the next message all the same: under load the
+    response, which it drops as unexpected.
     """
     read = association.dimse.get_msg
 
     def get_msg(block: bool = False) -> Any:
-        requested = not association._reactor_checkpoint.is_set()  # noqa: SLF001 - its only mark of a request under way
+        # its only mark of a request under way
+        requested = not association._reactor_checkpoint.is_set()  # noqa: SLF001
         return (None, None) if requested and not block else read(block)
 
     association.dimse.get_msg = get_msg  # type: ignore[method-assign]
@@ -71,7 +82,11 @@ class Modality:
 
     def echo(self) -> Heard:
         """Ask for C-ECHO and give what was heard."""
-        with self._associate([(VERIFICATION, "1.2.840.10008.1.2")]) as (association, started, refused):
+        with self._associate([(VERIFICATION, "1.2.840.10008.1.2")]) as (
+            association,
+            started,
+            refused,
+        ):
             if refused:
                 return Heard("", None, refused, time.monotonic() - started)
             return _heard("", association.send_c_echo(), association, started)
@@ -84,13 +99,21 @@ class Modality:
         told: Callable[[Heard], None] = lambda _: None,
         during: Callable[[int], None] | None = None,
     ) -> list[Heard]:
-        """Send Part 10 files over one association and give what was heard about each, in their order.
+        """Send Part 10 files over one association and give what was heard about each, in their
+        order.
 
-        Without `contexts` each pair of SOP class and transfer syntax in the files is proposed once. `during` is called after each
-        P-DATA PDU of the association has left, with their number so far: a place to pull a plug in the middle of a store.
+        Without `contexts` each pair of SOP class and transfer syntax in the files is proposed once.
+        `during` is called after each P-DATA PDU of the association has left, with their number so
+        far: a place to pull a plug in the middle of a store.
         """
         identities = [_identity(path) for path in files]
-        proposed = list(dict.fromkeys(contexts if contexts is not None else [(one.sop_class, one.syntax) for one in identities]))
+        proposed = list(
+            dict.fromkeys(
+                contexts
+                if contexts is not None
+                else [(one.sop_class, one.syntax) for one in identities]
+            )
+        )
         results: list[Heard] = []
         with self._associate(proposed, during) as (association, began, refused):
             started = began
@@ -113,7 +136,9 @@ class Modality:
         self, proposed: Sequence[Context], during: Callable[[int], None] | None = None
     ) -> Iterator[tuple[Association, float, str]]:
         entity = AE(ae_title=self.calling_ae)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = DEADLINE
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = (
+            entity.connection_timeout
+        ) = DEADLINE
         for sop_class, syntax in proposed:
             entity.add_requested_context(sop_class, syntax)
         connected: list[bool] = []
@@ -121,14 +146,29 @@ class Modality:
         handlers = [
             *self.handlers,
             (evt.EVT_CONN_OPEN, lambda _: connected.append(True)),
-            (evt.EVT_PDU_RECV, lambda event: rejections.append(event.pdu) if isinstance(event.pdu, A_ASSOCIATE_RJ) else None),
+            (
+                evt.EVT_PDU_RECV,
+                lambda event: (
+                    rejections.append(event.pdu) if isinstance(event.pdu, A_ASSOCIATE_RJ) else None
+                ),
+            ),
             *([(evt.EVT_PDU_SENT, _counting(during))] if during else []),
         ]
         started = time.monotonic()
-        association = entity.associate(self.host, self.port, ae_title=self.called_ae, max_pdu=self.max_pdu, evt_handlers=handlers)
+        association = entity.associate(
+            self.host,
+            self.port,
+            ae_title=self.called_ae,
+            max_pdu=self.max_pdu,
+            evt_handlers=handlers,
+        )
         leave_responses(association)
         try:
-            yield association, started, _refusal(association, rejections) if connected else "no connection"
+            yield (
+                association,
+                started,
+                _refusal(association, rejections) if connected else "no connection",
+            )
         finally:
             if association.is_established:
                 association.release()
@@ -151,7 +191,11 @@ class _Identity:
 
 def _identity(path: Path) -> _Identity:
     meta = read_file_meta_info(path)
-    return _Identity(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID), str(meta.MediaStorageSOPInstanceUID))
+    return _Identity(
+        str(meta.MediaStorageSOPClassUID),
+        str(meta.TransferSyntaxUID),
+        str(meta.MediaStorageSOPInstanceUID),
+    )
 
 
 def _counting(during: Callable[[int], None]) -> Callable[[Any], None]:
@@ -169,7 +213,8 @@ def _counting(during: Callable[[int], None]) -> Callable[[Any], None]:
 def _refusal(association: Association, rejections: Sequence[A_ASSOCIATE_RJ]) -> str:
     """Say why there is no association to speak on; empty when there is one.
 
-    What was received decides: pynetdicom calls one rejection in forty an abort when the connection ends right behind it.
+    What was received decides: pynetdicom calls one rejection in forty an abort when the connection
+    ends right behind it.
     """
     if association.is_established:
         return ""
@@ -180,7 +225,9 @@ def _refusal(association: Association, rejections: Sequence[A_ASSOCIATE_RJ]) -> 
 
 def _context_refusal(association: Association, identity: _Identity) -> str:
     sop_class, syntax = identity.sop_class, identity.syntax
-    accepted = [context for context in association.accepted_contexts if context.abstract_syntax == sop_class]
+    accepted = [
+        context for context in association.accepted_contexts if context.abstract_syntax == sop_class
+    ]
     if any(syntax in context.transfer_syntax for context in accepted):
         return ""
     reasons = [

@@ -1,6 +1,9 @@
-"""Programs as child processes: each with its output in a file, a certain end, and a failure that shows its last words.
+"""Programs as child processes.
 
-Used by the demo, the benchmark and the tests that need real servers. Synchronous on purpose: so are the peers' libraries.
+Each with its output in a file, a certain end, and a failure that shows its last words.
+
+Used by the demo, the benchmark and the tests that need real servers. Synchronous on purpose: so are
+the peers' libraries.
 """
 
 import contextlib
@@ -24,7 +27,10 @@ _lock = threading.Lock()
 
 
 class ProgramFailedError(Exception):
-    """A program could not be started, ended early, or did not become ready in time; the text carries its last lines."""
+    """A program could not be started, ended early, or did not become ready in time.
+
+    The text carries its last lines.
+    """
 
 
 def free_port() -> int:
@@ -40,14 +46,21 @@ def free_port() -> int:
 
 
 class Program:
-    """A running child process in a session of its own. Call `stop` or use it as a context, which tells an end not asked for.
+    """A running child process in a session of its own.
 
-    Its children end when its end is noticed: the whole group is killed before the child is reaped, while its number cannot yet mean
-    another process.
+    Call `stop` or use it as a context, which tells an end not asked for.
+
+    Its children end when its end is noticed: the whole group is killed before the child is reaped,
+    while its number cannot yet mean another process.
     """
 
     def __init__(
-        self, name: str, argv: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._asked = False  # to end: by us, or because its end is waited for
@@ -66,8 +79,12 @@ class Program:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise ProgramFailedError(f"{name} could not be started: {error} ({self.argv[0]})") from error
-        self._end = os.pidfd_open(self._process.pid)  # readable once it has ended, without reaping it
+                raise ProgramFailedError(
+                    f"{name} could not be started: {error} ({self.argv[0]})"
+                ) from error
+        self._end = os.pidfd_open(
+            self._process.pid
+        )  # readable once it has ended, without reaping it
 
     @property
     def pid(self) -> int:
@@ -99,7 +116,10 @@ class Program:
         return self.output.read_text(errors="replace")
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float, what: str) -> None:
-        """Return when `ready()` holds; raises ProgramFailedError when the program ends before or time is over."""
+        """Return when `ready()` holds.
+
+        Raises ProgramFailedError when the program ends before or time is over.
+        """
         deadline = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > deadline:
@@ -113,14 +133,20 @@ class Program:
         self.wait_until(lambda: accepts(port), seconds=seconds, what=f"listening on port {port}")
 
     def wait(self, *, seconds: float) -> int:
-        """Wait for its end and give the exit code; raises ProgramFailedError when it is still there after `seconds`."""
+        """Wait for its end and give the exit code.
+
+        Raises ProgramFailedError when it is still there after `seconds`.
+        """
         self._asked = True
         if not self._ended(seconds):
             raise self.failure(f"still runs after {seconds:g} s")
         return self._process.returncode
 
     def kill(self) -> None:
-        """End it as a power cut would: SIGKILL, to it and to its children, without a chance to say goodbye."""
+        """End it as a power cut would.
+
+        SIGKILL, to it and to its children, without a chance to say goodbye.
+        """
         if self.running:
             self._asked = True
             os.killpg(self.pid, signal.SIGKILL)
@@ -140,8 +166,15 @@ class Program:
         signal.pidfd_send_signal(self._end, number)
 
     def early_end(self) -> ProgramFailedError | None:
-        """Give the failure of a program that has ended without anybody asking for it: how, and its last lines."""
-        return None if self._asked or self.running else self.failure(f"ended by itself with {self.exit_code}")
+        """Give the failure of a program that has ended without anybody asking for it.
+
+        How, and its last lines.
+        """
+        return (
+            None
+            if self._asked or self.running
+            else self.failure(f"ended by itself with {self.exit_code}")
+        )
 
     def failure(self, what: str) -> ProgramFailedError:
         """Give the error that says what this program did wrong and shows its last lines."""
@@ -157,7 +190,10 @@ class Program:
 
 
 def leave(programs: Sequence[Program], error: BaseException | None) -> None:
-    """Stop programs at the end of a context; what has ended by itself is told, beside the error that came of it or in its place."""
+    """Stop programs at the end of a context.
+
+    What has ended by itself is told, beside the error that came of it or in its place.
+    """
     ends = [end for program in programs if (end := program.early_end())]
     for program in programs:
         program.stop()

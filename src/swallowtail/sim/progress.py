@@ -27,7 +27,11 @@ class Lines:
         self._ended += 1
         mark = "ok  " if result.held else "FAIL"
         number = f"{self._ended:>2}/{self._count}"
-        print(f"{number} {mark} {result.title:<{_WIDTH}} {result.seconds:5.1f} s  {result.detail}", file=self._out, flush=True)
+        print(
+            f"{number} {mark} {result.title:<{_WIDTH}} {result.seconds:5.1f} s  {result.detail}",
+            file=self._out,
+            flush=True,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +74,10 @@ class Table:
     def _draw(self) -> None:
         width = shutil.get_terminal_size().columns
         back = f"\x1b[{len(self._titles)}F" if self._drawn else ""
-        lines = "".join(f"\x1b[2K{self._line(number, title)[: width - 1]}\n" for number, title in enumerate(self._titles))
+        lines = "".join(
+            f"\x1b[2K{self._line(number, title)[: width - 1]}\n"
+            for number, title in enumerate(self._titles)
+        )
         self._out.write(back + lines)
         self._out.flush()
         self._drawn = True
@@ -79,7 +86,10 @@ class Table:
         if number < len(self._results):
             result = self._results[number]
             detail = (result.detail.splitlines() or [""])[0]
-            return f" {'ok  ' if result.held else 'FAIL'}  {title:<{_WIDTH}} {result.seconds:5.1f} s  {detail}"
+            return (
+                f" {'ok  ' if result.held else 'FAIL'}  {title:<{_WIDTH}} {result.seconds:5.1f} s "
+                f" {detail}"
+            )
         if title == self._running:
             return f" ...   {title:<{_WIDTH}} {time.monotonic() - self._since:5.1f} s"
         return f"       {title}"

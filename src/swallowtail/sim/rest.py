@@ -40,18 +40,29 @@ class Rest:
         """Give every item of a list, page by page."""
         sign, cursor = "&" if "?" in path else "?", ""
         while True:
-            page = self.json(f"{path}{sign}limit=1000" + (f"&cursor={urllib.parse.quote(cursor)}" if cursor else ""))
+            page = self.json(
+                f"{path}{sign}limit=1000"
+                + (f"&cursor={urllib.parse.quote(cursor)}" if cursor else "")
+            )
             yield from page["items"]
             if not (cursor := page["next"] or ""):
                 return
 
-    def fetch(self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None) -> bytes:
-        """Give the bytes of an answer; raises RestFailedError for a status of 400 and above, and when there is no answer."""
-        headers = {"Authorization": f"Bearer {self._token}"} | ({"Content-Type": "application/json"} if body is not None else {})
+    def fetch(
+        self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """Give the bytes of an answer.
+
+        Raises RestFailedError for a status of 400 and above, and when there is no answer.
+        """
+        headers = {"Authorization": f"Bearer {self._token}"} | (
+            {"Content-Type": "application/json"} if body is not None else {}
+        )
         data = None if body is None else json.dumps(body).encode()
         connection = self._connection()
         if method != "GET":
-            connection.close()  # the Cloud may be closing an idle one; only what can be repeated is risked on it
+            # the Cloud may be closing an idle one; only what can be repeated is risked on it
+            connection.close()
         for attempt in (1, 2):
             try:
                 connection.request(method, path, data, headers)
@@ -61,22 +72,31 @@ class Rest:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if attempt == 2 or method != "GET":
-                    raise RestFailedError(f"{method} {path}: {type(error).__name__}: {error}") from error
+                    raise RestFailedError(
+                        f"{method} {path}: {type(error).__name__}: {error}"
+                    ) from error
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise RestFailedError(
-                f"{method} {path}: status {answer.status}: {content[:500].decode(errors='replace')}", answer.status
+                f"{method} {path}: status {answer.status}:"
+                f" {content[:500].decode(errors='replace')}",
+                answer.status,
             )
         return content
 
     def close(self) -> None:
-        """Hang up every connection, also those of threads that have ended; a later request connects anew."""
+        """Hang up every connection, also those of threads that have ended.
+
+        A later request connects anew.
+        """
         for connection in self._open:
             connection.close()
 
     def _connection(self) -> http.client.HTTPSConnection:
         found: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = http.client.HTTPSConnection(self._host, self._port, timeout=DEADLINE, context=self._tls)
+            found = http.client.HTTPSConnection(
+                self._host, self._port, timeout=DEADLINE, context=self._tls
+            )
             self._local.connection = found
             self._open.append(found)
         return found

@@ -1,4 +1,7 @@
-"""The demo's story: one day of a hospital, as steps that each hold or do not. `swallowtail demo` shows it, tests run it."""
+"""The demo's story: one day of a hospital, as steps that each hold or do not.
+
+`swallowtail demo` shows it, tests run it.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,13 +17,24 @@ from swallowtail.sim.processes import ProgramFailedError
 from swallowtail.sim.rest import RestFailedError
 
 PULL_THE_PLUG_AT: Final = 4
-"""P-DATA PDUs of 16 KiB that have left when Link is killed: the command and some 48 KiB of a cine of 190 KiB."""
+"""P-DATA PDUs of 16 KiB that have left when Link is killed.
+
+The command and some 48 KiB of a cine of 190 KiB.
+"""
 LISTENER: Final = Listening("imaging", more={"max_pdu": 16_384})
-DEVICE: Final = {"name": "echo-room-1", "ae_title": "ULTRASOUND1", "addresses": ["127.0.0.1"], "description": "invented"}
+DEVICE: Final = {
+    "name": "echo-room-1",
+    "ae_title": "ULTRASOUND1",
+    "addresses": ["127.0.0.1"],
+    "description": "invented",
+}
 PACS: Final = f"{LINK}:pacs"
 RULE: Final = {"name": "ultrasound to the PACS", "to": [PACS], "condition": {"modalities": ["US"]}}
 LATE: Final = 60.0
-"""Seconds after which a delivery is late: a destination that has failed is tried again after some seconds, then after more."""
+"""Seconds after which a delivery is late.
+
+A destination that has failed is tried again after some seconds, then after more.
+"""
 
 
 class StoryFailedError(Exception):
@@ -59,8 +73,16 @@ class Story:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.pacs = Archive(folder)
-        destination = {"name": "pacs", "host": "127.0.0.1", "port": self.pacs.port, "ae_title": AE_TITLE, "outstanding": 1}
-        self.site = Installation(folder, listeners=[LISTENER], devices=[DEVICE], destinations=[destination], rules=[RULE])
+        destination = {
+            "name": "pacs",
+            "host": "127.0.0.1",
+            "port": self.pacs.port,
+            "ae_title": AE_TITLE,
+            "outstanding": 1,
+        }
+        self.site = Installation(
+            folder, listeners=[LISTENER], devices=[DEVICE], destinations=[destination], rules=[RULE]
+        )
         self.study: list[Sample] = []
         self.later: list[Sample] = []
         self.queued: list[Sample] = []
@@ -112,10 +134,18 @@ class Story:
 
     def _apply(self) -> str:
         outcome = self.site.apply()
-        must(outcome["codes"], "apply gave no security code for the new Link", look=str(self.folder / "apply.log"))
+        must(
+            outcome["codes"],
+            "apply gave no security code for the new Link",
+            look=str(self.folder / "apply.log"),
+        )
         again = self.site.apply()
         changed = [step for step in again["steps"] if step["verb"] != "keep"]
-        must(not changed, f"the same document applied again changed {changed}", look=str(self.folder / "apply.log"))
+        must(
+            not changed,
+            f"the same document applied again changed {changed}",
+            look=str(self.folder / "apply.log"),
+        )
         return f"{len(outcome['steps'])} things made, again: nothing changed"
 
     def _connect(self) -> str:
@@ -131,12 +161,21 @@ class Story:
 
     def _stranger(self) -> str:
         heard = self._modality("STRANGER").echo()
-        must(heard.outcome == "rejected (1,1,3)", f"an unknown device heard: {heard.outcome}", look=str(self.site.link.output))
-        self.site.link.wait_until(self._stranger_is_known, seconds=10, what="reporting the unknown device")
+        must(
+            heard.outcome == "rejected (1,1,3)",
+            f"an unknown device heard: {heard.outcome}",
+            look=str(self.site.link.output),
+        )
+        self.site.link.wait_until(
+            self._stranger_is_known, seconds=10, what="reporting the unknown device"
+        )
         return f"{heard.outcome}, listed with the device to add"
 
     def _stranger_is_known(self) -> bool:
-        return any(item["calling_ae"] == "STRANGER" for item in self.site.rest.items("/api/v1/unknown-devices"))
+        return any(
+            item["calling_ae"] == "STRANGER"
+            for item in self.site.rest.items("/api/v1/unknown-devices")
+        )
 
     def _store(self) -> str:
         self.study = ultrasound_study(self.folder / "files", PATIENTS[0])
@@ -145,7 +184,11 @@ class Story:
     def _send(self, samples: Sequence[Sample]) -> str:
         heard = self._modality().send([sample.path for sample in samples])
         refused = [one.outcome for one in heard if not one.stored]
-        must(not refused, f"{len(refused)} of {len(samples)} instances were answered {refused}", look=str(self.site.link.output))
+        must(
+            not refused,
+            f"{len(refused)} of {len(samples)} instances were answered {refused}",
+            look=str(self.site.link.output),
+        )
         size = sum(sample.path.stat().st_size for sample in samples)
         return f"{len(samples)} instances, {size / 1e6:.1f} MB, each 0000 when durable"
 
@@ -153,22 +196,40 @@ class Story:
         seconds = self.site.wait_for_instances(len(self.study), self.study[0].study)
         answer = self.site.rest.json(f"/dicomweb/studies?PatientID={PATIENTS[0].number}")
         found = [study["00100010"]["Value"][0]["Alphabetic"] for study in answer]
-        must(found == [PATIENTS[0].name], f"QIDO by patient id found {found}", look=str(self.site.cloud.output))
-        return f"{PATIENTS[0].name}, {len(self.study)} instances, {seconds:.1f} s after the last answer"
+        must(
+            found == [PATIENTS[0].name],
+            f"QIDO by patient id found {found}",
+            look=str(self.site.cloud.output),
+        )
+        return (
+            f"{PATIENTS[0].name}, {len(self.study)} instances, {seconds:.1f} s after the last"
+            " answer"
+        )
 
     def _fetch(self) -> str:
         size = sum(self._compare(sample) for sample in self.study)
         return f"{len(self.study)} data sets, {size:,} bytes, all equal"
 
     def _compare(self, sample: Sample) -> int:
-        """Fetch one instance both ways and give its size; both must be what the modality's file holds."""
+        """Fetch one instance both ways and give its size.
+
+        Both must be what the modality's file holds.
+        """
         items = list(self.site.rest.items(f"/api/v1/instances?sop_instance={sample.sop_instance}"))
-        must(len(items) == 1, f"{sample.title} shows {len(items)} times", look=str(self.site.cloud.output))
+        must(
+            len(items) == 1,
+            f"{sample.title} shows {len(items)} times",
+            look=str(self.site.cloud.output),
+        )
         sent = sample.data_set()
         for way in ("dataset", "file"):
             got = self.site.rest.fetch(f"/api/v1/instances/{items[0]['id']}/{way}")
             got = data_set_of(got) if way == "file" else got
-            must(got == sent, f"{sample.title} came back different ({way})", look=f"{sample.path} and {self.folder}/cloud")
+            must(
+                got == sent,
+                f"{sample.title} came back different ({way})",
+                look=f"{sample.path} and {self.folder}/cloud",
+            )
         return len(sent)
 
     def _open(self) -> str:
@@ -177,34 +238,61 @@ class Story:
         home, log = f"/dicomweb/studies/{cine.study}", str(self.site.cloud.output)
         series = [one["0020000E"]["Value"][0] for one in self.site.rest.json(f"{home}/series")]
         must(series == [cine.series], f"the study shows {len(series)} series", look=log)
-        metadata = {one["00080018"]["Value"][0]: one for one in self.site.rest.json(f"{home}/metadata")}
-        must(set(metadata) == {sample.sop_instance for sample in self.study}, f"metadata of {len(metadata)} instances", look=log)
+        metadata = {
+            one["00080018"]["Value"][0]: one for one in self.site.rest.json(f"{home}/metadata")
+        }
+        must(
+            set(metadata) == {sample.sop_instance for sample in self.study},
+            f"metadata of {len(metadata)} instances",
+            look=log,
+        )
         count = metadata[cine.sop_instance]["00280008"]["Value"][0]
         frame = self.site.rest.fetch(
             f"{home}/series/{cine.series}/instances/{cine.sop_instance}/frames/{count}?accept=image/jpeg%3Btransfer-syntax%3D*"
         )
         must(frame == cine.frame(count), f"frame {count} came back different", look=log)
-        return f"{len(series)} series, {len(metadata)} instances, frame {count} of the cine: {len(frame):,} bytes, equal"
+        return (
+            f"{len(series)} series, {len(metadata)} instances, frame {count} of the cine:"
+            f" {len(frame):,} bytes, equal"
+        )
 
     def _deliver(self) -> str:
         return self._until_the_pacs_has(self.study)
 
     def _until_the_pacs_has(self, samples: Sequence[Sample]) -> str:
-        """Wait for the PACS to have all of it; each once, in the order of its arrival, and what the modality's files hold."""
+        """Wait for the PACS to have all of it.
+
+        Each once, in the order of its arrival, and what the modality's files hold.
+        """
         started, expected = time.monotonic(), [sample.sop_instance for sample in samples]
         log = str(self.site.cloud.output)
         self.site.cloud.wait_until(
-            lambda: {uid for uid, _ in self.pacs.instances()} >= set(expected), seconds=LATE, what="delivery to the PACS"
+            lambda: {uid for uid, _ in self.pacs.instances()} >= set(expected),
+            seconds=LATE,
+            what="delivery to the PACS",
         )
         self.site.cloud.wait_until(lambda: not self._waiting(), seconds=LATE, what="an empty queue")
         ours = [(uid, data) for uid, data in self.pacs.instances() if uid in expected]
-        must([uid for uid, _ in ours] == expected, f"the PACS got {len(ours)} of {len(expected)}, or in another order", look=log)
+        must(
+            [uid for uid, _ in ours] == expected,
+            f"the PACS got {len(ours)} of {len(expected)}, or in another order",
+            look=log,
+        )
         for (_, data), sample in zip(ours, samples, strict=True):
-            must(data == sample.data_set(), f"the PACS got other bytes of {sample.title}", look=str(self.pacs.received))
-        return f"{len(ours)} instances, each once and in order, all bytes equal, after {time.monotonic() - started:.1f} s"
+            must(
+                data == sample.data_set(),
+                f"the PACS got other bytes of {sample.title}",
+                look=str(self.pacs.received),
+            )
+        return (
+            f"{len(ours)} instances, each once and in order, all bytes equal, after"
+            f" {time.monotonic() - started:.1f} s"
+        )
 
     def _waiting(self) -> int:
-        return sum(one["state"] != "delivered" for one in self.site.rest.items("/api/v1/deliveries"))
+        return sum(
+            one["state"] != "delivered" for one in self.site.rest.items("/api/v1/deliveries")
+        )
 
     def _queue(self) -> str:
         self.pacs.kill()
@@ -230,9 +318,19 @@ class Story:
     def _kill(self) -> str:
         self.later = ultrasound_study(self.folder / "later", PATIENTS[1])
         heard = self._modality().send([self.later[0].path], during=self._pull_the_plug)[0]
-        must(not self.site.link.running, "Link was to be killed and still runs", look=str(self.site.link.output))
-        must(not heard.stored, f"the modality heard {heard.outcome} for what nobody has", look=str(self.site.cloud.output))
-        shown = list(self.site.rest.items(f"/api/v1/instances?sop_instance={self.later[0].sop_instance}"))
+        must(
+            not self.site.link.running,
+            "Link was to be killed and still runs",
+            look=str(self.site.link.output),
+        )
+        must(
+            not heard.stored,
+            f"the modality heard {heard.outcome} for what nobody has",
+            look=str(self.site.cloud.output),
+        )
+        shown = list(
+            self.site.rest.items(f"/api/v1/instances?sop_instance={self.later[0].sop_instance}")
+        )
         must(not shown, "half an instance shows", look=str(self.site.cloud.output))
         return f"the modality heard: {heard.outcome}; nothing shows"
 
@@ -248,7 +346,11 @@ class Story:
 
     def _send_again(self) -> str:
         told: list[Heard] = self._modality().send([self.later[0].path] * 2)
-        must(all(one.stored for one in told), f"the re-send heard {[one.outcome for one in told]}", look=str(self.site.link.output))
+        must(
+            all(one.stored for one in told),
+            f"the re-send heard {[one.outcome for one in told]}",
+            look=str(self.site.link.output),
+        )
         self.site.wait_for_instances(1, self.later[0].study)
         self._compare(self.later[0])
         return "sent twice, 0000 twice, shows once"
@@ -259,11 +361,17 @@ class Story:
         self.site.reinstall()
         self.site.start_link()
         self.site.wait_until_listening()
-        must(self._running_version() == before, "the new machine runs another configuration", look=str(self.site.link.output))
+        must(
+            self._running_version() == before,
+            "the new machine runs another configuration",
+            look=str(self.site.link.output),
+        )
         return f"new device key, configuration {before} as before"
 
     def _running_version(self) -> int:
-        comparison = self.site.rest.json(f"/api/v1/links/{self.site.link_id}/configuration/comparison")
+        comparison = self.site.rest.json(
+            f"/api/v1/links/{self.site.link_id}/configuration/comparison"
+        )
         return int(comparison["running"])
 
     def _store_again(self) -> str:

@@ -1,4 +1,7 @@
-"""When to connect again (wire §9): full jitter under a ceiling that depends on how the last try ended."""
+"""When to connect again (wire §9).
+
+Full jitter under a ceiling that depends on how the last try ended.
+"""
 
 import enum
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """One channel: its states as a table, what it sends, and what waits to be read.
 
-All changes of state go through `CHANNEL_TABLE`, which does not know which side opened the channel. Received DATA waits here,
-bounded by the credit that was granted, until the owner pulls it with `next_event`; nobody else waits for that.
+All changes of state go through `CHANNEL_TABLE`, which does not know which side opened the channel.
+Received DATA waits here, bounded by the credit that was granted, until the owner pulls it with
+`next_event`; nobody else waits for that.
 """
 
 import enum
@@ -31,14 +32,17 @@ from swallowtail.wire.frames import (
 from swallowtail.wire.strays import CROSSING_FRAMES
 from swallowtail.wire.window import ReceiveWindow, RetainedWindow, SendWindow
 
-MERGE_BELOW: Final = 4096  # smaller pieces that wait are put together, or their bookkeeping would outweigh their bytes
+# smaller pieces that wait are put together, or their bookkeeping would outweigh their bytes
+MERGE_BELOW: Final = 4096
 MAX_WAITING_MESSAGES: Final = 1024
 
 
 class ChannelState(enum.Enum):
     """Which directions are open."""
 
-    __hash__ = object.__hash__  # members are singletons; Enum's own hash is a Python call for every frame
+    __hash__ = (
+        object.__hash__
+    )  # members are singletons; Enum's own hash is a Python call for every frame
 
     IDLE = "idle"
     OPEN = "open"
@@ -75,7 +79,9 @@ class ChannelAction(enum.Enum):
 
 _S, _I, _DO, _DROP = ChannelState, ChannelInput, ChannelAction.DO, ChannelAction.DROP
 
-CHANNEL_TABLE: Final[Mapping[tuple[ChannelState, ChannelInput], tuple[ChannelAction, ChannelState]]] = {
+CHANNEL_TABLE: Final[
+    Mapping[tuple[ChannelState, ChannelInput], tuple[ChannelAction, ChannelState]]
+] = {
     # nothing has been said
     (_S.IDLE, _I.SEND_OPEN): (_DO, _S.OPEN),
     (_S.IDLE, _I.RECEIVE_OPEN): (_DO, _S.OPEN),
@@ -121,7 +127,10 @@ CHANNEL_TABLE: Final[Mapping[tuple[ChannelState, ChannelInput], tuple[ChannelAct
 
 
 class Data(NamedTuple):
-    """Bytes of the body, in order; the view is into the received frame. Call `consumed` when they have a new owner."""
+    """Bytes of the body, in order; the view is into the received frame.
+
+    Call `consumed` when they have a new owner.
+    """
 
     view: memoryview
 
@@ -158,12 +167,17 @@ class Owner(Protocol):
 
 
 class ChannelMachine:
-    """One channel of a session. The session makes it; the owner sends, pulls `next_event`, and tells what it `consumed`.
+    """One channel of a session.
 
-    Sending raises LocalProtocolError where the state does not allow it: after FIN, or when the channel has failed.
+    The session makes it; the owner sends, pulls `next_event`, and tells what it `consumed`.
+
+    Sending raises LocalProtocolError where the state does not allow it: after FIN, or when the
+    channel has failed.
     """
 
-    def __init__(self, number: int, opening: Opening, owner: Owner, send: SendWindow, receive: ReceiveWindow) -> None:
+    def __init__(
+        self, number: int, opening: Opening, owner: Owner, send: SendWindow, receive: ReceiveWindow
+    ) -> None:
         self.number = number
         self.opening = opening
         self.priority = opening.priority
@@ -177,18 +191,24 @@ class ChannelMachine:
         self.reset_waiting = False  # our RESET has not left yet
         self.fin_left = False  # our FIN has left
         self.announced = True  # the session's mark: its owner has heard of it
-        self.told_readable = self.told_writable = False  # the session's marks: that event waits already
+        self.told_readable = self.told_writable = (
+            False  # the session's marks: that event waits already
+        )
         self.counted_transfer = False  # the session's mark: this channel holds its transfer's place
         self._owner = owner
         self._credit_due = False
         self._frame: bytearray | None = None
         self._space = memoryview(b"")
         self._fill = 0
-        self._inbox: deque[ChannelEvent | bytearray] = deque()  # bounded by credit and MAX_WAITING_MESSAGES
+        self._inbox: deque[ChannelEvent | bytearray] = (
+            deque()
+        )  # bounded by credit and MAX_WAITING_MESSAGES
         self._messages_waiting = 0
         self._pulled = 0  # data bytes handed out and not consumed
         self._ignored = False  # what was pulled or waited has been given up
-        self._deferred = 0  # message bytes pulled behind such data: `received` never skips what has no owner yet
+        self._deferred = (
+            0  # message bytes pulled behind such data: `received` never skips what has no owner yet
+        )
         self._peer_reset = self._peer_finished = self._under_way_taken = False
 
     def step(self, what: ChannelInput) -> ChannelAction:
@@ -196,7 +216,11 @@ class ChannelMachine:
         row = CHANNEL_TABLE.get((self.state, what))
         if row is None:
             text = f"{what.value} on channel {self.number}, which is {self.state.value}"
-            raise LocalProtocolError(text) if what.name.startswith("SEND") else WireError(f"{text} (wire §2)")
+            raise (
+                LocalProtocolError(text)
+                if what.name.startswith("SEND")
+                else WireError(f"{text} (wire §2)")
+            )
         action, self.state = row
         return action
 
@@ -216,10 +240,11 @@ class ChannelMachine:
         return self.over and not self.outbox and not self.reset_waiting
 
     def take_under_way(self) -> int:
-        """Say once, when it is over, how many units (strays) an honest peer may still have on its way on this channel (wire §2).
+        """Say once, when it is over, how many units (strays) an honest peer may still have on its
+        way on this channel (wire §2).
 
-        It sends no byte beyond `limit`, at most one CREDIT for each byte of ours that it had not told us it consumed, and nothing
-        after its RESET.
+        It sends no byte beyond `limit`, at most one CREDIT for each byte of ours that it had not
+        told us it consumed, and nothing after its RESET.
         """
         if self._under_way_taken or self._peer_reset:
             return 0
@@ -270,9 +295,14 @@ class ChannelMachine:
         self._queue(full)
 
     def message(self, body: bytes, now: float, *, fin: bool = False) -> bool:
-        """Send a message of the call; False when credit does not cover it yet: then wait for Writable and call again."""
+        """Send a message of the call; False when credit does not cover it yet.
+
+        Then wait for Writable and call again.
+        """
         if not 0 < len(body) <= MAX_PAYLOAD:
-            raise LocalProtocolError(f"a message of {len(body)} bytes; a frame holds 1 to {MAX_PAYLOAD}")
+            raise LocalProtocolError(
+                f"a message of {len(body)} bytes; a frame holds 1 to {MAX_PAYLOAD}"
+            )
         self.step(ChannelInput.SEND_DATA)
         self.flush()
         if len(body) > self.sending.credit:
@@ -293,7 +323,10 @@ class ChannelMachine:
             self._queue(frame(FrameType.DATA, self.number, fin=True))
 
     def reset(self, reason: ResetReason, text: str = "") -> None:
-        """Give the channel up: what waits in it is dropped. Of a channel that has ended only what was not read is dropped."""
+        """Give the channel up: what waits in it is dropped.
+
+        Of a channel that has ended only what was not read is dropped.
+        """
         if self.step(ChannelInput.SEND_RESET) is ChannelAction.DO:
             self._give_up()
             self._forget()
@@ -336,10 +369,17 @@ class ChannelMachine:
         return event
 
     def _ended(self) -> bool:
-        return self.state in (ChannelState.HALF_CLOSED_REMOTE, ChannelState.CLOSED, ChannelState.RESET)
+        return self.state in (
+            ChannelState.HALF_CLOSED_REMOTE,
+            ChannelState.CLOSED,
+            ChannelState.RESET,
+        )
 
     def consumed(self, size: int, now: float) -> None:
-        """Say that `size` more bytes of the data pulled have a new owner; this is what grants the peer credit."""
+        """Say that `size` more bytes of the data pulled have a new owner.
+
+        This is what grants the peer credit.
+        """
         if self._ignored:
             return
         if size > self._pulled:
@@ -359,8 +399,15 @@ class ChannelMachine:
             self._owner.send_credit(self)
 
     def accept(self, now: float) -> None:
-        """The peer has opened the channel: grant it something at once if it could not grant itself enough (wire §5)."""
-        if not self._ended() and self.receiving.limit < MAX_PAYLOAD and self.receiving.consume(0, now):
+        """The peer has opened the channel.
+
+        Grant it something at once if it could not grant itself enough (wire §5).
+        """
+        if (
+            not self._ended()
+            and self.receiving.limit < MAX_PAYLOAD
+            and self.receiving.consume(0, now)
+        ):
             self._grant()
 
     def receive_data(self, received: Frame, flags: int) -> int:
@@ -395,7 +442,9 @@ class ChannelMachine:
             raise WireError("an empty MESSAGE (wire §2)")  # it would cost no credit
         self.receiving.arrive(len(received) - HEADER.size)
         if self._messages_waiting >= MAX_WAITING_MESSAGES:
-            self.reset(ResetReason.LIMIT, f"more than {MAX_WAITING_MESSAGES} messages wait to be read")
+            self.reset(
+                ResetReason.LIMIT, f"more than {MAX_WAITING_MESSAGES} messages wait to be read"
+            )
             self._owner.readable(self)
             return
         self._messages_waiting += 1
@@ -430,7 +479,8 @@ class ChannelMachine:
         reason, text = read_reset(payload)
         self._peer_reset = True
         self._fail(ChannelInput.RECEIVE_RESET, reason, text)
-        self.outbox.clear()  # on a channel that both had finished, our last frames may not have left
+        # on a channel that both had finished, our last frames may not have left
+        self.outbox.clear()
         self._forget()
 
     def lose(self, text: str) -> None:

@@ -1,4 +1,7 @@
-"""From the Cloud's address to a WebSocket: proxy, TLS and upgrade, and for each failure the words that a person can act on."""
+"""From the Cloud's address to a WebSocket.
+
+Proxy, TLS and upgrade, and for each failure the words that a person can act on.
+"""
 
 import errno
 import re
@@ -7,7 +10,14 @@ from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from websockets.asyncio.client import connect as websocket_connect
-from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidProxyStatus, InvalidStatus, InvalidURI, ProxyError
+from websockets.exceptions import (
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
 from websockets.typing import Subprotocol
 
 from swallowtail.wire.errors import CloseCode
@@ -16,12 +26,19 @@ from swallowtail.wire.transport import SUBPROTOCOL, UNSENT_LIMIT
 from swallowtail.wire.websocket import CLOSE_SECONDS, LinkConnection, WebSocketTransport
 
 OPEN_SECONDS: Final = 15.0
-NEXT_ADDRESS_AFTER: Final = 0.25  # RFC 8305: an IPv6 way that leads nowhere must not keep us from the IPv4 one
+NEXT_ADDRESS_AFTER: Final = (
+    0.25  # RFC 8305: an IPv6 way that leads nowhere must not keep us from the IPv4 one
+)
 
-BAD_GATEWAY: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+BAD_GATEWAY: Final = frozenset(
+    {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+)
 """How a proxy answers CONNECT when the Cloud does not run."""
 REFUSED: Final = frozenset({errno.ECONNREFUSED, 10061, 1225})
-"""The same of the operating system; the latter two are Windows' (WSAECONNREFUSED, ERROR_CONNECTION_REFUSED)."""
+"""The same of the operating system.
+
+The latter two are Windows' (WSAECONNREFUSED, ERROR_CONNECTION_REFUSED).
+"""
 
 
 class ConnectError(Exception):
@@ -50,7 +67,8 @@ async def connect(
 ) -> WebSocketTransport:
     """Connect to the Cloud's `/link`; raises ConnectError.
 
-    `proxy` is an HTTP proxy's URL, True for the environment's, None for none; `ssl` defaults to the standard trust.
+    `proxy` is an HTTP proxy's URL, True for the environment's, None for none; `ssl` defaults to the
+    standard trust.
     """
     options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
     try:
@@ -73,7 +91,11 @@ async def connect(
         raise _connect_error(url, error) from error
     if connection.subprotocol != SUBPROTOCOL:
         await connection.close(CloseCode.VIOLATION, "no common subprotocol")
-        raise ConnectError("upgrade", f"{url} is a WebSocket but speaks no {SUBPROTOCOL}; check the Cloud's address and release")
+        raise ConnectError(
+            "upgrade",
+            f"{url} is a WebSocket but speaks no {SUBPROTOCOL}; check the Cloud's address and"
+            " release",
+        )
     assert isinstance(connection, LinkConnection)
     return WebSocketTransport(connection)
 
@@ -83,17 +105,35 @@ def _connect_error(url: str, error: Exception) -> ConnectError:
         case InvalidURI():
             return ConnectError("address", f"{url} is no WebSocket address (wss://host/link)")
         case ProxyError() | InvalidProxy():
-            text = f"the proxy did not connect us to {url}: {error}; check the proxy's address and rules"
+            text = (
+                f"the proxy did not connect us to {url}: {error}; check the proxy's address and"
+                " rules"
+            )
             return ConnectError("proxy", text, absent=_is_absent(error))
         case InvalidStatus():
             status = error.response.status_code
-            return ConnectError("upgrade", f"{url} answered HTTP {status}, no WebSocket; check the address, and any proxy between")
+            return ConnectError(
+                "upgrade",
+                f"{url} answered HTTP {status}, no WebSocket; check the address, and any proxy"
+                " between",
+            )
         case InvalidHandshake():
-            return ConnectError("upgrade", f"{url} answered no proper WebSocket upgrade ({error}); something between may strip it")
+            return ConnectError(
+                "upgrade",
+                f"{url} answered no proper WebSocket upgrade ({error}); something between may"
+                " strip it",
+            )
         case TimeoutError():
-            return ConnectError("time", f"{url} did not answer in time; check the network, the firewall and the proxy")
+            return ConnectError(
+                "time",
+                f"{url} did not answer in time; check the network, the firewall and the proxy",
+            )
         case tls.SSLError():
-            return ConnectError("tls", f"the TLS handshake with {url} failed: {error}; check the CA file and the host name")
+            return ConnectError(
+                "tls",
+                f"the TLS handshake with {url} failed: {error}; check the CA file and the host"
+                " name",
+            )
     return ConnectError("network", f"no connection to {url}: {error}", absent=_is_absent(error))
 
 

@@ -1,4 +1,7 @@
-"""The session's own messages (wire §3, §4, §6): MessagePack maps in CONTROL frames, told apart by `kind`."""
+"""The session's own messages (wire §3, §4, §6).
+
+MessagePack maps in CONTROL frames, told apart by `kind`.
+"""
 
 import enum
 from typing import Annotated, Final
@@ -87,7 +90,10 @@ class Welcome(Control, tag="welcome", frozen=True, kw_only=True):
 
 
 class Refuse(Control, tag="refuse", frozen=True, kw_only=True):
-    """Cloud → Link: no session; `reason` is one of RefuseReason, or one that a newer Cloud knows."""
+    """Cloud → Link: no session.
+
+    `reason` is one of RefuseReason, or one that a newer Cloud knows.
+    """
 
     reason: Name
     detail: Text = ""
@@ -107,7 +113,9 @@ class Echoed(Control, tag="echoed", frozen=True, kw_only=True):
 
 
 class Budget(Control, tag="budget", frozen=True, kw_only=True):
-    """How many bytes the sender of this message is ready to receive on all channels together (wire §5)."""
+    """How many bytes the sender of this message is ready to receive on all channels together (wire
+    §5).
+    """
 
     bytes: U64
 

@@ -1,4 +1,6 @@
-"""What a session and a channel can end with (wire §7, §9), and the one error that the machines raise for a broken peer."""
+"""What a session and a channel can end with (wire §7, §9), and the one error that the machines
+raise for a broken peer.
+"""
 
 import enum
 
@@ -40,7 +42,10 @@ class ResetReason(enum.IntEnum):
 
 
 class WireError(RemoteProtocolError):
-    """The peer broke the wire's rules, or its deadlines; `code` is the WebSocket close code to say so with."""
+    """The peer broke the wire's rules, or its deadlines.
+
+    `code` is the WebSocket close code to say so with.
+    """
 
     def __init__(self, text: str, code: CloseCode = CloseCode.VIOLATION) -> None:
         super().__init__(text)

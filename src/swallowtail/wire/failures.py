@@ -1,4 +1,7 @@
-"""What the shell raises when a channel or a session has failed: values of the machines, as exceptions for those who await."""
+"""What the shell raises when a channel or a session has failed.
+
+Values of the machines, as exceptions for those who await.
+"""
 
 from swallowtail.wire.channel import WasReset
 from swallowtail.wire.control import Refuse
@@ -6,7 +9,10 @@ from swallowtail.wire.events import Close
 
 
 class ChannelResetError(Exception):
-    """The channel failed; `reason` and `text` are the peer's, ours if we reset it, or SESSION_LOST."""
+    """The channel failed.
+
+    `reason` and `text` are the peer's, ours if we reset it, or SESSION_LOST.
+    """
 
     def __init__(self, failure: WasReset) -> None:
         super().__init__(f"{failure.reason.name}: {failure.text}")

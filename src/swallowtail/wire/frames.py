@@ -1,6 +1,9 @@
-"""Frames (wire §2): eight bytes of header, then at most 65,528 of payload. One frame is one WebSocket message.
+"""Frames (wire §2): eight bytes of header, then at most 65,528 of payload.
 
-Frames to send are contiguous `bytes` or `bytearray`, built once; received ones are read in place through a memoryview.
+One frame is one WebSocket message.
+
+Frames to send are contiguous `bytes` or `bytearray`, built once; received ones are read in place
+through a memoryview.
 """
 
 import enum
@@ -56,14 +59,20 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Credit(NamedTuple):
-    """The payload of CREDIT: everything below `received` may be forgotten, everything below `limit` may be sent."""
+    """The payload of CREDIT.
+
+    Everything below `received` may be forgotten, everything below `limit` may be sent.
+    """
 
     received: int
     limit: int
 
 
 class Attach(NamedTuple):
-    """The payload of ATTACH: which transfer goes on, and the highest offset that its sender has sent so far."""
+    """The payload of ATTACH.
+
+    Which transfer goes on, and the highest offset that its sender has sent so far.
+    """
 
     transfer: bytes
     end: int
@@ -73,7 +82,9 @@ _encoder = msgspec.msgpack.Encoder()
 _opening: msgspec.msgpack.Decoder[Opening] = msgspec.msgpack.Decoder(Opening)
 
 
-def frame(kind: FrameType, channel: int, payload: bytes | memoryview = b"", *, fin: bool = False) -> bytes:
+def frame(
+    kind: FrameType, channel: int, payload: bytes | memoryview = b"", *, fin: bool = False
+) -> bytes:
     """Build a frame; `payload` must be at most MAX_PAYLOAD long."""
     return b"".join((HEADER.pack(kind, fin, 0, channel), payload))
 
@@ -134,5 +145,7 @@ def read_attach(payload: memoryview) -> Attach:
 
 def _unpack(layout: struct.Struct, payload: memoryview, name: str) -> tuple[Any, ...]:
     if len(payload) != layout.size:
-        raise WireError(f"{name} has a payload of {len(payload)} bytes instead of {layout.size} (wire §2)")
+        raise WireError(
+            f"{name} has a payload of {len(payload)} bytes instead of {layout.size} (wire §2)"
+        )
     return layout.unpack(payload)

@@ -1,6 +1,9 @@
-"""Hello (wire §3) as two small machines, one for each side. Whether a Link is accepted is the Cloud's decision, not the machine's.
+"""Hello (wire §3) as two small machines, one for each side.
 
-Signatures are made and checked by callables that the owner passes in, a nonce is an argument: nothing here knows a secret key.
+Whether a Link is accepted is the Cloud's decision, not the machine's.
+
+Signatures are made and checked by callables that the owner passes in, a nonce is an argument:
+nothing here knows a secret key.
 """
 
 import enum
@@ -10,7 +13,15 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.control import VERSION, Challenge, Control, Hello, Refuse, RefuseReason, Welcome
+from swallowtail.wire.control import (
+    VERSION,
+    Challenge,
+    Control,
+    Hello,
+    Refuse,
+    RefuseReason,
+    Welcome,
+)
 from swallowtail.wire.errors import CloseCode, WireError
 from swallowtail.wire.window import START_BUDGET
 
@@ -78,7 +89,10 @@ _RECEIVED: Final[Mapping[type[Control], HelloInput]] = {
 
 
 class HelloReceived(NamedTuple):
-    """To the Cloud: a Link has said who it is. Answer with `welcome` or `refuse`; `welcome` demands that it is `proved`."""
+    """To the Cloud: a Link has said who it is.
+
+    Answer with `welcome` or `refuse`; `welcome` demands that it is `proved`.
+    """
 
     hello: Hello
     proved: bool
@@ -130,7 +144,9 @@ class _Hello:
         """The deadline has passed."""
         waited = self.state.value
         self._step(HelloInput.TIME_OUT)
-        raise WireError(f"the hello took too long; it stood at: {waited} (wire §3)", CloseCode.DEADLINE)
+        raise WireError(
+            f"the hello took too long; it stood at: {waited} (wire §3)", CloseCode.DEADLINE
+        )
 
     def receive(self, message: Control, now: float) -> HelloEvent | None:
         """Take a CONTROL message; any that is not due is a violation."""
@@ -148,7 +164,11 @@ class _Hello:
         state = self.table.get((self.state, what))
         if state is None:
             text = f"{what.value}, but the hello stands at: {self.state.value}"
-            raise LocalProtocolError(text) if what.name.startswith("SEND") else WireError(f"{text} (wire §3)")
+            raise (
+                LocalProtocolError(text)
+                if what.name.startswith("SEND")
+                else WireError(f"{text} (wire §3)")
+            )
         self.state = state
 
 
@@ -180,14 +200,19 @@ class LinkHello(_Hello):
                 return None
             case Welcome():
                 if message.version != VERSION:
-                    raise WireError(f"welcome to version {message.version}, which was not offered (wire §3)")
+                    raise WireError(
+                        f"welcome to version {message.version}, which was not offered (wire §3)"
+                    )
                 return Welcomed(message, message.channels, message.budget)
             case Refuse():
                 return Refused(message)
         raise AssertionError(message)
 
     def _answer(self, challenge: Challenge) -> Hello:
-        """Answer with our highest version even when there is none in common: the refusal then names the range."""
+        """Answer with our highest version even when there is none in common.
+
+        The refusal then names the range.
+        """
         return Hello(
             version=VERSION,
             release=self._release,
@@ -202,7 +227,10 @@ class LinkHello(_Hello):
 
 
 class CloudHello(_Hello):
-    """The Cloud's side: challenges, checks version and proof, tells HelloReceived, and waits for `welcome` or `refuse`."""
+    """The Cloud's side.
+
+    Challenges, checks version and proof, tells HelloReceived, and waits for `welcome` or `refuse`.
+    """
 
     table = CLOUD_HELLO_TABLE
     opens_first = 2
@@ -218,23 +246,42 @@ class CloudHello(_Hello):
         channels: int = DEFAULT_CHANNELS,
     ) -> None:
         super().__init__(HelloState.EXPECT_HELLO, channels=channels)
-        self._release, self._capabilities, self._nonce, self._time, self._verify = release, capabilities, nonce, time, verify
+        self._release, self._capabilities, self._nonce, self._time, self._verify = (
+            release,
+            capabilities,
+            nonce,
+            time,
+            verify,
+        )
         self._hello: Hello | None = None
         self._proved = False
 
     def start(self, now: float) -> None:
         super().start(now)
-        self.outbox.append(Challenge(versions=(VERSION, VERSION), nonce=self._nonce, time=self._time, release=self._release))
+        self.outbox.append(
+            Challenge(
+                versions=(VERSION, VERSION),
+                nonce=self._nonce,
+                time=self._time,
+                release=self._release,
+            )
+        )
 
     def _take(self, message: Control) -> HelloEvent | None:
         assert isinstance(message, Hello)
         if message.version != VERSION:
-            return self.refuse(RefuseReason.VERSION, f"the Cloud speaks {VERSION} to {VERSION}", retry_after=60.0)
+            return self.refuse(
+                RefuseReason.VERSION, f"the Cloud speaks {VERSION} to {VERSION}", retry_after=60.0
+            )
         self._hello = message
-        self._proved = self._verify(message.key, message.proof, proof_message(self._nonce, message.code, message.key))
+        self._proved = self._verify(
+            message.key, message.proof, proof_message(self._nonce, message.code, message.key)
+        )
         return HelloReceived(message, self._proved)
 
-    def welcome(self, *, session: bytes, epoch: int, time: float, echo_after: float, dead_after: float) -> Welcomed:
+    def welcome(
+        self, *, session: bytes, epoch: int, time: float, echo_after: float, dead_after: float
+    ) -> Welcomed:
         """Accept the Link; `session` is 16 random bytes, `time` is UTC seconds."""
         if self._hello is None or not self._proved:
             raise LocalProtocolError("welcome to a Link that has proved nothing")

@@ -1,6 +1,9 @@
-"""The shell of a session: it drives one machine over one transport, with a reader, a writer and a timer.
+"""The shell of a session.
 
-The reader never waits for a channel's owner (wire §1); the writer has one frame at a time in its hand (wire §6).
+It drives one machine over one transport, with a reader, a writer and a timer.
+
+The reader never waits for a channel's owner (wire §1); the writer has one frame at a time in its
+hand (wire §6).
 """
 
 import asyncio
@@ -14,7 +17,16 @@ from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire.channel import ChannelMachine, ChannelState, Data, End, Message, WasReset
 from swallowtail.wire.control import Goodbye, GoodbyeReason, RefuseReason, Welcome
 from swallowtail.wire.errors import CloseCode, ResetReason, WireError
-from swallowtail.wire.events import Close, GoodbyeReceived, Opened, Readable, Roomy, RoundTrip, SessionEvent, Writable
+from swallowtail.wire.events import (
+    Close,
+    GoodbyeReceived,
+    Opened,
+    Readable,
+    Roomy,
+    RoundTrip,
+    SessionEvent,
+    Writable,
+)
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import Frame, Opening, Priority
 from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
@@ -25,9 +37,12 @@ LAST_WORDS_SECONDS: Final = 2.0
 
 
 class Channel:
-    """One channel. One task may send and one may receive at a time; both can be cancelled at any await.
+    """One channel.
 
-    Every method raises ChannelResetError once the channel has failed, LocalProtocolError for what its state does not allow.
+    One task may send and one may receive at a time; both can be cancelled at any await.
+
+    Every method raises ChannelResetError once the channel has failed, LocalProtocolError for what
+    its state does not allow.
     """
 
     def __init__(self, machine: ChannelMachine, session: "Session") -> None:
@@ -53,18 +68,27 @@ class Channel:
 
     @property
     def stalled_since(self) -> float | None:
-        """Since when (loop time) the peer has let us send nothing and has consumed nothing; None while there is credit."""
+        """Since when (loop time) the peer has let us send nothing and has consumed nothing.
+
+        None while there is credit.
+        """
         return self.machine.sending.blocked_since
 
     def send_nowait(self, view: memoryview) -> int:
-        """Copy what credit allows into frames, without a task switch; answers how many bytes that was."""
+        """Copy what credit allows into frames, without a task switch.
+
+        Answers how many bytes that was.
+        """
         self._check()
         size = self.machine.write(view, self._session.time())
         self._session.kick()
         return size
 
     async def send(self, view: memoryview) -> None:
-        """Copy all of `view` into frames, waiting for credit. The view is free again afterwards; full frames are on their way."""
+        """Copy all of `view` into frames, waiting for credit.
+
+        The view is free again afterwards; full frames are on their way.
+        """
         done = self.send_nowait(view)
         while done < len(view):
             await self._writable()
@@ -93,7 +117,10 @@ class Channel:
         self._session.forget_if_over(self)
 
     async def receive(self) -> Data | Message | End:
-        """Wait for what comes next. After Data call `consumed`; End comes for ever once the peer has finished."""
+        """Wait for what comes next.
+
+        After Data call `consumed`; End comes for ever once the peer has finished.
+        """
         while True:
             event = self.machine.next_event(self._session.time())
             if event is NEED_DATA:
@@ -108,7 +135,10 @@ class Channel:
                 return event
 
     def consumed(self, size: int) -> None:
-        """Say that `size` more bytes of the data received have a new owner; this grants the peer credit."""
+        """Say that `size` more bytes of the data received have a new owner.
+
+        This grants the peer credit.
+        """
         self.machine.consumed(size, self._session.time())
         self._session.kick()
 
@@ -140,13 +170,17 @@ class Channel:
 
 
 class Session:
-    """Runs one SessionMachine over one transport, from entering the context to leaving it, which closes both.
+    """Runs one SessionMachine over one transport, from entering the context to leaving it, which
+    closes both.
 
-    Link: `await welcomed()`. Cloud: `await hello()`, then `welcome` or `refuse`. Then `open`, and `opened()` for the peer's
-    channels. `closed` resolves, with the Close, when the session has ended for whatever reason.
+    Link: `await welcomed()`. Cloud: `await hello()`, then `welcome` or `refuse`. Then `open`, and
+    `opened()` for the peer's channels. `closed` resolves, with the Close, when the session has
+    ended for whatever reason.
     """
 
-    def __init__(self, machine: SessionMachine, transport: FrameTransport, *, name: str = "session") -> None:
+    def __init__(
+        self, machine: SessionMachine, transport: FrameTransport, *, name: str = "session"
+    ) -> None:
         self.machine = machine
         self.farewell: Goodbye | None = None
         self._transport = transport
@@ -156,8 +190,12 @@ class Session:
         self._tasks = Tasks(name, on_failure=self._failed)
         self._channels: dict[int, Channel] = {}
         self._closing = False
-        self._opened: deque[Channel] = deque()  # bounded by the number of channels that the peer may open
-        self._change = asyncio.Event()  # set, then replaced, whenever `opened` or `open` should look again
+        self._opened: deque[Channel] = (
+            deque()
+        )  # bounded by the number of channels that the peer may open
+        self._change = (
+            asyncio.Event()
+        )  # set, then replaced, whenever `opened` or `open` should look again
         self._work = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._echoes: dict[int, asyncio.Future[float]] = {}
@@ -172,8 +210,15 @@ class Session:
         self._arm()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        broken = isinstance(error, Exception) and not isinstance(error, SessionClosedError | ChannelResetError | RefusedError)
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        broken = isinstance(error, Exception) and not isinstance(
+            error, SessionClosedError | ChannelResetError | RefusedError
+        )
         self.machine.close(CloseCode.INTERNAL if broken else CloseCode.DONE, "")
         self._pump()
         try:
@@ -192,7 +237,10 @@ class Session:
                 raise AssertionError(event)
 
     async def hello(self) -> HelloReceived:
-        """Cloud: wait for the Link's hello; raises RefusedError if its version was refused, or SessionClosedError."""
+        """Cloud: wait for the Link's hello.
+
+        Raises RefusedError if its version was refused, or SessionClosedError.
+        """
         match await self._hello_event():
             case HelloReceived() as event:
                 return event
@@ -210,15 +258,31 @@ class Session:
     async def _first(self, future: asyncio.Future[Any]) -> None:
         await asyncio.wait([future, self.closed], return_when=asyncio.FIRST_COMPLETED)
 
-    def welcome(self, *, session: bytes, epoch: int, time: float, echo_after: float = 20.0, dead_after: float = 45.0) -> None:
-        """Cloud: accept the Link; arguments as SessionMachine.welcome. Raises SessionClosedError when the Link has gone."""
+    def welcome(
+        self,
+        *,
+        session: bytes,
+        epoch: int,
+        time: float,
+        echo_after: float = 20.0,
+        dead_after: float = 45.0,
+    ) -> None:
+        """Cloud: accept the Link; arguments as SessionMachine.welcome.
+
+        Raises SessionClosedError when the Link has gone.
+        """
         self._check()
-        self.machine.welcome(session=session, epoch=epoch, time=time, echo_after=echo_after, dead_after=dead_after)
+        self.machine.welcome(
+            session=session, epoch=epoch, time=time, echo_after=echo_after, dead_after=dead_after
+        )
         self._arm()
         self._pump()
 
     def refuse(self, reason: RefuseReason, detail: str = "", *, retry_after: float = 0.0) -> None:
-        """Cloud: send the Link away, then wait for `closed`. Raises SessionClosedError when the Link has gone."""
+        """Cloud: send the Link away, then wait for `closed`.
+
+        Raises SessionClosedError when the Link has gone.
+        """
         self._check()
         self.machine.refuse(reason, detail, retry_after=retry_after)
         self._pump()
@@ -234,15 +298,26 @@ class Session:
         self._pump()
 
     async def open(
-        self, call: str, body: bytes, priority: Priority, *, transfer: bytes | None = None, fin: bool = False
+        self,
+        call: str,
+        body: bytes,
+        priority: Priority,
+        *,
+        transfer: bytes | None = None,
+        fin: bool = False,
     ) -> Channel:
-        """Open a channel, waiting while the peer allows no more of them; raises SessionClosedError."""
+        """Open a channel, waiting while the peer allows no more of them.
+
+        Raises SessionClosedError.
+        """
         while True:
             self._check()
             if self.machine.can_open:
                 break
             await self._change.wait()
-        machine = self.machine.open(call, body, priority, now=self.time(), transfer=transfer, fin=fin)
+        machine = self.machine.open(
+            call, body, priority, now=self.time(), transfer=transfer, fin=fin
+        )
         channel = self._channels[machine.number] = Channel(machine, self)
         self.kick()
         return channel
@@ -311,7 +386,10 @@ class Session:
                 await self._work.wait()
 
     def _frames(self) -> list[Frame]:
-        """Take the most urgent frame, and those after it while all are short: each write costs a TLS record and a system call."""
+        """Take the most urgent frame, and those after it while all are short.
+
+        Each write costs a TLS record and a system call.
+        """
         frames: list[Frame] = []
         size = 0
         while size < JOIN_LIMIT and (frame := self.machine.data_to_send()):
@@ -320,7 +398,10 @@ class Session:
         return frames
 
     async def _close(self, close: Close) -> None:
-        """Let the last words leave, if the transport still moves, then close it; whatever happens, `closed` resolves."""
+        """Let the last words leave, if the transport still moves, then close it.
+
+        Whatever happens, `closed` resolves.
+        """
         try:
             if close.code != CloseCode.DEADLINE:
                 await asyncio.wait([self._writer], timeout=LAST_WORDS_SECONDS)

@@ -1,7 +1,10 @@
-"""The short way for the WebSocket frames that sessions are made of: whole, binary, at most 64 KiB (wire §1, RFC 6455 5.2).
+"""The short way for the WebSocket frames that sessions are made of.
 
-A general parser copies each byte four times and runs a generator for each header: 0.65 s of CPU per gigabyte; this is 0.15.
-Whatever is not of that plain kind is handed on untouched, for the general parser to accept or fail: it alone judges the protocol.
+Whole, binary, at most 64 KiB (wire §1, RFC 6455 5.2).
+
+A general parser copies each byte four times and runs a generator for each header: 0.65 s of CPU per
+gigabyte; this is 0.15. Whatever is not of that plain kind is handed on untouched, for the general
+parser to accept or fail: it alone judges the protocol.
 """
 
 import struct

@@ -1,6 +1,9 @@
-"""Which frame goes next (wire §6): control before interactive before bulk, and channels of one priority take turns.
+"""Which frame goes next (wire §6).
 
-One frame at a time leaves here, and little unsent data waits below, so what is urgent overtakes everything that has not left yet.
+Control before interactive before bulk, and channels of one priority take turns.
+
+One frame at a time leaves here, and little unsent data waits below, so what is urgent overtakes
+everything that has not left yet.
 """
 
 from collections import deque
@@ -17,11 +20,17 @@ class Sender(Protocol):
     queued: bool
 
     def take_credit(self) -> Frame | None:
-        """Give the CREDIT that is due, with the newest numbers; None when there is none any more."""
+        """Give the CREDIT that is due, with the newest numbers.
+
+        None when there is none any more.
+        """
 
 
 class Scheduler:
-    """Orders frames. Bounded by what it is given: credit bounds the outboxes, the machine bounds the control frames."""
+    """Orders frames.
+
+    Bounded by what it is given: credit bounds the outboxes, the machine bounds the control frames.
+    """
 
     def __init__(self) -> None:
         self._urgent: deque[Frame] = deque()

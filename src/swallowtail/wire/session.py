@@ -1,4 +1,6 @@
-"""The session: one WebSocket from hello to close, as a machine (wire §1 to §9). The same for Link and Cloud but for the hello.
+"""The session: one WebSocket from hello to close, as a machine (wire §1 to §9).
+
+The same for Link and Cloud but for the hello.
 
     receive_data(message, now)    one whole WebSocket message, which from then on is the machine's
     next_event()                  session events; a channel's own wait in the channel until its owner pulls them
@@ -6,8 +8,9 @@
     next_timeout(), handle_timeout(now)
     closing                       set when the session has ended: send what data_to_send still gives, then close with it
 
-No channel holds up another: Readable and Writable are told once per channel until they are pulled, and a channel that is reset
-before its Opened is pulled is not told at all, so the number of events that wait is bounded by the number of channels.
+No channel holds up another: Readable and Writable are told once per channel until they are pulled,
+and a channel that is reset before its Opened is pulled is not told at all, so the number of events
+that wait is bounded by the number of channels.
 """
 
 from collections import deque
@@ -29,7 +32,16 @@ from swallowtail.wire.control import (
     read_control,
 )
 from swallowtail.wire.errors import CloseCode, ResetReason, WireError
-from swallowtail.wire.events import Close, GoodbyeReceived, Opened, Readable, Roomy, RoundTrip, SessionEvent, Writable
+from swallowtail.wire.events import (
+    Close,
+    GoodbyeReceived,
+    Opened,
+    Readable,
+    Roomy,
+    RoundTrip,
+    SessionEvent,
+    Writable,
+)
 from swallowtail.wire.frames import (
     FIN,
     HEADER,
@@ -62,9 +74,14 @@ MAX_UNANSWERED_ECHOES: Final = 8  # wire §4
 
 
 class SessionMachine:
-    """One session. `hello` decides the role; `node` is the budget that the sessions of a process share."""
+    """One session.
 
-    def __init__(self, hello: LinkHello | CloudHello, *, now: float, node: NodeBudget | None = None) -> None:
+    `hello` decides the role; `node` is the budget that the sessions of a process share.
+    """
+
+    def __init__(
+        self, hello: LinkHello | CloudHello, *, now: float, node: NodeBudget | None = None
+    ) -> None:
         self.closing: Close | None = None
         self.ready = False
         self.budget = SessionBudget(node)
@@ -80,7 +97,9 @@ class SessionMachine:
         self._peer_next = 3 - hello.opens_first
         self._own_open = self._peer_open = self._peer_limit = 0
         self._room_wanted = False
-        self._opening: dict[int, int] = {}  # credit that openers granted themselves and that no CREDIT has raised yet
+        self._opening: dict[
+            int, int
+        ] = {}  # credit that openers granted themselves and that no CREDIT has raised yet
         self._peer_allowance = 0
         self._announced = self._tolerated = allowance(START_BUDGET)
         self._leaving = self._farewell = False
@@ -96,7 +115,10 @@ class SessionMachine:
     # What the shell drives
 
     def receive_data(self, message: Frame, now: float) -> None:
-        """Take one WebSocket message. It must not be changed afterwards: events are views into it."""
+        """Take one WebSocket message.
+
+        It must not be changed afterwards: events are views into it.
+        """
         if self.closing is not None:
             return
         self._received_at, self._probed = now, False
@@ -105,13 +127,18 @@ class SessionMachine:
         except WireError as error:
             self._fail(error)
 
-    def receive_eof(self, now: float, code: int = 1006, text: str = "the connection was lost") -> None:
+    def receive_eof(
+        self, now: float, code: int = 1006, text: str = "the connection was lost"
+    ) -> None:
         """Learn that the WebSocket is closed, and with which code."""
         if self.closing is None:
             self._end(Close(code, text or "the peer gave no reason", by_peer=True))
 
     def next_event(self) -> SessionEvent | Signal:
-        """Pull the next event; raises WireError once when the peer broke the rules, then answers CLOSED."""
+        """Pull the next event.
+
+        Raises WireError once when the peer broke the rules, then answers CLOSED.
+        """
         if self._events:
             event = self._events.popleft()
             if isinstance(event, Readable):
@@ -144,7 +171,10 @@ class SessionMachine:
 
     @property
     def telling(self) -> bool:
-        """Whether `next_event` has something; sending a channel's last frame can have made it so."""
+        """Whether `next_event` has something.
+
+        Sending a channel's last frame can have made it so.
+        """
         return bool(self._events) or self.closing is not None
 
     @property
@@ -153,7 +183,10 @@ class SessionMachine:
         return self._scheduler.waiting
 
     def next_timeout(self) -> float | None:
-        """Say when `handle_timeout` is due. Frames that arrive move it later: no need to ask after each one."""
+        """Say when `handle_timeout` is due.
+
+        Frames that arrive move it later: no need to ask after each one.
+        """
         if self.closing is not None:
             return None
         if not self.ready:
@@ -178,7 +211,9 @@ class SessionMachine:
             return
         silence = now - self._received_at
         if silence >= self._dead_after:
-            raise WireError(f"nothing was heard for {self._dead_after:g} s (wire §4)", CloseCode.DEADLINE)
+            raise WireError(
+                f"nothing was heard for {self._dead_after:g} s (wire §4)", CloseCode.DEADLINE
+            )
         if silence >= self._echo_after and not self._probed:
             self._probed = True
             if len(self._echoes) < MAX_UNANSWERED_ECHOES:
@@ -195,9 +230,19 @@ class SessionMachine:
         return not self._room_wanted
 
     def open(
-        self, call: str, body: bytes, priority: Priority, *, now: float, transfer: bytes | None = None, fin: bool = False
+        self,
+        call: str,
+        body: bytes,
+        priority: Priority,
+        *,
+        now: float,
+        transfer: bytes | None = None,
+        fin: bool = False,
     ) -> ChannelMachine:
-        """Open a channel with the call's first message; raises LocalProtocolError outside welcome to goodbye, or without room."""
+        """Open a channel with the call's first message.
+
+        Raises LocalProtocolError outside welcome to goodbye, or without room.
+        """
         if not self.ready or self._leaving or self.closing is not None:
             raise LocalProtocolError("a channel can be opened only between welcome and goodbye")
         if not self.can_open:
@@ -207,8 +252,12 @@ class SessionMachine:
         opening = Opening(call=call, priority=priority, credit=credit, transfer=transfer, body=body)
         frame = opening_frame(self._next, opening, fin=fin)
         if len(frame) > MAX_FRAME:
-            raise LocalProtocolError(f"the first message of {call} takes {len(body)} bytes and does not fit into a frame")
-        channel = self._add(self._next, opening, SendWindow(credit, self._send_budget), INITIAL_LIMIT, now)
+            raise LocalProtocolError(
+                f"the first message of {call} takes {len(body)} bytes and does not fit into a frame"
+            )
+        channel = self._add(
+            self._next, opening, SendWindow(credit, self._send_budget), INITIAL_LIMIT, now
+        )
         self._next += 2
         self._own_open += 1
         channel.step(ChannelInput.SEND_OPEN)
@@ -226,13 +275,22 @@ class SessionMachine:
         self._scheduler.urgent(control_frame(Echo(id=self._echo_id)))
         return self._echo_id
 
-    def goodbye(self, reason: GoodbyeReason, now: float, *, detail: str = "", retry_after: float = 0.0) -> None:
-        """End the session: `draining` lets channels end within 10 s, any other reason ends them now (wire §6)."""
+    def goodbye(
+        self, reason: GoodbyeReason, now: float, *, detail: str = "", retry_after: float = 0.0
+    ) -> None:
+        """End the session.
+
+        `draining` lets channels end within 10 s, any other reason ends them now (wire §6).
+        """
         if self.closing is not None or self._drain is not None:
             return
         self._leaving = True
-        self._scheduler.control(control_frame(Goodbye(reason=reason, detail=detail, retry_after=retry_after)))
-        close = Close(CloseCode.REPLACED if reason is GoodbyeReason.REPLACED else CloseCode.DONE, reason.value)
+        self._scheduler.control(
+            control_frame(Goodbye(reason=reason, detail=detail, retry_after=retry_after))
+        )
+        close = Close(
+            CloseCode.REPLACED if reason is GoodbyeReason.REPLACED else CloseCode.DONE, reason.value
+        )
         if reason is GoodbyeReason.DRAINING and self._channels:
             self._drain = (now + DRAIN_SECONDS, close)
         else:
@@ -244,16 +302,32 @@ class SessionMachine:
             self._end(Close(code, text or code.name.lower()))
 
     def welcome(
-        self, *, session: bytes, epoch: int, time: float, echo_after: float = MAX_ECHO_AFTER, dead_after: float = MAX_DEAD_AFTER
+        self,
+        *,
+        session: bytes,
+        epoch: int,
+        time: float,
+        echo_after: float = MAX_ECHO_AFTER,
+        dead_after: float = MAX_DEAD_AFTER,
     ) -> None:
         """Accept the Link after HelloReceived; `session` is 16 random bytes, `time` UTC seconds."""
         hello = self._cloud_hello()
-        self._stand(hello.welcome(session=session, epoch=epoch, time=time, echo_after=echo_after, dead_after=dead_after))
+        self._stand(
+            hello.welcome(
+                session=session,
+                epoch=epoch,
+                time=time,
+                echo_after=echo_after,
+                dead_after=dead_after,
+            )
+        )
         self._say_hello()
 
     def refuse(self, reason: RefuseReason, detail: str = "", *, retry_after: float = 0.0) -> None:
         """Send the Link away after HelloReceived."""
-        self._refused(self._cloud_hello().refuse(reason, detail, retry_after=retry_after), by_peer=False)
+        self._refused(
+            self._cloud_hello().refuse(reason, detail, retry_after=retry_after), by_peer=False
+        )
         self._say_hello()
 
     def _cloud_hello(self) -> CloudHello:
@@ -286,7 +360,9 @@ class SessionMachine:
         if channel is not None:
             self._receive_on(channel, kind, flags, message, now)
         elif not self._was_open(number):
-            raise WireError(f"{FrameType(kind).name} on channel {number}, which was never opened (wire §2)")
+            raise WireError(
+                f"{FrameType(kind).name} on channel {number}, which was never opened (wire §2)"
+            )
         else:
             self._receive_stray(kind, message, now)
 
@@ -295,8 +371,12 @@ class SessionMachine:
         carries = kind in (FrameType.DATA, FrameType.MESSAGE)
         self._strays.on_ended(max(1, len(message) - HEADER.size) if carries else 1, now)
 
-    def _receive_on(self, channel: ChannelMachine, kind: int, flags: int, message: Frame, now: float) -> None:
-        if channel.over and kind != FrameType.RESET:  # a RESET ends the channel for good: there is one of each side at most
+    def _receive_on(
+        self, channel: ChannelMachine, kind: int, flags: int, message: Frame, now: float
+    ) -> None:
+        if (
+            channel.over and kind != FrameType.RESET
+        ):  # a RESET ends the channel for good: there is one of each side at most
             self._strays.channel_ended(channel.take_under_way())
             self._receive_stray(kind, message, now)
         if kind == FrameType.DATA:
@@ -315,32 +395,49 @@ class SessionMachine:
             if not channel.announced and channel.over:
                 self._events.remove(Opened(channel))  # it came and went before anyone looked
                 channel.announced = True
-        if channel.reset_waiting and (kind == FrameType.RESET or (channel.fin_left and flags & FIN)):
-            channel.reset_waiting = False  # for the peer it has ended: it may take the place already, and needs no word of ours
+        if channel.reset_waiting and (
+            kind == FrameType.RESET or (channel.fin_left and flags & FIN)
+        ):
+            # for the peer it has ended: it may take the place already, and needs no word of ours
+            channel.reset_waiting = False
             self._scheduler.withdraw(channel)
         self._retire_if_gone(channel)
 
     def _was_open(self, number: int) -> bool:
         return 0 < number < (self._next if number % 2 == self._next % 2 else self._peer_next)
 
-    def _receive_opening(self, kind: int, flags: int, number: int, payload: memoryview, now: float) -> None:
+    def _receive_opening(
+        self, kind: int, flags: int, number: int, payload: memoryview, now: float
+    ) -> None:
         if number % 2 != self._peer_next % 2 or number < self._peer_next:
             raise WireError(f"channel {number} cannot be opened by the peer now (wire §2)")
         if self._peer_open >= self._hello.channels:
             raise WireError(f"more than {self._hello.channels} channels (wire §6)", CloseCode.LIMIT)
         if kind == FrameType.ATTACH:
-            opening = Opening(call="", priority=Priority.BULK, transfer=read_attach(payload).transfer)
+            opening = Opening(
+                call="", priority=Priority.BULK, transfer=read_attach(payload).transfer
+            )
         else:
             opening = read_opening(payload)
         granted = opening.credit + sum(
-            size for other, size in self._opening.items() if other % 2 == number % 2 and not self._channels[other].receiving.raised
+            size
+            for other, size in self._opening.items()
+            if other % 2 == number % 2 and not self._channels[other].receiving.raised
         )
         if granted > self._tolerated:
-            raise WireError(f"openers grant themselves {granted} bytes; {self._tolerated} are allowed (wire §5)", CloseCode.LIMIT)
+            raise WireError(
+                f"openers grant themselves {granted} bytes; {self._tolerated} are allowed"
+                " (wire §5)",
+                CloseCode.LIMIT,
+            )
         self._peer_next = number + 2
         self._peer_open += 1
-        channel = self._add(number, opening, SendWindow(INITIAL_LIMIT, self._send_budget), opening.credit, now)
-        channel.step(ChannelInput.RECEIVE_ATTACH if kind == FrameType.ATTACH else ChannelInput.RECEIVE_OPEN)
+        channel = self._add(
+            number, opening, SendWindow(INITIAL_LIMIT, self._send_budget), opening.credit, now
+        )
+        channel.step(
+            ChannelInput.RECEIVE_ATTACH if kind == FrameType.ATTACH else ChannelInput.RECEIVE_OPEN
+        )
         if flags & FIN:
             channel.receive_fin()
         self._accept(channel, kind, now)
@@ -373,7 +470,9 @@ class SessionMachine:
         match message:
             case Echo():
                 if self._scheduler.urgent_waiting >= MAX_UNANSWERED_ECHOES + len(self._echoes):
-                    raise WireError("too many echoes wait for their answer (wire §4)", CloseCode.LIMIT)
+                    raise WireError(
+                        "too many echoes wait for their answer (wire §4)", CloseCode.LIMIT
+                    )
                 self._scheduler.urgent(control_frame(Echoed(id=message.id)))
             case Echoed():
                 sent = self._echoes.pop(message.id, None)
@@ -403,10 +502,19 @@ class SessionMachine:
         self.ready = True
         self._peer_limit = welcomed.peer_channels
         self._peer_allowance = allowance(welcomed.peer_budget)
-        self._echo_after, self._dead_after = welcomed.welcome.echo_after, welcomed.welcome.dead_after
+        self._echo_after, self._dead_after = (
+            welcomed.welcome.echo_after,
+            welcomed.welcome.dead_after,
+        )
 
     def _refused(self, refused: Refused, *, by_peer: bool) -> None:
-        self._end(Close(CloseCode.REFUSED, f"{refused.refuse.reason}: {refused.refuse.detail}"[:120], by_peer))
+        self._end(
+            Close(
+                CloseCode.REFUSED,
+                f"{refused.refuse.reason}: {refused.refuse.detail}"[:120],
+                by_peer,
+            )
+        )
 
     def _say_hello(self) -> None:
         while self._hello.outbox:
@@ -416,20 +524,29 @@ class SessionMachine:
         share = allowance(self.budget.total)
         if share != self._announced:
             self._announced = share
-            self._tolerated = max(self._tolerated, share)  # what was announced may be on its way (wire §5)
+            self._tolerated = max(
+                self._tolerated, share
+            )  # what was announced may be on its way (wire §5)
             self._scheduler.control(control_frame(Budget(bytes=self.budget.total)))
 
     # Channels come and go
 
-    def _add(self, number: int, opening: Opening, send: SendWindow, limit: int, now: float) -> ChannelMachine:
-        channel = ChannelMachine(number, opening, self, send, ReceiveWindow(limit, self.budget, now))
+    def _add(
+        self, number: int, opening: Opening, send: SendWindow, limit: int, now: float
+    ) -> ChannelMachine:
+        channel = ChannelMachine(
+            number, opening, self, send, ReceiveWindow(limit, self.budget, now)
+        )
         self._channels[number] = channel
         if opening.credit:
             self._opening[number] = opening.credit
         return channel
 
     def _retire_if_gone(self, channel: ChannelMachine) -> None:
-        """Forget a channel once it has ended and its last frame has left: only then may its place be taken again."""
+        """Forget a channel once it has ended and its last frame has left.
+
+        Only then may its place be taken again.
+        """
         if not channel.gone or self._channels.pop(channel.number, None) is None:
             return
         self._opening.pop(channel.number, None)

@@ -1,7 +1,10 @@
-"""Frames that belong to nothing (wire §2): on channels that have ended here, or of kinds that this release does not know.
+"""Frames that belong to nothing (wire §2).
 
-An honest peer sends them too: what it was granted may be on its way when we reset a channel, and what a later release says may be
-unknown here. Those are accepted; beyond them a peer that only costs us time is closed.
+On channels that have ended here, or of kinds that this release does not know.
+
+An honest peer sends them too: what it was granted may be on its way when we reset a channel, and
+what a later release says may be unknown here. Those are accepted; beyond them a peer that only
+costs us time is closed.
 """
 
 from typing import Final
@@ -9,7 +12,10 @@ from typing import Final
 from swallowtail.wire.errors import CloseCode, WireError
 
 CROSSING_FRAMES: Final = 3
-"""Frames without payload that may cross the end of a channel: an empty FIN, RESET, and the CREDIT that answers OPEN."""
+"""Frames without payload that may cross the end of a channel.
+
+An empty FIN, RESET, and the CREDIT that answers OPEN.
+"""
 MAX_CROSSING: Final = 64 * 1024 * 1024
 """More than a session can ever have granted at once (wire §5)."""
 BURST: Final = 256.0
@@ -17,9 +23,12 @@ PER_SECOND: Final = 16.0
 
 
 class Strays:
-    """How many stray frames are borne. Units are payload bytes; a frame without payload, and CREDIT, counts as one.
+    """How many stray frames are borne.
 
-    Rejected: a plain rate of frames, which an honest peer exceeds whenever a channel that fills its window is reset.
+    Units are payload bytes; a frame without payload, and CREDIT, counts as one.
+
+    Rejected: a plain rate of frames, which an honest peer exceeds whenever a channel that fills its
+    window is reset.
     """
 
     def __init__(self, now: float) -> None:
@@ -31,7 +40,10 @@ class Strays:
         self.crossing = min(self.crossing + under_way, MAX_CROSSING)
 
     def on_ended(self, size: int, now: float) -> None:
-        """Bear a frame of `size` units on a channel that has ended; raises WireError when it is one too many."""
+        """Bear a frame of `size` units on a channel that has ended.
+
+        Raises WireError when it is one too many.
+        """
         if size <= self.crossing:
             self.crossing -= size
         else:
@@ -42,5 +54,7 @@ class Strays:
         self._tokens = min(BURST, self._tokens + (now - self._since) * PER_SECOND)
         self._since = now
         if self._tokens < 1.0:
-            raise WireError("too many frames that belong to no channel or call (wire §2)", CloseCode.LIMIT)
+            raise WireError(
+                "too many frames that belong to no channel or call (wire §2)", CloseCode.LIMIT
+            )
         self._tokens -= 1.0

@@ -1,4 +1,7 @@
-"""A WebSocket as the wire's transport: plain frames take a short way around the library, everything else goes through it."""
+"""A WebSocket as the wire's transport.
+
+Plain frames take a short way around the library, everything else goes through it.
+"""
 
 import asyncio
 import secrets
@@ -22,7 +25,12 @@ except ImportError:  # a platform without a wheel
 from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import MAX_FRAME, Frame
 from swallowtail.wire.plain_frames import PlainFrames, plain_head
-from swallowtail.wire.transport import FLOOD_LIMIT, UNSENT_LIMIT, WRITES_PER_TURN, TransportClosedError
+from swallowtail.wire.transport import (
+    FLOOD_LIMIT,
+    UNSENT_LIMIT,
+    WRITES_PER_TURN,
+    TransportClosedError,
+)
 
 WINDOWS_SEND_BUFFER: Final = 256 * 1024
 CLOSE_SECONDS: Final = 5.0
@@ -33,7 +41,9 @@ A_TEXT: Final = "the peer sent a text message (wire §1)"
 
 
 def tune_socket(sock: socket.socket) -> None:
-    """Keep little unsent data in the kernel, so that control frames overtake bulk (wire §6), and switch Nagle off."""
+    """Keep little unsent data in the kernel, so that control frames overtake bulk (wire §6), and
+    switch Nagle off.
+    """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if sys.platform == "linux":
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
@@ -42,9 +52,12 @@ def tune_socket(sock: socket.socket) -> None:
 
 
 class LinkConnection(ClientConnection):
-    """The library's connection, around which plain frames take a short way; the rest, the handshakes above all, goes through it.
+    """The library's connection, around which plain frames take a short way.
 
-    It does not pause the socket (wire §1), and it cuts a peer that pings and does not read the pongs.
+    The rest, the handshakes above all, goes through it.
+
+    It does not pause the socket (wire §1), and it cuts a peer that pings and does not read the
+    pongs.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -52,7 +65,9 @@ class LinkConnection(ClientConnection):
         self._head = b""
         self._plain = PlainFrames(MAX_FRAME)
         self._keys: Iterator[tuple[bytes]] = iter(())
-        self._received: list[bytes] = []  # bounded by credit, like everything that the session takes
+        self._received: list[
+            bytes
+        ] = []  # bounded by credit, like everything that the session takes
         self._pieces = bytearray()  # bounded by MAX_FRAME
         self._text = False
         self._writes = 0
@@ -104,7 +119,10 @@ class LinkConnection(ClientConnection):
             self._waiter.set_result(None)
 
     async def take(self) -> list[bytes]:
-        """Wait for messages; raises TransportClosedError when none will come, and when one was text."""
+        """Wait for messages.
+
+        Raises TransportClosedError when none will come, and when one was text.
+        """
         while not self._received and self.protocol.state is not State.CLOSED:
             self._waiter = self.loop.create_future()
             await self._waiter
@@ -116,7 +134,10 @@ class LinkConnection(ClientConnection):
         return messages
 
     async def write(self, frames: Sequence[Frame]) -> None:
-        """Send messages in one write, and wait until little is unsent; raises TransportClosedError."""
+        """Send messages in one write, and wait until little is unsent.
+
+        Raises TransportClosedError.
+        """
         if self.protocol.state is not State.OPEN or self.transport.is_closing():
             raise TransportClosedError(1006, "the connection is closed")
         pieces: list[bytes] = []
@@ -163,8 +184,12 @@ class WebSocketTransport:
         if code in (1005, 1006, 1015):  # RFC 6455 7.4.1: never sent
             code = CloseCode.DONE
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):  # the library's own deadline does not cover a full send buffer
-                await self._connection.close(code, text.encode()[:MAX_CLOSE_TEXT].decode("utf-8", "ignore"))
+            async with asyncio.timeout(
+                CLOSE_SECONDS
+            ):  # the library's own deadline does not cover a full send buffer
+                await self._connection.close(
+                    code, text.encode()[:MAX_CLOSE_TEXT].decode("utf-8", "ignore")
+                )
         except TimeoutError:
             pass
         finally:

@@ -1,7 +1,9 @@
-"""Credit (wire §5): how far a sender may go, what it must keep, and what a receiver grants out of which budget.
+"""Credit (wire §5).
 
-Every number is an offset from 0 in one direction of one channel. `held` is what a receiver has promised room for and what its owner
-has not consumed yet; it is what budgets are about.
+How far a sender may go, what it must keep, and what a receiver grants out of which budget.
+
+Every number is an offset from 0 in one direction of one channel. `held` is what a receiver has
+promised room for and what its owner has not consumed yet; it is what budgets are about.
 """
 
 from collections import deque
@@ -32,13 +34,19 @@ def allowance(budget: int) -> int:
 
 
 def opening_credit(left: int) -> int:
-    """How much of what is left of the allowance the next channel takes: a third, so that several can open at once."""
+    """How much of what is left of the allowance the next channel takes.
+
+    A third, so that several can open at once.
+    """
     return min(left, max(left // 3, FLOOR), MAX_OPENING_CREDIT)
 
 
 class SendBudget:
-    """What a session has sent and its peer has not consumed: bounded by the sender too, since a peer that grants more than a budget
-    must not make it keep more (wire §5)."""
+    """What a session has sent and its peer has not consumed.
+
+    Bounded by the sender too, since a peer that grants more than a budget must not make it keep
+    more (wire §5).
+    """
 
     def __init__(self, total: int = MAX_BUDGET) -> None:
         self.room = total
@@ -61,7 +69,11 @@ class SendWindow:
     def credit(self) -> int:
         """How many bytes may be sent now."""
         granted = self.limit - self.sent
-        return granted if granted <= self._budget.room else min(granted, max(self._budget.room, self._floor, 0))
+        return (
+            granted
+            if granted <= self._budget.room
+            else min(granted, max(self._budget.room, self._floor, 0))
+        )
 
     @property
     def _floor(self) -> int:
@@ -91,9 +103,14 @@ class SendWindow:
         self._waits = waits
 
     def credited(self, credit: Credit, now: float) -> bool:
-        """Take the peer's CREDIT; True when `limit` rose. Lower numbers are ignored; impossible ones are a violation (wire §5)."""
+        """Take the peer's CREDIT; True when `limit` rose.
+
+        Lower numbers are ignored; impossible ones are a violation (wire §5).
+        """
         if credit.received > self.sent or credit.limit > credit.received + MAX_CHANNEL_WINDOW:
-            raise WireError("CREDIT for bytes that were never sent, or beyond the largest window (wire §5)")
+            raise WireError(
+                "CREDIT for bytes that were never sent, or beyond the largest window (wire §5)"
+            )
         raised = credit.limit > self.limit
         if self.blocked_since is not None and (raised or credit.received > self.received):
             self.blocked_since = None if raised else now
@@ -110,12 +127,17 @@ class SendWindow:
 
 
 class RetainedWindow:
-    """The sent frames of a transfer that hold bytes at or above the last `received`: the very objects that were sent (wire §5)."""
+    """The sent frames of a transfer that hold bytes at or above the last `received`.
+
+    The very objects that were sent (wire §5).
+    """
 
     def __init__(self) -> None:
         self.received = 0
         self.end = 0
-        self._frames: deque[tuple[int, Frame]] = deque()  # start offset; bounded by the channel's window
+        self._frames: deque[tuple[int, Frame]] = (
+            deque()
+        )  # start offset; bounded by the channel's window
 
     def __len__(self) -> int:
         return self.end - self.received
@@ -128,13 +150,18 @@ class RetainedWindow:
     def forget(self, received: int) -> None:
         """Let go of what lies below `received`."""
         self.received = max(self.received, received)
-        while self._frames and self._frames[0][0] + len(self._frames[0][1]) - HEADER.size <= self.received:
+        while (
+            self._frames
+            and self._frames[0][0] + len(self._frames[0][1]) - HEADER.size <= self.received
+        ):
             self._frames.popleft()
 
     def since(self, offset: int) -> Iterator[tuple[int, memoryview]]:
         """Say what would be sent again from `offset`: offsets and payloads, in order."""
         if not self.received <= offset <= self.end:
-            raise LocalProtocolError(f"the bytes from {offset} on are not here: {self.received} to {self.end} are")
+            raise LocalProtocolError(
+                f"the bytes from {offset} on are not here: {self.received} to {self.end} are"
+            )
         for start, frame in self._frames:
             skip = max(0, offset - start)
             if skip < len(frame) - HEADER.size:
@@ -142,7 +169,10 @@ class RetainedWindow:
 
 
 class NodeBudget:
-    """What all sessions of a process together may hold. It makes them grant less; it never takes back (wire §5)."""
+    """What all sessions of a process together may hold.
+
+    It makes them grant less; it never takes back (wire §5).
+    """
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -154,12 +184,15 @@ class NodeBudget:
 
 
 class SessionBudget:
-    """What one receiver grants on all channels of a session together, after the rate that it measures (wire §5)."""
+    """What one receiver grants on all channels of a session together, after the rate that it
+    measures (wire §5).
+    """
 
     def __init__(self, node: NodeBudget | None = None) -> None:
         self.total = START_BUDGET
         self.share = 0
-        self.held = 0  # on channels that were granted something; opening credit and initial limits are apart
+        # on channels that were granted something; opening credit and initial limits are apart
+        self.held = 0
         self.receiving = 0  # channels on which DATA arrives
         self._node = node
         self._closed = False
@@ -195,14 +228,19 @@ class SessionBudget:
             self._node.held += change
 
     def close(self) -> None:
-        """The session has ended: it holds nothing any more, though owners may still read what came on channels that ended well."""
+        """The session has ended.
+
+        It holds nothing any more, though owners may still read what came on channels that ended
+        well.
+        """
         self.hold(-self.held)
         self._closed = True
 
     def arrived(self, size: int, now: float) -> bool:
         """Measure the rate, at most once a second; True when the budget changed.
 
-        A gap of three seconds is a pause of the sender, not a slow line: measuring starts again after it.
+        A gap of three seconds is a pause of the sender, not a slow line: measuring starts again
+        after it.
         """
         if self._since is None or now - self._last > MEASURE_GAP:
             self._since, self._arrived, self._last = now, 0, now
@@ -212,7 +250,9 @@ class SessionBudget:
         elapsed = now - self._since
         if elapsed < 1.0:
             return False
-        self._rate = max(self._arrived / elapsed, self._rate / 2)  # one slow second halves it at most
+        self._rate = max(
+            self._arrived / elapsed, self._rate / 2
+        )  # one slow second halves it at most
         self._since, self._arrived = now, 0
         before = self.total
         self.total = int(min(max(self._rate * BUDGET_SECONDS, MIN_BUDGET), MAX_BUDGET))
@@ -241,7 +281,9 @@ class ReceiveWindow:
         """Take `size` payload bytes."""
         self.arrived += size
         if self.arrived > self.limit:
-            raise WireError(f"{self.arrived - self.limit} bytes more than granted (wire §5)", CloseCode.LIMIT)
+            raise WireError(
+                f"{self.arrived - self.limit} bytes more than granted (wire §5)", CloseCode.LIMIT
+            )
 
     def receive_data(self) -> None:
         """Count this channel among those that receive a body."""
@@ -259,7 +301,9 @@ class ReceiveWindow:
         target = self._budget.target(self.held if self.raised else 0)
         rise = self.consumed + target - self.limit
         quarter = rise >= self._budget.share // 4
-        cramped = rise > 0 and self.limit - self.arrived < MAX_PAYLOAD  # the peer may not be able to send a whole message
+        cramped = (
+            rise > 0 and self.limit - self.arrived < MAX_PAYLOAD
+        )  # the peer may not be able to send a whole message
         if not (quarter or cramped or now - self._credited_at >= CREDIT_INTERVAL):
             return False
         self._credited_at = now

@@ -1,4 +1,6 @@
-"""A Cloud that stores, deletes, restores, purges and sweeps on simulated storage, and dies at any step."""
+"""A Cloud that stores, deletes, restores, purges and sweeps on simulated storage, and dies at any
+step.
+"""
 
 import asyncio
 import hashlib
@@ -69,7 +71,11 @@ class Retained:
         steady = SteadyClock(self.wall, self.wall)
         self.ingest = Ingest(records.instances, self.blobs, clock=self.wall, meter=Tally())
         self.deleting = Deleting(
-            records.deletions, records.people, clock=self.wall, wake_link=lambda _: None, wake_index=lambda: None
+            records.deletions,
+            records.people,
+            clock=self.wall,
+            wake_link=lambda _: None,
+            wake_index=lambda: None,
         )
         self.purge = Purge(records.deletions, records.retentions, clock=self.wall, steady=steady)
         self.sweep = BlobSweep(
@@ -78,17 +84,29 @@ class Retained:
         )  # fmt: skip
         await self.process.spawn(self.blobs.open())
 
-    def run(self, works: list[Coroutine[Any, Any, object]], *, kill_after: int | None = None, power: bool = False) -> None:
-        """Run these side by side; with `kill_after` the process dies after so many steps and another one starts."""
+    def run(
+        self,
+        works: list[Coroutine[Any, Any, object]],
+        *,
+        kill_after: int | None = None,
+        power: bool = False,
+    ) -> None:
+        """Run these side by side.
+
+        With `kill_after` the process dies after so many steps and another one starts.
+        """
         self.loop.run(self._run(works, kill_after, power))
         assert self.loop.problems == [], self.loop.problems
 
-    async def _run(self, works: list[Coroutine[Any, Any, object]], kill_after: int | None, power: bool) -> None:
+    async def _run(
+        self, works: list[Coroutine[Any, Any, object]], kill_after: int | None, power: bool
+    ) -> None:
         process = self.process
         if kill_after is not None:
             process.after_steps(kill_after, lambda: self._kill(power))
         tasks = [process.spawn(work) for work in works]
-        while process.alive and not all(task.done() for task in tasks):  # noqa: ASYNC110 - one that died wakes nobody
+        # one that died wakes nobody
+        while process.alive and not all(task.done() for task in tasks):  # noqa: ASYNC110
             await asyncio.sleep(0.0005)
         process.defuse()
         if not process.alive:
@@ -106,8 +124,13 @@ class Retained:
 
     # what clients do; each notes when it began before anything, so that a kill leaves it noted
 
-    async def store(self, uid: str, number: int, *, give_up: float | None = None, late: float = 0.0) -> None:
-        """Store a data set, `late` by so long; what is acknowledged is noted. `give_up`: the sender leaves after so long."""
+    async def store(
+        self, uid: str, number: int, *, give_up: float | None = None, late: float = 0.0
+    ) -> None:
+        """Store a data set, `late` by so long; what is acknowledged is noted.
+
+        `give_up`: the sender leaves after so long.
+        """
         await asyncio.sleep(late)
         began, content = self.loop.time(), content_of(number)
         key = InstanceKey(US, uid, EXPLICIT)
@@ -127,7 +150,14 @@ class Retained:
         spans.append((began, float("inf")))
         place, self.deletions = len(spans) - 1, self.deletions + 1
         try:
-            await self.deleting.delete(ADMIN, NORTH, f"d{self.deletions}", Scope(sop_instance=uid), reason="test", event=EVENT)
+            await self.deleting.delete(
+                ADMIN,
+                NORTH,
+                f"d{self.deletions}",
+                Scope(sop_instance=uid),
+                reason="test",
+                event=EVENT,
+            )
         except NotFoundError:
             pass
         finally:
@@ -149,7 +179,10 @@ class Retained:
         await self._purging(self.purge.look())
 
     async def sweep_now(self) -> None:
-        """Remove what no row refers to, without waiting: what may wait 7 days must be safe at once."""
+        """Remove what no row refers to, without waiting.
+
+        What may wait 7 days must be safe at once.
+        """
         await self.sweep.walk()
         await self.sweep.sweep(before=self.wall())
 
@@ -191,16 +224,24 @@ class Retained:
 
     def blobs_left(self) -> set[str]:
         """Name the blobs on the platter."""
-        return {path.rpartition("/")[2] for path in self.platter.files() if path.startswith("blobs/")}
+        return {
+            path.rpartition("/")[2] for path in self.platter.files() if path.startswith("blobs/")
+        }
 
     def referenced(self) -> set[str]:
         """Name the blobs that a row refers to."""
-        return {digest.hex() for table in ("instance", "deleted_instance") for _, digest, _ in self._rows_of(table)}
+        return {
+            digest.hex()
+            for table in ("instance", "deleted_instance")
+            for _, digest, _ in self._rows_of(table)
+        }
 
     def _rows_of(self, table: str) -> list[tuple[str, bytes, bool]]:
         connection = self.rows.connection
         with connection.begin():
-            found = connection.exec_driver_sql(f"SELECT sop_instance, sha256, visible FROM {table}").all()
+            found = connection.exec_driver_sql(
+                f"SELECT sop_instance, sha256, visible FROM {table}"
+            ).all()
         return [(uid, digest, bool(visible)) for uid, digest, visible in found]
 
     def wait(self, days: float) -> None:

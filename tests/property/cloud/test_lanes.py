@@ -1,4 +1,7 @@
-"""Claims, lapses, kills, settlements and people's acts in any order, over the twin: the lanes keep their promises."""
+"""Claims, lapses, kills, settlements and people's acts in any order, over the twin.
+
+The lanes keep their promises.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -51,25 +54,38 @@ class Queue(RuleBasedStateMachine):
     async def populate(self) -> list[int]:
         await tenants(self.records)
         await admitted_link(self.records)
-        made = [await self.records.instances.commit(NORTH, arrival(f"1.{n}", str(n)), now=NOW) for n in range(COUNT)]
+        made = [
+            await self.records.instances.commit(NORTH, arrival(f"1.{n}", str(n)), now=NOW)
+            for n in range(COUNT)
+        ]
         return [one.id for one in made]
 
     def teardown(self) -> None:
         self.loop.close()
         self.rows.close()
 
-    @rule(lane=st.sampled_from(LANES), instance=st.integers(0, COUNT - 1), priority=st.sampled_from([0, 0, 0, 5]))
+    @rule(
+        lane=st.sampled_from(LANES),
+        instance=st.integers(0, COUNT - 1),
+        priority=st.sampled_from([0, 0, 0, 5]),
+    )
     def add(self, lane: str, instance: int, priority: int) -> None:
         self.queued += 1
         wish = NewDelivery(
-            target=PACS, instance=self.instances[instance], lane=lane, priority=priority, cause=f"person:t/{self.queued}"
+            target=PACS,
+            instance=self.instances[instance],
+            lane=lane,
+            priority=priority,
+            cause=f"person:t/{self.queued}",
         )
         assert self.run(self.records.deliveries.add(NORTH, [wish], now=self.now)) == 1
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
         heads = {lane: rows[0] for lane in LANES if (rows := self.open_in(lane))}
-        claim = self.run(self.records.deliveries.claim(NORTH, PACS, limit, now=self.now, until=self.now + LEASE))
+        claim = self.run(
+            self.records.deliveries.claim(NORTH, PACS, limit, now=self.now, until=self.now + LEASE)
+        )
         for lease in claim.leases:
             assert heads[lease.delivery.lane][0] == lease.delivery.id
             assert not self.held_in(lease.delivery.lane)
@@ -80,7 +96,11 @@ class Queue(RuleBasedStateMachine):
     def follow(self, data: st.DataObject) -> None:
         held = data.draw(st.sampled_from(self.leases))
         before = self.open_in(held.delivery.lane)
-        claim = self.run(self.records.deliveries.claim(NORTH, PACS, 1, now=self.now, until=self.now + LEASE, after=held))
+        claim = self.run(
+            self.records.deliveries.claim(
+                NORTH, PACS, 1, now=self.now, until=self.now + LEASE, after=held
+            )
+        )
         for lease in claim.leases:
             assert lease.delivery.lane == held.delivery.lane
             waiting = [one for one, _ in before if one != held.delivery.id]
@@ -88,25 +108,42 @@ class Queue(RuleBasedStateMachine):
         self.leases += claim.leases
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), state=st.sampled_from(["delivered", "waiting", "dead", "stopped"]), wait=st.sampled_from([0.0, 5.0]))
+    @rule(
+        data=st.data(),
+        state=st.sampled_from(["delivered", "waiting", "dead", "stopped"]),
+        wait=st.sampled_from([0.0, 5.0]),
+    )
     def settle(self, data: st.DataObject, state: str, wait: float) -> None:
         lease = data.draw(st.sampled_from(self.leases))
         settlement = Settlement(
-            tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState(state), next_at=self.now + wait
+            tenant=NORTH,
+            delivery=lease.delivery.id,
+            token=lease.token,
+            state=DeliveryState(state),
+            next_at=self.now + wait,
         )
         known = self.run(self.records.deliveries.delivery(NORTH, lease.delivery.id))
-        kept = self.run(self.records.deliveries.settle([settlement], DestinationState(target=PACS), now=self.now))
+        kept = self.run(
+            self.records.deliveries.settle(
+                [settlement], DestinationState(target=PACS), now=self.now
+            )
+        )
         if kept:
             assert known.state is DeliveryState.LEASED
             if state == "delivered":
                 self.settled.append(lease.delivery.id)
 
     @precondition(lambda self: self.queued)
-    @rule(data=st.data(), state=st.sampled_from([DeliveryState.PARKED, DeliveryState.SKIPPED, DeliveryState.WAITING]))
+    @rule(
+        data=st.data(),
+        state=st.sampled_from([DeliveryState.PARKED, DeliveryState.SKIPPED, DeliveryState.WAITING]),
+    )
     def act(self, data: st.DataObject, state: DeliveryState) -> None:
         every = self.run(self.records.deliveries.deliveries(NORTH, DeliverySearch())).items
         one = data.draw(st.sampled_from(every))
-        act = self.records.deliveries.act(NORTH, DeliverySearch(), [one.id], state, reason="", now=self.now, event=EVENT)
+        act = self.records.deliveries.act(
+            NORTH, DeliverySearch(), [one.id], state, reason="", now=self.now, event=EVENT
+        )
         try:
             done = self.run(act)
         except ConflictError:
@@ -121,14 +158,22 @@ class Queue(RuleBasedStateMachine):
         self.now += seconds
 
     def open_in(self, lane: str) -> list[tuple[int, DeliveryState]]:
-        every = self.run(self.records.deliveries.deliveries(NORTH, DeliverySearch(states=OPEN_STATES))).items
-        mine = sorted((one for one in every if one.lane == lane), key=lambda one: (-one.priority, one.place))
+        every = self.run(
+            self.records.deliveries.deliveries(NORTH, DeliverySearch(states=OPEN_STATES))
+        ).items
+        mine = sorted(
+            (one for one in every if one.lane == lane), key=lambda one: (-one.priority, one.place)
+        )
         return [(one.id, one.state) for one in mine]
 
     def held_in(self, lane: str) -> list[int]:
         """Those whose lease has not lapsed, as this model knows it."""
         live = {lease.delivery.id for lease in self.leases if lease.until > self.now}
-        return [one for one, state in self.open_in(lane) if state is DeliveryState.LEASED and one in live]
+        return [
+            one
+            for one, state in self.open_in(lane)
+            if state is DeliveryState.LEASED and one in live
+        ]
 
     @invariant()
     def nothing_is_delivered_twice(self) -> None:
@@ -136,13 +181,20 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        assert len(self.run(self.records.deliveries.deliveries(NORTH, DeliverySearch())).items) == self.queued
+        assert (
+            len(self.run(self.records.deliveries.deliveries(NORTH, DeliverySearch())).items)
+            == self.queued
+        )
 
     @invariant()
     def what_can_be_claimed_is_due(self) -> None:
         """A lane whose head waits with nothing leased is found by `due`, however it came to that."""
         due = self.run(self.records.deliveries.due(NORTH, "ward"))
-        ready = [lane for lane in LANES if (rows := self.open_in(lane)) and rows[0][1] is DeliveryState.WAITING]
+        ready = [
+            lane
+            for lane in LANES
+            if (rows := self.open_in(lane)) and rows[0][1] is DeliveryState.WAITING
+        ]
         assert bool(due) or not ready
 
 

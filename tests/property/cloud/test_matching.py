@@ -16,8 +16,13 @@ keys = st.tuples(st.text(max_size=20), st.integers(-(2**63), 2**63 - 1), st.floa
 
 
 def by_the_book(pattern: str, value: str) -> bool:
-    """PS3.4 C.2.2.2.4: `*` is any run, `?` any one character, everything else itself; an empty key matches all."""
-    expression = "".join(".*" if one == "*" else "." if one == "?" else re.escape(one) for one in pattern)
+    """PS3.4 C.2.2.2.4: `*` is any run, `?` any one character, everything else itself.
+
+    An empty key matches all.
+    """
+    expression = "".join(
+        ".*" if one == "*" else "." if one == "?" else re.escape(one) for one in pattern
+    )
     return pattern == "" or re.fullmatch(expression, value, re.DOTALL) is not None
 
 

@@ -1,4 +1,7 @@
-"""The planner over any course of outcomes: nothing is lost, only the instance's own refusals count, the breaker closes again."""
+"""The planner over any course of outcomes.
+
+Nothing is lost, only the instance's own refusals count, the breaker closes again.
+"""
 
 import msgspec
 from hypothesis import given
@@ -7,7 +10,14 @@ from hypothesis import strategies as st
 from swallowtail.calls.config import AtCap, Destination
 from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.planner import LAST_CEILING, OPEN_AFTER, LinkAway, plan
-from swallowtail.cloud.model.delivery import BreakerState, Delivery, DeliveryState, DestinationState, Lease, Target
+from swallowtail.cloud.model.delivery import (
+    BreakerState,
+    Delivery,
+    DeliveryState,
+    DestinationState,
+    Lease,
+    Target,
+)
 from swallowtail.cloud.model.tenancy import Tenant
 
 TARGET = Target(link="ward", destination="pacs")
@@ -37,9 +47,17 @@ failures = st.builds(
 )
 aways = st.builds(LinkAway, detail=st.just("gone"), gone=st.booleans())
 successes = st.builds(
-    Delivered, length=st.just(1), crc32=st.just(1), status=st.sampled_from([0, 0xB000, 0xB006, 0xB007]), seconds=st.just(0.1)
+    Delivered,
+    length=st.just(1),
+    crc32=st.just(1),
+    status=st.sampled_from([0, 0xB000, 0xB006, 0xB007]),
+    seconds=st.just(0.1),
 )
-outcomes = st.lists(st.tuples(failures | aways | successes, st.floats(0, 1, exclude_max=True)), min_size=1, max_size=30)
+outcomes = st.lists(
+    st.tuples(failures | aways | successes, st.floats(0, 1, exclude_max=True)),
+    min_size=1,
+    max_size=30,
+)
 destinations = st.builds(
     Destination,
     name=st.just("pacs"),
@@ -57,7 +75,9 @@ def test_a_delivery_is_tried_until_it_is_there_or_refused_so_often(
 ) -> None:
     state, delivery, now, refusals = DestinationState(target=TARGET), NEW, 1000.0, 0
     for outcome, dice in course:
-        lease = Lease(tenant=Tenant("heron"), delivery=delivery, token=delivery.tries, until=now + 60)
+        lease = Lease(
+            tenant=Tenant("heron"), delivery=delivery, token=delivery.tries, until=now + 60
+        )
         planned = plan(lease, state, destination, outcome, now=now, dice=dice)
         settled = planned.settlement
         assert (settled.delivery, settled.token) == (lease.delivery.id, lease.token)
@@ -65,10 +85,14 @@ def test_a_delivery_is_tried_until_it_is_there_or_refused_so_often(
         refusals += refused
         assert settled.refused is refused
         if isinstance(outcome, Delivered):
-            assert settled.state is (DeliveryState.WARNED if outcome.status else DeliveryState.DELIVERED)
+            assert settled.state is (
+                DeliveryState.WARNED if outcome.status else DeliveryState.DELIVERED
+            )
             assert planned.done
         elif refused and refusals >= destination.attempts:
-            assert settled.state is (DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD)
+            assert settled.state is (
+                DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD
+            )
         else:
             assert settled.state is DeliveryState.WAITING
             assert now <= settled.next_at <= now + LAST_CEILING
@@ -79,14 +103,26 @@ def test_a_delivery_is_tried_until_it_is_there_or_refused_so_often(
         state = planned.state
         now = max(now, settled.next_at, state.retry_at)
         if state.breaker is BreakerState.OPEN:  # as a claim makes it
-            state = msgspec.structs.replace(state, breaker=BreakerState.HALF_OPEN, retry_at=now + 60)
+            state = msgspec.structs.replace(
+                state, breaker=BreakerState.HALF_OPEN, retry_at=now + 60
+            )
         delivery = msgspec.structs.replace(delivery, tries=delivery.tries + 1, refusals=refusals)
 
 
-def _check_breaker(before: DestinationState, after: DestinationState, outcome: DeliverAnswer | LinkAway, now: float) -> None:
-    """The destination's own failures open it, anything that it answered closes it, what Link says does neither."""
-    if isinstance(outcome, Delivered) or (isinstance(outcome, NotDelivered) and outcome.about is About.INSTANCE):
-        assert (after.breaker, after.failures, after.failing_since) == (BreakerState.CLOSED, 0, None)
+def _check_breaker(
+    before: DestinationState, after: DestinationState, outcome: DeliverAnswer | LinkAway, now: float
+) -> None:
+    """The destination's own failures open it, anything that it answered closes it, what Link says
+    does neither.
+    """
+    if isinstance(outcome, Delivered) or (
+        isinstance(outcome, NotDelivered) and outcome.about is About.INSTANCE
+    ):
+        assert (after.breaker, after.failures, after.failing_since) == (
+            BreakerState.CLOSED,
+            0,
+            None,
+        )
     elif isinstance(outcome, NotDelivered) and outcome.about is About.DESTINATION:
         assert after.failures == before.failures + 1
         opens = after.failures >= OPEN_AFTER or before.breaker is BreakerState.HALF_OPEN
@@ -99,8 +135,12 @@ def _check_breaker(before: DestinationState, after: DestinationState, outcome: D
 
 
 @given(failures, st.floats(0, 1, exclude_max=True))
-def test_the_same_outage_seen_by_many_connections_counts_once(outcome: NotDelivered, dice: float) -> None:
-    opened = DestinationState(target=TARGET, breaker=BreakerState.OPEN, failures=3, retry_at=1010.0, failing_since=1.0)
+def test_the_same_outage_seen_by_many_connections_counts_once(
+    outcome: NotDelivered, dice: float
+) -> None:
+    opened = DestinationState(
+        target=TARGET, breaker=BreakerState.OPEN, failures=3, retry_at=1010.0, failing_since=1.0
+    )
     destination = Destination(name="pacs", host="192.0.2.7", port=104, ae_title="PACS")
     down = msgspec.structs.replace(outcome, about=About.DESTINATION)
     lease = Lease(tenant=Tenant("heron"), delivery=NEW, token=1, until=1060.0)

@@ -1,4 +1,7 @@
-"""Ten thousand Links whose Cloud is restarted, in virtual time: Link's backoff against the Cloud's limits."""
+"""Ten thousand Links whose Cloud is restarted, in virtual time.
+
+Link's backoff against the Cloud's limits.
+"""
 
 import heapq
 import random
@@ -7,7 +10,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from swallowtail.cloud.connection_limits import STARTS, AcceptedConnection, ConnectionLimits, accepted
+from swallowtail.cloud.connection_limits import (
+    STARTS,
+    AcceptedConnection,
+    ConnectionLimits,
+    accepted,
+)
 from swallowtail.wire.backoff import Backoff, Ending
 from tests.modes import amount
 
@@ -89,9 +97,10 @@ def test_ten_thousand_links_are_back_in_time_and_never_more_at_once_than_the_clo
     storm.run()
     times = sorted(storm.back.values())
     print(
-        f"down {down:g} s, {hosts} addresses: half back after {times[LINKS // 2] - down:.0f} s, all after"
-        f" {times[-1] - down:.0f} s; at most {max(storm.arrivals.values())} arrivals/s;"
-        f" {sum(storm.arrivals.values()) / LINKS:.1f} of {sum(storm.tries.values()) / LINKS:.1f} tries reached the Cloud"
+        f"down {down:g} s, {hosts} addresses: half back after {times[LINKS // 2] - down:.0f} s, all"
+        f" after {times[-1] - down:.0f} s; at most {max(storm.arrivals.values())} arrivals/s;"
+        f" {sum(storm.arrivals.values()) / LINKS:.1f} of {sum(storm.tries.values()) / LINKS:.1f}"
+        " tries reached the Cloud"
     )
     assert times[-1] - down <= 120
     assert max(storm.started.values()) <= STARTS.per_second + STARTS.burst

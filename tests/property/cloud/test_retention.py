@@ -1,7 +1,10 @@
-"""Stores, deletions, restorations, purges and sweeps in any order, side by side, and with kills: what was acknowledged is there.
+"""Stores, deletions, restorations, purges and sweeps in any order, side by side, and with kills.
 
-The invariant: what was acknowledged and not deleted afterwards is present and byte-identical; what was deleted and not purged is
-kept; no row is ever without its blob, whatever a loss of power leaves.
+What was acknowledged is there.
+
+The invariant: what was acknowledged and not deleted afterwards is present and byte-identical; what
+was deleted and not purged is kept; no row is ever without its blob, whatever a loss of power
+leaves.
 """
 
 import random
@@ -18,7 +21,11 @@ from tests.property.cloud.retaining import Act, Retained
 UIDS = ("1.2.1", "1.2.2")
 CONTENTS = (1, 2)
 
-stores = st.builds(lambda uid, number: lambda cloud: cloud.store(uid, number), st.sampled_from(UIDS), st.sampled_from(CONTENTS))
+stores = st.builds(
+    lambda uid, number: lambda cloud: cloud.store(uid, number),
+    st.sampled_from(UIDS),
+    st.sampled_from(CONTENTS),
+)
 cancelled = st.builds(
     lambda uid, number, after: lambda cloud: cloud.store(uid, number, give_up=after),
     st.sampled_from(UIDS),
@@ -48,7 +55,12 @@ class Retention(RuleBasedStateMachine):
         self.cloud.dice.seed(seed)
         self.cloud.run([act(self.cloud) for act in many])
 
-    @rule(many=st.lists(acts, min_size=1, max_size=5), seed=st.integers(0, 2**16), steps=st.integers(1, 120), power=st.booleans())
+    @rule(
+        many=st.lists(acts, min_size=1, max_size=5),
+        seed=st.integers(0, 2**16),
+        steps=st.integers(1, 120),
+        power=st.booleans(),
+    )
     def with_a_kill(self, many: list[Act], seed: int, steps: int, power: bool) -> None:
         self.cloud.dice.seed(seed)
         self.cloud.run([act(self.cloud) for act in many], kill_after=steps, power=power)
@@ -67,13 +79,18 @@ class Retention(RuleBasedStateMachine):
 
 
 Retention.TestCase.settings = settings(
-    max_examples=amount(25, 1500), stateful_step_count=20, deadline=None, phases=[Phase.reuse, Phase.generate]
+    max_examples=amount(25, 1500),
+    stateful_step_count=20,
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate],
 )
 test_whatever_happens_nothing_acknowledged_is_lost = Retention.TestCase
 
 
 def races(count: int) -> int:
-    """Race a sweep with stores of the content that it is about to remove, and return how many stores were acknowledged."""
+    """Race a sweep with stores of the content that it is about to remove, and return how many
+    stores were acknowledged.
+    """
     cloud, total = Retained(), 0
     try:
         for seed in range(count):
@@ -84,7 +101,10 @@ def races(count: int) -> int:
             cloud.run([cloud.delete(uid)])
             cloud.run([cloud.purge_now(cloud.deletions)])
             give_up, late = dice.choice((None, dice.uniform(0.0, 0.004))), dice.uniform(0.0, 0.006)
-            works = [cloud.store(f"1.4.{seed}", seed, give_up=give_up, late=late), cloud.sweep.sweep(before=cloud.wall())]
+            works = [
+                cloud.store(f"1.4.{seed}", seed, give_up=give_up, late=late),
+                cloud.sweep.sweep(before=cloud.wall()),
+            ]
             kill = dice.choice((None, None, None, dice.randrange(5, 60)))
             cloud.run(works, kill_after=kill, power=dice.random() < 0.5)
             cloud.check()

@@ -40,11 +40,15 @@ def image(kind: str, rows: int, columns: int, seed: int) -> tuple[Format, NDArra
     return form, noise.astype(f"{'i' if signed else 'u'}{allocated // 8}")
 
 
-def decoded(encoded: bytes, form: Format, target: str, photometric: str, plugin: str) -> NDArray[Any]:
+def decoded(
+    encoded: bytes, form: Format, target: str, photometric: str, plugin: str
+) -> NDArray[Any]:
     """What a decoder gives that is handed the encoder's photometric interpretation."""
     options = {**form.options, "photometric_interpretation": photometric}
     source = encapsulate([encoded], has_bot=False)
-    return get_decoder(UID(target)).as_array(source, index=0, raw=True, decoding_plugin=plugin, **options)[0]
+    return get_decoder(UID(target)).as_array(
+        source, index=0, raw=True, decoding_plugin=plugin, **options
+    )[0]
 
 
 @pytest.mark.filterwarnings("ignore:The number of bytes of compressed pixel data matches")

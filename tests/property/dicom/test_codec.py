@@ -1,4 +1,6 @@
-"""encode and decode are inverse, pynetdicom agrees, and garbage gives a violation or a value, never anything else."""
+"""encode and decode are inverse, pynetdicom agrees, and garbage gives a violation or a value, never
+anything else.
+"""
 
 import contextlib
 import struct
@@ -15,8 +17,14 @@ from swallowtail.dicom import commands, pdu
 from swallowtail.dicom.errors import ViolationError
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, decode_pdu, encode_pdu
 
-UIDS = st.lists(st.integers(1, 99_999), min_size=2, max_size=7).map(lambda arcs: ".".join(map(str, arcs)))
-TITLES = st.builds(lambda first, rest: first + rest.rstrip(), st.sampled_from("AZ09_"), st.text("AZ09_ ", max_size=15))
+UIDS = st.lists(st.integers(1, 99_999), min_size=2, max_size=7).map(
+    lambda arcs: ".".join(map(str, arcs))
+)
+TITLES = st.builds(
+    lambda first, rest: first + rest.rstrip(),
+    st.sampled_from("AZ09_"),
+    st.text("AZ09_ ", max_size=15),
+)
 BYTES = st.binary(max_size=40)
 WORDS = st.integers(0, 0xFFFF)
 
@@ -30,18 +38,37 @@ USERS = st.builds(
     roles=st.lists(ROLES, max_size=3).map(tuple),
     extended=st.lists(st.builds(pdu.ExtendedNegotiation, UIDS, BYTES), max_size=2).map(tuple),
     common_extended=st.lists(
-        st.builds(pdu.CommonExtendedNegotiation, UIDS, UIDS, st.lists(UIDS, max_size=2).map(tuple)), max_size=2
+        st.builds(pdu.CommonExtendedNegotiation, UIDS, UIDS, st.lists(UIDS, max_size=2).map(tuple)),
+        max_size=2,
     ).map(tuple),
-    identity=st.none() | st.builds(pdu.UserIdentity, st.integers(1, 5), st.booleans(), BYTES, BYTES),
+    identity=st.none()
+    | st.builds(pdu.UserIdentity, st.integers(1, 5), st.booleans(), BYTES, BYTES),
     identity_response=st.none() | BYTES,
 )
-PROPOSED = st.builds(pdu.ProposedContext, st.integers(0, 127).map(lambda n: 2 * n + 1), UIDS, st.lists(UIDS, max_size=3).map(tuple))
-ANSWERED = st.builds(pdu.AnsweredContext, st.integers(0, 127).map(lambda n: 2 * n + 1), st.integers(0, 4), UIDS)
-CONTEXTS = st.lists(PROPOSED, min_size=1, max_size=4, unique_by=lambda context: context.id).map(tuple)
+PROPOSED = st.builds(
+    pdu.ProposedContext,
+    st.integers(0, 127).map(lambda n: 2 * n + 1),
+    UIDS,
+    st.lists(UIDS, max_size=3).map(tuple),
+)
+ANSWERED = st.builds(
+    pdu.AnsweredContext, st.integers(0, 127).map(lambda n: 2 * n + 1), st.integers(0, 4), UIDS
+)
+CONTEXTS = st.lists(PROPOSED, min_size=1, max_size=4, unique_by=lambda context: context.id).map(
+    tuple
+)
 SMALL = st.integers(0, 255)
 PDUS = st.one_of(
     st.builds(pdu.AssociateRQ, TITLES, TITLES, CONTEXTS, USERS, UIDS, WORDS),
-    st.builds(pdu.AssociateAC, TITLES, TITLES, st.lists(ANSWERED, max_size=4).map(tuple), USERS, UIDS, WORDS),
+    st.builds(
+        pdu.AssociateAC,
+        TITLES,
+        TITLES,
+        st.lists(ANSWERED, max_size=4).map(tuple),
+        USERS,
+        UIDS,
+        WORDS,
+    ),
     st.builds(pdu.AssociateRJ, SMALL, SMALL, SMALL),
     st.builds(pdu.Abort, SMALL, SMALL),
     st.just(pdu.ReleaseRQ()),
@@ -62,9 +89,9 @@ NEEDED = {
     commands.Element.RESPONDED_MESSAGE_ID: WORDS,
     commands.Element.DATA_SET_TYPE: WORDS,
 }
-COMMANDS = st.fixed_dictionaries(NEEDED, optional={key: value for key, value in ELEMENTS.items() if key not in NEEDED}).map(
-    commands.Command
-)
+COMMANDS = st.fixed_dictionaries(
+    NEEDED, optional={key: value for key, value in ELEMENTS.items() if key not in NEEDED}
+).map(commands.Command)
 
 
 def _decode(raw: bytes) -> pdu.Pdu:
@@ -98,14 +125,27 @@ def test_a_damaged_pdu_is_a_violation_or_a_value(value: pdu.Pdu, data: st.DataOb
 
 
 @given(
-    st.builds(pdu.AssociateRQ, TITLES, TITLES, CONTEXTS, st.builds(pdu.UserInformation, max_pdu=WORDS, implementation_class=UIDS))
+    st.builds(
+        pdu.AssociateRQ,
+        TITLES,
+        TITLES,
+        CONTEXTS,
+        st.builds(pdu.UserInformation, max_pdu=WORDS, implementation_class=UIDS),
+    )
 )
 def test_pynetdicom_reads_our_request_and_writes_the_same(value: pdu.AssociateRQ) -> None:
     theirs = oracle.A_ASSOCIATE_RQ()
     theirs.decode(encode_pdu(value))
-    assert (theirs.called_ae_title.strip(), theirs.calling_ae_title.strip()) == (value.called, value.calling)
-    assert [(item.context_id, item.abstract_syntax, tuple(item.transfer_syntax)) for item in theirs.presentation_context] == [
-        (context.id, UID(context.abstract_syntax), context.transfer_syntaxes) for context in value.contexts
+    assert (theirs.called_ae_title.strip(), theirs.calling_ae_title.strip()) == (
+        value.called,
+        value.calling,
+    )
+    assert [
+        (item.context_id, item.abstract_syntax, tuple(item.transfer_syntax))
+        for item in theirs.presentation_context
+    ] == [
+        (context.id, UID(context.abstract_syntax), context.transfer_syntaxes)
+        for context in value.contexts
     ]
     assert theirs.user_information.maximum_length == value.user.max_pdu
     assert _decode(theirs.encode()) == value
@@ -121,7 +161,9 @@ def test_pydicom_reads_our_command(command: commands.Command) -> None:
     raw = commands.encode(command)
     theirs = decode_data_set(BytesIO(raw), is_implicit_vr=True, is_little_endian=True)
     numbers = [element.tag.element for element in theirs]
-    assert numbers == [0, *(number for number, _ in command.items())], "ascending, group length first"
+    assert numbers == [0, *(number for number, _ in command.items())], (
+        "ascending, group length first"
+    )
     assert theirs.CommandGroupLength == len(raw) - 12
     assert theirs.CommandField == command.field
     for number in (commands.Element.AFFECTED_SOP_INSTANCE, commands.Element.MOVE_ORIGINATOR):
@@ -139,7 +181,9 @@ def test_a_garbled_command_is_a_violation_or_a_value(raw: bytes) -> None:
 
 
 @given(COMMANDS, st.data())
-def test_a_damaged_command_is_a_violation_or_a_value(command: commands.Command, data: st.DataObject) -> None:
+def test_a_damaged_command_is_a_violation_or_a_value(
+    command: commands.Command, data: st.DataObject
+) -> None:
     raw = bytearray(commands.encode(command))
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(SMALL)
     try:

@@ -1,4 +1,7 @@
-"""AE titles and UIDs: one rule, whoever asks (machine, configuration, REST), and it is the standard's."""
+"""AE titles and UIDs.
+
+One rule, whoever asks (machine, configuration, REST), and it is the standard's.
+"""
 
 import msgspec
 import pydantic

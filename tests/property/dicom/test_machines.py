@@ -1,4 +1,7 @@
-"""Whatever way the bytes are cut, the same happens; whatever the peer sends, the machine answers with events or one violation."""
+"""Whatever way the bytes are cut, the same happens.
+
+Whatever the peer sends, the machine answers with events or one violation.
+"""
 
 import contextlib
 import random
@@ -18,14 +21,26 @@ from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateRQ
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, Signal
-from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, SMALL_POLICY, SMALL_REQUEST, End, Pair
+from tests.dicom.pair import (
+    CT,
+    CT_CONTEXT,
+    ECHO_CONTEXT,
+    POLICY,
+    SMALL_POLICY,
+    SMALL_REQUEST,
+    End,
+    Pair,
+)
 
 LIMITS = Limits()
 DATA_SETS = st.lists(st.binary(max_size=3000), min_size=1, max_size=3)
 
 
 def _pieces(data_set: bytes, rng: random.Random) -> Iterator[tuple[memoryview, bool]]:
-    """Cut anywhere, with nothing in between now and then; the end is told with the last bytes or after them."""
+    """Cut anywhere, with nothing in between now and then.
+
+    The end is told with the last bytes or after them.
+    """
     view = memoryview(data_set)
     while view:
         size = rng.choice([0, 1, rng.randint(1, len(view)), len(view)])
@@ -41,7 +56,9 @@ def _story(pair: Pair, data_sets: list[bytes], pieces: random.Random) -> None:
     """Echo, store each data set, release."""
     sender, receiver = pair.requestor.machine, pair.acceptor.machine
     pair.associate(SMALL_REQUEST, SMALL_POLICY)
-    sender.send(ECHO_CONTEXT, commands.echo_request(sender.new_message_id(), uids.VERIFICATION), 0.0)
+    sender.send(
+        ECHO_CONTEXT, commands.echo_request(sender.new_message_id(), uids.VERIFICATION), 0.0
+    )
     pair.exchange()
     receiver.send(ECHO_CONTEXT, commands.response_to(pair.acceptor.events[0].command, 0), 0.0)
     pair.exchange()
@@ -60,7 +77,9 @@ def _story(pair: Pair, data_sets: list[bytes], pieces: random.Random) -> None:
 
 
 @given(DATA_SETS, st.integers(0, 2**32), st.integers(1, 64))
-def test_any_chunking_gives_the_same_events(data_sets: list[bytes], seed: int, buffer_size: int) -> None:
+def test_any_chunking_gives_the_same_events(
+    data_sets: list[bytes], seed: int, buffer_size: int
+) -> None:
     rng = random.Random(seed)
     whole = Pair(LIMITS)
     _story(whole, data_sets, random.Random(seed))
@@ -73,11 +92,16 @@ def test_any_chunking_gives_the_same_events(data_sets: list[bytes], seed: int, b
     assert stored == data_sets
     assert isinstance(whole.acceptor.events[-1], ReleaseRequested)
     assert whole.requestor.events[-1] == Released()
-    assert [event.command.status for event in whole.requestor.events if isinstance(event, CommandReceived)] == [0] * (
-        len(data_sets) + 1
-    )
+    assert [
+        event.command.status
+        for event in whole.requestor.events
+        if isinstance(event, CommandReceived)
+    ] == [0] * (len(data_sets) + 1)
     assert whole.pool.lent == cut.pool.lent == 0
-    assert all(end.machine.finished for end in (whole.acceptor, whole.requestor, cut.acceptor, cut.requestor))
+    assert all(
+        end.machine.finished
+        for end in (whole.acceptor, whole.requestor, cut.acceptor, cut.requestor)
+    )
 
 
 @given(DATA_SETS, st.integers(0, 2**32))
@@ -112,13 +136,17 @@ def _feed(machine: Dimse, raw: bytes, rng: random.Random) -> int:
         except ViolationError:
             violations += 1
             assert machine.next_event() is CLOSED
-            assert machine.data_to_send()[-10:-9] in {b"\x07", b"\x03"}, "an A-ABORT, or the rejection of an odd A-ASSOCIATE-RQ"
+            assert machine.data_to_send()[-10:-9] in {b"\x07", b"\x03"}, (
+                "an A-ABORT, or the rejection of an odd A-ASSOCIATE-RQ"
+            )
             assert machine.next_timeout() is not None
     return violations
 
 
 @given(st.binary(max_size=2000), st.integers(0, 2**32), st.booleans())
-def test_garbage_gives_one_violation_and_then_nothing(raw: bytes, seed: int, associated: bool) -> None:
+def test_garbage_gives_one_violation_and_then_nothing(
+    raw: bytes, seed: int, associated: bool
+) -> None:
     pool = BufferPool(64)
     machine = Dimse(LIMITS, pool, 0.0)
     machine.accepted_transport(0.0)
@@ -149,15 +177,21 @@ def test_a_damaged_conversation_gives_at_most_one_violation(data: st.DataObject,
 
 
 @given(DATA_SETS, st.integers(0, 2**32))
-def test_any_packing_of_fragments_gives_the_same_messages(data_sets: list[bytes], seed: int) -> None:
+def test_any_packing_of_fragments_gives_the_same_messages(
+    data_sets: list[bytes], seed: int
+) -> None:
     """PS3.8 E.1: a P-DATA-TF may hold any number of PDVs, of several messages too."""
     rng = random.Random(seed)
     pdvs: list[bytes] = []
     for number, data_set in enumerate(data_sets, start=1):
-        for kind, whole in ((1, commands.encode(commands.store_request(number, CT, f"1.2.{number}"))), (0, data_set)):
+        for kind, whole in (
+            (1, commands.encode(commands.store_request(number, CT, f"1.2.{number}"))),
+            (0, data_set),
+        ):
             pieces = _cut(whole, rng)
             pdvs += [
-                struct.pack(">IBB", len(piece) + 2, CT_CONTEXT, kind | 2 * (n == len(pieces))) + piece
+                struct.pack(">IBB", len(piece) + 2, CT_CONTEXT, kind | 2 * (n == len(pieces)))
+                + piece
                 for n, piece in enumerate(pieces, start=1)
             ]
     stream = b""
@@ -170,8 +204,13 @@ def test_any_packing_of_fragments_gives_the_same_messages(data_sets: list[bytes]
     for piece in _cut(stream, rng):
         pair.acceptor.machine.receive_data(piece, 0.0)
         pair.acceptor.pull()
-    messages = [event[1] if isinstance(event, tuple) else event.command.sop_instance for event in pair.acceptor.events]
-    assert messages == [part for n, data_set in enumerate(data_sets, start=1) for part in (f"1.2.{n}", data_set)]
+    messages = [
+        event[1] if isinstance(event, tuple) else event.command.sop_instance
+        for event in pair.acceptor.events
+    ]
+    assert messages == [
+        part for n, data_set in enumerate(data_sets, start=1) for part in (f"1.2.{n}", data_set)
+    ]
 
 
 def _cut(whole: bytes, rng: random.Random) -> list[bytes]:
@@ -184,17 +223,33 @@ def _cut(whole: bytes, rng: random.Random) -> list[bytes]:
     return pieces + [b""] * (rng.random() < 0.3 or not pieces)
 
 
-OPERATIONS = ("echo", "answer", "release", "abort", "carry", "carry", "carry back", "carry back", "wait", "eof")
+OPERATIONS = (
+    "echo",
+    "answer",
+    "release",
+    "abort",
+    "carry",
+    "carry",
+    "carry back",
+    "carry back",
+    "wait",
+    "eof",
+)
 STEPS = st.lists(st.tuples(st.booleans(), st.sampled_from(OPERATIONS)), max_size=40)
 
 
 @given(STEPS)
 def test_two_honest_machines_never_accuse_each_other(steps: list[tuple[bool, str]]) -> None:
-    """Whatever both sides do and in whatever order the bytes arrive: no violation, and both can always end."""
+    """Whatever both sides do and in whatever order the bytes arrive.
+
+    No violation, and both can always end.
+    """
     pair = Pair(Limits(idle=50.0, answer=20.0))
     pair.associate()
     for by_requestor, operation in steps:
-        here, there = (pair.requestor, pair.acceptor) if by_requestor else (pair.acceptor, pair.requestor)
+        here, there = (
+            (pair.requestor, pair.acceptor) if by_requestor else (pair.acceptor, pair.requestor)
+        )
         with contextlib.suppress(LocalProtocolError):  # not allowed in this state: nothing was sent
             _operate(pair, here, there, operation)
     pair.exchange()
@@ -214,7 +269,11 @@ def test_two_honest_machines_never_accuse_each_other(steps: list[tuple[bool, str
 def _operate(pair: Pair, here: End, there: End, operation: str) -> None:
     match operation:
         case "echo":
-            here.machine.send(ECHO_CONTEXT, commands.echo_request(here.machine.new_message_id(), uids.VERIFICATION), pair.now)
+            here.machine.send(
+                ECHO_CONTEXT,
+                commands.echo_request(here.machine.new_message_id(), uids.VERIFICATION),
+                pair.now,
+            )
         case "answer":
             for message_id in here.machine.owed:
                 asked = commands.echo_request(message_id, uids.VERIFICATION)

@@ -1,4 +1,6 @@
-"""The plan, carried out, always ends at the wish, never holds a conflicting pair, and leaves alone what need not change."""
+"""The plan, carried out, always ends at the wish, never holds a conflicting pair, and leaves alone
+what need not change.
+"""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +33,9 @@ def test_the_plan_leads_to_the_wish(before, after):
     if isinstance(start, Refusal):
         assert overlap([socket_of(one) for one in before])
         return
-    running = {action.listener: action.listener for action in start.actions if isinstance(action, Open)}
+    running = {
+        action.listener: action.listener for action in start.actions if isinstance(action, Open)
+    }
     running = {socket_of(one): one for one in running}
     found = plan(running, Configuration(listeners=after), lambda *_: None)
     if isinstance(found, Refusal):

@@ -1,4 +1,6 @@
-"""Whatever is proposed to a listener, only known transfer syntaxes are accepted, in the right order."""
+"""Whatever is proposed to a listener, only known transfer syntaxes are accepted, in the right
+order.
+"""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,9 @@ syntaxes = st.one_of(STANDARD, FOREIGN, st.sampled_from(PRIVATE))
 lists = st.lists(syntaxes, max_size=5, unique=True).map(tuple)
 proposals = st.one_of(
     lists,
-    st.lists(st.one_of(syntaxes, st.text(alphabet="0123456789.ax \0", max_size=70)), max_size=8).map(tuple),
+    st.lists(
+        st.one_of(syntaxes, st.text(alphabet="0123456789.ax \0", max_size=70)), max_size=8
+    ).map(tuple),
 )
 listeners = st.builds(
     DicomListener,

@@ -15,7 +15,15 @@ Embedding = Callable[[ipaddress.IPv4Address, ipaddress.IPv6Address], ipaddress.I
 ipv4 = st.ip_addresses(v=4)
 targets = st.tuples(ipv4, st.integers(1, 65_535))
 ipv6 = st.ip_addresses(v=6)
-FORBIDDEN = ("127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "100.100.100.200/32", "168.63.129.16/32")
+FORBIDDEN = (
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "0.0.0.0/8",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+)
 forbidden = st.sampled_from(FORBIDDEN).flatmap(lambda text: st.ip_addresses(network=text))
 OPEN = Policy("p", tuple(Allowance(ipaddress.ip_network(one)) for one in ("0.0.0.0/0", "::/0")))
 """Every form's own range is listed too: even that opens nothing special."""
@@ -23,11 +31,17 @@ OPEN = replace(OPEN, outbound=(*OPEN.outbound, *(Allowance(form.network) for for
 
 
 def built(prefix: str, at: Sequence[int], *, inverted: bool = False) -> Embedding:
-    """A form: an address whose octets `at` are those of the IPv4 address, and the others anything outside the prefix."""
+    """A form.
+
+    An address whose octets `at` are those of the IPv4 address, and the others anything outside the
+    prefix.
+    """
     network = ipaddress.IPv6Network(prefix)
 
     def embed(address: ipaddress.IPv4Address, rest: ipaddress.IPv6Address) -> ipaddress.IPv6Address:
-        octets = bytearray((int(network.network_address) | int(rest) & int(network.hostmask)).to_bytes(16))
+        octets = bytearray(
+            (int(network.network_address) | int(rest) & int(network.hostmask)).to_bytes(16)
+        )
         for position, octet in zip(at, address.packed, strict=True):
             octets[position] = octet ^ (0xFF if inverted else 0)
         return ipaddress.IPv6Address(bytes(octets))
@@ -52,17 +66,28 @@ EMBEDDINGS: dict[str, Embedding] = {
     "isatap-global": built("2001:db8:1:2:200:5efe::/96", LAST),
     "isatap-6to4": built("2002:a00:1::5efe:0:0/96", LAST),
 }
-networks = st.builds(lambda a, bits: ipaddress.ip_network((a, bits), strict=False), ipv4, st.integers(0, 32))
+networks = st.builds(
+    lambda a, bits: ipaddress.ip_network((a, bits), strict=False), ipv4, st.integers(0, 32)
+)
 entries = st.builds(
-    Allowance, networks, st.lists(st.tuples(st.integers(1, 9), st.integers(5, 12)).map(sorted).map(tuple)).map(tuple)
+    Allowance,
+    networks,
+    st.lists(st.tuples(st.integers(1, 9), st.integers(5, 12)).map(sorted).map(tuple)).map(tuple),
 )
 
 
 def is_private(address: ipaddress.IPv4Address) -> bool:
-    return any(address in ipaddress.ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+    return any(
+        address in ipaddress.ip_network(n)
+        for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    )
 
 
-@given(ipv4, st.sampled_from(["{a}", "::ffff:{a}", "::ffff:0:{a}", "64:ff9b::{a}"]), st.integers(1, 65_535))
+@given(
+    ipv4,
+    st.sampled_from(["{a}", "::ffff:{a}", "::ffff:0:{a}", "64:ff9b::{a}"]),
+    st.integers(1, 65_535),
+)
 def test_the_default_allows_rfc_1918_alone_in_whatever_form(address, form, port):
     allowed = judge_target(DEFAULT, form.format(a=address), port) is None
     assert allowed == is_private(address)
@@ -97,7 +122,8 @@ def test_nothing_outside_the_list_is_allowed(listed, address, port):
     policy = Policy("p", tuple(listed))
     if judge_target(policy, str(address), port) is None:
         assert any(
-            address in entry.network and (not entry.ports or any(low <= port <= high for low, high in entry.ports))
+            address in entry.network
+            and (not entry.ports or any(low <= port <= high for low, high in entry.ports))
             for entry in listed
         )
         assert not address.is_multicast or any(entry.network.is_multicast for entry in listed)
@@ -112,7 +138,10 @@ def test_never_more_new_targets_in_a_minute_than_the_policy_says(wishes, limit):
             recent.setdefault((address, port), now)
         else:
             assert 0 < waits[1] <= 60 + 1e-9
-            assert limited(policy, str(address), port, now=now + waits[1] + 1e-6, recent=recent) is None
+            assert (
+                limited(policy, str(address), port, now=now + waits[1] + 1e-6, recent=recent)
+                is None
+            )
     times = sorted(recent.values())
     assert all(later - first >= 60 for first, later in zip(times, times[limit:], strict=False))
 

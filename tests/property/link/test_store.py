@@ -1,4 +1,7 @@
-"""Whatever happens to a store in whatever order: success is never made up, and a verdict comes in time and stays."""
+"""Whatever happens to a store in whatever order.
+
+Success is never made up, and a verdict comes in time and stays.
+"""
 
 import zlib
 
@@ -10,7 +13,19 @@ from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Store
 from swallowtail.link.store import ANSWER_LIMIT, DISCARD_LIMIT, NO_CREDIT_LIMIT, Phase, StoreRelay
 
 LIMIT = 40
-names = ["fragment", "no credit", "credit", "whole", "sent", "lost", "commit", "lie", "refuse", "time", "abandoned"]
+names = [
+    "fragment",
+    "no credit",
+    "credit",
+    "whole",
+    "sent",
+    "lost",
+    "commit",
+    "lie",
+    "refuse",
+    "time",
+    "abandoned",
+]
 steps = st.tuples(st.sampled_from(names), st.floats(0, 12), st.binary(max_size=12))
 quiet = st.tuples(st.sampled_from(["no credit", "credit", "time"]), st.floats(0, 12), st.just(b""))
 beginnings = st.sampled_from([(), ("fragment", "whole"), ("fragment", "whole", "sent")])
@@ -58,9 +73,19 @@ class Played:
                 store.lost(self.now)
             case "commit":
                 self.honest_commit |= self.all_sent and store.phase is Phase.AWAITING
-                store.answered(Committed(length=len(self.sent), crc32=zlib.crc32(self.sent), stored=Stored.NEW), self.now)
+                store.answered(
+                    Committed(
+                        length=len(self.sent), crc32=zlib.crc32(self.sent), stored=Stored.NEW
+                    ),
+                    self.now,
+                )
             case "lie":
-                store.answered(Committed(length=len(self.sent) + 1, crc32=zlib.crc32(self.sent), stored=Stored.NEW), self.now)
+                store.answered(
+                    Committed(
+                        length=len(self.sent) + 1, crc32=zlib.crc32(self.sent), stored=Stored.NEW
+                    ),
+                    self.now,
+                )
             case "refuse":
                 store.answered(NotStored(reason=NotStoredReason.BUSY), self.now)
             case "abandoned":

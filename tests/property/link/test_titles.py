@@ -40,8 +40,12 @@ def test_an_invalid_title_is_rejected_with_the_reason_of_its_side(called, callin
     except ViolationError:
         return
     assert isinstance(request, AssociateRQ)
-    listener = DicomListener(name="main", ae_title="SWALLOW", port=104, unknown_devices=unknown_devices)
-    found = judge_association(listener, Directory.of([KNOWN]), request, "10.0.0.9", Load(), cloud_alive=True)
+    listener = DicomListener(
+        name="main", ae_title="SWALLOW", port=104, unknown_devices=unknown_devices
+    )
+    found = judge_association(
+        listener, Directory.of([KNOWN]), request, "10.0.0.9", Load(), cloud_alive=True
+    )
     if called.strip(b" \0") != b"SWALLOW":
         expected = Reject(1, 1, 7)
     elif not legal(calling) or (unknown_devices == "reject" and calling.strip(b" \0") != b"US1"):

@@ -1,4 +1,7 @@
-"""Two well-behaved sessions, whatever their owners do: neither ever accuses the other, and nothing is left behind."""
+"""Two well-behaved sessions, whatever their owners do.
+
+Neither ever accuses the other, and nothing is left behind.
+"""
 
 import random
 
@@ -24,7 +27,11 @@ class Owners:
         if self.dice.random() < 0.3 and self.machine.can_open:
             transfer = self.dice.choice((None, self.dice.randbytes(16)))
             priority = self.dice.choice(list(Priority))
-            self.channels.append(self.machine.open("c", b"r", priority, now=now, transfer=transfer, fin=self.dice.random() < 0.2))
+            self.channels.append(
+                self.machine.open(
+                    "c", b"r", priority, now=now, transfer=transfer, fin=self.dice.random() < 0.2
+                )
+            )
         if self.channels:
             self.act(self.dice.choice(self.channels), now)
 
@@ -44,14 +51,18 @@ class Owners:
                 case 0:
                     channel.finish()
                 case 1:
-                    channel.message(bytes(self.dice.choice((1, 65_528))), now, fin=self.dice.random() < 0.3)
+                    channel.message(
+                        bytes(self.dice.choice((1, 65_528))), now, fin=self.dice.random() < 0.3
+                    )
                 case _:
                     channel.write(memoryview(bytes(self.dice.choice((1, 10, 300_000)))), now)
                     channel.flush()
 
 
 def unaccounted(_now: float) -> None:
-    raise AssertionError("an honest peer's frame came that the account of strays did not foresee (wire §2)")
+    raise AssertionError(
+        "an honest peer's frame came that the account of strays did not foresee (wire §2)"
+    )
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))
@@ -71,7 +82,9 @@ def test_well_behaved_sessions_never_accuse_each_other(seed, channels):
             move, which = dice.choice(moves)
             move(which)
         for name, events in pair.events.items():
-            owners[name].channels += [event.channel for event in events if isinstance(event, Opened)]
+            owners[name].channels += [
+                event.channel for event in events if isinstance(event, Opened)
+            ]
             events.clear()
         assert pair.link.closing is pair.cloud.closing is None
     for machine in (pair.link, pair.cloud):

@@ -1,4 +1,7 @@
-"""Two real sessions, any interleaving: bytes arrive in order, budgets hold, nobody stalls another, garbage is the peer's fault."""
+"""Two real sessions, any interleaving.
+
+Bytes arrive in order, budgets hold, nobody stalls another, garbage is the peer's fault.
+"""
 
 import random
 import struct
@@ -17,7 +20,9 @@ from swallowtail.wire.window import FLOOR, MAX_CHANNEL_WINDOW, NodeBudget
 from tests.modes import amount
 from tests.unit.wire.pair import Pair, cloud_hello, drain, link_hello
 
-DICE = st.integers(0, 2**32 - 1).map(random.Random)  # a seed prints and shrinks better than every throw
+DICE = st.integers(0, 2**32 - 1).map(
+    random.Random
+)  # a seed prints and shrinks better than every throw
 BODY = random.Random(1).randbytes(3_000_000)
 
 
@@ -66,7 +71,9 @@ class Writer:
                     self.messages.append((self.done, message))
             case _:
                 piece = self.dice.choice((1, 100, 5_000, 70_000, 400_000))
-                self.done += self.channel.write(self.body[self.done : self.done + piece], self.now())
+                self.done += self.channel.write(
+                    self.body[self.done : self.done + piece], self.now()
+                )
 
 
 def check_windows(pair: Pair) -> None:
@@ -74,7 +81,9 @@ def check_windows(pair: Pair) -> None:
         for channel in machine._channels.values():
             assert channel.sending.credit >= 0
             assert channel.sending.received <= channel.sending.sent <= channel.sending.limit
-            assert channel.receiving.consumed <= channel.receiving.arrived <= channel.receiving.limit
+            assert (
+                channel.receiving.consumed <= channel.receiving.arrived <= channel.receiving.limit
+            )
             assert channel.receiving.limit - channel.receiving.consumed <= MAX_CHANNEL_WINDOW
         live = list(machine._channels.values())
         floors = FLOOR * len(live)
@@ -84,7 +93,10 @@ def check_windows(pair: Pair) -> None:
         assert node is None or 0 <= node.held <= node.total + floors
 
 
-@given(DICE, st.lists(st.sampled_from([0, 1, 65_527, 65_529, 700_000, 3_000_000]), min_size=1, max_size=5))
+@given(
+    DICE,
+    st.lists(st.sampled_from([0, 1, 65_527, 65_529, 700_000, 3_000_000]), min_size=1, max_size=5),
+)
 @settings(max_examples=amount(25, 300))
 def test_any_interleaving_delivers_every_byte_in_order_within_the_budgets(dice, sizes):
     node = NodeBudget(2 << 20)
@@ -98,7 +110,11 @@ def test_any_interleaving_delivers_every_byte_in_order_within_the_budgets(dice, 
         pair.now += dice.choice((0, 0.0001, 0.01))
         for writer in writers:
             writer.step()
-        readers.extend(Reader(event.channel, dice, now) for event in pair.events["cloud"] if isinstance(event, Opened))
+        readers.extend(
+            Reader(event.channel, dice, now)
+            for event in pair.events["cloud"]
+            if isinstance(event, Opened)
+        )
         pair.events["cloud"].clear()
         for reader in readers:
             reader.step()
@@ -107,7 +123,9 @@ def test_any_interleaving_delivers_every_byte_in_order_within_the_budgets(dice, 
     for size in sizes:
         channel = pair.link.open("store", b"body", dice.choice(list(Priority)), now=0.0)
         writers.append(Writer(channel, size, dice, now))
-    while not (len(readers) == len(sizes) and all(reader.end and not reader.owed for reader in readers)):
+    while not (
+        len(readers) == len(sizes) and all(reader.end and not reader.owed for reader in readers)
+    ):
         pair.run(dice, each=turn)
         turn()
     for writer, reader in zip(writers, readers, strict=True):
@@ -130,7 +148,9 @@ def test_channels_that_nobody_reads_hold_up_no_other(dice, stuck, lively):
     for index in range(stuck + lively):
         ours, theirs = pair.open(transfer=bytes([index]) * 16)
         size = 1_500_000 if index >= stuck else 3_000_000
-        owners.append((Writer(ours, size, dice, lambda: pair.now), Reader(theirs, dice, lambda: pair.now)))
+        owners.append(
+            (Writer(ours, size, dice, lambda: pair.now), Reader(theirs, dice, lambda: pair.now))
+        )
 
     def turn() -> None:
         for index, (writer, reader) in enumerate(owners):
@@ -176,8 +196,13 @@ def test_the_retained_window_is_what_was_sent_and_not_received(dice, size, frame
     for offset in {ours.retained.received, (ours.retained.received + len(sent)) // 2, len(sent)}:
         again = list(ours.resend(offset))
         assert b"".join(bytes(view) for _, view in again) == sent[offset:]
-        assert [start for start, _ in again] == [offset + sum(len(v) for _, v in again[:i]) for i in range(len(again))]
-    assert next(iter(ours.resend(ours.retained.received)), (ours.retained.received, b""))[0] == ours.retained.received
+        assert [start for start, _ in again] == [
+            offset + sum(len(v) for _, v in again[:i]) for i in range(len(again))
+        ]
+    assert (
+        next(iter(ours.resend(ours.retained.received)), (ours.retained.received, b""))[0]
+        == ours.retained.received
+    )
 
 
 def some_frame(draw) -> bytes:
@@ -187,7 +212,9 @@ def some_frame(draw) -> bytes:
     payload = draw(
         st.one_of(
             st.binary(max_size=60),
-            st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)).map(lambda pair: struct.pack(">QQ", *pair)),
+            st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)).map(
+                lambda pair: struct.pack(">QQ", *pair)
+            ),
             st.sampled_from(CONTROLS),
             st.sampled_from(OPENINGS),
         )
@@ -207,7 +234,9 @@ CONTROLS = [
     )
 ]
 OPENINGS = [
-    frames.opening_frame(1, Opening(call="c", priority=Priority.BULK, credit=credit, transfer=transfer), fin=False)[8:]
+    frames.opening_frame(
+        1, Opening(call="c", priority=Priority.BULK, credit=credit, transfer=transfer), fin=False
+    )[8:]
     for credit in (0, 100_000, 1 << 20)
     for transfer in (None, b"t" * 16)
 ]
@@ -215,7 +244,9 @@ OPENINGS = [
 
 @st.composite
 def garbage(draw):
-    return draw(st.lists(st.one_of(st.binary(max_size=80), st.composite(some_frame)()), max_size=40))
+    return draw(
+        st.lists(st.one_of(st.binary(max_size=80), st.composite(some_frame)()), max_size=40)
+    )
 
 
 @given(garbage(), st.sampled_from(["link", "cloud", "young link", "young cloud"]), st.data())
@@ -266,10 +297,15 @@ def test_frames_read_what_they_wrote(payloads, fin):
 )
 def test_openings_read_what_they_wrote(call, priority, credit, transfer, body):
     opening = Opening(call=call, priority=priority, credit=credit, transfer=transfer, body=body)
-    assert frames.read_opening(memoryview(frames.opening_frame(3, opening, fin=True))[8:]) == opening
+    assert (
+        frames.read_opening(memoryview(frames.opening_frame(3, opening, fin=True))[8:]) == opening
+    )
 
 
-@given(st.text(), st.sampled_from([reason for reason in ResetReason if reason is not ResetReason.SESSION_LOST]))
+@given(
+    st.text(),
+    st.sampled_from([reason for reason in ResetReason if reason is not ResetReason.SESSION_LOST]),
+)
 def test_resets_read_what_they_wrote_up_to_256_bytes(text, reason):
     text = text.encode("utf-8", "replace").decode()
     read = frames.read_reset(memoryview(frames.reset_frame(3, reason, text))[8:])

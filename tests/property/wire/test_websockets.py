@@ -1,4 +1,7 @@
-"""Both ends of a WebSocket, from the upgrade on: bytes in whatever pieces give the same messages, and reading goes on."""
+"""Both ends of a WebSocket, from the upgrade on.
+
+Bytes in whatever pieces give the same messages, and reading goes on.
+"""
 
 import asyncio
 import itertools
@@ -31,7 +34,9 @@ class Transport(asyncio.Transport):
     """Keeps what is written, and whether reading is paused."""
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__({"socket": sock, "sockname": ("127.0.0.1", 1), "peername": ("127.0.0.1", 2)})
+        super().__init__(
+            {"socket": sock, "sockname": ("127.0.0.1", 1), "peername": ("127.0.0.1", 2)}
+        )
         self.written = bytearray()
         self.closing = False
         self.reading = asyncio.Event()
@@ -71,14 +76,19 @@ def sock() -> Iterator[socket.socket]:
 def pieces(stream: bytes, dice: random.Random) -> Iterator[bytes]:
     """Cut a stream: at a few places, or into small pieces at its start, where the heads are."""
     count = dice.choice((0, 3, 40))
-    cuts = {dice.randrange(len(stream)) for _ in range(count)} | {dice.randrange(400) for _ in range(count)}
+    cuts = {dice.randrange(len(stream)) for _ in range(count)} | {
+        dice.randrange(400) for _ in range(count)
+    }
     for start, end in itertools.pairwise([0, *sorted(cuts), len(stream)]):
         if piece := stream[start:end]:  # a transport never gives nothing
             yield piece
 
 
 def messages(*, mask: bool, dice: random.Random) -> bytes:
-    """Frame the contents; some are fragmented, and pings stand between them, which a peer of ours never does."""
+    """Frame the contents.
+
+    Some are fragmented, and pings stand between them, which a peer of ours never does.
+    """
     stream = bytearray()
     for content in CONTENTS:
         if dice.random() < 0.2:
@@ -95,7 +105,9 @@ def messages(*, mask: bool, dice: random.Random) -> bytes:
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_link_hears_the_same_in_whatever_pieces(sock: socket.socket, seed: int) -> None:
     dice = random.Random(seed)
-    protocol = ClientProtocol(parse_uri("ws://cloud/link"), subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_FRAME)
+    protocol = ClientProtocol(
+        parse_uri("ws://cloud/link"), subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_FRAME
+    )
     connection = LinkConnection(protocol, ping_interval=None)
     transport = Transport(sock)
     connection.connection_made(transport)
@@ -122,7 +134,9 @@ async def test_link_hears_the_same_in_whatever_pieces(sock: socket.socket, seed:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_the_cloud_hears_the_same_in_whatever_pieces_and_compresses_nothing(sock: socket.socket, seed: int) -> None:
+async def test_the_cloud_hears_the_same_in_whatever_pieces_and_compresses_nothing(
+    sock: socket.socket, seed: int
+) -> None:
     dice = random.Random(seed)
     heard: list[bytes] = []
     done = asyncio.Event()
@@ -139,16 +153,23 @@ async def test_the_cloud_hears_the_same_in_whatever_pieces_and_compresses_nothin
         await receive()  # the end; without it uvicorn closes the transport
 
     config = uvicorn.Config(
-        application, log_config=None, lifespan="off", ws_max_size=MAX_FRAME, ws_per_message_deflate=False, ws_ping_interval=None
+        application,
+        log_config=None,
+        lifespan="off",
+        ws_max_size=MAX_FRAME,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
     )
     config.load()
     cloud = LinkWebSocket(config, ServerState(), {})
     transport = Transport(sock)
     cloud.connection_made(transport)
     upgrade = (
-        b"GET /link HTTP/1.1\r\nHost: cloud\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: aGVyb25oZXJvbmhlcm9uIQ==\r\nSec-WebSocket-Protocol: " + SUBPROTOCOL.encode() + b"\r\n"
-        b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        b"GET /link HTTP/1.1\r\nHost: cloud\r\nUpgrade: websocket\r\nConnection:"
+        b" Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key:"
+        b" aGVyb25oZXJvbmhlcm9uIQ==\r\nSec-WebSocket-Protocol: "
+        + SUBPROTOCOL.encode()
+        + b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
     )
     for piece in pieces(upgrade, dice):
         cloud.data_received(piece)
@@ -168,7 +189,9 @@ async def test_the_cloud_hears_the_same_in_whatever_pieces_and_compresses_nothin
     cloud.connection_lost(None)
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="Linux alone says how little may be unsent")
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="Linux alone says how little may be unsent"
+)
 def test_little_waits_in_the_kernel(sock: socket.socket) -> None:
     tune_socket(sock)
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

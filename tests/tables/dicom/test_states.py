@@ -1,7 +1,9 @@
-"""PS3.8 Table 9-10, read a second time, as the standard prints it: a row for each event, a column for each state.
+"""PS3.8 Table 9-10, read a second time, as the standard prints it.
 
-Three transcriptions check each other over all 13 x 19 cells: this grid, `swallowtail.dicom.states`, and pynetdicom's. Then a real
-association is put into every state and meets every event.
+A row for each event, a column for each state.
+
+Three transcriptions check each other over all 13 x 19 cells: this grid, `swallowtail.dicom.states`,
+and pynetdicom's. Then a real association is put into every state and meets every event.
 """
 
 import pytest
@@ -65,7 +67,11 @@ AA-6 Sta13|AA-7 Sta13|AA-8 Sta13""".replace("\n", "|")
 
 def _cells() -> list[tuple[str, str, str]]:
     head, *rows = (line.split() for line in GRID.strip().splitlines())
-    return [(event, state, action) for event, *actions in rows for state, action in zip(head, actions, strict=True)]
+    return [
+        (event, state, action)
+        for event, *actions in rows
+        for state, action in zip(head, actions, strict=True)
+    ]
 
 
 CELLS = _cells()
@@ -79,8 +85,13 @@ def test_the_grid_is_whole() -> None:
 
 
 def test_pynetdicom_reads_the_standard_alike() -> None:
-    assert {(event, state): action for event, state, action in CELLS if action != "."} == TRANSITION_TABLE
-    first = {name: after if isinstance(after, str) else after[0] for name, (_, _, after) in ACTIONS.items()}
+    assert {
+        (event, state): action for event, state, action in CELLS if action != "."
+    } == TRANSITION_TABLE
+    first = {
+        name: after if isinstance(after, str) else after[0]
+        for name, (_, _, after) in ACTIONS.items()
+    }
     assert first == AFTER
 
 
@@ -94,7 +105,9 @@ def test_cell(event: str, state: str, action: str) -> None:
         assert (found.value, after.value) == (action, AFTER[action])
 
 
-REQUEST = AssociateRQ("SWALLOWTAIL", "HERON", (ProposedContext(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",)),))
+REQUEST = AssociateRQ(
+    "SWALLOWTAIL", "HERON", (ProposedContext(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",)),)
+)
 ANSWER = AssociateAC("SWALLOWTAIL", "HERON", (AnsweredContext(1, 0, "1.2.840.10008.1.2"),))
 PDUS: dict[Event, Pdu] = {
     Event.ASSOCIATE_AC_PDU: ANSWER,
@@ -104,7 +117,10 @@ PDUS: dict[Event, Pdu] = {
     Event.RELEASE_RP_PDU: ReleaseRP(),
     Event.ABORT_PDU: Abort(),
 }
-RAW = {Event.DATA_PDU: bytes.fromhex("04000000000a 00000006 01 03 00000000"), Event.INVALID_PDU: bytes.fromhex("7f0000000000")}
+RAW = {
+    Event.DATA_PDU: bytes.fromhex("04000000000a 00000006 01 03 00000000"),
+    Event.INVALID_PDU: bytes.fromhex("7f0000000000"),
+}
 
 
 def _cause(machine: Association, event: Event) -> None:
@@ -145,7 +161,12 @@ def _machine_in(state: State, *, requestor: bool) -> Association:
 
 
 # A collision's responses need no decision and follow at once.
-FOLLOWS = {("AR-8", True): "Sta11", ("AR-8", False): "Sta10", ("AR-10", False): "Sta13", ("AR-10", True): "Sta13"}
+FOLLOWS = {
+    ("AR-8", True): "Sta11",
+    ("AR-8", False): "Sta10",
+    ("AR-10", False): "Sta13",
+    ("AR-10", True): "Sta13",
+}
 
 FOLLOWS_SENT = {("AR-8", True): "06", ("AR-10", True): "06", ("AR-10", False): "06"}
 

@@ -4,7 +4,10 @@ from pydicom import dcmread
 
 from bench.sets import Set, Shape
 
-SHAPES = (Shape("slices", count=3, rows=5, columns=5), Shape("cines", count=2, rows=4, columns=6, frames=2))
+SHAPES = (
+    Shape("slices", count=3, rows=5, columns=5),
+    Shape("cines", count=2, rows=4, columns=6, frames=2),
+)
 
 
 def test_renewal_changes_the_uids_and_nothing_else(tmp_path: Path) -> None:

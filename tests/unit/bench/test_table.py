@@ -3,15 +3,35 @@ from pathlib import Path
 
 import pytest
 
-from bench.table import BARS, KNOWN_MISSES, NOBODY, Bar, Row, alone, new_misses, render, render_bars, versus, write
+from bench.table import (
+    BARS,
+    KNOWN_MISSES,
+    NOBODY,
+    Bar,
+    Row,
+    alone,
+    new_misses,
+    render,
+    render_bars,
+    versus,
+    write,
+)
 
 
 @pytest.mark.parametrize(
     ("row", "bar", "said"),
     [
         (versus("a", 2.0, 16.0, "p"), Bar("a", "p", least=8), "pass  8.00 (must be ≥ 8)"),
-        (versus("a", 2.0, 15.0, "p"), Bar("a", "p", least=8, aim=9), "MISS  7.50 (must be ≥ 8, aim 9)"),
-        (alone("a", 48.0, "MB"), Bar("a", NOBODY, most=48, aim=40), "pass  48.00 (must be ≤ 48, aim 40)"),
+        (
+            versus("a", 2.0, 15.0, "p"),
+            Bar("a", "p", least=8, aim=9),
+            "MISS  7.50 (must be ≥ 8, aim 9)",
+        ),
+        (
+            alone("a", 48.0, "MB"),
+            Bar("a", NOBODY, most=48, aim=40),
+            "pass  48.00 (must be ≤ 48, aim 40)",
+        ),
         (alone("a", 48.5, "MB"), Bar("a", NOBODY, most=48), "MISS  48.50 (must be ≤ 48)"),
         (versus("a", None, 15.0, "p"), Bar("a", "p", least=8), "not measured"),
         (versus("a", 2.0, 16.0, "q"), Bar("a", "p", least=8), "not measured"),
@@ -40,10 +60,20 @@ def test_json_has_the_promised_keys(tmp_path: Path) -> None:
 
 
 def test_a_figure_that_is_missing_shows_as_such() -> None:
-    assert render([versus("a", None, 3.0, "p")]).splitlines()[1].split() == ["a", "-", "3.00", "-", "p,", "s"]
+    assert render([versus("a", None, 3.0, "p")]).splitlines()[1].split() == [
+        "a",
+        "-",
+        "3.00",
+        "-",
+        "p,",
+        "s",
+    ]
 
 
-KNOWN, OTHER = versus("store-in ct one default", 2.0, 15.0, "storescp"), versus("store-in cine one default", 2.0, 0.5, "storescp")
+KNOWN, OTHER = (
+    versus("store-in ct one default", 2.0, 15.0, "storescp"),
+    versus("store-in cine one default", 2.0, 0.5, "storescp"),
+)
 
 
 def test_a_missed_bar_fails_the_run_unless_it_is_known() -> None:

@@ -4,7 +4,14 @@ import msgspec
 import pytest
 
 from swallowtail.calls.codec import encode
-from swallowtail.calls.config import MAX_ADDRESSES, MAX_PROBLEMS, InvalidConfigurationError, Problem, parse, refusal
+from swallowtail.calls.config import (
+    MAX_ADDRESSES,
+    MAX_PROBLEMS,
+    InvalidConfigurationError,
+    Problem,
+    parse,
+    refusal,
+)
 
 LISTENER = {"name": "main", "ae_title": "SWALLOWTAIL", "port": 11112}
 DEVICE = {"name": "ct-1", "ae_title": "HERON", "addresses": ["10.1.2.3"]}
@@ -13,7 +20,9 @@ DEVICE = {"name": "ct-1", "ae_title": "HERON", "addresses": ["10.1.2.3"]}
 def refused(document: object) -> InvalidConfigurationError:
     with pytest.raises(InvalidConfigurationError) as caught:
         parse(msgspec.json.encode(document))
-    assert refusal(1, caught.value.problems).problems == caught.value.problems, "all of it fits into one message"
+    assert refusal(1, caught.value.problems).problems == caught.value.problems, (
+        "all of it fits into one message"
+    )
     return caught.value
 
 
@@ -35,7 +44,10 @@ def test_a_line_feed_at_the_end_is_not_overlooked(change: dict[str, object]) -> 
 
 @pytest.mark.parametrize("title", [" ", "A\\B", "A\tB", "\x1b", "A\0", "Küche"])
 def test_an_ae_title_that_is_none_is_refused_in_words(title: str) -> None:
-    for document in ({"listeners": [LISTENER | {"ae_title": title}]}, {"devices": [DEVICE | {"ae_title": title}]}):
+    for document in (
+        {"listeners": [LISTENER | {"ae_title": title}]},
+        {"devices": [DEVICE | {"ae_title": title}]},
+    ):
         (problem,) = refused(document).problems
         assert problem.field.endswith("ae_title")
         assert "not an AE title" in problem.message
@@ -49,7 +61,9 @@ def test_a_uid_that_is_none_is_refused_in_words(uid: str) -> None:
 
 
 def test_a_long_list_of_problems_is_cut_so_that_it_can_be_sent() -> None:
-    devices = [DEVICE | {"name": f"ct-{number}", "listeners": ["nowhere"] * 64} for number in range(1000)]
+    devices = [
+        DEVICE | {"name": f"ct-{number}", "listeners": ["nowhere"] * 64} for number in range(1000)
+    ]
     assert len(refused({"devices": devices}).problems) == MAX_PROBLEMS
 
 

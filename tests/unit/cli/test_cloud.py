@@ -1,4 +1,7 @@
-"""Every setting of `cloud serve` and `cloud apply`, as a flag and as a variable: each has to have its effect."""
+"""Every setting of `cloud serve` and `cloud apply`, as a flag and as a variable.
+
+Each has to have its effect.
+"""
 
 import json
 from pathlib import Path
@@ -57,7 +60,12 @@ SETTINGS = {
 @pytest.mark.parametrize("as_variables", [False, True])
 def test_every_setting_of_serve_arrives(started: list[server.Settings], as_variables: bool) -> None:
     variables = (
-        {f"SWALLOWTAIL_{flag[2:].upper().replace('-', '_')}": value for flag, value in SETTINGS.items()} if as_variables else {}
+        {
+            f"SWALLOWTAIL_{flag[2:].upper().replace('-', '_')}": value
+            for flag, value in SETTINGS.items()
+        }
+        if as_variables
+        else {}
     )
     flags = [] if as_variables else [word for pair in SETTINGS.items() for word in pair]
     result = CliRunner().invoke(main, ["cloud", "serve", *flags], env=variables)
@@ -71,7 +79,9 @@ def test_every_setting_of_serve_arrives(started: list[server.Settings], as_varia
     assert levels == ["debug"]
 
 
-def test_serve_prints_what_a_person_needs_or_one_line_for_a_program(started: list[server.Settings]) -> None:
+def test_serve_prints_what_a_person_needs_or_one_line_for_a_program(
+    started: list[server.Settings],
+) -> None:
     shown = CliRunner().invoke(main, ["cloud", "serve", "--data", "/d"]).output
     for word in (
         "https://localhost:8443",
@@ -86,7 +96,9 @@ def test_serve_prints_what_a_person_needs_or_one_line_for_a_program(started: lis
     assert started[0] == server.Settings(Path("/d"), "127.0.0.1", 8443)
 
 
-def test_serve_says_why_it_cannot(monkeypatch: pytest.MonkeyPatch, started: list[server.Settings]) -> None:
+def test_serve_says_why_it_cannot(
+    monkeypatch: pytest.MonkeyPatch, started: list[server.Settings]
+) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise server.ServeError("another Cloud runs on /d")
 
@@ -112,7 +124,16 @@ def test_every_setting_of_apply_is_also_a_variable(tmp_path: Path) -> None:
     assert "look whether the Cloud runs there" in result.output
 
 
-@pytest.mark.parametrize("url", ["http://cloud.example", "https://", "https://cloud.example/api", "https://cloud.example?x=1", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://cloud.example",
+        "https://",
+        "https://cloud.example/api",
+        "https://cloud.example?x=1",
+        "",
+    ],
+)
 def test_an_address_that_is_no_clouds_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(RestError, match="it looks like https://"):
         RestClient(url, "swt_x")

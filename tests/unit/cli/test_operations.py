@@ -26,7 +26,10 @@ def run(*words: str | Path) -> Result:
 def test_a_sound_folder_is_told_by_organisation(data: Path) -> None:
     result = run("check", "--data", data)
     assert result.exit_code == 0, result.output
-    assert "north: 2 instances in 2 blobs (11 B), 0 waiting for the index, 0 quarantined," in result.output
+    assert (
+        "north: 2 instances in 2 blobs (11 B), 0 waiting for the index, 0 quarantined,"
+        in result.output
+    )
     assert "no findings; every blob was read whole" in result.output
 
 
@@ -34,7 +37,10 @@ def test_a_finding_is_told_with_its_remedy_and_the_exit_status_is_1(data: Path) 
     blob(data, NORTH, "plover").unlink()
     result = run("check", "--data", data, "--quick")
     assert result.exit_code == 1
-    assert f"blob missing: blob {digest('plover').hex()} of instance 2, organisation north" in result.output
+    assert (
+        f"blob missing: blob {digest('plover').hex()} of instance 2, organisation north"
+        in result.output
+    )
     assert "What to do (blob missing): Copy the file from a backup" in result.output
     assert "1 findings; of each blob only the length was compared" in result.output
 
@@ -48,7 +54,9 @@ def test_the_report_is_one_json_object(data: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("check",), ("backup", "--to", "backup")])
-def test_what_cannot_be_read_ends_with_3_and_a_remedy(tmp_path: Path, data: Path, words: tuple[str, ...]) -> None:
+def test_what_cannot_be_read_ends_with_3_and_a_remedy(
+    tmp_path: Path, data: Path, words: tuple[str, ...]
+) -> None:
     result = run(*words, "--data", tmp_path / "nowhere")
     assert result.exit_code == 3
     assert "does not exist; name the data folder of a Cloud" in result.output
@@ -69,7 +77,9 @@ def test_what_is_missing_is_listed_and_the_exit_status_is_1(tmp_path: Path, data
     blob(data, NORTH, "plover").unlink()
     result = run("backup", "--data", data, "--to", tmp_path / "backup", "--keep", 1)
     assert result.exit_code == 1
-    assert f"missing: blob {digest('plover').hex()} of instance 2, organisation north" in result.output
+    assert (
+        f"missing: blob {digest('plover').hex()} of instance 2, organisation north" in result.output
+    )
     assert run("restore", tmp_path / "backup", "--data", tmp_path / "again").exit_code == 3
     result = run("restore", tmp_path / "backup", "--data", tmp_path / "again", "--allow-missing")
     assert result.exit_code == 1
@@ -77,5 +87,11 @@ def test_what_is_missing_is_listed_and_the_exit_status_is_1(tmp_path: Path, data
 
 
 def test_a_restore_without_the_master_key_asks_for_it(tmp_path: Path, data: Path) -> None:
-    assert "not the master key" in run("backup", "--data", data, "--to", tmp_path / "b", "--without-master-key").output
-    assert "holds no master key: copy it to" in run("restore", tmp_path / "b", "--data", tmp_path / "again").output
+    assert (
+        "not the master key"
+        in run("backup", "--data", data, "--to", tmp_path / "b", "--without-master-key").output
+    )
+    assert (
+        "holds no master key: copy it to"
+        in run("restore", tmp_path / "b", "--data", tmp_path / "again").output
+    )

@@ -50,7 +50,9 @@ def test_tls_1_2_is_served_and_1_1_is_refused(tmp_path: Path) -> None:
         handshake(server, client, "localhost")
 
 
-def test_a_second_start_changes_nothing_and_the_last_30_days_make_a_new_leaf_under_the_same_ca(tmp_path: Path) -> None:
+def test_a_second_start_changes_nothing_and_the_last_30_days_make_a_new_leaf_under_the_same_ca(
+    tmp_path: Path,
+) -> None:
     leaf, key, _ = ensure_certificate(tmp_path, NAMES, NOW)
     first, ca = leaf.read_bytes(), (tmp_path / "ca.pem").read_bytes()
     ensure_certificate(tmp_path, NAMES, NOW + dt.timedelta(days=LEAF_DAYS - RENEW_DAYS - 1))
@@ -65,9 +67,13 @@ def test_a_name_that_is_missing_makes_a_new_leaf(tmp_path: Path) -> None:
     leaf, *_ = ensure_certificate(tmp_path, ["localhost"], NOW)
     first = leaf.read_bytes()
     ensure_certificate(tmp_path, ["localhost", "192.0.2.7"], NOW)
-    names = x509.load_pem_x509_certificate(leaf.read_bytes()).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    names = x509.load_pem_x509_certificate(leaf.read_bytes()).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
     assert leaf.read_bytes() != first
-    assert "192.0.2.7" in [str(address) for address in names.value.get_values_for_type(x509.IPAddress)]
+    assert "192.0.2.7" in [
+        str(address) for address in names.value.get_values_for_type(x509.IPAddress)
+    ]
 
 
 def test_keys_are_readable_by_their_owner_alone(tmp_path: Path) -> None:

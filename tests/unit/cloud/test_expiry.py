@@ -1,4 +1,7 @@
-"""A certificate that ends soon: alarmed in every organisation, worse as it comes nearer, cleared when a renewed one is served."""
+"""A certificate that ends soon.
+
+Alarmed in every organisation, worse as it comes nearer, cleared when a renewed one is served.
+"""
 
 import datetime as dt
 from pathlib import Path
@@ -23,7 +26,9 @@ class Watched:
 
     def __init__(self, records: Records, *, own: bool = True) -> None:
         self.records, self.now = records, MADE
-        self.watch = CertificateWatch(own=own, people=records.people, alarms=records.alarms, clock=self.clock)
+        self.watch = CertificateWatch(
+            own=own, people=records.people, alarms=records.alarms, clock=self.clock
+        )
 
     def clock(self) -> float:
         return self.now.timestamp()
@@ -31,7 +36,10 @@ class Watched:
     async def seen(self, now: dt.datetime) -> list[tuple[str, Severity, int]]:
         self.now = now
         await self.watch.look()
-        found = [[(one.subject, one.severity, one.count) for one in await self.alarms(tenant)] for tenant in (NORTH, SOUTH)]
+        found = [
+            [(one.subject, one.severity, one.count) for one in await self.alarms(tenant)]
+            for tenant in (NORTH, SOUTH)
+        ]
         assert found[0] == found[1]
         return found[0]
 
@@ -61,7 +69,9 @@ async def watched() -> Watched:
         (-400, Severity.CRITICAL),
     ],
 )
-def test_what_is_left_says_how_soon_a_person_should_look(days: float, severity: Severity | None) -> None:
+def test_what_is_left_says_how_soon_a_person_should_look(
+    days: float, severity: Severity | None
+) -> None:
     assert severity_of(dt.timedelta(days=days)) is severity
 
 
@@ -85,14 +95,18 @@ async def test_the_alarm_is_edge_triggered_gets_worse_and_clears_when_a_renewed_
     assert f"{end:%Y-%m-%d %H:%M}" in alarm.detail
     assert "its log and its clock" in alarm.detail
     ensure_certificate(tmp_path, ["localhost"], end + DAY)
-    assert await watched.seen(end + DAY) == [("server", Severity.CRITICAL, 3)]  # made, but not served yet
+    assert await watched.seen(end + DAY) == [
+        ("server", Severity.CRITICAL, 3)
+    ]  # made, but not served yet
     watched.watch.serve(leaf)
     assert await watched.seen(end + DAY) == []
     (alarm,) = await watched.alarms(cleared=True)
     assert alarm.cleared == (end + DAY).timestamp()
 
 
-async def test_another_process_goes_on_where_the_last_one_ended(watched: Watched, tmp_path: Path) -> None:
+async def test_another_process_goes_on_where_the_last_one_ended(
+    watched: Watched, tmp_path: Path
+) -> None:
     leaf, *_ = ensure_certificate(tmp_path, ["localhost"], MADE)
     end = MADE + LEAF_DAYS * DAY
     watched.watch.serve(leaf)
@@ -103,7 +117,9 @@ async def test_another_process_goes_on_where_the_last_one_ended(watched: Watched
     assert await again.seen(end - 2 * DAY) == [("server", Severity.CRITICAL, 2)]
 
 
-async def test_the_clouds_own_authority_has_an_alarm_of_its_own(watched: Watched, tmp_path: Path) -> None:
+async def test_the_clouds_own_authority_has_an_alarm_of_its_own(
+    watched: Watched, tmp_path: Path
+) -> None:
     ensure_certificate(tmp_path, ["localhost"], MADE)
     end = MADE + CA_DAYS * DAY
     leaf, *_ = ensure_certificate(tmp_path, ["localhost"], end - 20 * DAY)
@@ -113,7 +129,9 @@ async def test_the_clouds_own_authority_has_an_alarm_of_its_own(watched: Watched
     assert "move ca.pem and ca.key away" in alarm.detail
 
 
-async def test_who_owns_the_certificate_is_told_to_renew_the_files(watched: Watched, tmp_path: Path) -> None:
+async def test_who_owns_the_certificate_is_told_to_renew_the_files(
+    watched: Watched, tmp_path: Path
+) -> None:
     leaf, *_ = ensure_certificate(tmp_path, ["localhost"], MADE)
     theirs = Watched(watched.records, own=False)
     theirs.watch.serve(leaf)
@@ -122,7 +140,9 @@ async def test_who_owns_the_certificate_is_told_to_renew_the_files(watched: Watc
     assert "renew the files of --cert and --key" in alarm.detail
 
 
-async def test_a_file_whose_end_cannot_be_read_is_said_and_alarms_nobody(watched: Watched, tmp_path: Path) -> None:
+async def test_a_file_whose_end_cannot_be_read_is_said_and_alarms_nobody(
+    watched: Watched, tmp_path: Path
+) -> None:
     (tmp_path / "odd.pem").write_text("no certificate")
     with capture_logs() as logs:
         watched.watch.serve(tmp_path / "odd.pem")

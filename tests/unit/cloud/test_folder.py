@@ -80,7 +80,9 @@ def test_a_master_key_that_was_not_moved_yet_is_not_replaced_by_a_new_one(tmp_pa
     DataFolder(tmp_path / "data", tmp_path / "master.key").close()
 
 
-def test_a_lost_master_key_elsewhere_beside_a_database_is_never_replaced_silently(tmp_path: Path) -> None:
+def test_a_lost_master_key_elsewhere_beside_a_database_is_never_replaced_silently(
+    tmp_path: Path,
+) -> None:
     folder = DataFolder(tmp_path / "data", tmp_path / "master.key")
     folder.database.touch()
     folder.close()

@@ -26,4 +26,7 @@ async def test_a_look_that_fails_is_followed_by_others(logged_errors: list[str])
             tasks.spawn(rounds("tests", look, every=0.001), name="rounds")
             async with asyncio.timeout(5):
                 await enough.wait()
-    assert [(one["log_level"], one["kind"]) for one in logs] == [("warning", "tests"), ("error", "tests")]
+    assert [(one["log_level"], one["kind"]) for one in logs] == [
+        ("warning", "tests"),
+        ("error", "tests"),
+    ]

@@ -14,7 +14,9 @@ OLD, NEW = b"o" * 32, b"n" * 32
 
 
 def plain(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def test_a_sealed_secret_opens_for_its_purpose_alone() -> None:
@@ -44,8 +46,14 @@ def test_while_a_key_is_replaced_both_open_and_the_newer_one_closes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
-def test_a_sealed_private_key_is_an_encrypted_pem_that_openssl_loads(tmp_path: Path, kind: str) -> None:
-    key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
+def test_a_sealed_private_key_is_an_encrypted_pem_that_openssl_loads(
+    tmp_path: Path, kind: str
+) -> None:
+    key = (
+        ec.generate_private_key(ec.SECP256R1())
+        if kind == "ec"
+        else rsa.generate_private_key(65537, 2048)
+    )
     seal = Seal(OLD)
     pem = seal.close_key(key, "server key")
     assert is_sealed_key(pem)

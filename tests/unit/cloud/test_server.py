@@ -21,7 +21,11 @@ from tests.unit.cloud.test_certificates import client_context, handshake
 
 @pytest.mark.parametrize(
     ("listen", "host", "port"),
-    [("127.0.0.1:8443", "127.0.0.1", 8443), ("[::1]:0", "::1", 0), ("cloud.example:443", "cloud.example", 443)],
+    [
+        ("127.0.0.1:8443", "127.0.0.1", 8443),
+        ("[::1]:0", "::1", 0),
+        ("cloud.example:443", "cloud.example", 443),
+    ],
 )
 def test_an_address_is_read(listen: str, host: str, port: int) -> None:
     settings = server.Settings.of(data=Path("d"), listen=listen, cert=None, key=None)
@@ -29,7 +33,9 @@ def test_an_address_is_read(listen: str, host: str, port: int) -> None:
     assert settings.data.is_absolute()
 
 
-@pytest.mark.parametrize("listen", ["", "8443", ":8443", "host:", "host:port", "host:65536", "host:-1", "host:٣"])
+@pytest.mark.parametrize(
+    "listen", ["", "8443", ":8443", "host:", "host:port", "host:65536", "host:-1", "host:٣"]
+)
 def test_an_address_that_is_none_is_refused(listen: str) -> None:
     with pytest.raises(server.ServeError, match="HOST:PORT"):
         server.Settings.of(data=Path("d"), listen=listen, cert=None, key=None)
@@ -56,13 +62,17 @@ def test_a_public_address_that_is_none_is_refused(url: str) -> None:
         server.Settings.of(data=Path("d"), listen="[::]:8443", public_url=url)
 
 
-@pytest.mark.parametrize("host", ["", "https://viewer.example", "viewer.example:443", "a b", "*", "*.*.example"])
+@pytest.mark.parametrize(
+    "host", ["", "https://viewer.example", "viewer.example:443", "a b", "*", "*.*.example"]
+)
 def test_an_allowed_host_that_is_none_is_refused(host: str) -> None:
     with pytest.raises(server.ServeError, match="--allowed-host"):
         server.Settings.of(data=Path("d"), listen="[::]:8443", allowed_hosts=[host])
 
 
-def test_the_own_certificate_names_the_public_address_and_its_names_are_hosts(tmp_path: Path) -> None:
+def test_the_own_certificate_names_the_public_address_and_its_names_are_hosts(
+    tmp_path: Path,
+) -> None:
     folder = DataFolder(tmp_path)
     settings = server.Settings(tmp_path, "192.0.2.7", 0, public=Host("cloud.example", 8443))
     certificate = server._certificate(settings, folder).certificate
@@ -71,7 +81,9 @@ def test_the_own_certificate_names_the_public_address_and_its_names_are_hosts(tm
     folder.close()
 
 
-def test_a_cloud_whose_workers_would_not_run_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cloud_whose_workers_would_not_run_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused() -> dict[str, str]:
         raise SandboxError("the kernel offers a layer and refuses it")
 
@@ -80,11 +92,15 @@ def test_a_cloud_whose_workers_would_not_run_does_not_start(tmp_path: Path, monk
         server.run(server.Settings(tmp_path, "127.0.0.1", 0), announce=pytest.fail)
 
 
-async def test_a_renewed_certificate_is_served_to_the_next_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_renewed_certificate_is_served_to_the_next_handshake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server, "RENEW_EVERY", 0.01)
     folder = DataFolder(tmp_path)
     settings = server.Settings(tmp_path, "127.0.0.1", 0)
-    context = server_context(*ensure_certificate(tmp_path, ["old.example"], dt.datetime.now(dt.UTC), folder.seal))
+    context = server_context(
+        *ensure_certificate(tmp_path, ["old.example"], dt.datetime.now(dt.UTC), folder.seal)
+    )
     assert handshake(context, client_context(tmp_path), "old.example")
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(context, client_context(tmp_path), "localhost")
@@ -107,7 +123,9 @@ async def test_a_renewed_certificate_is_served_to_the_next_handshake(tmp_path: P
     folder.close()
 
 
-async def test_a_certificate_that_cannot_be_loaded_is_not_taken_for_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_certificate_that_cannot_be_loaded_is_not_taken_for_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server, "RENEW_EVERY", 0.001)
     folder = DataFolder(tmp_path)
     tried = asyncio.Event()
@@ -124,7 +142,12 @@ async def test_a_certificate_that_cannot_be_loaded_is_not_taken_for_served(tmp_p
 
     with capture_logs() as logs:
         async with Tasks("test") as tasks:
-            tasks.spawn(server._renew(Context(), server.Settings(tmp_path, "::1", 0), folder, served.append), name="renew")  # type: ignore[arg-type]
+            tasks.spawn(
+                server._renew(
+                    Context(), server.Settings(tmp_path, "::1", 0), folder, served.append
+                ),
+                name="renew",
+            )  # type: ignore[arg-type]
             async with asyncio.timeout(5):
                 await tried.wait()
     assert "the old one is still served" in logs[0]["event"]
@@ -132,7 +155,9 @@ async def test_a_certificate_that_cannot_be_loaded_is_not_taken_for_served(tmp_p
     folder.close()
 
 
-def test_a_disk_that_failed_under_a_durable_write_ends_the_process_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_failed_under_a_durable_write_ends_the_process_with_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ended: list[int] = []
     monkeypatch.setattr(server.os, "_exit", ended.append)
     with capture_logs() as logs:

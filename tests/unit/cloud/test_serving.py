@@ -1,4 +1,7 @@
-"""Request heads are bounded in time and size: the protocol on loopback, without TLS, before an application of one line."""
+"""Request heads are bounded in time and size.
+
+The protocol on loopback, without TLS, before an application of one line.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +18,9 @@ from swallowtail.cloud.serving import MAX_HEAD, BoundedHttp
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     while (await receive()).get("more_body"):
         continue
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+    )
     await send({"type": "http.response.body", "body": b"ok"})
 
 
@@ -24,7 +29,9 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(serving, "HEAD_DEADLINE", 0.3)
     config, state = uvicorn.Config(application, log_config=None, lifespan="off"), ServerState()
     config.load()
-    server = await asyncio.get_running_loop().create_server(lambda: BoundedHttp(config, state, {}), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: BoundedHttp(config, state, {}), "127.0.0.1", 0
+    )
     yield server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()

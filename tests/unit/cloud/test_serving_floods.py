@@ -73,7 +73,9 @@ async def upgraded(address, folder: Path, after=b""):
     return reader, writer
 
 
-async def flood_to_its_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> None:
+async def flood_to_its_end(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes
+) -> None:
     """Write until the server ends the connection, which asyncio shows as one of two."""
     async with asyncio.timeout(20):
         with contextlib.suppress(ConnectionError):
@@ -94,7 +96,9 @@ async def test_a_flood_ends_the_connection(name, admits, tmp_path):
         await flood_to_its_end(reader, writer, FLOODS[name] * 2_000)
 
 
-async def test_before_the_hello_a_few_frames_are_taken_and_then_the_connection_is_closed_with_its_reason(tmp_path):
+async def test_before_the_hello_a_few_frames_are_taken_and_then_the_connection_is_closed_with_its_reason(
+    tmp_path,
+):
     application = Application(admits=False)
     async with running(tmp_path, application) as address:
         reader, writer = await upgraded(address, tmp_path)
@@ -115,7 +119,9 @@ async def test_before_the_hello_bytes_are_limited_too(tmp_path):
     application = Application(admits=False)
     async with running(tmp_path, application) as address:
         reader, writer = await upgraded(address, tmp_path)
-        await flood_to_its_end(reader, writer, b"\x82\xff" + (65_536).to_bytes(8, "big") + MASK + bytes(65_536))
+        await flood_to_its_end(
+            reader, writer, b"\x82\xff" + (65_536).to_bytes(8, "big") + MASK + bytes(65_536)
+        )
         assert sum(len(message) for message in application.messages[:-1]) <= HELLO_BYTES
 
 

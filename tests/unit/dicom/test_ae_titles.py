@@ -12,7 +12,20 @@ def test_the_default_repertoire_is_valid(title):
 
 @pytest.mark.parametrize(
     "title",
-    ["", " ", " " * 16, "A\\B", "A\nB", "\x1b", "CT1\0X", "CT1\x7f", "CT1\t", "Küche", "A" * 17, "\r"],
+    [
+        "",
+        " ",
+        " " * 16,
+        "A\\B",
+        "A\nB",
+        "\x1b",
+        "CT1\0X",
+        "CT1\x7f",
+        "CT1\t",
+        "Küche",
+        "A" * 17,
+        "\r",
+    ],
 )
 def test_what_ps3_5_forbids_is_not(title):
     assert not ae_titles.is_valid(title)

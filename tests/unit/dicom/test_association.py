@@ -14,7 +14,16 @@ from swallowtail.dicom.events import (
     Released,
 )
 from swallowtail.dicom.pace import Deadline, Limits
-from swallowtail.dicom.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ, RejectResult, RejectSource, ReleaseRP, ReleaseRQ
+from swallowtail.dicom.pdu import (
+    Abort,
+    AssociateAC,
+    AssociateRJ,
+    AssociateRQ,
+    RejectResult,
+    RejectSource,
+    ReleaseRP,
+    ReleaseRQ,
+)
 from swallowtail.dicom.pdu_codec import encode_pdu
 from swallowtail.dicom.pdu_reader import Fragment
 from swallowtail.dicom.states import State
@@ -94,7 +103,9 @@ def test_a_rejection_lingers_for_the_peer_to_close() -> None:
         (AssociateRQ("A", "B", REQUEST.contexts, application_context="1.2"), (1, 1, 2)),
     ],
 )
-def test_what_the_provider_cannot_speak_it_rejects_itself(request_: AssociateRQ, reason: tuple[int, int, int]) -> None:
+def test_what_the_provider_cannot_speak_it_rejects_itself(
+    request_: AssociateRQ, reason: tuple[int, int, int]
+) -> None:
     machine = _acceptor()
     machine.receive_data(encode_pdu(request_), 0.0)
     with pytest.raises(ViolationError, match="not supported"):
@@ -188,7 +199,9 @@ def test_a_violation_is_told_to_the_peer_and_nothing_more_is_read() -> None:
     machine.receive_data(b"\x04\0\xff\xff\xff\xff", 0.0)
     with pytest.raises(ViolationError, match="claims 4294967295 bytes, allowed are 262144"):
         machine.next_event()
-    assert machine.data_to_send() == encode_pdu(Abort(AbortSource.SERVICE_PROVIDER, AbortReason.INVALID_PARAMETER))
+    assert machine.data_to_send() == encode_pdu(
+        Abort(AbortSource.SERVICE_PROVIDER, AbortReason.INVALID_PARAMETER)
+    )
     for _ in range(100):
         machine.receive_data(bytes(1000), 0.5)
     assert machine.next_event() is CLOSED
@@ -220,7 +233,9 @@ def test_a_request_while_lingering_is_aborted_again() -> None:
 
 def test_an_answer_out_of_turn_is_our_mistake() -> None:
     machine = _established()
-    with pytest.raises(LocalProtocolError, match=r"ANSWER_ACCEPT \(Evt7\) is not possible in ESTABLISHED \(Sta6\)"):
+    with pytest.raises(
+        LocalProtocolError, match=r"ANSWER_ACCEPT \(Evt7\) is not possible in ESTABLISHED \(Sta6\)"
+    ):
         machine.accept(AssociateAC("A", "B", ()), 0.0)
     assert machine.state is State.ESTABLISHED
 

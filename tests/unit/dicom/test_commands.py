@@ -38,8 +38,16 @@ def test_an_echo_request_in_bytes() -> None:
 
 
 def test_a_store_request_says_who_moved_it() -> None:
-    command = decode(encode(store_request(9, "1.2", "1.2.3", priority=Priority.HIGH, move_originator=("HERON", 4))))
-    assert (command.field, command.message_id, command.has_data_set) == (CommandField.C_STORE_RQ, 9, True)
+    command = decode(
+        encode(
+            store_request(9, "1.2", "1.2.3", priority=Priority.HIGH, move_originator=("HERON", 4))
+        )
+    )
+    assert (command.field, command.message_id, command.has_data_set) == (
+        CommandField.C_STORE_RQ,
+        9,
+        True,
+    )
     assert (command.sop_class, command.sop_instance) == ("1.2", "1.2.3")
     assert (command.number(Element.PRIORITY), command.text(Element.MOVE_ORIGINATOR)) == (1, "HERON")
     assert command.number(Element.MOVE_ORIGINATOR_MESSAGE_ID) == 4
@@ -57,22 +65,33 @@ def test_a_response_answers_its_request() -> None:
 
 
 def test_a_requested_instance_is_answered_as_the_affected_one() -> None:
-    elements = {Element.REQUESTED_SOP_CLASS: "1.2", Element.REQUESTED_SOP_INSTANCE: "1.2.3", Element.ACTION_TYPE: 1}
+    elements = {
+        Element.REQUESTED_SOP_CLASS: "1.2",
+        Element.REQUESTED_SOP_INSTANCE: "1.2.3",
+        Element.ACTION_TYPE: 1,
+    }
     answer = response_to(
-        request(CommandField.N_ACTION_RQ, 3, data_set=True, elements=elements), 0, elements={Element.ACTION_TYPE: 1}
+        request(CommandField.N_ACTION_RQ, 3, data_set=True, elements=elements),
+        0,
+        elements={Element.ACTION_TYPE: 1},
     )
     assert answer.get(Element.AFFECTED_SOP_INSTANCE) == "1.2.3"
     assert answer.get(Element.REQUESTED_SOP_INSTANCE) is None
     assert answer.number(Element.ACTION_TYPE) == 1
 
 
-@pytest.mark.parametrize(("value", "follows"), [(0x0101, False), (0x0000, True), (0x0001, True), (0x0102, True), (0xFFFE, True)])
+@pytest.mark.parametrize(
+    ("value", "follows"),
+    [(0x0101, False), (0x0000, True), (0x0001, True), (0x0102, True), (0xFFFE, True)],
+)
 def test_whatever_is_not_0101_announces_a_data_set(value: int, follows: bool) -> None:
     assert decode(ECHO[:20] + _element(0x0800, value.to_bytes(2, "little"))).has_data_set is follows
 
 
 def test_a_cancel_names_the_request_it_means() -> None:
-    cancel = decode(_element(0x0100, b"\xff\x0f") + _element(0x0120, b"\x05\0") + _element(0x0800, b"\x01\x01"))
+    cancel = decode(
+        _element(0x0100, b"\xff\x0f") + _element(0x0120, b"\x05\0") + _element(0x0800, b"\x01\x01")
+    )
     assert cancel.is_cancel
     assert cancel.message_id == 5
 
@@ -95,16 +114,27 @@ def test_a_cancel_names_the_request_it_means() -> None:
 def test_what_cannot_be_answered_is_a_violation(raw: bytes, words: str) -> None:
     with pytest.raises(ViolationError, match=words) as caught:
         decode(raw)
-    assert (caught.value.source, caught.value.reason) == (AbortSource.SERVICE_USER, AbortReason.INVALID_PARAMETER)
+    assert (caught.value.source, caught.value.reason) == (
+        AbortSource.SERVICE_USER,
+        AbortReason.INVALID_PARAMETER,
+    )
 
 
 def test_order_and_group_length_and_unknown_elements_do_no_harm() -> None:
-    raw = ECHO[20:] + _element(0, b"\xff\xff\xff\xff") + _element(0x5010, b"old") + ECHO[:20] + _element(0x1000, b"../../x \0")
+    raw = (
+        ECHO[20:]
+        + _element(0, b"\xff\xff\xff\xff")
+        + _element(0x5010, b"old")
+        + ECHO[:20]
+        + _element(0x1000, b"../../x \0")
+    )
     command = decode(raw)
     assert command.message_id == 7
     assert command.get(0x5010) == b"old"
     assert command.sop_instance == "../../x", "a wrong UID deserves a status, not an abort"
-    assert [number for number, _ in command.items()] == sorted(number for number, _ in command.items())
+    assert [number for number, _ in command.items()] == sorted(
+        number for number, _ in command.items()
+    )
 
 
 def test_what_is_absent_reads_as_nothing() -> None:

@@ -1,4 +1,7 @@
-"""What a hostile peer costs the machine: 2 MiB at most, however much it sends (threats 14 to 16)."""
+"""What a hostile peer costs the machine.
+
+2 MiB at most, however much it sends (threats 14 to 16).
+"""
 
 import struct
 import tracemalloc
@@ -29,7 +32,10 @@ def pdv(data: bytes, control: int) -> bytes:
 
 
 def feed(machine: Dimse, pieces: Iterator[bytes]) -> tuple[int, bool]:
-    """Feed as the pump does and look at every event; gives how many bytes were taken, and whether they were refused."""
+    """Feed as the pump does and look at every event.
+
+    Gives how many bytes were taken, and whether they were refused.
+    """
     taken = 0
     for piece in pieces:
         view = memoryview(piece)
@@ -55,7 +61,11 @@ ATTACKS: dict[str, tuple[bytes, bytes, int | None]] = {
     "a command set without end": (REQUESTED, pdv(bytes(1000), 1), 200_000),
     "PDVs of one byte": (REQUESTED + pdv(STORE, 3), pdv(b"x", 0), 200_000),
     "empty PDVs": (REQUESTED + pdv(STORE, 3), pdv(b"", 0), 200_000),
-    "a data set without end": (REQUESTED + pdv(STORE, 3), pdv(PIECE, 0), None),  # its cap is the listener's, see link.store
+    "a data set without end": (
+        REQUESTED + pdv(STORE, 3),
+        pdv(PIECE, 0),
+        None,
+    ),  # its cap is the listener's, see link.store
 }
 
 
@@ -76,7 +86,9 @@ def test_an_attack_costs_no_more_than_2_mib(name: str) -> None:
         assert taken <= most, "it ends at its first sign, not when memory is short"
 
 
-def test_a_crowd_that_stops_in_the_middle_of_its_requests_at_once_costs_no_more_than_2_mib() -> None:
+def test_a_crowd_that_stops_in_the_middle_of_its_requests_at_once_costs_no_more_than_2_mib() -> (
+    None
+):
     pool = BufferPool()
     tracemalloc.start()
     try:

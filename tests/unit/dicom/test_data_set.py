@@ -27,15 +27,25 @@ UNDEFINED = 0xFFFFFFFF
 
 def walk(content: bytes, syntax: str = EXPLICIT) -> list[Element]:
     sequences = {0x00081140}
-    return Walk(Source(io.BytesIO(content), len(content)), syntax, lambda tag: b"SQ" if tag in sequences else b"LO").elements()
+    return Walk(
+        Source(io.BytesIO(content), len(content)),
+        syntax,
+        lambda tag: b"SQ" if tag in sequences else b"LO",
+    ).elements()
 
 
 def short(tag: int, value: bytes, vr: bytes = b"LO", claim: int | None = None) -> bytes:
-    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value) if claim is None else claim) + value
+    return (
+        struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value) if claim is None else claim)
+        + value
+    )
 
 
 def long(tag: int, value: bytes, vr: bytes = b"SQ", claim: int | None = None) -> bytes:
-    return struct.pack("<HH2s2xI", tag >> 16, tag & 0xFFFF, vr, len(value) if claim is None else claim) + value
+    return (
+        struct.pack("<HH2s2xI", tag >> 16, tag & 0xFFFF, vr, len(value) if claim is None else claim)
+        + value
+    )
 
 
 def item(value: bytes, claim: int | None = None) -> bytes:
@@ -57,10 +67,16 @@ def test_top_level_elements_are_found_where_they_lie() -> None:
 
 
 def test_fragments_are_told_with_the_offset_table_first() -> None:
-    content = NAME + long(PIXEL_DATA, item(b"") + item(b"jpeg one") + item(b"two!") + SEQUENCE_END, b"OB", UNDEFINED)
+    content = NAME + long(
+        PIXEL_DATA, item(b"") + item(b"jpeg one") + item(b"two!") + SEQUENCE_END, b"OB", UNDEFINED
+    )
     fragments = walk(content)[1].fragments
     assert fragments is not None
-    assert [content[start : start + length] for start, length in fragments] == [b"", b"jpeg one", b"two!"]
+    assert [content[start : start + length] for start, length in fragments] == [
+        b"",
+        b"jpeg one",
+        b"two!",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +87,12 @@ def test_fragments_are_told_with_the_offset_table_first() -> None:
         long(0x00081140, item(b"") * 3),
         long(0x00081140, item(NAME) + SEQUENCE_END, claim=UNDEFINED),
         long(0x00081140, item(NAME + END, UNDEFINED) + item(NAME) + SEQUENCE_END, claim=UNDEFINED),
-        long(0x00091001, item(struct.pack("<HHI", 0x10, 0x10, 4) + b"Ada ") + SEQUENCE_END, b"UN", UNDEFINED),
+        long(
+            0x00091001,
+            item(struct.pack("<HHI", 0x10, 0x10, 4) + b"Ada ") + SEQUENCE_END,
+            b"UN",
+            UNDEFINED,
+        ),
     ],
     ids=range(6),
 )
@@ -85,7 +106,10 @@ def test_every_legal_form_of_a_sequence_is_walked(content: bytes) -> None:
         (NAME[:-1], "claims 10 bytes where 9 are left"),
         (NAME[:6], "ends at 6"),
         (NAME + b"\0", "ends at 19"),
-        (long(PIXEL_DATA, b"1234", b"OW", 0xFFFFFFFE), r"\(7FE0,0010\) at 12 claims 4294967294 bytes where 4 are left"),
+        (
+            long(PIXEL_DATA, b"1234", b"OW", 0xFFFFFFFE),
+            r"\(7FE0,0010\) at 12 claims 4294967294 bytes where 4 are left",
+        ),
         (short(0x00100010, b"", b"zz"), "no known VR"),
         (long(0x00081140, item(NAME, 99)), "claims 99 bytes"),
         (long(0x00081140, NAME), "stands where an item should"),
@@ -95,8 +119,14 @@ def test_every_legal_form_of_a_sequence_is_walked(content: bytes) -> None:
         (long(0x00081140, item(NAME, len(NAME) + 4) + NAME), "claims"),
         (END + NAME, "stands where an element should"),
         (long(PIXEL_DATA, item(b"") + item(b"jpeg"), b"OB", UNDEFINED), "no end"),
-        (long(PIXEL_DATA, item(b"") + NAME + SEQUENCE_END, b"OB", UNDEFINED), "where a fragment should"),
-        (long(PIXEL_DATA, item(b"", UNDEFINED) + SEQUENCE_END, b"OB", UNDEFINED), "where a fragment should"),
+        (
+            long(PIXEL_DATA, item(b"") + NAME + SEQUENCE_END, b"OB", UNDEFINED),
+            "where a fragment should",
+        ),
+        (
+            long(PIXEL_DATA, item(b"", UNDEFINED) + SEQUENCE_END, b"OB", UNDEFINED),
+            "where a fragment should",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(content: bytes, problem: str) -> None:
@@ -157,7 +187,12 @@ def test_garbage_is_walked_whole_or_malformed(content: bytes, syntax: str) -> No
 
 
 def test_a_beginning_tells_what_stands_whole_in_it_and_complains_of_nothing() -> None:
-    content = NAME + long(0x00101002, item(NAME)) + short(0x0020000D, b"1.2.3\0", b"UI") + short(0x00200010, b"S1")
+    content = (
+        NAME
+        + long(0x00101002, item(NAME))
+        + short(0x0020000D, b"1.2.3\0", b"UI")
+        + short(0x00200010, b"S1")
+    )
     for cut in range(len(content)):
         found = Walk(Bytes(content[:cut]), EXPLICIT, lambda _: b"UN").beginning(0x0020000D)
         ends = [one.end for one in walk(content)]
@@ -168,12 +203,17 @@ def test_a_beginning_tells_what_stands_whole_in_it_and_complains_of_nothing() ->
 def test_large_values_within_sequences_are_told_with_their_path() -> None:
     big = long(0x54001010, b"w" * 1100, b"OW")
     icon = long(PIXEL_DATA, item(b"") + item(b"jpeg") + SEQUENCE_END, b"OB", UNDEFINED)
-    inner = item(NAME) + item(long(0x00091010, b"", claim=UNDEFINED) + item(big, UNDEFINED) + END + SEQUENCE_END)
+    inner = item(NAME) + item(
+        long(0x00091010, b"", claim=UNDEFINED) + item(big, UNDEFINED) + END + SEQUENCE_END
+    )
     content = long(0x54000100, inner) + long(0x00880200, item(icon))
     source = Bytes(content)
     one = Walk(source, EXPLICIT, lambda _: b"UN")
     one.elements()
-    assert list(one.large) == [(0x54000100, 1, 0x00091010, 0, 0x54001010), (0x00880200, 0, PIXEL_DATA)]
+    assert list(one.large) == [
+        (0x54000100, 1, 0x00091010, 0, 0x54001010),
+        (0x00880200, 0, PIXEL_DATA),
+    ]
     waveform, pixels = one.large.values()
     assert source.take(waveform.start, waveform.end - waveform.start) == b"w" * 1100
     assert [source.take(*fragment) for fragment in pixels.fragments or ()] == [b"", b"jpeg"]

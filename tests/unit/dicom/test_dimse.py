@@ -39,9 +39,21 @@ def _receive(pair: Pair, *pdus: bytes) -> object:
     ("pdus", "words"),
     [
         ([_pdu(b"ab", CT_CONTEXT, 2)], "no command announced"),
-        ([_pdu(commands.encode(STORE), CT_CONTEXT, 3), _pdu(b"ab", ECHO_CONTEXT, 0)], "no command announced"),
-        ([_pdu(commands.encode(STORE), CT_CONTEXT, 3), _pdu(commands.encode(ECHO), ECHO_CONTEXT, 3)], "before the last one ended"),
-        ([_pdu(b"\0\0", CT_CONTEXT, 1), _pdu(commands.encode(ECHO), ECHO_CONTEXT, 3)], "before the last one ended"),
+        (
+            [_pdu(commands.encode(STORE), CT_CONTEXT, 3), _pdu(b"ab", ECHO_CONTEXT, 0)],
+            "no command announced",
+        ),
+        (
+            [
+                _pdu(commands.encode(STORE), CT_CONTEXT, 3),
+                _pdu(commands.encode(ECHO), ECHO_CONTEXT, 3),
+            ],
+            "before the last one ended",
+        ),
+        (
+            [_pdu(b"\0\0", CT_CONTEXT, 1), _pdu(commands.encode(ECHO), ECHO_CONTEXT, 3)],
+            "before the last one ended",
+        ),
         ([_pdu(commands.encode(ECHO), 5, 3)], "context 5 was not accepted"),
         ([_pdu(commands.encode(ECHO), ECHO_CONTEXT, 3)] * 2, "message id 2 is in use"),
         ([_pdu(b"\0\0\0", ECHO_CONTEXT, 3)], "ends within"),
@@ -86,8 +98,12 @@ def test_an_answer_goes_where_its_request_came_from() -> None:
     _receive(pair, _pdu(commands.encode(ECHO), ECHO_CONTEXT, 3))
     assert machine.owed == {2: ECHO_CONTEXT}
     with pytest.raises(LocalProtocolError, match="no request with message id 3"):
-        machine.send(ECHO_CONTEXT, commands.response_to(commands.echo_request(3, uids.VERIFICATION), 0), 0.0)
-    with pytest.raises(LocalProtocolError, match="no request with message id 2 is open on context 3"):
+        machine.send(
+            ECHO_CONTEXT, commands.response_to(commands.echo_request(3, uids.VERIFICATION), 0), 0.0
+        )
+    with pytest.raises(
+        LocalProtocolError, match="no request with message id 2 is open on context 3"
+    ):
         machine.send(CT_CONTEXT, commands.response_to(ECHO, 0), 0.0)
     machine.send(ECHO_CONTEXT, commands.response_to(ECHO, 0xFF00), 0.0)
     machine.send(ECHO_CONTEXT, commands.response_to(ECHO, 0), 0.0)
@@ -131,14 +147,20 @@ def test_a_data_set_is_cut_into_even_fragments_that_fit_the_peer() -> None:
     machine = pair.requestor.machine
     machine.send(CT_CONTEXT, STORE, 0.0)
     command = _sent_fragments(pair)
-    assert [control for _, control, _ in command] == [1] * (len(command) - 1) + [3], "the command's end is told once"
+    assert [control for _, control, _ in command] == [1] * (len(command) - 1) + [3], (
+        "the command's end is told once"
+    )
     assert b"".join(data for _, _, data in command) == commands.encode(STORE)
     machine.send_data(b"a" * 245, 0.0, last=False)
     assert _sent_fragments(pair) == [(CT_CONTEXT, 0, b"a" * 122)] * 2, "one byte is held back"
     machine.send_data(b"", 0.0, last=False)
     assert _sent_fragments(pair) == []
     machine.send_data(b"b" * 124, 0.0, last=True)
-    assert _sent_fragments(pair) == [(CT_CONTEXT, 0, b"ab"), (CT_CONTEXT, 0, b"b" * 122), (CT_CONTEXT, 2, b"b")]
+    assert _sent_fragments(pair) == [
+        (CT_CONTEXT, 0, b"ab"),
+        (CT_CONTEXT, 0, b"b" * 122),
+        (CT_CONTEXT, 2, b"b"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +173,9 @@ def test_a_data_set_is_cut_into_even_fragments_that_fit_the_peer() -> None:
         ([(b"a", False), (b"b", False), (b"", True)], [(0, b"ab"), (2, b"")]),
     ],
 )
-def test_the_end_of_a_data_set_is_sent_once(pieces: list[tuple[bytes, bool]], expected: list[tuple[int, bytes]]) -> None:
+def test_the_end_of_a_data_set_is_sent_once(
+    pieces: list[tuple[bytes, bool]], expected: list[tuple[int, bytes]]
+) -> None:
     pair = _pair()
     pair.requestor.machine.send(CT_CONTEXT, STORE, 0.0)
     _sent_fragments(pair)
@@ -163,7 +187,9 @@ def test_the_end_of_a_data_set_is_sent_once(pieces: list[tuple[bytes, bool]], ex
 
 def test_cancel_and_stray_responses_are_ordinary_events() -> None:
     pair = _pair()
-    cancel = commands.Command({Element.COMMAND_FIELD: CommandField.C_CANCEL_RQ, 0x0120: 4, Element.DATA_SET_TYPE: 0x0101})
+    cancel = commands.Command(
+        {Element.COMMAND_FIELD: CommandField.C_CANCEL_RQ, 0x0120: 4, Element.DATA_SET_TYPE: 0x0101}
+    )
     stray = commands.response_to(commands.echo_request(44, "1.2"), 0)
     pair.requestor.machine.send(ECHO_CONTEXT, cancel, 0.0)
     pair.exchange()
@@ -191,13 +217,17 @@ def test_a_peer_without_a_limit_gets_fragments_of_our_own_size() -> None:
     machine.data_to_send()
     machine.send(1, STORE, 0.0)
     machine.send_data(bytes(300_000), 0.0, last=True)
-    assert [len(data) for _, control, data in _fragments(machine.data_to_send()) if not control & 1] == [262_138, 37_862]
+    assert [
+        len(data) for _, control, data in _fragments(machine.data_to_send()) if not control & 1
+    ] == [262_138, 37_862]
 
 
 def test_what_was_offered_counts() -> None:
     pair = Pair(Limits(max_pdu=1000))
     pair.associate(policy=AcceptorPolicy(any_storage=True, max_pdu=2000))
-    pair.acceptor.machine.receive_data(_pdu(commands.encode(STORE), CT_CONTEXT, 3) + _pdu(bytes(1994), CT_CONTEXT, 0), 0.0)
+    pair.acceptor.machine.receive_data(
+        _pdu(commands.encode(STORE), CT_CONTEXT, 3) + _pdu(bytes(1994), CT_CONTEXT, 0), 0.0
+    )
     pair.acceptor.pull()
     assert len(pair.acceptor.data) == 1994
     pair.acceptor.machine.receive_data(_pdu(bytes(1995), CT_CONTEXT, 0), 0.0)

@@ -10,7 +10,13 @@ import pytest
 from swallowtail.dicom import commands, uids
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.dimse import CommandReceived
-from swallowtail.dicom.events import AssociateRejected, AssociateRequested, ConnectionLost, DeadlinePassed, Released
+from swallowtail.dicom.events import (
+    AssociateRejected,
+    AssociateRequested,
+    ConnectionLost,
+    DeadlinePassed,
+    Released,
+)
 from swallowtail.dicom.negotiation import answer, propose
 from swallowtail.dicom.net import Connection, associate, serve
 from swallowtail.dicom.pace import Deadline, Limits
@@ -46,11 +52,15 @@ async def test_echo_store_and_release() -> None:
     data = bytes(range(256)) * 4001
     async with receiver() as server:
         connection = await _connect(server)
-        connection.send(ECHO_CONTEXT, commands.echo_request(connection.new_message_id(), uids.VERIFICATION))
+        connection.send(
+            ECHO_CONTEXT, commands.echo_request(connection.new_message_id(), uids.VERIFICATION)
+        )
         echoed = await connection.next_event()
         assert isinstance(echoed, CommandReceived)
         assert (echoed.command.status, echoed.command.message_id) == (0, 1)
-        connection.send(CT_CONTEXT, commands.store_request(connection.new_message_id(), CT, "1.2.3"))
+        connection.send(
+            CT_CONTEXT, commands.store_request(connection.new_message_id(), CT, "1.2.3")
+        )
         for at in range(0, len(data), 65_535):
             connection.send_data(data[at : at + 65_535], last=at + 65_535 >= len(data))
             await connection.drain()
@@ -72,7 +82,9 @@ async def test_a_rejection_is_a_value() -> None:
         connection.reject(RejectResult.TRANSIENT, RejectSource.PROVIDER_PRESENTATION, 2)
 
     listener = await serve(NETWORK, "127.0.0.1", 0, full)
-    assert await associate(NETWORK, *listener.address, REQUEST) == AssociateRejected(AssociateRJ(2, 3, 2))
+    assert await associate(NETWORK, *listener.address, REQUEST) == AssociateRejected(
+        AssociateRJ(2, 3, 2)
+    )
     await _until(lambda: len(listener) == 0)
     await listener.shutdown()
 
@@ -100,7 +112,9 @@ async def test_a_listener_that_says_nothing_is_given_up() -> None:
         await asyncio.Event().wait()
 
     listener = await serve(NETWORK, "127.0.0.1", 0, deaf, limits=QUICK)
-    result = await associate(NETWORK, *listener.address, REQUEST, limits=Limits(answer=0.1, linger=0.1))
+    result = await associate(
+        NETWORK, *listener.address, REQUEST, limits=Limits(answer=0.1, linger=0.1)
+    )
     assert result == DeadlinePassed(Deadline.ANSWER)
     await listener.shutdown()
     assert len(listener) == 0
@@ -120,7 +134,9 @@ async def test_what_a_consumer_leaves_open_is_aborted() -> None:
     await listener.shutdown()
 
 
-@pytest.mark.parametrize("greeting", [b"GET / HTTP/1.1\r\n\r\n", encode_pdu(REQUEST)[:50], encode_pdu(REQUEST)])
+@pytest.mark.parametrize(
+    "greeting", [b"GET / HTTP/1.1\r\n\r\n", encode_pdu(REQUEST)[:50], encode_pdu(REQUEST)]
+)
 async def test_a_connection_that_nobody_looks_at_keeps_no_buffer(greeting: bytes) -> None:
     readers: list[PduReader] = []
 
@@ -167,13 +183,26 @@ def _pdu(data: bytes, context: int, control: int) -> bytes:
 
 
 HOSTILE: dict[str, tuple[bytes, bytes, str]] = {
-    "4 GiB A-ASSOCIATE": (b"", b"\x01\0\xff\xff\xff\xff" + bytes(100_000), "claims 4294967295 bytes"),
+    "4 GiB A-ASSOCIATE": (
+        b"",
+        b"\x01\0\xff\xff\xff\xff" + bytes(100_000),
+        "claims 4294967295 bytes",
+    ),
     "HTTP": (b"", b"GET / HTTP/1.1\r\n\r\n", "PDU type 47 is unknown"),
-    "4 GiB P-DATA": (encode_pdu(REQUEST), b"\x04\0\xff\xff\xff\xff" + bytes(100_000), "claims 4294967295 bytes"),
-    "endless command": (encode_pdu(REQUEST), _pdu(bytes(30_000), 1, 1) * 100, "more than 65536 bytes"),
+    "4 GiB P-DATA": (
+        encode_pdu(REQUEST),
+        b"\x04\0\xff\xff\xff\xff" + bytes(100_000),
+        "claims 4294967295 bytes",
+    ),
+    "endless command": (
+        encode_pdu(REQUEST),
+        _pdu(bytes(30_000), 1, 1) * 100,
+        "more than 65536 bytes",
+    ),
     "one-byte PDVs": (
         encode_pdu(REQUEST),
-        _pdu(commands.encode(commands.store_request(1, CT, "1.2")), 3, 3) + _pdu(b"x", 3, 0) * 20_000,
+        _pdu(commands.encode(commands.store_request(1, CT, "1.2")), 3, 3)
+        + _pdu(b"x", 3, 0) * 20_000,
         "PDVs carried",
     ),
 }
@@ -191,7 +220,9 @@ async def test_a_hostile_peer_gets_an_abort_and_is_closed(name: str) -> None:
         writer.write(attack)
         async with asyncio.timeout(5):  # busy machines; the second is kept in test_net_deadlines
             assert (await reader.readexactly(10)).startswith(ABORT)
-            with contextlib.suppress(ConnectionResetError):  # our close met bytes that nobody will read
+            with contextlib.suppress(
+                ConnectionResetError
+            ):  # our close met bytes that nobody will read
                 assert await reader.read() == b""
         writer.close()
         await _until(lambda: len(server.listener) == 0)
@@ -203,7 +234,11 @@ async def test_a_hostile_peer_gets_an_abort_and_is_closed(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("greeting", "deadline"),
-    [(b"", Deadline.REQUEST), (encode_pdu(REQUEST), Deadline.IDLE), (encode_pdu(REQUEST) + b"\x04\0\0\0", Deadline.RATE)],
+    [
+        (b"", Deadline.REQUEST),
+        (encode_pdu(REQUEST), Deadline.IDLE),
+        (encode_pdu(REQUEST) + b"\x04\0\0\0", Deadline.RATE),
+    ],
     ids=["nothing", "no message", "half a header"],
 )
 async def test_a_silent_peer_is_closed(greeting: bytes, deadline: Deadline) -> None:
@@ -240,7 +275,9 @@ async def test_a_socket_is_not_read_while_nobody_asks() -> None:
             received += len(getattr(event, "data", b""))
 
     listener = await serve(NETWORK, "127.0.0.1", 0, slow, limits=Limits(linger=0.1))
-    connection = await associate(NETWORK, *listener.address, propose("A", "B", [(CT, (uids.EXPLICIT_VR_LITTLE_ENDIAN,))]))
+    connection = await associate(
+        NETWORK, *listener.address, propose("A", "B", [(CT, (uids.EXPLICIT_VR_LITTLE_ENDIAN,))])
+    )
     assert isinstance(connection, Connection)
     connection.send(1, commands.store_request(1, CT, "1.2"))
     with pytest.raises(TimeoutError):

@@ -1,4 +1,7 @@
-"""The shell's default deadlines, in the simulated world: hours in milliseconds, and every byte cut by the network."""
+"""The shell's default deadlines, in the simulated world.
+
+Hours in milliseconds, and every byte cut by the network.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -47,8 +50,12 @@ class World:
         self.buffers = BufferPool()
         self.receiver = Receiver(POLICY)
 
-    async def listen(self, on_connection: Callable[[Connection], Awaitable[None]] | None = None) -> None:
-        self.listener = await serve(self.link, "10.0.0.2", 104, on_connection or self.receiver, buffers=self.buffers)
+    async def listen(
+        self, on_connection: Callable[[Connection], Awaitable[None]] | None = None
+    ) -> None:
+        self.listener = await serve(
+            self.link, "10.0.0.2", 104, on_connection or self.receiver, buffers=self.buffers
+        )
 
     async def peer(self, greeting: bytes = b"") -> Peer:
         _, peer = await self.modality.connect(Peer, "10.0.0.2", 104)
@@ -111,7 +118,9 @@ def test_an_association_must_be_asked_for_within_30_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    "attack", [b"\x01\0\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n", b"\x04\0\0\0\0\x0a"], ids=["4 GiB", "HTTP", "P-DATA"]
+    "attack",
+    [b"\x01\0\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n", b"\x04\0\0\0\0\x0a"],
+    ids=["4 GiB", "HTTP", "P-DATA"],
 )
 def test_who_breaks_the_protocol_is_told_and_gone_within_a_second(attack: bytes) -> None:
     async def story(world: World) -> None:
@@ -205,11 +214,19 @@ def test_a_peer_that_never_reads_its_answers_is_not_read_for_ever() -> None:
         peer = await world.peer(encode_pdu(REQUEST))
         peer.transport.pause_reading()
         echo = commands.encode(commands.echo_request(1, uids.VERIFICATION))
-        pdu = b"\x04\0" + (len(echo) + 6).to_bytes(4) + (len(echo) + 2).to_bytes(4) + b"\x01\x03" + echo
+        pdu = (
+            b"\x04\0"
+            + (len(echo) + 6).to_bytes(4)
+            + (len(echo) + 2).to_bytes(4)
+            + b"\x01\x03"
+            + echo
+        )
         for _ in range(100):
             peer.transport.write(pdu * 1000)
             await asyncio.sleep(0.1)
-        assert peer.transport.get_write_buffer_size() > 2_000_000, "it cannot get rid of its questions"
+        assert peer.transport.get_write_buffer_size() > 2_000_000, (
+            "it cannot get rid of its questions"
+        )
         assert len(world.listener) == 1
         await asyncio.sleep(60)
         assert len(world.listener) == 0

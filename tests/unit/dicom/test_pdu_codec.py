@@ -105,13 +105,17 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="16 characters"):
         encode_pdu(pdu.AssociateRQ("A" * 17, "B", (CONTEXT,)))
     with pytest.raises(ValueError, match="more than its length field"):
-        encode_pdu(pdu.AssociateRQ("A", "B", (pdu.ProposedContext(1, "1", ("1.2.840.10008.1.2",) * 4000),)))
+        encode_pdu(
+            pdu.AssociateRQ("A", "B", (pdu.ProposedContext(1, "1", ("1.2.840.10008.1.2",) * 4000),))
+        )
 
 
 def test_pynetdicom_reads_our_answers() -> None:
     roles = (pdu.RoleSelection("1.2.3", scu=True, scp=True),)
     user = pdu.UserInformation(max_pdu=262_144, window=pdu.AsyncOperationsWindow(1, 1), roles=roles)
-    answer = pdu.AssociateAC("SWALLOWTAIL", "HERON", (pdu.AnsweredContext(1, 0, "1.2.840.10008.1.2"),), user)
+    answer = pdu.AssociateAC(
+        "SWALLOWTAIL", "HERON", (pdu.AnsweredContext(1, 0, "1.2.840.10008.1.2"),), user
+    )
     theirs = oracle.A_ASSOCIATE_AC()
     theirs.decode(encode_pdu(answer))
     assert theirs.presentation_context[0].transfer_syntax == "1.2.840.10008.1.2"

@@ -50,7 +50,11 @@ def test_fragments_pass_before_the_pdu_is_complete() -> None:
 
 def test_many_pdvs_in_one_pdu() -> None:
     raw = _data_tf(_pdv(b"co", control=3), _pdv(b"da", control=0), _pdv(b"", context=3, control=2))
-    assert _fragments(_reader(raw)) == [(1, True, True, b"co"), (1, False, False, b"da"), (3, False, True, b"")]
+    assert _fragments(_reader(raw)) == [
+        (1, True, True, b"co"),
+        (1, False, False, b"da"),
+        (3, False, True, b""),
+    ]
 
 
 def test_an_idle_reader_holds_no_buffer() -> None:
@@ -103,7 +107,17 @@ def test_a_read_ahead_does_not_move_what_was_handed_out() -> None:
         (struct.pack(">BxI", 4, 20) + struct.pack(">IBB", 17, 1, 0), AbortReason.INVALID_PARAMETER),
         (struct.pack(">BxI", 4, 20) + struct.pack(">IBB", 14, 1, 0), AbortReason.INVALID_PARAMETER),
     ],
-    ids=["4 GiB", "above the offer", "associate", "control", "no PDV", "HTTP", "PDV of 1", "PDV too long", "half a header left"],
+    ids=[
+        "4 GiB",
+        "above the offer",
+        "associate",
+        "control",
+        "no PDV",
+        "HTTP",
+        "PDV of 1",
+        "PDV too long",
+        "half a header left",
+    ],
 )
 def test_a_length_is_judged_before_its_bytes_are_read(raw: bytes, reason: AbortReason) -> None:
     with pytest.raises(ViolationError) as caught:

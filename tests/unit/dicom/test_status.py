@@ -7,7 +7,9 @@ from swallowtail.dicom.status import Category, Status, category_of, describe
 
 def test_categories_are_pynetdicom_s() -> None:
     codes = {*GENERAL_STATUS, *STORAGE_SERVICE_CLASS_STATUS, 0xFF00, 0xFF01, 0xFE00}
-    assert {code: category_of(code).value for code in codes} == {code: code_to_category(code).lower() for code in codes}
+    assert {code: category_of(code).value for code in codes} == {
+        code: code_to_category(code).lower() for code in codes
+    }
 
 
 def test_what_nobody_knows_is_a_failure() -> None:

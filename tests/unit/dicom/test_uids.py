@@ -33,7 +33,14 @@ def test_storage_classes_of_ultrasound_are_known(uid: str) -> None:
 
 @pytest.mark.parametrize(
     "uid",
-    ["1.2.840.10008.1.20.1", "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.31", "1.2.840.10008.1.3.10", "1.2.840.10008.1.2", "1.2.3"],
+    [
+        "1.2.840.10008.1.20.1",
+        "1.2.840.10008.1.1",
+        "1.2.840.10008.5.1.4.31",
+        "1.2.840.10008.1.3.10",
+        "1.2.840.10008.1.2",
+        "1.2.3",
+    ],
 )
 def test_services_are_no_storage_classes(uid: str) -> None:
     assert not uids.is_storage(uid)

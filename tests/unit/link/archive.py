@@ -30,7 +30,13 @@ from swallowtail.dicom.events import AssociateRequested, ReleaseRequested
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
 from swallowtail.dicom.net import AssociationListener, Connection, serve
 from swallowtail.dicom.pace import Limits
-from swallowtail.dicom.pdu import AssociateRQ, AsyncOperationsWindow, ContextResult, RejectResult, RejectSource
+from swallowtail.dicom.pdu import (
+    AssociateRQ,
+    AsyncOperationsWindow,
+    ContextResult,
+    RejectResult,
+    RejectSource,
+)
 from swallowtail.sansio.machine import CLOSED
 from swallowtail.wire.channel import Message
 from swallowtail.wire.errors import ResetReason
@@ -41,7 +47,11 @@ from tests.unit.link.stage import CONFIGURATION, Stage
 PACS = "10.0.0.20"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 US = "1.2.840.10008.5.1.4.1.1.6.1"
-EXPLICIT, IMPLICIT, JPEG = uids.EXPLICIT_VR_LITTLE_ENDIAN, uids.IMPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.70"
+EXPLICIT, IMPLICIT, JPEG = (
+    uids.EXPLICIT_VR_LITTLE_ENDIAN,
+    uids.IMPLICIT_VR_LITTLE_ENDIAN,
+    "1.2.840.10008.1.2.4.70",
+)
 BIG = random.Random(3).randbytes(3_000_001)
 DESTINATION = Destination(name="pacs1", host=PACS, port=104, ae_title="PACS")
 
@@ -53,13 +63,19 @@ def to(*destinations: Destination) -> Configuration:
 
 POLICY = AcceptorPolicy(sop_classes=frozenset({uids.VERIFICATION}), any_storage=True)
 _TRANSFERS = itertools.count(1)
-"""Each attempt is a transfer of its own, as the Cloud's are: the last one's channel may not be closed yet."""
+"""Each attempt is a transfer of its own, as the Cloud's are.
+
+The last one's channel may not be closed yet.
+"""
 Respond = Callable[[Connection, CommandReceived], Awaitable[None]]
 
 
 @dataclass
 class Archive:
-    """Accepts what its policy takes and keeps what is whole; every part may be replaced by something worse."""
+    """Accepts what its policy takes and keeps what is whole.
+
+    Every part may be replaced by something worse.
+    """
 
     stage: Stage
     policy: AcceptorPolicy = POLICY
@@ -84,7 +100,9 @@ class Archive:
     async def open(self, address: str = PACS, port: int = 104) -> "Archive":
         """Start to listen."""
         host = self.stage.network.hosts.get(address) or self.stage.network.host(address, address)
-        self.listener = await serve(host, address, port, self._serve, limits=Limits(idle=10_000), buffers=BufferPool())
+        self.listener = await serve(
+            host, address, port, self._serve, limits=Limits(idle=10_000), buffers=BufferPool()
+        )
         return self
 
     async def _serve(self, connection: Connection) -> None:
@@ -108,7 +126,9 @@ class Archive:
                     self.arrived.set()
                     self.partial += event.command.has_data_set
                     if not event.command.has_data_set:
-                        connection.send(event.context.id, response_to(event.command, self.status(event.command)))
+                        connection.send(
+                            event.context.id, response_to(event.command, self.status(event.command))
+                        )
                 case DataSetFragment(view, last):
                     data += view
                     if last and received is not None:
@@ -137,7 +157,9 @@ class Archive:
             refused = tuple(replace(context, result=self.refuses) for context in accepted.contexts)
             accepted = replace(accepted, contexts=refused)
         if self.window != 1:
-            accepted = replace(accepted, user=replace(accepted.user, window=AsyncOperationsWindow(self.window, 1)))
+            accepted = replace(
+                accepted, user=replace(accepted.user, window=AsyncOperationsWindow(self.window, 1))
+            )
         connection.accept(accepted)
         return True
 
@@ -148,7 +170,10 @@ class Archive:
         if self.pause:
             await asyncio.sleep(self.pause)
         if not connection.closed:
-            connection.send(received.context.id, response_to(received.command, self.status(received.command), comment="words"))
+            connection.send(
+                received.context.id,
+                response_to(received.command, self.status(received.command), comment="words"),
+            )
 
 
 def request_for(number: int, body: bytes, **fields: Any) -> DeliverRequest:
@@ -168,17 +193,24 @@ def request_for(number: int, body: bytes, **fields: Any) -> DeliverRequest:
 
 async def open_delivery(stage: Stage, request: DeliverRequest) -> Channel:
     """Open a `deliver` channel."""
-    return await stage.cloud.sessions[-1].open(DELIVER, encode(request), Priority.BULK, transfer=next(_TRANSFERS).to_bytes(16))
+    return await stage.cloud.sessions[-1].open(
+        DELIVER, encode(request), Priority.BULK, transfer=next(_TRANSFERS).to_bytes(16)
+    )
 
 
-async def send_body(channel: Channel, body: bytes, *, crc: int | None = None, cuts: Iterable[int] = ()) -> None:
+async def send_body(
+    channel: Channel, body: bytes, *, crc: int | None = None, cuts: Iterable[int] = ()
+) -> None:
     """Send a body and its last word; `cuts` are offsets at which a frame leaves early."""
     at = 0
     for cut in (*cuts, len(body)):
         await channel.send(memoryview(body)[at:cut])
         channel.flush()
         at = cut
-    await channel.message(encode(TransferEnd(length=len(body), crc32=zlib.crc32(body) if crc is None else crc)), fin=True)
+    await channel.message(
+        encode(TransferEnd(length=len(body), crc32=zlib.crc32(body) if crc is None else crc)),
+        fin=True,
+    )
 
 
 async def answer_of(channel: Channel) -> DeliverAnswer:
@@ -188,7 +220,9 @@ async def answer_of(channel: Channel) -> DeliverAnswer:
     return read_deliver_answer(event.body)
 
 
-async def deliver(stage: Stage, number: int, body: bytes = b"\x08\x00\x05\x00" * 8, **fields: Any) -> DeliverAnswer:
+async def deliver(
+    stage: Stage, number: int, body: bytes = b"\x08\x00\x05\x00" * 8, **fields: Any
+) -> DeliverAnswer:
     """Deliver one instance as an honest Cloud does: it hears the answer whenever it comes."""
     channel = await open_delivery(stage, request_for(number, body, **fields))
     sending = stage.tasks.spawn(_send(channel, body), name="body")
@@ -208,7 +242,9 @@ async def _send(channel: Channel, body: bytes) -> None:
         del error
 
 
-def failed(answer: DeliverAnswer, about: About, phase: DeliveryPhase, words: str = "") -> NotDelivered:
+def failed(
+    answer: DeliverAnswer, about: About, phase: DeliveryPhase, words: str = ""
+) -> NotDelivered:
     """Assert that a delivery failed so."""
     assert isinstance(answer, NotDelivered), answer
     assert (answer.about, answer.phase) == (about, phase), answer

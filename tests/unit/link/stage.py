@@ -1,4 +1,7 @@
-"""The real Link on a virtual clock: a simulated network, a modality of our own, and a Cloud that follows the test's script."""
+"""The real Link on a virtual clock.
+
+A simulated network, a modality of our own, and a Cloud that follows the test's script.
+"""
 
 import asyncio
 import random
@@ -52,7 +55,9 @@ from tests.world.network import SimulatedNetwork
 
 LINK, CLOUD, MODALITY, STRANGER = "10.0.0.5", "203.0.113.1", "10.0.0.9", "10.0.0.66"
 PORT = 11112
-LISTENER = DicomListener(name="echo-room", ae_title="SWALLOW", port=PORT, address=LINK, max_associations=4)
+LISTENER = DicomListener(
+    name="echo-room", ae_title="SWALLOW", port=PORT, address=LINK, max_associations=4
+)
 DEVICE = Device(name="us1", ae_title="US1", addresses=(MODALITY,))
 CONFIGURATION = Configuration(listeners=(LISTENER,), devices=(DEVICE,))
 
@@ -82,7 +87,9 @@ async def commit(channel: Channel, body: Body, stored: Stored = Stored.NEW) -> N
     """An honest Cloud."""
     await receive_all(channel, body)
     assert body.end is not None
-    await channel.message(encode(Committed(length=body.end.length, crc32=body.end.crc32, stored=stored)), fin=True)
+    await channel.message(
+        encode(Committed(length=body.end.length, crc32=body.end.crc32, stored=stored)), fin=True
+    )
 
 
 def committed_as(stored: Stored) -> StoreScript:
@@ -132,7 +139,10 @@ class Cloud:
         """Live one session."""
         self.links.append(link)
         hello = CloudHello(release="1", capabilities=(), nonce=bytes(32), time=0.0, verify=_verify)
-        async with Session(SessionMachine(hello, now=asyncio.get_running_loop().time()), link) as session, Tasks("cloud") as tasks:
+        async with (
+            Session(SessionMachine(hello, now=asyncio.get_running_loop().time()), link) as session,
+            Tasks("cloud") as tasks,
+        ):
             await session.hello()
             session.welcome(session=bytes(16), epoch=len(self.links), time=0.0)
             self.sessions.append(session)
@@ -145,7 +155,9 @@ class Cloud:
     async def configure(self, configuration: Configuration) -> Any:
         """Have the newest session run this; gives its answer."""
         self.version += 1
-        channel = await self.call(CONFIGURE, encode(Configure(version=self.version, document=dump(configuration))))
+        channel = await self.call(
+            CONFIGURE, encode(Configure(version=self.version, document=dump(configuration)))
+        )
         event = await channel.receive()
         assert isinstance(event, Message)
         self.answers.append(read_configure_answer(event.body))
@@ -180,10 +192,15 @@ def _verify(key: bytes, proof: bytes, message: bytes) -> bool:
 class Stage:
     """One Link, one Cloud, one modality, one stranger."""
 
-    def __init__(self, loop: WorldLoop, configuration: Configuration | None, policy: Policy) -> None:
+    def __init__(
+        self, loop: WorldLoop, configuration: Configuration | None, policy: Policy
+    ) -> None:
         self.loop = loop
         self.network = SimulatedNetwork(loop)
-        self.hosts = {address: self.network.host(address, address) for address in (LINK, CLOUD, MODALITY, STRANGER)}
+        self.hosts = {
+            address: self.network.host(address, address)
+            for address in (LINK, CLOUD, MODALITY, STRANGER)
+        }
         self.cloud = Cloud(configuration)
         self.tasks = Tasks("stage")
         self.buffers = BufferPool()  # of this scene's modalities: they may leave some behind
@@ -191,12 +208,22 @@ class Stage:
         dice = random.Random(7)
         self.names: dict[str, tuple[str, ...]] = {}
         """What the hospital's DNS knows."""
-        self.world = World(self.hosts[LINK], self._connect, dice.randbytes, dice.random, lambda: 1e9 + loop.time(), self._resolve)
+        self.world = World(
+            self.hosts[LINK],
+            self._connect,
+            dice.randbytes,
+            dice.random,
+            lambda: 1e9 + loop.time(),
+            self._resolve,
+        )
         self.agent = self.new_agent()
 
     def new_agent(self) -> Agent:
         """Give a Link as after a restart: the same key, nothing else."""
-        return Agent(self.world, Facts("CODE", DeviceKey(bytes(range(32))), self.policy, "0.1.0", "test", "link-host"))
+        return Agent(
+            self.world,
+            Facts("CODE", DeviceKey(bytes(range(32))), self.policy, "0.1.0", "test", "link-host"),
+        )
 
     async def start(self) -> None:
         """Open the Cloud, start Link, wait until it runs its configuration."""
@@ -206,7 +233,9 @@ class Stage:
             await self.cloud.configured.wait()
             assert isinstance(self.cloud.answers[-1], Applied)
 
-    async def associate(self, request: AssociateRQ, source: str = MODALITY, port: int = PORT) -> Any:
+    async def associate(
+        self, request: AssociateRQ, source: str = MODALITY, port: int = PORT
+    ) -> Any:
         """Ask Link for an association: a Connection, or why there is none."""
         return await associate(self.hosts[source], LINK, port, request, buffers=self.buffers)
 
@@ -233,7 +262,10 @@ def play(
     policy: Policy = DEFAULT,
     start: bool = True,
 ) -> Stage:
-    """Run a scene to its end on a fresh stage; without `start` the scene starts Link and Cloud itself."""
+    """Run a scene to its end on a fresh stage.
+
+    Without `start` the scene starts Link and Cloud itself.
+    """
     loop = WorldLoop()
 
     async def main() -> Stage:

@@ -6,7 +6,11 @@ import pytest
 from swallowtail.calls.answers import Situation
 from swallowtail.calls.config import Device, DicomListener, EchoMeaning
 from swallowtail.dicom.negotiation import propose
-from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
+from swallowtail.dicom.uids import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    VERIFICATION,
+)
 from swallowtail.link.admission import (
     Admitted,
     Directory,
@@ -18,7 +22,13 @@ from swallowtail.link.admission import (
     negotiate,
 )
 
-LISTENER = DicomListener(name="echo-room", ae_title="SWALLOW", port=11112, max_associations=8, max_associations_per_address=4)
+LISTENER = DicomListener(
+    name="echo-room",
+    ae_title="SWALLOW",
+    port=11112,
+    max_associations=8,
+    max_associations_per_address=4,
+)
 DEVICES = Directory.of([
     Device(name="us1", ae_title="US1", addresses=("10.0.0.9",)),
     Device(name="us-anywhere", ae_title="US2", addresses=("10.1.0.0/16", "fd00::/64")),
@@ -39,7 +49,16 @@ def request(called="SWALLOW", calling="US1", classes=(VERIFICATION, US), syntaxe
     return propose(called, calling, [(uid, syntaxes) for uid in classes])
 
 
-def judge(calling="US1", address="10.0.0.9", *, called="SWALLOW", listener=LISTENER, load=None, alive=True, directory=DEVICES):
+def judge(
+    calling="US1",
+    address="10.0.0.9",
+    *,
+    called="SWALLOW",
+    listener=LISTENER,
+    load=None,
+    alive=True,
+    directory=DEVICES,
+):
     asked = request(called, calling)
     return judge_association(listener, directory, asked, address, load or Load(), cloud_alive=alive)
 
@@ -94,9 +113,16 @@ def test_the_cloud_away_is_told_before_the_association():
         ((VERIFICATION,), EchoMeaning.CLOUD, Rejected(Situation.CLOUD_AWAY)),
     ],
 )
-def test_an_echo_that_means_link_is_admitted_without_the_cloud_and_nothing_else(classes, echo, found):
+def test_an_echo_that_means_link_is_admitted_without_the_cloud_and_nothing_else(
+    classes, echo, found
+):
     listener = msgspec.structs.replace(LISTENER, echo=echo)
-    assert judge_association(listener, DEVICES, request(classes=classes), "10.0.0.9", Load(), cloud_alive=False) == found
+    assert (
+        judge_association(
+            listener, DEVICES, request(classes=classes), "10.0.0.9", Load(), cloud_alive=False
+        )
+        == found
+    )
 
 
 def test_slots_are_capped_in_all_and_per_address():
@@ -108,9 +134,13 @@ def test_slots_are_capped_in_all_and_per_address():
 def test_a_quarter_of_the_slots_waits_for_known_devices():
     listener = msgspec.structs.replace(LISTENER, unknown_devices="accept")
     assert judge("ANY", load=Load(5, 0), listener=listener) == Admitted("")
-    assert judge("ANY", load=Load(6, 0), listener=listener) == Rejected(Situation.TOO_MANY_ASSOCIATIONS)
+    assert judge("ANY", load=Load(6, 0), listener=listener) == Rejected(
+        Situation.TOO_MANY_ASSOCIATIONS
+    )
     assert judge(load=Load(6, 0), listener=listener) == Admitted("us1")
-    assert judge("ANY", load=Load(7, 0), listener=listener, directory=Directory()) == Admitted(""), "none known, none reserved"
+    assert judge("ANY", load=Load(7, 0), listener=listener, directory=Directory()) == Admitted(
+        ""
+    ), "none known, none reserved"
 
 
 @pytest.mark.parametrize(
@@ -147,13 +177,18 @@ def test_by_default_thirty_two_associations_may_come_from_one_address():
 def test_addresses_of_known_devices_are_known_to_their_listener_alone():
     assert DEVICES.knows_address("echo-room", "10.0.0.10")
     assert not DEVICES.knows_address("echo-room", "10.9.9.9")
-    only_or = Directory.of([Device(name="or", ae_title="OR1", addresses=("10.0.0.9",), listeners=("or",))])
+    only_or = Directory.of(
+        [Device(name="or", ae_title="OR1", addresses=("10.0.0.9",), listeners=("or",))]
+    )
     assert only_or.knows_address("or", "10.0.0.9")
     assert not only_or.knows_address("echo-room", "10.0.0.9")
 
 
 def results(listener: DicomListener, classes, syntaxes=BOTH) -> list[int]:
-    return [context.result for context in negotiate(listener, request(classes=classes, syntaxes=syntaxes)).contexts]
+    return [
+        context.result
+        for context in negotiate(listener, request(classes=classes, syntaxes=syntaxes)).contexts
+    ]
 
 
 def test_every_storage_class_of_the_standard_is_taken_unless_some_are_listed():
@@ -163,13 +198,20 @@ def test_every_storage_class_of_the_standard_is_taken_unless_some_are_listed():
 
 
 def test_a_service_that_is_not_allowed_is_refused_as_such():
-    assert results(msgspec.structs.replace(LISTENER, services=("verification",)), (VERIFICATION, US, WORKLIST)) == [0, 1, 3]
-    assert results(msgspec.structs.replace(LISTENER, services=("storage",)), (VERIFICATION, US)) == [1, 0]
+    assert results(
+        msgspec.structs.replace(LISTENER, services=("verification",)), (VERIFICATION, US, WORKLIST)
+    ) == [0, 1, 3]
+    assert results(
+        msgspec.structs.replace(LISTENER, services=("storage",)), (VERIFICATION, US)
+    ) == [1, 0]
 
 
 def test_transfer_syntaxes_are_the_first_proposed_or_the_first_preferred_and_not_for_echo():
     def chosen(listener, syntaxes):
-        return [(one.result, one.transfer_syntax) for one in negotiate(listener, request(syntaxes=syntaxes)).contexts]
+        return [
+            (one.result, one.transfer_syntax)
+            for one in negotiate(listener, request(syntaxes=syntaxes)).contexts
+        ]
 
     assert chosen(LISTENER, (JPEG, IMPLICIT_VR_LITTLE_ENDIAN))[1] == (0, JPEG)
     picky = msgspec.structs.replace(LISTENER, transfer_syntaxes=(EXPLICIT_VR_LITTLE_ENDIAN, JPEG))
@@ -195,7 +237,10 @@ def test_a_private_transfer_syntax_is_passed_over_unless_it_is_configured():
 
 
 def test_the_largest_pdu_is_the_listeners():
-    assert negotiate(msgspec.structs.replace(LISTENER, max_pdu=16_384), request()).user.max_pdu == 16_384
+    assert (
+        negotiate(msgspec.structs.replace(LISTENER, max_pdu=16_384), request()).user.max_pdu
+        == 16_384
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,4 +255,7 @@ def test_the_largest_pdu_is_the_listeners():
     ],
 )
 def test_a_message_is_judged_by_the_configuration_of_now(services, sop_class, context, found):
-    assert judge_message(msgspec.structs.replace(LISTENER, services=services), sop_class, context) is found
+    assert (
+        judge_message(msgspec.structs.replace(LISTENER, services=services), sop_class, context)
+        is found
+    )

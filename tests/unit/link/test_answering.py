@@ -16,7 +16,14 @@ from swallowtail.calls.config import (
     dump,
     read_configure_answer,
 )
-from swallowtail.calls.diagnostics import PING, STATUS, Ping, StatusQuery, read_link_status, read_pong
+from swallowtail.calls.diagnostics import (
+    PING,
+    STATUS,
+    Ping,
+    StatusQuery,
+    read_link_status,
+    read_pong,
+)
 from swallowtail.link.policy import parse
 from swallowtail.wire.channel import Message
 from swallowtail.wire.errors import ResetReason
@@ -86,20 +93,32 @@ def test_a_document_that_cannot_be_run_is_refused_and_the_old_one_goes_on():
 
 def test_what_the_policy_forbids_is_refused_with_the_files_name():
     async def scene(stage: Stage) -> None:
-        wish = msgspec.structs.replace(CONFIGURATION, listeners=(msgspec.structs.replace(LISTENER, port=22),))
+        wish = msgspec.structs.replace(
+            CONFIGURATION, listeners=(msgspec.structs.replace(LISTENER, port=22),)
+        )
         answer = await stage.cloud.configure(wish)
         assert isinstance(answer, ConfigurationRefused)
         assert "policy.toml" in answer.problems[0].message
 
-    play(scene, policy=parse(f'[listen]\nallow=[{{network="{LINK}", ports=[{PORT}]}}]'.encode(), "policy.toml"))
+    play(
+        scene,
+        policy=parse(
+            f'[listen]\nallow=[{{network="{LINK}", ports=[{PORT}]}}]'.encode(), "policy.toml"
+        ),
+    )
 
 
 def test_a_document_too_long_for_the_opening_follows_it():
     async def scene(stage: Stage) -> None:
-        devices = tuple(Device(name=f"us{n}", ae_title=f"US{n}", addresses=(f"10.1.{n // 250}.{n % 250}",)) for n in range(2000))
+        devices = tuple(
+            Device(name=f"us{n}", ae_title=f"US{n}", addresses=(f"10.1.{n // 250}.{n % 250}",))
+            for n in range(2000)
+        )
         document = dump(msgspec.structs.replace(CONFIGURATION, devices=devices))
         assert len(document) > 100_000
-        channel = await stage.cloud.sessions[-1].open(CONFIGURE, encode(Configure(version=5, document=b"")), Priority.INTERACTIVE)
+        channel = await stage.cloud.sessions[-1].open(
+            CONFIGURE, encode(Configure(version=5, document=b"")), Priority.INTERACTIVE
+        )
         await channel.send(memoryview(document))
         channel.finish()
         event = await channel.receive()
@@ -113,7 +132,9 @@ def test_a_document_too_long_for_the_opening_follows_it():
 
 def test_a_wish_whose_document_is_overtaken_by_a_newer_one_is_dropped():
     async def scene(stage: Stage) -> None:
-        slow = await stage.cloud.sessions[-1].open(CONFIGURE, encode(Configure(version=5, document=b"")), Priority.INTERACTIVE)
+        slow = await stage.cloud.sessions[-1].open(
+            CONFIGURE, encode(Configure(version=5, document=b"")), Priority.INTERACTIVE
+        )
         newer = encode(Configure(version=6, document=dump(CONFIGURATION)))
         assert isinstance(read_configure_answer(await ask(stage, CONFIGURE, newer)), Applied)
         await slow.send(memoryview(dump(Configuration())))
@@ -127,7 +148,9 @@ def test_a_wish_whose_document_is_overtaken_by_a_newer_one_is_dropped():
 
 def test_an_endless_document_is_refused_as_too_long():
     async def scene(stage: Stage) -> None:
-        channel = await stage.cloud.sessions[-1].open(CONFIGURE, encode(Configure(version=5, document=b"")), Priority.INTERACTIVE)
+        channel = await stage.cloud.sessions[-1].open(
+            CONFIGURE, encode(Configure(version=5, document=b"")), Priority.INTERACTIVE
+        )
         with pytest.raises(ChannelResetError, match="LIMIT"):
             await channel.send(memoryview(bytes(20_000_000)))
 

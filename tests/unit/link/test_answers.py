@@ -1,4 +1,8 @@
-"""Promise 10: every row of `calls.answers` is provoked against the real Link, and the sender hears what the row says."""
+"""Promise 10.
+
+Every row of `calls.answers` is provoked against the real Link, and the sender hears what the row
+says.
+"""
 
 import asyncio
 import struct
@@ -26,7 +30,16 @@ from swallowtail.dicom.events import Aborted, AssociateRejected, Released
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.net import Connection
 from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
-from tests.unit.link.stage import CONFIGURATION, LISTENER, Stage, commit, committed_as, play, refuse, silence
+from tests.unit.link.stage import (
+    CONFIGURATION,
+    LISTENER,
+    Stage,
+    commit,
+    committed_as,
+    play,
+    refuse,
+    silence,
+)
 
 US, CT = "1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.2"
 WORKLIST = "1.2.840.10008.5.1.4.31"
@@ -50,7 +63,9 @@ def provokes(situation: Situation, service: Service, **listener: object):
     return enter
 
 
-def request(called: str = "SWALLOW", calling: str = "US1", classes: tuple[str, ...] = (VERIFICATION, US)):
+def request(
+    called: str = "SWALLOW", calling: str = "US1", classes: tuple[str, ...] = (VERIFICATION, US)
+):
     return propose(called, calling, [(uid, (EXPLICIT_VR_LITTLE_ENDIAN,)) for uid in classes])
 
 
@@ -158,14 +173,18 @@ async def _(stage: Stage) -> Answer:
 @provokes(Situation.BAD_PEER, Service.ASSOCIATE)
 async def _(stage: Stage) -> Answer:
     connection = await associated(stage)
-    connection._pump._transport.write(b"\x09\x00\x00\x00\x00\x04ABCD")  # a PDU type that does not exist
+    connection._pump._transport.write(
+        b"\x09\x00\x00\x00\x00\x04ABCD"
+    )  # a PDU type that does not exist
     return await aborted(connection)
 
 
 @provokes(Situation.BAD_MESSAGE, Service.ASSOCIATE)
 async def _(stage: Stage) -> Answer:
     connection = await associated(stage)
-    connection._pump._transport.write(pdv(ECHO, BODY, control=2))  # a data set that no command announced
+    connection._pump._transport.write(
+        pdv(ECHO, BODY, control=2)
+    )  # a data set that no command announced
     return await aborted(connection)
 
 
@@ -309,7 +328,9 @@ async def _(stage: Stage) -> Answer:
     connection = await associated(stage)
     begin_store(connection)
     connection.send_data(BODY, last=False)
-    connection._pump._transport.write(pdv(ECHO, encode(echo_request(9, VERIFICATION)), control=3))  # in the middle of the data set
+    connection._pump._transport.write(
+        pdv(ECHO, encode(echo_request(9, VERIFICATION)), control=3)
+    )  # in the middle of the data set
     return await aborted(connection)
 
 

@@ -1,4 +1,6 @@
-"""The log says of every association, of either direction, how it ended, which side ended it, and why."""
+"""The log says of every association, of either direction, how it ended, which side ended it, and
+why.
+"""
 
 import asyncio
 from typing import Any
@@ -11,10 +13,23 @@ from swallowtail.calls.answers import Situation
 from swallowtail.calls.config import DestinationTimeouts
 from swallowtail.dicom.pace import Deadline
 from swallowtail.wire.errors import ResetReason
-from tests.unit.link.archive import BIG, DESTINATION, Archive, deliver, open_delivery, request_for, to
+from tests.unit.link.archive import (
+    BIG,
+    DESTINATION,
+    Archive,
+    deliver,
+    open_delivery,
+    request_for,
+    to,
+)
 from tests.unit.link.stage import CONFIGURATION, Stage, no_credit, play
 from tests.unit.link.test_modality import REQUEST, begin, ends, pour, store
-from tests.unit.link.test_pacs_faults import _abort_mid_object, _close_mid_object, _release_mid_object, _wrong_id
+from tests.unit.link.test_pacs_faults import (
+    _abort_mid_object,
+    _close_mid_object,
+    _release_mid_object,
+    _wrong_id,
+)
 
 MID_MESSAGE = "in the middle of a message"
 
@@ -22,7 +37,9 @@ MID_MESSAGE = "in the middle of a message"
 def ended(logs: list[Any], place: str) -> list[tuple[str, str]]:
     """Return state and reason of the associations of a listener or destination that ended."""
     return [
-        (entry["state"], entry["reason"]) for entry in logs if entry["event"] == "association ended" and place in entry.values()
+        (entry["state"], entry["reason"])
+        for entry in logs
+        if entry["event"] == "association ended" and place in entry.values()
     ]
 
 
@@ -150,7 +167,9 @@ TO_DESTINATION = [
 
 
 @pytest.mark.parametrize(("happens", "archive", "state", "reason"), TO_DESTINATION)
-def test_an_association_with_a_destination_ends_in_the_log_as_it_ended(happens, archive, state, reason):
+def test_an_association_with_a_destination_ends_in_the_log_as_it_ended(
+    happens, archive, state, reason
+):
     timeouts = DestinationTimeouts(response=20.0 if happens is _one else 120.0)
 
     async def scene(stage: Stage) -> None:

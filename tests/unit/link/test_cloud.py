@@ -1,4 +1,7 @@
-"""How Link finds and trusts its Cloud, on loopback: each failure has a phase and a remedy, and nothing is trusted by mistake."""
+"""How Link finds and trusts its Cloud, on loopback.
+
+Each failure has a phase and a remedy, and nothing is trusted by mistake.
+"""
 
 import asyncio
 import contextlib
@@ -13,7 +16,16 @@ import pytest
 from websockets.asyncio.server import serve
 
 from swallowtail.cloud.certificates import server_context
-from swallowtail.link.cloud import REMEDIES, SettingError, UplinkError, WebSocketUplink, link_url, proxy_url, read_code, tls_context
+from swallowtail.link.cloud import (
+    REMEDIES,
+    SettingError,
+    UplinkError,
+    WebSocketUplink,
+    link_url,
+    proxy_url,
+    read_code,
+    tls_context,
+)
 from swallowtail.wire.transport import SUBPROTOCOL
 from tests.certificates import ensure_certificate
 
@@ -52,7 +64,10 @@ def test_any_other_address_is_refused_with_an_example(cloud):
 
 def test_a_proxy_is_checked_and_its_password_never_repeated():
     assert proxy_url(None) is None
-    assert proxy_url("http://user:secret@proxy.example:3128") == "http://user:secret@proxy.example:3128"
+    assert (
+        proxy_url("http://user:secret@proxy.example:3128")
+        == "http://user:secret@proxy.example:3128"
+    )
     with pytest.raises(SettingError) as error:
         proxy_url("https://user:secret@proxy.example:3128")
     assert "secret" not in str(error.value)
@@ -72,7 +87,10 @@ def test_the_code_is_one_line_of_a_file(tmp_path: Path):
 
 
 def test_there_is_no_tls_below_1_2_and_no_way_to_skip_the_check(tmp_path: Path):
-    for context in (tls_context(None), tls_context(ensure_certificate(tmp_path, ["localhost"], NOW)[0].with_name("ca.pem"))):
+    for context in (
+        tls_context(None),
+        tls_context(ensure_certificate(tmp_path, ["localhost"], NOW)[0].with_name("ca.pem")),
+    ):
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
@@ -90,7 +108,9 @@ class Heard:
 
 
 @asynccontextmanager
-async def cloud(folder: Path, *, name: str = "localhost", when: dt.datetime = NOW) -> AsyncIterator[tuple[int, Heard]]:
+async def cloud(
+    folder: Path, *, name: str = "localhost", when: dt.datetime = NOW
+) -> AsyncIterator[tuple[int, Heard]]:
     """A WebSocket server with a certificate of its own authority in `folder`."""
     heard = Heard()
 
@@ -99,11 +119,15 @@ async def cloud(folder: Path, *, name: str = "localhost", when: dt.datetime = NO
         await connection.wait_closed()
 
     context = server_context(*ensure_certificate(folder, [name], when))
-    async with serve(handle, "127.0.0.1", 0, ssl=context, subprotocols=[SUBPROTOCOL], compression=None) as server:
+    async with serve(
+        handle, "127.0.0.1", 0, ssl=context, subprotocols=[SUBPROTOCOL], compression=None
+    ) as server:
         yield server.sockets[0].getsockname()[1], heard
 
 
-def uplink(port: int, ca: Path | None, *, host: str = "localhost", proxy: str | None = None) -> WebSocketUplink:
+def uplink(
+    port: int, ca: Path | None, *, host: str = "localhost", proxy: str | None = None
+) -> WebSocketUplink:
     return WebSocketUplink(f"wss://{host}:{port}/link", tls_context(ca), proxy, "test")
 
 
@@ -142,7 +166,9 @@ async def test_an_expired_certificate_is_not_trusted(tmp_path: Path):
         assert heard.count == 0
 
 
-async def test_an_address_that_leads_nowhere_does_not_keep_link_from_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_an_address_that_leads_nowhere_does_not_keep_link_from_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     with socket.socket() as hole, contextlib.ExitStack() as kept:
         hole.bind(("127.0.0.1", 0))
         hole.listen(0)
@@ -169,7 +195,10 @@ async def test_nobody_there_is_connect_and_no_name_is_resolve(tmp_path: Path):
     server.close()
     await server.wait_closed()
     assert await failed_phase(uplink(port, tmp_path / "ca.pem")) == "connect"
-    assert await failed_phase(uplink(443, tmp_path / "ca.pem", host="no-such-host.invalid")) == "resolve"
+    assert (
+        await failed_phase(uplink(443, tmp_path / "ca.pem", host="no-such-host.invalid"))
+        == "resolve"
+    )
 
 
 async def test_http_without_a_websocket_is_upgrade(tmp_path: Path):
@@ -180,7 +209,10 @@ async def test_http_without_a_websocket_is_upgrade(tmp_path: Path):
 
     context = server_context(*ensure_certificate(tmp_path, ["localhost"], NOW))
     async with await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context) as server:
-        assert await failed_phase(uplink(server.sockets[0].getsockname()[1], tmp_path / "ca.pem")) == "upgrade"
+        assert (
+            await failed_phase(uplink(server.sockets[0].getsockname()[1], tmp_path / "ca.pem"))
+            == "upgrade"
+        )
 
 
 @asynccontextmanager
@@ -199,7 +231,9 @@ async def proxy(answer: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
         if answer.startswith(b"200"):
             host, _, port = asked[-1].split()[1].decode().partition(":")
             out_reader, out_writer = await asyncio.open_connection(host, int(port))
-            await asyncio.gather(pipe(reader, out_writer), pipe(out_reader, writer), return_exceptions=True)
+            await asyncio.gather(
+                pipe(reader, out_writer), pipe(out_reader, writer), return_exceptions=True
+            )
         writer.close()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
@@ -208,7 +242,9 @@ async def proxy(answer: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
 
 async def test_through_a_proxy_the_clouds_certificate_is_still_the_clouds(tmp_path: Path):
     async with cloud(tmp_path) as (port, heard), proxy(b"200 OK") as (at, asked):
-        transport = await uplink(port, tmp_path / "ca.pem", proxy=f"http://user:secret@127.0.0.1:{at}")()
+        transport = await uplink(
+            port, tmp_path / "ca.pem", proxy=f"http://user:secret@127.0.0.1:{at}"
+        )()
         await transport.close(1000, "")
         assert heard.count == 1
         assert asked[0].startswith(f"CONNECT localhost:{port} ".encode())
@@ -216,6 +252,12 @@ async def test_through_a_proxy_the_clouds_certificate_is_still_the_clouds(tmp_pa
 
 
 async def test_a_proxy_that_refuses_is_proxy(tmp_path: Path):
-    async with cloud(tmp_path) as (port, heard), proxy(b"407 Proxy Authentication Required") as (at, _):
-        assert await failed_phase(uplink(port, tmp_path / "ca.pem", proxy=f"http://127.0.0.1:{at}")) == "proxy"
+    async with (
+        cloud(tmp_path) as (port, heard),
+        proxy(b"407 Proxy Authentication Required") as (at, _),
+    ):
+        assert (
+            await failed_phase(uplink(port, tmp_path / "ca.pem", proxy=f"http://127.0.0.1:{at}"))
+            == "proxy"
+        )
         assert heard.count == 0

@@ -6,7 +6,17 @@ import msgspec
 import pytest
 
 from swallowtail.calls.config import Configuration, Device, DicomListener
-from swallowtail.link.config import Close, Keep, Open, Plan, Refusal, Update, plan, retry_delay, socket_of
+from swallowtail.link.config import (
+    Close,
+    Keep,
+    Open,
+    Plan,
+    Refusal,
+    Update,
+    plan,
+    retry_delay,
+    socket_of,
+)
 from swallowtail.link.policy import judge_listener, parse
 
 
@@ -51,22 +61,31 @@ def test_settings_change_without_closing_the_port(changed):
 
 def test_devices_alone_touch_no_listener():
     device = Device(name="us1", ae_title="US1", addresses=("10.0.0.9",))
-    found = plan(running(ECHO_ROOM), Configuration(listeners=(ECHO_ROOM,), devices=(device,)), anywhere)
+    found = plan(
+        running(ECHO_ROOM), Configuration(listeners=(ECHO_ROOM,), devices=(device,)), anywhere
+    )
     assert found == Plan((Keep(("0.0.0.0", 11112)),))
 
 
 def test_a_new_port_opens_before_the_old_one_closes():
     moved = msgspec.structs.replace(ECHO_ROOM, port=104)
-    assert plan(running(ECHO_ROOM), wish(moved), anywhere) == Plan((Open(moved), Close(("0.0.0.0", 11112))))
+    assert plan(running(ECHO_ROOM), wish(moved), anywhere) == Plan(
+        (Open(moved), Close(("0.0.0.0", 11112)))
+    )
 
 
 def test_an_old_port_in_the_way_closes_first():
     narrowed = msgspec.structs.replace(ECHO_ROOM, address="10.0.0.5")
-    assert plan(running(ECHO_ROOM), wish(narrowed), anywhere) == Plan((Close(("0.0.0.0", 11112)), Open(narrowed)))
+    assert plan(running(ECHO_ROOM), wish(narrowed), anywhere) == Plan(
+        (Close(("0.0.0.0", 11112)), Open(narrowed))
+    )
 
 
 def test_two_listeners_may_swap_their_ports_without_closing_one():
-    a, b = msgspec.structs.replace(ECHO_ROOM, port=11113), msgspec.structs.replace(OR, port=11112, address="0.0.0.0")
+    a, b = (
+        msgspec.structs.replace(ECHO_ROOM, port=11113),
+        msgspec.structs.replace(OR, port=11112, address="0.0.0.0"),
+    )
     c = msgspec.structs.replace(OR, address="0.0.0.0")
     assert plan(running(ECHO_ROOM, c), wish(a, b), anywhere) == Plan((Update(a), Update(b)))
 

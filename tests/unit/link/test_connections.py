@@ -1,6 +1,9 @@
-"""Many connections at once: who is answered, who is closed unread, and that known devices keep their slots.
+"""Many connections at once.
 
-On the simulated network and on real sockets; the real programs are in `tests/interop/test_limits.py`.
+Who is answered, who is closed unread, and that known devices keep their slots.
+
+On the simulated network and on real sockets; the real programs are in
+`tests/interop/test_limits.py`.
 """
 
 import asyncio
@@ -87,7 +90,9 @@ class Peer(asyncio.Protocol):
     @property
     def answer(self) -> tuple[int, ...]:
         """What came: (2,) for an A-ASSOCIATE-AC, (3, result, source, reason) for a rejection."""
-        return (3, *self.received[7:10]) if self.received[:1] == b"\x03" else tuple(self.received[:1])
+        return (
+            (3, *self.received[7:10]) if self.received[:1] == b"\x03" else tuple(self.received[:1])
+        )
 
 
 async def crowd(stage: Stage, source: str, count: int, request: bytes) -> list[Peer]:
@@ -122,7 +127,9 @@ def test_the_listeners_own_limit_is_answered_likewise_and_slots_come_back():
 
 
 def test_beyond_the_second_bound_connections_are_closed_unread():
-    """Else an address could pile up transports without bound, each within the deadline of its request."""
+    """Else an address could pile up transports without bound, each within the deadline of its
+    request.
+    """
 
     async def scene(stage: Stage) -> None:
         silent = await crowd(stage, STRANGER, CONNECTIONS_PER_ADDRESS, b"\x01")
@@ -139,7 +146,10 @@ def test_beyond_the_second_bound_connections_are_closed_unread():
 
 
 def test_a_rejected_connection_holds_its_slot_until_its_transport_is_gone():
-    """Else an address could pile up transports without bound: each is judged, rejected, and never closed by the stranger."""
+    """Else an address could pile up transports without bound.
+
+    Each is judged, rejected, and never closed by the stranger.
+    """
 
     async def scene(stage: Stage) -> None:
         peers = await crowd(stage, STRANGER, CONNECTIONS_PER_ADDRESS + 20, UNKNOWN)

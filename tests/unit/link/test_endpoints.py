@@ -72,7 +72,9 @@ class World:
         self.changes = 0
         self.adopted = 0
         self.tasks = Tasks("test")
-        self.endpoints = Endpoints(self.network, policy, self.tasks, self.entity, wall=lambda: 1e9, changed=self.changed)
+        self.endpoints = Endpoints(
+            self.network, policy, self.tasks, self.entity, wall=lambda: 1e9, changed=self.changed
+        )
 
     def entity(self, listener: DicomListener) -> FakeEntity:
         self.entities[listener.name] = FakeEntity(listener)
@@ -120,7 +122,9 @@ async def test_a_move_opens_first_and_closes_then(world):
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert world.network.log == ["open 11112", "open 104", "close 11112"]
-    assert world.states() == [("first", "listening"), ("first", "closing")], "its association may still end"
+    assert world.states() == [("first", "listening"), ("first", "closing")], (
+        "its association may still end"
+    )
 
 
 async def test_a_port_in_the_way_closes_first(world):

@@ -58,9 +58,13 @@ def test_what_a_crash_left_behind_is_not_in_the_way(tmp_path: Path):
     assert len(KeyFile(tmp_path).load().public) == 32
 
 
-def test_key_and_folder_are_fsynced_before_the_key_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_key_and_folder_are_fsynced_before_the_key_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     synced = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(stat.S_ISDIR(os.fstat(fd).st_mode)), real(fd))[1])
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (synced.append(stat.S_ISDIR(os.fstat(fd).st_mode)), real(fd))[1]
+    )
     KeyFile(tmp_path).load()
     assert synced == [False, True]

@@ -15,13 +15,21 @@ print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0,
 """
 KEEP = "from swallowtail.link.memory import keep_from_disk; keep_from_disk()\n"
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the service's settings do it")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere the service's settings do it"
+)
 
 
 def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     return subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=folder, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
@@ -33,7 +41,10 @@ def test_the_kernel_is_told(tmp_path: Path) -> None:
 
 def test_a_crash_leaves_nothing(tmp_path: Path) -> None:
     crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
-    unlimited = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)\n"
+    unlimited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_CORE,"
+        " (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)\n"
+    )
     assert python(unlimited + KEEP + crash, tmp_path).returncode == -signal.SIGSEGV
     assert [*tmp_path.iterdir()] == []
 

@@ -40,7 +40,11 @@ from tests.unit.link.stage import (
 
 US = "1.2.840.10008.5.1.4.1.1.6.1"
 UID = "1.2.826.0.1.3680043.8.498.1"
-REQUEST = propose("SWALLOW", "US1", [(VERIFICATION, (EXPLICIT_VR_LITTLE_ENDIAN,)), (US, (EXPLICIT_VR_LITTLE_ENDIAN,))])
+REQUEST = propose(
+    "SWALLOW",
+    "US1",
+    [(VERIFICATION, (EXPLICIT_VR_LITTLE_ENDIAN,)), (US, (EXPLICIT_VR_LITTLE_ENDIAN,))],
+)
 
 
 async def store(connection: Connection, body: bytes) -> int | None:
@@ -77,7 +81,9 @@ def test_what_the_cloud_gets_is_what_the_modality_sent(size):
 
 
 def listening(**listener: object) -> Configuration:
-    return msgspec.structs.replace(CONFIGURATION, listeners=(msgspec.structs.replace(LISTENER, **listener),))
+    return msgspec.structs.replace(
+        CONFIGURATION, listeners=(msgspec.structs.replace(LISTENER, **listener),)
+    )
 
 
 def begin(connection: Connection, uid: str = UID) -> None:
@@ -104,7 +110,9 @@ def test_without_credit_for_15_s_link_reads_on_and_says_a700_when_the_message_is
         connection = await stage.associate(REQUEST)
         began = stage.loop.time()
         begin(connection)
-        await pour(connection, 5_000_000)  # far more than the opening allowance: Link stops reading, then reads on
+        await pour(
+            connection, 5_000_000
+        )  # far more than the opening allowance: Link stops reading, then reads on
         assert 14.5 < stage.loop.time() - began < 16
         event = await connection.next_event()
         assert isinstance(event, CommandReceived)
@@ -225,7 +233,9 @@ def test_a_modality_that_goes_away_leaves_no_store_behind():
         async with asyncio.timeout(1):
             await reset.wait()
         await asyncio.sleep(2)
-        assert [(end.outcome, end.instances, end.failed) for end in ends(stage)] == [("aborted", 0, 1)]
+        assert [(end.outcome, end.instances, end.failed) for end in ends(stage)] == [
+            ("aborted", 0, 1)
+        ]
 
     play(scene)
 
@@ -255,7 +265,9 @@ def test_each_store_has_a_transfer_of_its_own_and_one_association():
 def test_unknown_devices_are_reported_with_what_did_not_match():
     async def scene(stage: Stage) -> None:
         for calling, source in (("NOBODY", STRANGER), ("NOBODY", STRANGER), ("US1", STRANGER)):
-            answer = await stage.associate(propose("SWALLOW", calling, [(VERIFICATION, (EXPLICIT_VR_LITTLE_ENDIAN,))]), source)
+            answer = await stage.associate(
+                propose("SWALLOW", calling, [(VERIFICATION, (EXPLICIT_VR_LITTLE_ENDIAN,))]), source
+            )
             assert isinstance(answer, AssociateRejected)
         await asyncio.sleep(30)
         seen: Counter[tuple[str, str, str]] = Counter()
@@ -305,7 +317,9 @@ def test_a_configuration_change_does_not_disturb_a_running_store():
         begin(connection)
         await pour(connection, 200_000, last=False)
         moved = msgspec.structs.replace(
-            LISTENER, max_associations=7, timeouts=msgspec.structs.replace(LISTENER.timeouts, idle=60.0)
+            LISTENER,
+            max_associations=7,
+            timeouts=msgspec.structs.replace(LISTENER.timeouts, idle=60.0),
         )
         more = Device(name="more", ae_title="MORE", addresses=("10.9.9.9",))
         await stage.cloud.configure(Configuration(listeners=(moved,), devices=(DEVICE, more)))
@@ -387,7 +401,9 @@ def test_a_uid_that_is_none_is_refused_and_nothing_of_it_is_sent_on(uid):
 def test_an_operation_that_link_does_not_know_is_answered_and_the_association_lives():
     async def scene(stage: Stage) -> None:
         connection = await stage.associate(REQUEST)
-        find = request(CommandField.C_FIND_RQ, 7, data_set=True, elements={Element.AFFECTED_SOP_CLASS: US})
+        find = request(
+            CommandField.C_FIND_RQ, 7, data_set=True, elements={Element.AFFECTED_SOP_CLASS: US}
+        )
         connection.send(3, find)
         connection.send_data(b"identifier", last=True)
         event = await connection.next_event()
@@ -406,7 +422,13 @@ def test_a_release_is_a_release_and_is_reported():
         assert isinstance(await connection.next_event(), Released)
         await asyncio.sleep(3)
         (end,) = ends(stage)
-        assert (end.outcome, end.instances, end.failed, end.bytes, end.device) == ("released", 1, 0, 4, "us1")
+        assert (end.outcome, end.instances, end.failed, end.bytes, end.device) == (
+            "released",
+            1,
+            0,
+            4,
+            "us1",
+        )
 
     play(scene)
 

@@ -81,7 +81,9 @@ def test_the_next_one_waits_in_its_window_and_follows_in_order():
     play(scene, configuration=to())
 
 
-@pytest.mark.parametrize(("negotiated", "configured", "most"), [(1, 1, 1), (1, 3, 1), (2, 3, 2), (0, 3, 3), (2, 1, 1)])
+@pytest.mark.parametrize(
+    ("negotiated", "configured", "most"), [(1, 1, 1), (1, 3, 1), (2, 3, 2), (0, 3, 3), (2, 1, 1)]
+)
 def test_two_are_outstanding_only_where_it_was_negotiated(negotiated, configured, most):
     async def scene(stage: Stage) -> None:
         seen = []
@@ -137,7 +139,9 @@ def test_a_warning_is_a_delivery(status):
 def test_a_failure_says_what_it_is_about(status, about):
     async def scene(stage: Stage) -> None:
         archive = await Archive(stage, status=lambda _: status).open()
-        answer = failed(await deliver(stage, 1), about, DeliveryPhase.RESPONSE, f"pacs1 answered {status:04X}")
+        answer = failed(
+            await deliver(stage, 1), about, DeliveryPhase.RESPONSE, f"pacs1 answered {status:04X}"
+        )
         assert (answer.status, answer.comment) == (status, "words")
         assert isinstance(await deliver(stage, 2), NotDelivered)
         assert len(archive.requests) == 1  # the association lives on
@@ -150,7 +154,9 @@ def test_a_failure_says_what_it_is_about(status, about):
 
 def test_nothing_overtakes_one_that_failed():
     async def scene(stage: Stage) -> None:
-        archive = await Archive(stage, pause=1, status=lambda command: 0xA700 if len(archive.commands) == 1 else 0).open()
+        archive = await Archive(
+            stage, pause=1, status=lambda command: 0xA700 if len(archive.commands) == 1 else 0
+        ).open()
         first = stage.tasks.spawn(deliver(stage, 1), name="1")
         await archive.arrived.wait()
         second = stage.tasks.spawn(deliver(stage, 2, behind=1), name="2")
@@ -172,7 +178,9 @@ def test_nothing_begins_behind_one_that_was_not_begun(refused_first):
     """The first is refused before anything was sent; those behind it come before or after that."""
 
     async def scene(stage: Stage) -> None:
-        archive = await Archive(stage, policy=AcceptorPolicy(any_storage=True, transfer_syntaxes=frozenset({JPEG}))).open()
+        archive = await Archive(
+            stage, policy=AcceptorPolicy(any_storage=True, transfer_syntaxes=frozenset({JPEG}))
+        ).open()
         jobs = [stage.tasks.spawn(deliver(stage, 1), name="1")]
         if refused_first:
             await asyncio.wait(jobs)
@@ -187,7 +195,9 @@ def test_nothing_begins_behind_one_that_was_not_begun(refused_first):
         assert isinstance(await deliver(stage, 2, transfer_syntax=JPEG), Delivered)
         assert isinstance(await deliver(stage, 3, behind=2, transfer_syntax=JPEG), Delivered)
 
-    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, transcoding=Transcoding.NEVER)))
+    play(
+        scene, configuration=to(msgspec.structs.replace(DESTINATION, transcoding=Transcoding.NEVER))
+    )
 
 
 def test_nothing_begins_behind_one_that_the_cloud_gave_up():
@@ -211,7 +221,9 @@ def test_a_connection_takes_a_few_deliveries_at_once_and_no_more():
         await asyncio.wait(jobs)
         answers = [job.result() for job in jobs]
         assert sum(isinstance(answer, Delivered) for answer in answers) == 8
-        assert {answer.about for answer in answers if isinstance(answer, NotDelivered)} == {About.LINK}
+        assert {answer.about for answer in answers if isinstance(answer, NotDelivered)} == {
+            About.LINK
+        }
 
     play(scene, configuration=to())
 
@@ -232,7 +244,9 @@ def test_each_pair_has_a_context_of_its_own_and_what_is_expected_is_asked_for_at
         wanted = [(context.abstract_syntax, context.transfer_syntaxes[0]) for context in contexts]
         assert wanted[:3] == [(CT, EXPLICIT), (US, JPEG), (US, EXPLICIT)]
 
-    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, transcoding=Transcoding.NEVER)))
+    play(
+        scene, configuration=to(msgspec.structs.replace(DESTINATION, transcoding=Transcoding.NEVER))
+    )
 
 
 def test_a_context_that_was_not_proposed_replaces_the_association():
@@ -255,7 +269,11 @@ def test_a_destination_outside_the_policy_is_refused_with_its_file():
         failed(await deliver(stage, 1), About.DESTINATION, DeliveryPhase.POLICY, "policy.toml")
         assert archive.requests == []
 
-    play(scene, configuration=to(), policy=parse(b'[outbound]\nallow=[{network="10.9.0.0/16"}]', "policy.toml"))
+    play(
+        scene,
+        configuration=to(),
+        policy=parse(b'[outbound]\nallow=[{network="10.9.0.0/16"}]', "policy.toml"),
+    )
 
 
 def test_a_name_is_judged_by_what_it_resolves_to_and_connected_there():
@@ -269,8 +287,18 @@ def test_a_name_is_judged_by_what_it_resolves_to_and_connected_there():
         archive = await Archive(stage).open()
         assert isinstance(await deliver(stage, 1), Delivered)
         assert len(archive.stored) == 1
-        failed(await deliver(stage, 2, destination="evil"), About.DESTINATION, DeliveryPhase.POLICY, "metadata service")
-        failed(await deliver(stage, 3, destination="unknown"), About.DESTINATION, DeliveryPhase.RESOLVE, "check its spelling")
+        failed(
+            await deliver(stage, 2, destination="evil"),
+            About.DESTINATION,
+            DeliveryPhase.POLICY,
+            "metadata service",
+        )
+        failed(
+            await deliver(stage, 3, destination="unknown"),
+            About.DESTINATION,
+            DeliveryPhase.RESOLVE,
+            "check its spelling",
+        )
 
     play(scene, configuration=to(named, evil, unknown))
 
@@ -297,12 +325,16 @@ def test_link_itself_is_no_destination(listens_at):
 
 
 def test_new_targets_are_limited_and_known_ones_are_not():
-    many = tuple(msgspec.structs.replace(DESTINATION, name=f"pacs{n}", port=100 + n) for n in range(1, 13))
+    many = tuple(
+        msgspec.structs.replace(DESTINATION, name=f"pacs{n}", port=100 + n) for n in range(1, 13)
+    )
 
     async def scene(stage: Stage) -> None:
         stage.network.host(PACS, PACS)
         answers = [await deliver(stage, n, destination=f"pacs{n}") for n in range(1, 13)]
-        assert [answer.phase for answer in answers] == [DeliveryPhase.CONNECT] * 10 + [DeliveryPhase.LIMIT] * 2
+        assert [answer.phase for answer in answers] == [DeliveryPhase.CONNECT] * 10 + [
+            DeliveryPhase.LIMIT
+        ] * 2
         failed(answers[-1], About.LINK, DeliveryPhase.LIMIT, "is tried again in")
         assert 0 < answers[-1].after <= 60
         assert (await deliver(stage, 1, destination="pacs1")).phase is DeliveryPhase.CONNECT
@@ -317,10 +349,26 @@ def test_new_targets_are_limited_and_known_ones_are_not():
 
 def test_what_link_does_not_run_is_refused_as_its_own_failure():
     async def scene(stage: Stage) -> None:
-        failed(await deliver(stage, 1, configuration=2), About.LINK, DeliveryPhase.QUEUE, "runs version 1")
-        failed(await deliver(stage, 1, destination="other"), About.LINK, DeliveryPhase.QUEUE, "no destination 'other'")
-        failed(await deliver(stage, 1, connection=1), About.LINK, DeliveryPhase.QUEUE, "connection 1")
-        for wrong in ({"sop_instance": "1.2.ä"}, {"originator_ae": "x" * 17}, {"originator_ae": "A", "originator_id": 70_000}):
+        failed(
+            await deliver(stage, 1, configuration=2),
+            About.LINK,
+            DeliveryPhase.QUEUE,
+            "runs version 1",
+        )
+        failed(
+            await deliver(stage, 1, destination="other"),
+            About.LINK,
+            DeliveryPhase.QUEUE,
+            "no destination 'other'",
+        )
+        failed(
+            await deliver(stage, 1, connection=1), About.LINK, DeliveryPhase.QUEUE, "connection 1"
+        )
+        for wrong in (
+            {"sop_instance": "1.2.ä"},
+            {"originator_ae": "x" * 17},
+            {"originator_ae": "A", "originator_id": 70_000},
+        ):
             with pytest.raises(ChannelResetError, match="MALFORMED"):
                 await deliver(stage, 1, **wrong)
 
@@ -333,14 +381,18 @@ def test_a_changed_destination_ends_its_instance_and_is_then_asked_anew():
         other = await Archive(stage).open(port=105)
         running = stage.tasks.spawn(deliver(stage, 1, BIG), name="running")
         await archive.arrived.wait()
-        await stage.cloud.configure(to(msgspec.structs.replace(DESTINATION, port=105, ae_title="NEW")))
+        await stage.cloud.configure(
+            to(msgspec.structs.replace(DESTINATION, port=105, ae_title="NEW"))
+        )
         following = await deliver(stage, 2)
         assert isinstance(await running, Delivered)
         assert isinstance(following, Delivered)
         assert archive.ends == ["released"]
         assert [uid for uid, _ in other.stored] == ["1.2.3.2"]
         assert other.requests[0].called == "NEW"
-        await stage.cloud.configure(to(msgspec.structs.replace(DESTINATION, port=105, ae_title="NEW", description="words")))
+        await stage.cloud.configure(
+            to(msgspec.structs.replace(DESTINATION, port=105, ae_title="NEW", description="words"))
+        )
         assert isinstance(await deliver(stage, 3), Delivered)
         assert len(other.requests) == 1  # nothing that an association depends on
 
@@ -428,14 +480,18 @@ def test_link_that_stops_waits_for_a_release_that_is_under_way():
 def test_the_endpoints_say_how_each_destination_did_last():
     async def scene(stage: Stage) -> None:
         def states() -> list[tuple[str, str, int]]:
-            return [(one.name, one.state, one.associations) for one in stage.agent.destinations.states]
+            return [
+                (one.name, one.state, one.associations) for one in stage.agent.destinations.states
+            ]
 
         assert states() == [("pacs1", "unused", 0)]
         stage.network.host(PACS, PACS)
         await deliver(stage, 1)
         assert states() == [("pacs1", "failed", 0)]
         assert "refused the connection" in stage.agent.destinations.states[0].detail
-        await Archive(stage, status=lambda command: 0xA900 if command.sop_instance == "1.2.3.9" else 0).open()
+        await Archive(
+            stage, status=lambda command: 0xA900 if command.sop_instance == "1.2.3.9" else 0
+        ).open()
         await deliver(stage, 1)
         assert states() == [("pacs1", "reached", 1)]
         await deliver(stage, 9)

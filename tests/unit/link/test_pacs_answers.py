@@ -16,7 +16,9 @@ def test_every_status_has_its_row_and_a_failure_its_remedy():
 
 
 def test_only_the_ranges_of_the_standard_are_about_the_destination():
-    found = Counter(status >> 8 for status in range(0x10000) if row_of(status).about is About.DESTINATION)
+    found = Counter(
+        status >> 8 for status in range(0x10000) if row_of(status).about is About.DESTINATION
+    )
     assert found == {0xA7: 256, 0x02: 255, 0xFE: 1}
 
 

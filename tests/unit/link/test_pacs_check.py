@@ -27,7 +27,9 @@ STEPS = ["resolve", "policy", "connect", "associate", "echo"]
 
 
 async def check(stage: Stage, destination: str = "pacs1") -> tuple[CheckStep, ...]:
-    event = await (await stage.cloud.call(CHECK, encode(CheckRequest(destination=destination)))).receive()
+    event = await (
+        await stage.cloud.call(CHECK, encode(CheckRequest(destination=destination)))
+    ).receive()
     assert isinstance(event, Message)
     return read_checked(event.body).steps
 
@@ -99,7 +101,8 @@ def test_the_step_that_fails_is_the_last_and_says_what_to_do(arrange, step, word
 
 
 @pytest.mark.parametrize(
-    ("host", "step", "words"), [("typo.hospital", "resolve", "spelling"), ("8.8.8.8", "policy", "policy.toml")]
+    ("host", "step", "words"),
+    [("typo.hospital", "resolve", "spelling"), ("8.8.8.8", "policy", "policy.toml")],
 )
 def test_what_is_never_connected_to(host, step, words):
     async def scene(stage: Stage) -> None:
@@ -108,7 +111,11 @@ def test_what_is_never_connected_to(host, step, words):
         assert words in steps[-1].detail
 
     configuration: Configuration = to(msgspec.structs.replace(DESTINATION, host=host))
-    play(scene, configuration=configuration, policy=parse(b'[outbound]\nallow=[{network="10.0.0.0/8"}]', "policy.toml"))
+    play(
+        scene,
+        configuration=configuration,
+        policy=parse(b'[outbound]\nallow=[{network="10.0.0.0/8"}]', "policy.toml"),
+    )
 
 
 def test_a_destination_that_is_not_configured_is_refused():
@@ -120,7 +127,10 @@ def test_a_destination_that_is_not_configured_is_refused():
 
 
 def _one_at_a_time() -> Callable[[Archive, Connection], Awaitable[None]]:
-    """A PACS that serves one association at a time, as DCMTK's storescp does; another waits until that has ended."""
+    """A PACS that serves one association at a time, as DCMTK's storescp does.
+
+    Another waits until that has ended.
+    """
     turn = asyncio.Lock()
 
     async def behave(archive: Archive, connection: Connection) -> None:
@@ -183,7 +193,11 @@ def test_each_step_has_the_time_that_it_took_itself():
         assert [(step.name, step.ok) for step in steps] == [(name, True) for name in STEPS]
         assert [round(step.seconds) for step in steps] == [2, 0, 0, 3, 4]
 
-    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, host="pacs.hospital")), start=False)
+    play(
+        scene,
+        configuration=to(msgspec.structs.replace(DESTINATION, host="pacs.hospital")),
+        start=False,
+    )
 
 
 async def _never_associated(stage: Stage) -> None:
@@ -195,7 +209,10 @@ async def _never_associated(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("configured", "limit"), [(60.0, 9.0), (2.0, 2.0)])
-@pytest.mark.parametrize(("arrange", "step"), [(_swallowed, "connect"), (_never_associated, "associate"), (_silent, "echo")])
+@pytest.mark.parametrize(
+    ("arrange", "step"),
+    [(_swallowed, "connect"), (_never_associated, "associate"), (_silent, "echo")],
+)
 def test_no_step_takes_longer_than_a_person_waits(arrange, step, configured, limit):
     async def scene(stage: Stage) -> None:
         await arrange(stage)

@@ -10,7 +10,9 @@ EXPLICIT, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
 def test_what_is_needed_now_comes_first_then_what_is_expected_then_what_was():
     needs = Needs()
     needs.note((US, JPEG))
-    needs.note((CT, EXPLICIT), pairs_of([Expected(sop_class=CT, transfer_syntaxes=(JPEG, EXPLICIT))]))
+    needs.note(
+        (CT, EXPLICIT), pairs_of([Expected(sop_class=CT, transfer_syntaxes=(JPEG, EXPLICIT))])
+    )
     assert needs.proposal(fallbacks=False) == ((CT, EXPLICIT), (CT, JPEG), (US, JPEG))
 
 

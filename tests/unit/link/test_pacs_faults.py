@@ -1,4 +1,7 @@
-"""What a destination, or the Cloud, can do to a delivery: all ends in time, and nothing damaged ever becomes whole."""
+"""What a destination, or the Cloud, can do to a delivery.
+
+All ends in time, and nothing damaged ever becomes whole.
+"""
 
 import asyncio
 
@@ -48,8 +51,15 @@ def test_a_rejection_is_explained(result, source, reason, words):
 @pytest.mark.parametrize(("connections", "advised"), [(1, False), (3, True)])
 def test_fewer_connections_are_advised_only_where_there_are_more_than_one(connections, advised):
     async def scene(stage: Stage) -> None:
-        await Archive(stage, reject=(RejectResult.TRANSIENT, RejectSource.PROVIDER_PRESENTATION, 2)).open()
-        answer = failed(await deliver(stage, 1), About.DESTINATION, DeliveryPhase.ASSOCIATE, "allow more associations")
+        await Archive(
+            stage, reject=(RejectResult.TRANSIENT, RejectSource.PROVIDER_PRESENTATION, 2)
+        ).open()
+        answer = failed(
+            await deliver(stage, 1),
+            About.DESTINATION,
+            DeliveryPhase.ASSOCIATE,
+            "allow more associations",
+        )
         assert ("fewer connections" in answer.detail) is advised
 
     play(scene, configuration=to(msgspec.structs.replace(DESTINATION, connections=connections)))
@@ -58,7 +68,12 @@ def test_fewer_connections_are_advised_only_where_there_are_more_than_one(connec
 def test_nobody_listens():
     async def scene(stage: Stage) -> None:
         stage.network.host(PACS, PACS)
-        failed(await deliver(stage, 1), About.DESTINATION, DeliveryPhase.CONNECT, "refused the connection at 10.0.0.20 port 104")
+        failed(
+            await deliver(stage, 1),
+            About.DESTINATION,
+            DeliveryPhase.CONNECT,
+            "refused the connection at 10.0.0.20 port 104",
+        )
 
     play(scene, configuration=to())
 
@@ -90,7 +105,11 @@ async def _abort_at_once(archive: Archive, connection) -> None:
 
 @pytest.mark.parametrize(
     ("behave", "words", "seconds"),
-    [(_mute, "did not answer the association request", 30), (_hang_up, "check that", 0), (_abort_at_once, "aborted instead", 0)],
+    [
+        (_mute, "did not answer the association request", 30),
+        (_hang_up, "check that", 0),
+        (_abort_at_once, "aborted instead", 0),
+    ],
 )
 def test_no_answer_to_the_association_request(behave, words, seconds):
     async def scene(stage: Stage) -> None:
@@ -116,7 +135,12 @@ def test_settings_reach_the_association():
         assert 3 <= stage.loop.time() - began < 3.5
         assert (archive.requests[0].calling, archive.requests[0].user.max_pdu) == ("OURS", 8192)
 
-    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, timeouts=timeouts, calling_ae="OURS", max_pdu=8192)))
+    play(
+        scene,
+        configuration=to(
+            msgspec.structs.replace(DESTINATION, timeouts=timeouts, calling_ae="OURS", max_pdu=8192)
+        ),
+    )
 
 
 async def _deaf(archive: Archive, connection) -> None:
@@ -137,10 +161,17 @@ def test_a_destination_that_reads_nothing_stalls_itself_alone():
         await asyncio.sleep(1)
         for number in range(10, 60):
             at = stage.loop.time()
-            assert isinstance(await deliver(stage, number, BIG[:100_000], destination="pacs2"), Delivered)
+            assert isinstance(
+                await deliver(stage, number, BIG[:100_000], destination="pacs2"), Delivered
+            )
             assert stage.loop.time() - at < 0.5
         assert len(good.stored) == 50
-        failed(await stuck, About.DESTINATION, DeliveryPhase.SEND, "took no byte of an instance for 120 s")
+        failed(
+            await stuck,
+            About.DESTINATION,
+            DeliveryPhase.SEND,
+            "took no byte of an instance for 120 s",
+        )
         assert 119 < stage.loop.time() - began < 125
         failed(await behind, About.LINK, DeliveryPhase.QUEUE, "in its order")
 
@@ -151,7 +182,12 @@ def test_a_small_instance_without_response_fails_in_time():
     async def scene(stage: Stage) -> None:
         archive = await Archive(stage, pause=1000).open()
         began = stage.loop.time()
-        failed(await deliver(stage, 1), About.DESTINATION, DeliveryPhase.RESPONSE, "did not answer within 120 s")
+        failed(
+            await deliver(stage, 1),
+            About.DESTINATION,
+            DeliveryPhase.RESPONSE,
+            "did not answer within 120 s",
+        )
         assert 120 <= stage.loop.time() - began < 121
         archive.pause = 0
         assert isinstance(await deliver(stage, 1, attempt=2), Delivered)
@@ -182,7 +218,12 @@ async def _release_mid_object(archive: Archive, connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("behave", "words"), [(_abort_mid_object, "aborted"), (_close_mid_object, "was lost"), (_release_mid_object, "released")]
+    ("behave", "words"),
+    [
+        (_abort_mid_object, "aborted"),
+        (_close_mid_object, "was lost"),
+        (_release_mid_object, "released"),
+    ],
 )
 def test_a_destination_that_ends_it_in_the_middle(behave, words):
     async def scene(stage: Stage) -> None:
@@ -197,12 +238,17 @@ def test_a_destination_that_ends_it_in_the_middle(behave, words):
 async def _wrong_id(connection, received) -> None:
     answer = response_to(received.command, 0)
     connection._dimse._owed[77] = received.context.id
-    connection.send(received.context.id, type(answer)({**dict(answer.items()), Element.RESPONDED_MESSAGE_ID: 77}))
+    connection.send(
+        received.context.id,
+        type(answer)({**dict(answer.items()), Element.RESPONDED_MESSAGE_ID: 77}),
+    )
 
 
 async def _wrong_kind(connection, received) -> None:
     answer = response_to(received.command, 0)
-    connection.send(received.context.id, type(answer)({**dict(answer.items()), Element.COMMAND_FIELD: 0x8030}))
+    connection.send(
+        received.context.id, type(answer)({**dict(answer.items()), Element.COMMAND_FIELD: 0x8030})
+    )
 
 
 async def _pending(connection, received) -> None:
@@ -240,7 +286,8 @@ def test_an_answer_that_is_none_is_a_violation(respond, words):
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "about"), [(0, "before it had all", About.DESTINATION), (0xA900, "A900", About.INSTANCE)]
+    ("status", "words", "about"),
+    [(0, "before it had all", About.DESTINATION), (0xA900, "A900", About.INSTANCE)],
 )
 def test_an_answer_before_the_last_byte_is_no_delivery(status, words, about):
     async def early(archive: Archive, connection) -> None:
@@ -274,7 +321,9 @@ def test_a_damaged_body_never_becomes_whole(damage):
             await channel.send(memoryview(body))
             channel.finish()
         else:
-            stage.tasks.spawn(send_body(channel, body, crc=1 if damage == "checksum" else None), name="body")
+            stage.tasks.spawn(
+                send_body(channel, body, crc=1 if damage == "checksum" else None), name="body"
+            )
         failed(await answer_of(channel), About.LINK, DeliveryPhase.TRANSFER, "damaged")
         await asyncio.sleep(2)
         assert (archive.stored, archive.partial, archive.ends) == ([], 1, ["Aborted"])
@@ -342,7 +391,9 @@ def test_the_response_to_one_whose_session_is_lost_is_still_taken():
         stage.cloud.lose()
         await asyncio.sleep(40)
         archive.pause = 0
-        assert isinstance(await deliver(stage, 1, attempt=2), Delivered)  # behind the response of the first
+        assert isinstance(
+            await deliver(stage, 1, attempt=2), Delivered
+        )  # behind the response of the first
         assert len(archive.requests) == 1
 
     async def _expect_reset(stage: Stage) -> None:

@@ -1,4 +1,7 @@
-"""A lane into a PACS that fails in every way at random: order, bytes and answers hold, with the next ones always on their way."""
+"""A lane into a PACS that fails in every way at random.
+
+Order, bytes and answers hold, with the next ones always on their way.
+"""
 
 import asyncio
 import itertools
@@ -26,7 +29,10 @@ TIMEOUTS = DestinationTimeouts(connect=2, associate=3, response=5, idle=1)
 
 @dataclass
 class Lane:
-    """The Cloud's half: strict order, one to three ahead of the answer, everything again until the PACS has it."""
+    """The Cloud's half.
+
+    Strict order, one to three ahead of the answer, everything again until the PACS has it.
+    """
 
     stage: Stage
     dice: random.Random
@@ -45,20 +51,30 @@ class Lane:
             async with Tasks("lane") as tasks:
                 jobs = [tasks.spawn(self._try(self.open[0], 0), name="head")]
                 await asyncio.sleep(self.dice.uniform(0, 0.2))
-                for ahead, following in [*itertools.pairwise(self.open)][: self.dice.choice((1, 1, 3))]:
-                    behind = 0 if jobs[-1].done() and isinstance(jobs[-1].result(), Delivered) else ahead
+                for ahead, following in [*itertools.pairwise(self.open)][
+                    : self.dice.choice((1, 1, 3))
+                ]:
+                    behind = (
+                        0 if jobs[-1].done() and isinstance(jobs[-1].result(), Delivered) else ahead
+                    )
                     jobs.append(tasks.spawn(self._try(following, behind), name="next"))
                     await asyncio.sleep(self.dice.choice((0, 0, 0.1)))
                 await asyncio.wait(jobs)
             delivered = [isinstance(job.result(), Delivered) for job in jobs]
-            assert not self.strict or delivered == sorted(delivered, reverse=True), "one has overtaken"
+            assert not self.strict or delivered == sorted(delivered, reverse=True), (
+                "one has overtaken"
+            )
             if not all(delivered):
                 await asyncio.sleep(self.dice.uniform(0, 3))
-            self.open = [number for number, done in zip(self.open, delivered, strict=False) if not done] + self.open[len(jobs) :]
+            self.open = [
+                number for number, done in zip(self.open, delivered, strict=False) if not done
+            ] + self.open[len(jobs) :]
 
     async def _try(self, number: int, behind: int) -> DeliverAnswer | None:
         try:
-            answer: DeliverAnswer | None = await deliver(self.stage, number, self.body(number), behind=behind)
+            answer: DeliverAnswer | None = await deliver(
+                self.stage, number, self.body(number), behind=behind
+            )
         except (ChannelResetError, SessionClosedError):
             answer = None
         self.answers.append((number, answer))
@@ -73,7 +89,9 @@ class Unruly:
     dice: random.Random
 
     async def behave(self, archive: Archive, connection: Connection) -> None:
-        """Abort at once, abort in the middle, read nothing, refuse every presentation context, or be a PACS."""
+        """Abort at once, abort in the middle, read nothing, refuse every presentation context, or
+        be a PACS.
+        """
         how = self.dice.randrange(9)
         archive.refuses = ContextResult.NO_REASON if how == 3 else None
         if how == 0:
@@ -95,7 +113,9 @@ class Unruly:
         elif how == 1:
             await asyncio.sleep(6)
         elif how == 2:
-            for socket in self.stage.network.between(self.stage.hosts[LINK], self.stage.network.hosts[PACS]):
+            for socket in self.stage.network.between(
+                self.stage.hosts[LINK], self.stage.network.hosts[PACS]
+            ):
                 self.stage.network.break_connection(socket, "rst")
         elif not connection.closed:
             status = self.dice.choice([0xA700, 0xC000]) if how == 3 else 0
@@ -109,7 +129,9 @@ def test_order_and_bytes_hold_whatever_the_destination_does(seed: int, outstandi
 
     async def scene(stage: Stage) -> None:
         wrong = Unruly(stage, dice)
-        archive = await Archive(stage, behave=wrong.behave, respond=wrong.respond, window=outstanding).open()
+        archive = await Archive(
+            stage, behave=wrong.behave, respond=wrong.respond, window=outstanding
+        ).open()
         lane = Lane(stage, dice, strict=outstanding == 1)
         async with asyncio.timeout(3000):
             await lane.run()
@@ -118,6 +140,13 @@ def test_order_and_bytes_hold_whatever_the_destination_does(seed: int, outstandi
         assert firsts == expected or (outstanding > 1 and sorted(firsts) == sorted(expected))
         for uid, data in archive.stored:
             assert data == lane.body(int(uid.rpartition(".")[2]))
-        assert any(answer is not None and not isinstance(answer, Delivered) for _, answer in lane.answers)
+        assert any(
+            answer is not None and not isinstance(answer, Delivered) for _, answer in lane.answers
+        )
 
-    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, timeouts=TIMEOUTS, outstanding=outstanding)))
+    play(
+        scene,
+        configuration=to(
+            msgspec.structs.replace(DESTINATION, timeouts=TIMEOUTS, outstanding=outstanding)
+        ),
+    )

@@ -1,4 +1,7 @@
-"""A destination that refuses presentation contexts: whose failure it is, whether it may pass, and what to do about it."""
+"""A destination that refuses presentation contexts.
+
+Whose failure it is, whether it may pass, and what to do about it.
+"""
 
 import msgspec
 import pytest
@@ -7,7 +10,17 @@ from swallowtail.calls.config import Transcoding
 from swallowtail.calls.deliver import About, Delivered, DeliveryPhase, NotDelivered
 from swallowtail.dicom.negotiation import AcceptorPolicy
 from swallowtail.dicom.pdu import ContextResult
-from tests.unit.link.archive import DESTINATION, EXPLICIT, IMPLICIT, JPEG, US, Archive, deliver, failed, to
+from tests.unit.link.archive import (
+    DESTINATION,
+    EXPLICIT,
+    IMPLICIT,
+    JPEG,
+    US,
+    Archive,
+    deliver,
+    failed,
+    to,
+)
 from tests.unit.link.stage import Stage, play
 
 
@@ -29,16 +42,28 @@ def test_a_refused_syntax_is_named_where_no_other_was_proposed():
         policy = AcceptorPolicy(any_storage=True, transfer_syntaxes=frozenset({EXPLICIT, IMPLICIT}))
         await Archive(stage, policy=policy).open()
         words = "does not take CT Image Storage in JPEG Lossless"
-        refused = failed(await deliver(stage, 1, transfer_syntax=JPEG), About.INSTANCE, DeliveryPhase.CONTEXT, words)
+        refused = failed(
+            await deliver(stage, 1, transfer_syntax=JPEG),
+            About.INSTANCE,
+            DeliveryPhase.CONTEXT,
+            words,
+        )
         assert refused.accepted == ()
 
-    play(scene, configuration=to(msgspec.structs.replace(DESTINATION, transcoding=Transcoding.NEVER)))
+    play(
+        scene, configuration=to(msgspec.structs.replace(DESTINATION, transcoding=Transcoding.NEVER))
+    )
 
 
 def test_a_refused_sop_class_is_the_instances_failure():
     async def scene(stage: Stage) -> None:
         await Archive(stage, policy=AcceptorPolicy(sop_classes=frozenset({US}))).open()
-        refused = failed(await deliver(stage, 1), About.INSTANCE, DeliveryPhase.CONTEXT, "does not take CT Image Storage; enable")
+        refused = failed(
+            await deliver(stage, 1),
+            About.INSTANCE,
+            DeliveryPhase.CONTEXT,
+            "does not take CT Image Storage; enable",
+        )
         assert refused.accepted == ()
 
     play(scene, configuration=to())
@@ -53,7 +78,9 @@ def test_a_refused_sop_class_is_the_instances_failure():
         (ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, True, "enable the syntax there"),
     ],
 )
-def test_a_refusal_is_permanent_when_the_destination_names_what_it_does_not_support(result, permanent, words):
+def test_a_refusal_is_permanent_when_the_destination_names_what_it_does_not_support(
+    result, permanent, words
+):
     async def scene(stage: Stage) -> None:
         archive = await Archive(stage, refuses=result).open()
         refused = failed(await deliver(stage, 1), About.INSTANCE, DeliveryPhase.CONTEXT, words)

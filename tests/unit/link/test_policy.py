@@ -34,7 +34,9 @@ def judge(policy: Policy, address: str, port: int = 104, **more) -> str | None:
     return judge_target(policy, address, port, **more)
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1", "172.31.255.254", "192.168.1.1", "fd12:3456::1", "::ffff:10.0.0.1"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1", "172.31.255.254", "192.168.1.1", "fd12:3456::1", "::ffff:10.0.0.1"]
+)
 def test_the_default_policy_allows_private_networks(address):
     assert judge(DEFAULT, address) is None
 
@@ -76,7 +78,9 @@ def test_a_file_allows_what_it_lists_and_no_more():
     assert judge(policy, "10.1.200.1", 104) is None
     assert judge(policy, "10.1.200.1", 11115) is None
     assert judge(policy, "192.0.2.7", 6661) is None
-    assert "10.1.200.1 port 105 is not allowed by policy.toml" in str(judge(policy, "10.1.200.1", 105))
+    assert "10.1.200.1 port 105 is not allowed by policy.toml" in str(
+        judge(policy, "10.1.200.1", 105)
+    )
     assert "[outbound]" in str(judge(policy, "10.2.0.1", 104))
     assert judge(policy, "192.168.1.1", 104) is not None, "a file replaces the default"
 
@@ -84,9 +88,20 @@ def test_a_file_allows_what_it_lists_and_no_more():
 def test_an_open_network_does_not_open_special_ranges_but_an_entry_inside_does():
     everything = parse(b'[outbound]\nallow = [{network="0.0.0.0/0"}, {network="::/0"}]', "p")
     assert judge(everything, "8.8.8.8") is None
-    for address in ("127.0.0.1", "::1", "169.254.7.7", "fe80::7", "224.0.0.1", "169.254.169.254", "fd00:ec2::254"):
+    for address in (
+        "127.0.0.1",
+        "::1",
+        "169.254.7.7",
+        "fe80::7",
+        "224.0.0.1",
+        "169.254.169.254",
+        "fd00:ec2::254",
+    ):
         assert judge(everything, address) is not None, address
-    loopback = parse(b'[outbound]\nallow = [{network="127.0.0.1", ports=[11112]}, {network="169.254.0.0/16"}]', "p")
+    loopback = parse(
+        b'[outbound]\nallow = [{network="127.0.0.1", ports=[11112]}, {network="169.254.0.0/16"}]',
+        "p",
+    )
     assert judge(loopback, "127.0.0.1", 11112) is None
     assert judge(loopback, "::ffff:127.0.0.1", 11112) is None
     assert judge(loopback, "169.254.7.7") is None
@@ -137,12 +152,21 @@ def test_where_link_may_listen():
         (b'[outbound]\nallow = [{network="10.1.0.1/16"}]', "host bits set"),
         (b'[outbound]\nallow = [{network="pacs"}]', "'pacs' is no network"),
         (b'[outbound]\nallow = [{network="10.0.0.0/8", port=104}]', "port"),
-        (b'[outbound]\nallow = [{network="10.0.0.0/8", ports=["a-b"]}]', "neither a port nor a range"),
+        (
+            b'[outbound]\nallow = [{network="10.0.0.0/8", ports=["a-b"]}]',
+            "neither a port nor a range",
+        ),
         (b'[outbound]\nallow = [{network="10.0.0.0/8", ports=["9-5"]}]', "not a range"),
         (b'[outbound]\nallow = [{network="10.0.0.0/8", ports=[0]}]', "`int` >= 1"),
         (b'[outbound]\nallow = [{network="10.0.0.0/8", ports=["0-5"]}]', "not a range"),
-        (b'[outbound]\nallow = [{network="10.0.0.0/8", ports=["' + b"9" * 5_000 + b'"]}]', "neither a port nor a range"),
-        (b'[outbound]\nallow = [{network="10.0.0.0/8", ports=[0x' + b"f" * 5_000 + b"]}]", "`int` <= 65535"),
+        (
+            b'[outbound]\nallow = [{network="10.0.0.0/8", ports=["' + b"9" * 5_000 + b'"]}]',
+            "neither a port nor a range",
+        ),
+        (
+            b'[outbound]\nallow = [{network="10.0.0.0/8", ports=[0x' + b"f" * 5_000 + b"]}]",
+            "`int` <= 65535",
+        ),
         (b"[outbound]\nnew_targets_per_minute = " + b"9" * 5_000, "4300 digits"),
         (b'[outbound]\nallow = [{network="::ffff:10.0.0.0/104"}]', "write it as IPv4"),
         (b"[outbound]\nnew_targets_per_minute = 0", "new_targets_per_minute"),
@@ -167,12 +191,20 @@ def test_the_summary_says_what_is_allowed():
     assert summary(DEFAULT)[0].startswith("default policy")
     assert "may connect to 10.1.0.0/16 port 104, 11112-11120" in summary(parse(FULL, "p"))
     assert "may listen on 10.1.2.3/32 port 104" in summary(parse(FULL, "p"))
-    assert {"may connect to nothing", "may listen on nothing"} <= set(summary(parse(b"[listen]", "p")))
+    assert {"may connect to nothing", "may listen on nothing"} <= set(
+        summary(parse(b"[listen]", "p"))
+    )
 
 
 def test_a_mapped_address_is_ipv4_and_no_other_form_is():
     assert numeric("::ffff:192.0.2.1") == numeric("192.0.2.1")
-    for address in ("::1", "64:ff9b::192.0.2.1", "::192.0.2.1", "2002:c000:201::1", "fd00::5efe:192.0.2.1"):
+    for address in (
+        "::1",
+        "64:ff9b::192.0.2.1",
+        "::192.0.2.1",
+        "2002:c000:201::1",
+        "fd00::5efe:192.0.2.1",
+    ):
         assert numeric(address) == ipaddress.ip_address(address)
 
 
@@ -187,7 +219,9 @@ def test_a_local_translator_is_allowed_by_its_own_prefix_and_opens_nothing_speci
     for special in ("127.0.0.1", "169.254.169.254", "169.254.1.1", "224.0.0.1"):
         assert judge(prefix, f"64:ff9b:1:abcd::{special}") is not None, special
     everything = parse(b'[outbound]\nallow = [{network="::/0"}]', "p")
-    assert judge(everything, "64:ff9b:1:abcd::10.0.0.5") is not None, "::/0 is no entry for a translator"
+    assert judge(everything, "64:ff9b:1:abcd::10.0.0.5") is not None, (
+        "::/0 is no entry for a translator"
+    )
     assert judge(everything, "2001:db8::1") is None
 
 

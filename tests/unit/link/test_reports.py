@@ -94,8 +94,17 @@ def test_a_batch_that_did_not_arrive_is_told_again_in_order_with_its_counts():
     reports.restore(lost)
     again = reports.take(COALESCE)
     assert again is not None
-    assert again.observations[:4] == (Endpoints(version=2, endpoints=()), ended(1), ended(2), ended(3))
-    assert (again.observations[4].count, again.observations[4].first, again.observations[4].last) == (2, 1.0, 7.0)
+    assert again.observations[:4] == (
+        Endpoints(version=2, endpoints=()),
+        ended(1),
+        ended(2),
+        ended(3),
+    )
+    assert (
+        again.observations[4].count,
+        again.observations[4].first,
+        again.observations[4].last,
+    ) == (2, 1.0, 7.0)
 
 
 def test_a_full_batch_of_long_words_fits_into_one_message():
@@ -119,8 +128,12 @@ def test_a_full_batch_of_long_words_fits_into_one_message():
     encode(batch)
 
 
-def rejected(number: int, title: str = "c", reason: str = "too-many-associations") -> AssociationEnded:
-    return msgspec.structs.replace(ended(number), outcome="rejected", reason=reason, calling_ae=title)
+def rejected(
+    number: int, title: str = "c", reason: str = "too-many-associations"
+) -> AssociationEnded:
+    return msgspec.structs.replace(
+        ended(number), outcome="rejected", reason=reason, calling_ae=title
+    )
 
 
 def test_rejected_associations_are_counted_and_a_flood_of_them_is_bounded():
@@ -133,7 +146,9 @@ def test_rejected_associations_are_counted_and_a_flood_of_them_is_bounded():
         reports.ended(rejected(number))
         reports.ended(rejected(number, title=f"US{number}"))
     found, now = [], 11.0
-    while (due := reports.next_due(now)) is not None and due < 11.0 + COALESCE:  # a new association makes nothing due meanwhile
+    while (
+        due := reports.next_due(now)
+    ) is not None and due < 11.0 + COALESCE:  # a new association makes nothing due meanwhile
         now = due
         report = reports.take(now)
         assert report is not None

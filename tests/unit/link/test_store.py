@@ -35,7 +35,10 @@ def test_a_commit_with_the_right_numbers_is_believed(stored):
     assert store.next_timeout() is None
 
 
-@pytest.mark.parametrize(("length", "crc32"), [(len(BODY) - 1, zlib.crc32(BODY)), (len(BODY), zlib.crc32(BODY) ^ 1), (0, 0)])
+@pytest.mark.parametrize(
+    ("length", "crc32"),
+    [(len(BODY) - 1, zlib.crc32(BODY)), (len(BODY), zlib.crc32(BODY) ^ 1), (0, 0)],
+)
 def test_a_commit_with_other_numbers_is_not(length, crc32):
     store = awaiting()
     store.answered(Committed(length=length, crc32=crc32, stored=Stored.NEW), 101.0)

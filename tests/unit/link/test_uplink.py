@@ -1,4 +1,7 @@
-"""The session with the Cloud: hello, refusals, coming back, reports, goodbye; on a virtual clock."""
+"""The session with the Cloud: hello, refusals, coming back, reports, goodbye.
+
+On a virtual clock.
+"""
 
 import asyncio
 import itertools
@@ -92,7 +95,12 @@ def test_after_goodbye_no_new_work_is_begun():
 
 @pytest.mark.parametrize(
     ("reason", "floor"),
-    [(RefuseReason.CODE, 30), (RefuseReason.KEY, 30), (RefuseReason.BUSY, 0), (RefuseReason.CAPABILITY, 60)],
+    [
+        (RefuseReason.CODE, 30),
+        (RefuseReason.KEY, 30),
+        (RefuseReason.BUSY, 0),
+        (RefuseReason.CAPABILITY, 60),
+    ],
 )
 def test_a_refused_link_waits_as_the_wire_says(reason, floor):
     async def scene(stage: Stage) -> None:
@@ -100,7 +108,9 @@ def test_a_refused_link_waits_as_the_wire_says(reason, floor):
 
         async def refuse(link: simulated.SimulatedUplink) -> None:
             met.append(stage.loop.time())
-            hello = CloudHello(release="1", capabilities=(), nonce=bytes(32), time=0.0, verify=lambda *_: True)
+            hello = CloudHello(
+                release="1", capabilities=(), nonce=bytes(32), time=0.0, verify=lambda *_: True
+            )
             async with Session(SessionMachine(hello, now=stage.loop.time()), link) as session:
                 await session.hello()
                 session.refuse(reason, "for a test")
@@ -145,7 +155,9 @@ def test_reports_that_found_no_cloud_are_sent_when_it_is_back_and_counted():
         stage.cloud.away = False
         await back(stage, 2)
         await asyncio.sleep(3)
-        assert sum(seen.count for seen in stage.cloud.seen if isinstance(seen, AssociationEnded)) == 5
+        assert (
+            sum(seen.count for seen in stage.cloud.seen if isinstance(seen, AssociationEnded)) == 5
+        )
 
     play(scene)
 

@@ -1,4 +1,7 @@
-"""The log says what happened and never to whom: a canary patient is put wherever a program could let one slip."""
+"""The log says what happened and never to whom.
+
+A canary patient is put wherever a program could let one slip.
+"""
 
 import asyncio
 import enum
@@ -28,7 +31,11 @@ log = structlog.get_logger()
 def kept_set_up() -> Iterator[None]:
     """Put logging, structlog and the interpreter's hooks back as they were."""
     root = logging.root
-    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook, sys.unraisablehook)
+    handlers, level, hooks = (
+        root.handlers[:],
+        root.level,
+        (sys.excepthook, threading.excepthook, sys.unraisablehook),
+    )
     config = structlog.get_config()
     yield
     logging.captureWarnings(False)
@@ -55,7 +62,13 @@ class Phase(enum.Enum):
 
 def test_a_line_says_when_where_what(written: io.StringIO) -> None:
     log.info(
-        "association accepted", peer="127.0.0.1:104", calling_ae="US 1", count=3, seconds=0.5, phase=Phase.NEGOTIATION, reason=None
+        "association accepted",
+        peer="127.0.0.1:104",
+        calling_ae="US 1",
+        count=3,
+        seconds=0.5,
+        phase=Phase.NEGOTIATION,
+        reason=None,
     )
     line = only(written)
     assert line.pop("timestamp").endswith("Z")
@@ -70,7 +83,9 @@ def test_a_reason_is_never_empty(written: io.StringIO) -> None:
     assert only(written)["reason"] == "not given"
 
 
-def test_a_field_that_is_not_listed_is_counted_and_its_name_and_value_stay_out(written: io.StringIO) -> None:
+def test_a_field_that_is_not_listed_is_counted_and_its_name_and_value_stay_out(
+    written: io.StringIO,
+) -> None:
     log.info("stored", patient_name=CANARY, count=1, **{CANARY: 1})
     assert CANARY not in written.getvalue()
     assert "patient_name" not in written.getvalue()
@@ -93,7 +108,9 @@ def test_a_field_that_is_not_listed_is_counted_and_its_name_and_value_stay_out(w
         type("Ada", (str,), {})("Ada"),
     ],
 )
-def test_a_listed_field_does_not_carry_what_a_patient_looks_like(value: object, written: io.StringIO) -> None:
+def test_a_listed_field_does_not_carry_what_a_patient_looks_like(
+    value: object, written: io.StringIO
+) -> None:
     log.info("refused", reason=value)
     line = only(written)
     assert "reason" not in line
@@ -101,9 +118,18 @@ def test_a_listed_field_does_not_carry_what_a_patient_looks_like(value: object, 
 
 
 @pytest.mark.parametrize(
-    "value", ["192.168.10.20:11112", "[fe80::1]:104", "gateway/uplink", "no presentation context was accepted", "A700"]
+    "value",
+    [
+        "192.168.10.20:11112",
+        "[fe80::1]:104",
+        "gateway/uplink",
+        "no presentation context was accepted",
+        "A700",
+    ],
 )
-def test_a_listed_field_carries_what_an_administrator_needs(value: str, written: io.StringIO) -> None:
+def test_a_listed_field_carries_what_an_administrator_needs(
+    value: str, written: io.StringIO
+) -> None:
     log.info("refused", reason=value)
     assert only(written)["reason"] == value
 
@@ -119,7 +145,9 @@ def test_a_listed_field_carries_what_an_administrator_needs(value: str, written:
         lambda text: logging.getLogger("library").warning(SimpleNamespace(text=text)),
     ],
 )
-def test_an_event_that_is_no_literal_is_withheld_and_its_place_named(say: Callable[[str], None], written: io.StringIO) -> None:
+def test_an_event_that_is_no_literal_is_withheld_and_its_place_named(
+    say: Callable[[str], None], written: io.StringIO
+) -> None:
     say(CANARY)
     line = only(written)
     assert CANARY not in written.getvalue()
@@ -131,7 +159,11 @@ def test_a_librarys_record_keeps_its_template_and_loses_its_arguments(written: i
     logging.getLogger("library").error("%s sent %d objects", CANARY, 3, extra={"patient": CANARY})
     line = only(written)
     assert CANARY not in written.getvalue()
-    assert (line["event"], line["level"], line["logger"]) == ("%s sent %d objects", "error", "library")
+    assert (line["event"], line["level"], line["logger"]) == (
+        "%s sent %d objects",
+        "error",
+        "library",
+    )
 
 
 def fail(text: str) -> int:
@@ -146,11 +178,15 @@ def fail(text: str) -> int:
     [
         lambda error: log.exception("commit failed"),  # noqa: LOG004
         lambda error: log.error("commit failed", exc_info=error),
-        lambda error: log.error("commit failed", exc_info=(type(error), error, error.__traceback__)),
+        lambda error: log.error(
+            "commit failed", exc_info=(type(error), error, error.__traceback__)
+        ),
         lambda error: logging.getLogger("library").exception("commit failed"),  # noqa: LOG004
     ],
 )
-def test_an_exception_is_its_types_and_places(say: Callable[[Exception], None], written: io.StringIO) -> None:
+def test_an_exception_is_its_types_and_places(
+    say: Callable[[Exception], None], written: io.StringIO
+) -> None:
     try:
         fail(CANARY)
     except OSError as error:
@@ -170,7 +206,9 @@ def test_an_exception_is_its_types_and_places(say: Callable[[Exception], None], 
 
 
 def test_an_exception_group_names_its_members(written: io.StringIO) -> None:
-    log.error("several failed", exc_info=ExceptionGroup(CANARY, [ValueError(CANARY), KeyError(CANARY)]))
+    log.error(
+        "several failed", exc_info=ExceptionGroup(CANARY, [ValueError(CANARY), KeyError(CANARY)])
+    )
     assert CANARY not in written.getvalue()
     assert only(written)["trace"] == ["ValueError", "KeyError", "ExceptionGroup"]
 
@@ -183,7 +221,9 @@ def test_an_endless_chain_ends(written: io.StringIO) -> None:
 
 
 def test_an_error_field_takes_the_exception_itself(written: io.StringIO) -> None:
-    log.info("peer left", error=ConnectionResetError(errno.ECONNRESET, CANARY), peer=ValueError(CANARY))
+    log.info(
+        "peer left", error=ConnectionResetError(errno.ECONNRESET, CANARY), peer=ValueError(CANARY)
+    )
     assert CANARY not in written.getvalue()
     assert only(written)["error"] == "ConnectionResetError[ECONNRESET]"
     assert only(written)["dropped_fields"] == 1
@@ -244,7 +284,9 @@ def test_what_ends_a_thread_a_finalizer_or_the_program_is_logged_without_its_mes
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 2), ("warning", 0)])
-def test_the_level_holds_for_both_and_libraries_stay_at_info(level: str, count: int, kept_set_up: None) -> None:
+def test_the_level_holds_for_both_and_libraries_stay_at_info(
+    level: str, count: int, kept_set_up: None
+) -> None:
     stream = io.StringIO()
     logs.configure(level, stream)
     for logger in (log, logging.getLogger("library")):
@@ -253,7 +295,10 @@ def test_the_level_holds_for_both_and_libraries_stay_at_info(level: str, count: 
     assert len(stream.getvalue().splitlines()) == count
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "uvicorn.error", "websockets.server", "asyncio", "concurrent", "sqlalchemy.engine"])
+@pytest.mark.parametrize(
+    "name",
+    ["uvicorn", "uvicorn.error", "websockets.server", "asyncio", "concurrent", "sqlalchemy.engine"],
+)
 @pytest.mark.parametrize("when", ["before", "after", "never"])
 def test_a_library_formats_nothing_at_debug(name: str, when: str, kept_set_up: None) -> None:
     """Whether it asks if debug is enabled, or has set a level of its own."""
@@ -274,7 +319,9 @@ def test_a_library_formats_nothing_at_debug(name: str, when: str, kept_set_up: N
     assert only(stream)["event"] == "coarse"
 
 
-@pytest.mark.parametrize(("level", "count"), [("debug", 1), ("info", 1), ("warning", 1), ("error", 0)])
+@pytest.mark.parametrize(
+    ("level", "count"), [("debug", 1), ("info", 1), ("warning", 1), ("error", 0)]
+)
 def test_a_chatty_library_is_heard_when_it_warns(level: str, count: int, kept_set_up: None) -> None:
     stream = io.StringIO()
     logs.configure(level, stream)
@@ -295,8 +342,12 @@ def test_handlers_that_libraries_brought_are_removed(kept_set_up: None) -> None:
     assert only(stream)["event"] == "hello"
 
 
-@pytest.mark.parametrize(("json_asked", "starts"), [(None, "timestamp="), (True, "{"), (False, "timestamp=")])
-def test_on_a_terminal_lines_are_key_value_unless_asked_otherwise(json_asked: bool | None, starts: str, kept_set_up: None) -> None:
+@pytest.mark.parametrize(
+    ("json_asked", "starts"), [(None, "timestamp="), (True, "{"), (False, "timestamp=")]
+)
+def test_on_a_terminal_lines_are_key_value_unless_asked_otherwise(
+    json_asked: bool | None, starts: str, kept_set_up: None
+) -> None:
     stream = io.StringIO()
     stream.isatty = lambda: True  # type: ignore[method-assign]
     logs.configure("info", stream, json=json_asked)
@@ -324,7 +375,10 @@ def test_a_full_disk_costs_lines_and_the_next_one_counts_them(kept_set_up: None)
     logging.getLogger("library").info("two")
     log.info("three")
     log.info("four")
-    assert [json.loads(line).get("lost_lines") for line in stream.getvalue().splitlines()] == [2, None]
+    assert [json.loads(line).get("lost_lines") for line in stream.getvalue().splitlines()] == [
+        2,
+        None,
+    ]
 
 
 def test_a_closed_stream_stops_nobody(kept_set_up: None) -> None:

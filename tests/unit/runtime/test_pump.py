@@ -124,7 +124,9 @@ def _arrive(pump: Pump[bytes], data: bytes) -> None:
     pump.buffer_updated(len(data))
 
 
-async def test_reading_follows_the_consumer(pump: Pump[bytes], machine: Lines, transport: Recorder) -> None:
+async def test_reading_follows_the_consumer(
+    pump: Pump[bytes], machine: Lines, transport: Recorder
+) -> None:
     _arrive(pump, b"one\ntwo\n")
     assert (transport.calls, machine.reading) == (["pause"], False)
     _arrive(pump, b"three\n")  # as Windows may do
@@ -167,7 +169,9 @@ async def test_a_flood_of_events_leaves_others_their_turn(pump: Pump[bytes]) -> 
 
 
 @pytest.mark.parametrize("lost", [False, True])
-async def test_a_peer_that_reads_no_answers_is_not_read(pump: Pump[bytes], transport: Recorder, lost: bool) -> None:
+async def test_a_peer_that_reads_no_answers_is_not_read(
+    pump: Pump[bytes], transport: Recorder, lost: bool
+) -> None:
     _arrive(pump, b"one\n")
     transport.unsent = UNREAD_LIMIT + 1
     pump.pause_writing()
@@ -198,14 +202,18 @@ async def test_what_a_violation_says_is_written(pump: Pump[bytes], transport: Re
     assert transport.written == b"what?"
 
 
-async def test_nothing_is_written_to_a_lost_connection(pump: Pump[bytes], transport: Recorder, machine: Lines) -> None:
+async def test_nothing_is_written_to_a_lost_connection(
+    pump: Pump[bytes], transport: Recorder, machine: Lines
+) -> None:
     transport.lost = True  # asyncio tells that in the next turn of the loop
     machine.out = b"late"
     pump.flush()
     assert transport.written == b""
 
 
-async def test_a_peer_that_was_sent_away_is_read_only_so_long(pump: Pump[bytes], transport: Recorder) -> None:
+async def test_a_peer_that_was_sent_away_is_read_only_so_long(
+    pump: Pump[bytes], transport: Recorder
+) -> None:
     _arrive(pump, b"bye\n")
     assert await pump.next_event() is CLOSED
     transport.calls.clear()
@@ -233,7 +241,9 @@ async def test_a_busy_connection_costs_no_timer(pump: Pump[bytes], machine: Line
     assert first.cancelled()
 
 
-async def test_an_early_timer_looks_again(pump: Pump[bytes], machine: Lines, transport: Recorder) -> None:
+async def test_an_early_timer_looks_again(
+    pump: Pump[bytes], machine: Lines, transport: Recorder
+) -> None:
     now = asyncio.get_running_loop().time()
     machine.due = now + 0.01
     pump.flush()
@@ -300,7 +310,9 @@ async def test_an_end_by_another_task_wakes_the_consumer(pump: Pump[bytes], mach
     pump.connection_lost(None)
 
 
-async def test_nothing_is_written_to_a_lost_transport(pump: Pump[bytes], machine: Lines, transport: Recorder) -> None:
+async def test_nothing_is_written_to_a_lost_transport(
+    pump: Pump[bytes], machine: Lines, transport: Recorder
+) -> None:
     pump.connection_lost(ConnectionResetError())
     machine.out = b"late"
     pump.flush()

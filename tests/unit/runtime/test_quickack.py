@@ -23,7 +23,10 @@ def test_a_transport_without_a_socket_needs_nothing() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_QUICKACK is Linux's")
 def test_the_option_is_set_again_and_again() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as sock,
+    ):
         rearm = quick_ack(Wrapped(sock))
         assert rearm is not None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)

@@ -1,4 +1,7 @@
-"""The simulated PACS: what it says it has is in its folder, in order, also after its plug was pulled."""
+"""The simulated PACS.
+
+What it says it has is in its folder, in order, also after its plug was pulled.
+"""
 
 from pathlib import Path
 

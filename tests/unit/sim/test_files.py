@@ -15,7 +15,11 @@ def test_a_study_is_the_real_pixels_of_an_invented_patient(tmp_path: Path) -> No
         assert sent.PixelData == real.PixelData
         assert (sent.PatientName, sent.PatientID) == (PATIENTS[1].name, PATIENTS[1].number)
         assert str(real.get("PatientName", "nobody")).encode() not in sample.path.read_bytes()
-        assert sent.file_meta.TransferSyntaxUID == sample.transfer_syntax == real.file_meta.TransferSyntaxUID
+        assert (
+            sent.file_meta.TransferSyntaxUID
+            == sample.transfer_syntax
+            == real.file_meta.TransferSyntaxUID
+        )
 
 
 def test_every_call_makes_a_new_study(tmp_path: Path) -> None:

@@ -21,13 +21,19 @@ def python(code: str, folder: Path) -> Program:
 
 def test_failure_shows_the_last_lines(tmp_path: Path) -> None:
     program = python("print('begin', flush=True); raise SystemExit('out of coffee')", tmp_path)
-    with pytest.raises(ProgramFailedError, match=r"program ended with 1 before: coffee[\s\S]*begin[\s\S]*out of coffee"):
+    with pytest.raises(
+        ProgramFailedError,
+        match=r"program ended with 1 before: coffee[\s\S]*begin[\s\S]*out of coffee",
+    ):
         program.wait_until(lambda: False, seconds=10, what="coffee")
 
 
 def test_deadline_is_told_and_the_program_stopped(tmp_path: Path) -> None:
     told = r"tea did not happen within 0\.05 s; its last lines .*\n.*printed nothing"
-    with python("import time; time.sleep(60)", tmp_path) as program, pytest.raises(ProgramFailedError, match=told):
+    with (
+        python("import time; time.sleep(60)", tmp_path) as program,
+        pytest.raises(ProgramFailedError, match=told),
+    ):
         program.wait_until(lambda: False, seconds=0.05, what="tea")
     assert program.exit_code == -15
 
@@ -65,11 +71,18 @@ def test_ports_are_free_and_given_once() -> None:
 
 def test_an_end_that_nobody_asked_for_is_told_when_the_context_is_left(tmp_path: Path) -> None:
     program = python("print('enough', flush=True); raise SystemExit(3)", tmp_path)
-    with pytest.raises(ProgramFailedError, match=r"program ended by itself with 3; its last lines .*\n.*enough"), program:
+    with (
+        pytest.raises(
+            ProgramFailedError, match=r"program ended by itself with 3; its last lines .*\n.*enough"
+        ),
+        program,
+    ):
         select.select([program._end], [], [], 10)
 
 
-def test_an_end_that_nobody_asked_for_stands_beside_the_failure_that_came_of_it(tmp_path: Path) -> None:
+def test_an_end_that_nobody_asked_for_stands_beside_the_failure_that_came_of_it(
+    tmp_path: Path,
+) -> None:
     program = python("import os; os.kill(os.getpid(), 11)", tmp_path)
     select.select([program._end], [], [], 10)
     with pytest.raises(ConnectionError) as failed, program:
@@ -78,7 +91,12 @@ def test_an_end_that_nobody_asked_for_stands_beside_the_failure_that_came_of_it(
 
 
 def test_an_end_that_was_asked_for_is_no_failure(tmp_path: Path) -> None:
-    for end in (Program.kill, Program.stop, lambda one: one.signal(9), lambda one: one.wait(seconds=10)):
+    for end in (
+        Program.kill,
+        Program.stop,
+        lambda one: one.signal(9),
+        lambda one: one.wait(seconds=10),
+    ):
         with python("import time; time.sleep(0.2)", tmp_path) as program:
             end(program)
         assert program.early_end() is None

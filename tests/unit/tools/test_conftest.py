@@ -1,4 +1,7 @@
-"""What the tests' own set-up makes fail: an error that was logged, an exception that nobody saw, a slow test in a quick run."""
+"""What the tests' own set-up makes fail.
+
+An error that was logged, an exception that nobody saw, a slow test in a quick run.
+"""
 
 import os
 import subprocess
@@ -45,7 +48,11 @@ ENDED_BADLY = {"test_logs_an_error", "test_loses_an_exception"}
 
 
 def results(word: str, printed: str) -> set[str]:
-    return {line.partition("::")[2].split()[0] for line in printed.splitlines() if line.startswith(word) and "::" in line}
+    return {
+        line.partition("::")[2].split()[0]
+        for line in printed.splitlines()
+        if line.startswith(word) and "::" in line
+    }
 
 
 @pytest.mark.parametrize(("soak", "slow"), [("0", set()), ("1", {"test_is_slow"})])
@@ -54,7 +61,9 @@ def test_probes_end_as_they_should(soak: str, slow: set[str], tmp_path: Path) ->
     options = ["-c", "pyproject.toml", "-p", "tests.conftest", "-p", "no:cacheprovider", "-rA"]
     asked = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
     environment = {**os.environ, "SWALLOWTAIL_SOAK": soak, "PYTHONPATH": f"src{os.pathsep}."}
-    printed = subprocess.run(asked, capture_output=True, text=True, env=environment, timeout=60, check=False).stdout
+    printed = subprocess.run(
+        asked, capture_output=True, text=True, env=environment, timeout=60, check=False
+    ).stdout
     assert results("PASSED", printed) == PASSED | slow, printed
     assert results("ERROR", printed) == ENDED_BADLY, printed
     assert results("FAILED", printed) == {"test_has_a_finalizer_that_raises"}, printed

@@ -1,4 +1,7 @@
-"""The documents point at what is there: every relative link has its file, every test that is named exists."""
+"""The documents point at what is there.
+
+Every relative link has its file, every test that is named exists.
+"""
 
 import re
 from pathlib import Path
@@ -13,15 +16,26 @@ NAMED = re.compile(r"`(test_\w+)`")
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
-    links = [link for link in LINK.findall(document.read_text(encoding="utf-8")) if "://" not in link]
+    links = [
+        link for link in LINK.findall(document.read_text(encoding="utf-8")) if "://" not in link
+    ]
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
 def test_every_test_that_is_named_exists() -> None:
     defined = set()
     for path in ROOT.glob("tests/**/test_*.py"):
-        defined |= {path.stem, *re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)}
-    named = {name for document in DOCUMENTS for name in NAMED.findall(document.read_text(encoding="utf-8"))}
+        defined |= {
+            path.stem,
+            *re.findall(
+                r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE
+            ),
+        }
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in NAMED.findall(document.read_text(encoding="utf-8"))
+    }
     assert "test_a_release_collision_ends_well" in named
     assert named - defined == set()
 

@@ -1,4 +1,7 @@
-"""The locks hold what pyproject.toml asks for, agree with each other and name no address. When one fails: `make lock`."""
+"""The locks hold what pyproject.toml asks for, agree with each other and name no address.
+
+When one fails: `make lock`.
+"""
 
 import re
 import tomllib
@@ -9,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ENTRY = re.compile(
-    r"^(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))? \\\n(?P<hashes>(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)",
+    r"^(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))? \\\n(?P<hashes>(?:   "
+    r" --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)",
     re.MULTILINE,
 )
 LOCKS = ("demo", "dev", "fuzz", "link")
@@ -25,7 +29,11 @@ def locked(lock: str) -> dict[str, set[str]]:
 
 def asked(lock: str) -> list[Requirement]:
     """What pyproject.toml asks for, with the extras that an extra includes."""
-    extras, found, waiting = PROJECT["optional-dependencies"], list(PROJECT["dependencies"]), [] if lock == "link" else [lock]
+    extras, found, waiting = (
+        PROJECT["optional-dependencies"],
+        list(PROJECT["dependencies"]),
+        [] if lock == "link" else [lock],
+    )
     while waiting:
         for word in extras[waiting.pop()]:
             requirement = Requirement(word)
@@ -40,9 +48,10 @@ def asked(lock: str) -> list[Requirement]:
 def test_every_requirement_is_locked_at_a_version_it_allows(lock: str) -> None:
     held = locked(lock)
     for requirement in asked(lock):
-        assert any(requirement.specifier.contains(version) for version in held.get(canonicalize_name(requirement.name), ())), (
-            requirement
-        )
+        assert any(
+            requirement.specifier.contains(version)
+            for version in held.get(canonicalize_name(requirement.name), ())
+        ), requirement
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -56,7 +65,9 @@ def test_the_locks_agree_so_that_one_environment_serves_all() -> None:
     assert locked("demo").keys() <= dev.keys()
     for lock in ("demo", "fuzz", "link"):
         held = locked(lock)
-        assert {name: held[name] for name in held.keys() & dev.keys()} == {name: dev[name] for name in held.keys() & dev.keys()}
+        assert {name: held[name] for name in held.keys() & dev.keys()} == {
+            name: dev[name] for name in held.keys() & dev.keys()
+        }
 
 
 @pytest.mark.parametrize("name", ["pydicom", "pynetdicom", "numpy", "sqlalchemy", "fastapi"])

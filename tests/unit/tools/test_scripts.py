@@ -1,4 +1,7 @@
-"""The scripts that `make` calls: what they do without being asked, and what they say when they cannot."""
+"""The scripts that `make` calls.
+
+What they do without being asked, and what they say when they cannot.
+"""
 
 import base64
 import hashlib
@@ -16,7 +19,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs a script of a copy of the project's skeleton, with made-up commands before the real ones."""
+    """Runs a script of a copy of the project's skeleton, with made-up commands before the real
+    ones.
+    """
     (tmp_path / "tools").mkdir()
     (tmp_path / "requirements").mkdir()
     (tmp_path / "bin").mkdir()
@@ -37,7 +42,9 @@ def run(tmp_path: Path) -> Run:
             "POLICY_RC_D": str(tmp_path / "policy"),
         }
         asked = [str(tmp_path / "tools" / script), *arguments]
-        return subprocess.run(asked, capture_output=True, text=True, env=environment, timeout=30, check=False)
+        return subprocess.run(
+            asked, capture_output=True, text=True, env=environment, timeout=30, check=False
+        )
 
     return call
 
@@ -56,7 +63,9 @@ def test_nothing_is_done_when_all_packages_are_there(run: Run) -> None:
 def test_missing_packages_are_installed_by_root_after_one_update(run: Run, tmp_path: Path) -> None:
     called, policy = tmp_path / "called", tmp_path / "policy"
     apt_get = f'[ "$1" = update ] || sh {policy}; echo "$?" "$@" >> {called}'
-    ended = run("debian-packages", "strace", "dcmtk", dpkg_query="exit 1", id="echo 0", apt_get=apt_get)
+    ended = run(
+        "debian-packages", "strace", "dcmtk", dpkg_query="exit 1", id="echo 0", apt_get=apt_get
+    )
     assert ended.returncode == 0
     assert not policy.exists()
     update, install = called.read_text().splitlines()
@@ -78,17 +87,26 @@ def test_an_environment_that_is_a_link_is_left_alone(run: Run, tmp_path: Path) -
 
 
 def stamped(folder: Path, lock: str) -> None:
-    content = (folder / "requirements" / f"{lock}.lock").read_bytes() + (folder / "pyproject.toml").read_bytes()
-    digest = subprocess.run(["sha256sum"], input=content, capture_output=True, check=True).stdout[:16].decode()
+    content = (folder / "requirements" / f"{lock}.lock").read_bytes() + (
+        folder / "pyproject.toml"
+    ).read_bytes()
+    digest = (
+        subprocess.run(["sha256sum"], input=content, capture_output=True, check=True)
+        .stdout[:16]
+        .decode()
+    )
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").symlink_to(shutil.which("true") or "")
     (folder / ".venv" / f".installed-{lock}-{digest}").touch()
 
 
 @pytest.mark.parametrize(
-    ("installed", "wanted", "status"), [("dev", "dev", 0), ("dev", "demo", 0), ("demo", "demo", 0), ("demo", "dev", 1)]
+    ("installed", "wanted", "status"),
+    [("dev", "dev", 0), ("dev", "demo", 0), ("demo", "demo", 0), ("demo", "dev", 1)],
 )
-def test_what_is_installed_is_not_installed_again(installed: str, wanted: str, status: int, run: Run, tmp_path: Path) -> None:
+def test_what_is_installed_is_not_installed_again(
+    installed: str, wanted: str, status: int, run: Run, tmp_path: Path
+) -> None:
     stamped(tmp_path, installed)
     assert run("environment", wanted, dpkg_query="echo installed").returncode == status
 
@@ -106,7 +124,9 @@ def test_fuzzing_without_a_target_is_an_error(run: Run) -> None:
 
 
 def pinned(folder: Path, integrity: str) -> None:
-    (folder / "requirements" / "ohif.lock").write_text(f"# of a test\n@ohif/app 9.9.9 {integrity}\n")
+    (folder / "requirements" / "ohif.lock").write_text(
+        f"# of a test\n@ohif/app 9.9.9 {integrity}\n"
+    )
 
 
 def packed(folder: Path) -> Path:
@@ -115,13 +135,20 @@ def packed(folder: Path) -> Path:
     (dist / "ort").mkdir(parents=True)
     for file in (dist / "index.html", dist / "ort" / "large.wasm", dist.parent / "LICENSE"):
         file.write_text("x")
-    subprocess.run(["tar", "--create", "--gzip", "--file", "app.tgz", "package"], cwd=folder, check=True)
+    subprocess.run(
+        ["tar", "--create", "--gzip", "--file", "app.tgz", "package"], cwd=folder, check=True
+    )
     return folder / "app.tgz"
 
 
-def test_the_viewer_is_unpacked_once_when_it_is_the_one_that_is_pinned(run: Run, tmp_path: Path) -> None:
+def test_the_viewer_is_unpacked_once_when_it_is_the_one_that_is_pinned(
+    run: Run, tmp_path: Path
+) -> None:
     tarball = packed(tmp_path)
-    pinned(tmp_path, "sha512-" + base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode())
+    pinned(
+        tmp_path,
+        "sha512-" + base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode(),
+    )
     npm = f'echo called >> {tmp_path}/called; cp {tarball} "$5"'
     assert [run("ohif", npm=npm).returncode for _ in range(2)] == [0, 0]
     dist = tmp_path / ".make" / "ohif" / "9.9.9" / "dist"

@@ -1,4 +1,7 @@
-"""What no tracked file may name. The forbidden words are put together here, for this file is tracked too."""
+"""What no tracked file may name.
+
+The forbidden words are put together here, for this file is tracked too.
+"""
 
 import pytest
 

@@ -37,7 +37,13 @@ def link_hello(**changes: Any) -> LinkHello:
 
 
 def cloud_hello(**changes: Any) -> CloudHello:
-    fields = {"release": "1.1", "capabilities": ("two", "three"), "nonce": b"n" * 32, "time": 1.5, "verify": verify}
+    fields = {
+        "release": "1.1",
+        "capabilities": ("two", "three"),
+        "nonce": b"n" * 32,
+        "time": 1.5,
+        "verify": verify,
+    }
     return CloudHello(**(fields | changes))
 
 
@@ -97,9 +103,19 @@ class Pair:
         self.events[side] += drain(machine)
         return True
 
-    def run(self, choose: random.Random | None = None, each: Callable[[], object] | None = None) -> None:
-        """Move frames until nothing moves any more; `choose` picks the order, `each` is called after every step."""
-        steps = [(self.send, "link"), (self.send, "cloud"), (self.deliver, "link"), (self.deliver, "cloud")]
+    def run(
+        self, choose: random.Random | None = None, each: Callable[[], object] | None = None
+    ) -> None:
+        """Move frames until nothing moves any more.
+
+        `choose` picks the order, `each` is called after every step.
+        """
+        steps = [
+            (self.send, "link"),
+            (self.send, "cloud"),
+            (self.deliver, "link"),
+            (self.deliver, "cloud"),
+        ]
         idle = 0
         while idle < len(steps):
             if choose is not None:

@@ -5,7 +5,16 @@ import pytest
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire import frames
-from swallowtail.wire.channel import MAX_WAITING_MESSAGES, ChannelInput, ChannelMachine, ChannelState, Data, End, Message, WasReset
+from swallowtail.wire.channel import (
+    MAX_WAITING_MESSAGES,
+    ChannelInput,
+    ChannelMachine,
+    ChannelState,
+    Data,
+    End,
+    Message,
+    WasReset,
+)
 from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.frames import FIN, FrameType, Opening, Priority
 from swallowtail.wire.window import ReceiveWindow, SendWindow, SessionBudget
@@ -34,10 +43,14 @@ class Owner:
         self.events.append("writable")
 
 
-def channel(*, send: int = 1 << 20, receive: int = 1 << 20, transfer: bytes | None = None) -> tuple[ChannelMachine, Owner]:
+def channel(
+    *, send: int = 1 << 20, receive: int = 1 << 20, transfer: bytes | None = None
+) -> tuple[ChannelMachine, Owner]:
     owner = Owner()
     opening = Opening(call="c", priority=Priority.BULK, transfer=transfer)
-    made = ChannelMachine(7, opening, owner, SendWindow(send), ReceiveWindow(receive, SessionBudget(), 0.0))
+    made = ChannelMachine(
+        7, opening, owner, SendWindow(send), ReceiveWindow(receive, SessionBudget(), 0.0)
+    )
     made.step(ChannelInput.SEND_OPEN)
     return made, owner
 
@@ -72,8 +85,14 @@ def test_fin_goes_with_the_last_frame(piece):
     machine, _ = channel()
     machine.write(memoryview(bytes(piece)), 0.0)
     machine.finish()
-    assert out(machine) == ([(DATA, FIN, 1000)] if piece == 1000 else [(DATA, 0, 65_528), (DATA, FIN, 0)])
-    for more in (machine.finish, lambda: machine.write(memoryview(b""), 0.0), lambda: machine.message(b"x", 0.0)):
+    assert out(machine) == (
+        [(DATA, FIN, 1000)] if piece == 1000 else [(DATA, 0, 65_528), (DATA, FIN, 0)]
+    )
+    for more in (
+        machine.finish,
+        lambda: machine.write(memoryview(b""), 0.0),
+        lambda: machine.message(b"x", 0.0),
+    ):
         with pytest.raises(LocalProtocolError, match="half closed"):
             more()
 
@@ -162,7 +181,10 @@ def test_a_reset_drops_what_waits_and_gives_its_reason_once():
     machine.receive_reset(memoryview(frames.reset_frame(7, ResetReason.DEADLINE, "slow")[8:]))
     assert (list(machine.outbox), len(machine.retained)) == ([], 0)
     assert owner.events[-2:] == ["readable", "writable"]
-    assert [machine.next_event(0.0) for _ in range(2)] == [WasReset(ResetReason.DEADLINE, "slow"), CLOSED]
+    assert [machine.next_event(0.0) for _ in range(2)] == [
+        WasReset(ResetReason.DEADLINE, "slow"),
+        CLOSED,
+    ]
     machine.consumed(6, 0.0)  # what was pulled before may still be handed in
     machine.reset(ResetReason.CANCELLED)
     assert not owner.control
@@ -206,7 +228,9 @@ def test_what_a_lost_session_leaves_behind_can_be_sent_again():
     body = bytes(range(256)) * 600
     machine.write(memoryview(body), 0.0)
     sent = list(machine.outbox)
-    machine.receive_credit(memoryview(frames.credit_frame(7, frames.Credit(70_000, 1 << 20))[8:]), 0.0)
+    machine.receive_credit(
+        memoryview(frames.credit_frame(7, frames.Credit(70_000, 1 << 20))[8:]), 0.0
+    )
     machine.lose("cut")
     again = list(machine.resend(100_000))
     assert b"".join(bytes(view) for _, view in again) == body[100_000:]

@@ -19,7 +19,16 @@ MESSAGES = [
         budget=5,
         channels=6,
     ),
-    control.Welcome(version=1, session=b"s" * 16, epoch=3, capabilities=(), budget=5, channels=6, time=0.0, dead_after=25.0),
+    control.Welcome(
+        version=1,
+        session=b"s" * 16,
+        epoch=3,
+        capabilities=(),
+        budget=5,
+        channels=6,
+        time=0.0,
+        dead_after=25.0,
+    ),
     control.Refuse(reason="code", detail="d", retry_after=1.0),
     control.Echo(id=2**64 - 1),
     control.Echoed(id=0),
@@ -65,7 +74,10 @@ def test_messages_that_are_refused(fields):
         read(**fields)
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x81" * 60_000, b"\x91" * 60_000, b"\x81\xa4kind\xa4\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\xc1", b"\x81" * 60_000, b"\x91" * 60_000, b"\x81\xa4kind\xa4\xff\xff\xff\xff"],
+)
 def test_what_is_no_map_is_refused(payload):
     with pytest.raises(WireError):
         control.read_control(memoryview(payload))

@@ -9,18 +9,32 @@ from swallowtail.wire.frames import Attach, Credit, FrameType, Opening, Priority
 
 
 def test_frames_are_the_page_s_byte_by_byte():
-    assert frames.frame(FrameType.DATA, 0x01020304, b"ab", fin=True) == b"\x02\x01\x00\x00\x01\x02\x03\x04ab"
-    assert frames.credit_frame(5, Credit(1, 2)) == b"\x04\0\0\0\0\0\0\5" + bytes(7) + b"\1" + bytes(7) + b"\2"
+    assert (
+        frames.frame(FrameType.DATA, 0x01020304, b"ab", fin=True)
+        == b"\x02\x01\x00\x00\x01\x02\x03\x04ab"
+    )
+    assert (
+        frames.credit_frame(5, Credit(1, 2))
+        == b"\x04\0\0\0\0\0\0\5" + bytes(7) + b"\1" + bytes(7) + b"\2"
+    )
     assert frames.reset_frame(5, ResetReason.LIMIT, "é") == b"\x05\0\0\0\0\0\0\5\0\6\xc3\xa9"
-    assert frames.attach_frame(7, Attach(b"t" * 16, 9)) == b"\x06\0\0\0\0\0\0\7" + b"t" * 16 + bytes(7) + b"\x09"
-    opening = frames.opening_frame(1, Opening(call="c", priority=Priority.BULK, credit=3), fin=False)
+    assert (
+        frames.attach_frame(7, Attach(b"t" * 16, 9))
+        == b"\x06\0\0\0\0\0\0\7" + b"t" * 16 + bytes(7) + b"\x09"
+    )
+    opening = frames.opening_frame(
+        1, Opening(call="c", priority=Priority.BULK, credit=3), fin=False
+    )
     assert opening[:8] == b"\x01\0\0\0\0\0\0\1"
     assert msgspec.msgpack.decode(opening[8:]) == {"call": "c", "priority": 2, "credit": 3}
 
 
 def test_a_reset_s_text_is_cut_between_characters():
     text = "é" * 200
-    assert frames.read_reset(memoryview(frames.reset_frame(1, ResetReason.INTERNAL, text)[8:])) == (ResetReason.INTERNAL, "é" * 128)
+    assert frames.read_reset(memoryview(frames.reset_frame(1, ResetReason.INTERNAL, text)[8:])) == (
+        ResetReason.INTERNAL,
+        "é" * 128,
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,4 +57,6 @@ def test_openings_that_are_refused(fields):
 
 def test_unknown_keys_are_ignored():
     payload = msgspec.msgpack.encode({"call": "c", "priority": 1, "colour": "red"})
-    assert frames.read_opening(memoryview(payload)) == Opening(call="c", priority=Priority.INTERACTIVE)
+    assert frames.read_opening(memoryview(payload)) == Opening(
+        call="c", priority=Priority.INTERACTIVE
+    )

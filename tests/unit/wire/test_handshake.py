@@ -11,7 +11,9 @@ from swallowtail.wire.handshake import HelloReceived, HelloState, Refused, Welco
 from tests.unit.wire.pair import KEY, cloud_hello, link_hello
 
 CHALLENGE = Challenge(versions=(1, 1), nonce=b"n" * 32, time=1.5, release="1.1")
-WELCOME = Welcome(version=1, session=b"s" * 16, epoch=3, capabilities=("two",), budget=5, channels=6, time=0.0)
+WELCOME = Welcome(
+    version=1, session=b"s" * 16, epoch=3, capabilities=("two",), budget=5, channels=6, time=0.0
+)
 
 
 def hello(**changes) -> Hello:
@@ -34,7 +36,10 @@ def accept(cloud):
 
 
 def test_the_proof_binds_nonce_code_and_key():
-    assert proof_message(b"N", "CODE", b"K") == b"swallowtail link 1\0N" + hashlib.sha256(b"CODE").digest() + b"K"
+    assert (
+        proof_message(b"N", "CODE", b"K")
+        == b"swallowtail link 1\0N" + hashlib.sha256(b"CODE").digest() + b"K"
+    )
 
 
 def test_the_cloud_tells_whether_the_proof_holds():
@@ -51,7 +56,10 @@ def test_the_cloud_tells_whether_the_proof_holds():
 
 def test_a_recorded_hello_does_not_pass_with_another_nonce():
     cloud = cloud_hello(
-        nonce=b"m" * 32, verify=lambda key, proof, message: (key, message) == (KEY, proof_message(b"n" * 32, "CODE", KEY))
+        nonce=b"m" * 32,
+        verify=lambda key, proof, message: (
+            (key, message) == (KEY, proof_message(b"n" * 32, "CODE", KEY))
+        ),
     )
     cloud.start(0.0)
     assert not cloud.receive(hello(), 0.0).proved
@@ -60,10 +68,16 @@ def test_a_recorded_hello_does_not_pass_with_another_nonce():
 def test_a_version_that_is_not_ours_is_refused_with_the_range():
     cloud = waiting_cloud()
     answer = hello()
-    other = Hello(**{name: getattr(answer, name) for name in answer.__struct_fields__} | {"version": 9})
+    other = Hello(
+        **{name: getattr(answer, name) for name in answer.__struct_fields__} | {"version": 9}
+    )
     event = cloud.receive(other, 0.0)
     assert isinstance(event, Refused)
-    assert (event.refuse.reason, event.refuse.detail, event.refuse.retry_after) == ("version", "the Cloud speaks 1 to 1", 60.0)
+    assert (event.refuse.reason, event.refuse.detail, event.refuse.retry_after) == (
+        "version",
+        "the Cloud speaks 1 to 1",
+        60.0,
+    )
     with pytest.raises(LocalProtocolError):
         accept(cloud)
 
@@ -90,7 +104,9 @@ def test_a_link_can_be_refused_before_and_after_its_hello():
         assert link.receive(refuse, 0.0) == Refused(refuse)
 
 
-@pytest.mark.parametrize("messages", [[WELCOME], [CHALLENGE, CHALLENGE], [CHALLENGE, WELCOME, WELCOME], [hello()]])
+@pytest.mark.parametrize(
+    "messages", [[WELCOME], [CHALLENGE, CHALLENGE], [CHALLENGE, WELCOME, WELCOME], [hello()]]
+)
 def test_a_cloud_that_says_the_wrong_thing(messages):
     link = link_hello()
     for message in messages[:-1]:
@@ -103,7 +119,18 @@ def test_a_welcome_to_another_version_is_refused():
     link = link_hello()
     link.receive(CHALLENGE, 0.0)
     with pytest.raises(WireError, match="not offered"):
-        link.receive(Welcome(version=2, session=b"s" * 16, epoch=3, capabilities=(), budget=5, channels=6, time=0.0), 0.0)
+        link.receive(
+            Welcome(
+                version=2,
+                session=b"s" * 16,
+                epoch=3,
+                capabilities=(),
+                budget=5,
+                channels=6,
+                time=0.0,
+            ),
+            0.0,
+        )
 
 
 def test_a_link_that_says_hello_twice():

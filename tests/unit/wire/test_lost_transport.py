@@ -35,7 +35,9 @@ async def send_many(transport: FrameTransport, frame: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [100, 20_000])
-async def test_link_stops_writing_to_a_lost_connection(size: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_link_stops_writing_to_a_lost_connection(
+    size: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     context = server_context(*ensure_certificate(tmp_path, ["localhost"], dt.datetime.now(dt.UTC)))
     met: asyncio.Queue[ServerConnection] = asyncio.Queue()
 
@@ -44,9 +46,13 @@ async def test_link_stops_writing_to_a_lost_connection(size: int, tmp_path: Path
         await connection.wait_closed()
 
     trust = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
-    async with serve(meet, "localhost", 0, ssl=context, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None) as server:
+    async with serve(
+        meet, "localhost", 0, ssl=context, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None
+    ) as server:
         port = server.sockets[0].getsockname()[1]
-        transport = await connect(f"wss://localhost:{port}/link", user_agent="test", ssl=trust, proxy=None)
+        transport = await connect(
+            f"wss://localhost:{port}/link", user_agent="test", ssl=trust, proxy=None
+        )
         peer = await met.get()
         await transport.send([bytes(size)])
         raw = peer.transport.get_extra_info("socket")
@@ -62,7 +68,10 @@ async def test_link_stops_writing_to_a_lost_connection(size: int, tmp_path: Path
 @pytest.mark.parametrize("reset", [True, False])
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_the_cloud_stops_writing_to_a_lost_connection(
-    loop_factory: Callable[[], asyncio.AbstractEventLoop], reset: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    reset: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     context = server_context(*ensure_certificate(tmp_path, ["localhost"], dt.datetime.now(dt.UTC)))
     trust = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
@@ -74,7 +83,9 @@ def test_the_cloud_stops_writing_to_a_lost_connection(
         async def application(scope: Any, receive: Any, send: Any) -> None:
             await receive()
             await send({"type": "websocket.accept"})
-            frames = AsgiFrames(receive, send, asyncio.get_running_loop(), scope["extensions"][SHORT_WAY])
+            frames = AsgiFrames(
+                receive, send, asyncio.get_running_loop(), scope["extensions"][SHORT_WAY]
+            )
             connected.set()
             await cut.wait()
             try:
@@ -87,19 +98,28 @@ def test_the_cloud_stops_writing_to_a_lost_connection(
         async with Tasks("test") as tasks:
             serving = tasks.spawn(server.serve(sockets=[listening]), name="server")
             port = listening.getsockname()[1]
-            await asyncio.to_thread(upgrade_and_cut, port, trust, connected, asyncio.get_running_loop(), reset)
+            await asyncio.to_thread(
+                upgrade_and_cut, port, trust, connected, asyncio.get_running_loop(), reset
+            )
             cut.set()
             server.should_exit = True
             await serving
 
-    with caplog.at_level(logging.WARNING, "asyncio"), asyncio.Runner(loop_factory=loop_factory) as runner:
+    with (
+        caplog.at_level(logging.WARNING, "asyncio"),
+        asyncio.Runner(loop_factory=loop_factory) as runner,
+    ):
         runner.run(main())
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
     assert told
 
 
 def upgrade_and_cut(
-    port: int, trust: ssl.SSLContext, connected: asyncio.Event, loop: asyncio.AbstractEventLoop, reset: bool
+    port: int,
+    trust: ssl.SSLContext,
+    connected: asyncio.Event,
+    loop: asyncio.AbstractEventLoop,
+    reset: bool,
 ) -> None:
     """Be a client that is cut off in the middle of a session."""
     with (

@@ -125,7 +125,11 @@ async def read_all(channel) -> tuple[bytes, list[bytes]]:
 async def store(link, cloud, body: bytes) -> None:
     ours = await link.open("store", b"request", Priority.BULK, transfer=b"t" * 16)
     theirs = await accept(cloud)
-    assert (theirs.opening.call, theirs.opening.body, theirs.opening.transfer) == ("store", b"request", b"t" * 16)
+    assert (theirs.opening.call, theirs.opening.body, theirs.opening.transfer) == (
+        "store",
+        b"request",
+        b"t" * 16,
+    )
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(read_all(theirs))
         await ours.send(memoryview(body))
@@ -243,10 +247,15 @@ async def test_everything_that_waits_hears_that_the_connection_is_lost():
         cloud_end.stuck = True
         async with asyncio.TaskGroup() as group:
             waiting = [
-                group.create_task(collect(work)) for work in (ours.receive(), ours.send(memoryview(bytes(9_000_000))), link.echo())
+                group.create_task(collect(work))
+                for work in (ours.receive(), ours.send(memoryview(bytes(9_000_000))), link.echo())
             ]
             link_end.inbox.put_nowait((1006, "cut"))
-        assert [type(task.result()) for task in waiting] == [ChannelResetError, ChannelResetError, SessionClosedError]
+        assert [type(task.result()) for task in waiting] == [
+            ChannelResetError,
+            ChannelResetError,
+            SessionClosedError,
+        ]
         assert waiting[0].result().reason is ResetReason.SESSION_LOST
         assert (await link.closed)[:2] == (1006, "cut")
         with pytest.raises(SessionClosedError, match="1006"):
@@ -294,7 +303,10 @@ async def test_a_link_that_went_while_the_cloud_decided_is_a_closed_session():
         async with Session(SessionMachine(link_hello(), now=now), link_end):
             await cloud.hello()
         await cloud.closed
-        for decide in (lambda: cloud.welcome(session=b"s" * 16, epoch=1, time=0.0), lambda: cloud.refuse(RefuseReason.BUSY)):
+        for decide in (
+            lambda: cloud.welcome(session=b"s" * 16, epoch=1, time=0.0),
+            lambda: cloud.refuse(RefuseReason.BUSY),
+        ):
             with pytest.raises(SessionClosedError):
                 decide()
 
@@ -345,7 +357,10 @@ async def test_a_bug_in_the_transport_ends_the_session(logged_errors):
 
 
 def certificate(folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Make a certificate for 127.0.0.1; give the server's context and that of a client that trusts it."""
+    """Make a certificate for 127.0.0.1.
+
+    Give the server's context and that of a client that trusts it.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
     now = dt.datetime.now(dt.UTC)
@@ -357,13 +372,20 @@ def certificate(folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         .serial_number(1)
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     pem = folder / "test.pem"
     pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         + made.public_bytes(serialization.Encoding.PEM)
     )
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -388,7 +410,9 @@ async def test_a_session_over_tls(tmp_path):
         await done.wait()
 
     async with listening(tls, handler, write_limit=131072) as port:
-        transport = await connect(f"wss://127.0.0.1:{port}/link", user_agent="swallowtail-link/1.0", ssl=trust, proxy=None)
+        transport = await connect(
+            f"wss://127.0.0.1:{port}/link", user_agent="swallowtail-link/1.0", ssl=trust, proxy=None
+        )
         async with joined(transport, await ends.get()) as (link, cloud):
             await store(link, cloud, os.urandom(8_000_000))
             await store(cloud, link, os.urandom(100_000))
@@ -406,10 +430,15 @@ async def test_no_compression_is_asked_for_and_no_ping_is_sent():
         await connection.wait_closed()
 
     async with listening(None, handler, compression="deflate") as port:
-        transport = await connect(f"ws://127.0.0.1:{port}/link", user_agent="swallowtail-link/1.0", proxy=None)
+        transport = await connect(
+            f"ws://127.0.0.1:{port}/link", user_agent="swallowtail-link/1.0", proxy=None
+        )
         headers = await asked.get()
         assert "Sec-WebSocket-Extensions" not in headers
-        assert (headers["Sec-WebSocket-Protocol"], headers["User-Agent"]) == (SUBPROTOCOL, "swallowtail-link/1.0")
+        assert (headers["Sec-WebSocket-Protocol"], headers["User-Agent"]) == (
+            SUBPROTOCOL,
+            "swallowtail-link/1.0",
+        )
         assert transport._connection.keepalive_task is None
         await transport.close(1000, "")
 
@@ -433,7 +462,9 @@ async def test_a_text_message_is_a_violation(tmp_path):
 async def test_pings_whose_pongs_nobody_reads_end_the_connection():
     async def handler(connection):
         connection.transport.pause_reading()
-        connection.transport.write((b"\x89\x7d" + bytes(125)) * 120_000)  # more than the kernel takes
+        connection.transport.write(
+            (b"\x89\x7d" + bytes(125)) * 120_000
+        )  # more than the kernel takes
         await connection.wait_closed()
 
     async with listening(None, handler) as port:
@@ -481,9 +512,14 @@ async def test_a_proxy_is_asked_to_connect(tmp_path):
                 await writer.drain()
         writer.close()
 
-    async with listening(tls, handler) as port, await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+    async with (
+        listening(tls, handler) as port,
+        await asyncio.start_server(proxy, "127.0.0.1", 0) as server,
+    ):
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        transport = await connect(f"wss://127.0.0.1:{port}/link", user_agent="x", ssl=trust, proxy=url)
+        transport = await connect(
+            f"wss://127.0.0.1:{port}/link", user_agent="x", ssl=trust, proxy=url
+        )
         await transport.close(1000, "")
     assert asked == [f"CONNECT 127.0.0.1:{port} HTTP/1.1"]
 
@@ -531,6 +567,10 @@ async def test_each_way_not_to_connect_is_named(tmp_path, unused_tcp_port):
         assert error.phase == "proxy"
         assert "403" in str(error)
 
-    async with await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0) as server:  # says nothing
+    async with await asyncio.get_running_loop().create_server(
+        asyncio.Protocol, "127.0.0.1", 0
+    ) as server:  # says nothing
         port = server.sockets[0].getsockname()[1]
-        assert (await failing(f"wss://127.0.0.1:{port}/", ssl=trust, open_seconds=0.1)).phase == "time"
+        assert (
+            await failing(f"wss://127.0.0.1:{port}/", ssl=trust, open_seconds=0.1)
+        ).phase == "time"

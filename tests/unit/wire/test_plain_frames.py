@@ -1,4 +1,6 @@
-"""The short way gives what the general parser gives, whatever the chunking, and leaves every judgement to it."""
+"""The short way gives what the general parser gives, whatever the chunking, and leaves every
+judgement to it.
+"""
 
 import itertools
 
@@ -15,7 +17,9 @@ MAX = 65_536
 messages = st.lists(st.binary(max_size=300) | st.integers(0, MAX).map(bytes), max_size=6)
 
 
-def framed(*contents: bytes, opcode: Opcode = Opcode.BINARY, fin: bool = True, mask: bool = True) -> bytes:
+def framed(
+    *contents: bytes, opcode: Opcode = Opcode.BINARY, fin: bool = True, mask: bool = True
+) -> bytes:
     return b"".join(Frame(opcode, content, fin).serialize(mask=mask) for content in contents)
 
 
@@ -34,12 +38,16 @@ def fed(reader: PlainFrames, stream: bytes, cuts: list[int]) -> list[tuple[bool,
 
 @given(messages, st.lists(st.integers(0, 1 << 20), max_size=8))
 def test_any_chunking_gives_the_same_messages(contents: list[bytes], cuts: list[int]) -> None:
-    assert fed(PlainFrames(MAX, apply_mask), framed(*contents), cuts) == [(True, content) for content in contents]
+    assert fed(PlainFrames(MAX, apply_mask), framed(*contents), cuts) == [
+        (True, content) for content in contents
+    ]
 
 
 @given(messages, st.lists(st.integers(0, 1 << 20), max_size=8))
 def test_a_client_is_not_sent_masks(contents: list[bytes], cuts: list[int]) -> None:
-    assert fed(PlainFrames(MAX), framed(*contents, mask=False), cuts) == [(True, content) for content in contents]
+    assert fed(PlainFrames(MAX), framed(*contents, mask=False), cuts) == [
+        (True, content) for content in contents
+    ]
     masked = framed(b"x")
     assert fed(PlainFrames(MAX), masked, cuts) == [(False, masked)]
 
@@ -48,14 +56,24 @@ def test_a_client_is_not_sent_masks(contents: list[bytes], cuts: list[int]) -> N
 def test_a_head_is_what_the_library_writes(size: int) -> None:
     content, key = bytes(size), b"mask"
     assert plain_head(size) + content == framed(content, mask=False)
-    assert fed(PlainFrames(MAX, apply_mask), plain_head(size, key) + apply_mask(content, key), []) == [(True, content)]
+    assert fed(
+        PlainFrames(MAX, apply_mask), plain_head(size, key) + apply_mask(content, key), []
+    ) == [(True, content)]
 
 
 @given(st.lists(st.integers(0, 1 << 20), max_size=8))
 def test_control_frames_go_to_the_general_parser_whole_and_in_order(cuts: list[int]) -> None:
-    ping, close = framed(b"are you there", opcode=Opcode.PING), framed(b"\x03\xe8", opcode=Opcode.CLOSE)
+    ping, close = (
+        framed(b"are you there", opcode=Opcode.PING),
+        framed(b"\x03\xe8", opcode=Opcode.CLOSE),
+    )
     stream = framed(b"one") + ping + framed(b"two") + close
-    assert fed(PlainFrames(MAX, apply_mask), stream, cuts) == [(True, b"one"), (False, ping), (True, b"two"), (False, close)]
+    assert fed(PlainFrames(MAX, apply_mask), stream, cuts) == [
+        (True, b"one"),
+        (False, ping),
+        (True, b"two"),
+        (False, close),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -67,13 +85,18 @@ def test_control_frames_go_to_the_general_parser_whole_and_in_order(cuts: list[i
         (framed(b"rest", opcode=Opcode.CONT), 1002),
         (framed(b"first", fin=False) + framed(b"not the rest"), 1002),
     ],
-    # the masks are random, so the streams cannot name the tests: parallel workers would collect different ones
+    # the masks are random, so the streams cannot name the tests: parallel workers would collect
+    # different ones
     ids=["unmasked", "too long", "reserved bits", "rest of nothing", "fragments interrupted"],
 )
 @given(cuts=st.lists(st.integers(0, 1 << 20), max_size=8))
-def test_what_is_not_plain_is_the_general_parsers_to_judge(stream: bytes, code: int | None, cuts: list[int]) -> None:
+def test_what_is_not_plain_is_the_general_parsers_to_judge(
+    stream: bytes, code: int | None, cuts: list[int]
+) -> None:
     general = Protocol(SERVER, max_size=MAX)
-    (before, *rest) = fed(PlainFrames(MAX, apply_mask), framed(b"before") + stream + framed(b"after"), cuts)
+    (before, *rest) = fed(
+        PlainFrames(MAX, apply_mask), framed(b"before") + stream + framed(b"after"), cuts
+    )
     assert before == (True, b"before")
     assert all(not plain for plain, _ in rest)
     general.receive_data(b"".join(content for _, content in rest))
@@ -81,8 +104,14 @@ def test_what_is_not_plain_is_the_general_parsers_to_judge(stream: bytes, code: 
 
 
 @given(st.lists(st.integers(0, 1 << 20), max_size=8))
-def test_text_and_fragments_go_to_the_general_parser_and_what_follows_is_plain_again(cuts: list[int]) -> None:
-    text, first, ping = framed(b"text", opcode=Opcode.TEXT), framed(b"first", fin=False), framed(b"x", opcode=Opcode.PING)
+def test_text_and_fragments_go_to_the_general_parser_and_what_follows_is_plain_again(
+    cuts: list[int],
+) -> None:
+    text, first, ping = (
+        framed(b"text", opcode=Opcode.TEXT),
+        framed(b"first", fin=False),
+        framed(b"x", opcode=Opcode.PING),
+    )
     rest, last = framed(b"", opcode=Opcode.CONT, fin=False), framed(b"last", opcode=Opcode.CONT)
     stream = text + framed(b"one") + first + ping + rest + last + framed(b"two")
     expected = [(False, text), (True, b"one"), (False, first + ping + rest + last), (True, b"two")]

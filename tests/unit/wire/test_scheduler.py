@@ -37,7 +37,18 @@ def test_channels_of_one_priority_take_turns_and_the_more_urgent_go_first():
     scheduler.control(b"open")
     scheduler.urgent(b"echoed")
     assert scheduler.waiting
-    assert order(scheduler) == [b"echoed", b"open", b"c0", b"c1", b"a0", b"b0", b"d0", b"a1", b"d1", b"a2"]
+    assert order(scheduler) == [
+        b"echoed",
+        b"open",
+        b"c0",
+        b"c1",
+        b"a0",
+        b"b0",
+        b"d0",
+        b"a1",
+        b"d1",
+        b"a2",
+    ]
 
 
 def test_a_channel_that_was_emptied_by_a_reset_loses_its_turn_and_can_come_back():
@@ -51,7 +62,11 @@ def test_a_channel_that_was_emptied_by_a_reset_loses_its_turn_and_can_come_back(
 
 
 def test_credit_is_built_when_its_turn_comes_and_left_out_when_it_is_void():
-    scheduler, one, two = Scheduler(), Channel("a", Priority.BULK, 0), Channel("b", Priority.BULK, 0)
+    scheduler, one, two = (
+        Scheduler(),
+        Channel("a", Priority.BULK, 0),
+        Channel("b", Priority.BULK, 0),
+    )
     scheduler.credit(one)
     scheduler.credit(two)
     two.credit = b"newest"

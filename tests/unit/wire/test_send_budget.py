@@ -20,7 +20,10 @@ def _pour(pair: Pair, channel: ChannelMachine) -> int:
 
 def test_what_a_sender_keeps_has_a_bound_whatever_the_peer_grants():
     pair = Pair()
-    channels = [pair.link.open("store", b"", Priority.BULK, now=0.0, transfer=bytes([n]) * 16) for n in range(40)]
+    channels = [
+        pair.link.open("store", b"", Priority.BULK, now=0.0, transfer=bytes([n]) * 16)
+        for n in range(40)
+    ]
     for channel in channels:
         pair.link.receive_data(credit_frame(channel.number, Credit(0, 4 * MIB)), 0.0)
     drain(pair.link)
@@ -39,13 +42,18 @@ def test_what_a_sender_keeps_has_a_bound_whatever_the_peer_grants():
 
     # and so does one that ends
     pair.link.receive_data(reset_frame(channels[1].number, ResetReason.UNAVAILABLE, ""), 9.0)
-    assert channels[-1] in {event.channel for event in drain(pair.link) if isinstance(event, Writable)}
+    assert channels[-1] in {
+        event.channel for event in drain(pair.link) if isinstance(event, Writable)
+    }
     assert _pour(pair, channels[-1])
 
 
 def test_a_channel_without_credit_of_its_own_is_not_woken_by_that_of_others():
     pair = Pair()
-    stuck, other = (pair.link.open("store", b"", Priority.BULK, now=0.0, transfer=bytes([n]) * 16) for n in range(2))
+    stuck, other = (
+        pair.link.open("store", b"", Priority.BULK, now=0.0, transfer=bytes([n]) * 16)
+        for n in range(2)
+    )
     for channel in (stuck, other):
         _pour(pair, channel)
     assert stuck.sending.blocked_since == 0.0
@@ -57,14 +65,19 @@ def test_a_channel_without_credit_of_its_own_is_not_woken_by_that_of_others():
 
 def test_a_channel_below_its_floor_goes_on_though_others_hold_the_whole_budget():
     pair = Pair()
-    channels = [pair.link.open("store", b"", Priority.BULK, now=0.0, transfer=bytes([n]) * 16) for n in range(20)]
+    channels = [
+        pair.link.open("store", b"", Priority.BULK, now=0.0, transfer=bytes([n]) * 16)
+        for n in range(20)
+    ]
     for channel in channels:
         pair.link.receive_data(credit_frame(channel.number, Credit(0, 4 * MIB)), 0.0)
     kept = [_pour(pair, channel) for channel in channels]
     last = channels[-1]
     assert kept[-1] == FLOOR
     drain(pair.link)
-    pair.link.receive_data(credit_frame(last.number, Credit(FLOOR, 4 * MIB)), 1.0)  # consumed, and no further limit
+    pair.link.receive_data(
+        credit_frame(last.number, Credit(FLOOR, 4 * MIB)), 1.0
+    )  # consumed, and no further limit
     assert [event.channel for event in drain(pair.link) if isinstance(event, Writable)] == [last]
     assert last.sending.blocked_since is None
     assert _pour(pair, last) == FLOOR

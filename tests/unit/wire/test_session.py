@@ -1,4 +1,7 @@
-"""The session machine: what arrives, what leaves and in which order, deadlines, limits, and the end."""
+"""The session machine.
+
+What arrives, what leaves and in which order, deadlines, limits, and the end.
+"""
 
 import pytest
 
@@ -25,8 +28,12 @@ from swallowtail.wire.session import SessionMachine
 from tests.unit.wire.pair import Pair, cloud_hello, drain, link_hello, welcome
 
 
-def opening(number: int, *, credit: int = 0, transfer: bytes | None = None, fin: bool = False) -> bytes:
-    return frames.opening_frame(number, Opening(call="c", priority=Priority.BULK, credit=credit, transfer=transfer), fin=fin)
+def opening(
+    number: int, *, credit: int = 0, transfer: bytes | None = None, fin: bool = False
+) -> bytes:
+    return frames.opening_frame(
+        number, Opening(call="c", priority=Priority.BULK, credit=credit, transfer=transfer), fin=fin
+    )
 
 
 def violation(machine: SessionMachine, *messages: bytes, now: float = 0.0) -> WireError:
@@ -53,7 +60,11 @@ def sent(machine: SessionMachine) -> list[tuple[FrameType, int, int, bytes]]:
 
 
 def controls(machine: SessionMachine) -> list:
-    return [read_control(memoryview(payload)) for kind, _, _, payload in sent(machine) if kind is FrameType.CONTROL]
+    return [
+        read_control(memoryview(payload))
+        for kind, _, _, payload in sent(machine)
+        if kind is FrameType.CONTROL
+    ]
 
 
 def test_hello_gives_both_sides_what_they_need():
@@ -61,12 +72,20 @@ def test_hello_gives_both_sides_what_they_need():
     pair.run()
     (received,) = pair.events["cloud"]
     assert isinstance(received, HelloReceived)
-    assert (received.proved, received.hello.code, received.hello.instance) == (True, "CODE", b"i" * 16)
+    assert (received.proved, received.hello.code, received.hello.instance) == (
+        True,
+        "CODE",
+        b"i" * 16,
+    )
     welcome(pair.cloud)
     pair.run()
     (welcomed,) = pair.events["link"]
     assert isinstance(welcomed, Welcomed)
-    assert (welcomed.welcome.epoch, welcomed.welcome.capabilities, welcomed.peer_channels) == (7, ("two",), 256)
+    assert (welcomed.welcome.epoch, welcomed.welcome.capabilities, welcomed.peer_channels) == (
+        7,
+        ("two",),
+        256,
+    )
     assert pair.link.ready
     assert pair.cloud.ready
 
@@ -86,7 +105,9 @@ def test_a_refusal_is_heard_and_closes_with_4401():
 
 def test_before_welcome_nothing_else_is_allowed():
     assert "before welcome" in str(violation(SessionMachine(cloud_hello(), now=0.0), opening(1)))
-    assert "before welcome" in str(violation(SessionMachine(link_hello(), now=0.0), control_frame(Echo(id=1))))
+    assert "before welcome" in str(
+        violation(SessionMachine(link_hello(), now=0.0), control_frame(Echo(id=1)))
+    )
     with pytest.raises(LocalProtocolError):
         SessionMachine(link_hello(), now=0.0).open("c", b"", Priority.BULK, now=0.0)
     with pytest.raises(LocalProtocolError):
@@ -138,7 +159,17 @@ def test_frames_that_are_none_and_frames_that_are_unknown():
         frames.frame(FrameType.OPEN, 1, b"junk"),
         frames.frame(FrameType.ATTACH, 1, bytes(23)),
         control_frame(Echoed(id=5)),
-        control_frame(Welcome(version=1, session=bytes(16), epoch=1, capabilities=(), budget=1, channels=1, time=0.0)),
+        control_frame(
+            Welcome(
+                version=1,
+                session=bytes(16),
+                epoch=1,
+                capabilities=(),
+                budget=1,
+                channels=1,
+                time=0.0,
+            )
+        ),
     ],
 )
 def test_what_is_not_allowed_on_a_young_session(message):
@@ -168,9 +199,20 @@ def test_limits_close_with_4429():
     data = [frames.frame(FrameType.DATA, 1, bytes(size)) for size in (65_000, 1_001, 70_000)]
     assert violation(Pair().cloud, opening(1, credit=66_000), *data[:2]).code == CloseCode.LIMIT
     assert violation(Pair().cloud, opening(1, credit=66_000), data[2]).code == CloseCode.TOO_LONG
-    assert violation(Pair().cloud, opening(1, credit=mib), opening(3, credit=mib), opening(5, credit=1)).code == CloseCode.LIMIT
-    assert violation(Pair(cloud=cloud_hello(channels=1)).cloud, opening(1), opening(3)).code == CloseCode.LIMIT
-    assert violation(Pair().cloud, *[control_frame(Echo(id=number)) for number in range(9)]).code == CloseCode.LIMIT
+    assert (
+        violation(
+            Pair().cloud, opening(1, credit=mib), opening(3, credit=mib), opening(5, credit=1)
+        ).code
+        == CloseCode.LIMIT
+    )
+    assert (
+        violation(Pair(cloud=cloud_hello(channels=1)).cloud, opening(1), opening(3)).code
+        == CloseCode.LIMIT
+    )
+    assert (
+        violation(Pair().cloud, *[control_frame(Echo(id=number)) for number in range(9)]).code
+        == CloseCode.LIMIT
+    )
 
 
 def test_a_small_transfer_needs_no_round_trip():
@@ -184,7 +226,12 @@ def test_a_small_transfer_needs_no_round_trip():
     while isinstance(event := theirs.next_event(0.0), Data):
         got += len(event.view)
         theirs.consumed(len(event.view), 0.0)
-    assert (got, event, theirs.next_event(0.0), theirs.next_event(0.0)) == (500_000, Message(b"end"), End(), CLOSED)
+    assert (got, event, theirs.next_event(0.0), theirs.next_event(0.0)) == (
+        500_000,
+        Message(b"end"),
+        End(),
+        CLOSED,
+    )
     assert not sent(pair.cloud)  # FIN needs no CREDIT
 
 
@@ -201,8 +248,14 @@ def test_control_frames_overtake_eight_bulk_channels_within_one_frame():
     interactive.message(b"urgent", 0.0)
     channels[3].reset(ResetReason.CANCELLED)
     kinds = [(kind, number) for kind, _, number, _ in sent(pair.link)]
-    assert kinds[:3] == [(FrameType.CONTROL, 0), (FrameType.RESET, channels[3].number), (FrameType.MESSAGE, interactive.number)]
-    assert {number for _, number in kinds[3:]} == {channel.number for channel in channels} - {channels[3].number}
+    assert kinds[:3] == [
+        (FrameType.CONTROL, 0),
+        (FrameType.RESET, channels[3].number),
+        (FrameType.MESSAGE, interactive.number),
+    ]
+    assert {number for _, number in kinds[3:]} == {channel.number for channel in channels} - {
+        channels[3].number
+    }
 
 
 def test_an_echo_is_answered_before_everything_else_and_measures():
@@ -307,7 +360,9 @@ def test_the_same_transfer_twice_and_an_attach_are_reset():
         cloud.receive_data(message, 0.0)
     assert [event.channel.number for event in drain(cloud) if isinstance(event, Opened)] == [1]
     resets = {
-        number: frames.read_reset(memoryview(payload))[0] for kind, _, number, payload in sent(cloud) if kind is FrameType.RESET
+        number: frames.read_reset(memoryview(payload))[0]
+        for kind, _, number, payload in sent(cloud)
+        if kind is FrameType.RESET
     }
     assert resets == {3: ResetReason.REFUSED, 5: ResetReason.NOT_RESUMABLE}
     cloud.receive_data(frames.reset_frame(1, ResetReason.CANCELLED, ""), 0.0)

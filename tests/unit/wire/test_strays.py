@@ -1,4 +1,7 @@
-"""Frames that belong to nothing: what an honest peer has on its way is borne, a flood is closed, on either side (wire §2)."""
+"""Frames that belong to nothing.
+
+What an honest peer has on its way is borne, a flood is closed, on either side (wire §2).
+"""
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +22,9 @@ UNKNOWN_KIND = frames.frame(FrameType.CONTROL, 0, b"\x81\xa4kind\xa6future")
 UNKNOWN_TYPE = b"\x07" + bytes(7)
 
 
-def flood(machine: SessionMachine, message: bytes, most: int, *, now: float = 0.0, gap: float = 0.0) -> int:
+def flood(
+    machine: SessionMachine, message: bytes, most: int, *, now: float = 0.0, gap: float = 0.0
+) -> int:
     """Hand in the same message until the session ends; give how many were borne."""
     for borne in range(most):
         machine.receive_data(message, now + borne * gap)
@@ -34,9 +39,17 @@ def flood(machine: SessionMachine, message: bytes, most: int, *, now: float = 0.
 
 
 def ended(pair: Pair, side: str, *, credit: int = 100_000) -> tuple[SessionMachine, int, int]:
-    """Have the peer of `side` open a channel and `side` reset it; give the machine, the number, and what it still bears on it."""
+    """Have the peer of `side` open a channel and `side` reset it.
+
+    Give the machine, the number, and what it still bears on it.
+    """
     machine, number = (pair.cloud, 1) if side == "cloud" else (pair.link, 2)
-    machine.receive_data(frames.opening_frame(number, Opening(call="c", priority=Priority.BULK, credit=credit), fin=False), 0.0)
+    machine.receive_data(
+        frames.opening_frame(
+            number, Opening(call="c", priority=Priority.BULK, credit=credit), fin=False
+        ),
+        0.0,
+    )
     (opened,) = drain(machine)
     opened.channel.reset(ResetReason.UNKNOWN_CALL)
     while machine.data_to_send():
@@ -47,7 +60,9 @@ def ended(pair: Pair, side: str, *, credit: int = 100_000) -> tuple[SessionMachi
 
 @pytest.mark.parametrize("side", ["link", "cloud"])
 @pytest.mark.parametrize("message", [UNKNOWN_KIND, UNKNOWN_TYPE], ids=["kind", "type"])
-def test_what_a_later_release_says_is_ignored_but_not_without_end(side: str, message: bytes) -> None:
+def test_what_a_later_release_says_is_ignored_but_not_without_end(
+    side: str, message: bytes
+) -> None:
     assert flood(getattr(Pair(), side), message, 1_000) == BURST
     assert flood(getattr(Pair(), side), message, 5_000, gap=1 / PER_SECOND) == 5_000
     assert BURST < flood(getattr(Pair(), side), message, 20_000, gap=0.9 / PER_SECOND) < 11 * BURST
@@ -67,9 +82,13 @@ def test_everything_that_was_granted_may_still_come_after_a_reset_in_any_pieces(
     assert flood(machine, piece, 1_000) == CROSSING_FRAMES + BURST
 
 
-@pytest.mark.parametrize("kind", [FrameType.CREDIT, FrameType.RESET, FrameType.DATA, FrameType.MESSAGE])
+@pytest.mark.parametrize(
+    "kind", [FrameType.CREDIT, FrameType.RESET, FrameType.DATA, FrameType.MESSAGE]
+)
 @pytest.mark.parametrize("side", ["link", "cloud"])
-def test_a_flood_on_an_ended_channel_is_closed_whatever_it_consists_of(side: str, kind: FrameType) -> None:
+def test_a_flood_on_an_ended_channel_is_closed_whatever_it_consists_of(
+    side: str, kind: FrameType
+) -> None:
     machine, number, crossing = ended(Pair(), side, credit=70_000)
     payload = bytes(16) if kind is FrameType.CREDIT else bytes(2)
     costs = 1 if kind in (FrameType.CREDIT, FrameType.RESET) else 2
@@ -78,7 +97,12 @@ def test_a_flood_on_an_ended_channel_is_closed_whatever_it_consists_of(side: str
 
 def test_after_the_peer_s_own_reset_nothing_is_on_its_way() -> None:
     cloud = Pair().cloud
-    cloud.receive_data(frames.opening_frame(1, Opening(call="c", priority=Priority.BULK, credit=1 << 20), fin=False), 0.0)
+    cloud.receive_data(
+        frames.opening_frame(
+            1, Opening(call="c", priority=Priority.BULK, credit=1 << 20), fin=False
+        ),
+        0.0,
+    )
     cloud.receive_data(frames.reset_frame(1, ResetReason.CANCELLED, ""), 0.0)
     assert cloud._strays.crossing == 0
     assert flood(cloud, frames.frame(FrameType.DATA, 1, b"x"), 1_000) == BURST
@@ -105,7 +129,9 @@ def test_a_reset_that_has_not_left_yet_gives_no_more_than_one_that_has() -> None
 
 
 def test_a_credit_for_every_small_message_may_cross_a_reset() -> None:
-    pair = Pair(node=NodeBudget(0))  # the window is as small as it can be, so any consumption makes CREDIT due
+    pair = Pair(
+        node=NodeBudget(0)
+    )  # the window is as small as it can be, so any consumption makes CREDIT due
     pair.link.receive_data(control_frame(Budget(bytes=0)), 0.0)
     ours, theirs = pair.open()
     theirs.finish()
@@ -167,7 +193,9 @@ def test_any_flood_of_strays_is_closed_after_a_bounded_number(side, grants, mixt
     while machine.closing is None:
         kind, size = mixture[sent % len(mixture)]
         payload = bytes(16 if kind in (FrameType.CREDIT, FrameType.RESET) else size)
-        message = frames.frame(kind, numbers[sent % len(numbers)], payload) if numbers else UNKNOWN_KIND
+        message = (
+            frames.frame(kind, numbers[sent % len(numbers)], payload) if numbers else UNKNOWN_KIND
+        )
         machine.receive_data(message, sent * gap)
         sent += 1
         assert sent <= bound

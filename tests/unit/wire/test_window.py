@@ -27,7 +27,11 @@ from tests.unit.wire.pair import Pair
 
 
 def test_the_allowance_is_half_a_budget_and_eight_channels_find_a_part_of_it():
-    assert [allowance(size) for size in (4 * MIB, 24 * MIB, 256 * KIB)] == [2 * MIB, 2 * MIB, 128 * KIB]
+    assert [allowance(size) for size in (4 * MIB, 24 * MIB, 256 * KIB)] == [
+        2 * MIB,
+        2 * MIB,
+        128 * KIB,
+    ]
     left, taken = 2 * MIB, []
     while left:
         taken.append(opening_credit(left))
@@ -122,7 +126,10 @@ def test_a_node_at_its_limit_grants_the_floor_and_gets_everything_back():
 
 
 def unread() -> tuple[NodeBudget, Pair, ChannelMachine]:
-    """Link has sent 100 bytes and FIN; the Cloud read the first half, said FIN too, and owns a channel with the rest unread."""
+    """Link has sent 100 bytes and FIN.
+
+    The Cloud read the first half, said FIN too, and owns a channel with the rest unread.
+    """
     node = NodeBudget(8 * MIB)
     pair = Pair(node=node)
     ours, theirs = pair.open()
@@ -195,7 +202,11 @@ def test_the_retained_window_keeps_whole_frames_and_gives_exact_bytes():
     window.forget(15)
     assert len(window) == 25
     again = list(window.since(17))
-    assert [(start, bytes(view)) for start, view in again] == [(17, b"BBB"), (20, b"C" * 10), (30, b"D" * 10)]
+    assert [(start, bytes(view)) for start, view in again] == [
+        (17, b"BBB"),
+        (20, b"C" * 10),
+        (30, b"D" * 10),
+    ]
     assert again[1][1].obj is frames[2]  # the very object that was sent
     assert list(window.since(40)) == []
     for offset in (14, 41):

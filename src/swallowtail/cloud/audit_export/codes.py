@@ -1,4 +1,7 @@
-"""Codes of audit messages: what the standard names, and our own words under a designator of our own."""
+"""Codes of audit messages.
+
+What the standard names, and our own words under a designator of our own.
+"""
 
 from typing import Final, NamedTuple
 
@@ -48,7 +51,10 @@ _ALERTS: Final = (
 
 
 class ObjectKind(NamedTuple):
-    """How an object of an event is described: its code of identifier, ParticipantObjectTypeCode and …TypeCodeRole."""
+    """How an object of an event is described.
+
+    Its code of identifier, ParticipantObjectTypeCode and …TypeCodeRole.
+    """
 
     identifier: Code
     kind: str
@@ -76,12 +82,20 @@ AUDIT_LOG: Final = ObjectKind(Code("12", RFC_3881, "URI"), SYSTEM, SECURITY_RESO
 
 
 def kind_of(name: str) -> ObjectKind:
-    """Return how an object of this kind of ours is described; what the standard does not name is a security resource."""
-    return _KINDS.get(name) or ObjectKind(Code(name, OWN, name.replace("-", " ").capitalize()), SYSTEM, SECURITY_RESOURCE)
+    """Return how an object of this kind of ours is described.
+
+    What the standard does not name is a security resource.
+    """
+    return _KINDS.get(name) or ObjectKind(
+        Code(name, OWN, name.replace("-", " ").capitalize()), SYSTEM, SECURITY_RESOURCE
+    )
 
 
 def types_of(event: AuditEvent) -> list[Code]:
-    """Return the EventTypeCodes: the standard's where the event asks for one (PS3.15 A.5.3.11, A.5.3.12), then our own word."""
+    """Return the EventTypeCodes.
+
+    The standard's where the event asks for one (PS3.15 A.5.3.11, A.5.3.12), then our own word.
+    """
     found: list[Code] = []
     if event.event is EventId.USER_AUTHENTICATION:
         found.append(LOGIN)

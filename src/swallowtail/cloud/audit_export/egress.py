@@ -1,4 +1,7 @@
-"""Which addresses the Cloud may connect to for who has configured a receiver: a hosted Cloud is no way into its own network."""
+"""Which addresses the Cloud may connect to for who has configured a receiver.
+
+A hosted Cloud is no way into its own network.
+"""
 
 import ipaddress
 from collections.abc import Sequence
@@ -10,13 +13,17 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")
 """Reaches this machine on Linux (RFC 1122 3.2.1.3)."""
 TRANSLATED: Final = tuple(
-    ipaddress.ip_network(text) for text in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
+    ipaddress.ip_network(text)
+    for text in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
 )
 """IPv6 forms that stand for an IPv4 address, which may be one of those that are refused."""
 
 
 def may_reach(address: str, allowed: Sequence[Network]) -> bool:
-    """Return whether the Cloud may connect there: into `allowed`, or without it anywhere but to itself and its link."""
+    """Return whether the Cloud may connect there.
+
+    Into `allowed`, or without it anywhere but to itself and its link.
+    """
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
         found = found.ipv4_mapped
@@ -27,5 +34,8 @@ def may_reach(address: str, allowed: Sequence[Network]) -> bool:
         or found.is_link_local
         or found.is_multicast
         or found.is_unspecified
-        or any(found.version == network.version and found in network for network in (THIS_NETWORK, *TRANSLATED))
+        or any(
+            found.version == network.version and found in network
+            for network in (THIS_NETWORK, *TRANSLATED)
+        )
     )

@@ -1,7 +1,10 @@
-"""Exports each tenant's audit in order, from a durable place on: what a receiver has taken is noted when it has, and not before.
+"""Exports each tenant's audit in order, from a durable place on.
 
-An export that fails is tried again from the same place, so that nothing is lost or overtaken. A crash between the receiver's end
-and the note repeats one batch. Memory holds one batch for each export that runs.
+What a receiver has taken is noted when it has, and not before.
+
+An export that fails is tried again from the same place, so that nothing is lost or overtaken. A
+crash between the receiver's end and the note repeats one batch. Memory holds one batch for each
+export that runs.
 """
 
 import asyncio
@@ -74,7 +77,11 @@ class AuditExporter:
         """Start every export that is due and does not run."""
         exports = await self._exports.exports()
         receivers = {one.tenant: one.receiver for one in exports}
-        self._failures = {tenant: kept for tenant, kept in self._failures.items() if receivers.get(tenant) == kept.receiver}
+        self._failures = {
+            tenant: kept
+            for tenant, kept in self._failures.items()
+            if receivers.get(tenant) == kept.receiver
+        }
         for export in exports:
             failures = self._failures.get(export.tenant)
             due = failures is None or failures.next_at <= self._clock()
@@ -88,7 +95,9 @@ class AuditExporter:
         except (StorageUnavailableError, NotFoundError) as error:  # the organisation was removed
             log.warning("audit export deferred", tenant=export.tenant or "operator", error=error)
             self._postpone(export)
-        except Exception:  # a fault of ours: its task logs it, and it is not tried every two seconds
+        except (
+            Exception
+        ):  # a fault of ours: its task logs it, and it is not tried every two seconds
             self._postpone(export)
             raise
         finally:
@@ -103,16 +112,27 @@ class AuditExporter:
             except (SendError, SealError) as error:
                 await self._failed(present, str(error))
                 return
-            moved = await self._exports.advance(present, records[taken - 1].sequence, now=self._clock())
+            moved = await self._exports.advance(
+                present, records[taken - 1].sequence, now=self._clock()
+            )
             if moved is None:  # it has another receiver by now, or none
                 return
             present = moved
             await self._succeeded(present.tenant)
 
-    async def _hand_over(self, export: AuditExport, source: AuditSource, records: Sequence[AuditRecord]) -> int:
-        """Send the first of the records, MAX_BATCH_BYTES at most; return how many. A thread makes the frames, which takes CPU."""
+    async def _hand_over(
+        self, export: AuditExport, source: AuditSource, records: Sequence[AuditRecord]
+    ) -> int:
+        """Send the first of the records, MAX_BATCH_BYTES at most; return how many.
+
+        A thread makes the frames, which takes CPU.
+        """
         receiver = export.receiver
-        passphrase = self._seal.passphrase(receiver.key, key_purpose(export.tenant)) if receiver.key else None
+        passphrase = (
+            self._seal.passphrase(receiver.key, key_purpose(export.tenant))
+            if receiver.key
+            else None
+        )
 
         def hand_over() -> int:
             frames = _frames(source, records)
@@ -135,14 +155,25 @@ class AuditExporter:
 
     async def _failed(self, export: AuditExport, detail: str) -> None:
         failures = self._postpone(export)
-        log.warning("audit export failed", tenant=export.tenant or "operator", host=export.receiver.host, attempt=failures.count)
-        if await self._exports.fail(export, detail, now=self._clock()) is None or failures.count < ALARM_AFTER:
+        log.warning(
+            "audit export failed",
+            tenant=export.tenant or "operator",
+            host=export.receiver.host,
+            attempt=failures.count,
+        )
+        if (
+            await self._exports.fail(export, detail, now=self._clock()) is None
+            or failures.count < ALARM_AFTER
+        ):
             return
         alarm = NewAlarm(
             condition=Condition.AUDIT_EXPORT,
             subject="receiver",
             severity=Severity.MAJOR,
-            detail=f"the audit is not exported: {detail}. Nothing is lost, it is sent from the same record on",
+            detail=(
+                f"the audit is not exported: {detail}. Nothing is lost, it is sent from the same"
+                " record on"
+            ),
         )
         self._without_alarm.discard(export.tenant)
         await self._keep_alarm(export.tenant, [alarm])

@@ -1,7 +1,9 @@
-"""An audit record as an audit message (PS3.15 A.5.1): XML, which carries text of peers and patients and so escapes everything.
+"""An audit record as an audit message (PS3.15 A.5.1).
 
-The record's place in its chain is the last object, `Security Audit Log` (A.5.3.2): a receiver sees what is missing, and the digest
-is a head of the chain that has left the Cloud.
+XML, which carries text of peers and patients and so escapes everything.
+
+The record's place in its chain is the last object, `Security Audit Log` (A.5.3.2): a receiver sees
+what is missing, and the digest is a head of the chain that has left the Cloud.
 """
 
 import base64
@@ -53,7 +55,9 @@ def encode(record: AuditRecord, source: AuditSource) -> bytes:
         '<?xml version="1.0" encoding="UTF-8"?><AuditMessage>',
         *_event(record),
         *_participants(record.event, source),
-        f"<AuditSourceIdentification{_attributes(AuditEnterpriseSiteID=source.site, AuditSourceID=source.id)}>",
+        (
+            f"<AuditSourceIdentification{_attributes(AuditEnterpriseSiteID=source.site, AuditSourceID=source.id)}>"
+        ),
         f'<AuditSourceTypeCode csd-code="{APPLICATION_SERVER}"/></AuditSourceIdentification>',
         *_objects(record),
         "</AuditMessage>",
@@ -69,7 +73,9 @@ def moment(seconds: float) -> str:
 def _event(record: AuditRecord) -> Iterator[str]:
     event = record.event
     yield f"<EventIdentification{_attributes(EventActionCode=event.action)}"
-    yield f"{_attributes(EventDateTime=moment(record.at), EventOutcomeIndicator=str(int(event.outcome)))}>"
+    yield (
+        f"{_attributes(EventDateTime=moment(record.at), EventOutcomeIndicator=str(int(event.outcome)))}>"
+    )
     yield _code("EventID", Code(event.event, DCM, EVENTS[event.event]))
     for code in types_of(event):
         yield _code("EventTypeCode", code)
@@ -82,7 +88,9 @@ def _participants(event: AuditEvent, source: AuditSource) -> Iterator[str]:
     """Return who asked for the event and the Cloud, with the roles that the standard gives them."""
     theirs, ours = _roles(event)
     role = [Code(event.role, OWN, event.role)] if event.role else []
-    yield _participant(event.actor or "(unknown)", [*theirs, *role], requestor=True, address=event.address)
+    yield _participant(
+        event.actor or "(unknown)", [*theirs, *role], requestor=True, address=event.address
+    )
     yield _participant(source.id, ours, requestor=False, address="")
     for kind, name in event.objects:
         if kind == "destination" and event.event is EventId.INSTANCES_TRANSFERRED:
@@ -101,7 +109,11 @@ def _roles(event: AuditEvent) -> tuple[list[Code], list[Code]]:
 
 
 def _participant(user: str, roles: Iterable[Code], *, requestor: bool, address: str) -> str:
-    where = _attributes(NetworkAccessPointID=address, NetworkAccessPointTypeCode=_kind_of(address)) if address else ""
+    where = (
+        _attributes(NetworkAccessPointID=address, NetworkAccessPointTypeCode=_kind_of(address))
+        if address
+        else ""
+    )
     about = _attributes(UserID=user, UserIsRequestor="true" if requestor else "false")
     inside = "".join(_code("RoleIDCode", role) for role in roles)
     return f"<ActiveParticipant{about}{where}>{inside}</ActiveParticipant>"
@@ -136,7 +148,12 @@ def _alert(event: AuditEvent) -> tuple[tuple[str, str], ...]:
 
 
 def _object(
-    kind: ObjectKind, identifier: str, *, name: str = "", query: str | None = None, details: Iterable[tuple[str, str]] = ()
+    kind: ObjectKind,
+    identifier: str,
+    *,
+    name: str = "",
+    query: str | None = None,
+    details: Iterable[tuple[str, str]] = (),
 ) -> str:
     about = _attributes(
         ParticipantObjectID=identifier or "(none)",
@@ -147,13 +164,18 @@ def _object(
         what = f"<ParticipantObjectName>{escape(_token(name or identifier or '(none)'))}</ParticipantObjectName>"
     else:
         what = f"<ParticipantObjectQuery>{_binary(query)}</ParticipantObjectQuery>"
-    more = "".join(f'<ParticipantObjectDetail{_attributes(type=label)} value="{_binary(text)}"/>' for label, text in details)
+    more = "".join(
+        f'<ParticipantObjectDetail{_attributes(type=label)} value="{_binary(text)}"/>'
+        for label, text in details
+    )
     code = _code("ParticipantObjectIDTypeCode", kind.identifier)
     return f"<ParticipantObjectIdentification{about}>{code}{what}{more}</ParticipantObjectIdentification>"
 
 
 def _code(element: str, code: Code) -> str:
-    value = _attributes(**{"csd-code": code.value, "codeSystemName": code.scheme, "originalText": code.meaning})
+    value = _attributes(
+        **{"csd-code": code.value, "codeSystemName": code.scheme, "originalText": code.meaning}
+    )
     return f"<{element}{value}/>"
 
 

@@ -1,4 +1,7 @@
-"""Sets where an audit is exported to: checks the certificates, and seals the private key before it is kept."""
+"""Sets where an audit is exported to.
+
+Checks the certificates, and seals the private key before it is kept.
+"""
 
 import msgspec
 from cryptography import x509
@@ -33,8 +36,19 @@ class ExportSettings:
         """Return a tenant's export, None where there is none."""
         return await self._exports.export(tenant)
 
-    async def put(self, tenant: Tenant, receiver: AuditReceiver, key: str | None, *, whole: bool, event: AuditEvent) -> AuditExport:
-        """Set the receiver; raises InvalidReceiverError. Without `key` the one of the same certificate is kept."""
+    async def put(
+        self,
+        tenant: Tenant,
+        receiver: AuditReceiver,
+        key: str | None,
+        *,
+        whole: bool,
+        event: AuditEvent,
+    ) -> AuditExport:
+        """Set the receiver; raises InvalidReceiverError.
+
+        Without `key` the one of the same certificate is kept.
+        """
         _check_authorities(receiver.authorities)
         made = await self._with_key(tenant, receiver, key)
         self._check(tenant, made)
@@ -46,21 +60,31 @@ class ExportSettings:
         await self._alarms.keep(tenant, Condition.AUDIT_EXPORT, [], now=self._clock())
         return removed
 
-    async def _with_key(self, tenant: Tenant, receiver: AuditReceiver, key: str | None) -> AuditReceiver:
+    async def _with_key(
+        self, tenant: Tenant, receiver: AuditReceiver, key: str | None
+    ) -> AuditReceiver:
         if not receiver.certificate:
             if key:
                 raise InvalidReceiverError("$.key", "belongs to a certificate, and there is none")
             return receiver
         if key:
-            return msgspec.structs.replace(receiver, key=self._seal.close_key(_private_key(key), key_purpose(tenant)))
+            return msgspec.structs.replace(
+                receiver, key=self._seal.close_key(_private_key(key), key_purpose(tenant))
+            )
         present = await self._exports.export(tenant)
         if present is None or present.receiver.certificate != receiver.certificate:
-            raise InvalidReceiverError("$.key", "is missing; give the private key of the certificate, PEM without a passphrase")
+            raise InvalidReceiverError(
+                "$.key",
+                "is missing; give the private key of the certificate, PEM without a passphrase",
+            )
         return msgspec.structs.replace(receiver, key=present.receiver.key)
 
     def _check(self, tenant: Tenant, receiver: AuditReceiver) -> None:
         try:
-            context_of(receiver, self._seal.passphrase(receiver.key, key_purpose(tenant)) if receiver.key else None)
+            context_of(
+                receiver,
+                self._seal.passphrase(receiver.key, key_purpose(tenant)) if receiver.key else None,
+            )
         except (SendError, SealError) as error:
             raise InvalidReceiverError("$.certificate", str(error)) from error
 
@@ -78,4 +102,6 @@ def _private_key(pem: str) -> PrivateKeyTypes:
     try:
         return serialization.load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise InvalidReceiverError("$.key", "is no private key in PEM without a passphrase") from error
+        raise InvalidReceiverError(
+            "$.key", "is no private key in PEM without a passphrase"
+        ) from error

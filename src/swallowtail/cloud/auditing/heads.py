@@ -1,7 +1,8 @@
 """Heads of the audit chains, exported to a file and to the log, and chains compared with them.
 
-A chain whose newest records were cut off is whole in itself. It differs from the head that was exported before. The file may lie on
-another disk (`--audit-heads`), the log usually leaves the machine, and `GET /audit/head` is for whoever keeps a head elsewhere.
+A chain whose newest records were cut off is whole in itself. It differs from the head that was
+exported before. The file may lie on another disk (`--audit-heads`), the log usually leaves the
+machine, and `GET /audit/head` is for whoever keeps a head elsewhere.
 """
 
 import asyncio
@@ -13,7 +14,14 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from swallowtail.cloud.model.audit import AuditEvent, AuditKeys, ChainHead, ChainVerdict, EventAction, EventId
+from swallowtail.cloud.model.audit import (
+    AuditEvent,
+    AuditKeys,
+    ChainHead,
+    ChainVerdict,
+    EventAction,
+    EventId,
+)
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.ports import Alarms, Audit, Clock, People
@@ -28,8 +36,9 @@ LOG_EVERY: Final = 3600.0
 MAX_FILE: Final = 64 * 1024 * 1024
 _PURPOSE: Final = "exported heads"
 _ALTERED: Final = (
-    "the file of exported audit heads was altered: keep it and find out who changed it, compare the newest heads in the Cloud's "
-    "log with GET /audit/verify; move the file away and restart the Cloud to begin a new one"
+    "the file of exported audit heads was altered: keep it and find out who changed it, compare the"
+    " newest heads in the Cloud's log with GET /audit/verify; move the file away and restart the"
+    " Cloud to begin a new one"
 )
 
 
@@ -45,7 +54,9 @@ class ExportedHead(Value, frozen=True, kw_only=True):
 
 
 class HeadFile:
-    """Exported heads as JSON, authenticated with the audit key, so that an altered file is told from an altered chain."""
+    """Exported heads as JSON, authenticated with the audit key, so that an altered file is told
+    from an altered chain.
+    """
 
     def __init__(self, path: Path, keys: AuditKeys) -> None:
         self._path, self._keys = path, keys
@@ -72,7 +83,12 @@ class HeadFile:
     def write(self, heads: Iterable[ExportedHead]) -> None:
         """Replace the file; raises OSError."""
         rows = [
-            {"tenant": one.head.tenant, "sequence": one.head.sequence, "digest": one.head.digest.hex(), "at": one.at}
+            {
+                "tenant": one.head.tenant,
+                "sequence": one.head.sequence,
+                "digest": one.head.digest.hex(),
+                "at": one.at,
+            }
             for one in heads
         ]
         key = self._keys.current
@@ -86,22 +102,39 @@ class HeadFile:
 def _head(row: Mapping[str, Any]) -> ExportedHead:
     tenant, digest = Tenant(row["tenant"]), bytes.fromhex(row["digest"])
     return msgspec.convert(
-        {"head": {"tenant": tenant, "sequence": row["sequence"], "digest": digest}, "at": row["at"]}, ExportedHead
+        {
+            "head": {"tenant": tenant, "sequence": row["sequence"], "digest": digest},
+            "at": row["at"],
+        },
+        ExportedHead,
     )
 
 
 class ChainGuard:
-    """Exports the heads of all chains, and compares chains with the heads that were exported of them."""
+    """Exports the heads of all chains, and compares chains with the heads that were exported of
+    them.
+    """
 
-    def __init__(self, file: HeadFile, *, audit: Audit, people: People, alarms: Alarms, clock: Clock) -> None:
-        self._file, self._audit, self._people, self._alarms, self._clock = file, audit, people, alarms, clock
+    def __init__(
+        self, file: HeadFile, *, audit: Audit, people: People, alarms: Alarms, clock: Clock
+    ) -> None:
+        self._file, self._audit, self._people, self._alarms, self._clock = (
+            file,
+            audit,
+            people,
+            alarms,
+            clock,
+        )
         self._exported: dict[Tenant, ExportedHead] = {}
         self._logged: dict[Tenant, ExportedHead] = {}
         self._altered = False
         self._unwritten = ""
 
     async def open(self) -> None:
-        """Read what was exported before. Where nothing was, the operator's chain says that a new file is begun."""
+        """Read what was exported before.
+
+        Where nothing was, the operator's chain says that a new file is begun.
+        """
         try:
             found = await asyncio.to_thread(self._file.read)
         except HeadFileError as error:
@@ -110,7 +143,12 @@ class ChainGuard:
             return
         self._exported = found or {}
         if found is None:
-            begun = AuditEvent(event=EventId.SECURITY_ALERT, action=EventAction.CREATE, type="audit.heads", actor="cloud")
+            begun = AuditEvent(
+                event=EventId.SECURITY_ALERT,
+                action=EventAction.CREATE,
+                type="audit.heads",
+                actor="cloud",
+            )
             await self._audit.append(OPERATOR, [begun], now=self._clock())
 
     def exported(self, tenant: Tenant) -> ExportedHead | None:
@@ -122,13 +160,17 @@ class ChainGuard:
         return await self._audit.head(tenant)
 
     async def verify(self, tenant: Tenant, kept: ChainHead | None = None) -> ChainVerdict:
-        """Check the whole chain, against the head that was exported last and one that the caller has kept."""
+        """Check the whole chain, against the head that was exported last and one that the caller
+        has kept.
+        """
         exported = self._exported.get(tenant)
         heads = [one for one in (kept, exported.head if exported else None) if one is not None]
         return await self._audit.verify(tenant, heads)
 
     async def check(self) -> None:
-        """Compare all chains with what was exported of them, raise or clear alarms, then export the heads of those that hold."""
+        """Compare all chains with what was exported of them, raise or clear alarms, then export the
+        heads of those that hold.
+        """
         now, known = self._clock(), {one.head: one for one in self._exported.values()}
         lost = known.keys() - await self._audit.holds(known)
         broken = {head.tenant for head in lost}
@@ -137,7 +179,10 @@ class ChainGuard:
         await self._keep_alarms(broken, now)
         if self._altered:
             return
-        present = {head.tenant: known.get(head) or ExportedHead(head=head, at=now) for head in await self._audit.heads()}
+        present = {
+            head.tenant: known.get(head) or ExportedHead(head=head, at=now)
+            for head in await self._audit.heads()
+        }
         fresh = present | {tenant: self._exported[tenant] for tenant in broken}
         if fresh != self._exported:
             await self._write(fresh)
@@ -148,7 +193,10 @@ class ChainGuard:
             await asyncio.to_thread(self._file.write, [fresh[tenant] for tenant in sorted(fresh)])
         except OSError as error:
             log.warning("audit heads not exported", error=error)
-            self._unwritten = f"cannot write the exported audit heads: {error.strerror}; until then cut-off records go unnoticed"
+            self._unwritten = (
+                f"cannot write the exported audit heads: {error.strerror}; until then cut-off"
+                " records go unnoticed"
+            )
         else:
             self._exported, self._unwritten = fresh, ""
 
@@ -158,7 +206,9 @@ class ChainGuard:
             if before is None or (before.head != one.head and now >= before.at + LOG_EVERY):
                 self._logged[one.head.tenant] = ExportedHead(head=one.head, at=now)
                 tenant, digest = one.head.tenant or "operator", one.head.digest.hex()
-                log.info("audit head exported", tenant=tenant, sequence=one.head.sequence, digest=digest)
+                log.info(
+                    "audit head exported", tenant=tenant, sequence=one.head.sequence, digest=digest
+                )
 
     async def _keep_alarms(self, broken: set[Tenant], now: float) -> None:
         async for organisation in walk(self._people.organisations):
@@ -172,10 +222,13 @@ class ChainGuard:
 def _broken(subject: str, whose: str) -> NewAlarm:
     return _alarm(
         subject,
-        f"{whose} audit chain no longer has the record whose digest was exported: records were removed or replaced. "
-        "Keep the data folder as it is and follow the runbook 'The audit is verified'",
+        f"{whose} audit chain no longer has the record whose digest was exported: records were"
+        " removed or replaced. Keep the data folder as it is and follow the runbook 'The audit is"
+        " verified'",
     )
 
 
 def _alarm(subject: str, detail: str) -> NewAlarm:
-    return NewAlarm(condition=Condition.AUDIT_BROKEN, subject=subject, severity=Severity.CRITICAL, detail=detail)
+    return NewAlarm(
+        condition=Condition.AUDIT_BROKEN, subject=subject, severity=Severity.CRITICAL, detail=detail
+    )

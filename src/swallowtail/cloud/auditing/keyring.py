@@ -1,8 +1,9 @@
-"""The file of the audit keys, sealed under the master key, and the change of all chains to a new key.
+"""The file of the audit keys, sealed under the master key, and the change of all chains to a new
+key.
 
-A chain changes to a newer key with one record that needs the new key (`model.audit.KEYED`). The keyring notes when all chains have
-changed, and from then on no chain is changed to that key again: a chain that was replaced by one of an older key, or of none, would
-be authenticated by this.
+A chain changes to a newer key with one record that needs the new key (`model.audit.KEYED`). The
+keyring notes when all chains have changed, and from then on no chain is changed to that key again:
+a chain that was replaced by one of an older key, or of none, would be authenticated by this.
 """
 
 import secrets
@@ -34,7 +35,10 @@ _decode = msgspec.msgpack.Decoder(_Kept).decode
 
 
 class AuditKeyring:
-    """The audit keys of a data folder. `settle` has to follow before anything is appended to a chain."""
+    """The audit keys of a data folder.
+
+    `settle` has to follow before anything is appended to a chain.
+    """
 
     def __init__(self, path: Path, seal: Seal) -> None:
         self._path, self._seal = path, seal
@@ -49,10 +53,16 @@ class AuditKeyring:
         self.keys = AuditKeys(self._kept.keys)
 
     async def settle(self, audit: Audit, *, now: float) -> None:
-        """Change every chain to the newest key, once; raises SealError when the file is not the one that belongs to the chains."""
+        """Change every chain to the newest key, once.
+
+        Raises SealError when the file is not the one that belongs to the chains.
+        """
         newest = await audit.newest_key()
         if newest not in self.keys or (self._new and newest):
-            raise SealError(f"{self._path} does not have the keys of the audit in the database; restore it from a backup")
+            raise SealError(
+                f"{self._path} does not have the keys of the audit in the database; restore it from"
+                " a backup"
+            )
         if self._new:
             self._write(self._kept)
         if self._kept.settled < self.keys.current:
@@ -62,11 +72,19 @@ class AuditKeyring:
 
     def add_key(self) -> None:
         """Add a new key, which all chains change to when the Cloud starts next."""
-        self._write(_Kept(self._kept.keys | {self.keys.current + 1: secrets.token_bytes(KEY_BYTES)}, self._kept.settled))
+        self._write(
+            _Kept(
+                self._kept.keys | {self.keys.current + 1: secrets.token_bytes(KEY_BYTES)},
+                self._kept.settled,
+            )
+        )
         self.keys = AuditKeys(self._kept.keys)
 
     def reseal(self) -> None:
-        """Seal the keys under the newest master key, with a new one: the older ones lay beside the older master key."""
+        """Seal the keys under the newest master key, with a new one.
+
+        The older ones lay beside the older master key.
+        """
         if not self._new and not self._seal.is_current(self._path.read_bytes(), PURPOSE):
             self.add_key()
 

@@ -1,7 +1,10 @@
-"""Audit events that anybody on a network can cause: counted first, so that a flood of them is a few records.
+"""Audit events that anybody on a network can cause.
 
-Like events of the same minute become one record with their number. A tenant gets at most MOST records a minute; what exceeds them
-is counted together. What was counted within the last minute is lost when the process crashes.
+Counted first, so that a flood of them is a few records.
+
+Like events of the same minute become one record with their number. A tenant gets at most MOST
+records a minute; what exceeds them is counted together. What was counted within the last minute is
+lost when the process crashes.
 """
 
 import datetime as dt
@@ -27,7 +30,11 @@ class _Count(msgspec.Struct):
     last: float
 
     def add(self, number: int, first: float, last: float) -> None:
-        self.number, self.first, self.last = self.number + number, min(self.first, first), max(self.last, last)
+        self.number, self.first, self.last = (
+            self.number + number,
+            min(self.first, first),
+            max(self.last, last),
+        )
 
 
 class AuditTally:
@@ -38,19 +45,32 @@ class AuditTally:
         self._counts: dict[Tenant, dict[AuditEvent, _Count]] = {}
 
     def note(
-        self, tenant: Tenant, event: AuditEvent, number: int = 1, *, first: float | None = None, last: float | None = None
+        self,
+        tenant: Tenant,
+        event: AuditEvent,
+        number: int = 1,
+        *,
+        first: float | None = None,
+        last: float | None = None,
     ) -> None:
         """Count an event; `first` and `last` default to now."""
         now = self._clock()
         self._add(tenant, event, _Count(max(1, number), first or now, last or now))
 
     async def flush(self) -> None:
-        """Append what was counted; raises StorageUnavailableError, and keeps what could not be appended."""
+        """Append what was counted.
+
+        Raises StorageUnavailableError, and keeps what could not be appended.
+        """
         counts, self._counts = self._counts, {}
         while counts:
             tenant, events = counts.popitem()
             try:
-                await self._audit.append(tenant, [_record(event, count) for event, count in events.items()], now=self._clock())
+                await self._audit.append(
+                    tenant,
+                    [_record(event, count) for event, count in events.items()],
+                    now=self._clock(),
+                )
             except BaseException:
                 counts[tenant] = events
                 for kept_for, kept in counts.items():
@@ -72,7 +92,9 @@ def _record(event: AuditEvent, count: _Count) -> AuditEvent:
     if count.number == 1:
         return event
     times = f"{count.number} times from {_moment(count.first)} to {_moment(count.last)}"
-    return msgspec.structs.replace(event, detail=f"{event.detail}; {times}" if event.detail else times)
+    return msgspec.structs.replace(
+        event, detail=f"{event.detail}; {times}" if event.detail else times
+    )
 
 
 def _moment(seconds: float) -> str:

@@ -1,4 +1,6 @@
-"""Data sets as received, in a folder: addressed by SHA-256 within a tenant, written once, durable before anybody is told.
+"""Data sets as received, in a folder.
+
+Addressed by SHA-256 within a tenant, written once, durable before anybody is told.
 
 disk        what the blob store asks of a disk, and the machine's own
 simulated   a disk that forgets what was not fsynced, file and folder entry apart

@@ -1,8 +1,10 @@
-"""What the blob store asks of a disk. Calls block and raise OSError; they run in workers. Paths are relative to the disk's root,
-with `/`.
+"""What the blob store asks of a disk.
 
-`OsDisk` is the machine's own. `simulated.SimulatedDisk` forgets at a crash what was not made durable: that is why a file's content
-(`OpenFile.fsync`) and a folder's entries (`fsync_folder`) are two things here, as they are in POSIX.
+Calls block and raise OSError; they run in workers. Paths are relative to the disk's root, with `/`.
+
+`OsDisk` is the machine's own. `simulated.SimulatedDisk` forgets at a crash what was not made
+durable: that is why a file's content (`OpenFile.fsync`) and a folder's entries (`fsync_folder`) are
+two things here, as they are in POSIX.
 """
 
 import os
@@ -30,7 +32,10 @@ class OpenFile(Protocol):
         """Append all the bytes."""
 
     def fsync(self) -> None:
-        """Make the content durable; after an error the content is unknown and must not be relied on."""
+        """Make the content durable.
+
+        After an error the content is unknown and must not be relied on.
+        """
 
     def close(self) -> None:
         """Let go of the file; twice is no error."""
@@ -80,7 +85,8 @@ class OsDisk:
 
     def make_folder(self, path: str) -> bool:
         try:
-            os.mkdir(self._root + path, 0o700)  # noqa: PTH102 - the bare call, as everywhere in this class
+            # the bare call, as everywhere in this class
+            os.mkdir(self._root + path, 0o700)  # noqa: PTH102
         except FileExistsError:
             return False
         return True

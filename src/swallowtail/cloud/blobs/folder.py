@@ -1,15 +1,17 @@
 """The folder of blobs: `blobs/<tenant>/<aa>/<sha256>`, and `incoming/` for what is on its way.
 
-A blob that arrives is hashed and written in a worker while more of it is received; one of at most EAGER bytes is gathered in memory
-and hashed, written, fsynced, renamed and folder-fsynced in one hop. The order is what durability is made of:
-content, then name, then the folder that holds the name, and where folders are new, those that hold them.
+A blob that arrives is hashed and written in a worker while more of it is received; one of at most
+EAGER bytes is gathered in memory and hashed, written, fsynced, renamed and folder-fsynced in one
+hop. The order is what durability is made of: content, then name, then the folder that holds the
+name, and where folders are new, those that hold them.
 
-A blob that is stored again keeps its file. So that the sweep does not take it away before the row that needs it is committed,
-whoever stores holds the blob until the commit has ended, and the sweep removes nothing that is held, or was held since it
-began to ask whether a row refers to it (`holds`).
+A blob that is stored again keeps its file. So that the sweep does not take it away before the row
+that needs it is committed, whoever stores holds the blob until the commit has ended, and the sweep
+removes nothing that is held, or was held since it began to ask whether a row refers to it
+(`holds`).
 
-A failed fsync is fatal: the kernel may have dropped the pages, so that a second fsync would lie. `on_fatal` is told, the process
-stops.
+A failed fsync is fatal: the kernel may have dropped the pages, so that a second fsync would lie.
+`on_fatal` is told, the process stops.
 """
 
 import asyncio
@@ -24,7 +26,12 @@ from typing import Any, Final, Self, TypeVar
 from swallowtail.cloud.blobs.disk import Disk, OpenFile
 from swallowtail.cloud.blobs.holds import Holds
 from swallowtail.cloud.blobs.workers import Workers
-from swallowtail.cloud.model.errors import DamagedError, NotFoundError, StorageUnavailableError, TooLargeError
+from swallowtail.cloud.model.errors import (
+    DamagedError,
+    NotFoundError,
+    StorageUnavailableError,
+    TooLargeError,
+)
 from swallowtail.cloud.model.ports import BlobDigest, BlobFound
 from swallowtail.cloud.model.tenancy import Tenant
 
@@ -32,10 +39,15 @@ T = TypeVar("T")
 
 BATCH: Final = 1024 * 1024
 EAGER: Final = 128 * 1024
-"""Bytes that an idle worker is given at once, so that hashing and writing overlap with what still arrives."""
+"""Bytes that an idle worker is given at once, so that hashing and writing overlap with what still
+arrives.
+"""
 MAX_OBJECT: Final = 16 * 1024**3
 _VIEWS: Final = 1024
-"""Pieces that are gathered at most: a sender of single bytes must not make a million objects of its megabyte."""
+"""Pieces that are gathered at most.
+
+A sender of single bytes must not make a million objects of its megabyte.
+"""
 _VERIFY_STRIDE: Final = 16 * BATCH
 _BLOBS: Final = "blobs"
 _INCOMING: Final = "incoming"
@@ -54,7 +66,10 @@ class BlobFolder:
         self.holds = Holds()
 
     def prepare(self) -> int:
-        """Make the two folders and remove what a process that died left in `incoming`; gives how many files that was."""
+        """Make the two folders and remove what a process that died left in `incoming`.
+
+        Gives how many files that was.
+        """
         with self._translated():
             for folder in (_BLOBS, _INCOMING):
                 self._disk.make_folder(folder)
@@ -84,18 +99,24 @@ class BlobFolder:
             file.close()
             folder = target.rpartition("/")[0]
             self._prepare_home(folder.rpartition("/")[0])
-            self._disk.rename(path, target)  # one that appeared meanwhile has the same bytes, fsynced
+            self._disk.rename(
+                path, target
+            )  # one that appeared meanwhile has the same bytes, fsynced
             self._sync_folder(folder)
 
     def settled(self, target: str, length: int) -> bool:
-        """Is this blob here already? Then its name is made durable once more: who brought it may have died before doing so."""
+        """Is this blob here already? Then its name is made durable once more.
+
+        Who brought it may have died before doing so.
+        """
         with self._translated():
             facts = self._disk.facts(target)
             if facts is None:
                 return False
             if facts.length != length:
                 raise StorageUnavailableError(
-                    f"the stored blob {target} has {facts.length} bytes instead of {length}; restore it from a backup"
+                    f"the stored blob {target} has {facts.length} bytes instead of {length};"
+                    " restore it from a backup"
                 )
             self._sync_folder(target.rpartition("/")[0])
             return True
@@ -108,7 +129,10 @@ class BlobFolder:
                 self._disk.unlink(path)
 
     def remove(self, target: str) -> bool:
-        """Remove a blob that is condemned; False when it is not any more. One that is not there counts as removed."""
+        """Remove a blob that is condemned; False when it is not any more.
+
+        One that is not there counts as removed.
+        """
         with self.holds.removing(target) as allowed:
             if not allowed:
                 return False
@@ -132,11 +156,16 @@ class BlobFolder:
             return self._disk.list(path)
 
     def begin_to_read(self, path: str, offset: int, length: int) -> tuple[int, bytes]:
-        """Give the length of a blob and its first wanted piece: most blobs cost one hand-over to a worker."""
+        """Give the length of a blob and its first wanted piece.
+
+        Most blobs cost one hand-over to a worker.
+        """
         facts = self.facts(path)
         if facts is None:
             raise NotFoundError("there is no such blob")
-        return facts[0], self.read(path, offset, length) if offset < facts[0] and length > 0 else b""
+        return facts[0], (
+            self.read(path, offset, length) if offset < facts[0] and length > 0 else b""
+        )
 
     def read(self, path: str, offset: int, length: int) -> bytes:
         """Read a piece."""
@@ -144,7 +173,10 @@ class BlobFolder:
             return self._disk.read(path, offset, length)
 
     def _prepare_home(self, home: str) -> None:
-        """Make a tenant's folders, durable in their parents before anything is put into them; all 256 at once cost two fsyncs."""
+        """Make a tenant's folders, durable in their parents before anything is put into them.
+
+        All 256 at once cost two fsyncs.
+        """
         if home in self._known:
             return
         self._disk.make_folder(home)
@@ -163,7 +195,9 @@ class BlobFolder:
         try:
             yield
         except OSError as error:
-            failed = StorageUnavailableError(f"fsync failed: {error.strerror}; the process must stop, check the disk")
+            failed = StorageUnavailableError(
+                f"fsync failed: {error.strerror}; the process must stop, check the disk"
+            )
             self._on_fatal(failed)
             raise failed from error
 
@@ -172,20 +206,27 @@ class BlobFolder:
         try:
             yield
         except OSError as error:
-            raise StorageUnavailableError(f"the disk refused: {error.strerror}; check its free space and health") from error
+            raise StorageUnavailableError(
+                f"the disk refused: {error.strerror}; check its free space and health"
+            ) from error
 
 
 class FolderBlobs:
     """The port `Blobs` over a disk."""
 
-    def __init__(self, disk: Disk, workers: Workers, *, on_fatal: OnFatal, max_object: int = MAX_OBJECT) -> None:
+    def __init__(
+        self, disk: Disk, workers: Workers, *, on_fatal: OnFatal, max_object: int = MAX_OBJECT
+    ) -> None:
         self._disk = disk
         self._workers = workers
         self._folder = BlobFolder(disk, on_fatal=on_fatal)
         self._max_object = max_object
 
     async def open(self) -> int:
-        """Prepare the folder before anything else is called; gives how many unfinished files of a dead process were removed."""
+        """Prepare the folder before anything else is called.
+
+        Gives how many unfinished files of a dead process were removed.
+        """
         return await self._run(self._folder.prepare)
 
     def incoming(self, tenant: Tenant, *, max_length: int | None = None) -> "FolderIncoming":
@@ -193,7 +234,9 @@ class FolderBlobs:
         cap = self._max_object if max_length is None else min(max_length, self._max_object)
         return FolderIncoming(self._folder, self._workers, tenant, cap)
 
-    async def read(self, tenant: Tenant, sha256: bytes, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def read(
+        self, tenant: Tenant, sha256: bytes, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
         """Stream a range (`Blobs`)."""
         path = _path(tenant, sha256)
         first = BATCH if length is None else min(BATCH, length)
@@ -201,12 +244,16 @@ class FolderBlobs:
         end = whole if length is None else min(whole, start + length)
         while start < end:
             if not piece:
-                raise StorageUnavailableError("a blob ends before its length; run `swallowtail cloud check`")
+                raise StorageUnavailableError(
+                    "a blob ends before its length; run `swallowtail cloud check`"
+                )
             yield piece
             start += len(piece)
             offset, size = start, min(BATCH, end - start)
             if size > 0:
-                piece = await self._run(lambda offset=offset, size=size: self._folder.read(path, offset, size))  # type: ignore[misc]
+                piece = await self._run(
+                    lambda offset=offset, size=size: self._folder.read(path, offset, size)
+                )  # type: ignore[misc]
 
     async def length(self, tenant: Tenant, sha256: bytes) -> int | None:
         """Give a blob's length (`Blobs`)."""
@@ -231,10 +278,15 @@ class FolderBlobs:
                 yield blob
 
     async def remove(
-        self, tenant: Tenant, digests: Collection[bytes], confirm: Callable[[frozenset[bytes]], Awaitable[frozenset[bytes]]]
+        self,
+        tenant: Tenant,
+        digests: Collection[bytes],
+        confirm: Callable[[frozenset[bytes]], Awaitable[frozenset[bytes]]],
     ) -> frozenset[bytes]:
         """Remove blobs that no row refers to (`Blobs`)."""
-        condemned = {digest for digest in digests if self._folder.holds.condemn(_path(tenant, digest))}
+        condemned = {
+            digest for digest in digests if self._folder.holds.condemn(_path(tenant, digest))
+        }
         try:
             confirmed = await confirm(frozenset(condemned))
             removed = set()
@@ -260,7 +312,11 @@ class FolderBlobs:
 
     def _list(self, folder: str) -> list[BlobFound]:
         facts = {name: self._folder.facts(f"{folder}/{name}") for name in self._folder.list(folder)}
-        return [BlobFound(bytes.fromhex(name), length=found[0], modified=found[1]) for name, found in facts.items() if found]
+        return [
+            BlobFound(bytes.fromhex(name), length=found[0], modified=found[1])
+            for name, found in facts.items()
+            if found
+        ]
 
     async def _run(self, job: Callable[[], T]) -> T:
         return await (await self._workers.start(job))
@@ -295,10 +351,18 @@ class _Sink:
         self._write(views)
 
     def seal(self, views: list[memoryview], length: int | None, crc32: int | None) -> BlobDigest:
-        """Hash and write the last bytes, check, and publish; a blob that is here already is kept as it is."""
+        """Hash and write the last bytes, check, and publish.
+
+        A blob that is here already is kept as it is.
+        """
         self._hash(views)
-        if (length is not None and length != self._length) or (crc32 is not None and crc32 != self._crc32):
-            raise DamagedError(f"{self._length} bytes with CRC-32 {self._crc32:08x} arrived, which is not what the sender sent")
+        if (length is not None and length != self._length) or (
+            crc32 is not None and crc32 != self._crc32
+        ):
+            raise DamagedError(
+                f"{self._length} bytes with CRC-32 {self._crc32:08x} arrived, which is not what the"
+                " sender sent"
+            )
         target = _path(self._tenant, self._sha256.digest())
         self._folder.holds.hold(target)  # before it is looked for: what is found stays
         self._held = target
@@ -347,7 +411,10 @@ class FolderIncoming:
         self._ended = False
 
     async def write(self, view: memoryview) -> None:
-        """Take bytes (`Incoming`); at most one batch is with a worker while the next is gathered."""
+        """Take bytes (`Incoming`).
+
+        At most one batch is with a worker while the next is gathered.
+        """
         self._length += len(view)
         if self._length > self._cap:
             await self.discard()
@@ -389,14 +456,22 @@ class FolderIncoming:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             await self.discard()
         finally:
             await self._release()
 
     async def _release(self) -> None:
-        """Release the blob when no job of this one runs any more: one that was cancelled may still be about to hold it."""
+        """Release the blob when no job of this one runs any more.
+
+        One that was cancelled may still be about to hold it.
+        """
         if self._job is not None and not self._job.done():
             await asyncio.wait([self._job])
         self._sink.release()

@@ -1,12 +1,16 @@
-"""Who needs which blob at this moment: stores hold it until their commit has ended, the sweep removes what nobody holds.
+"""Who needs which blob at this moment.
 
-The data folder belongs to one process (`cloud.folder`), so this is kept in memory. The order is what makes it safe:
+Stores hold it until their commit has ended, the sweep removes what nobody holds.
+
+The data folder belongs to one process (`cloud.folder`), so this is kept in memory. The order is
+what makes it safe:
 
     store    hold ─▶ find the file, or write it ─▶ commit the row ─▶ release
     sweep    condemn ─▶ ask whether a row refers to it ─▶ remove
 
-A hold before `condemn` refuses it, one after it lifts it, so a removal has seen every row that was committed under a hold that
-began before it; a hold that begins while the file is being removed waits, and finds none.
+A hold before `condemn` refuses it, one after it lifts it, so a removal has seen every row that was
+committed under a hold that began before it; a hold that begins while the file is being removed
+waits, and finds none.
 """
 
 import threading
@@ -25,7 +29,10 @@ class Holds:
         self._removing: set[str] = set()
 
     def hold(self, path: str) -> None:
-        """Keep a blob, whether it is there or not, until `release`; waits while it is being removed."""
+        """Keep a blob, whether it is there or not, until `release`.
+
+        Waits while it is being removed.
+        """
         with self._changed:
             while path in self._removing:
                 self._changed.wait()

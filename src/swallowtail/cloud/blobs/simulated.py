@@ -1,7 +1,10 @@
-"""A disk that forgets at a crash what was not fsynced: a file's content and a folder's entries are durable apart, as in POSIX.
+"""A disk that forgets at a crash what was not fsynced.
 
-`SimulatedDisk` is the platter and outlives crashes; `mount()` gives a process its `Disk`. After `crash()` every mount of before
-is dead, so that what a killed process still runs (its `finally` blocks) cannot touch what its successor finds.
+A file's content and a folder's entries are durable apart, as in POSIX.
+
+`SimulatedDisk` is the platter and outlives crashes; `mount()` gives a process its `Disk`. After
+`crash()` every mount of before is dead, so that what a killed process still runs (its `finally`
+blocks) cannot touch what its successor finds.
 """
 
 import errno

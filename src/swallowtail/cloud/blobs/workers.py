@@ -1,4 +1,7 @@
-"""Where blocking disk calls run: in threads with a bound on what waits, or inline in a simulated world."""
+"""Where blocking disk calls run.
+
+In threads with a bound on what waits, or inline in a simulated world.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,20 +12,28 @@ T = TypeVar("T")
 
 THREADS: Final = 4
 WAITING: Final = 16
-"""Jobs that may wait for a thread; the next caller waits to hand its job over, and its sender waits for credit."""
+"""Jobs that may wait for a thread.
+
+The next caller waits to hand its job over, and its sender waits for credit.
+"""
 
 
 class Workers(Protocol):
     """Runs jobs that block."""
 
     async def start(self, job: Callable[[], T]) -> "asyncio.Future[T]":
-        """Hand a job over, waiting while too many wait; the future is the job's. A job that was handed over runs to its end."""
+        """Hand a job over, waiting while too many wait; the future is the job's.
+
+        A job that was handed over runs to its end.
+        """
 
 
 class ThreadWorkers:
     """Jobs in threads."""
 
-    def __init__(self, threads: int = THREADS, *, waiting: int = WAITING, name: str = "blobs") -> None:
+    def __init__(
+        self, threads: int = THREADS, *, waiting: int = WAITING, name: str = "blobs"
+    ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._slots = asyncio.Semaphore(threads + waiting)
 
@@ -39,7 +50,10 @@ class ThreadWorkers:
 
 
 class InlineWorkers:
-    """Jobs on the loop, each after `delay` of its time; what has not begun when the process crashes never does."""
+    """Jobs on the loop, each after `delay` of its time.
+
+    What has not begun when the process crashes never does.
+    """
 
     def __init__(self, *, delay: Callable[[], float] = lambda: 0.0) -> None:
         self._delay = delay

@@ -1,6 +1,9 @@
-"""The alarm DESTINATION_FAILING: raised when a breaker opens, cleared when the destination answers again.
+"""The alarm DESTINATION_FAILING.
 
-Those of dead letters and stopped lanes are raised and cleared by the records, with the change itself.
+Raised when a breaker opens, cleared when the destination answers again.
+
+Those of dead letters and stopped lanes are raised and cleared by the records, with the change
+itself.
 """
 
 from typing import Final
@@ -37,11 +40,17 @@ class DestinationAlarm:
             return
         try:
             if well:
-                await self._alarms.clear(tenant, Condition.DESTINATION_FAILING, state.target.subject, now=self._clock())
+                await self._alarms.clear(
+                    tenant, Condition.DESTINATION_FAILING, state.target.subject, now=self._clock()
+                )
             else:
-                await self._alarms.raise_alarm(tenant, _alarm(state.target, state.detail), now=self._clock())
+                await self._alarms.raise_alarm(
+                    tenant, _alarm(state.target, state.detail), now=self._clock()
+                )
         except StorageUnavailableError:
-            log.warning("the alarm of a destination could not be kept", destination=state.target.destination)
+            log.warning(
+                "the alarm of a destination could not be kept", destination=state.target.destination
+            )
             return
         if len(self._well) >= MAX_TOLD:
             self._well.clear()

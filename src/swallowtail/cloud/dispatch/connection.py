@@ -1,10 +1,14 @@
-"""One connection of a destination: leases are claimed, sent and settled in order, the next one while the last awaits its response.
+"""One connection of a destination.
 
-While an outcome is kept, the one after those under way is claimed: both are one commit, and it is there when it may begin.
+Leases are claimed, sent and settled in order, the next one while the last awaits its response.
 
-What follows in a lane is asked for `behind` the one that is under way: Link begins it when that one has arrived, and returns it
-otherwise, so a retry is overtaken by nothing. Its answer is waited for also when the head has failed: only Link knows whether
-it was begun, and what was sent must not be taken for untouched and sent again.
+While an outcome is kept, the one after those under way is claimed: both are one commit, and it is
+there when it may begin.
+
+What follows in a lane is asked for `behind` the one that is under way: Link begins it when that one
+has arrived, and returns it otherwise, so a retry is overtaken by nothing. Its answer is waited for
+also when the head has failed: only Link knows whether it was begun, and what was sent must not be
+taken for untouched and sent again.
 """
 
 import asyncio
@@ -24,7 +28,15 @@ from swallowtail.calls.deliver import Delivered, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
 from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, Returned, plan
 from swallowtail.cloud.dispatch.sending import Arrival, Order, Path, Progress, Sender
-from swallowtail.cloud.model.delivery import Claim, DeliverySearch, DeliveryState, DestinationState, Lease, Target, Tried
+from swallowtail.cloud.model.delivery import (
+    Claim,
+    DeliverySearch,
+    DeliveryState,
+    DestinationState,
+    Lease,
+    Target,
+    Tried,
+)
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.ports import Clock, Deliveries
@@ -33,15 +45,22 @@ from swallowtail.runtime.tasks import Tasks
 log = structlog.get_logger()
 
 LEASE: Final = 25.0
-"""Seconds after which what a killed node had under way is sent by the next session: re-homing takes at most 30 s (design)."""
+"""Seconds after which what a killed node had under way is sent by the next session.
+
+Re-homing takes at most 30 s (design).
+"""
 EXTEND_EVERY: Final = 8.0
 DEPTH: Final = 2
 """Deliveries under way on one connection: one that is sent or awaits its response, and the next."""
 SETTLE_PAUSE: Final = 1.0
 ABANDON: Final = 2.0
 MARGIN: Final = 30.0
-"""Seconds beyond all of the destination's deadlines, after which a Link that says nothing is not waited for."""
-ATTEMPTS: Final = Counter("swallowtail_delivery_attempts", "Attempts to deliver, by the state that they left", ["state"])
+"""Seconds beyond all of the destination's deadlines, after which a Link that says nothing is not
+waited for.
+"""
+ATTEMPTS: Final = Counter(
+    "swallowtail_delivery_attempts", "Attempts to deliver, by the state that they left", ["state"]
+)
 BLAMED_STATES: Final = frozenset({DeliveryState.DEAD, DeliveryState.STOPPED})
 LOOK_BACK: Final = 20
 """Dead letters, the newest, among which those are looked for that were set aside for cuts."""
@@ -76,7 +95,14 @@ class Tools:
 class Connection:
     """Works through what is due at one destination, then ends; `run` again when there is more."""
 
-    def __init__(self, tools: Tools, target: Target, destination: Destination, configuration: int, number: int) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        target: Target,
+        destination: Destination,
+        configuration: int,
+        number: int,
+    ) -> None:
         self._tools, self._target, self._destination = tools, target, destination
         self._configuration, self._number = configuration, number
         self._line: deque[Attempt] = deque()
@@ -88,11 +114,17 @@ class Connection:
         self._retired = False
 
     def retire(self) -> None:
-        """Begin nothing more: the destination's settings are others now, so another connection goes on with the queue."""
+        """Begin nothing more.
+
+        The destination's settings are others now, so another connection goes on with the queue.
+        """
         self._retired = True
 
     async def run(self) -> int:
-        """Send until nothing is due here; gives how many attempts that were. Cancelled, it gives back what is under way."""
+        """Send until nothing is due here; gives how many attempts that were.
+
+        Cancelled, it gives back what is under way.
+        """
         count = 0
         async with Tasks(f"connection {self._number}") as tasks:
             try:
@@ -106,10 +138,14 @@ class Connection:
         return count
 
     async def _begin(self, tasks: Tasks, after: Lease | None) -> bool:
-        """Start to send the one that was claimed ahead, or claim one, of the lane of `after` if that is given."""
+        """Start to send the one that was claimed ahead, or claim one, of the lane of `after` if
+        that is given.
+        """
         if self._ahead is None:
             claim = await self._claimed(tasks, after)
-            if isinstance(claim, StorageUnavailableError) and not self._line:  # else what is under way has to be settled first
+            if (
+                isinstance(claim, StorageUnavailableError) and not self._line
+            ):  # else what is under way has to be settled first
                 raise claim
             self._keep(claim)
         if self._ahead is None:
@@ -132,7 +168,9 @@ class Connection:
         before = self._line[-1].progress if self._line else None
         overlaps = self._destination.outstanding > 1
         task = tasks.spawn(self._tools.sender.attempt(order, progress), name="attempt")
-        self._line.append(Attempt(order.lease, progress, before, overlaps, self._tools.clock(), task))
+        self._line.append(
+            Attempt(order.lease, progress, before, overlaps, self._tools.clock(), task)
+        )
         return True
 
     async def _claimed(self, tasks: Tasks, after: Lease | None) -> Claim | StorageUnavailableError:
@@ -149,28 +187,48 @@ class Connection:
         now = self._tools.clock()
         tenant = self._tools.path.tenant
         try:
-            return await self._tools.deliveries.claim(tenant, self._target, 1, now=now, until=now + LEASE, after=after)
+            return await self._tools.deliveries.claim(
+                tenant, self._target, 1, now=now, until=now + LEASE, after=after
+            )
         except StorageUnavailableError as error:
             return error
 
     async def _may_blame(self, lease: Lease) -> bool:
-        """Say whether a cut may be this instance's fault: no more than MAX_BLAMED in a row may, without one that arrives."""
+        """Say whether a cut may be this instance's fault.
+
+        No more than MAX_BLAMED in a row may, without one that arrives.
+        """
         if not lease.delivery.cuts:
             return False
-        search = DeliverySearch(link=self._target.link, destination=self._target.destination, states=BLAMED_STATES)
-        page = await self._tools.deliveries.deliveries(self._tools.path.tenant, search, PageRequest(LOOK_BACK))
-        blamed = [one for one in page.items if one.cuts and one.changed > (self._state.delivered_at or 0.0)]
+        search = DeliverySearch(
+            link=self._target.link, destination=self._target.destination, states=BLAMED_STATES
+        )
+        page = await self._tools.deliveries.deliveries(
+            self._tools.path.tenant, search, PageRequest(LOOK_BACK)
+        )
+        blamed = [
+            one
+            for one in page.items
+            if one.cuts and one.changed > (self._state.delivered_at or 0.0)
+        ]
         return len(blamed) < MAX_BLAMED
 
     async def _go_on(self, tasks: Tasks) -> None:
-        """Wait for the head's outcome and settle it; meanwhile begin the next one once the head is sent."""
+        """Wait for the head's outcome and settle it.
+
+        Meanwhile begin the next one once the head is sent.
+        """
         head = self._line[0]
         self._since = asyncio.get_running_loop().time()
         if len(self._line) < DEPTH and not self._retired:
             sent = tasks.spawn(head.progress.sent.wait(), name="sent")
             await self._wait(head, sent)
             sent.cancel()
-            if self._may_begin(head) and not await self._begin(tasks, head.lease) and self._begins_others(head):
+            if (
+                self._may_begin(head)
+                and not await self._begin(tasks, head.lease)
+                and self._begins_others(head)
+            ):
                 await self._begin(tasks, None)
         await self._wait(head)
         goes_on = await self._settle_and_claim(tasks, head)
@@ -179,20 +237,38 @@ class Connection:
             await self._give_back()
 
     def _begins_others(self, head: Attempt) -> bool:
-        """Return whether another lane may be begun on this connection, the head's having nothing to begin."""
-        return self._destination.connections > 1 and self._ahead is None and head.progress.outcome is not Arrival.FAILED
+        """Return whether another lane may be begun on this connection, the head's having nothing to
+        begin.
+        """
+        return (
+            self._destination.connections > 1
+            and self._ahead is None
+            and head.progress.outcome is not Arrival.FAILED
+        )
 
     def _may_begin(self, head: Attempt) -> bool:
-        """Say whether the next may be begun: also beside the commit of a head that has arrived, if it is claimed already."""
+        """Say whether the next may be begun.
+
+        Also beside the commit of a head that has arrived, if it is claimed already.
+        """
         if self._retired or not head.task.done():
             return not self._retired
-        return self._ahead is not None and not head.task.cancelled() and head.progress.outcome is Arrival.ARRIVED
+        return (
+            self._ahead is not None
+            and not head.task.cancelled()
+            and head.progress.outcome is Arrival.ARRIVED
+        )
 
     async def _wait(self, head: Attempt, *others: "asyncio.Task[bool]") -> None:
-        """Wait until something ends, keeping the leases; a Link that is silent beyond every deadline loses the delivery."""
+        """Wait until something ends, keeping the leases.
+
+        A Link that is silent beyond every deadline loses the delivery.
+        """
         while True:
             awaited = [head.task, *others]
-            done, _ = await asyncio.wait(awaited, timeout=EXTEND_EVERY, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                awaited, timeout=EXTEND_EVERY, return_when=asyncio.FIRST_COMPLETED
+            )
             if done:
                 return
             await self._extend()
@@ -207,22 +283,37 @@ class Connection:
 
     async def _extend(self) -> None:
         try:
-            leases = [one.lease for one in self._line] + [*(self._ahead.leases if self._ahead else ())]
+            leases = [one.lease for one in self._line] + [
+                *(self._ahead.leases if self._ahead else ())
+            ]
             await self._tools.deliveries.extend(leases, until=self._tools.clock() + LEASE)
         except StorageUnavailableError:
-            log.warning("a lease could not be extended", link=self._target.link, destination=self._target.destination)
+            log.warning(
+                "a lease could not be extended",
+                link=self._target.link,
+                destination=self._target.destination,
+            )
 
     async def _settle(self, attempt: Attempt, tries: int | None = None) -> Plan | None:
-        """Keep what became of an attempt; None: its lease was lost, or the storage would not, so many times.
+        """Keep what became of an attempt; None.
 
-        Without a limit it waits for the storage: nothing could be claimed meanwhile, and to forget the outcome is to send again.
+        Its lease was lost, or the storage would not, so many times.
+
+        Without a limit it waits for the storage: nothing could be claimed meanwhile, and to forget
+        the outcome is to send again.
         """
         outcome, syntax = _outcome(attempt, gone=self._tools.path.gone)
         tried = self._tried(attempt, syntax) if _has_begun(attempt, outcome) else None
         for _ in itertools.count() if tries is None else range(tries):
             now = self._tools.clock()
             planned = plan(
-                attempt.lease, self._state, self._destination, outcome, sent_syntax=syntax, now=now, dice=self._tools.dice()
+                attempt.lease,
+                self._state,
+                self._destination,
+                outcome,
+                sent_syntax=syntax,
+                now=now,
+                dice=self._tools.dice(),
             )
             settlement = msgspec.structs.replace(planned.settlement, tried=tried)
             changed = planned.state if planned.state != self._state else None
@@ -239,12 +330,17 @@ class Connection:
         return None
 
     async def _settle_and_claim(self, tasks: Tasks, head: Attempt) -> bool:
-        """Keep what became of the head; says whether its lane goes on. After a success the same commit claims the next one."""
+        """Keep what became of the head; says whether its lane goes on.
+
+        After a success the same commit claims the next one.
+        """
         outcome, _ = _outcome(head, gone=self._tools.path.gone)
         if not isinstance(outcome, Delivered) or self._ahead is not None or self._retired:
             planned = await self._settle(head)
             return planned is not None and planned.done
-        settling = tasks.spawn(self._settle(head), name="settle")  # is the first to be written, so a free lane's next is its head
+        settling = tasks.spawn(
+            self._settle(head), name="settle"
+        )  # is the first to be written, so a free lane's next is its head
         claim = await self._claimed(tasks, self._line[-1].lease if len(self._line) > 1 else None)
         planned = await settling
         self._keep(claim)
@@ -271,7 +367,10 @@ class Connection:
             self._line.popleft()
 
     async def _give_up(self) -> None:
-        """Cancel what is under way, the last one first; what has its answer already is settled by that."""
+        """Cancel what is under way, the last one first.
+
+        What has its answer already is settled by that.
+        """
         await self._return_ahead()
         while self._line:
             attempt = self._line.pop()
@@ -289,24 +388,37 @@ class Connection:
         """Leave no lease behind, within reason: one that stays lapses."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ABANDON):
-                if self._claiming is not None:  # its commit may be under way: what it gives would be leased to nobody
+                if (
+                    self._claiming is not None
+                ):  # its commit may be under way: what it gives would be leased to nobody
                     await self._return(await self._claiming)
                 await self._give_up()
 
     async def _return(self, claim: Claim | StorageUnavailableError) -> None:
         """Give back what was claimed and not begun."""
         if isinstance(claim, Claim):
-            now, away = self._tools.clock(), LinkAway("given up by the Cloud before it was begun; it is sent again", gone=True)
-            plans = [plan(lease, claim.state, self._destination, away, now=now, dice=0.0) for lease in claim.leases]
+            now, away = (
+                self._tools.clock(),
+                LinkAway("given up by the Cloud before it was begun; it is sent again", gone=True),
+            )
+            plans = [
+                plan(lease, claim.state, self._destination, away, now=now, dice=0.0)
+                for lease in claim.leases
+            ]
             with contextlib.suppress(StorageUnavailableError):
-                await self._tools.deliveries.settle([one.settlement for one in plans], None, now=now)
+                await self._tools.deliveries.settle(
+                    [one.settlement for one in plans], None, now=now
+                )
 
 
 def _has_begun(attempt: Attempt, outcome: Outcome) -> bool:
-    """Return whether an attempt belongs into the history: all but those that nothing outside the Cloud and Link can have seen.
+    """Return whether an attempt belongs into the history.
 
-    Link says so of those that it did not begin. One without an answer may have been begun as soon as something of it was sent,
-    unless the one before it is known to have failed: that one may have arrived although its answer was lost too.
+    All but those that nothing outside the Cloud and Link can have seen.
+
+    Link says so of those that it did not begin. One without an answer may have been begun as soon
+    as something of it was sent, unless the one before it is known to have failed: that one may have
+    arrived although its answer was lost too.
     """
     match outcome:
         case Returned() | NotDelivered(phase=DeliveryPhase.QUEUE | DeliveryPhase.LIMIT):
@@ -319,15 +431,23 @@ def _has_begun(attempt: Attempt, outcome: Outcome) -> bool:
 
 def _waited_in_vain(attempt: Attempt) -> bool:
     """Return whether Link cannot have begun an attempt, because the one before it failed."""
-    return attempt.before is not None and not attempt.overlaps and attempt.before.outcome is Arrival.FAILED
+    return (
+        attempt.before is not None
+        and not attempt.overlaps
+        and attempt.before.outcome is Arrival.FAILED
+    )
 
 
 def _outcome(attempt: Attempt, *, gone: bool) -> tuple[Outcome, str]:
     task = attempt.task
     if task.cancelled():
         return LinkAway("given up by the Cloud; it is sent again in its order", gone=gone), ""
-    if (error := task.exception()) is not None:  # a bug, which the task's owner has logged; the delivery must not hang on it
-        return LinkAway(f"the Cloud failed to send it ({type(error).__name__}); its log says more", gone=gone), ""
+    if (
+        error := task.exception()
+    ) is not None:  # a bug, which the task's owner has logged; the delivery must not hang on it
+        return LinkAway(
+            f"the Cloud failed to send it ({type(error).__name__}); its log says more", gone=gone
+        ), ""
     outcome, syntax = task.result()
     match outcome:
         case NotDelivered(phase=DeliveryPhase.QUEUE, detail=detail) if attempt.before is not None:

@@ -1,7 +1,9 @@
-"""What people do with deliveries and destinations: look, park, skip, resend, send what is stored, pause, resume.
+"""What people do with deliveries and destinations.
 
-Each act wakes the queues that it concerns. Who may do it is the caller's to judge; `facilities` in a search, and as an argument,
-narrows to what the caller may see.
+Look, park, skip, resend, send what is stored, pause, resume.
+
+Each act wakes the queues that it concerns. Who may do it is the caller's to judge; `facilities` in
+a search, and as an argument, narrows to what the caller may see.
 """
 
 import contextlib
@@ -31,7 +33,10 @@ from swallowtail.cloud.model.ports import Bus, Clock, Deliveries, Instances, Lin
 from swallowtail.cloud.model.tenancy import Tenant
 
 AT_ONCE: Final = 500
-"""Deliveries that one transaction adds: 30 ms, in which no store is committed. What a failure leaves out, the same request adds."""
+"""Deliveries that one transaction adds: 30 ms, in which no store is committed.
+
+What a failure leaves out, the same request adds.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,31 @@ class Queues:
     """A tenant's deliveries and destinations."""
 
     def __init__(
-        self, *, deliveries: Deliveries, instances: Instances, links: Links, sites: SiteBook, bus: Bus, clock: Clock
+        self,
+        *,
+        deliveries: Deliveries,
+        instances: Instances,
+        links: Links,
+        sites: SiteBook,
+        bus: Bus,
+        clock: Clock,
     ) -> None:
         self._deliveries, self._instances, self._links = deliveries, instances, links
         self._sites, self._bus, self._clock = sites, bus, clock
 
-    async def deliveries(self, tenant: Tenant, search: DeliverySearch, page: PageRequest = FIRST_PAGE) -> Page[Delivery]:
+    async def deliveries(
+        self, tenant: Tenant, search: DeliverySearch, page: PageRequest = FIRST_PAGE
+    ) -> Page[Delivery]:
         """List deliveries, the newest first."""
         return await self._deliveries.deliveries(tenant, search, page)
 
-    async def delivery(self, tenant: Tenant, delivery: int, *, facilities: frozenset[str] | None = None) -> Delivery:
-        """Return one whose instance and destination are in these facilities; raises NotFoundError."""
+    async def delivery(
+        self, tenant: Tenant, delivery: int, *, facilities: frozenset[str] | None = None
+    ) -> Delivery:
+        """Return one whose instance and destination are in these facilities.
+
+        Raises NotFoundError.
+        """
         found = await self._deliveries.delivery(tenant, delivery)
         if facilities is None:
             return found
@@ -68,37 +87,75 @@ class Queues:
         raise NotFoundError("there is no such delivery")
 
     async def attempts(
-        self, tenant: Tenant, delivery: int, page: PageRequest = FIRST_PAGE, *, facilities: frozenset[str] | None = None
+        self,
+        tenant: Tenant,
+        delivery: int,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        facilities: frozenset[str] | None = None,
     ) -> Page[DeliveryAttempt]:
         """List the last attempts at a delivery, the newest first."""
         await self.delivery(tenant, delivery, facilities=facilities)
         return await self._deliveries.attempts(tenant, delivery, page)
 
     async def park(
-        self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int] = (), *, reason: str, event: AuditEvent
+        self,
+        tenant: Tenant,
+        search: DeliverySearch,
+        deliveries: Collection[int] = (),
+        *,
+        reason: str,
+        event: AuditEvent,
     ) -> int:
         """Set deliveries aside until a person acts, their lanes go on; gives how many.
 
-        `deliveries` are ids among those that match `search`; without ids the first 10,000 that match and can be parked.
-        NotFoundError: one of the ids does not match. ConflictError: one of the ids is under way.
+        `deliveries` are ids among those that match `search`; without ids the first 10,000 that
+        match and can be parked. NotFoundError: one of the ids does not match. ConflictError: one of
+        the ids is under way.
         """
-        return await self._act(tenant, search, deliveries, DeliveryState.PARKED, reason=reason, event=event)
+        return await self._act(
+            tenant, search, deliveries, DeliveryState.PARKED, reason=reason, event=event
+        )
 
     async def skip(
-        self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int] = (), *, reason: str, event: AuditEvent
+        self,
+        tenant: Tenant,
+        search: DeliverySearch,
+        deliveries: Collection[int] = (),
+        *,
+        reason: str,
+        event: AuditEvent,
     ) -> int:
         """Give deliveries up, with a reason; gives how many (as `park`)."""
-        return await self._act(tenant, search, deliveries, DeliveryState.SKIPPED, reason=reason, event=event)
+        return await self._act(
+            tenant, search, deliveries, DeliveryState.SKIPPED, reason=reason, event=event
+        )
 
-    async def resend(self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int] = (), *, event: AuditEvent) -> int:
+    async def resend(
+        self,
+        tenant: Tenant,
+        search: DeliverySearch,
+        deliveries: Collection[int] = (),
+        *,
+        event: AuditEvent,
+    ) -> int:
         """Queue deliveries again, whatever became of them; returns how many (as `park`).
 
-        They go to the end of their lanes, after what was queued since; one that has stopped its lane keeps its place.
+        They go to the end of their lanes, after what was queued since; one that has stopped its
+        lane keeps its place.
         """
         return await self._act(tenant, search, deliveries, DeliveryState.WAITING, event=event)
 
-    async def retry(self, tenant: Tenant, delivery: int, *, facilities: frozenset[str] | None = None, event: AuditEvent) -> int:
-        """Let a delivery be due now, in its place, and its destination be tried now if that waits after failures.
+    async def retry(
+        self,
+        tenant: Tenant,
+        delivery: int,
+        *,
+        facilities: frozenset[str] | None = None,
+        event: AuditEvent,
+    ) -> int:
+        """Let a delivery be due now, in its place, and its destination be tried now if that waits
+        after failures.
 
         0: it is done. ConflictError: it is under way, or its destination is paused.
         """
@@ -107,7 +164,9 @@ class Queues:
         if state.paused:
             raise ConflictError(f"the destination {found.target.destination} is paused; resume it")
         search = DeliverySearch(link=found.target.link, facilities=facilities)
-        count = await self._act(tenant, search, [delivery], DeliveryState.WAITING, in_place=True, event=event)
+        count = await self._act(
+            tenant, search, [delivery], DeliveryState.WAITING, in_place=True, event=event
+        )
         if count and state.breaker is not BreakerState.CLOSED:
             await self.resume(tenant, found.target, event=event)
         return count
@@ -124,18 +183,26 @@ class Queues:
         facilities: frozenset[str] | None = None,
         event: AuditEvent,
     ) -> int:
-        """Queue what is stored of a study, or of it those instances, for a destination; gives how many were new.
+        """Queue what is stored of a study, or of it those instances, for a destination.
 
-        `event.actor` is who wants it; the same `request` of the same actor queues nothing twice. NotFoundError: there is no such
-        destination, study or instance.
+        Gives how many were new.
+
+        `event.actor` is who wants it; the same `request` of the same actor queues nothing twice.
+        NotFoundError: there is no such destination, study or instance.
         """
         configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)
         if configured is None:
             raise NotFoundError("there is no such destination in the Link's configuration")
         wish = StudySearch(uids=(study,), facilities=facilities)
-        places = [one async for one in walk(lambda page: self._instances.studies(tenant, wish, page))]
-        search = InstanceSearch(study=study, sop_instances=tuple(sop_instances), facilities=facilities)
-        found = [one async for one in walk(lambda page: self._instances.instances(tenant, search, page))]
+        places = [
+            one async for one in walk(lambda page: self._instances.studies(tenant, wish, page))
+        ]
+        search = InstanceSearch(
+            study=study, sop_instances=tuple(sop_instances), facilities=facilities
+        )
+        found = [
+            one async for one in walk(lambda page: self._instances.instances(tenant, search, page))
+        ]
         named = {one.identity.sop_instance for one in found}
         if not places or not found or not named.issuperset(sop_instances):
             raise NotFoundError("there is no such study or instance")
@@ -149,7 +216,9 @@ class Queues:
                 priority=priority,
                 cause=cause,
             )
-            for one in {one.identity: one for one in reversed(found)}.values()  # two facilities may hold the same
+            for one in {
+                one.identity: one for one in reversed(found)
+            }.values()  # two facilities may hold the same
         ][::-1]
         count = 0
         for start in range(0, len(wanted), AT_ONCE):
@@ -159,27 +228,43 @@ class Queues:
         return count
 
     async def destinations(self, tenant: Tenant, link: str) -> tuple[DestinationView, ...]:
-        """Give a Link's destinations: those that are configured, in that order, then those that once were used."""
+        """Give a Link's destinations.
+
+        Those that are configured, in that order, then those that once were used.
+        """
         configured = (await self._sites.sites(tenant, [link])).destinations
         now = self._clock()
         used = await self._deliveries.destinations(tenant, None, now=now)
         gone = [target for target in used if target.link == link and target not in configured]
-        unused = await self._deliveries.destinations(tenant, [one for one in configured if one not in used], now=now)
+        unused = await self._deliveries.destinations(
+            tenant, [one for one in configured if one not in used], now=now
+        )
         states = used | unused
-        return tuple(DestinationView(target, configured.get(target), states[target]) for target in (*configured, *gone))
+        return tuple(
+            DestinationView(target, configured.get(target), states[target])
+            for target in (*configured, *gone)
+        )
 
     async def destination(self, tenant: Tenant, target: Target) -> DestinationView:
         """Give one; NotFoundError when it neither is configured nor ever was used."""
         configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)
-        if configured is None and target not in await self._deliveries.destinations(tenant, None, now=self._clock()):
+        if configured is None and target not in await self._deliveries.destinations(
+            tenant, None, now=self._clock()
+        ):
             raise NotFoundError("there is no such destination")
         state = (await self._deliveries.destinations(tenant, [target], now=self._clock()))[target]
         return DestinationView(target, configured, state)
 
     async def states(
-        self, tenant: Tenant, targets: Collection[Target], *, facilities: frozenset[str] | None = None
+        self,
+        tenant: Tenant,
+        targets: Collection[Target],
+        *,
+        facilities: frozenset[str] | None = None,
     ) -> dict[Target, DestinationState]:
-        """Return how these destinations are, configured or not, with the counts of what lies in `facilities`."""
+        """Return how these destinations are, configured or not, with the counts of what lies in
+        `facilities`.
+        """
         now = self._clock()
         return await self._deliveries.destinations(tenant, targets, now=now, facilities=facilities)
 
@@ -191,9 +276,13 @@ class Queues:
         """Send again; a destination that was failing is tried at once."""
         return await self._pause(tenant, target, event, paused=False)
 
-    async def _pause(self, tenant: Tenant, target: Target, event: AuditEvent, *, paused: bool) -> DestinationView:
+    async def _pause(
+        self, tenant: Tenant, target: Target, event: AuditEvent, *, paused: bool
+    ) -> DestinationView:
         view = await self.destination(tenant, target)
-        state = await self._deliveries.pause(tenant, target, paused=paused, now=self._clock(), event=event)
+        state = await self._deliveries.pause(
+            tenant, target, paused=paused, now=self._clock(), event=event
+        )
         self._bus.publish(topic(target.link))
         return DestinationView(target, view.configured, state)
 
@@ -209,14 +298,20 @@ class Queues:
         event: AuditEvent,
     ) -> int:
         now = self._clock()
-        count = await self._deliveries.act(tenant, search, named, state, in_place=in_place, reason=reason, now=now, event=event)
+        count = await self._deliveries.act(
+            tenant, search, named, state, in_place=in_place, reason=reason, now=now, event=event
+        )
         if count:
             await self._wake(tenant, search.link)
         return count
 
     async def _wake(self, tenant: Tenant, link: str) -> None:
         """Wake the queues of a Link, or of all: a lane's next delivery may be due now."""
-        ids = [link] if link else [one.id async for one in walk(lambda page: self._links.links(tenant, page))]
+        ids = (
+            [link]
+            if link
+            else [one.id async for one in walk(lambda page: self._links.links(tenant, page))]
+        )
         for one in ids:
             self._bus.publish(topic(one))
 

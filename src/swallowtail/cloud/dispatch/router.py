@@ -1,7 +1,9 @@
-"""Has the rules judge what was indexed: batch after batch while there are some, then asleep until something happens.
+"""Has the rules judge what was indexed.
 
-Each instance is judged once by each rule. Its deliveries and the note that it was judged are one transaction, so a kill repeats the
-judgement or does not, and the same wish twice is one delivery.
+Batch after batch while there are some, then asleep until something happens.
+
+Each instance is judged once by each rule. Its deliveries and the note that it was judged are one
+transaction, so a kill repeats the judgement or does not, and the same wish twice is one delivery.
 """
 
 import asyncio
@@ -25,7 +27,10 @@ from swallowtail.cloud.model.tenancy import Tenant
 TOPIC: Final = "routing"
 BATCH: Final = 128
 BREATH: Final = 8
-"""Instances that are judged between two looks at the rest of the loop: with many rules on tags each takes half a millisecond."""
+"""Instances that are judged between two looks at the rest of the loop.
+
+With many rules on tags each takes half a millisecond.
+"""
 IDLE: Final = 15.0
 """A wake-up may be lost, so it looks by itself this often; also the pause after a failure."""
 POSTPONED: Final = 300.0
@@ -68,7 +73,9 @@ class Router:
         now = self._clock()
         self._later = {at for at in self._later if at > now}
         found = await self._rules.unrouted(BATCH, now=now)
-        for tenant, mine in groupby(sorted(found, key=lambda one: one.tenant), lambda one: one.tenant):
+        for tenant, mine in groupby(
+            sorted(found, key=lambda one: one.tenant), lambda one: one.tenant
+        ):
             await self._route(tenant, [*mine], now)
         return len(found)
 
@@ -77,7 +84,9 @@ class Router:
             return await self.step()
         except StorageUnavailableError as error:
             log.warning("the rules wait for the storage", reason=str(error))
-        except Exception:  # a fault of ours must not end the routing of everybody until the next start
+        except (
+            Exception
+        ):  # a fault of ours must not end the routing of everybody until the next start
             log.exception("the rules could not be applied; they are tried again")
         return 0
 
@@ -95,16 +104,22 @@ class Router:
         for link in dict.fromkeys(delivery.target.link for delivery in wanted):
             self._bus.publish(topic(link))
 
-    async def _judge(self, tenant: Tenant, routings: Sequence[Routing], rules: Sequence[Rule], now: float) -> Sequence[Decision]:
+    async def _judge(
+        self, tenant: Tenant, routings: Sequence[Routing], rules: Sequence[Rule], now: float
+    ) -> Sequence[Decision]:
         sites = await self._sites.sites(tenant, _links_of(rules))
         tags = await tags_for(rules)
         decisions: list[Decision] = []
         for count, routing in enumerate(routings, 1):
             try:
                 decisions.append(decide(routing, rules, sites, tags, now=now))
-            except Exception:  # one that no rule can judge, for a fault of ours, must not hold up the others
+            except (
+                Exception
+            ):  # one that no rule can judge, for a fault of ours, must not hold up the others
                 log.exception("an instance could not be judged by the rules")
-                postponed = Routed(instance=routing.instance.id, again_at=now + POSTPONED, fired=routing.fired)
+                postponed = Routed(
+                    instance=routing.instance.id, again_at=now + POSTPONED, fired=routing.fired
+                )
                 decisions.append(Decision(postponed, (), (), ()))
             if count % BREATH == 0:
                 await asyncio.sleep(0)

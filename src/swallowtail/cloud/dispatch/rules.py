@@ -11,14 +11,24 @@ import msgspec
 from swallowtail.calls.config import Destination, Device
 from swallowtail.cloud.dispatch.sites import Sites
 from swallowtail.cloud.dispatch.tags import Tags, digits_of
-from swallowtail.cloud.model.delivery import NewDelivery, Routed, Routing, Rule, RuleCondition, Target
+from swallowtail.cloud.model.delivery import (
+    NewDelivery,
+    Routed,
+    Routing,
+    Rule,
+    RuleCondition,
+    Target,
+)
 from swallowtail.cloud.model.imaging import Instance, Way
 from swallowtail.dicom.ae_titles import significant
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at a study whose association is still open."""
 LOST_REPORT: Final = 360.0
-"""Quiet seconds after which an association counts as ended though nobody has said so: a listener ends an idle one after 300 s."""
+"""Quiet seconds after which an association counts as ended though nobody has said so.
+
+A listener ends an idle one after 300 s.
+"""
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 MODALITY: Final = "00080060"
 Verdict = tuple[Rule, str]
@@ -27,20 +37,37 @@ Verdict = tuple[Rule, str]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the rules want of one instance: deliveries now, and whether it is to be looked at again."""
+    """What the rules want of one instance.
+
+    Deliveries now, and whether it is to be looked at again.
+    """
 
     routed: Routed
     deliveries: tuple[NewDelivery, ...]
     verdicts: tuple[Verdict, ...]
     remarks: tuple[tuple[Target, str], ...]
-    """Of targets of rules that act: why one gets nothing of this rule, or why what is queued for it will not arrive."""
+    """Of targets of rules that act.
+
+    Why one gets nothing of this rule, or why what is queued for it will not arrive.
+    """
 
 
-def decide(routing: Routing, rules: Sequence[Rule], sites: Sites, tags: Tags, *, now: float, as_if_new: bool = False) -> Decision:
-    """Judge one instance by a tenant's rules, in their order; a target gets it once, by the first rule that names it.
+def decide(
+    routing: Routing,
+    rules: Sequence[Rule],
+    sites: Sites,
+    tags: Tags,
+    *,
+    now: float,
+    as_if_new: bool = False,
+) -> Decision:
+    """Judge one instance by a tenant's rules, in their order.
 
-    A rule acts on what came since it was made: neither a new rule nor a late start sends history. `as_if_new` judges as if the
-    instance came now and its study were complete, which is what a dry run asks.
+    A target gets it once, by the first rule that names it.
+
+    A rule acts on what came since it was made: neither a new rule nor a late start sends history.
+    `as_if_new` judges as if the instance came now and its study were complete, which is what a dry
+    run asks.
     """
     reader = _Reader(routing, tags)
     verdicts: list[Verdict] = []
@@ -48,22 +75,31 @@ def decide(routing: Routing, rules: Sequence[Rule], sites: Sites, tags: Tags, *,
     fired = list(routing.fired)
     again: list[float] = []
     for rule in rules:
-        reason = reader.objection(rule) or ("" if as_if_new else _too_early(routing, rule, now, again))
+        reason = reader.objection(rule) or (
+            "" if as_if_new else _too_early(routing, rule, now, again)
+        )
         verdicts.append((rule, reason))
         if not reason:
             fired.append(rule.id)
             targets.add(rule)
-            reader.archive = reader.archive or rule.action.archive  # the rules that follow see it there
+            reader.archive = (
+                reader.archive or rule.action.archive
+            )  # the rules that follow see it there
         if rule.final and (not reason or rule.id in routing.fired):
             break
     filed = "" if routing.archive else reader.archive
     again_at = min(again, default=None)
-    routed = Routed(instance=routing.instance.id, again_at=again_at, fired=tuple(fired), archive=filed)
+    routed = Routed(
+        instance=routing.instance.id, again_at=again_at, fired=tuple(fired), archive=filed
+    )
     return Decision(routed, tuple(targets.wanted.values()), tuple(verdicts), tuple(targets.remarks))
 
 
 def _too_early(routing: Routing, rule: Rule, now: float, again: list[float]) -> str:
-    """Say why a rule whose conditions hold does not act now, or ''; when to look again is added to `again`."""
+    """Say why a rule whose conditions hold does not act now, or ''.
+
+    When to look again is added to `again`.
+    """
     if routing.instance.received < rule.created:
         return "it came before the rule was made"
     if rule.id in routing.fired:
@@ -75,7 +111,10 @@ def _too_early(routing: Routing, rule: Rule, now: float, again: list[float]) -> 
 
 
 def complete_at(rule: Rule, routing: Routing, now: float) -> float:
-    """Give when a study that stays quiet is complete: after `quiet` seconds, or later while an association may go on."""
+    """Give when a study that stays quiet is complete.
+
+    After `quiet` seconds, or later while an association may go on.
+    """
     quiet = routing.quiet_since + rule.quiet
     if not routing.association_open:
         return quiet
@@ -94,19 +133,24 @@ class _Targets:
     def add(self, rule: Rule) -> None:
         """Take the targets of a rule that acts.
 
-        One that is not configured gets its delivery too, which ends as a dead letter: a destination that was taken away by mistake
-        is made good by sending those again, and nothing is missing without a trace.
+        One that is not configured gets its delivery too, which ends as a dead letter: a destination
+        that was taken away by mistake is made good by sending those again, and nothing is missing
+        without a trace.
         """
         for target in rule.action.targets:
             destination = self._sites.destinations.get(target)
             if target in self.wanted:
                 self.remarks.append((target, "an earlier rule sends it there"))
-            elif destination is not None and came_from(self._routing.instance, target, destination, self._sites):
+            elif destination is not None and came_from(
+                self._routing.instance, target, destination, self._sites
+            ):
                 self.remarks.append((target, "it came from there"))
             else:
                 self.wanted[target] = self._delivery(rule, target, destination)
                 if destination is None:
-                    self.remarks.append((target, "this destination is not in the Link's configuration"))
+                    self.remarks.append(
+                        (target, "this destination is not in the Link's configuration")
+                    )
 
     def _delivery(self, rule: Rule, target: Target, destination: Destination | None) -> NewDelivery:
         return NewDelivery(
@@ -119,16 +163,21 @@ class _Targets:
 
 
 def lane_of(destination: Destination | None, patient: str) -> str:
-    """Give the lane of a patient's instance: the destination's one, or the patient's where it has several connections."""
+    """Give the lane of a patient's instance.
+
+    The destination's one, or the patient's where it has several connections.
+    """
     return patient if destination is not None and destination.connections > 1 else ""
 
 
 def came_from(instance: Instance, target: Target, destination: Destination, sites: Sites) -> bool:
-    """Say whether an instance was sent to us by the very system that `destination` is, through the same Link.
+    """Say whether an instance was sent to us by the very system that `destination` is, through the
+    same Link.
 
-    It is when the AE titles agree, for they name systems; or when the sender's device is the only one configured at the
-    destination's address, for many archives send under another title than they listen to. An address alone says nothing: behind a
-    router, or on loopback, many systems have the same.
+    It is when the AE titles agree, for they name systems; or when the sender's device is the only
+    one configured at the destination's address, for many archives send under another title than
+    they listen to. An address alone says nothing: behind a router, or on loopback, many systems
+    have the same.
     """
     origin = instance.origin
     if origin.link != target.link:
@@ -158,7 +207,10 @@ def _is_loopback(host: str) -> bool:
 
 
 class _Reader:
-    """One instance as conditions see it; its document is opened when the first condition asks for a tag."""
+    """One instance as conditions see it.
+
+    Its document is opened when the first condition asks for a tag.
+    """
 
     def __init__(self, routing: Routing, tags: Tags) -> None:
         self._instance, self._raw, self._tags = routing.instance, routing.document, tags
@@ -191,7 +243,9 @@ class _Reader:
         ):
             yield "its modality is not among the rule's"
         for tag, pattern in condition.tags:
-            if not any(matches(pattern, found) for found in self._values(tag_of(tag, self._tags)) or [""]):
+            if not any(
+                matches(pattern, found) for found in self._values(tag_of(tag, self._tags)) or [""]
+            ):
                 yield f"{tag} does not match {pattern!r}"
 
     def _values(self, tag: str) -> list[str]:
@@ -208,7 +262,10 @@ def tag_of(name: str, tags: Tags) -> str:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Match with `*` and `?`, whole and regardless of case (PS3.4 C.2.2.2.4); takes at most len(pattern) * len(text) steps."""
+    """Match with `*` and `?`, whole and regardless of case (PS3.4 C.2.2.2.4).
+
+    Takes at most len(pattern) * len(text) steps.
+    """
     pattern, text = pattern.casefold(), text.strip().casefold()
     at = here = 0
     star, resume = -1, 0
@@ -226,7 +283,9 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def _texts(value: object) -> Iterable[str]:
-    if isinstance(value, Mapping):  # a person name (PS3.18 F.2.2); an item of a sequence has no text
+    if isinstance(
+        value, Mapping
+    ):  # a person name (PS3.18 F.2.2); an item of a sequence has no text
         return [text for text in value.values() if isinstance(text, str)]
     if isinstance(value, float) and value.is_integer():
         return [str(int(value))]
@@ -234,7 +293,10 @@ def _texts(value: object) -> Iterable[str]:
 
 
 def _open(raw: bytes) -> Mapping[str, Any]:
-    """Read the indexed document; one that is damaged says nothing, and must not hold up what waits behind it."""
+    """Read the indexed document.
+
+    One that is damaged says nothing, and must not hold up what waits behind it.
+    """
     try:
         found = msgspec.json.decode(zlib.decompressobj().decompress(raw, MAX_DOCUMENT))
     except (zlib.error, msgspec.DecodeError):

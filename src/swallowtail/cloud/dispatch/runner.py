@@ -1,6 +1,9 @@
-"""Deliveries of the Links that are connected here: while a session lives, what is due at its destinations is sent.
+"""Deliveries of the Links that are connected here.
 
-A kill loses nothing: what was under way has a lease, which lapses. One destination's trouble stays in its own connections.
+While a session lives, what is due at its destinations is sent.
+
+A kill loses nothing: what was under way has a lease, which lapses. One destination's trouble stays
+in its own connections.
 """
 
 import asyncio
@@ -17,7 +20,15 @@ from swallowtail.cloud.dispatch.connection import Connection, Tools
 from swallowtail.cloud.dispatch.sending import Path, Sender
 from swallowtail.cloud.model.delivery import Due, Target
 from swallowtail.cloud.model.errors import StorageUnavailableError
-from swallowtail.cloud.model.ports import Alarms, Blobs, Bus, Clock, Configuration, Deliveries, Instances
+from swallowtail.cloud.model.ports import (
+    Alarms,
+    Blobs,
+    Bus,
+    Clock,
+    Configuration,
+    Deliveries,
+    Instances,
+)
 from swallowtail.cloud.model.transcoding import Transcoder
 from swallowtail.runtime.tasks import Tasks
 
@@ -26,7 +37,9 @@ log = structlog.get_logger()
 IDLE: Final = 15.0
 """A wake-up may be lost, so it looks by itself this often."""
 RETRY: Final = 2.0
-"""The pause after a failure of the storage, and between two looks that found nothing to do where something seemed due."""
+"""The pause after a failure of the storage, and between two looks that found nothing to do where
+something seemed due.
+"""
 _random = secrets.SystemRandom()
 
 
@@ -57,7 +70,12 @@ class Dispatch:
         transcoder: Transcoder | None = None,
         dice: Callable[[], float] = _random.random,
     ) -> None:
-        self._deliveries, self._instances, self._blobs, self._configuration = deliveries, instances, blobs, configuration
+        self._deliveries, self._instances, self._blobs, self._configuration = (
+            deliveries,
+            instances,
+            blobs,
+            configuration,
+        )
         self._bus, self._clock, self._dice, self._transcoder = bus, clock, dice, transcoder
         self._alarm = DestinationAlarm(alarms, clock=clock)
 
@@ -123,26 +141,40 @@ class _Served:
             named = {one.name: one for one in parse(desired.document).destinations}
         except InvalidConfigurationError:
             named = {}
-        before, self._configured = self._configured.destinations or {}, _Configured(desired.version, named)
+        before, self._configured = (
+            self._configured.destinations or {},
+            _Configured(desired.version, named),
+        )
         for (name, _), connection in self._running.items():
             if named.get(name) != before.get(name):
                 connection.retire()
 
     def _start(self, target: Target) -> None:
-        """Let every idle connection of a destination look for work; one that is no longer configured has none."""
+        """Let every idle connection of a destination look for work.
+
+        One that is no longer configured has none.
+        """
         destination = (self._configured.destinations or {}).get(target.destination)
         for number in range(destination.connections if destination else 0):
             if destination is not None and (target.destination, number) not in self._running:
-                connection = Connection(self._tools, target, destination, self._configured.version, number)
+                connection = Connection(
+                    self._tools, target, destination, self._configured.version, number
+                )
                 self._running[target.destination, number] = connection
-                self._tasks.spawn(self._work(connection, target, number), name=f"{target.destination}/{number}")
+                self._tasks.spawn(
+                    self._work(connection, target, number), name=f"{target.destination}/{number}"
+                )
 
     async def _work(self, connection: Connection, target: Target, number: int) -> None:
         done = 0
         try:
             done = await connection.run()
         except StorageUnavailableError:
-            log.warning("a destination waits for the storage", link=target.link, destination=target.destination)
+            log.warning(
+                "a destination waits for the storage",
+                link=target.link,
+                destination=target.destination,
+            )
         finally:
             del self._running[target.destination, number]
         if done:

@@ -1,4 +1,8 @@
-"""One attempt: the instance is read from the store, transcoded where the destination refuses its syntax, and sent over a `Path`."""
+"""One attempt.
+
+The instance is read from the store, transcoded where the destination refuses its syntax, and sent
+over a `Path`.
+"""
 
 import asyncio
 import enum
@@ -10,7 +14,15 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from swallowtail.calls.config import Destination, Transcoding
-from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliverRequest, DeliveryPhase, Expected, NotDelivered
+from swallowtail.calls.deliver import (
+    About,
+    DeliverAnswer,
+    Delivered,
+    DeliverRequest,
+    DeliveryPhase,
+    Expected,
+    NotDelivered,
+)
 from swallowtail.cloud.dispatch.planner import Culprit, LinkAway, Outcome, is_suspect
 from swallowtail.cloud.model.delivery import Lease
 from swallowtail.cloud.model.errors import NotFoundError, StorageUnavailableError
@@ -18,7 +30,13 @@ from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.ports import Blobs, Instances
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, LOSSLESS_TARGETS, NotTranscoded, Transcoder
+from swallowtail.cloud.model.transcoding import (
+    EXPLICIT,
+    IMPLICIT,
+    LOSSLESS_TARGETS,
+    NotTranscoded,
+    Transcoder,
+)
 from swallowtail.runtime.tasks import Tasks
 
 MAX_EXPECTED: Final = 64
@@ -57,7 +75,10 @@ class Progress:
         self.at = asyncio.get_running_loop().time()
 
     def restart(self) -> None:
-        """Note that it is sent once more, in another form: the next instance has to wait for that."""
+        """Note that it is sent once more, in another form.
+
+        The next instance has to wait for that.
+        """
         self.sent.clear()
         self.note()
 
@@ -81,11 +102,19 @@ class Path(Protocol):
     def gone(self) -> bool:
         """Whether the session has ended."""
 
-    async def deliver(self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
-        """Send one instance and give the Link's answer; raises LinkAwayError. Cancelling it gives the delivery up."""
+    async def deliver(
+        self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress
+    ) -> DeliverAnswer:
+        """Send one instance and give the Link's answer; raises LinkAwayError.
+
+        Cancelling it gives the delivery up.
+        """
 
     async def echoes(self, destination: str) -> bool:
-        """Have the Link try a destination, and say whether it answers a C-ECHO; raises LinkAwayError."""
+        """Have the Link try a destination, and say whether it answers a C-ECHO.
+
+        Raises LinkAwayError.
+        """
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,17 +140,34 @@ class _Instead:
 
 
 class Sender:
-    """Makes attempts over one session; remembers for its time what destinations would not take, so as to transcode at once."""
+    """Makes attempts over one session.
 
-    def __init__(self, path: Path, instances: Instances, blobs: Blobs, transcoder: Transcoder | None) -> None:
-        self._path, self._instances, self._blobs, self._transcoder = path, instances, blobs, transcoder
+    Remembers for its time what destinations would not take, so as to transcode at once.
+    """
+
+    def __init__(
+        self, path: Path, instances: Instances, blobs: Blobs, transcoder: Transcoder | None
+    ) -> None:
+        self._path, self._instances, self._blobs, self._transcoder = (
+            path,
+            instances,
+            blobs,
+            transcoder,
+        )
         self._refused: dict[tuple[str, str, str], _Instead] = {}
 
     async def attempt(self, order: Order, progress: Progress) -> tuple[Outcome, str]:
-        """Try once; gives the outcome and the transfer syntax that was sent. Never raises for what can be expected."""
+        """Try once; gives the outcome and the transfer syntax that was sent.
+
+        Never raises for what can be expected.
+        """
         outcome, syntax = await self._try(order, progress)
         progress.outcome = _arrival(outcome)
-        if order.may_blame and isinstance(outcome, NotDelivered) and is_suspect(order.lease, order.destination, outcome):
+        if (
+            order.may_blame
+            and isinstance(outcome, NotDelivered)
+            and is_suspect(order.lease, order.destination, outcome)
+        ):
             progress.note()
             try:
                 if await self._path.echoes(order.destination.name):
@@ -149,21 +195,32 @@ class Sender:
         except NotFoundError:
             return _unreadable(), delivery.transfer_syntax
         except StorageUnavailableError as error:
-            return NotDelivered(about=About.LINK, phase=DeliveryPhase.TRANSFER, detail=str(error)), delivery.transfer_syntax
+            return (
+                NotDelivered(about=About.LINK, phase=DeliveryPhase.TRANSFER, detail=str(error)),
+                delivery.transfer_syntax,
+            )
 
     async def _stored(self, order: Order, instance: Instance, progress: Progress) -> DeliverAnswer:
         request = _request(order, instance.identity.transfer_syntax, instance.length)
-        async with aclosing(_pieces(self._blobs.read(order.lease.tenant, instance.identity.sha256))) as pieces:
+        async with aclosing(
+            _pieces(self._blobs.read(order.lease.tenant, instance.identity.sha256))
+        ) as pieces:
             return await self._path.deliver(request, pieces, progress)
 
     def _instead(self, destination: Destination, answer: DeliverAnswer) -> _Instead | None:
         """Return what to transcode to; None: the answer stands."""
-        if not isinstance(answer, NotDelivered) or answer.phase is not DeliveryPhase.CONTEXT or self._transcoder is None:
+        if (
+            not isinstance(answer, NotDelivered)
+            or answer.phase is not DeliveryPhase.CONTEXT
+            or self._transcoder is None
+        ):
             return None
         if destination.transcoding is Transcoding.NEVER:
             return None
         usable = [syntax for syntax in answer.accepted if syntax in LOSSLESS_TARGETS]
-        plain = [syntax for syntax in (EXPLICIT, IMPLICIT) if syntax in usable]  # cheaper to make, and every system reads it
+        plain = [
+            syntax for syntax in (EXPLICIT, IMPLICIT) if syntax in usable
+        ]  # cheaper to make, and every system reads it
         syntax = next(iter([*plain, *usable]), None)
         return None if syntax is None else _Instead(syntax, answer.permanent)
 
@@ -173,20 +230,33 @@ class Sender:
         """Send it in another syntax; return the answer and that syntax."""
         answer = await self._sent_in(order, instance, instead, progress)
         if isinstance(answer, NotDelivered) and answer.phase is DeliveryPhase.CONTEXT:
-            delivery = order.lease.delivery  # the next try finds out anew what the destination takes
-            self._refused.pop((order.destination.name, delivery.sop_class, delivery.transfer_syntax), None)
+            delivery = (
+                order.lease.delivery
+            )  # the next try finds out anew what the destination takes
+            self._refused.pop(
+                (order.destination.name, delivery.sop_class, delivery.transfer_syntax), None
+            )
         return answer, instead.syntax
 
-    async def _sent_in(self, order: Order, instance: Instance, instead: _Instead, progress: Progress) -> DeliverAnswer:
+    async def _sent_in(
+        self, order: Order, instance: Instance, instead: _Instead, progress: Progress
+    ) -> DeliverAnswer:
         assert self._transcoder is not None
         syntax = instead.syntax
-        made = await _noting(self._transcoder.transcode(order.lease.tenant, instance, syntax), progress)
+        made = await _noting(
+            self._transcoder.transcode(order.lease.tenant, instance, syntax), progress
+        )
         if isinstance(made, NotTranscoded):
             about = About.LINK if made.transient else About.INSTANCE
-            what = f"{order.destination.name} refuses its transfer syntax, and it cannot be transcoded: {made.reason}"
+            what = (
+                f"{order.destination.name} refuses its transfer syntax, and it cannot be"
+                f" transcoded: {made.reason}"
+            )
             detail = f"{what}; enable the syntax there, or send it elsewhere"
             permanent = instead.permanent and not made.transient
-            return NotDelivered(about=about, phase=DeliveryPhase.CONTEXT, detail=detail, permanent=permanent)
+            return NotDelivered(
+                about=about, phase=DeliveryPhase.CONTEXT, detail=detail, permanent=permanent
+            )
         async with made, aclosing(_pieces(made.pieces())) as pieces:
             return await self._path.deliver(_request(order, syntax, made.length), pieces, progress)
 
@@ -227,7 +297,10 @@ def _expected(pairs: tuple[tuple[str, str], ...]) -> tuple[Expected, ...]:
     syntaxes: dict[str, list[str]] = {}
     for sop_class, syntax in pairs:
         syntaxes.setdefault(sop_class, []).append(syntax)
-    found = [Expected(sop_class=name, transfer_syntaxes=tuple(many[:MAX_SYNTAXES])) for name, many in syntaxes.items()]
+    found = [
+        Expected(sop_class=name, transfer_syntaxes=tuple(many[:MAX_SYNTAXES]))
+        for name, many in syntaxes.items()
+    ]
     return tuple(found[:MAX_EXPECTED])
 
 
@@ -241,5 +314,8 @@ def _arrival(outcome: Outcome) -> Arrival:
 
 
 def _unreadable() -> NotDelivered:
-    detail = "the Cloud's own copy cannot be read; look for alarms of its storage, then have the instance sent to it again"
+    detail = (
+        "the Cloud's own copy cannot be read; look for alarms of its storage, then have the"
+        " instance sent to it again"
+    )
     return NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.TRANSFER, detail=detail)

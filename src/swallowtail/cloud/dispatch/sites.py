@@ -1,4 +1,6 @@
-"""What the Links' desired configurations say of destinations and devices, for the rules and for those who look after the queues."""
+"""What the Links' desired configurations say of destinations and devices, for the rules and for
+those who look after the queues.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +15,10 @@ from swallowtail.cloud.model.tenancy import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """What the configurations of some of the tenant's Links say: destinations by target, and devices by (Link, name)."""
+    """What the configurations of some of the tenant's Links say.
+
+    Destinations by target, and devices by (Link, name).
+    """
 
     destinations: Mapping[Target, Destination]
     devices: Mapping[tuple[str, str], Device]
@@ -29,7 +34,10 @@ class SiteBook:
         self._read: dict[tuple[Tenant, str], tuple[int, Document | None]] = {}
 
     async def sites(self, tenant: Tenant, links: Collection[str]) -> Sites:
-        """Give what these Links' newest documents say; a Link that does not exist, or has none, says nothing."""
+        """Give what these Links' newest documents say.
+
+        A Link that does not exist, or has none, says nothing.
+        """
         destinations: dict[Target, Destination] = {}
         devices: dict[tuple[str, str], Device] = {}
         unreadable: set[str] = set()
@@ -38,12 +46,17 @@ class SiteBook:
             if document is None:
                 unreadable.add(link)
                 continue
-            destinations |= {Target(link=link, destination=one.name): one for one in document.destinations}
+            destinations |= {
+                Target(link=link, destination=one.name): one for one in document.destinations
+            }
             devices |= {(link, one.name): one for one in document.devices}
         return Sites(destinations, devices, frozenset(unreadable))
 
     async def _document(self, tenant: Tenant, link: str) -> Document | None:
-        """Give a Link's newest document, an empty one where there is none; None: it cannot be read."""
+        """Give a Link's newest document, an empty one where there is none; None.
+
+        It cannot be read.
+        """
         try:
             await self._links.link(tenant, link)
             desired = await self._configuration.desired(tenant, link)
@@ -62,5 +75,7 @@ class SiteBook:
 def _parsed(document: bytes) -> Document | None:
     try:
         return parse(document)
-    except InvalidConfigurationError:  # of an older release, whose rules were laxer: the Link refuses it too
+    except (
+        InvalidConfigurationError
+    ):  # of an older release, whose rules were laxer: the Link refuses it too
         return None

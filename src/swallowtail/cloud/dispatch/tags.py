@@ -1,7 +1,8 @@
-"""Keywords of the data dictionary (PS3.6), for conditions on any indexed tag, and for whoever asks for one.
+"""Keywords of the data dictionary (PS3.6), for conditions on any indexed tag, and for whoever asks
+for one.
 
-The dictionary comes with pydicom and takes 0.1 s and 20 MB to load, so it is loaded in a thread, and only where a tag is named by
-its keyword.
+The dictionary comes with pydicom and takes 0.1 s and 20 MB to load, so it is loaded in a thread,
+and only where a tag is named by its keyword.
 """
 
 import asyncio
@@ -17,7 +18,10 @@ _DIGITS: Final = re.compile(r"([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})")
 
 
 def digits_of(name: str) -> str:
-    """Give the eight digits of a tag written as gggg,eeee or ggggeeee, with or without brackets; '' when it is not."""
+    """Give the eight digits of a tag written as gggg,eeee or ggggeeee, with or without brackets.
+
+    '' when it is not.
+    """
     found = _DIGITS.fullmatch(name.strip().removeprefix("(").removesuffix(")"))
     return (found[1] + found[2]).upper() if found else ""
 

@@ -1,4 +1,7 @@
-"""Looks at every queue now and again: alarms what waits too long, ends what waits for nothing, measures the rest."""
+"""Looks at every queue now and again.
+
+Alarms what waits too long, ends what waits for nothing, measures the rest.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +13,14 @@ from prometheus_client import Gauge
 
 from swallowtail.cloud.dispatch.sites import SiteBook, Sites
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
-from swallowtail.cloud.model.delivery import OPEN_STATES, BreakerState, DeliverySearch, DeliveryState, DestinationState, Target
+from swallowtail.cloud.model.delivery import (
+    OPEN_STATES,
+    BreakerState,
+    DeliverySearch,
+    DeliveryState,
+    DestinationState,
+    Target,
+)
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.ports import Alarms, Clock, Deliveries, People
@@ -23,16 +33,36 @@ OLD: Final = 3600.0
 MAX_MEASURED: Final = 2_000
 """Destinations with figures of their own, those with the longest queues."""
 
-DEPTH: Final = Gauge("swallowtail_queue_depth", "Deliveries that wait or are under way, by destination", ["destination"])
-AGE: Final = Gauge("swallowtail_queue_oldest_seconds", "Age of the oldest of these, by destination", ["destination"])
-TOTAL: Final = Gauge("swallowtail_queues_depth", "Deliveries that wait or are under way at all destinations")
-ASIDE: Final = Gauge("swallowtail_queues_aside", "Deliveries that are parked or dead letters, at all destinations")
+DEPTH: Final = Gauge(
+    "swallowtail_queue_depth",
+    "Deliveries that wait or are under way, by destination",
+    ["destination"],
+)
+AGE: Final = Gauge(
+    "swallowtail_queue_oldest_seconds",
+    "Age of the oldest of these, by destination",
+    ["destination"],
+)
+TOTAL: Final = Gauge(
+    "swallowtail_queues_depth", "Deliveries that wait or are under way at all destinations"
+)
+ASIDE: Final = Gauge(
+    "swallowtail_queues_aside", "Deliveries that are parked or dead letters, at all destinations"
+)
 
 
 class QueueWatch:
     """Every queue of every organisation."""
 
-    def __init__(self, *, people: People, deliveries: Deliveries, sites: SiteBook, alarms: Alarms, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        people: People,
+        deliveries: Deliveries,
+        sites: SiteBook,
+        alarms: Alarms,
+        clock: Clock,
+    ) -> None:
         self._people, self._deliveries, self._sites = people, deliveries, sites
         self._alarms, self._clock = alarms, clock
         self._absent: set[tuple[Tenant, Target]] = set()
@@ -53,7 +83,10 @@ class QueueWatch:
     async def _end_what_waits_for_nothing(
         self, tenant: Tenant, states: Mapping[Target, DestinationState], now: float
     ) -> Mapping[Target, DestinationState]:
-        """Make dead letters of what waits for destinations that are configured no more; gives the states as they are then."""
+        """Make dead letters of what waits for destinations that are configured no more.
+
+        Gives the states as they are then.
+        """
         sites = await self._sites.sites(tenant, [target.link for target in states])
         absent = {target for target in states if is_gone(target, sites)}
         self._absent -= {(tenant, target) for target in states if target not in absent}
@@ -62,12 +95,21 @@ class QueueWatch:
             await self._end(tenant, target, now)
         for target in absent:
             if (tenant, target) not in self._absent:  # nobody else will: it is tried no more
-                await self._alarms.clear(tenant, Condition.DESTINATION_FAILING, target.subject, now=now)
+                await self._alarms.clear(
+                    tenant, Condition.DESTINATION_FAILING, target.subject, now=now
+                )
                 self._absent.add((tenant, target))
-        return {**states, **await self._deliveries.destinations(tenant, gone, now=now)} if gone else states
+        return (
+            {**states, **await self._deliveries.destinations(tenant, gone, now=now)}
+            if gone
+            else states
+        )
 
     async def _end(self, tenant: Tenant, target: Target, now: float) -> None:
-        reason = f"{target.destination} is no longer in the configuration of its Link; put it back and resend, or skip"
+        reason = (
+            f"{target.destination} is no longer in the configuration of its Link; put it back and"
+            " resend, or skip"
+        )
         event = AuditEvent(
             event=EventId.APPLICATION_ACTIVITY,
             action=EventAction.UPDATE,
@@ -77,8 +119,14 @@ class QueueWatch:
             objects=(("link", target.link), ("destination", target.destination)),
         )
         search = DeliverySearch(link=target.link, destination=target.destination)
-        count = await self._deliveries.act(tenant, search, (), DeliveryState.DEAD, reason=reason, now=now, event=event)
-        log.warning("what waited for a destination that is gone was set aside", destination=target.destination, count=count)
+        count = await self._deliveries.act(
+            tenant, search, (), DeliveryState.DEAD, reason=reason, now=now, event=event
+        )
+        log.warning(
+            "what waited for a destination that is gone was set aside",
+            destination=target.destination,
+            count=count,
+        )
 
 
 def is_gone(target: Target, sites: Sites) -> bool:
@@ -87,11 +135,20 @@ def is_gone(target: Target, sites: Sites) -> bool:
 
 
 def measure(states: list[DestinationState], now: float) -> None:
-    """Set the gauges; `/metrics` needs no token, so a destination is there by its Link's id and a digest of its name."""
+    """Set the gauges.
+
+    `/metrics` needs no token, so a destination is there by its Link's id and a digest of its name.
+    """
     DEPTH.clear()
     AGE.clear()
     TOTAL.set(sum(map(_depth, states)))
-    ASIDE.set(sum(state.counts.get(kind, 0) for state in states for kind in (DeliveryState.PARKED, DeliveryState.DEAD)))
+    ASIDE.set(
+        sum(
+            state.counts.get(kind, 0)
+            for state in states
+            for kind in (DeliveryState.PARKED, DeliveryState.DEAD)
+        )
+    )
     for state in sorted(states, key=_depth, reverse=True)[:MAX_MEASURED]:
         label = label_of(state.target)
         DEPTH.labels(label).set(_depth(state))
@@ -99,7 +156,10 @@ def measure(states: list[DestinationState], now: float) -> None:
 
 
 def label_of(target: Target) -> str:
-    """Give a destination's label: its Link's id, and the first eight hexadecimal digits of the SHA-256 of its name."""
+    """Give a destination's label.
+
+    Its Link's id, and the first eight hexadecimal digits of the SHA-256 of its name.
+    """
     return f"{target.link}:{hashlib.sha256(target.destination.encode()).hexdigest()[:8]}"
 
 
@@ -114,7 +174,12 @@ def _age(state: DestinationState, now: float) -> float:
 def _old(state: DestinationState) -> NewAlarm:
     since = datetime.fromtimestamp(state.oldest or 0.0, UTC).strftime("%Y-%m-%d %H:%M UTC")
     detail = f"a delivery to {state.target.destination} waits since {since}: {_why(state)}"
-    return NewAlarm(condition=Condition.QUEUE_OLD, subject=state.target.subject, severity=Severity.WARNING, detail=detail)
+    return NewAlarm(
+        condition=Condition.QUEUE_OLD,
+        subject=state.target.subject,
+        severity=Severity.WARNING,
+        detail=detail,
+    )
 
 
 def _why(state: DestinationState) -> str:

@@ -1,4 +1,6 @@
-"""What is in the stored data sets: read by worker processes that may be killed, kept by Transaction 2 (design, "Cloud").
+"""What is in the stored data sets.
+
+Read by worker processes that may be killed, kept by Transaction 2 (design, "Cloud").
 
 walk        the structure: every length checked, nothing interpreted    frames   where each frame's bytes lie
 attributes  what a study, a series and an instance say of themselves    parse    all of it: one blob, one outcome

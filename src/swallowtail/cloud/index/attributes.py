@@ -1,4 +1,7 @@
-"""What a study, a series and an instance say of themselves, out of a pydicom data set; odd values are left out, never fatal."""
+"""What a study, a series and an instance say of themselves, out of a pydicom data set.
+
+Odd values are left out, never fatal.
+"""
 
 from datetime import date, time
 from typing import Any
@@ -69,7 +72,10 @@ def required_uid(data: Dataset, keyword: str) -> str:
 
 
 def text(data: Dataset, keyword: str) -> str:
-    """Give a value as text, decoded as the data set's character sets say; several values joined by a backslash."""
+    """Give a value as text, decoded as the data set's character sets say.
+
+    Several values joined by a backslash.
+    """
     value = data.get(keyword)
     if value is None:
         return ""
@@ -89,10 +95,15 @@ def number(data: Dataset, keyword: str) -> int | None:
 
 
 def day(value: str) -> date | None:
-    """Read a DA, also in the form with dots that PS3.5 6.2 keeps for old files; None where it is no day."""
+    """Read a DA, also in the form with dots that PS3.5 6.2 keeps for old files.
+
+    None where it is no day.
+    """
     digits = value.replace(".", "")
     try:
-        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8])) if len(digits) == 8 else None
+        return (
+            date(int(digits[:4]), int(digits[4:6]), int(digits[6:8])) if len(digits) == 8 else None
+        )
     except ValueError:
         return None
 

@@ -1,4 +1,7 @@
-"""The text codecs of data sets, loaded before they are needed: a worker opens no file by name later."""
+"""The text codecs of data sets, loaded before they are needed.
+
+A worker opens no file by name later.
+"""
 
 import codecs
 

@@ -1,4 +1,7 @@
-"""Claims jobs, has them parsed, settles them: batch after batch while there are some, then asleep until something is stored."""
+"""Claims jobs, has them parsed, settles them.
+
+Batch after batch while there are some, then asleep until something is stored.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,14 +18,27 @@ TOPIC: Final = "index"
 """Publish it after a store (`model.ports.Bus`)."""
 BATCH: Final = 32
 LEASE: Final = 300.0
-"""Seconds that a claim holds: longer than a batch of the slowest objects, since no other node may take it meanwhile."""
+"""Seconds that a claim holds.
+
+Longer than a batch of the slowest objects, since no other node may take it meanwhile.
+"""
 QUIET: Final = 0.5
-"""Seconds without a store before a batch begins. A modality waits for each answer before it sends the next instance, while nobody
-waits for the index of a study that is still arriving; and a batch's parsing and its two commits compete with every store's."""
+"""Seconds without a store before a batch begins.
+
+A modality waits for each answer before it sends the next instance, while nobody waits for the index
+of a study that is still arriving; and a batch's parsing and its two commits compete with every
+store's.
+"""
 PATIENCE: Final = 5.0
-"""Seconds that stores which follow each other hold the index back; then all that has come is indexed beside them."""
+"""Seconds that stores which follow each other hold the index back.
+
+Then all that has come is indexed beside them.
+"""
 IDLE: Final = 15.0
-"""A wake-up may be lost, so it looks by itself this often; also the pause after a failure of the storage."""
+"""A wake-up may be lost, so it looks by itself this often.
+
+Also the pause after a failure of the storage.
+"""
 
 log = structlog.get_logger()
 
@@ -50,7 +66,10 @@ class Indexer:
         self._on_settled = on_settled
 
     async def run(self, *, alone: bool = False) -> None:
-        """Index until cancelled. A node that is `alone` with its store takes over at once what its predecessor had claimed."""
+        """Index until cancelled.
+
+        A node that is `alone` with its store takes over at once what its predecessor had claimed.
+        """
         subscription = self._bus.subscribe(TOPIC)
         late = False
         try:
@@ -71,7 +90,9 @@ class Indexer:
         try:
             async with asyncio.timeout(self._patience):
                 while True:
-                    await asyncio.sleep(self._quiet / 2)  # rather than wake up for each of a hundred stores
+                    await asyncio.sleep(
+                        self._quiet / 2
+                    )  # rather than wake up for each of a hundred stores
                     if not await _heard(subscription, self._quiet / 2):
                         return True
         except TimeoutError:
@@ -88,27 +109,39 @@ class Indexer:
         return len(jobs)
 
     async def _settle(self, outcomes: Sequence[IndexOutcome]) -> None:
-        """Settle a batch; an outcome that the store cannot hold is quarantined alone, so that it stops nobody."""
+        """Settle a batch.
+
+        An outcome that the store cannot hold is quarantined alone, so that it stops nobody.
+        """
         try:
             await self._jobs.settle(outcomes, now=self._clock())
         except CloudError:
             raise
-        except Exception as error:  # noqa: BLE001 - values of a stranger's data set that no check foresaw
-            log.warning("index outcome refused by the store", reason=type(error).__name__, count=len(outcomes))
+        # values of a stranger's data set that no check foresaw
+        except Exception as error:  # noqa: BLE001
+            log.warning(
+                "index outcome refused by the store",
+                reason=type(error).__name__,
+                count=len(outcomes),
+            )
             if len(outcomes) > 1:
                 for outcome in outcomes:
                     await self._settle([outcome])
             else:
                 (outcome,) = outcomes
                 problem = f"what it says of itself cannot be kept ({type(error).__name__})"
-                refused = Quarantined(tenant=outcome.tenant, instance=outcome.instance, problem=problem)
+                refused = Quarantined(
+                    tenant=outcome.tenant, instance=outcome.instance, problem=problem
+                )
                 await self._jobs.settle([refused], now=self._clock())
 
     async def _release(self) -> None:
         try:
             await self._jobs.release()
         except StorageUnavailableError as error:
-            log.warning("index waits for the storage", reason=str(error))  # the claims lapse by themselves
+            log.warning(
+                "index waits for the storage", reason=str(error)
+            )  # the claims lapse by themselves
 
     async def _step_safely(self) -> int:
         try:

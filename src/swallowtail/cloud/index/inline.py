@@ -1,4 +1,7 @@
-"""The parser without a process: for a simulated world, whose disk has no paths and whose data sets are its own."""
+"""The parser without a process.
+
+For a simulated world, whose disk has no paths and whose data sets are its own.
+"""
 
 import io
 
@@ -8,7 +11,10 @@ from swallowtail.cloud.model.ports import Blobs
 
 
 class InlineParser:
-    """Parses on the caller's loop (`pool.Parser`): without limits, so never for bytes that a stranger sent."""
+    """Parses on the caller's loop (`pool.Parser`).
+
+    Without limits, so never for bytes that a stranger sent.
+    """
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs

@@ -1,9 +1,11 @@
 """The DICOM JSON Model (PS3.18 Annex F) of a data set, out of the walk's elements.
 
-Plain values are read here, since pydicom's element objects take most of an object's time (8 of 11 ms for a CT header); sequences,
-and what needs the context of other elements, are pydicom's, which is the oracle of the tests for all of it. Bulk data is named by a
-relative URI, to be resolved where the document is served: `bulkdata/` and the value's path, tags and item numbers with dots between
-them. `bulk` tells where each value lies that was named. A value that cannot be read is left out, as its VR alone.
+Plain values are read here, since pydicom's element objects take most of an object's time (8 of 11
+ms for a CT header); sequences, and what needs the context of other elements, are pydicom's, which
+is the oracle of the tests for all of it. Bulk data is named by a relative URI, to be resolved where
+the document is served: `bulkdata/` and the value's path, tags and item numbers with dots between
+them. `bulk` tells where each value lies that was named. A value that cannot be read is left out, as
+its VR alone.
 """
 
 import base64
@@ -24,25 +26,44 @@ from swallowtail.dicom.data_set import LARGE, Element, Path
 INLINE: Final = LARGE
 """Longer binary values are bulk data."""
 BULK: Final = 64 * 1024
-"""Longer values, and pixel data whatever its length, are bulk data: named in the DICOM JSON, not held in it (PS3.18 F.2.2)."""
+"""Longer values, and pixel data whatever its length, are bulk data.
+
+Named in the DICOM JSON, not held in it (PS3.18 F.2.2).
+"""
 _NAMED: Final = "bulk"
 _BASE64: Final = INLINE // 3 * 4 + 4
 """pydicom counts the characters of base64."""
 
 _DECODED: Final = frozenset({b"LO", b"LT", b"SH", b"ST", b"UC", b"UT"})  # PS3.5 6.1.2.3, besides PN
 _PLAIN: Final = frozenset({b"AE", b"AS", b"CS", b"DA", b"DT", b"TM", b"UI", b"UR"})
-_SINGLE: Final = frozenset({b"LT", b"ST", b"UR", b"UT"})  # a backslash is a character here (PS3.5 6.2)
+_SINGLE: Final = frozenset(
+    {b"LT", b"ST", b"UR", b"UT"}
+)  # a backslash is a character here (PS3.5 6.2)
 _BINARY: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW"})
-_NUMBERS: Final = {b"FD": "d", b"FL": "f", b"SL": "i", b"SS": "h", b"SV": "q", b"UL": "I", b"US": "H", b"UV": "Q"}
+_NUMBERS: Final = {
+    b"FD": "d",
+    b"FL": "f",
+    b"SL": "i",
+    b"SS": "h",
+    b"SV": "q",
+    b"UL": "I",
+    b"US": "H",
+    b"UV": "Q",
+}
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 Value = dict[str, Any]
 
 
 class JsonModel:
-    """Turns elements of one data set into their JSON; `data` is the same data set as pydicom read it, `large` as the walk tells."""
+    """Turns elements of one data set into their JSON.
 
-    def __init__(self, source: Source, data: Dataset, large: Mapping[Path, Element], *, big_endian: bool) -> None:
+    `data` is the same data set as pydicom read it, `large` as the walk tells.
+    """
+
+    def __init__(
+        self, source: Source, data: Dataset, large: Mapping[Path, Element], *, big_endian: bool
+    ) -> None:
         self.bulk: dict[str, BulkValue] = {}
         self._large: dict[int, dict[Path, Element]] = defaultdict(dict)
         for path, element in large.items():
@@ -74,7 +95,12 @@ class JsonModel:
             return self._numbers
         if vr in _BINARY:
             return self._numbers
-        return {b"IS": self._decimals, b"DS": self._decimals, b"PN": self._names, b"AT": self._tags}.get(vr)
+        return {
+            b"IS": self._decimals,
+            b"DS": self._decimals,
+            b"PN": self._names,
+            b"AT": self._tags,
+        }.get(vr)
 
     def _binary(self, element: Element, vr: str, raw: bytes) -> Value:
         if len(raw) > INLINE:
@@ -101,18 +127,33 @@ class JsonModel:
 
     def _decimals(self, vr: bytes, raw: bytes) -> list[Any]:
         text = raw.decode("latin-1").strip("\0 ")
-        return [_decimal(part.strip("\0 "), int if vr == b"IS" else float) for part in text.split("\\")] if text else []
+        return (
+            [
+                _decimal(part.strip("\0 "), int if vr == b"IS" else float)
+                for part in text.split("\\")
+            ]
+            if text
+            else []
+        )
 
     def _numbers(self, vr: bytes, raw: bytes) -> list[Any]:
         layout = _NUMBERS[vr]
-        return list(struct.unpack(f"{self._order}{len(raw) // struct.calcsize(layout)}{layout}", raw))
+        return list(
+            struct.unpack(f"{self._order}{len(raw) // struct.calcsize(layout)}{layout}", raw)
+        )
 
     def _tags(self, _vr: bytes, raw: bytes) -> list[Any]:
-        return [f"{group:04X}{element:04X}" for group, element in struct.iter_unpack(f"{self._order}HH", raw)]
+        return [
+            f"{group:04X}{element:04X}"
+            for group, element in struct.iter_unpack(f"{self._order}HH", raw)
+        ]
 
     def named(self, element: Element, path: Path = (), vr: str = "") -> Value:
         """Name a value as bulk data; `path` within a sequence, `vr` where pydicom knows better."""
-        name = ".".join(f"{part:08X}" if number % 2 == 0 else f"{part}" for number, part in enumerate(path or (element.tag,)))
+        name = ".".join(
+            f"{part:08X}" if number % 2 == 0 else f"{part}"
+            for number, part in enumerate(path or (element.tag,))
+        )
         spans: tuple[int, ...] = (element.start, element.end - element.start)
         if element.fragments is not None:
             spans = tuple(number for fragment in element.fragments[1:] for number in fragment)
@@ -128,7 +169,8 @@ class JsonModel:
 
         try:
             value: Value = self._data[element.tag].to_json_dict(leave, _BASE64)
-        except Exception:  # noqa: BLE001 - any error of the library on a foreign value means that the value cannot be shown
+        # any error of the library on a foreign value means that the value cannot be shown
+        except Exception:  # noqa: BLE001
             return {"vr": element.vr.decode()}
         for path, one in ({(element.tag,): element} | self._large[element.tag]).items():
             self._name(_at(value, path), path, one)
@@ -137,9 +179,15 @@ class JsonModel:
         return value
 
     def _name(self, node: Value | None, path: Path, element: Element) -> None:
-        """Name what the walk has found large, where pydicom shows it as binary, or where it is too long whatever it is."""
+        """Name what the walk has found large, where pydicom shows it as binary, or where it is too
+        long whatever it is.
+        """
         length = element.end - element.start
-        if node is None or node.get("vr") == "SQ" or ("BulkDataURI" not in node and length <= INLINE and element.fragments is None):
+        if (
+            node is None
+            or node.get("vr") == "SQ"
+            or ("BulkDataURI" not in node and length <= INLINE and element.fragments is None)
+        ):
             return
         if length > BULK or "InlineBinary" in node or "BulkDataURI" in node:
             vr = node["vr"] if len(node["vr"]) == 2 else "UN"
@@ -148,7 +196,10 @@ class JsonModel:
 
 
 def _at(value: Value, path: Path) -> Value | None:
-    """Give what stands at a path in the JSON of its first tag's element; None where pydicom saw no such thing."""
+    """Give what stands at a path in the JSON of its first tag's element.
+
+    None where pydicom saw no such thing.
+    """
     try:
         for item, tag in zip(path[1::2], path[2::2], strict=True):
             value = value["Value"][item][f"{tag:08X}"]

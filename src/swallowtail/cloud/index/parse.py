@@ -1,6 +1,9 @@
-"""One blob, one outcome. Runs in a worker process: it alone loads pydicom, and it may be killed at any moment.
+"""One blob, one outcome.
 
-First the walk judges the structure, then pydicom reads the elements that are not bulk, each exactly as long as the walk found it.
+Runs in a worker process: it alone loads pydicom, and it may be killed at any moment.
+
+First the walk judges the structure, then pydicom reads the elements that are not bulk, each exactly
+as long as the walk found it.
 """
 
 import io
@@ -18,18 +21,37 @@ from pydicom.filereader import read_dataset
 from swallowtail.cloud.index import attributes, frames
 from swallowtail.cloud.index.json_model import BULK, JsonModel
 from swallowtail.cloud.index.source import Source, inflated
-from swallowtail.cloud.model.indexing import FrameIndex, Indexed, IndexJob, IndexOutcome, Quarantined
+from swallowtail.cloud.model.indexing import (
+    FrameIndex,
+    Indexed,
+    IndexJob,
+    IndexOutcome,
+    Quarantined,
+)
 from swallowtail.cloud.model.transcoding import VIDEOS
-from swallowtail.dicom.data_set import BIG_ENDIAN, DEFLATED, IMPLICIT, PIXEL_DATA, Element, MalformedDataSetError, Walk, name_of
+from swallowtail.dicom.data_set import (
+    BIG_ENDIAN,
+    DEFLATED,
+    IMPLICIT,
+    PIXEL_DATA,
+    Element,
+    MalformedDataSetError,
+    Walk,
+    name_of,
+)
 
 _FOREIGN: Final = frozenset({b"SQ", b"UN"})
-_AMBIGUOUS: Final = frozenset({b"US", b"OB", b"OW"})  # in Implicit VR the dictionary says "US or SS"; other elements decide
+_AMBIGUOUS: Final = frozenset(
+    {b"US", b"OB", b"OW"}
+)  # in Implicit VR the dictionary says "US or SS"; other elements decide
 PIXELS: Final = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009})
 """Pixel data of whole and of floating-point numbers (PS3.3 C.7.6.24)."""
 _EXTENDED_OFFSETS: Final = 0x7FE00001
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what it warns of may hold a patient's values
+logging.getLogger("pydicom").setLevel(
+    logging.CRITICAL + 1
+)  # what it warns of may hold a patient's values
 
 
 def parse(job: IndexJob, blob: BinaryIO) -> IndexOutcome:
@@ -42,7 +64,8 @@ def parse(job: IndexJob, blob: BinaryIO) -> IndexOutcome:
         problem = str(error)
     except MemoryError:
         problem = "it needs more memory than a worker has"
-    except Exception as error:  # noqa: BLE001 - any error of the library on foreign bytes is a verdict on the bytes
+    # any error of the library on foreign bytes is a verdict on the bytes
+    except Exception as error:  # noqa: BLE001
         problem = f"it cannot be read ({type(error).__name__})"
     return Quarantined(tenant=job.tenant, instance=job.instance, problem=problem)
 
@@ -57,10 +80,15 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
     elements = walk.elements()
     data = read_elements(source, [one for one in elements if not _is_bulk(one)], syntax)
     _check_identity(job, data, elements)
-    image, pixels = attributes.image_of(data), next((one for one in elements if one.tag in PIXELS), None)
+    image, pixels = (
+        attributes.image_of(data),
+        next((one for one in elements if one.tag in PIXELS), None),
+    )
     found = FrameIndex()
     if image is not None and pixels is not None:
-        found = frames.video(pixels) if syntax in VIDEOS else _frames(source, elements, pixels, image)
+        found = (
+            frames.video(pixels) if syntax in VIDEOS else _frames(source, elements, pixels, image)
+        )
     model = JsonModel(source, data, walk.large, big_endian=syntax == BIG_ENDIAN)
     document = _document(model, elements, implicit=syntax == IMPLICIT)
     if deflated:
@@ -97,18 +125,27 @@ def read_elements(source: Source, elements: list[Element], syntax: str) -> Datas
     """Have pydicom read these elements, each exactly as long as the walk found it."""
     parts = (source.take(one.begin, one.end - one.begin) for one in elements)
     content = io.BytesIO(b"".join(parts))
-    return read_dataset(content, syntax == IMPLICIT, syntax != BIG_ENDIAN, bytelength=content.getbuffer().nbytes)
+    return read_dataset(
+        content, syntax == IMPLICIT, syntax != BIG_ENDIAN, bytelength=content.getbuffer().nbytes
+    )
 
 
 def _check_identity(job: IndexJob, data: Dataset, elements: list[Element]) -> None:
     if elements and elements[0].tag >> 16 <= 2:
-        raise MalformedDataSetError(f"it begins with {name_of(elements[0].tag)}, which does not belong into a data set")
-    for keyword, said in (("SOPInstanceUID", job.identity.sop_instance), ("SOPClassUID", job.sop_class)):
+        raise MalformedDataSetError(
+            f"it begins with {name_of(elements[0].tag)}, which does not belong into a data set"
+        )
+    for keyword, said in (
+        ("SOPInstanceUID", job.identity.sop_instance),
+        ("SOPClassUID", job.sop_class),
+    ):
         if attributes.required_uid(data, keyword) != said:
             raise MalformedDataSetError(f"its {keyword} is not the one of the command set")
 
 
-def _frames(source: Source, elements: list[Element], pixels: Element, image: frames.Image) -> FrameIndex:
+def _frames(
+    source: Source, elements: list[Element], pixels: Element, image: frames.Image
+) -> FrameIndex:
     if pixels.fragments is None:
         return frames.native(pixels, image)
     table = next((one for one in elements if one.tag == _EXTENDED_OFFSETS), None)
@@ -121,6 +158,8 @@ def _document(model: JsonModel, elements: list[Element], *, implicit: bool) -> b
     document = {}
     for one in elements:
         foreign = one.vr in _FOREIGN or (implicit and one.vr in _AMBIGUOUS)
-        document[f"{one.tag:08X}"] = model.named(one) if _is_bulk(one) else model.value(one, foreign=foreign)
+        document[f"{one.tag:08X}"] = (
+            model.named(one) if _is_bulk(one) else model.value(one, foreign=foreign)
+        )
     ordered = {key: document[key] for key in sorted(document)}
     return zlib.compress(msgspec.json.encode(ordered, enc_hook=str), 1)

@@ -1,7 +1,7 @@
 """The index's worker processes: a job and its blob's descriptor go in, an outcome comes back.
 
-A job that a worker does not survive is tried once more in a fresh one; the second time it is quarantined. So one object can neither
-stop the index nor be lost.
+A job that a worker does not survive is tried once more in a fresh one; the second time it is
+quarantined. So one object can neither stop the index nor be lost.
 """
 
 import os
@@ -28,7 +28,12 @@ class WorkerPool:
     """At most `size` workers, which read blobs that are local files; `close` ends them."""
 
     def __init__(
-        self, blobs: Blobs, size: int | None = None, *, wall_seconds: float = WALL_SECONDS, command: tuple[str, ...] = COMMAND
+        self,
+        blobs: Blobs,
+        size: int | None = None,
+        *,
+        wall_seconds: float = WALL_SECONDS,
+        command: tuple[str, ...] = COMMAND,
     ) -> None:
         self._blobs = blobs
         self._wall_seconds = wall_seconds
@@ -40,7 +45,10 @@ class WorkerPool:
         """Have a job parsed by the next free worker (`Parser`)."""
         blob = await self._opened(job)
         if blob is None:
-            problem = "its blob is missing or has another length; copy it from a backup, then run `swallowtail cloud reindex`"
+            problem = (
+                "its blob is missing or has another length; copy it from a backup, then run"
+                " `swallowtail cloud reindex`"
+            )
             return Quarantined(tenant=job.tenant, instance=job.instance, problem=problem)
         try:
             return await self._parse(job, blob)
@@ -52,7 +60,10 @@ class WorkerPool:
         await self._processes.close()
 
     async def _opened(self, job: IndexJob) -> int | None:
-        """Return a descriptor of the job's blob; None where it is gone, or is not what was stored."""
+        """Return a descriptor of the job's blob.
+
+        None where it is gone, or is not what was stored.
+        """
         path = self._blobs.path(job.tenant, job.identity.sha256)
         if path is None or await self._blobs.length(job.tenant, job.identity.sha256) != job.length:
             return None

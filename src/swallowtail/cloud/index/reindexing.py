@@ -1,4 +1,7 @@
-"""Indexing stored instances again: after a restore, after a fault in the index, after a better parser."""
+"""Indexing stored instances again.
+
+After a restore, after a fault in the index, after a better parser.
+"""
 
 from collections.abc import Collection
 
@@ -18,19 +21,28 @@ class Reindexing:
     async def queue(self, tenant: Tenant, study: str | None, event: AuditEvent) -> int:
         """Queue every instance of the tenant, or of one study, and return their number.
 
-        What is indexed stays visible until its job is done. An instance that waits already is queued once.
+        What is indexed stays visible until its job is done. An instance that waits already is
+        queued once.
         """
         queued = await self._jobs.rebuild(tenant, study=study, now=self._clock(), event=event)
         self._bus.publish(TOPIC)
         return queued
 
-    async def requeue(self, principal: Principal, tenant: Tenant, instances: Collection[int] | None, event: AuditEvent) -> int:
+    async def requeue(
+        self,
+        principal: Principal,
+        tenant: Tenant,
+        instances: Collection[int] | None,
+        event: AuditEvent,
+    ) -> int:
         """Queue instances that could not be indexed, all or some, and return their number.
 
         Instances outside the principal's facilities, and those that are indexed, are left out.
         """
         facilities, now = principal.facilities, self._clock()
-        queued = await self._jobs.requeue(tenant, instances, facilities=facilities, now=now, event=event)
+        queued = await self._jobs.requeue(
+            tenant, instances, facilities=facilities, now=now, event=event
+        )
         self._bus.publish(TOPIC)
         return queued
 

@@ -1,4 +1,6 @@
-"""The bytes of a data set by offset, out of a file or out of memory, and inflated where they are deflated."""
+"""The bytes of a data set by offset, out of a file or out of memory, and inflated where they are
+deflated.
+"""
 
 import struct
 import zlib
@@ -11,12 +13,17 @@ MAX_RATIO: Final = 200
 MAX_INFLATED: Final = 256 * 1024 * 1024
 _STEP: Final = 1024 * 1024
 _TRAILER: Final = struct.Struct("<II")
-"""CRC-32 and length: a data set ends without (PS3.5 A.5, RFC 1951), but files that gzip's habits made are about; and one byte of
-padding."""
+"""CRC-32 and length.
+
+A data set ends without (PS3.5 A.5, RFC 1951), but files that gzip's habits made are about; and one
+byte of padding.
+"""
 
 
 class Source:
-    """A file read through a window (`dicom.data_set.Source`), so that a header costs one read and pixel data none."""
+    """A file read through a window (`dicom.data_set.Source`), so that a header costs one read and
+    pixel data none.
+    """
 
     def __init__(self, file: BinaryIO, length: int) -> None:
         self.length = length
@@ -35,12 +42,17 @@ class Source:
             self._start, begin = offset, 0
         piece = self._window[begin : begin + size]
         if len(piece) != size:
-            raise MalformedDataSetError(f"the blob ends at {offset + len(piece)}, before its length of {self.length}")
+            raise MalformedDataSetError(
+                f"the blob ends at {offset + len(piece)}, before its length of {self.length}"
+            )
         return piece
 
 
 def inflated(deflated: BinaryIO, length: int) -> bytes:
-    """Inflate a data set (PS3.5 A.5), within MAX_RATIO and MAX_INFLATED; raises MalformedDataSetError."""
+    """Inflate a data set (PS3.5 A.5), within MAX_RATIO and MAX_INFLATED.
+
+    Raises MalformedDataSetError.
+    """
     cap = min(MAX_INFLATED, max(length, 1024) * MAX_RATIO)
     inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     pieces: list[bytes] = []
@@ -53,7 +65,9 @@ def inflated(deflated: BinaryIO, length: int) -> bytes:
             pieces.append(inflate.decompress(data, _STEP))
             size += len(pieces[-1])
             if size > cap:
-                raise MalformedDataSetError(f"it inflates to more than {cap} bytes, {MAX_RATIO} times its size or the limit")
+                raise MalformedDataSetError(
+                    f"it inflates to more than {cap} bytes, {MAX_RATIO} times its size or the limit"
+                )
     except zlib.error as error:
         raise MalformedDataSetError("the deflated data set is damaged") from error
     content = b"".join(pieces)

@@ -1,4 +1,7 @@
-"""The process that parses: a job comes in with its blob as a descriptor, an outcome goes out, both as MessagePack."""
+"""The process that parses.
+
+A job comes in with its blob as a descriptor, an outcome goes out, both as MessagePack.
+"""
 
 import os
 import sys
@@ -13,7 +16,10 @@ from swallowtail.cloud.processes.serving import NICE, allow_cpu, confine, serve
 MEMORY: Final = 1024 * 1024 * 1024
 CPU_SECONDS: Final = 30
 CODECS: Final = ("numpy", "PIL", "gdcm", "pylibjpeg", "openjpeg", "rle")
-"""What `import pydicom` would load wherever it is installed: half of the start, and half of the memory; nothing here decodes."""
+"""What `import pydicom` would load wherever it is installed.
+
+Half of the start, and half of the memory; nothing here decodes.
+"""
 
 
 def main() -> None:
@@ -21,7 +27,8 @@ def main() -> None:
     os.nice(NICE)
     modules: dict[str, Any] = dict.fromkeys(CODECS)
     sys.modules.update(modules)  # importing one of them now fails, and pydicom goes without
-    from swallowtail.cloud.index import character_sets  # noqa: PLC0415 - pydicom, in this process alone
+    # pydicom, in this process alone
+    from swallowtail.cloud.index import character_sets  # noqa: PLC0415
     from swallowtail.cloud.index.parse import parse  # noqa: PLC0415
 
     character_sets.load()

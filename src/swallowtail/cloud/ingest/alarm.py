@@ -1,7 +1,11 @@
-"""The alarm STORAGE: raised when a tenant's store fails for want of disk or database, cleared by the next one that succeeds.
+"""The alarm STORAGE.
 
-The database that should keep the alarm may be what is down. Then the next store that fails tries again, and a disk that is full
-while the database still writes, which is the common case, is seen at once.
+Raised when a tenant's store fails for want of disk or database, cleared by the next one that
+succeeds.
+
+The database that should keep the alarm may be what is down. Then the next store that fails tries
+again, and a disk that is full while the database still writes, which is the common case, is seen at
+once.
 """
 
 import asyncio
@@ -16,7 +20,10 @@ from swallowtail.cloud.model.ports import Alarms, Clock
 from swallowtail.cloud.model.tenancy import Tenant
 
 PATIENCE: Final = 1.0
-"""Seconds that a sender may wait longer for its answer because of the alarm; its deadline is 25 s."""
+"""Seconds that a sender may wait longer for its answer because of the alarm.
+
+Its deadline is 25 s.
+"""
 _SUBJECT: Final = "storage"
 
 log = structlog.get_logger()
@@ -28,12 +35,19 @@ class StorageAlarm:
     def __init__(self, alarms: Alarms, *, clock: Clock) -> None:
         self._alarms = alarms
         self._clock = clock
-        self._well: dict[Tenant, bool] = {}  # a tenant that is not in it may have an alarm from before this process
+        self._well: dict[
+            Tenant, bool
+        ] = {}  # a tenant that is not in it may have an alarm from before this process
 
     async def failed(self, tenant: Tenant, detail: str) -> None:
         """A store failed; `detail` says what the disk or the database said, and what to do."""
         if self._well.get(tenant, True):
-            alarm = NewAlarm(condition=Condition.STORAGE, subject=_SUBJECT, severity=Severity.CRITICAL, detail=detail)
+            alarm = NewAlarm(
+                condition=Condition.STORAGE,
+                subject=_SUBJECT,
+                severity=Severity.CRITICAL,
+                detail=detail,
+            )
             if await self._kept(self._alarms.raise_alarm(tenant, alarm, now=self._clock())):
                 self._well[tenant] = False
 

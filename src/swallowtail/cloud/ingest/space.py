@@ -1,4 +1,8 @@
-"""The alarm DISK_LOW: raised in every organisation while the disk of the data folder is nearly full, before stores are refused."""
+"""The alarm DISK_LOW.
+
+Raised in every organisation while the disk of the data folder is nearly full, before stores are
+refused.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +23,10 @@ LOW_PART: Final = 0.1
 LOW_BYTES: Final = 20 * GIB
 """Low is less than a tenth of the disk, or than this on a large one."""
 ENOUGH: Final = 1.25
-"""Times what is low, free space is enough again: a disk at the limit must not raise and clear with every store."""
+"""Times what is low, free space is enough again.
+
+A disk at the limit must not raise and clear with every store.
+"""
 _SUBJECT: Final = "disk"
 
 FREE: Final = Gauge("swallowtail_disk_free_bytes", "Bytes that are free for the data folder")
@@ -44,7 +51,9 @@ class DiskWatch:
     async def look(self) -> None:
         """Look once."""
         try:
-            size, free = await asyncio.to_thread(self._usage)  # a disk that hangs must not hang the loop
+            size, free = await asyncio.to_thread(
+                self._usage
+            )  # a disk that hangs must not hang the loop
         except OSError as error:
             raise StorageUnavailableError("the data folder cannot be looked at") from error
         FREE.set(free)
@@ -57,5 +66,10 @@ class DiskWatch:
 
 
 def _alarm(size: int, free: int) -> NewAlarm:
-    detail = f"{free / GIB:.1f} of {size / GIB:.1f} GiB are free for the Cloud's data; make room before stores are refused"
-    return NewAlarm(condition=Condition.DISK_LOW, subject=_SUBJECT, severity=Severity.MAJOR, detail=detail)
+    detail = (
+        f"{free / GIB:.1f} of {size / GIB:.1f} GiB are free for the Cloud's data; make room before"
+        " stores are refused"
+    )
+    return NewAlarm(
+        condition=Condition.DISK_LOW, subject=_SUBJECT, severity=Severity.MAJOR, detail=detail
+    )

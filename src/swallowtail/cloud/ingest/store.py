@@ -1,11 +1,13 @@
-"""The use case of every store: bytes to a durable blob, then one commit, then the answer. Nothing stands between these, nothing
-after.
+"""The use case of every store: bytes to a durable blob, then one commit, then the answer.
+
+Nothing stands between these, nothing after.
 
     command set usable?   every byte, then the end     length and CRC-32 agree, blob fsynced     epoch, row, job, audit
     ───────────────────▶  ───────────────────────────▶ ───────────────────────────────────────▶ ─────────────────────▶  Committed
 
-Expected failures are values (style habit 14). Whatever else leaves `store`, such as the session's end, has left no row, and no
-file but one that the next start removes; a blob whose commit failed is an orphan, which is never acknowledged and never shown.
+Expected failures are values (style habit 14). Whatever else leaves `store`, such as the session's
+end, has left no row, and no file but one that the next start removes; a blob whose commit failed is
+an orphan, which is never acknowledged and never shown.
 """
 
 from collections import Counter
@@ -22,14 +24,23 @@ from swallowtail.calls.store import (
     TransferEnd,
 )
 from swallowtail.cloud.ingest.alarm import StorageAlarm
-from swallowtail.cloud.model.errors import CloudError, DamagedError, FencedError, StorageUnavailableError, TooLargeError
+from swallowtail.cloud.model.errors import (
+    CloudError,
+    DamagedError,
+    FencedError,
+    StorageUnavailableError,
+    TooLargeError,
+)
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Receipt
 from swallowtail.cloud.model.ports import BlobDigest, Blobs, Clock, Incoming, Instances
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.dicom import uids
 
 Body = AsyncIterator[memoryview | TransferEnd]
-"""The bytes of a data set in order, then its end. The memory under a view must stay unchanged until the store has ended."""
+"""The bytes of a data set in order, then its end.
+
+The memory under a view must stay unchanged until the store has ended.
+"""
 
 REASONS: Final[dict[type[CloudError], NotStoredReason]] = {
     FencedError: NotStoredReason.FENCED,
@@ -104,8 +115,13 @@ class Ingest:
         self._alarm = alarm
         self._on_stored = on_stored
 
-    async def store(self, tenant: Tenant, link: str, epoch: int, request: StoreRequest, body: Body) -> StoreAnswer:
-        """Store what a Link's session brings; `epoch` is that of its admission. Send the answer on, whatever it is."""
+    async def store(
+        self, tenant: Tenant, link: str, epoch: int, request: StoreRequest, body: Body
+    ) -> StoreAnswer:
+        """Store what a Link's session brings; `epoch` is that of its admission.
+
+        Send the answer on, whatever it is.
+        """
         origin = Origin(
             link=link,
             epoch=epoch,
@@ -119,17 +135,28 @@ class Ingest:
         key = InstanceKey(request.sop_class, request.sop_instance, request.transfer_syntax)
         return await self._answer(tenant, origin, key, body)
 
-    async def upload(self, tenant: Tenant, upload: Upload, key: InstanceKey, body: Body) -> StoreAnswer:
-        """Store what the API was given; `key` stands in the file meta information of what was uploaded."""
-        origin = Origin(link=None, facility=upload.facility, actor=upload.actor, peer=upload.address)
+    async def upload(
+        self, tenant: Tenant, upload: Upload, key: InstanceKey, body: Body
+    ) -> StoreAnswer:
+        """Store what the API was given.
+
+        `key` stands in the file meta information of what was uploaded.
+        """
+        origin = Origin(
+            link=None, facility=upload.facility, actor=upload.actor, peer=upload.address
+        )
         return await self._answer(tenant, origin, key, body)
 
-    async def _answer(self, tenant: Tenant, origin: Origin, key: InstanceKey, body: Body) -> StoreAnswer:
+    async def _answer(
+        self, tenant: Tenant, origin: Origin, key: InstanceKey, body: Body
+    ) -> StoreAnswer:
         begun = self._clock()
         if problem := _problem(key, origin):
             return self._refuse(NotStoredReason.MALFORMED, problem)
         try:
-            async with self._blobs.incoming(tenant) as incoming:  # which keeps the blob from the sweep until the row is there
+            async with self._blobs.incoming(
+                tenant
+            ) as incoming:  # which keeps the blob from the sweep until the row is there
                 digest, end = await _receive(incoming, body)
                 receipt = await self._commit(tenant, origin, key, digest)
         except (FencedError, DamagedError, TooLargeError, StorageUnavailableError) as error:
@@ -143,9 +170,15 @@ class Ingest:
         self._on_stored()
         return Committed(length=end.length, crc32=end.crc32, stored=receipt.stored)
 
-    async def _commit(self, tenant: Tenant, origin: Origin, key: InstanceKey, digest: BlobDigest) -> Receipt:
-        identity = InstanceIdentity(sop_instance=key.sop_instance, transfer_syntax=key.transfer_syntax, sha256=digest.sha256)
-        arrival = Arrival(identity=identity, sop_class=key.sop_class, length=digest.length, origin=origin)
+    async def _commit(
+        self, tenant: Tenant, origin: Origin, key: InstanceKey, digest: BlobDigest
+    ) -> Receipt:
+        identity = InstanceIdentity(
+            sop_instance=key.sop_instance, transfer_syntax=key.transfer_syntax, sha256=digest.sha256
+        )
+        arrival = Arrival(
+            identity=identity, sop_class=key.sop_class, length=digest.length, origin=origin
+        )
         return await self._instances.commit(tenant, arrival, now=self._clock())
 
     def _refuse(self, reason: NotStoredReason, detail: str) -> NotStored:
@@ -162,8 +195,15 @@ async def _receive(incoming: Incoming, body: Body) -> tuple[BlobDigest, Transfer
 
 
 def _problem(key: InstanceKey, origin: Origin) -> str:
-    """Say what in the command set is not usable; nothing of it is repeated, since a UID may be anything (PS3.5 9.1)."""
-    names = ("Affected SOP Class UID", "Affected SOP Instance UID", "transfer syntax of the presentation context")
+    """Say what in the command set is not usable.
+
+    Nothing of it is repeated, since a UID may be anything (PS3.5 9.1).
+    """
+    names = (
+        "Affected SOP Class UID",
+        "Affected SOP Instance UID",
+        "transfer syntax of the presentation context",
+    )
     for name, uid in zip(names, key, strict=True):
         if not uids.is_valid(uid):
             return f"the {name} is not a UID (PS3.5 9.1)"

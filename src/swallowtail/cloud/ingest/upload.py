@@ -1,7 +1,9 @@
-"""A DICOM file as it comes in: the file meta information is read and taken off, the data set goes on as it is.
+"""A DICOM file as it comes in.
 
-What of the data set's beginning is in memory anyway is looked through for its study and series, so that the answer can name them;
-nothing else is interpreted here, that is the index's.
+The file meta information is read and taken off, the data set goes on as it is.
+
+What of the data set's beginning is in memory anyway is looked through for its study and series, so
+that the answer can name them; nothing else is interpreted here, that is the index's.
 """
 
 import contextlib
@@ -52,7 +54,9 @@ async def read_head(pieces: AsyncIterator[bytes]) -> Head:
     return Head(key, found.get(STUDY, ""), found.get(SERIES, ""), rest)
 
 
-async def body_of(head: Head, pieces: AsyncIterator[bytes]) -> AsyncIterator[memoryview | TransferEnd]:
+async def body_of(
+    head: Head, pieces: AsyncIterator[bytes]
+) -> AsyncIterator[memoryview | TransferEnd]:
     """Give the data set as ingest takes it: its bytes, then their length and CRC-32."""
     length, crc32 = len(head.rest), zlib.crc32(head.rest)
     if head.rest:
@@ -64,7 +68,10 @@ async def body_of(head: Head, pieces: AsyncIterator[bytes]) -> AsyncIterator[mem
 
 
 def _meta(buffer: bytes) -> tuple[int, dict[int, str]]:
-    """Read group 0002, always Explicit VR Little Endian; its end is where the group ends, whatever its length element says."""
+    """Read group 0002, always Explicit VR Little Endian.
+
+    Its end is where the group ends, whatever its length element says.
+    """
     position, found = 132, dict[int, str]()
     while True:
         if len(buffer) - position < 12:
@@ -90,4 +97,8 @@ def _uids(content: bytes, syntax: str) -> dict[int, str]:
         with contextlib.suppress(zlib.error):  # then nothing is found
             content = zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(content, LOOKED_AT)
     found = Walk(Bytes(content), syntax, lambda _: b"UN").beginning(SERIES)
-    return {one.tag: content[one.start : one.end].rstrip(b"\0 ").decode("latin-1") for one in found if one.tag in {STUDY, SERIES}}
+    return {
+        one.tag: content[one.start : one.end].rstrip(b"\0 ").decode("latin-1")
+        for one in found
+        if one.tag in {STUDY, SERIES}
+    }

@@ -1,4 +1,7 @@
-"""Links that have no session: noted where a Cloud that died could not, and alarmed when they stay away (Condition.LINK_AWAY)."""
+"""Links that have no session.
+
+Noted where a Cloud that died could not, and alarmed when they stay away (Condition.LINK_AWAY).
+"""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -15,14 +18,24 @@ from swallowtail.cloud.model.tenancy import CodeState, Link, Tenant
 log = structlog.get_logger()
 
 AWAY_AFTER: Final = 90.0
-"""Seconds without a session until a person should see it: a Link that restarts is back long before."""
+"""Seconds without a session until a person should see it.
+
+A Link that restarts is back long before.
+"""
 
 
 class Absences:
     """Looks at every Link of a Cloud that is one process; `look` now and again."""
 
     def __init__(
-        self, *, people: People, links: Links, configuration: Configuration, alarms: Alarms, sessions: Sessions, clock: Clock
+        self,
+        *,
+        people: People,
+        links: Links,
+        configuration: Configuration,
+        alarms: Alarms,
+        sessions: Sessions,
+        clock: Clock,
     ) -> None:
         self._people, self._links, self._configuration = people, links, configuration
         self._alarms, self._sessions, self._clock = alarms, sessions, clock
@@ -35,15 +48,23 @@ class Absences:
         away: set[tuple[Tenant, str]] = set()
         async for organisation in walk(self._people.organisations):
             tenant, now = organisation.id, self._clock()
-            absent = [link async for link in self._links_of(tenant) if await self._is_away(tenant, *link, now)]
+            absent = [
+                link
+                async for link in self._links_of(tenant)
+                if await self._is_away(tenant, *link, now)
+            ]
             for link, _ in absent:
                 away.add((tenant, link.id))
                 if (tenant, link.id) not in self._away:
                     log.warning("a Link stays away", link=link.id, tenant=tenant)
-            await self._alarms.keep(tenant, Condition.LINK_AWAY, [_alarm(link) for link, _ in absent], now=now)
+            await self._alarms.keep(
+                tenant, Condition.LINK_AWAY, [_alarm(link) for link, _ in absent], now=now
+            )
         self._away = away
 
-    async def _is_away(self, tenant: Tenant, link: Link, running: Running | None, now: float) -> bool:
+    async def _is_away(
+        self, tenant: Tenant, link: Link, running: Running | None, now: float
+    ) -> bool:
         here = self._sessions.presence(tenant, link.id) is not None
         since = running.since if running is not None else link.created
         if running is not None and running.connected and not here:
@@ -65,4 +86,6 @@ class Absences:
 
 def _alarm(link: Link) -> NewAlarm:
     detail = f"the Link {link.name} has no session; look at its host, its network and its log"
-    return NewAlarm(condition=Condition.LINK_AWAY, subject=link.id, severity=Severity.MAJOR, detail=detail)
+    return NewAlarm(
+        condition=Condition.LINK_AWAY, subject=link.id, severity=Severity.MAJOR, detail=detail
+    )

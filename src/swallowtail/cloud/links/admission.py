@@ -1,11 +1,13 @@
 """Who may have a session: whose code and key these are (wire §3).
 
 A right code is always admitted, whatever comes from the same address: a hospital has one address.
-Guessing is hopeless, a code has 135 bits; what it costs the Cloud is bounded by `connection_limits`,
-which start the next connections of an address with many refused ones more slowly.
+Guessing is hopeless, a code has 135 bits; what it costs the Cloud is bounded by
+`connection_limits`, which start the next connections of an address with many refused ones more
+slowly.
 
-An unknown, a revoked and a mistyped code, and one whose proof does not verify, take the same way through the same lookup and hear
-the same answer. A wrong key hears `key`: its owner knows the code already, and who has replaced a machine has to learn of rebind.
+An unknown, a revoked and a mistyped code, and one whose proof does not verify, take the same way
+through the same lookup and hear the same answer. A wrong key hears `key`: its owner knows the code
+already, and who has replaced a machine has to learn of rebind.
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,9 @@ STORAGE_WAIT: Final = 5.0
 
 DETAILS: Final = {
     AdmissionProblem.CODE: "the security code is unknown, revoked or mistyped",
-    AdmissionProblem.KEY: "the code is bound to another machine's key; rebind replaces that machine",
+    AdmissionProblem.KEY: (
+        "the code is bound to another machine's key; rebind replaces that machine"
+    ),
 }
 
 
@@ -46,11 +50,16 @@ class Gate:
         self._links, self._hashes, self._clock = links, hashes, clock
 
     async def judge(self, received: HelloReceived, address: str) -> Admitted | Refusal:
-        """Judge a hello; admission binds a fresh code's key and raises the epoch, in one transaction."""
+        """Judge a hello.
+
+        Admission binds a fresh code's key and raises the epoch, in one transaction.
+        """
         hello = received.hello
         digest = self._hashes.of_code(hello.code if received.proved else "")
         try:
-            admission = await self._links.admit(digest, hello.key, address=address, now=self._clock())
+            admission = await self._links.admit(
+                digest, hello.key, address=address, now=self._clock()
+            )
         except StorageUnavailableError:
             return Refusal(RefuseReason.BUSY, "the Cloud's storage is not available", STORAGE_WAIT)
         if isinstance(admission, Admitted):

@@ -1,4 +1,6 @@
-"""The calls `deliver` and `check`, which the Cloud makes on a live session (calls.deliver, calls.diagnostics)."""
+"""The calls `deliver` and `check`, which the Cloud makes on a live session (calls.deliver,
+calls.diagnostics).
+"""
 
 import asyncio
 import secrets
@@ -77,10 +79,17 @@ class Outbound:
         """Whether the session has ended."""
         return self._live.session.closed.done()
 
-    async def deliver(self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
-        """Send one instance and give Link's answer; raises LinkAwayError. Cancelling it gives the channel up."""
+    async def deliver(
+        self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress
+    ) -> DeliverAnswer:
+        """Send one instance and give Link's answer; raises LinkAwayError.
+
+        Cancelling it gives the channel up.
+        """
         try:
-            channel = await self._live.session.open(DELIVER, encode(request), Priority.BULK, transfer=secrets.token_bytes(16))
+            channel = await self._live.session.open(
+                DELIVER, encode(request), Priority.BULK, transfer=secrets.token_bytes(16)
+            )
         except (SessionClosedError, LocalProtocolError, MalformedCallError) as error:
             raise LinkAwayError(f"nothing can be sent to the Link: {error}") from error
         try:
@@ -88,16 +97,26 @@ class Outbound:
         except GIVEN_UP as error:
             raise LinkAwayError(f"the Link gave the delivery up: {error}") from error
         finally:
-            channel.reset(ResetReason.CANCELLED, "the Cloud no longer waits for this delivery")  # harmless once it is over
+            channel.reset(
+                ResetReason.CANCELLED, "the Cloud no longer waits for this delivery"
+            )  # harmless once it is over
 
     async def echoes(self, destination: str) -> bool:
-        """Have the Link try a destination, and say whether it answers a C-ECHO; raises LinkAwayError."""
+        """Have the Link try a destination, and say whether it answers a C-ECHO.
+
+        Raises LinkAwayError.
+        """
         steps = (await check(self._live, destination)).steps
         return bool(steps) and all(step.ok for step in steps) and steps[-1].name == "echo"
 
 
-async def _exchange(channel: Channel, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
-    """Send while listening: a destination that cannot be reached is answered before the body has found any credit."""
+async def _exchange(
+    channel: Channel, pieces: AsyncIterator[bytes], progress: Progress
+) -> DeliverAnswer:
+    """Send while listening.
+
+    A destination that cannot be reached is answered before the body has found any credit.
+    """
     async with Tasks("deliver") as tasks:
         sending = tasks.spawn(_caught(_send(channel, pieces, progress)), name="send")
         answering = tasks.spawn(_caught(_answer(channel)), name="answer")
@@ -111,12 +130,17 @@ async def _exchange(channel: Channel, pieces: AsyncIterator[bytes], progress: Pr
             return answer
         if sending.done() and (answer.length, answer.crc32) == _value(sending.result()):
             return answer
-    text = "the Link's numbers of what it delivered are not those of what was sent; it is sent again"
+    text = (
+        "the Link's numbers of what it delivered are not those of what was sent; it is sent again"
+    )
     return NotDelivered(about=About.LINK, phase=DeliveryPhase.TRANSFER, detail=text)
 
 
 async def _caught(work: Coroutine[Any, Any, T]) -> T | _Failed:
-    """Give what can be expected to fail as a value: raised in a task of its own it would be told as a fault of ours."""
+    """Give what can be expected to fail as a value.
+
+    Raised in a task of its own it would be told as a fault of ours.
+    """
     try:
         return await work
     except (*GIVEN_UP, CloudError) as error:
@@ -129,7 +153,9 @@ def _value(outcome: T | _Failed) -> T:
     return outcome
 
 
-async def _send(channel: Channel, pieces: AsyncIterator[bytes], progress: Progress) -> tuple[int, int]:
+async def _send(
+    channel: Channel, pieces: AsyncIterator[bytes], progress: Progress
+) -> tuple[int, int]:
     """Send the body and its end (wire §8); gives length and CRC-32."""
     length = checksum = 0
     async with aclosing(_bounded(pieces)) as bounded:
@@ -160,4 +186,6 @@ async def _answer(channel: Channel) -> DeliverAnswer:
 
 async def check(live: LiveLink, destination: str) -> Checked:
     """Have the Link try a destination step by step. Raises LinkAwayError."""
-    return await live.ask(CHECK, encode(CheckRequest(destination=destination)), read_checked, seconds=CHECK_SECONDS)
+    return await live.ask(
+        CHECK, encode(CheckRequest(destination=destination)), read_checked, seconds=CHECK_SECONDS
+    )

@@ -1,6 +1,9 @@
-"""Keeps one connected Link in step with the Cloud: its configuration is pushed, its credentials are watched.
+"""Keeps one connected Link in step with the Cloud.
 
-The bus wakes this on every change of the Link; since a wake-up may be lost it also looks by itself, now and then.
+Its configuration is pushed, its credentials are watched.
+
+The bus wakes this on every change of the Link; since a wake-up may be lost it also looks by itself,
+now and then.
 """
 
 import asyncio
@@ -31,7 +34,14 @@ class Desired:
     """Watches over the connected Links of a node."""
 
     def __init__(
-        self, *, links: Links, configuration: Configuration, alarms: Alarms, bus: Bus, reports: Reports, clock: Clock
+        self,
+        *,
+        links: Links,
+        configuration: Configuration,
+        alarms: Alarms,
+        bus: Bus,
+        reports: Reports,
+        clock: Clock,
     ) -> None:
         self._links, self._configuration, self._alarms = links, configuration, alarms
         self._bus, self._reports, self._clock = bus, reports, clock
@@ -82,7 +92,9 @@ class Desired:
             case Applied():
                 endpoints = Endpoints(version=answer.version, endpoints=answer.endpoints)
                 await self._reports.note_running(live, endpoints)
-                await self._alarms.clear(live.tenant, Condition.CONFIGURATION_REFUSED, live.link, now=self._clock())
+                await self._alarms.clear(
+                    live.tenant, Condition.CONFIGURATION_REFUSED, live.link, now=self._clock()
+                )
             case ConfigurationRefused():
                 await self._refused(live, answer)
 
@@ -90,12 +102,18 @@ class Desired:
         log.warning("a Link refuses its configuration", link=live.link, version=answer.version)
         problems = tuple((problem.field, problem.message) for problem in answer.problems)
         await self._reports.note_problems(live, problems)
-        first = f"{answer.problems[0].field}: {answer.problems[0].message}" if answer.problems else "no reason was given"
+        first = (
+            f"{answer.problems[0].field}: {answer.problems[0].message}"
+            if answer.problems
+            else "no reason was given"
+        )
         alarm = NewAlarm(
             condition=Condition.CONFIGURATION_REFUSED,
             subject=live.link,
             severity=Severity.MAJOR,
-            detail=f"version {answer.version} is refused, the Link runs what it ran before; {first}",
+            detail=(
+                f"version {answer.version} is refused, the Link runs what it ran before; {first}"
+            ),
         )
         await self._alarms.raise_alarm(live.tenant, alarm, now=self._clock())
 

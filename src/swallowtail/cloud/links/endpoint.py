@@ -1,4 +1,7 @@
-"""`/link`: one session from the upgrade to the close, and the registry of those that live (wire §1, §3, §6)."""
+"""`/link`.
+
+One session from the upgrade to the close, and the registry of those that live (wire §1, §3, §6).
+"""
 
 import asyncio
 import secrets
@@ -50,7 +53,9 @@ AT_FAULT: Final = frozenset({CloseCode.VIOLATION, CloseCode.TOO_LONG, CloseCode.
 
 SESSIONS: Final = Gauge("swallowtail_sessions", "Links with a live session")
 REFUSED: Final = Counter("swallowtail_hellos_refused", "Hellos that were refused", ["reason"])
-CUT: Final = Counter("swallowtail_sessions_cut", "Sessions that the Cloud closed for what the Link did", ["status"])
+CUT: Final = Counter(
+    "swallowtail_sessions_cut", "Sessions that the Cloud closed for what the Link did", ["status"]
+)
 
 
 class LinkSessions:
@@ -72,7 +77,9 @@ class LinkSessions:
         self._clock, self._random = clock, random
         self._node = NodeBudget(NODE_BUDGET)
         self._live: dict[tuple[Tenant, str], LiveLink] = {}
-        self._begun: set[Session] = set()  # from the hello to the close; live ones and those that are replaced among them
+        self._begun: set[Session] = (
+            set()
+        )  # from the hello to the close; live ones and those that are replaced among them
         self._draining = False
 
     # What the API asks (model.presence.Sessions)
@@ -110,7 +117,10 @@ class LinkSessions:
         """Serve one WebSocket to its end (ASGI)."""
         websocket = WebSocket(scope, receive, send)
         if SUBPROTOCOL not in scope["subprotocols"]:
-            text = f"This is where Links connect; they speak the WebSocket subprotocol {SUBPROTOCOL}.\n"
+            text = (
+                "This is where Links connect; they speak the WebSocket subprotocol"
+                f" {SUBPROTOCOL}.\n"
+            )
             await websocket.send_denial_response(PlainTextResponse(text, HTTPStatus.BAD_REQUEST))
             return
         await websocket.accept(SUBPROTOCOL)
@@ -118,7 +128,11 @@ class LinkSessions:
         address = websocket.client.host if websocket.client else ""
         frames = AsgiFrames(receive, send, loop, scope.get("extensions", {}).get(SHORT_WAY))
         hello = CloudHello(
-            release=__version__, capabilities=CAPABILITIES, nonce=self._random(32), time=self._clock(), verify=verify
+            release=__version__,
+            capabilities=CAPABILITIES,
+            nonce=self._random(32),
+            time=self._clock(),
+            verify=verify,
         )
         machine = SessionMachine(hello, now=loop.time(), node=self._node)
         try:
@@ -141,14 +155,16 @@ class LinkSessions:
     async def drain(self) -> None:
         """End every session in good order; those that knock now are told to come again.
 
-        What runs gets 10 s (wire §6). Whatever Links do, this returns within 15 s: the last words and the close of a session that
-        moves nothing have deadlines of their own.
+        What runs gets 10 s (wire §6). Whatever Links do, this returns within 15 s: the last words
+        and the close of a session that moves nothing have deadlines of their own.
         """
         self._draining = True
         waiting = [session.closed for session in self._begun]
         for session in self._begun:
             if session.machine.ready:
-                session.goodbye(GoodbyeReason.DRAINING, detail="the Cloud stops", retry_after=DRAIN_WAIT)
+                session.goodbye(
+                    GoodbyeReason.DRAINING, detail="the Cloud stops", retry_after=DRAIN_WAIT
+                )
             elif session.machine.closing is None:
                 _refuse(session, Refusal(RefuseReason.BUSY, "the Cloud stops", DRAIN_WAIT))
         if waiting:
@@ -168,10 +184,15 @@ class LinkSessions:
             session.welcome(session=self._random(16), epoch=judged.link.epoch, time=self._clock())
         except LocalProtocolError:
             return None  # its deadline has passed meanwhile
-        return LiveLink(session, frames, judged, address, received.hello.release, self._clock(), session.time())
+        return LiveLink(
+            session, frames, judged, address, received.hello.release, self._clock(), session.time()
+        )
 
     async def _live_with(self, live: LiveLink) -> None:
-        """Serve a welcomed Link until its session ends; the session that it replaces is sent away."""
+        """Serve a welcomed Link until its session ends.
+
+        The session that it replaces is sent away.
+        """
         key = (live.tenant, live.link)
         older = self._live.get(key)
         if older is not None and older.epoch > live.epoch:
@@ -180,9 +201,16 @@ class LinkSessions:
         self._live[key] = live
         SESSIONS.set(len(self._live))
         if older is not None:
-            older.session.goodbye(GoodbyeReason.REPLACED, detail="another session of this Link has begun")
+            older.session.goodbye(
+                GoodbyeReason.REPLACED, detail="another session of this Link has begun"
+            )
         log.info(
-            "a Link is connected", link=live.link, tenant=live.tenant, epoch=live.epoch, peer=live.address, release=live.release
+            "a Link is connected",
+            link=live.link,
+            tenant=live.tenant,
+            epoch=live.epoch,
+            peer=live.address,
+            release=live.release,
         )
         try:
             async with Tasks(f"link {live.link}") as tasks:
@@ -208,8 +236,16 @@ class LinkSessions:
         status = close.code if close else None
         if close is not None and not close.by_peer and close.code in AT_FAULT:
             CUT.labels(CloseCode(close.code).name.lower()).inc()
-            log.warning("a Link was cut off for what it sent", link=live.link, tenant=live.tenant, status=status, reason=close.text)
-        log.info("a Link is away", link=live.link, tenant=live.tenant, epoch=live.epoch, status=status)
+            log.warning(
+                "a Link was cut off for what it sent",
+                link=live.link,
+                tenant=live.tenant,
+                status=status,
+                reason=close.text,
+            )
+        log.info(
+            "a Link is away", link=live.link, tenant=live.tenant, epoch=live.epoch, status=status
+        )
         try:
             await self._reports.note_away(live, self._clock())
         except StorageUnavailableError:

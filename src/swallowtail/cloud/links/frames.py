@@ -1,4 +1,7 @@
-"""The Cloud's end of a WebSocket as a FrameTransport: ASGI messages in and out, or a shorter way where the server offers one."""
+"""The Cloud's end of a WebSocket as a FrameTransport.
+
+ASGI messages in and out, or a shorter way where the server offers one.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,7 +28,10 @@ class Loop(Protocol):
 
 
 class ShortWay(Protocol):
-    """What a server may offer in the scope's extensions beside ASGI: its messages without the layers and copies between."""
+    """What a server may offer in the scope's extensions beside ASGI.
+
+    Its messages without the layers and copies between.
+    """
 
     queue: asyncio.Queue[Any]
     """The messages that came, as `receive` would give them."""
@@ -43,9 +49,14 @@ class ShortWay(Protocol):
 
 
 class AsgiFrames:
-    """Carries whole messages over an accepted WebSocket; `proven` is when the last one came, on the loop's clock."""
+    """Carries whole messages over an accepted WebSocket.
 
-    def __init__(self, receive: Receive, send: Send, loop: Loop, short: ShortWay | None = None) -> None:
+    `proven` is when the last one came, on the loop's clock.
+    """
+
+    def __init__(
+        self, receive: Receive, send: Send, loop: Loop, short: ShortWay | None = None
+    ) -> None:
         self._receive: Callable[[], Awaitable[Any]] = receive if short is None else short.receive
         self._send, self._loop, self._short = send, loop, short
         self._closed: TransportClosedError | None = None
@@ -58,7 +69,10 @@ class AsgiFrames:
             self._short.admit()
 
     async def send(self, frames: Sequence[Frame]) -> None:
-        """Send messages (`FrameTransport`); the server holds this until at most UNSENT_LIMIT bytes wait below (wire §6)."""
+        """Send messages (`FrameTransport`).
+
+        The server holds this until at most UNSENT_LIMIT bytes wait below (wire §6).
+        """
         if self._closed is not None:
             raise self._closed
         try:
@@ -93,13 +107,18 @@ class AsgiFrames:
             data: bytes = message["bytes"]
             return data
         if message["type"] == "websocket.disconnect":
-            self._closed = TransportClosedError(message.get("code", 1006), message.get("reason") or "")
+            self._closed = TransportClosedError(
+                message.get("code", 1006), message.get("reason") or ""
+            )
             raise self._closed
         await self.close(CloseCode.VIOLATION, "a text message (wire §1)")
         raise self._lost()
 
     async def close(self, code: int, text: str) -> None:
-        """Close, telling the peer why; the rest of the closing handshake has its own deadline in uvicorn."""
+        """Close, telling the peer why.
+
+        The rest of the closing handshake has its own deadline in uvicorn.
+        """
         if self._closed is not None:
             return
         self._closed = TransportClosedError(code, text)
@@ -107,10 +126,16 @@ class AsgiFrames:
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._send(
-                    {"type": "websocket.close", "code": CloseCode.DONE if code in NEVER_SENT else code, "reason": reason}
+                    {
+                        "type": "websocket.close",
+                        "code": CloseCode.DONE if code in NEVER_SENT else code,
+                        "reason": reason,
+                    }
                 )
         except (ClientDisconnected, RuntimeError, TimeoutError):
-            return  # it is closed already, or the peer takes nothing more: the connection is dropped when this request ends
+            # it is closed already, or the peer takes nothing more: the connection is dropped when
+            # this request ends
+            return
 
     def _lost(self) -> TransportClosedError:
         if self._closed is None:

@@ -7,7 +7,15 @@ from typing import Final
 
 from swallowtail.calls.codec import MalformedCallError, Reader, T, encode
 from swallowtail.calls.config import CONFIGURE, Configure, ConfigureAnswer, read_configure_answer
-from swallowtail.calls.diagnostics import PING, STATUS, LinkStatus, Ping, StatusQuery, read_link_status, read_pong
+from swallowtail.calls.diagnostics import (
+    PING,
+    STATUS,
+    LinkStatus,
+    Ping,
+    StatusQuery,
+    read_link_status,
+    read_pong,
+)
 from swallowtail.cloud.links.frames import AsgiFrames
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import Admitted, Tenant
@@ -20,7 +28,10 @@ from swallowtail.wire.net import Channel, Session
 
 CALL_SECONDS: Final = 30.0
 IN_OPEN: Final = 60_000
-"""A configuration of at most so many bytes travels in OPEN; a longer one follows it as DATA (calls.config)."""
+"""A configuration of at most so many bytes travels in OPEN.
+
+A longer one follows it as DATA (calls.config).
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +79,10 @@ class LiveLink:
         )
 
     async def ping(self, size: int) -> float:
-        """Send an echo for `round_trip`, then `size` bytes at interactive priority; gives their seconds. Raises LinkAwayError."""
+        """Send an echo for `round_trip`, then `size` bytes at interactive priority.
+
+        Gives their seconds. Raises LinkAwayError.
+        """
         await self._echo()
         began = time.perf_counter()  # a loop may count in milliseconds
         payload = bytes(size)
@@ -84,7 +98,11 @@ class LiveLink:
     async def configure(self, version: int, document: bytes) -> ConfigureAnswer:
         """Wish that the Link runs this document. Raises LinkAwayError."""
         if len(document) <= IN_OPEN:
-            return await self.ask(CONFIGURE, encode(Configure(version=version, document=document)), read_configure_answer)
+            return await self.ask(
+                CONFIGURE,
+                encode(Configure(version=version, document=document)),
+                read_configure_answer,
+            )
         opening = encode(Configure(version=version, document=b""))
         return await self.ask(CONFIGURE, opening, read_configure_answer, body=document)
 
@@ -93,19 +111,41 @@ class LiveLink:
             async with asyncio.timeout(CALL_SECONDS):
                 self.round_trip = await self.session.echo()
         except (TimeoutError, SessionClosedError) as error:
-            raise LinkAwayError(f"the Link did not echo: {str(error) or 'it took too long'}") from error
+            raise LinkAwayError(
+                f"the Link did not echo: {str(error) or 'it took too long'}"
+            ) from error
 
-    async def ask(self, call: str, opening: bytes, read: Reader[T], *, body: bytes = b"", seconds: float = CALL_SECONDS) -> T:
+    async def ask(
+        self,
+        call: str,
+        opening: bytes,
+        read: Reader[T],
+        *,
+        body: bytes = b"",
+        seconds: float = CALL_SECONDS,
+    ) -> T:
         """Make a call of one question and one answer. Raises LinkAwayError."""
         try:
             async with asyncio.timeout(seconds):
                 channel = await self.session.open(call, opening, Priority.INTERACTIVE, fin=not body)
                 try:
                     return read(await _answer(channel, body))
-                finally:  # harmless when it is over; else the Link would go on, and what it sends would hold credit
-                    channel.reset(ResetReason.CANCELLED, "the Cloud no longer waits for this answer")
-        except (TimeoutError, ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError) as error:
-            raise LinkAwayError(f"the Link did not answer {call!r}: {str(error) or 'it took too long'}") from error
+                # harmless when it is over; else the Link would go on, and what it sends would hold
+                # credit
+                finally:
+                    channel.reset(
+                        ResetReason.CANCELLED, "the Cloud no longer waits for this answer"
+                    )
+        except (
+            TimeoutError,
+            ChannelResetError,
+            SessionClosedError,
+            LocalProtocolError,
+            MalformedCallError,
+        ) as error:
+            raise LinkAwayError(
+                f"the Link did not answer {call!r}: {str(error) or 'it took too long'}"
+            ) from error
 
 
 async def _answer(channel: Channel, body: bytes) -> bytes:

@@ -1,4 +1,7 @@
-"""What a Link tells unasked: endpoint states, unknown devices, associations that ended (calls.report)."""
+"""What a Link tells unasked.
+
+Endpoint states, unknown devices, associations that ended (calls.report).
+"""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
@@ -8,7 +11,14 @@ import structlog
 from prometheus_client import Counter
 
 from swallowtail.calls.codec import encode
-from swallowtail.calls.report import AssociationEnded, Endpoints, Noted, Observation, UnknownDevice, read_report
+from swallowtail.calls.report import (
+    AssociationEnded,
+    Endpoints,
+    Noted,
+    Observation,
+    UnknownDevice,
+    read_report,
+)
 from swallowtail.cloud.auditing.tally import MAX_TEXT, AuditTally
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.model import operations
@@ -19,11 +29,15 @@ from swallowtail.wire.net import Channel
 
 log = structlog.get_logger()
 
-ASSOCIATIONS: Final = Counter("swallowtail_associations", "Associations of Links that ended", ["outcome"])
+ASSOCIATIONS: Final = Counter(
+    "swallowtail_associations", "Associations of Links that ended", ["outcome"]
+)
 OUTCOMES: Final = frozenset({"released", "aborted", "rejected", "lost"})
 ID_LENGTH: Final = 16
 """Bytes of an association's id (calls.store)."""
-DROPPED: Final = Counter("swallowtail_reports_dropped", "Observations that Links could not keep until the Cloud was back")
+DROPPED: Final = Counter(
+    "swallowtail_reports_dropped", "Observations that Links could not keep until the Cloud was back"
+)
 
 
 Ended = Callable[[Tenant, str, Collection[bytes]], Awaitable[None]]
@@ -40,7 +54,11 @@ class Reports:
         """Keep a batch, then say so."""
         report = read_report(channel.opening.body)
         DROPPED.inc(report.dropped)
-        devices = [_device(live.link, seen) for seen in report.observations if isinstance(seen, UnknownDevice)]
+        devices = [
+            _device(live.link, seen)
+            for seen in report.observations
+            if isinstance(seen, UnknownDevice)
+        ]
         self._audit_rejections(live, report.observations)
         if devices:
             await self._configuration.note_unknown(live.tenant, devices)
@@ -49,8 +67,14 @@ class Reports:
             await self.note_running(live, endpoints[-1])
         over = [seen for seen in report.observations if isinstance(seen, AssociationEnded)]
         for seen in over:
-            ASSOCIATIONS.labels(seen.outcome if seen.outcome in OUTCOMES else "other").inc(max(1, seen.count))
-        brought = [seen.association for seen in over if len(seen.association) == ID_LENGTH and seen.instances + seen.failed]
+            ASSOCIATIONS.labels(seen.outcome if seen.outcome in OUTCOMES else "other").inc(
+                max(1, seen.count)
+            )
+        brought = [
+            seen.association
+            for seen in over
+            if len(seen.association) == ID_LENGTH and seen.instances + seen.failed
+        ]
         if brought:  # one that Link counts as failed may have been committed all the same
             await self._ended(live.tenant, live.link, brought)
         await channel.message(encode(Noted()), fin=True)
@@ -59,11 +83,19 @@ class Reports:
         for seen in observations:
             match seen:
                 case UnknownDevice():
-                    self._tally.note(live.tenant, rejected(live.link, seen), seen.count, first=seen.first, last=seen.last)
+                    self._tally.note(
+                        live.tenant,
+                        rejected(live.link, seen),
+                        seen.count,
+                        first=seen.first,
+                        last=seen.last,
+                    )
                 case AssociationEnded(outcome="rejected"):
                     self._tally.note(live.tenant, rejected(live.link, seen), seen.count)
 
-    async def note_running(self, live: LiveLink, endpoints: Endpoints, problems: tuple[tuple[str, str], ...] = ()) -> None:
+    async def note_running(
+        self, live: LiveLink, endpoints: Endpoints, problems: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         """Keep what a connected Link runs."""
         presence = live.presence
         running = operations.Running(
@@ -82,7 +114,14 @@ class Reports:
 
     async def note_connected(self, live: LiveLink) -> None:
         """Keep that a session has begun; what runs is known with the first report."""
-        await self._change(live, connected=True, since=live.since, epoch=live.epoch, release=live.release, address=live.address)
+        await self._change(
+            live,
+            connected=True,
+            since=live.since,
+            epoch=live.epoch,
+            release=live.release,
+            address=live.address,
+        )
 
     async def note_problems(self, live: LiveLink, problems: tuple[tuple[str, str], ...]) -> None:
         """Keep why the Link has refused its configuration; what it ran before still runs."""
@@ -95,7 +134,9 @@ class Reports:
     async def _change(self, live: LiveLink, **values: Any) -> None:
         """Change what is kept of a Link, unless a newer session has begun."""
         before = (await self._configuration.running(live.tenant, [live.link])).get(live.link)
-        kept = before or operations.Running(link=live.link, connected=True, since=live.since, seen=live.since, epoch=live.epoch)
+        kept = before or operations.Running(
+            link=live.link, connected=True, since=live.since, seen=live.since, epoch=live.epoch
+        )
         if kept.epoch <= live.epoch:
             changed = msgspec.structs.replace(kept, seen=live.presence.proven, **values)
             await self._configuration.note_running(live.tenant, changed)
@@ -118,4 +159,6 @@ def rejected(link: str, seen: UnknownDevice | AssociationEnded) -> AuditEvent:
 
 
 def _device(link: str, seen: UnknownDevice) -> operations.UnknownDevice:
-    return operations.UnknownDevice(link=link, **{name: getattr(seen, name) for name in seen.__struct_fields__})
+    return operations.UnknownDevice(
+        link=link, **{name: getattr(seen, name) for name in seen.__struct_fields__}
+    )

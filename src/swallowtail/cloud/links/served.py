@@ -38,7 +38,9 @@ class Calls:
         async for channel in live.session.opened():
             serve = self._calls.get(channel.opening.call)
             if serve is None:
-                channel.reset(ResetReason.UNKNOWN_CALL, f"this Cloud knows no call {channel.opening.call!r}")
+                channel.reset(
+                    ResetReason.UNKNOWN_CALL, f"this Cloud knows no call {channel.opening.call!r}"
+                )
             else:
                 tasks.spawn(self._one(serve, live, channel), name=channel.opening.call)
 

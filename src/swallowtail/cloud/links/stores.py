@@ -1,7 +1,10 @@
-"""The call `store`: an instance's bytes go from the wire to the ingest, and its one answer comes back.
+"""The call `store`.
 
-Bytes are handed over as views into the received frames and are `consumed` only when the ingest owns them, which is what lets the
-Link forget its copy. An early refusal is answered at once; what still comes is read and dropped for a while, so that it is heard.
+An instance's bytes go from the wire to the ingest, and its one answer comes back.
+
+Bytes are handed over as views into the received frames and are `consumed` only when the ingest owns
+them, which is what lets the Link forget its copy. An early refusal is answered at once; what still
+comes is read and dropped for a while, so that it is heard.
 """
 
 import asyncio

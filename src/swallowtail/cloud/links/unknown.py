@@ -1,4 +1,6 @@
-"""The alarm UNKNOWN_DEVICE: raised for each address from which an unknown system knocks, cleared when it is known or stays away.
+"""The alarm UNKNOWN_DEVICE.
+
+Raised for each address from which an unknown system knocks, cleared when it is known or stays away.
 
 One alarm for an address, not for an AE title: whoever tries titles would fill the list.
 """
@@ -23,7 +25,15 @@ MAX_RAISED: Final = 50
 class UnknownDevices:
     """Every organisation's."""
 
-    def __init__(self, *, people: People, configuration: Configuration, sites: SiteBook, alarms: Alarms, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        people: People,
+        configuration: Configuration,
+        sites: SiteBook,
+        alarms: Alarms,
+        clock: Clock,
+    ) -> None:
         self._people, self._configuration, self._sites = people, configuration, sites
         self._alarms, self._clock = alarms, clock
 
@@ -53,7 +63,9 @@ def _covers(device: Device, seen: UnknownDevice) -> bool:
         return False
     try:
         address = ipaddress.ip_address(seen.address)
-        return any(address in ipaddress.ip_network(network, strict=False) for network in device.addresses)
+        return any(
+            address in ipaddress.ip_network(network, strict=False) for network in device.addresses
+        )
     except ValueError:
         return False
 
@@ -69,11 +81,18 @@ def alarms_of(devices: Iterable[UnknownDevice]) -> list[NewAlarm]:
 def _alarm(seen: UnknownDevice) -> NewAlarm:
     wrong = {
         "called-ae": f"called {seen.called_ae!r}, which is no listener's title",
-        "calling-ae-invalid": "uses an AE title that is not valid (PS3.5 6.2); correct it at the device",
+        "calling-ae-invalid": (
+            "uses an AE title that is not valid (PS3.5 6.2); correct it at the device"
+        ),
         "address": "came from an unexpected address",
     }
     what = wrong.get(seen.reason, "is not configured")
-    detail = f"{seen.calling_ae!r} at {seen.address} {what}; add or correct the device, or dismiss it"
+    detail = (
+        f"{seen.calling_ae!r} at {seen.address} {what}; add or correct the device, or dismiss it"
+    )
     return NewAlarm(
-        condition=Condition.UNKNOWN_DEVICE, subject=f"{seen.link}/{seen.address}", severity=Severity.WARNING, detail=detail
+        condition=Condition.UNKNOWN_DEVICE,
+        subject=f"{seen.link}/{seen.address}",
+        severity=Severity.WARNING,
+        detail=detail,
     )

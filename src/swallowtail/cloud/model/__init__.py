@@ -1,4 +1,6 @@
-"""What the Cloud knows, as frozen values, and the ports through which it keeps them. No database, no DICOM library, no I/O.
+"""What the Cloud knows, as frozen values, and the ports through which it keeps them.
+
+No database, no DICOM library, no I/O.
 
     errors       what a port may raise
     paging       keyset cursors: every list pages
@@ -10,6 +12,7 @@
     decisions    what every store must decide alike, as pure functions
     ports        one Protocol per family, each with one conformance suite that every adapter passes
 
-The tenant is a parameter of every method that concerns one, and part of every key: what belongs to another tenant is not found.
-Time and identifiers are arguments: UTC seconds as float, and text that the caller drew from its source of randomness.
+The tenant is a parameter of every method that concerns one, and part of every key: what belongs to
+another tenant is not found. Time and identifiers are arguments: UTC seconds as float, and text that
+the caller drew from its source of randomness.
 """

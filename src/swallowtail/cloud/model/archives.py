@@ -1,7 +1,8 @@
 """Archives: folders of an organisation's studies.
 
-A study is in one archive at most, as a file is in one folder: whoever moves it takes it out of the other. What is filed is what a
-facility holds of a study (ADR 0014), with everything of it that comes later.
+A study is in one archive at most, as a file is in one folder: whoever moves it takes it out of the
+other. What is filed is what a facility holds of a study (ADR 0014), with everything of it that
+comes later.
 """
 
 from collections.abc import Sequence
@@ -34,13 +35,21 @@ class Archives(Protocol):
     """The archives of an organisation, and which studies are in them."""
 
     async def add(self, tenant: Tenant, archive: Archive, *, now: float, event: AuditEvent) -> None:
-        """Create an archive; raises ConflictError when the name is taken or there are MAX_ARCHIVES."""
+        """Create an archive.
 
-    async def rename(self, tenant: Tenant, archive: str, name: str, *, now: float, event: AuditEvent) -> Archive:
+        Raises ConflictError when the name is taken or there are MAX_ARCHIVES.
+        """
+
+    async def rename(
+        self, tenant: Tenant, archive: str, name: str, *, now: float, event: AuditEvent
+    ) -> Archive:
         """Rename an archive; raises ConflictError when the name is taken."""
 
     async def remove(self, tenant: Tenant, archive: str, *, now: float, event: AuditEvent) -> None:
-        """Delete an archive; its studies stay stored, in none. ConflictError while a rule or a token names it."""
+        """Delete an archive; its studies stay stored, in none.
+
+        ConflictError while a rule or a token names it.
+        """
 
     async def archive(self, tenant: Tenant, archive: str) -> Archive:
         """Return one archive."""
@@ -68,7 +77,10 @@ class Archives(Protocol):
         now: float,
         event: AuditEvent,
     ) -> None:
-        """Put into an archive what lies within `limits` of a study; NotFoundError: there is no such study or archive."""
+        """Put into an archive what lies within `limits` of a study; NotFoundError.
+
+        There is no such study or archive.
+        """
 
     async def take_out(
         self,
@@ -80,4 +92,7 @@ class Archives(Protocol):
         now: float,
         event: AuditEvent,
     ) -> None:
-        """Take out of this archive what lies within `limits` of a study; NotFoundError: it is not in there."""
+        """Take out of this archive what lies within `limits` of a study; NotFoundError.
+
+        It is not in there.
+        """

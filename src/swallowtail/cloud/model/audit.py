@@ -1,8 +1,10 @@
-"""Audit events in the terms of PS3.15 A.5, and the keyed chain that detects changed or missing records.
+"""Audit events in the terms of PS3.15 A.5, and the keyed chain that detects changed or missing
+records.
 
-The digest of a record is an HMAC under a key that is not in the database, over the digest before it, its place, its time and its
-event (ADR 0013). Without the key nobody can compute a chain anew. What a chain alone cannot show is that its newest records were
-cut off; for this its head is exported, and later chains are compared with exported heads.
+The digest of a record is an HMAC under a key that is not in the database, over the digest before
+it, its place, its time and its event (ADR 0013). Without the key nobody can compute a chain anew.
+What a chain alone cannot show is that its newest records were cut off; for this its head is
+exported, and later chains are compared with exported heads.
 """
 
 import enum
@@ -49,7 +51,10 @@ class EventOutcome(enum.IntEnum):
 
 
 class AuditEvent(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """What happened, who did it, from where, and to what. The one place besides the store where patient data may stand."""
+    """What happened, who did it, from where, and to what.
+
+    The one place besides the store where patient data may stand.
+    """
 
     event: EventId
     action: EventAction
@@ -67,7 +72,10 @@ class AuditEvent(Value, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def object_ids(self) -> frozenset[str]:
-        """Return the ids by which the record is found; a SHA-256 is an attribute of its instance."""
+        """Return the ids by which the record is found.
+
+        A SHA-256 is an attribute of its instance.
+        """
         return frozenset(name for kind, name in self.objects if kind != "sha256")
 
 
@@ -117,11 +125,17 @@ class ChainFault(enum.StrEnum):
     EXPORTED = "exported"
     """A head that was exported is not in the chain."""
     LISTED = "listed"
-    """What it is found by in lists is not what it says: it was hidden from somebody who searches."""
+    """What it is found by in lists is not what it says.
+
+    It was hidden from somebody who searches.
+    """
 
 
 class ChainVerdict(Value, frozen=True, kw_only=True):
-    """Whether a chain holds; `broken_at` is the first sequence that does not fit, `fault` says how."""
+    """Whether a chain holds.
+
+    `broken_at` is the first sequence that does not fit, `fault` says how.
+    """
 
     records: int
     broken_at: int | None = None
@@ -146,7 +160,10 @@ def event_bytes(event: AuditEvent) -> bytes:
 
 
 class AuditKeys:
-    """The keys of the chains by number, counted from 1. The newest authenticates what is appended, the others verify."""
+    """The keys of the chains by number, counted from 1.
+
+    The newest authenticates what is appended, the others verify.
+    """
 
     def __init__(self, keys: Mapping[int, bytes]) -> None:
         if not keys or min(keys) <= UNKEYED or any(len(key) != KEY_BYTES for key in keys.values()):
@@ -158,19 +175,29 @@ class AuditKeys:
         """Return whether records of this key can be verified."""
         return number == UNKEYED or number in self._keys
 
-    def digest(self, key: int, previous: bytes, place: tuple[Tenant, int, float], event: bytes) -> bytes:
-        """Return the digest of a record under the key of this number; `place` is its tenant, sequence and time."""
+    def digest(
+        self, key: int, previous: bytes, place: tuple[Tenant, int, float], event: bytes
+    ) -> bytes:
+        """Return the digest of a record under the key of this number.
+
+        `place` is its tenant, sequence and time.
+        """
         if key == UNKEYED:
             return hashlib.sha256(previous + _encode(place) + event).digest()
         return hmac.digest(self._keys[key], previous + _encode((*place, key)) + event, "sha256")
 
     def authenticate(self, key: int, purpose: str, content: bytes) -> bytes:
-        """Return the HMAC of what is kept outside the chain, under the key of this number; `purpose` is no record's."""
+        """Return the HMAC of what is kept outside the chain, under the key of this number.
+
+        `purpose` is no record's.
+        """
         return hmac.digest(self._keys[key], purpose.encode() + b"\0" + content, "sha256")
 
 
 class ChainWalk:
-    """Checks the records of one chain in their order, against each other and against exported heads."""
+    """Checks the records of one chain in their order, against each other and against exported
+    heads.
+    """
 
     def __init__(self, keys: AuditKeys, tenant: Tenant, exported: Iterable[ChainHead]) -> None:
         self._keys, self._tenant = keys, tenant
@@ -188,7 +215,9 @@ class ChainWalk:
             return ChainFault.MISSING
         if not self._may_have(row.key, row.event):
             return ChainFault.KEY
-        self.digest = self._keys.digest(row.key, self.digest, (self._tenant, row.sequence, row.at), row.event)
+        self.digest = self._keys.digest(
+            row.key, self.digest, (self._tenant, row.sequence, row.at), row.event
+        )
         event = _decoded(row.event) if row.digest == self.digest else None
         if event is None:
             return ChainFault.CHANGED
@@ -202,20 +231,31 @@ class ChainWalk:
 
     def missing(self, head: ChainHead) -> ChainVerdict:
         """Return the verdict on a chain that ends before its head."""
-        return ChainVerdict(records=head.sequence, broken_at=self.sequence + 1, fault=ChainFault.MISSING)
+        return ChainVerdict(
+            records=head.sequence, broken_at=self.sequence + 1, fault=ChainFault.MISSING
+        )
 
     def verdict(self, head: ChainHead) -> ChainVerdict:
         """Judge the end of a chain in which every record fits."""
         if self.digest != head.digest:
-            return ChainVerdict(records=head.sequence, broken_at=head.sequence, fault=ChainFault.CHANGED)
+            return ChainVerdict(
+                records=head.sequence, broken_at=head.sequence, fault=ChainFault.CHANGED
+            )
         if self.sequence and self._key != self._keys.current:
-            return ChainVerdict(records=head.sequence, broken_at=head.sequence, fault=ChainFault.KEY)
+            return ChainVerdict(
+                records=head.sequence, broken_at=head.sequence, fault=ChainFault.KEY
+            )
         if any(sequence > head.sequence for sequence in self._exported):
-            return ChainVerdict(records=head.sequence, broken_at=head.sequence + 1, fault=ChainFault.EXPORTED)
+            return ChainVerdict(
+                records=head.sequence, broken_at=head.sequence + 1, fault=ChainFault.EXPORTED
+            )
         return ChainVerdict(records=head.sequence)
 
     def _may_have(self, key: int, event: bytes) -> bool:
-        """A newer key begins with the record that says so, which needs that key: nothing forged can come before it."""
+        """A newer key begins with the record that says so, which needs that key.
+
+        Nothing forged can come before it.
+        """
         if key not in self._keys:
             return False
         if key == self._key or self._key is None:

@@ -1,9 +1,12 @@
-"""Security codes of Links and tokens of the API: minted here, typed by people, kept only as a keyed hash.
+"""Security codes of Links and tokens of the API.
 
-A code is 27 random symbols of Crockford's base 32 and one check symbol, in groups of four: 135 bits, less than one lost by
-redrawing. The check is the number modulo 37; since 37 is a prime above 32, any one wrong symbol and any swap of neighbours changes
-it. Crockford needs five more symbols for remainders above 31; a code whose remainder would need one is drawn again, so that only
-letters and digits have to be typed.
+Minted here, typed by people, kept only as a keyed hash.
+
+A code is 27 random symbols of Crockford's base 32 and one check symbol, in groups of four: 135
+bits, less than one lost by redrawing. The check is the number modulo 37; since 37 is a prime above
+32, any one wrong symbol and any swap of neighbours changes it. Crockford needs five more symbols
+for remainders above 31; a code whose remainder would need one is drawn again, so that only letters
+and digits have to be typed.
 """
 
 import hashlib
@@ -23,7 +26,9 @@ MAX_SECRET: Final = 256
 """Longer input is not looked at: neither a code nor a token is that long."""
 
 _READ_AS: Final = str.maketrans({"O": "0", "I": "1", "L": "1"})
-_DROPPED: Final = dict.fromkeys(map(ord, " \t\r\n-_.\u00a0\u00ad\u2010\u2011\u2012\u2013\u2014\u2212"))
+_DROPPED: Final = dict.fromkeys(
+    map(ord, " \t\r\n-_.\u00a0\u00ad\u2010\u2011\u2012\u2013\u2014\u2212")
+)
 _VALUE: Final = {symbol: value for value, symbol in enumerate(ALPHABET)}
 
 RandomBytes = Callable[[int], bytes]
@@ -42,11 +47,17 @@ def mint_code(random: RandomBytes = secrets.token_bytes) -> str:
 
 
 def normalise_code(text: str) -> str:
-    """Read a code as a person typed it; raises MistypedCodeError when the check symbol does not fit.
+    """Read a code as a person typed it.
+
+    Raises MistypedCodeError when the check symbol does not fit.
 
     Case, spaces and dashes do not matter; O is read as 0, I and L as 1.
     """
-    code = text.strip().upper().translate(_DROPPED).translate(_READ_AS) if len(text) <= MAX_SECRET else ""
+    code = (
+        text.strip().upper().translate(_DROPPED).translate(_READ_AS)
+        if len(text) <= MAX_SECRET
+        else ""
+    )
     if len(code) != SYMBOLS + 1 or any(symbol not in _VALUE for symbol in code):
         raise MistypedCodeError
     number = 0
@@ -71,7 +82,9 @@ def mint_token(random: RandomBytes = secrets.token_bytes) -> str:
 
 
 class KeyedHash:
-    """Turns codes and tokens into what is kept of them: HMAC-SHA256 under a pepper that lives sealed beside the database.
+    """Turns codes and tokens into what is kept of them.
+
+    HMAC-SHA256 under a pepper that lives sealed beside the database.
 
     A fast hash is enough for 128 random bits, and 10,000 Links may connect at once.
     """
@@ -82,15 +95,22 @@ class KeyedHash:
         self._pepper = pepper
 
     def of_code(self, text: str) -> bytes:
-        """Give the hash of a code as it was typed. A mistyped one has a hash that no code has, and takes the same time."""
+        """Give the hash of a code as it was typed.
+
+        A mistyped one has a hash that no code has, and takes the same time.
+        """
         try:
             return self._digest(b"swallowtail code 1\0", normalise_code(text).encode())
         except MistypedCodeError:
-            return self._digest(b"swallowtail no code\0", text[:MAX_SECRET].encode(errors="surrogatepass"))
+            return self._digest(
+                b"swallowtail no code\0", text[:MAX_SECRET].encode(errors="surrogatepass")
+            )
 
     def of_token(self, token: str) -> bytes:
         """Give the hash of an API token."""
-        return self._digest(b"swallowtail token 1\0", token[:MAX_SECRET].encode(errors="surrogatepass"))
+        return self._digest(
+            b"swallowtail token 1\0", token[:MAX_SECRET].encode(errors="surrogatepass")
+        )
 
     def _digest(self, purpose: bytes, secret: bytes) -> bytes:
         return hmac.new(self._pepper, purpose + secret, hashlib.sha256).digest()

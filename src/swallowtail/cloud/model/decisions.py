@@ -22,7 +22,9 @@ from swallowtail.cloud.model.tenancy import (
 
 
 def stored_as(copies: Iterable[tuple[str, bytes]], identity: InstanceIdentity) -> Stored:
-    """Judge an arrival against the (transfer syntax, SHA-256) of what its facility keeps under its SOP Instance UID."""
+    """Judge an arrival against the (transfer syntax, SHA-256) of what its facility keeps under its
+    SOP Instance UID.
+    """
     kept = set(copies)
     if not kept:
         return Stored.NEW
@@ -42,17 +44,25 @@ def transferred(arrival: Arrival, stored: Stored) -> AuditEvent:
         type=f"instance.{stored}",
         actor=origin.actor or origin.calling_ae,
         address=origin.peer,
-        objects=(("instance", arrival.identity.sop_instance), ("sha256", arrival.identity.sha256.hex()))
+        objects=(
+            ("instance", arrival.identity.sop_instance),
+            ("sha256", arrival.identity.sha256.hex()),
+        )
         + ((("link", origin.link),) if origin.link else ()),
     )
 
 
 def delivered(delivery: Delivery) -> AuditEvent:
-    """The audit event of a delivery that has come to its end: DICOM Instances Transferred (PS3.15 A.5.3.7)."""
+    """The audit event of a delivery that has come to its end.
+
+    DICOM Instances Transferred (PS3.15 A.5.3.7).
+    """
     return AuditEvent(
         event=EventId.INSTANCES_TRANSFERRED,
         action=EventAction.READ,
-        outcome=EventOutcome.SUCCESS if delivery.state in DONE_STATES else EventOutcome.SERIOUS_FAILURE,
+        outcome=(
+            EventOutcome.SUCCESS if delivery.state in DONE_STATES else EventOutcome.SERIOUS_FAILURE
+        ),
         type=f"delivery.{delivery.state}",
         actor="dispatch",
         objects=(
@@ -74,7 +84,10 @@ AWAITING_PERSON: Final = {
 def set_aside_alarm(delivery: Delivery) -> NewAlarm:
     """Return the alarm of a dead letter, or of a delivery that has stopped its lane."""
     name = delivery.target.destination
-    text = f"a delivery to {name} is a dead letter: {delivery.detail}. Then resend or retry it, or skip it"
+    text = (
+        f"a delivery to {name} is a dead letter: {delivery.detail}. Then resend or retry it, or"
+        " skip it"
+    )
     if delivery.state is DeliveryState.STOPPED:
         what = f"a lane of {name} has stopped, and what follows in it waits"
         text = f"{what}: {delivery.detail}. Then retry the stopped delivery, or skip or park it"
@@ -87,11 +100,17 @@ def set_aside_alarm(delivery: Delivery) -> NewAlarm:
 
 
 def conflict_alarm(arrival: Arrival, *, elsewhere: bool = False) -> NewAlarm:
-    """Return the alarm that a UID came again with other bytes, which may be kept `elsewhere`: in another facility."""
+    """Return the alarm that a UID came again with other bytes, which may be kept `elsewhere`.
+
+    In another facility.
+    """
     sender = arrival.origin.device or arrival.origin.calling_ae or "an upload"
     both = "both are kept, the first stays visible until you choose"
     if elsewhere:
-        both = "another facility holds the other; each facility keeps and shows its own, examine the sender"
+        both = (
+            "another facility holds the other; each facility keeps and shows its own, examine the"
+            " sender"
+        )
     return NewAlarm(
         condition=Condition.INSTANCE_CONFLICT,
         subject=arrival.identity.sop_instance,
@@ -106,14 +125,19 @@ def quarantine_alarm(sop_instance: str, problem: str) -> NewAlarm:
         condition=Condition.INSTANCE_QUARANTINED,
         subject=sop_instance,
         severity=Severity.MAJOR,
-        detail=f"the data set is stored, and was acknowledged, but cannot be indexed: {problem}; "
-        "GET /api/v1/unindexed-instances lists it: download it to examine it, index it again, "
-        "or delete it and have the sender send it again",
+        detail=(
+            f"the data set is stored, and was acknowledged, but cannot be indexed: {problem}; "
+            "GET /api/v1/unindexed-instances lists it: download it to examine it, index it again, "
+            "or delete it and have the sender send it again"
+        ),
     )
 
 
 def judge(link: Link, key: bytes, now: float) -> AdmissionProblem | None:
-    """Judge a key that presents this Link's code (wire §3); None: admit it, and bind it where the code is fresh."""
+    """Judge a key that presents this Link's code (wire §3); None.
+
+    Admit it, and bind it where the code is fresh.
+    """
     if link.code_state is CodeState.FRESH:
         return None if link.code_until is None or now < link.code_until else AdmissionProblem.CODE
     if link.code_state is CodeState.REVOKED:
@@ -154,13 +178,18 @@ def key_alarm(link: Link, address: str) -> NewAlarm:
         condition=Condition.LINK_KEY,
         subject=link.id,
         severity=Severity.CRITICAL,
-        detail=f"{address} presented the code of Link {link.name} with another device key: rebind if the machine was replaced, "
-        "otherwise rotate the code, it has leaked",
+        detail=(
+            f"{address} presented the code of Link {link.name} with another device key: rebind if"
+            " the machine was replaced, otherwise rotate the code, it has leaked"
+        ),
     )
 
 
 def refusal_of(token: ApiToken, state: str | None, now: float) -> RefusedToken:
-    """Return why a token that is presented now is refused; `state` is that of its organisation, None for an operator's."""
+    """Return why a token that is presented now is refused.
+
+    `state` is that of its organisation, None for an operator's.
+    """
     if token.revoked is not None:
         problem = TokenProblem.REVOKED
     elif token.expires is not None and token.expires <= now:
@@ -173,11 +202,18 @@ def refusal_of(token: ApiToken, state: str | None, now: float) -> RefusedToken:
 
 
 def not_authenticated(refused: RefusedToken, *, address: str) -> AuditEvent:
-    """The audit event of a request with a token that opens nothing (PS3.15 A.5.3.11, Login). It never holds the secret."""
+    """The audit event of a request with a token that opens nothing (PS3.15 A.5.3.11, Login).
+
+    It never holds the secret.
+    """
     return AuditEvent(
         event=EventId.USER_AUTHENTICATION,
         action=EventAction.EXECUTE,
-        outcome=EventOutcome.MINOR_FAILURE if refused.problem is TokenProblem.UNKNOWN else EventOutcome.SERIOUS_FAILURE,
+        outcome=(
+            EventOutcome.MINOR_FAILURE
+            if refused.problem is TokenProblem.UNKNOWN
+            else EventOutcome.SERIOUS_FAILURE
+        ),
         type=f"token.refused.{refused.problem}",
         actor=refused.id or "(unknown)",
         address=address,
@@ -186,24 +222,37 @@ def not_authenticated(refused: RefusedToken, *, address: str) -> AuditEvent:
 
 
 def token_alarm(token: ApiToken, act: str) -> NewAlarm:
-    """Return the alarm that an operator has made, changed or rotated a token of an organisation (ADR 0006)."""
+    """Return the alarm that an operator has made, changed or rotated a token of an organisation
+    (ADR 0006).
+    """
     secret = "may know" if act == "changed" else "has seen"
     return NewAlarm(
         condition=Condition.OPERATOR_TOKEN,
         subject=token.id,
         severity=Severity.WARNING,
-        detail=f"an operator {act} the token {token.name!r} of the role {token.role} and {secret} its secret, "
-        "which opens patient data: acknowledge this if you asked for it and trust its way to you, "
-        "otherwise revoke the token and make your own",
+        detail=(
+            f"an operator {act} the token {token.name!r} of the role {token.role} and {secret} its"
+            " secret, which opens patient data: acknowledge this if you asked for it and trust its"
+            " way to you, otherwise revoke the token and make your own"
+        ),
     )
 
 
 def folded(text: str) -> str:
-    """Give text as it is compared where case and accents do not count (PS3.4 C.2.2.2.1 allows it for names)."""
+    """Give text as it is compared where case and accents do not count (PS3.4 C.2.2.2.1 allows it
+    for names).
+    """
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 
 
 def words_of(name: str) -> list[str]:
     """Give the words of a person name, which components, groups and spaces part (PS3.5 6.2.1)."""
-    return name.replace("^", " ").replace("=", " ").replace(",", " ").replace("*", " ").replace("?", " ").split()
+    return (
+        name.replace("^", " ")
+        .replace("=", " ")
+        .replace(",", " ")
+        .replace("*", " ")
+        .replace("?", " ")
+        .split()
+    )

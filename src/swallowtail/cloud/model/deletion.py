@@ -1,7 +1,8 @@
 """Deletions of stored instances: what was deleted, by whom, and until when it can be restored.
 
-Deleted instances leave the table of instances for one of their own, so that nothing that reads instances has to know of deletions
-(docs/adr, "Deleted instances are kept apart"). The ports at the end follow the rules of `model.ports`.
+Deleted instances leave the table of instances for one of their own, so that nothing that reads
+instances has to know of deletions (docs/adr, "Deleted instances are kept apart"). The ports at the
+end follow the rules of `model.ports`.
 """
 
 import enum
@@ -17,7 +18,10 @@ MAX_REASON: Final = 400
 
 
 class Scope(Value, frozen=True, kw_only=True):
-    """What a deletion is about: a study, a series, a SOP Instance UID with all copies of it, or one row by its id."""
+    """What a deletion is about.
+
+    A study, a series, a SOP Instance UID with all copies of it, or one row by its id.
+    """
 
     study: str = ""
     series: str = ""
@@ -89,13 +93,18 @@ class DeletedBatch(Value, frozen=True, kw_only=True):
     count: int
     """Instances that it deleted; 0: nothing that the deletion is about is left."""
     last: int
-    """The id of the newest instance that the deletion is about: what arrives later is none of it."""
+    """The id of the newest instance that the deletion is about.
+
+    What arrives later is none of it.
+    """
     links: frozenset[str] = frozenset()
     """Links with deliveries that it skipped."""
 
 
 class RetentionLock(Value, frozen=True, kw_only=True):
-    """A study of which nothing may be deleted or purged, in whatever facility, until the lock is removed (legal hold)."""
+    """A study of which nothing may be deleted or purged, in whatever facility, until the lock is
+    removed (legal hold).
+    """
 
     study: str
     reason: str
@@ -105,32 +114,62 @@ class RetentionLock(Value, frozen=True, kw_only=True):
 
 
 class Deletions(Protocol):
-    """Deleted instances. Changes of many instances come in batches, each of which is one transaction."""
+    """Deleted instances.
+
+    Changes of many instances come in batches, each of which is one transaction.
+    """
 
     async def delete(
-        self, tenant: Tenant, new: NewDeletion, *, last: int | None = None, limit: int, now: float, event: AuditEvent
+        self,
+        tenant: Tenant,
+        new: NewDeletion,
+        *,
+        last: int | None = None,
+        limit: int,
+        now: float,
+        event: AuditEvent,
     ) -> DeletedBatch:
-        """Delete the first `limit` SOP Instance UIDs of what `new` is about, up to the instance `last` (None: all that is there).
+        """Delete the first `limit` SOP Instance UIDs of what `new` is about, up to the instance
+        `last` (None: all that is there).
 
-        The first batch (`last` is None) keeps the deletion and its audit event; NotFoundError if there is nothing to delete.
-        ConflictError: a retention lock keeps one of the studies.
-        Deliveries of the instances that are not under way are skipped. Of a UID whose visible copy is deleted, the copy that came
-        first among the remaining ones becomes visible. Blobs are not touched.
+        The first batch (`last` is None) keeps the deletion and its audit event; NotFoundError if
+        there is nothing to delete. ConflictError: a retention lock keeps one of the studies.
+        Deliveries of the instances that are not under way are skipped. Of a UID whose visible copy
+        is deleted, the copy that came first among the remaining ones becomes visible. Blobs are not
+        touched.
         """
 
     async def deletions(
-        self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, facilities: frozenset[str] | None = None
+        self,
+        tenant: Tenant,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        facilities: frozenset[str] | None = None,
     ) -> Page[Deletion]:
-        """List deletions, the newest first; those that concern one of `facilities` only if given."""
+        """List deletions, the newest first.
 
-    async def deletion(self, tenant: Tenant, deletion: str, *, facilities: frozenset[str] | None = None) -> Deletion:
+        Those that concern one of `facilities` only if given.
+        """
+
+    async def deletion(
+        self, tenant: Tenant, deletion: str, *, facilities: frozenset[str] | None = None
+    ) -> Deletion:
         """Return one."""
 
-    async def latest(self, tenant: Tenant, scope: Scope, *, facilities: frozenset[str] | None = None) -> Deletion | None:
-        """Return the newest deletion of exactly this scope of which something can still be restored, if there is one."""
+    async def latest(
+        self, tenant: Tenant, scope: Scope, *, facilities: frozenset[str] | None = None
+    ) -> Deletion | None:
+        """Return the newest deletion of exactly this scope of which something can still be
+        restored, if there is one.
+        """
 
     async def deleted(
-        self, tenant: Tenant, deletion: str, page: PageRequest = FIRST_PAGE, *, facilities: frozenset[str] | None = None
+        self,
+        tenant: Tenant,
+        deletion: str,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        facilities: frozenset[str] | None = None,
     ) -> Page[Instance]:
         """List the instances of a deletion that can be restored, in the order of arrival."""
 
@@ -138,25 +177,32 @@ class Deletions(Protocol):
         self, tenant: Tenant, deletion: str, selection: Selection, *,
         facilities: frozenset[str] | None = None, limit: int, now: float, event: AuditEvent | None,
     ) -> int:  # fmt: skip
-        """Restore at most `limit` instances under the ids that they had; returns how many, 0: none is left to restore.
+        """Restore at most `limit` instances under the ids that they had; returns how many, 0.
 
-        One that has been stored again since is left in the deletion: the copy that is there is the same. A restored instance is
-        visible if it was, unless another copy of its UID is by now. It is indexed again. `event` is kept if something is restored.
+        None is left to restore.
+
+        One that has been stored again since is left in the deletion: the copy that is there is the
+        same. A restored instance is visible if it was, unless another copy of its UID is by now. It
+        is indexed again. `event` is kept if something is restored.
         """
 
     async def purge(
         self, tenant: Tenant, deletion: str, *,
         facilities: frozenset[str] | None = None, limit: int, now: float, event: AuditEvent | None,
     ) -> int:  # fmt: skip
-        """Remove at most `limit` instances of a deletion for good; returns how many, 0: none is left that can be purged.
+        """Remove at most `limit` instances of a deletion for good; returns how many, 0.
 
-        Their documents, deliveries, and studies and series of which nothing is left go with them. Blobs that no row refers to any
-        more are noted as such (`UnreferencedBlobs`). One that is being delivered stays. `event` is kept if something is purged.
-        ConflictError: a retention lock keeps one of the studies.
+        None is left that can be purged.
+
+        Their documents, deliveries, and studies and series of which nothing is left go with them.
+        Blobs that no row refers to any more are noted as such (`UnreferencedBlobs`). One that is
+        being delivered stays. `event` is kept if something is purged. ConflictError: a retention
+        lock keeps one of the studies.
         """
 
     async def expired(self, limit: int, *, now: float) -> tuple[tuple[Tenant, Deletion], ...]:
-        """Return deletions whose retention has ended and of which something is left, the oldest first (machinery, all tenants).
+        """Return deletions whose retention has ended and of which something is left, the oldest
+        first (machinery, all tenants).
 
         Those of which a retention lock keeps something are left out.
         """
@@ -166,40 +212,61 @@ class UnreferencedBlobs(Protocol):
     """Blobs that no row refers to, and since when. For the machinery: it spans tenants."""
 
     async def mark(self, tenant: Tenant, digests: Collection[bytes], *, now: float) -> int:
-        """Note those of the blobs that no row refers to, from now on, or as they are noted already; returns how many are new."""
+        """Note those of the blobs that no row refers to, from now on, or as they are noted already.
+
+        Returns how many are new.
+        """
 
     async def due(
         self, limit: int, *, before: float, after: tuple[Tenant, bytes] | None = None
     ) -> tuple[tuple[Tenant, bytes], ...]:
-        """Return blobs that were noted before a moment, by tenant and digest, beginning behind `after`."""
+        """Return blobs that were noted before a moment, by tenant and digest, beginning behind
+        `after`.
+        """
 
-    async def condemn(self, tenant: Tenant, digests: Collection[bytes], *, before: float) -> frozenset[bytes]:
-        """Return those that were noted before the moment and that no row refers to; the notes of the others that one does go.
+    async def condemn(
+        self, tenant: Tenant, digests: Collection[bytes], *, before: float
+    ) -> frozenset[bytes]:
+        """Return those that were noted before the moment and that no row refers to.
+
+        The notes of the others that one does go.
 
         Every commit that was requested before this call counts, also one whose caller has gone.
         """
 
-    async def swept(self, tenant: Tenant, digests: Collection[bytes], *, now: float, event: AuditEvent) -> None:
+    async def swept(
+        self, tenant: Tenant, digests: Collection[bytes], *, now: float, event: AuditEvent
+    ) -> None:
         """Forget blobs that were removed; audited."""
 
 
 class Retentions(Protocol):
     """How long organisations keep what is deleted, and what becomes of removed organisations."""
 
-    async def set_days(self, tenant: Tenant, days: int, *, now: float, event: AuditEvent) -> Organisation:
+    async def set_days(
+        self, tenant: Tenant, days: int, *, now: float, event: AuditEvent
+    ) -> Organisation:
         """Set the retention of what is deleted from now on; earlier deletions keep theirs."""
 
     async def ended(self, limit: int, *, now: float) -> tuple[Tenant, ...]:
-        """Return removed organisations whose retention has ended, that have no lock, and are not purged yet (machinery)."""
+        """Return removed organisations whose retention has ended, that have no lock, and are not
+        purged yet (machinery).
+        """
 
     async def purge(self, tenant: Tenant, *, limit: int, now: float, event: AuditEvent) -> int:
         """Remove at most `limit` instances of a removed organisation; returns how many.
 
-        0: the rest of it is removed, too, but for its audit. `event` is kept then, in its chain and in the operator's.
+        0: the rest of it is removed, too, but for its audit. `event` is kept then, in its chain and
+        in the operator's.
         """
 
-    async def lock(self, tenant: Tenant, lock: RetentionLock, *, now: float, event: AuditEvent) -> RetentionLock:
-        """Lock a study; returns the lock, the first one if it is locked. NotFoundError: nothing of it is stored or deleted."""
+    async def lock(
+        self, tenant: Tenant, lock: RetentionLock, *, now: float, event: AuditEvent
+    ) -> RetentionLock:
+        """Lock a study; returns the lock, the first one if it is locked.
+
+        NotFoundError: nothing of it is stored or deleted.
+        """
 
     async def unlock(self, tenant: Tenant, study: str, *, now: float, event: AuditEvent) -> None:
         """Remove a lock; NotFoundError where there is none."""

@@ -1,7 +1,10 @@
-"""Deliveries: which instance goes to which destination, in which lane, and how far it has come. Destinations, rules.
+"""Deliveries: which instance goes to which destination, in which lane, and how far it has come.
 
-A *destination* is named by a Link's configuration (`calls.config.Destination`); what the Cloud knows of it beside is here. A *lane*
-is an ordered queue of one destination: the whole destination (''), or one patient where it has more than one connection.
+Destinations, rules.
+
+A *destination* is named by a Link's configuration (`calls.config.Destination`); what the Cloud
+knows of it beside is here. A *lane* is an ordered queue of one destination: the whole destination
+(''), or one patient where it has more than one connection.
 """
 
 import enum
@@ -26,7 +29,10 @@ class DeliveryState(enum.StrEnum):
     PARKED = "parked"
     """Set aside by a person; its lane goes on."""
     DEAD = "dead"
-    """A dead letter: parked by the cap, or its destination is configured no more; its lane goes on."""
+    """A dead letter: parked by the cap, or its destination is configured no more.
+
+    Its lane goes on.
+    """
     SKIPPED = "skipped"
     """Given up by a person, with a reason."""
     DELIVERED = "delivered"
@@ -37,7 +43,10 @@ class DeliveryState(enum.StrEnum):
 OPEN_STATES = frozenset({DeliveryState.WAITING, DeliveryState.LEASED, DeliveryState.STOPPED})
 """Those that keep their place in the lane."""
 MAX_ATTEMPTS: Final = 20
-"""Attempts of a delivery that are kept: a destination that is down for days must not fill the disk."""
+"""Attempts of a delivery that are kept.
+
+A destination that is down for days must not fill the disk.
+"""
 DONE_STATES = frozenset({DeliveryState.DELIVERED, DeliveryState.WARNED, DeliveryState.SKIPPED})
 
 
@@ -54,7 +63,10 @@ class Target(Value, frozen=True, kw_only=True):
 
 
 class NewDelivery(Value, frozen=True, kw_only=True):
-    """What a rule or a person wants sent. The same (target, instance, cause) again makes no second row."""
+    """What a rule or a person wants sent.
+
+    The same (target, instance, cause) again makes no second row.
+    """
 
     target: Target
     instance: int
@@ -83,7 +95,10 @@ class Delivery(Value, frozen=True, kw_only=True):
     cause: str
     state: DeliveryState
     place: int
-    """The order within a lane and priority; a resend takes the last place, unless the delivery had stopped its lane."""
+    """The order within a lane and priority.
+
+    A resend takes the last place, unless the delivery had stopped its lane.
+    """
     created: float
     changed: float
     next_at: float = 0.0
@@ -105,7 +120,10 @@ class Delivery(Value, frozen=True, kw_only=True):
 
 
 class Lease(Value, frozen=True, kw_only=True):
-    """A delivery that a node may work on until `until`; it shows `token` to settle it, so that a lapsed lease settles nothing."""
+    """A delivery that a node may work on until `until`.
+
+    It shows `token` to settle it, so that a lapsed lease settles nothing.
+    """
 
     tenant: Tenant
     delivery: Delivery
@@ -145,7 +163,10 @@ class DestinationState(Value, frozen=True, kw_only=True):
 
 
 class Claim(Value, frozen=True, kw_only=True):
-    """What a claim gave: the leases, the destination as it is now (without counts), and what its queue will need soon."""
+    """What a claim gave.
+
+    The leases, the destination as it is now (without counts), and what its queue will need soon.
+    """
 
     leases: tuple[Lease, ...] = ()
     state: DestinationState
@@ -176,11 +197,16 @@ class Tried(Value, frozen=True, kw_only=True):
 
 
 class DeliveryAttempt(Tried, frozen=True, kw_only=True):
-    """One attempt at a delivery, as it ended; what people do with a delivery is in the audit log instead."""
+    """One attempt at a delivery, as it ended.
+
+    What people do with a delivery is in the audit log instead.
+    """
 
     number: int
-    """The delivery's `tries` then, which go on over a resend. A missing number was a lease under which nothing began, or whose
-    node died before it could tell."""
+    """The delivery's `tries` then, which go on over a resend.
+
+    A missing number was a lease under which nothing began, or whose node died before it could tell.
+    """
     state: DeliveryState
     """Where it left the delivery."""
     status: int | None = None
@@ -219,11 +245,15 @@ class DeliverySearch(Value, frozen=True, kw_only=True):
     study: str = ""
     sop_instance: str = ""
     facilities: frozenset[str] | None = None
-    """Those whose instance came from one of these, and whose destination's Link is in one of these."""
+    """Those whose instance came from one of these, and whose destination's Link is in one of these.
+    """
 
 
 class RuleCondition(Value, frozen=True, kw_only=True):
-    """What must hold of an instance; every given one must. Text takes `*` and `?` (PS3.4 C.2.2.2.4)."""
+    """What must hold of an instance; every given one must.
+
+    Text takes `*` and `?` (PS3.4 C.2.2.2.4).
+    """
 
     calling_ae: str = ""
     called_ae: str = ""
@@ -249,7 +279,10 @@ class RuleAction(Value, frozen=True, kw_only=True):
 
 
 class Rule(Value, frozen=True, kw_only=True):
-    """One line of the routing; evaluated in `position` order, every match acts unless `final` ends it."""
+    """One line of the routing.
+
+    Evaluated in `position` order, every match acts unless `final` ends it.
+    """
 
     id: str
     name: str
@@ -258,7 +291,10 @@ class Rule(Value, frozen=True, kw_only=True):
     condition: RuleCondition = RuleCondition()
     action: RuleAction
     when_complete: bool = False
-    """Wait until the study is complete: its association has ended and nothing came for `quiet` seconds."""
+    """Wait until the study is complete.
+
+    Its association has ended and nothing came for `quiet` seconds.
+    """
     quiet: float = 30.0
     acquisitions_only: bool = True
     """Only what a device sent; not what was uploaded or retrieved."""
@@ -288,7 +324,10 @@ class Routing(Value, frozen=True, kw_only=True):
 
 
 class Routed(Value, frozen=True, kw_only=True):
-    """The rules' word on one instance: judged for good, or to be looked at again at `again_at` (completeness)."""
+    """The rules' word on one instance.
+
+    Judged for good, or to be looked at again at `again_at` (completeness).
+    """
 
     instance: int
     again_at: float | None = None

@@ -27,7 +27,10 @@ class AuditReceiver(Value, frozen=True, kw_only=True):
 
 
 class AuditExport(Value, frozen=True, kw_only=True):
-    """A tenant's export: what has been exported of its chain, and whether the receiver takes more."""
+    """A tenant's export.
+
+    What has been exported of its chain, and whether the receiver takes more.
+    """
 
     tenant: Tenant
     receiver: AuditReceiver

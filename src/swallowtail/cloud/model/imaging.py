@@ -28,7 +28,10 @@ class Way(enum.StrEnum):
 
 
 class Origin(Value, frozen=True, kw_only=True):
-    """Where an instance came from. `link` is None for an upload through the API, which then names its facility."""
+    """Where an instance came from.
+
+    `link` is None for an upload through the API, which then names its facility.
+    """
 
     link: str | None
     epoch: int = 0
@@ -73,7 +76,10 @@ class IndexState(enum.StrEnum):
     WAITING = "waiting"
     INDEXED = "indexed"
     QUARANTINED = "quarantined"
-    """Kept and fetchable, but its data set is malformed or unlike its command set; `problem` says how."""
+    """Kept and fetchable, but its data set is malformed or unlike its command set.
+
+    `problem` says how.
+    """
 
 
 class Instance(Value, frozen=True, kw_only=True):
@@ -87,7 +93,10 @@ class Instance(Value, frozen=True, kw_only=True):
     origin: Origin
     received: float
     visible: bool
-    """One instance per facility and SOP Instance UID is: the first, until a person chooses another."""
+    """One instance per facility and SOP Instance UID is.
+
+    The first, until a person chooses another.
+    """
     stored: Stored
     state: IndexState = IndexState.WAITING
     problem: str = ""
@@ -146,7 +155,10 @@ class Study(Value, frozen=True, kw_only=True):
 
 
 class StudySearch(Value, frozen=True, kw_only=True):
-    """Which studies: every given key must match (PS3.4 C.2.2.2: `*` and `?` are wildcards in text, names ignore case)."""
+    """Which studies: every given key must match (PS3.4 C.2.2.2.
+
+    `*` and `?` are wildcards in text, names ignore case).
+    """
 
     facilities: frozenset[str] | None = None
     archives: frozenset[str] | None = None
@@ -165,7 +177,9 @@ class StudySearch(Value, frozen=True, kw_only=True):
     time_to: time | None = None
     received_since: float | None = None
     fuzzy: bool = False
-    """Names match when each word of the key begins a word of the name (PS3.18 8.3.4.2 leaves the rule to us)."""
+    """Names match when each word of the key begins a word of the name (PS3.18 8.3.4.2 leaves the
+    rule to us).
+    """
 
 
 class SeriesSearch(Value, frozen=True, kw_only=True):
@@ -186,7 +200,10 @@ class SeriesSearch(Value, frozen=True, kw_only=True):
 
 
 class InstanceSearch(Value, frozen=True, kw_only=True):
-    """Which instances, of the studies and series that match if these are given; the invisible ones only if asked for."""
+    """Which instances, of the studies and series that match if these are given.
+
+    The invisible ones only if asked for.
+    """
 
     facilities: frozenset[str] | None = None
     archives: frozenset[str] | None = None

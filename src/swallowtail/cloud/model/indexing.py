@@ -1,4 +1,7 @@
-"""What the index workers are given and what they find: Transaction 2, which can be repeated at any time (design, "Cloud")."""
+"""What the index workers are given and what they find.
+
+Transaction 2, which can be repeated at any time (design, "Cloud").
+"""
 
 import msgspec
 
@@ -20,27 +23,38 @@ class IndexJob(Value, frozen=True, kw_only=True):
 
 
 class BulkValue(Value, frozen=True, kw_only=True):
-    """Where a value lies: offset and length of it, or of its fragments one pair after the other. In a deflated data set the offsets
-    are those of the inflated one."""
+    """Where a value lies: offset and length of it, or of its fragments one pair after the other.
+
+    In a deflated data set the offsets are those of the inflated one.
+    """
 
     spans: tuple[int, ...]
     encapsulated: bool = False
 
 
 class FrameIndex(Value, frozen=True, kw_only=True):
-    """Where each frame's bytes lie in the blob: per frame, offset and length of its fragments, one pair after the other.
+    """Where each frame's bytes lie in the blob.
 
-    Empty where frames cannot be told apart without decoding, or lie in a deflated data set. A video has one entry: all of it.
+    Per frame, offset and length of its fragments, one pair after the other.
+
+    Empty where frames cannot be told apart without decoding, or lie in a deflated data set. A video
+    has one entry: all of it.
     """
 
     spans: tuple[tuple[int, ...], ...] = ()
     encapsulated: bool = False
     values: dict[str, BulkValue] = msgspec.field(default_factory=dict)
-    """What the document names as bulk data, by the end of its BulkDataURI; encapsulated pixel data only where `spans` are empty."""
+    """What the document names as bulk data, by the end of its BulkDataURI.
+
+    Encapsulated pixel data only where `spans` are empty.
+    """
 
 
 class Indexed(Value, frozen=True, kw_only=True, tag="indexed"):
-    """What the data set says. Counts and times in `study` and `series` are ignored: they are the store's."""
+    """What the data set says.
+
+    Counts and times in `study` and `series` are ignored: they are the store's.
+    """
 
     tenant: Tenant
     instance: int
@@ -57,7 +71,10 @@ class Indexed(Value, frozen=True, kw_only=True, tag="indexed"):
 
 
 class Quarantined(Value, frozen=True, kw_only=True, tag="quarantined"):
-    """The data set cannot be trusted; it is kept, an alarm is raised. `problem` is for a person and holds no patient data."""
+    """The data set cannot be trusted; it is kept, an alarm is raised.
+
+    `problem` is for a person and holds no patient data.
+    """
 
     tenant: Tenant
     instance: int

@@ -39,7 +39,9 @@ class Inventory(Protocol):
     async def tenants(self) -> tuple[tuple[Tenant, str], ...]:
         """Return (id, name) of every organisation by id, the removed ones included."""
 
-    async def blobs(self, tenant: Tenant, *, after: bytes = b"", limit: int = 1000) -> tuple[BlobReference, ...]:
+    async def blobs(
+        self, tenant: Tenant, *, after: bytes = b"", limit: int = 1000
+    ) -> tuple[BlobReference, ...]:
         """Return at most `limit` references in the order of their digest, beginning behind `after`.
 
         Every row counts, whether its instance is visible or not, or deleted and not purged yet.

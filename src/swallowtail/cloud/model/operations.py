@@ -7,7 +7,10 @@ from swallowtail.cloud.model.tenancy import Value
 
 
 class ConfigurationVersion(Value, frozen=True, kw_only=True):
-    """One version of a Link's document; versions count from 1 and are never changed. `document` is opaque here."""
+    """One version of a Link's document; versions count from 1 and are never changed.
+
+    `document` is opaque here.
+    """
 
     link: str
     version: int
@@ -20,7 +23,10 @@ class ConfigurationVersion(Value, frozen=True, kw_only=True):
 
 
 class Running(Value, frozen=True, kw_only=True):
-    """What a Link last said of itself: what it runs, on which release, and whether a session is alive."""
+    """What a Link last said of itself.
+
+    What it runs, on which release, and whether a session is alive.
+    """
 
     link: str
     connected: bool
@@ -39,7 +45,10 @@ class Running(Value, frozen=True, kw_only=True):
 
 
 class UnknownDevice(Value, frozen=True, kw_only=True):
-    """A system that knocked and matches no configured device; counted per all but count and times."""
+    """A system that knocked and matches no configured device.
+
+    Counted per all but count and times.
+    """
 
     link: str
     listener: str
@@ -64,11 +73,17 @@ class Condition(enum.StrEnum):
     """What an alarm is about; every condition is documented and tested."""
 
     INSTANCE_CONFLICT = "instance-conflict"
-    """A SOP Instance UID came again with other bytes; the first stays visible until a person chooses."""
+    """A SOP Instance UID came again with other bytes.
+
+    The first stays visible until a person chooses.
+    """
     INSTANCE_QUARANTINED = "instance-quarantined"
     """A stored data set is malformed or unlike its command set."""
     LINK_KEY = "link-key"
-    """A Link's code was presented with another device key: a stolen code, or a machine that was replaced without rebind."""
+    """A Link's code was presented with another device key.
+
+    A stolen code, or a machine that was replaced without rebind.
+    """
     LINK_AWAY = "link-away"
     """A Link has no live session."""
     CONFIGURATION_REFUSED = "configuration-refused"
@@ -76,11 +91,18 @@ class Condition(enum.StrEnum):
     STORAGE = "storage"
     """Disk or database refuse writes."""
     DESTINATION_FAILING = "destination-failing"
-    """A destination cannot be reached, or has no resources: its deliveries wait and are tried again."""
+    """A destination cannot be reached, or has no resources.
+
+    Its deliveries wait and are tried again.
+    """
     DEAD_LETTER = "dead-letter"
-    """A delivery of a destination is a dead letter: nobody sends it any more before a person acts."""
+    """A delivery of a destination is a dead letter.
+
+    Nobody sends it any more before a person acts.
+    """
     LANE_STOPPED = "lane-stopped"
-    """A lane of a destination has stopped at an instance (`at_cap = stop`), and waits for a person."""
+    """A lane of a destination has stopped at an instance (`at_cap = stop`), and waits for a person.
+    """
     QUEUE_OLD = "queue-old"
     """A delivery waits for more than an hour, for whatever reason."""
     DISK_LOW = "disk-low"
@@ -94,11 +116,15 @@ class Condition(enum.StrEnum):
     AUDIT_EXPORT = "audit-export"
     """The receiver of the audit takes nothing."""
     OPERATOR_TOKEN = "operator-token"  # noqa: S105 - the name of a condition
-    """An operator, who may see no patient data, has made a token of this organisation, which does."""
+    """An operator, who may see no patient data, has made a token of this organisation, which does.
+    """
 
 
 class Alarm(Value, frozen=True, kw_only=True):
-    """One condition of one subject, raised once until it is cleared (edge-triggered); `count` tells how often it was seen."""
+    """One condition of one subject, raised once until it is cleared (edge-triggered).
+
+    `count` tells how often it was seen.
+    """
 
     id: int
     condition: Condition

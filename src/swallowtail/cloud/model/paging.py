@@ -1,4 +1,8 @@
-"""Keyset paging: a page ends with a cursor that names the last row's key, so that rows which come or go shift nothing."""
+"""Keyset paging.
+
+A page ends with a cursor that names the last row's key, so that rows which come or go shift
+nothing.
+"""
 
 import base64
 import binascii
@@ -16,9 +20,12 @@ MAX_PAGE: Final = 1000
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """At most `limit` items (1 to MAX_PAGE) after `cursor`, which is a previous page's `next`; None: from the start.
+    """At most `limit` items (1 to MAX_PAGE) after `cursor`, which is a previous page's `next`.
 
-    `offset` passes over so many more, for protocols that page by number (PS3.18 8.3.4.4); rows that come shift it.
+    None: from the start.
+
+    `offset` passes over so many more, for protocols that page by number (PS3.18 8.3.4.4); rows that
+    come shift it.
     """
 
     limit: int = 100
@@ -31,7 +38,10 @@ class PageRequest(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """Some items in the list's order; `next` is the cursor of the following page, None at the end."""
+    """Some items in the list's order.
+
+    `next` is the cursor of the following page, None at the end.
+    """
 
     items: tuple[T, ...]
     next: str | None = None
@@ -61,7 +71,9 @@ def key_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
     """Read the key back, checked to be of these types; raises InvalidCursorError."""
     packed = cursor + "=" * (-len(cursor) % 4)
     try:
-        key: tuple[Any, ...] = msgspec.msgpack.decode(base64.urlsafe_b64decode(packed), type=GenericAlias(tuple, kinds))
+        key: tuple[Any, ...] = msgspec.msgpack.decode(
+            base64.urlsafe_b64decode(packed), type=GenericAlias(tuple, kinds)
+        )
     except (msgspec.DecodeError, binascii.Error, ValueError) as error:
         raise InvalidCursorError from error
     return key

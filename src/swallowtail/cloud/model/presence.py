@@ -36,10 +36,16 @@ class Sessions(Protocol):
         """Give all live sessions."""
 
     async def ping(self, tenant: Tenant, link: str, size: int) -> float:
-        """Send `size` bytes to Link and back at interactive priority; gives the seconds. Raises LinkAwayError."""
+        """Send `size` bytes to Link and back at interactive priority; gives the seconds.
+
+        Raises LinkAwayError.
+        """
 
     async def status(self, tenant: Tenant, link: str) -> LinkStatus:
         """Ask a Link how it is. Raises LinkAwayError."""
 
     async def check(self, tenant: Tenant, link: str, destination: str) -> Checked:
-        """Have a Link try a destination of its running configuration step by step. Raises LinkAwayError."""
+        """Have a Link try a destination of its running configuration step by step.
+
+        Raises LinkAwayError.
+        """

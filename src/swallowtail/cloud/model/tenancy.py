@@ -27,7 +27,10 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrganisationState(enum.StrEnum):
-    """Whether an organisation works; a removed one is not found, and is purged when its retention has ended."""
+    """Whether an organisation works.
+
+    A removed one is not found, and is purged when its retention has ended.
+    """
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -67,7 +70,10 @@ class CodeState(enum.StrEnum):
 
 
 class Link(Value, frozen=True, kw_only=True):
-    """A Link as the Cloud knows it. `key` is its Ed25519 public key, empty until bound; the code is kept as keyed hash only."""
+    """A Link as the Cloud knows it.
+
+    `key` is its Ed25519 public key, empty until bound; the code is kept as keyed hash only.
+    """
 
     id: str
     facility: str
@@ -77,19 +83,28 @@ class Link(Value, frozen=True, kw_only=True):
     """When a fresh code ends to be good for binding."""
     key: bytes = b""
     epoch: int = 0
-    """Raised by every admission and by rotate, revoke and rebind; commits of an older epoch are fenced."""
+    """Raised by every admission and by rotate, revoke and rebind.
+
+    Commits of an older epoch are fenced.
+    """
     created: float
 
 
 class Code(Value, frozen=True, kw_only=True):
-    """A new security code: its keyed hash (32 bytes), and until when a key may be bound to it, where one still has to be."""
+    """A new security code.
+
+    Its keyed hash (32 bytes), and until when a key may be bound to it, where one still has to be.
+    """
 
     digest: bytes
     until: float
 
 
 class Admitted(Value, frozen=True, kw_only=True):
-    """The code and key are good: whose Link this is, and the epoch that this session has from now on."""
+    """The code and key are good.
+
+    Whose Link this is, and the epoch that this session has from now on.
+    """
 
     tenant: Tenant
     link: Link
@@ -105,7 +120,11 @@ class AdmissionProblem(enum.StrEnum):
 
 
 class NotAdmitted(Value, frozen=True, kw_only=True):
-    """Refused. `tenant` and `link` say whose code it was, for audit and alarm; None when nobody's. Never told to the outside."""
+    """Refused.
+
+    `tenant` and `link` say whose code it was, for audit and alarm; None when nobody's. Never told
+    to the outside.
+    """
 
     problem: AdmissionProblem
     tenant: Tenant | None = None
@@ -126,7 +145,10 @@ class Role(enum.StrEnum):
 
 
 class ApiToken(Value, frozen=True, kw_only=True):
-    """A right to use the API; the secret is kept as keyed hash only. An operator's token has no organisation."""
+    """A right to use the API; the secret is kept as keyed hash only.
+
+    An operator's token has no organisation.
+    """
 
     id: str
     tenant: Tenant | None

@@ -1,7 +1,10 @@
-"""Instances in another transfer syntax than the one they came in: what is asked, and what comes of it.
+"""Instances in another transfer syntax than the one they came in.
 
-What is stored never changes; a transcoded data set is made for one client or one destination and dropped afterwards. `TARGETS` is
-all that can be asked for; whether a source can be read is known when a worker has tried, and a failure is a value.
+What is asked, and what comes of it.
+
+What is stored never changes; a transcoded data set is made for one client or one destination and
+dropped afterwards. `TARGETS` is all that can be asked for; whether a source can be read is known
+when a worker has tried, and a failure is a value.
 """
 
 import enum
@@ -20,13 +23,19 @@ JPEG_LOSSLESS: Final = "1.2.840.10008.1.2.4.70"
 JPEG_LS: Final = "1.2.840.10008.1.2.4.80"
 JPEG_2000: Final = "1.2.840.10008.1.2.4.90"
 
-VIDEOS: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (*range(100, 109), *(f"{n}.1" for n in range(100, 107))))
+VIDEOS: Final = frozenset(
+    f"1.2.840.10008.1.2.4.{number}"
+    for number in (*range(100, 109), *(f"{n}.1" for n in range(100, 107)))
+)
 """MPEG-2, MPEG-4 and HEVC, also fragmentable (PS3.5 8.2.5 to 8.2.8)."""
 
 LOSSLESS_TARGETS: Final = frozenset({IMPLICIT, EXPLICIT, RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000})
 """The pixels stay what they are, so the instance stays the same one."""
 TARGETS: Final = LOSSLESS_TARGETS | {JPEG_BASELINE}
-"""JPEG baseline loses: the data set says so (PS3.3 C.7.6.1.1.5), under the same SOP Instance UID; ask for it only for viewing."""
+"""JPEG baseline loses: the data set says so (PS3.3 C.7.6.1.1.5), under the same SOP Instance UID.
+
+Ask for it only for viewing.
+"""
 
 
 class Cause(enum.StrEnum):
@@ -40,7 +49,10 @@ class Cause(enum.StrEnum):
     MISSING = "missing"
     """It has no such frame, or no pixels."""
     TRANSIENT = "transient"
-    """The storage or a worker failed, or too much waits: not the instance's fault, so another try may succeed."""
+    """The storage or a worker failed, or too much waits.
+
+    Not the instance's fault, so another try may succeed.
+    """
 
 
 class NotTranscoded(Value, frozen=True, kw_only=True):
@@ -56,7 +68,10 @@ class NotTranscoded(Value, frozen=True, kw_only=True):
 
 
 class Transcoded(Protocol):
-    """A transcoded data set, without preamble and group 0002. Use it as `async with`: its end frees the disk."""
+    """A transcoded data set, without preamble and group 0002.
+
+    Use it as `async with`: its end frees the disk.
+    """
 
     @property
     def transfer_syntax(self) -> str:
@@ -72,15 +87,22 @@ class Transcoded(Protocol):
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
 
 
 class Transcoder(Protocol):
     """Makes instances readable for those who do not take the stored transfer syntax."""
 
-    async def transcode(self, tenant: Tenant, instance: Instance, to_syntax: str) -> Transcoded | NotTranscoded:
-        """Give the instance's data set in `to_syntax`; the same syntax as stored is a copy. Takes seconds for a long cine.
+    async def transcode(
+        self, tenant: Tenant, instance: Instance, to_syntax: str
+    ) -> Transcoded | NotTranscoded:
+        """Give the instance's data set in `to_syntax`; the same syntax as stored is a copy.
+
+        Takes seconds for a long cine.
 
         The caller has checked that it may be read; nothing is audited here.
         """

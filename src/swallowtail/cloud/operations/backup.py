@@ -8,11 +8,11 @@
         files/                keys and certificates of the data folder
         manifest.json         written last: a folder without it is no snapshot
 
-The small files are copied before the database: among them are the exported heads of the audit, which
-must not be newer than the audit. The database is copied next and then every blob that this copy refers to. A blob with a row is
-written once and never removed, and one that has lost its last row is kept for days, so each blob of
-the copy is still there. The runbook's earlier order, blobs first, missed the blobs of rows that were
-committed in between.
+The small files are copied before the database: among them are the exported heads of the audit,
+which must not be newer than the audit. The database is copied next and then every blob that this
+copy refers to. A blob with a row is written once and never removed, and one that has lost its last
+row is kept for days, so each blob of the copy is still there. The runbook's earlier order, blobs
+first, missed the blobs of rows that were committed in between.
 """
 
 import asyncio
@@ -123,7 +123,9 @@ async def back_up(
         )
         async with blob_folders(data, target) as (blobs, copies):
             await copies.open()
-            copied = await copy_blobs(Records(SqliteReader(partial / DATABASE)), blobs, copies, progress)
+            copied = await copy_blobs(
+                Records(SqliteReader(partial / DATABASE)), blobs, copies, progress
+            )
         manifest.blobs, manifest.bytes = copied.progress.blobs, copied.length
         manifest.missing = copied.missing
         write_private(partial / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
@@ -143,7 +145,9 @@ async def prune(target: Path, *, keep: int) -> int:
         names = snapshots(target)
         for name in names[:-keep]:
             shutil.rmtree(target / SNAPSHOTS / name)
-        kept = [Records(SqliteReader(target / SNAPSHOTS / name / DATABASE)) for name in names[-keep:]]
+        kept = [
+            Records(SqliteReader(target / SNAPSHOTS / name / DATABASE)) for name in names[-keep:]
+        ]
         return await _remove_unreferenced(target, kept)
     finally:
         os.close(lock)
@@ -173,9 +177,13 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError) as error:
-        raise BackupError(f"cannot read {folder / MANIFEST}: {error}; choose another snapshot") from error
+        raise BackupError(
+            f"cannot read {folder / MANIFEST}: {error}; choose another snapshot"
+        ) from error
     if manifest.format != FORMAT:
-        raise BackupError(f"{folder} was made by release {manifest.release}; restore it with that release")
+        raise BackupError(
+            f"{folder} was made by release {manifest.release}; restore it with that release"
+        )
     expected = {DATABASE: manifest.database}
     expected |= {f"{FILES}/{name}": digest for name, digest in manifest.files.items()}
     for name, digest in expected.items():
@@ -192,7 +200,9 @@ class CopiedBlobs(msgspec.Struct):
     missing: list[Missing] = []
 
 
-async def copy_blobs(records: Records, source: FolderBlobs, target: FolderBlobs, progress: Progress) -> CopiedBlobs:
+async def copy_blobs(
+    records: Records, source: FolderBlobs, target: FolderBlobs, progress: Progress
+) -> CopiedBlobs:
     """Copy every blob that a row refers to and that is not in `target` yet, comparing its SHA-256."""
     result = CopiedBlobs()
 
@@ -226,7 +236,9 @@ async def _all(batch: Sequence[Awaitable[None]]) -> None:
             raise result
 
 
-async def _copy_blob(source: FolderBlobs, target: FolderBlobs, tenant: Tenant, reference: BlobReference) -> bool:
+async def _copy_blob(
+    source: FolderBlobs, target: FolderBlobs, tenant: Tenant, reference: BlobReference
+) -> bool:
     """Copy one; return whether its bytes are those that its digest and length name."""
     try:
         async with target.incoming(tenant) as incoming:
@@ -239,7 +251,9 @@ async def _copy_blob(source: FolderBlobs, target: FolderBlobs, tenant: Tenant, r
 
 
 @asynccontextmanager
-async def blob_folders(source: Path, target: Path) -> AsyncIterator[tuple[FolderBlobs, FolderBlobs]]:
+async def blob_folders(
+    source: Path, target: Path
+) -> AsyncIterator[tuple[FolderBlobs, FolderBlobs]]:
     """Open the blobs of two folders. The source is only read: `FolderBlobs.open` is not called."""
     async with AsyncExitStack() as stack:
         workers = ThreadWorkers()
@@ -251,12 +265,17 @@ async def blob_folders(source: Path, target: Path) -> AsyncIterator[tuple[Folder
 
 
 def _fail(error: StorageUnavailableError) -> None:
-    """Leave the error to the caller, which raises it: the process ends, and nothing is acknowledged."""
+    """Leave the error to the caller, which raises it.
+
+    The process ends, and nothing is acknowledged.
+    """
 
 
 def _lock_backup(data: Path | None, target: Path) -> int:
     if data is not None and target.resolve().is_relative_to(data.resolve()):
-        raise BackupError(f"{target} lies inside the data folder; name a folder on another disk with --to")
+        raise BackupError(
+            f"{target} lies inside the data folder; name a folder on another disk with --to"
+        )
     try:
         (target / SNAPSHOTS).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -282,7 +301,10 @@ def _copy_files(data: Path, target: Path, *, with_master_key: bool) -> dict[str,
 
 
 def _read_files(data: Path, *, with_master_key: bool) -> dict[str, bytes]:
-    """Return the small files as they are at one moment: twice the same, so that no half of a re-seal is among them."""
+    """Return the small files as they are at one moment.
+
+    Twice the same, so that no half of a re-seal is among them.
+    """
     before = _read_once(data, with_master_key=with_master_key)
     for _ in range(READS):
         again = _read_once(data, with_master_key=with_master_key)

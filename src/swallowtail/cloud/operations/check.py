@@ -35,7 +35,9 @@ class Fault(enum.StrEnum):
 
 REMEDIES: Final = {
     Fault.DATABASE_DAMAGED: "Stop the Cloud, keep its folder, and restore the newest backup.",
-    Fault.BLOB_MISSING: ("Copy the file from a backup, or have the sender send the instance again; then check again."),
+    Fault.BLOB_MISSING: (
+        "Copy the file from a backup, or have the sender send the instance again; then check again."
+    ),
     Fault.BLOB_DAMAGED: (
         "Check the disk. Replace the file by the copy in a backup, or move it away and have the "
         "sender send the instance again; then check again."

@@ -13,12 +13,23 @@ from swallowtail.cloud.records.records import Records
 
 
 async def check_folder(
-    data: Path, *, rehash: bool, progress: Progress, audit_heads: Path | None = None, master_key: Path | None = None
+    data: Path,
+    *,
+    rehash: bool,
+    progress: Progress,
+    audit_heads: Path | None = None,
+    master_key: Path | None = None,
 ) -> Report:
-    """Check a data folder; raises StorageUnavailableError or SealError when its database or its audit keys cannot be opened."""
+    """Check a data folder.
+
+    Raises StorageUnavailableError or SealError when its database or its audit keys cannot be
+    opened.
+    """
     SqliteReader.open(data / DATABASE)  # which says best what is wrong with a folder that is none
     keys = read_audit_keys(data, master_key)
-    exported, altered = _exported(HeadFile(audit_heads or data / AUDIT_HEADS, keys))  # before the chains, which grow
+    exported, altered = _exported(
+        HeadFile(audit_heads or data / AUDIT_HEADS, keys)
+    )  # before the chains, which grow
     database = SqliteReader.open(data / DATABASE, keys)
     damage = await database.damage(quick=not rehash)
     records = Records(database)

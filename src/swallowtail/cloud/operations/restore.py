@@ -63,11 +63,15 @@ async def restore(
 def _choose(backup: Path, snapshot: str | None) -> str:
     names = snapshots(backup)
     if not names:
-        raise BackupError(f"there is no whole snapshot in {backup}; name the folder of `cloud backup`")
+        raise BackupError(
+            f"there is no whole snapshot in {backup}; name the folder of `cloud backup`"
+        )
     if snapshot is None:
         return names[-1]
     if snapshot not in names:
-        raise BackupError(f"there is no snapshot {snapshot} in {backup}; there are: {', '.join(names)}")
+        raise BackupError(
+            f"there is no snapshot {snapshot} in {backup}; there are: {', '.join(names)}"
+        )
     return snapshot
 
 
@@ -87,19 +91,24 @@ async def _missing_before(records: Records, backup: Path) -> list[Missing]:
 def _refuse_missing(missing: list[Missing], backup: Path) -> None:
     if missing:
         raise BackupError(
-            f"{len(missing)} data sets of this snapshot are missing or damaged in {backup}, the first "
-            f"is {missing[0].sha256} of organisation {missing[0].organisation}; choose another "
-            "snapshot, or restore without them with --allow-missing"
+            f"{len(missing)} data sets of this snapshot are missing or damaged in {backup}, the"
+            f" first is {missing[0].sha256} of organisation {missing[0].organisation}; choose"
+            " another snapshot, or restore without them with --allow-missing"
         )
 
 
 def _prepare(data: Path) -> int:
-    """Create and mark the data folder, or find one that this command has marked; return its lock."""
+    """Create and mark the data folder, or find one that this command has marked.
+
+    Return its lock.
+    """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         left = {path.name for path in data.iterdir()} - {LOCK}
     except OSError as error:
-        raise BackupError(f"cannot use {data}: {error.strerror}; name another folder with --data") from error
+        raise BackupError(
+            f"cannot use {data}: {error.strerror}; name another folder with --data"
+        ) from error
     if left and RESTORING not in left:
         raise BackupError(f"{data} is not empty; move it away, or name another folder with --data")
     lock = lock_folder(data, "another process uses {path}; stop it, or name another folder")

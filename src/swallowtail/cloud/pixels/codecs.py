@@ -1,4 +1,7 @@
-"""One frame decoded to an array, one array encoded as a frame: in a worker process, for decoders were made for friendly bytes."""
+"""One frame decoded to an array, one array encoded as a frame.
+
+In a worker process, for decoders were made for friendly bytes.
+"""
 
 import io
 from typing import Any, Final, NamedTuple
@@ -13,7 +16,13 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import UID
 
-from swallowtail.cloud.model.transcoding import JPEG_2000, JPEG_BASELINE, JPEG_LOSSLESS, JPEG_LS, RLE
+from swallowtail.cloud.model.transcoding import (
+    JPEG_2000,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    RLE,
+)
 from swallowtail.cloud.pixels import jpeg2000
 from swallowtail.cloud.pixels.stored import Located, malformed, unsupported
 
@@ -23,8 +32,12 @@ LOSSY: Final = {
     "1.2.840.10008.1.2.4.51": "ISO_10918_1",
     "1.2.840.10008.1.2.4.81": "ISO_14495_1",
 }
-"""Transfer syntaxes that always lose, and what (0028,2114) calls their method (PS3.3 C.7.6.1.1.5.1)."""
-_BY_GDCM: Final = frozenset({"1.2.840.10008.1.2.4.57", JPEG_LOSSLESS, JPEG_LS, "1.2.840.10008.1.2.4.81"})
+"""Transfer syntaxes that always lose, and what (0028,2114) calls their method (PS3.3
+C.7.6.1.1.5.1).
+"""
+_BY_GDCM: Final = frozenset(
+    {"1.2.840.10008.1.2.4.57", JPEG_LOSSLESS, JPEG_LS, "1.2.840.10008.1.2.4.81"}
+)
 """Transfer syntaxes that GDCM alone decodes here."""
 _GREY: Final = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 
@@ -46,16 +59,35 @@ class Format(NamedTuple):
     def of(cls, located: Located, data: Dataset) -> "Format":
         """Read it; raises RefusedError where it contradicts itself."""
         image = located.image
-        stored, high, sign = data.get("BitsStored"), data.get("HighBit"), data.get("PixelRepresentation", 0)
-        if not isinstance(stored, int) or not 1 <= stored <= image.bits_allocated or sign not in {0, 1}:
+        stored, high, sign = (
+            data.get("BitsStored"),
+            data.get("HighBit"),
+            data.get("PixelRepresentation", 0),
+        )
+        if (
+            not isinstance(stored, int)
+            or not 1 <= stored <= image.bits_allocated
+            or sign not in {0, 1}
+        ):
             raise malformed("what it says of the bits of its pixels cannot be")
         if high not in {None, stored - 1}:
             raise unsupported(f"its pixels end at bit {high} instead of {stored - 1}")
-        return cls(image.rows, image.columns, image.samples, image.bits_allocated, stored, bool(sign), image.photometric)
+        return cls(
+            image.rows,
+            image.columns,
+            image.samples,
+            image.bits_allocated,
+            stored,
+            bool(sign),
+            image.photometric,
+        )
 
     @property
     def told_gdcm(self) -> int:
-        """Return the Bits Stored that GDCM is told: it aborts the process where a byte has fewer than eight."""
+        """Return the Bits Stored that GDCM is told.
+
+        It aborts the process where a byte has fewer than eight.
+        """
         return 8 if self.allocated == 8 else self.stored
 
     @property
@@ -78,7 +110,9 @@ class Format(NamedTuple):
 class Decoder:
     """Decodes the frames of one image; `exact` leaves in unused bits what stands there."""
 
-    def __init__(self, located: Located, data: Dataset, syntax: str, vr: bytes, *, exact: bool = False) -> None:
+    def __init__(
+        self, located: Located, data: Dataset, syntax: str, vr: bytes, *, exact: bool = False
+    ) -> None:
         self._located = located
         self.format = Format.of(located, data)
         self._options = {
@@ -97,7 +131,10 @@ class Decoder:
             raise unsupported("nobody here decodes its transfer syntax")
 
     def frame(self, number: int, *, colour: bool) -> tuple[Pixels, str]:
-        """Give a frame from 0 and its photometric interpretation; with `colour`, YBR becomes RGB."""
+        """Give a frame from 0 and its photometric interpretation.
+
+        With `colour`, YBR becomes RGB.
+        """
         stored = self._located.frame(number)
         if self.format.allocated == 1:
             return self._bits(number, stored), self.format.photometric
@@ -107,7 +144,9 @@ class Decoder:
         except MemoryError:
             raise
         except Exception as error:
-            raise malformed(f"frame {number + 1} cannot be decoded ({type(error).__name__})") from error
+            raise malformed(
+                f"frame {number + 1} cannot be decoded ({type(error).__name__})"
+            ) from error
         return pixels, str(told["photometric_interpretation"])
 
     def _bits(self, number: int, stored: bytes) -> Pixels:
@@ -115,19 +154,26 @@ class Decoder:
             raise unsupported("its single bits are encoded")
         bits = self._located.image.frame_bits
         begin = number * bits % 8
-        flat = np.unpackbits(np.frombuffer(stored, np.uint8), bitorder="little")[begin : begin + bits]
+        flat = np.unpackbits(np.frombuffer(stored, np.uint8), bitorder="little")[
+            begin : begin + bits
+        ]
         return flat.reshape(self.format.rows, self.format.columns)
 
 
 class Encoder:
-    """Encodes frames of one format into one transfer syntax; raises RefusedError where it does not take them."""
+    """Encodes frames of one format into one transfer syntax.
+
+    Raises RefusedError where it does not take them.
+    """
 
     def __init__(self, target: str, form: Format) -> None:
         self.target, self._format = target, form
         self._check()
         self.photometric = form.photometric
         if form.photometric == "RGB":
-            self.photometric = {JPEG_BASELINE: "YBR_FULL_422", JPEG_2000: "YBR_RCT"}.get(target, "RGB")
+            self.photometric = {JPEG_BASELINE: "YBR_FULL_422", JPEG_2000: "YBR_RCT"}.get(
+                target, "RGB"
+            )
 
     def encode(self, pixels: Pixels) -> bytes:
         """Encode a frame; a lossless one was decoded again and found the same."""
@@ -145,18 +191,24 @@ class Encoder:
             return _with_gdcm(pixels, form, self.target)
         if self.target == JPEG_2000 and jpeg2000.applies(form.rows, form.columns, form.stored):
             if form.samples > 1 and form.allocated > 8:
-                raise unsupported("colour of 16 bits below 32 pixels cannot be encoded as JPEG 2000")
+                raise unsupported(
+                    "colour of 16 bits below 32 pixels cannot be encoded as JPEG 2000"
+                )
             return jpeg2000.encode(pixels, form.stored, colour=form.photometric == "RGB")
         return self._plugin(pixels)
 
     def _plugin(self, pixels: Pixels) -> bytes:
         options = {**self._format.options, "photometric_interpretation": self.photometric}
         try:
-            return bytes(get_encoder(UID(self.target)).encode(pixels, encoding_plugin="pylibjpeg", **options))
+            return bytes(
+                get_encoder(UID(self.target)).encode(pixels, encoding_plugin="pylibjpeg", **options)
+            )
         except MemoryError:
             raise
         except Exception as error:
-            raise unsupported(f"this encoder does not take its pixels ({type(error).__name__})") from error
+            raise unsupported(
+                f"this encoder does not take its pixels ({type(error).__name__})"
+            ) from error
 
     def _again(self, encoded: bytes) -> Pixels:
         decoder = get_decoder(UID(self.target))
@@ -171,12 +223,26 @@ class Encoder:
 
     def _check(self) -> None:
         form = self._format
-        if form.photometric not in _GREY | {"RGB", "YBR_FULL"} or (form.samples == 1) != (form.photometric in _GREY):
-            raise unsupported(f"pixels of {form.photometric or 'unknown colour'} cannot be encoded so")
+        if form.photometric not in _GREY | {"RGB", "YBR_FULL"} or (form.samples == 1) != (
+            form.photometric in _GREY
+        ):
+            raise unsupported(
+                f"pixels of {form.photometric or 'unknown colour'} cannot be encoded so"
+            )
         if form.allocated not in {8, 16} or (form.signed and form.samples > 1):
-            raise unsupported(f"samples of {form.allocated} bits{', signed,' if form.signed else ''} cannot be encoded so")
-        if self.target == JPEG_BASELINE and (form.allocated, form.stored, form.signed) != (8, 8, False):
-            raise unsupported(f"JPEG baseline has 8 bits for a sample, and these have {form.stored} in {form.allocated}")
+            raise unsupported(
+                f"samples of {form.allocated} bits{', signed,' if form.signed else ''} cannot be"
+                " encoded so"
+            )
+        if self.target == JPEG_BASELINE and (form.allocated, form.stored, form.signed) != (
+            8,
+            8,
+            False,
+        ):
+            raise unsupported(
+                f"JPEG baseline has 8 bits for a sample, and these have {form.stored} in"
+                f" {form.allocated}"
+            )
         if self.target == JPEG_BASELINE and form.photometric == "PALETTE COLOR":
             raise unsupported("numbers of a palette's colours do not survive lossy compression")
         if self.target == JPEG_LS and form.stored < 2:
@@ -185,7 +251,11 @@ class Encoder:
     def _check_range(self, pixels: Pixels) -> None:
         """Overlays in unused bits (retired, PS3.5 8.1.2) would be lost without a word."""
         form = self._format
-        low, high = (-(1 << form.stored - 1), (1 << form.stored - 1) - 1) if form.signed else (0, (1 << form.stored) - 1)
+        low, high = (
+            (-(1 << form.stored - 1), (1 << form.stored - 1) - 1)
+            if form.signed
+            else (0, (1 << form.stored) - 1)
+        )
         if pixels.size and not low <= int(pixels.min()) <= int(pixels.max()) <= high:
             raise unsupported(f"its pixels use more than their {form.stored} bits")
 
@@ -210,7 +280,9 @@ def _with_gdcm(pixels: Pixels, form: Format, target: str) -> bytes:
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
     stored = form.told_gdcm
-    image.SetPixelFormat(gdcm.PixelFormat(form.samples, form.allocated, stored, stored - 1, int(form.signed)))
+    image.SetPixelFormat(
+        gdcm.PixelFormat(form.samples, form.allocated, stored, stored - 1, int(form.signed))
+    )
     if form.samples > 1:
         image.SetPlanarConfiguration(0)
     element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
@@ -219,7 +291,11 @@ def _with_gdcm(pixels: Pixels, form: Format, target: str) -> bytes:
     change = gdcm.ImageChangeTransferSyntax()
     change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(target)))
     change.SetInput(image)
-    fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments() if change.Change() else None
+    fragments = (
+        change.GetOutput().GetDataElement().GetSequenceOfFragments() if change.Change() else None
+    )
     if fragments is None or fragments.GetNumberOfFragments() != 1:
         raise unsupported("this encoder does not take its pixels")
-    return bytes(fragments.GetFragment(0).GetByteValue().GetBuffer().encode("utf-8", "surrogateescape"))
+    return bytes(
+        fragments.GetFragment(0).GetByteValue().GetBuffer().encode("utf-8", "surrogateescape")
+    )

@@ -1,4 +1,7 @@
-"""What the header of an encoded frame says of its size: read before a decoder sees it, which would allocate what it claims."""
+"""What the header of an encoded frame says of its size.
+
+Read before a decoder sees it, which would allocate what it claims.
+"""
 
 import struct
 from typing import Final, NamedTuple

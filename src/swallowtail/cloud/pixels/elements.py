@@ -1,7 +1,9 @@
-"""Data elements in another encoding, value by value as they lie there: no text is decoded, so none is changed on its way.
+"""Data elements in another encoding, value by value as they lie there.
 
-pydicom's own writer decodes and encodes every text when the encoding changes, and what a wrong Specific Character Set makes of a
-name would then be sent to an archive.
+No text is decoded, so none is changed on its way.
+
+pydicom's own writer decodes and encodes every text when the encoding changes, and what a wrong
+Specific Character Set makes of a name would then be sent to an archive.
 """
 
 import struct
@@ -32,7 +34,9 @@ class Writer:
 
     def __init__(self, stored: StoredImage, *, implicit: bool) -> None:
         self._stored, self._implicit = stored, implicit
-        self._data = read_elements(stored.source, stored.rest, stored.syntax)  # of its own: what was looked at is raw no more
+        self._data = read_elements(
+            stored.source, stored.rest, stored.syntax
+        )  # of its own: what was looked at is raw no more
         self._big = stored.syntax == BIG_ENDIAN
         self._same = not implicit and not self._big and stored.syntax != IMPLICIT
         self._signed = bool(stored.data.get("PixelRepresentation"))
@@ -72,7 +76,11 @@ class Writer:
         raw: Any = data.get_item(tag)
         vr = self._vr(tag, raw, data)
         if vr == b"SQ":
-            return self.header(tag, vr, UNDEFINED) + b"".join(self._items(data[tag].value)) + SEQUENCE_END
+            return (
+                self.header(tag, vr, UNDEFINED)
+                + b"".join(self._items(data[tag].value))
+                + SEQUENCE_END
+            )
         if raw.is_raw:
             return self.element(tag, vr, self.swapped(vr, raw.value or b""))
         written = DicomBytesIO()  # pydicom looks at some of its own accord: Pixel Representation

@@ -1,4 +1,7 @@
-"""What a pixel worker is asked and answers. With each job come two descriptors: the blob, and the file that the result goes to."""
+"""What a pixel worker is asked and answers.
+
+With each job come two descriptors: the blob, and the file that the result goes to.
+"""
 
 import enum
 
@@ -16,7 +19,9 @@ class Transcode(msgspec.Struct, frozen=True, tag="transcode"):
 
 
 class Frames(msgspec.Struct, frozen=True, tag="frames"):
-    """Write these frames, from 1, in another transfer syntax, one behind the other and nothing else."""
+    """Write these frames, from 1, in another transfer syntax, one behind the other and nothing
+    else.
+    """
 
     syntax: str
     length: int
@@ -46,7 +51,10 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Viewport(msgspec.Struct, frozen=True):
-    """Which part of the image, in its pixels, fits into how many pixels (PS3.18 8.3.5.1.3); no part: all of it."""
+    """Which part of the image, in its pixels, fits into how many pixels (PS3.18 8.3.5.1.3).
+
+    No part: all of it.
+    """
 
     width: int
     height: int

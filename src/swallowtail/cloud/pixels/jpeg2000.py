@@ -1,12 +1,12 @@
 """JPEG 2000 code streams that pylibjpeg's encoder cannot make: of small images, and of single bits.
 
-pylibjpeg always writes six resolution levels, which OpenJPEG refuses where a side has fewer than 2^5
-pixels, and loses pixels in about one noisy image of single bits in eighty. GDCM reduces the levels,
-but writes beyond its buffer for images of a few pixels. Pillow takes the number of levels, but has
-no signed samples, and no precision other than 8 and 16 bits. Both are differences of the header
-alone: an encoder subtracts 2^(precision-1) from unsigned samples and nothing from signed ones
-(ITU-T T.800 G.1.2). Samples are therefore moved to where Pillow's own subtraction leaves what the
-true one would have left, and the SIZ segment then gets the true sign and precision. The
+pylibjpeg always writes six resolution levels, which OpenJPEG refuses where a side has fewer than
+2^5 pixels, and loses pixels in about one noisy image of single bits in eighty. GDCM reduces the
+levels, but writes beyond its buffer for images of a few pixels. Pillow takes the number of levels,
+but has no signed samples, and no precision other than 8 and 16 bits. Both are differences of the
+header alone: an encoder subtracts 2^(precision-1) from unsigned samples and nothing from signed
+ones (ITU-T T.800 G.1.2). Samples are therefore moved to where Pillow's own subtraction leaves what
+the true one would have left, and the SIZ segment then gets the true sign and precision. The
 quantisation segment keeps naming the bit planes that were coded.
 """
 

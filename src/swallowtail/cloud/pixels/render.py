@@ -1,5 +1,7 @@
-"""One frame as everybody can show it (PS3.18 8.3.5, 9.4; PS3.4 N.2): decoded, windowed to grey or coloured, cut and scaled, as JPEG
-or PNG."""
+"""One frame as everybody can show it (PS3.18 8.3.5, 9.4; PS3.4 N.2).
+
+Decoded, windowed to grey or coloured, cut and scaled, as JPEG or PNG.
+"""
 
 from typing import Any, BinaryIO, Final
 
@@ -33,7 +35,9 @@ def render(job: Render, blob: BinaryIO, out: BinaryIO) -> Made:
         raise RefusedError(Cause.MISSING, f"it has {image.frames} frames; {number} is none of them")
     decoder = Decoder(stored.located(image), stored.data, stored.syntax, pixels.vr)
     values, photometric = decoder.frame(number - 1, colour=True)
-    picture = Pictures.fromarray(_shown(values, photometric, _module(stored.data, number), job.window))
+    picture = Pictures.fromarray(
+        _shown(values, photometric, _module(stored.data, number), job.window)
+    )
     if job.viewport is not None:
         picture = _seen(picture, job.viewport)
     if job.png:
@@ -44,7 +48,10 @@ def render(job: Render, blob: BinaryIO, out: BinaryIO) -> Made:
 
 
 def _module(data: Dataset, number: int) -> Dataset:
-    """Give what maps a frame's values: of an enhanced image it stands in the functional groups (PS3.3 C.7.6.16)."""
+    """Give what maps a frame's values.
+
+    Of an enhanced image it stands in the functional groups (PS3.3 C.7.6.16).
+    """
     groups = list(data.get("SharedFunctionalGroupsSequence") or [])[:1]
     groups += list(data.get("PerFrameFunctionalGroupsSequence") or [])[number - 1 : number]
     found: Dataset | None = None
@@ -68,7 +75,9 @@ def _shown(values: Numbers, photometric: str, data: Dataset, window: Window | No
         return values if values.dtype == np.uint8 else _eight(values, data.get("BitsStored"))
     modality = apply_modality_lut(values, data)
     if window is None and "VOILUTSequence" in data and "WindowCenter" not in data:
-        looked = apply_voi(modality.astype(values.dtype) if modality.dtype.kind == "f" else modality, data)
+        looked = apply_voi(
+            modality.astype(values.dtype) if modality.dtype.kind == "f" else modality, data
+        )
         grey = _ramp(looked, 0.0, float(2 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1))
     else:
         window = window or _window_of(data)
@@ -87,7 +96,9 @@ def _window_of(data: Dataset) -> Window | None:
 
 def _first(value: Any) -> float | None:
     try:
-        number = float(value[0] if hasattr(value, "__getitem__") and not isinstance(value, str) else value)
+        number = float(
+            value[0] if hasattr(value, "__getitem__") and not isinstance(value, str) else value
+        )
     except (TypeError, ValueError, IndexError):
         return None
     return number if np.isfinite(number) else None
@@ -106,7 +117,10 @@ def _windowed(values: Numbers, window: Window) -> Numbers:
 
 
 def _full(values: Numbers, data: Dataset) -> Numbers:
-    """Without any window: 8 bits as they are, a single bit as black and white, else all that occurs."""
+    """Without any window.
+
+    8 bits as they are, a single bit as black and white, else all that occurs.
+    """
     if values.dtype == np.uint8 and data.get("BitsStored") in {1, 8}:
         return values * 255 if data.get("BitsStored") == 1 else values
     return _ramp(values, float(values.min()), float(values.max()))
@@ -128,12 +142,23 @@ def _seen(picture: Pictures.Image, viewport: Viewport) -> Pictures.Image:
     """Cut, flip and scale; the proportions stay (PS3.18 8.3.5.1.3)."""
     wide, high = viewport.source_width or picture.width, viewport.source_height or picture.height
     box = (viewport.left, viewport.top, viewport.left + abs(wide), viewport.top + abs(high))
-    box = (max(0.0, box[0]), max(0.0, box[1]), min(box[2], picture.width), min(box[3], picture.height))
+    box = (
+        max(0.0, box[0]),
+        max(0.0, box[1]),
+        min(box[2], picture.width),
+        min(box[3], picture.height),
+    )
     if box[2] - box[0] < 1 or box[3] - box[1] < 1:
-        raise RefusedError(Cause.MISSING, f"this part lies outside the image of {picture.width}x{picture.height}")
+        raise RefusedError(
+            Cause.MISSING, f"this part lies outside the image of {picture.width}x{picture.height}"
+        )
     scale = min(viewport.width / (box[2] - box[0]), viewport.height / (box[3] - box[1]))
-    size = tuple(max(1, min(MAX_SIDE, round(scale * side))) for side in (box[2] - box[0], box[3] - box[1]))
-    seen = picture.resize((size[0], size[1]), Pictures.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+    size = tuple(
+        max(1, min(MAX_SIDE, round(scale * side))) for side in (box[2] - box[0], box[3] - box[1])
+    )
+    seen = picture.resize(
+        (size[0], size[1]), Pictures.Resampling.BILINEAR, box=box, reducing_gap=2.0
+    )
     if wide < 0:
         seen = seen.transpose(Pictures.Transpose.FLIP_LEFT_RIGHT)
     return seen.transpose(Pictures.Transpose.FLIP_TOP_BOTTOM) if high < 0 else seen

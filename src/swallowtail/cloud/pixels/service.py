@@ -1,7 +1,10 @@
-"""Pixels for those who cannot read them as they are stored: transcoded data sets and rendered frames, made by worker processes.
+"""Pixels for those who cannot read them as they are stored.
 
-A result lies in a file without a name in the Cloud's own folder, so that nothing of a patient is left when a process dies; the
-worker gets it, and the blob, as descriptors. Both the jobs that wait and the results that are kept are bounded.
+Transcoded data sets and rendered frames, made by worker processes.
+
+A result lies in a file without a name in the Cloud's own folder, so that nothing of a patient is
+left when a process dies; the worker gets it, and the blob, as descriptors. Both the jobs that wait
+and the results that are kept are bounded.
 """
 
 import asyncio
@@ -37,7 +40,10 @@ PIECE: Final = 1024 * 1024
 
 
 class Pixels:
-    """Makes them (`model.transcoding.Transcoder`); `close` ends the workers. The caller has checked that they may be read."""
+    """Makes them (`model.transcoding.Transcoder`); `close` ends the workers.
+
+    The caller has checked that they may be read.
+    """
 
     def __init__(
         self,
@@ -51,7 +57,11 @@ class Pixels:
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._blobs, self._folder = blobs, folder
-        self._render_wall, self._transcode_wall, self._max_waiting = render_wall, transcode_wall, max_waiting
+        self._render_wall, self._transcode_wall, self._max_waiting = (
+            render_wall,
+            transcode_wall,
+            max_waiting,
+        )
         size = size or max(2, (os.cpu_count() or 1) // 2)
         self._processes = WorkerProcesses(command, size)
         self._long = asyncio.Semaphore(max(1, size - 1))  # a picture does not wait for a cine
@@ -60,7 +70,9 @@ class Pixels:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder[Answer](Answer).decode
 
-    async def transcode(self, tenant: Tenant, instance: Instance, to_syntax: str) -> Transcoded | NotTranscoded:
+    async def transcode(
+        self, tenant: Tenant, instance: Instance, to_syntax: str
+    ) -> Transcoded | NotTranscoded:
         """Give the data set in another transfer syntax (`Transcoder`)."""
         syntax = instance.identity.transfer_syntax
         if syntax == to_syntax:
@@ -85,10 +97,14 @@ class Pixels:
         wall, turn = (self._transcode_wall, self._long) if job.long else (self._render_wall, None)
         return await self._make(tenant, instance, job, wall, turn)
 
-    async def render(self, tenant: Tenant, instance: Instance, job: Render) -> bytes | NotTranscoded:
+    async def render(
+        self, tenant: Tenant, instance: Instance, job: Render
+    ) -> bytes | NotTranscoded:
         """Give a frame as JPEG or PNG."""
         if job.syntax in VIDEOS:
-            return NotTranscoded(reason="it is a video, whose frames are nowhere decoded; ask for video/mp4")
+            return NotTranscoded(
+                reason="it is a video, whose frames are nowhere decoded; ask for video/mp4"
+            )
         made = await self._make(tenant, instance, job, self._render_wall, None)
         if isinstance(made, NotTranscoded):
             return made
@@ -100,7 +116,12 @@ class Pixels:
         await self._processes.close()
 
     async def _make(
-        self, tenant: Tenant, instance: Instance, job: Job, wall: float, turn: asyncio.Semaphore | None
+        self,
+        tenant: Tenant,
+        instance: Instance,
+        job: Job,
+        wall: float,
+        turn: asyncio.Semaphore | None,
     ) -> "TranscodedFrames | NotTranscoded":
         if self._waiting >= self._max_waiting or self._kept >= MAX_KEPT:
             return NotTranscoded(reason="too many others wait for pixels", cause=Cause.TRANSIENT)
@@ -120,16 +141,25 @@ class Pixels:
                 os.close(blob)
                 return result
         except NotFoundError:
-            return NotTranscoded(reason="its blob is missing; restore it from a backup", cause=Cause.TRANSIENT)
+            return NotTranscoded(
+                reason="its blob is missing; restore it from a backup", cause=Cause.TRANSIENT
+            )
         except (StorageUnavailableError, OSError) as error:
-            return NotTranscoded(reason=f"the Cloud's disk has no place for it ({type(error).__name__})", cause=Cause.TRANSIENT)
+            return NotTranscoded(
+                reason=f"the Cloud's disk has no place for it ({type(error).__name__})",
+                cause=Cause.TRANSIENT,
+            )
         finally:
             self._waiting -= 1
 
-    async def _asked(self, job: Job, descriptors: tuple[int, int], wall: float) -> Made | NotTranscoded:
+    async def _asked(
+        self, job: Job, descriptors: tuple[int, int], wall: float
+    ) -> Made | NotTranscoded:
         packed = self._encode(job)
         died = frozenset({Ended.DIED})
-        answer = await self._processes.ask(packed, self._decode, wall_seconds=wall, descriptors=descriptors, again=died)
+        answer = await self._processes.ask(
+            packed, self._decode, wall_seconds=wall, descriptors=descriptors, again=died
+        )
         match answer:
             case Made():
                 return answer
@@ -137,19 +167,28 @@ class Pixels:
                 reason = "decoding it took the lives of two workers"
                 return NotTranscoded(reason=reason, cause=Cause.MALFORMED)
             case Ended.CPU:
-                return NotTranscoded(reason="decoding it takes longer than a worker may", cause=Cause.MALFORMED)
+                return NotTranscoded(
+                    reason="decoding it takes longer than a worker may", cause=Cause.MALFORMED
+                )
             case Ended.WALL:
-                return NotTranscoded(reason=f"it was not ready after {wall:.0f} s", cause=Cause.TRANSIENT)
+                return NotTranscoded(
+                    reason=f"it was not ready after {wall:.0f} s", cause=Cause.TRANSIENT
+                )
             case _:
                 return NotTranscoded(reason=answer.reason, cause=answer.cause)
 
     async def _opened(self, tenant: Tenant, instance: Instance) -> int:
-        """Open the blob, or a copy of it where the store has no files; gives a descriptor to read from."""
+        """Open the blob, or a copy of it where the store has no files.
+
+        Gives a descriptor to read from.
+        """
         sha256 = instance.identity.sha256
         path = self._blobs.path(tenant, sha256)
         if path is not None:
             try:
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # not in a thread: who is cancelled meanwhile would leave it open
+                return os.open(
+                    path, os.O_RDONLY | os.O_CLOEXEC
+                )  # not in a thread: who is cancelled meanwhile would leave it open
             except FileNotFoundError as error:
                 raise NotFoundError from error
         copy = self._unnamed()
@@ -180,7 +219,9 @@ class _Nobody:
 
 
 class TranscodedFrames:
-    """A result on the disk (`Transcoded`), of which `frames` says how long each is where frames were asked for."""
+    """A result on the disk (`Transcoded`), of which `frames` says how long each is where frames
+    were asked for.
+    """
 
     def __init__(self, owner: Pixels, file: IO[bytes], syntax: str) -> None:
         self._owner, self._file = owner, file
@@ -221,7 +262,12 @@ class TranscodedFrames:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.drop()
 
 

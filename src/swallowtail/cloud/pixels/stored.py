@@ -1,4 +1,7 @@
-"""A stored image as a pixel worker sees it: its data set but for the pixels, and its frames one by one as they lie there."""
+"""A stored image as a pixel worker sees it.
+
+Its data set but for the pixels, and its frames one by one as they lie there.
+"""
 
 import io
 from typing import BinaryIO, Final
@@ -26,7 +29,10 @@ _CODE_STREAMS: Final = "1.2.840.10008.1.2.4."
 
 
 class RefusedError(Exception):
-    """What was asked cannot be made; the message is for a person and holds no values of the patient."""
+    """What was asked cannot be made.
+
+    The message is for a person and holds no values of the patient.
+    """
 
     def __init__(self, cause: Cause, reason: str) -> None:
         super().__init__(reason)
@@ -54,9 +60,13 @@ class StoredImage:
         self.source = Source(blob, length)
         elements = Walk(self.source, syntax, vr_of).elements()
         self.pixels = next((one for one in elements if one.tag in PIXELS), None)
-        self.rest = [one for one in elements if one.tag not in PIXELS | _DROPPED and one.tag & 0xFFFF]
+        self.rest = [
+            one for one in elements if one.tag not in PIXELS | _DROPPED and one.tag & 0xFFFF
+        ]
         if sum(one.end - one.begin for one in self.rest) > MAX_HEADER:
-            raise RefusedError(Cause.TOO_LARGE, f"it has more than {MAX_HEADER // 2**20} MiB beside its pixels")
+            raise RefusedError(
+                Cause.TOO_LARGE, f"it has more than {MAX_HEADER // 2**20} MiB beside its pixels"
+            )
         self.data: Dataset = read_elements(self.source, self.rest, syntax)
         self._extended = next((one for one in elements if one.tag == _EXTENDED), None)
 
@@ -67,14 +77,21 @@ class StoredImage:
             raise RefusedError(Cause.MISSING, "it has no pixels")
         if self.pixels.tag != PIXEL_DATA:
             raise unsupported("its pixels are floating-point numbers")
-        if 0 in {image.rows, image.columns} or image.samples not in {1, 3} or image.bits_allocated not in {1, 8, 16, 32}:
-            raise malformed(f"nobody can have {image.samples} samples of {image.bits_allocated} bits in each of its pixels")
+        if (
+            0 in {image.rows, image.columns}
+            or image.samples not in {1, 3}
+            or image.bits_allocated not in {1, 8, 16, 32}
+        ):
+            raise malformed(
+                f"nobody can have {image.samples} samples of {image.bits_allocated} bits in each of"
+                " its pixels"
+            )
         size = image.rows * image.columns * image.samples * max(1, image.bits_allocated // 8)
         if size > MAX_FRAME or image.frames > MAX_FRAMES:
             raise RefusedError(
                 Cause.TOO_LARGE,
-                f"it claims {image.frames} frames of {image.columns}x{image.rows}; a frame may take {MAX_FRAME // 2**20} MiB, "
-                f"and {MAX_FRAMES} of them are decoded at most",
+                f"it claims {image.frames} frames of {image.columns}x{image.rows}; a frame may take"
+                f" {MAX_FRAME // 2**20} MiB, and {MAX_FRAMES} of them are decoded at most",
             )
         return image
 
@@ -84,10 +101,17 @@ class StoredImage:
         if self.pixels.fragments is None:
             index = frames.native(self.pixels, image)
         else:
-            extended = self.source.take(self._extended.start, self._length(self._extended)) if self._extended else b""
+            extended = (
+                self.source.take(self._extended.start, self._length(self._extended))
+                if self._extended
+                else b""
+            )
             index = frames.encapsulated(self.pixels, image, self.source, extended=extended)
             if len(index.spans) != image.frames:
-                raise malformed("its frames cannot be told apart: there is no offset table, and the fragments do not say")
+                raise malformed(
+                    "its frames cannot be told apart: there is no offset table, and the fragments"
+                    " do not say"
+                )
         return Located(self, self.pixels, image, index)
 
     @staticmethod
@@ -98,7 +122,9 @@ class StoredImage:
 class Located:
     """A stored image whose frames were found."""
 
-    def __init__(self, stored: StoredImage, pixels: Element, image: Image, index: FrameIndex) -> None:
+    def __init__(
+        self, stored: StoredImage, pixels: Element, image: Image, index: FrameIndex
+    ) -> None:
         self._stored, self._pixels, self.image, self._index = stored, pixels, image, index
 
     @property
@@ -107,13 +133,19 @@ class Located:
         return self._index.encapsulated
 
     def frame(self, number: int) -> bytes:
-        """Give a frame from 0 as it lies there; single bits of frames that do not begin at bytes come with what precedes them."""
+        """Give a frame from 0 as it lies there.
+
+        Single bits of frames that do not begin at bytes come with what precedes them.
+        """
         source, image = self._stored.source, self.image
         if self._index.spans:
             flat = self._index.spans[number]
             if self._stored.syntax == BIG_ENDIAN and flat[1] % 2:
                 return self._odd(*flat)
-            encoded = b"".join(source.take(start, length) for start, length in zip(flat[::2], flat[1::2], strict=True))
+            encoded = b"".join(
+                source.take(start, length)
+                for start, length in zip(flat[::2], flat[1::2], strict=True)
+            )
             if self._index.encapsulated:
                 self._check(encoded)
             return encoded
@@ -128,7 +160,10 @@ class Located:
         return self._stored.source.take(start, length + 1)
 
     def _check(self, encoded: bytes) -> None:
-        """A decoder allocates what the code stream says, whatever the data set says; so they have to agree."""
+        """A decoder allocates what the code stream says, whatever the data set says.
+
+        So they have to agree.
+        """
         if not self._stored.syntax.startswith(_CODE_STREAMS):
             return
         claimed, image = size_of(encoded), self.image
@@ -136,6 +171,6 @@ class Located:
             raise malformed("a frame is not encoded as its transfer syntax says")
         if claimed != (image.rows, image.columns, image.samples):
             raise malformed(
-                f"a frame is encoded as {claimed.columns}x{claimed.rows} of {claimed.samples} samples, where the data set says "
-                f"{image.columns}x{image.rows} of {image.samples}"
+                f"a frame is encoded as {claimed.columns}x{claimed.rows} of {claimed.samples}"
+                f" samples, where the data set says {image.columns}x{image.rows} of {image.samples}"
             )

@@ -1,4 +1,7 @@
-"""A data set in another transfer syntax: element by element and frame by frame, so that a long cine needs one frame's memory."""
+"""A data set in another transfer syntax.
+
+Element by element and frame by frame, so that a long cine needs one frame's memory.
+"""
 
 import struct
 from collections.abc import Iterable
@@ -37,9 +40,12 @@ def transcode(job: Transcode, blob: BinaryIO, out: BinaryIO) -> Made:
 
 
 def transcode_frames(job: Frames, blob: BinaryIO, out: BinaryIO) -> Made:
-    """Write frames in `job.target`, decoding no others; raises RefusedError and MalformedDataSetError.
+    """Write frames in `job.target`, decoding no others.
 
-    Their colours are what the whole data set would say: RGB, unless lossless YBR_FULL stays what it is.
+    Raises RefusedError and MalformedDataSetError.
+
+    Their colours are what the whole data set would say: RGB, unless lossless YBR_FULL stays what it
+    is.
     """
     stored = StoredImage(blob, job.syntax, job.length)
     count = stored.image().frames
@@ -58,20 +64,29 @@ def transcode_frames(job: Frames, blob: BinaryIO, out: BinaryIO) -> Made:
 
 
 def _too_many() -> RefusedError:
-    return RefusedError(Cause.TOO_LARGE, "so many frames have more than 4 GiB; ask for fewer at once")
+    return RefusedError(
+        Cause.TOO_LARGE, "so many frames have more than 4 GiB; ask for fewer at once"
+    )
 
 
 class _Frames:
-    """The frames of an image in another encoding; `begin` (from 0) is decoded at once, since only pixels say what they are."""
+    """The frames of an image in another encoding.
+
+    `begin` (from 0) is decoded at once, since only pixels say what they are.
+    """
 
     def __init__(self, stored: StoredImage, target: str, begin: int) -> None:
         assert stored.pixels is not None
         self.image = stored.image()
-        self._decoder = Decoder(stored.located(self.image), stored.data, stored.syntax, stored.pixels.vr, exact=True)
+        self._decoder = Decoder(
+            stored.located(self.image), stored.data, stored.syntax, stored.pixels.vr, exact=True
+        )
         form = self._decoder.format
         if form.allocated == 1 and target in NATIVE:
             raise unsupported("its single bits are encoded")
-        self._colour = not (form.photometric == "YBR_FULL" and stored.syntax not in LOSSY and target in NATIVE)
+        self._colour = not (
+            form.photometric == "YBR_FULL" and stored.syntax not in LOSSY and target in NATIVE
+        )
         self._begin = begin
         self._first, photometric = self._decoder.frame(begin, colour=self._colour)
         self.form = form._replace(photometric=photometric)
@@ -81,7 +96,11 @@ class _Frames:
 
     def frame(self, number: int) -> bytes:
         """Give one, from 0."""
-        pixels = self._first if number == self._begin else self._decoder.frame(number, colour=self._colour)[0]
+        pixels = (
+            self._first
+            if number == self._begin
+            else self._decoder.frame(number, colour=self._colour)[0]
+        )
         return little(pixels) if self.encoder is None else self.encoder.encode(pixels)
 
 
@@ -134,8 +153,14 @@ class _Result:
         if self._target in LOSSY:
             changes[_IS_LOSSY] = (b"CS", b"01")
             ratios = _appended(self._value("LossyImageCompressionRatio"), "")
-            changes[_RATIO] = (b"DS", _even(ratios) + b" " * _RATIO_WIDTH)  # known when all is encoded
-            changes[_METHOD] = (b"CS", _even(_appended(self._value("LossyImageCompressionMethod"), LOSSY[self._target])))
+            changes[_RATIO] = (
+                b"DS",
+                _even(ratios) + b" " * _RATIO_WIDTH,
+            )  # known when all is encoded
+            changes[_METHOD] = (
+                b"CS",
+                _even(_appended(self._value("LossyImageCompressionMethod"), LOSSY[self._target])),
+            )
         elif method and not self._value("LossyImageCompression"):
             changes[_IS_LOSSY] = (b"CS", b"01")
         kept = {one.tag: one for one in self._stored.rest if one.tag < _PIXEL_DATA}
@@ -149,19 +174,30 @@ class _Result:
 
     def _value(self, keyword: str) -> str:
         value = self._stored.data.get(keyword)
-        return "" if value is None else value if isinstance(value, str) else "\\".join(map(str, _several(value)))
+        return (
+            ""
+            if value is None
+            else value
+            if isinstance(value, str)
+            else "\\".join(map(str, _several(value)))
+        )
 
     def _native(self, frames: Iterable[bytes], size: int, vr: bytes) -> None:
         length = size + size % 2
         if length > MAX_RESULT:
-            raise RefusedError(Cause.TOO_LARGE, f"decoded, its pixels have {size} bytes, and 32 bits say how many there are")
+            raise RefusedError(
+                Cause.TOO_LARGE,
+                f"decoded, its pixels have {size} bytes, and 32 bits say how many there are",
+            )
         self._out.write(self._writer.header(_PIXEL_DATA, vr, length))
         for frame in frames:
             self._out.write(frame)
         self._out.write(bytes(size % 2))
 
     def _encapsulated(self, frames: Iterable[bytes], count: int) -> int:
-        """Write one fragment for each frame, and the Basic Offset Table when their places are known (PS3.5 A.4)."""
+        """Write one fragment for each frame, and the Basic Offset Table when their places are known
+        (PS3.5 A.4).
+        """
         self._out.write(self._writer.header(_PIXEL_DATA, b"OB", UNDEFINED))
         table_at = self._out.tell() + 8
         self._out.write(struct.pack("<HHI", 0xFFFE, 0xE000, 4 * count) + bytes(4 * count))
@@ -169,8 +205,15 @@ class _Result:
         for frame in frames:
             offsets.append(self._out.tell() - base)
             if offsets[-1] > MAX_RESULT:
-                raise RefusedError(Cause.TOO_LARGE, "encoded, it is longer than the 4 GiB that an offset table covers")
-            self._out.write(struct.pack("<HHI", 0xFFFE, 0xE000, len(frame) + len(frame) % 2) + frame + bytes(len(frame) % 2))
+                raise RefusedError(
+                    Cause.TOO_LARGE,
+                    "encoded, it is longer than the 4 GiB that an offset table covers",
+                )
+            self._out.write(
+                struct.pack("<HHI", 0xFFFE, 0xE000, len(frame) + len(frame) % 2)
+                + frame
+                + bytes(len(frame) % 2)
+            )
         self._out.write(SEQUENCE_END)
         end = self._out.tell()
         self._out.seek(table_at)
@@ -188,7 +231,11 @@ class _Result:
     def _vr(self, pixels: Element) -> bytes:
         if pixels.tag != _PIXEL_DATA:
             return pixels.vr
-        return b"OB" if self._stored.data.get("BitsAllocated", 16) <= 8 and pixels.vr == b"OB" else b"OW"
+        return (
+            b"OB"
+            if self._stored.data.get("BitsAllocated", 16) <= 8 and pixels.vr == b"OB"
+            else b"OW"
+        )
 
     def _width(self, pixels: Element) -> int:
         """Give the bytes that change places in Big Endian, 0 where the VR says it (PS3.5 7.3)."""
@@ -198,7 +245,9 @@ class _Result:
 
 
 def _several(value: object) -> list[object]:
-    return list(value) if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
+    return (
+        list(value) if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
+    )
 
 
 def _even(text: str) -> bytes:

@@ -1,4 +1,7 @@
-"""The process that decodes: it is handed a blob and a file for the result as descriptors, and opens nothing itself."""
+"""The process that decodes.
+
+It is handed a blob and a file for the result as descriptors, and opens nothing itself.
+"""
 
 import os
 from collections.abc import Sequence
@@ -19,10 +22,13 @@ RENDER_SECONDS: Final = 20
 def main() -> None:
     """Work until nobody asks any more."""
     os.nice(NICE)
-    from PIL import Image, Jpeg2KImagePlugin, JpegPresets  # noqa: PLC0415, F401 - loaded now: later nothing can be
+    # loaded now: later nothing can be
+    from PIL import Image, Jpeg2KImagePlugin, JpegPresets  # noqa: PLC0415, F401
 
     from swallowtail.cloud.index import character_sets  # noqa: PLC0415
-    from swallowtail.cloud.pixels.working import work  # noqa: PLC0415 - the codecs, in this process alone
+
+    # the codecs, in this process alone
+    from swallowtail.cloud.pixels.working import work  # noqa: PLC0415
 
     character_sets.load()
     Image.preinit()  # BMP, GIF, JPEG, PPM, PNG; Pillow would look for all its formats otherwise

@@ -1,4 +1,7 @@
-"""One job, one answer: whatever a stranger's bytes do to a codec becomes a value here, or ends the process."""
+"""One job, one answer.
+
+Whatever a stranger's bytes do to a codec becomes a value here, or ends the process.
+"""
 
 import logging
 import warnings
@@ -11,7 +14,9 @@ from swallowtail.cloud.pixels.stored import RefusedError
 from swallowtail.cloud.pixels.transcode import transcode, transcode_frames
 from swallowtail.dicom.data_set import MalformedDataSetError
 
-logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what it warns of may hold a patient's values
+logging.getLogger("pydicom").setLevel(
+    logging.CRITICAL + 1
+)  # what it warns of may hold a patient's values
 
 
 def work(job: Job, blob: BinaryIO, out: BinaryIO) -> Answer:
@@ -33,11 +38,14 @@ def work(job: Job, blob: BinaryIO, out: BinaryIO) -> Answer:
         return Refused(Cause.TOO_LARGE, "it needs more memory than a worker has")
     except OSError as error:
         return Refused(Cause.TRANSIENT, f"the disk refuses the result ({error.strerror})")
-    except Exception as error:  # noqa: BLE001 - any error of the libraries on foreign bytes is a verdict on the bytes
+    # any error of the libraries on foreign bytes is a verdict on the bytes
+    except Exception as error:  # noqa: BLE001
         return Refused(Cause.MALFORMED, f"it cannot be read ({type(error).__name__})")
 
 
 def _made(job: Job, blob: BinaryIO, out: BinaryIO) -> Made:
     if isinstance(job, Render):
         return render(job, blob, out)
-    return transcode_frames(job, blob, out) if isinstance(job, Frames) else transcode(job, blob, out)
+    return (
+        transcode_frames(job, blob, out) if isinstance(job, Frames) else transcode(job, blob, out)
+    )

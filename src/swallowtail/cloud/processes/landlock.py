@@ -1,4 +1,6 @@
-"""Landlock: a worker process opens no file, binds and connects no TCP port, and signals nobody outside.
+"""Landlock.
+
+A worker process opens no file, binds and connects no TCP port, and signals nobody outside.
 
 The second layer behind the filter of system calls, which says the same in other words: a mistake in
 one of them does not matter alone (`landlock(7)`, Documentation/userspace-api/landlock.rst).
@@ -43,7 +45,10 @@ def missing() -> dict[str, str]:
 
 
 def enter() -> None:
-    """Restrict this thread, and those that it starts, for good; no_new_privs is set. Raises OSError."""
+    """Restrict this thread, and those that it starts, for good; no_new_privs is set.
+
+    Raises OSError.
+    """
     found = version()
     rights = max(rights for since, rights in _FILE_RIGHTS.items() if since <= found)
     attributes = [rights]

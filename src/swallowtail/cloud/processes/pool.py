@@ -1,7 +1,11 @@
-"""Worker processes: started when there is work, fed one job at a time, killed when one takes too long, replaced when it dies.
+"""Worker processes.
 
-Whatever works on foreign bytes at length works in one: the index and the pixel codecs. A job is bytes, with open descriptors where
-it has files; a process is told nothing else, and has nothing to lose. A caller that is cancelled frees its process at once.
+Started when there is work, fed one job at a time, killed when one takes too long, replaced when it
+dies.
+
+Whatever works on foreign bytes at length works in one: the index and the pixel codecs. A job is
+bytes, with open descriptors where it has files; a process is told nothing else, and has nothing to
+lose. A caller that is cancelled frees its process at once.
 """
 
 import asyncio
@@ -52,7 +56,9 @@ def environment() -> dict[str, str]:
     """Return the variables of a worker process: what it needs to find its modules, and no other."""
     home = str(Path(swallowtail.__file__).parent.parent)
     return {
-        "PYTHONPATH": os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part),
+        "PYTHONPATH": os.pathsep.join(
+            part for part in (home, os.environ.get("PYTHONPATH", "")) if part
+        ),
         "PATH": os.environ.get("PATH", ""),
         "OPENBLAS_NUM_THREADS": "1",  # numpy would reserve memory for threads that are never used
         "MALLOC_ARENA_MAX": "1",
@@ -79,7 +85,9 @@ class WorkerProcesses:
         descriptors: Sequence[int] = (),
         again: frozenset[Ended] = frozenset(Ended),
     ) -> T | Ended:
-        """Have the next free process do a job, and read its answer: an answer that `read` refuses counts as a death.
+        """Have the next free process do a job, and read its answer.
+
+        An answer that `read` refuses counts as a death.
 
         It is tried TRIES times while it ends as `again` says. The descriptors stay the caller's.
         """
@@ -96,13 +104,21 @@ class WorkerProcesses:
             if process := self._free.get_nowait():
                 await process.end()
 
-    async def _try(self, job: bytes, read: Callable[[bytes], T], descriptors: Sequence[int], wall_seconds: float) -> T | Ended:
+    async def _try(
+        self,
+        job: bytes,
+        read: Callable[[bytes], T],
+        descriptors: Sequence[int],
+        wall_seconds: float,
+    ) -> T | Ended:
         process, alive = await self._free.get(), None
         try:
             process = process or WorkerProcess.start(self._command)
             async with asyncio.timeout(wall_seconds):
                 answer = read(await process.ask(job, descriptors))
-            alive = process if process.done < self._jobs else None  # after a failure half a frame may be on its way
+            alive = (
+                process if process.done < self._jobs else None
+            )  # after a failure half a frame may be on its way
         except TimeoutError:
             return _noted(Ended.WALL)
         except (OSError, EOFError, msgspec.DecodeError):
@@ -118,7 +134,10 @@ class WorkerProcesses:
 
 
 def _noted(ended: Ended, exit_code: int | None = None) -> Ended:
-    """Log the end of a process; a signal that asked it to end came from whoever ends the program."""
+    """Log the end of a process.
+
+    A signal that asked it to end came from whoever ends the program.
+    """
     if exit_code in STOPPED:
         log.info("worker process stopped", status=exit_code)
     else:
@@ -147,15 +166,21 @@ class WorkerProcess:
     def start(cls, command: tuple[str, ...]) -> "WorkerProcess":
         """Start one; raises OSError.
 
-        The standard library's vfork takes half a millisecond of the loop. The loop's own way forks a process of 100 MB, which took
-        7 ms, and up to 90 ms on a busy machine.
+        The standard library's vfork takes half a millisecond of the loop. The loop's own way forks
+        a process of 100 MB, which took 7 ms, and up to 90 ms on a busy machine.
         """
         nowhere = subprocess.DEVNULL
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setblocking(False)
             try:
-                process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=nowhere, stderr=nowhere, env=environment())  # noqa: S603
+                process = subprocess.Popen(  # noqa: S603
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=nowhere,
+                    stderr=nowhere,
+                    env=environment(),
+                )
             except BaseException:
                 ours.close()
                 raise
@@ -164,7 +189,9 @@ class WorkerProcess:
     async def ask(self, job: bytes, descriptors: Sequence[int]) -> bytes:
         """Hand over a job and wait for its answer; raises OSError, EOFError."""
         loop = asyncio.get_running_loop()
-        socket.send_fds(self._socket, [LENGTH.pack(len(job))], descriptors)  # it never blocks: nothing else is on its way
+        socket.send_fds(
+            self._socket, [LENGTH.pack(len(job))], descriptors
+        )  # it never blocks: nothing else is on its way
         await loop.sock_sendall(self._socket, job)
         (length,) = LENGTH.unpack(await self._take(LENGTH.size))
         if length > MAX_ANSWER:

@@ -1,4 +1,6 @@
-"""What this kernel cannot take from worker processes, found out by a process that enters the sandbox."""
+"""What this kernel cannot take from worker processes, found out by a process that enters the
+sandbox.
+"""
 
 import json
 import subprocess
@@ -13,7 +15,9 @@ from swallowtail.cloud.processes.sandbox import LAYERS, SandboxError
 
 SECONDS: Final = 30.0
 PROTECTION: Final = Gauge(
-    "swallowtail_worker_protection", "1 where worker processes are confined by a layer, 0 where the kernel has none", ["layer"]
+    "swallowtail_worker_protection",
+    "1 where worker processes are confined by a layer, 0 where the kernel has none",
+    ["layer"],
 )
 
 log = structlog.get_logger()
@@ -22,7 +26,8 @@ log = structlog.get_logger()
 def probe(module: str = "swallowtail.cloud.processes.sandbox") -> dict[str, str]:
     """Enter the sandbox in a process of its own; return what is missing, by layer, and why.
 
-    Takes some 50 ms, so call it in a thread. Raises SandboxError where workers would not run at all.
+    Takes some 50 ms, so call it in a thread. Raises SandboxError where workers would not run at
+    all.
     """
     try:
         done = subprocess.run(  # noqa: S603 - our own module
@@ -34,10 +39,14 @@ def probe(module: str = "swallowtail.cloud.processes.sandbox") -> dict[str, str]
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SandboxError(f"no process could enter the sandbox ({type(error).__name__})") from error
+        raise SandboxError(
+            f"no process could enter the sandbox ({type(error).__name__})"
+        ) from error
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise SandboxError(f"a process that entered the sandbox ended with {done.returncode}: {last}")
+        raise SandboxError(
+            f"a process that entered the sandbox ended with {done.returncode}: {last}"
+        )
     found: dict[str, str] = json.loads(done.stdout)
     return found
 
@@ -45,7 +54,9 @@ def probe(module: str = "swallowtail.cloud.processes.sandbox") -> dict[str, str]
 def report(missing: Mapping[str, str]) -> None:
     """Log each missing layer once, and set the metric of all."""
     for layer in LAYERS:
-        reason = missing.get(layer) or (missing.get("landlock") if layer.startswith("landlock") else None)
+        reason = missing.get(layer) or (
+            missing.get("landlock") if layer.startswith("landlock") else None
+        )
         PROTECTION.labels(layer).set(reason is None)
         if reason is not None:
             log.warning("worker protection missing", kind=layer, reason=reason)

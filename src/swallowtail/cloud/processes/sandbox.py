@@ -1,11 +1,13 @@
-"""What a worker process gives up before it looks at a foreign byte, and what this kernel cannot take from it.
+"""What a worker process gives up before it looks at a foreign byte, and what this kernel cannot
+take from it.
 
 After that it has its memory, the socket to its Cloud and the descriptors of a job. It opens no file
-by name, creates no process, reaches no network and no other process. So whoever takes over a decoder
-finds neither the keys nor the database nor another patient's images.
+by name, creates no process, reaches no network and no other process. So whoever takes over a
+decoder finds neither the keys nor the database nor another patient's images.
 
-`missing` asks the kernel and changes nothing; `python -m swallowtail.cloud.processes.sandbox` enters
-the sandbox and prints the answer, which is how a Cloud finds out at its start (`processes/probe.py`).
+`missing` asks the kernel and changes nothing; `python -m swallowtail.cloud.processes.sandbox`
+enters the sandbox and prints the answer, which is how a Cloud finds out at its start
+(`processes/probe.py`).
 """
 
 import ctypes
@@ -43,7 +45,8 @@ def enter() -> dict[str, str]:
     restricts the one that calls.
     """
     absent = missing()
-    if "landlock" not in absent and len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - imports cost
+    # imports cost
+    if "landlock" not in absent and len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208
         raise SandboxError("a library has started threads, which Landlock would not restrict")
     try:
         if "no-new-privileges" not in absent:

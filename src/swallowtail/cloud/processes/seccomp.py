@@ -163,9 +163,15 @@ def program(machine: Architecture, process: int) -> bytes:
         (STATX, _if_bits(2, _EMPTY_PATH)),
         (PRLIMIT64, _if_equal(0, 0)),  # its own
         (TGKILL, _if_equal(0, process)),  # abort()
-        # Threads (OpenJPEG), neither processes nor namespaces. libc falls back to clone without clone3,
-        # whose flags a filter cannot see.
-        (CLONE, _argument(0) + _instruction(_ANY_BIT, _NAMESPACES, 0, 1) + _REFUSE + _if_bits(0, _CLONE_THREAD)),
+        # Threads (OpenJPEG), neither processes nor namespaces. libc falls back to clone without
+        # clone3, whose flags a filter cannot see.
+        (
+            CLONE,
+            _argument(0)
+            + _instruction(_ANY_BIT, _NAMESPACES, 0, 1)
+            + _REFUSE
+            + _if_bits(0, _CLONE_THREAD),
+        ),
         (CLONE3, _return(_ERRNO | errno.ENOSYS)),
     )
     code = [

@@ -1,8 +1,11 @@
-"""What a worker process does, whatever its work: jobs come in on the socket that is its stdin, answers go back the same way.
+"""What a worker process does, whatever its work.
 
-It gives itself less of everything before it looks at a foreign byte: memory, CPU seconds, file size, priority, no core dump, and
-no system calls but those that its work needs (`sandbox`). The pool gives it wall time, and kills it. Its stderr goes nowhere: a
-traceback could carry a patient's name.
+Jobs come in on the socket that is its stdin, answers go back the same way.
+
+It gives itself less of everything before it looks at a foreign byte: memory, CPU seconds, file
+size, priority, no core dump, and no system calls but those that its work needs (`sandbox`). The
+pool gives it wall time, and kills it. Its stderr goes nowhere: a traceback could carry a patient's
+name.
 """
 
 import os
@@ -24,13 +27,15 @@ Work = Callable[[bytes, Sequence[int]], bytes]
 
 
 def confine(memory: int, file_size: int) -> None:
-    """Confine this process for good: bytes of address space and of each file that it writes, no core dump, and the sandbox.
+    """Confine this process for good.
+
+    Bytes of address space and of each file that it writes, no core dump, and the sandbox.
 
     It ends when its program does, whose end of the socket is then closed, and not before: a signal
     that is sent to both leaves the job to the program.
 
-    Call it when everything is imported, and before anything foreign is read: nothing can be opened by
-    name from then on. Raises SandboxError, which ends the process.
+    Call it when everything is imported, and before anything foreign is read: nothing can be opened
+    by name from then on. Raises SandboxError, which ends the process.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group when the program stops
         signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,10 @@
-"""Parts of instances by byte range: where they lie comes from the index, so that nothing is parsed and one read gives a frame.
+"""Parts of instances by byte range.
 
-A viewer asks for the frames of a cine one by one, so what was found for a caller is remembered for REMEMBERED seconds: its audit
-record is written once, not for each frame, and the store is not asked again. Who may see what is still judged by each request.
+Where they lie comes from the index, so that nothing is parsed and one read gives a frame.
+
+A viewer asks for the frames of a cine one by one, so what was found for a caller is remembered for
+REMEMBERED seconds: its audit record is written once, not for each frame, and the store is not asked
+again. Who may see what is still judged by each request.
 """
 
 import asyncio
@@ -40,15 +43,22 @@ class Located(NamedTuple):
     def frame(self, number: int) -> list[Span]:
         """Give the fragments of a frame, counted from 1; raises NotFoundError."""
         if not 1 <= number <= len(self.frames.spans):
-            raise NotFoundError(f"it has {len(self.frames.spans)} frames that can be fetched alone; {number} is none of them")
+            raise NotFoundError(
+                f"it has {len(self.frames.spans)} frames that can be fetched alone; {number} is"
+                " none of them"
+            )
         return _pairs(self.frames.spans[number - 1])
 
     def value(self, name: str) -> tuple[list[list[Span]], bool]:
-        """Give the parts of a bulk value, one for each frame of encapsulated pixel data (for each fragment where frames cannot be
-        told apart), and whether they are encapsulated; `name` is the end of its BulkDataURI. Raises NotFoundError."""
+        """Give the parts of a bulk value, one for each frame of encapsulated pixel data (for each
+        fragment where frames cannot be told apart), and whether they are encapsulated; `name` is
+        the end of its BulkDataURI. Raises NotFoundError.
+        """
         if (bulk := self.frames.values.get(name)) is not None:
             spans = _pairs(bulk.spans)
-            return [[span] for span in spans] if name == PIXEL_DATA and bulk.encapsulated else [spans], bulk.encapsulated
+            return (
+                [[span] for span in spans] if name == PIXEL_DATA and bulk.encapsulated else [spans]
+            ), bulk.encapsulated
         if name == PIXEL_DATA and self.frames.encapsulated and self.frames.spans:
             return [_pairs(flat) for flat in self.frames.spans], True
         raise NotFoundError("it has no such bulk data; see the BulkDataURIs of its metadata")
@@ -62,8 +72,13 @@ class Frames:
         self._kept: OrderedDict[tuple[object, ...], tuple[float, Located]] = OrderedDict()
         self._spans = 0
 
-    async def locate(self, principal: Principal, study: str, series: str, sop_instance: str, *, address: str = "") -> Located:
-        """Give the visible instance of these UIDs with its frame index; audited; raises NotFoundError."""
+    async def locate(
+        self, principal: Principal, study: str, series: str, sop_instance: str, *, address: str = ""
+    ) -> Located:
+        """Give the visible instance of these UIDs with its frame index; audited.
+
+        Raises NotFoundError.
+        """
         tenant = readable(principal)
         key = (tenant, principal, address, study, series, sop_instance)
         now = self._clock()
@@ -80,7 +95,10 @@ class Frames:
         return located
 
     async def read(self, located: Located, spans: list[Span]) -> AsyncIterator[bytes]:
-        """Stream these ranges of the data set one after the other; of the inflated one where it is deflated (PS3.5 A.5)."""
+        """Stream these ranges of the data set one after the other.
+
+        Of the inflated one where it is deflated (PS3.5 A.5).
+        """
         identity = located.instance.identity
         for start, length in spans:
             if identity.transfer_syntax in DEFLATED:
@@ -110,8 +128,13 @@ def _pairs(flat: tuple[int, ...]) -> list[Span]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-async def _inflated(deflated: AsyncIterator[bytes], start: int, length: int) -> AsyncIterator[bytes]:
-    """Inflate up to the end of a range, in a thread, and give the range; the index has judged how large the whole becomes."""
+async def _inflated(
+    deflated: AsyncIterator[bytes], start: int, length: int
+) -> AsyncIterator[bytes]:
+    """Inflate up to the end of a range, in a thread, and give the range.
+
+    The index has judged how large the whole becomes.
+    """
     inflate, position, end = zlib.decompressobj(wbits=-zlib.MAX_WBITS), 0, start + length
     async for piece in deflated:
         rest = piece

@@ -1,6 +1,9 @@
-"""The DICOM file around a data set (PS3.10 7.1): made on the way out, so that the stored bytes stay as they were received.
+"""The DICOM file around a data set (PS3.10 7.1).
 
-The preamble is always zero: what a sender may have hidden in one (NEMA, CVE-2019-11687) never was in the data set.
+Made on the way out, so that the stored bytes stay as they were received.
+
+The preamble is always zero: what a sender may have hidden in one (NEMA, CVE-2019-11687) never was
+in the data set.
 """
 
 import struct
@@ -12,8 +15,18 @@ MEDIA_TYPE: Final = "application/dicom"
 _PREAMBLE: Final = bytes(128) + b"DICM"
 
 
-def header(sop_class: str, sop_instance: str, transfer_syntax: str, *, sending_ae: str = "", receiving_ae: str = "") -> bytes:
-    """Give everything that stands before the data set: preamble, prefix, and group 0002 in Explicit VR Little Endian."""
+def header(
+    sop_class: str,
+    sop_instance: str,
+    transfer_syntax: str,
+    *,
+    sending_ae: str = "",
+    receiving_ae: str = "",
+) -> bytes:
+    """Give everything that stands before the data set.
+
+    Preamble, prefix, and group 0002 in Explicit VR Little Endian.
+    """
     meta = b"".join(
         [
             _element(0x0001, b"OB", b"\x00\x01"),

@@ -1,7 +1,10 @@
-"""Searching and fetching for a principal: permission, tenant, facilities and audit in one place, the store behind its ports.
+"""Searching and fetching for a principal.
 
-Everything that reads patient data leaves an audit record: a search as Query (PS3.15 A.5.3.10), an access as Instances Accessed
-(A.5.3.6). What lies outside the principal's facilities is not found, just as another tenant's is not.
+Permission, tenant, facilities and audit in one place, the store behind its ports.
+
+Everything that reads patient data leaves an audit record: a search as Query (PS3.15 A.5.3.10), an
+access as Instances Accessed (A.5.3.6). What lies outside the principal's facilities is not found,
+just as another tenant's is not.
 """
 
 import zlib
@@ -13,7 +16,14 @@ import msgspec
 
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.imaging import Instance, InstanceSearch, Series, SeriesSearch, Study, StudySearch
+from swallowtail.cloud.model.imaging import (
+    Instance,
+    InstanceSearch,
+    Series,
+    SeriesSearch,
+    Study,
+    StudySearch,
+)
 from swallowtail.cloud.model.indexing import IndexedDocument
 from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageRequest
 from swallowtail.cloud.model.ports import Audit, Blobs, Clock, Instances
@@ -21,7 +31,10 @@ from swallowtail.cloud.model.tenancy import Principal, Role, Tenant
 from swallowtail.cloud.query.part10 import header
 
 Place = tuple[str, str]
-"""A facility and a Study Instance UID: the same UID in another facility is another study (ADR 0014)."""
+"""A facility and a Study Instance UID.
+
+The same UID in another facility is another study (ADR 0014).
+"""
 COUNTED: Final = 1_000
 """How many matches beyond a page are counted."""
 READERS: Final = frozenset({Role.ADMINISTRATOR, Role.INTEGRATOR, Role.CLINICIAN})
@@ -55,7 +68,10 @@ class Fetched(NamedTuple):
 
 
 class Query:
-    """Use cases of everybody who reads. `principal` comes from the session; `address` is the caller's, for the audit."""
+    """Use cases of everybody who reads.
+
+    `principal` comes from the session; `address` is the caller's, for the audit.
+    """
 
     def __init__(self, instances: Instances, blobs: Blobs, audit: Audit, *, clock: Clock) -> None:
         self._instances = instances
@@ -64,7 +80,12 @@ class Query:
         self._clock = clock
 
     async def studies(
-        self, principal: Principal, search: StudySearch, page: PageRequest = FIRST_PAGE, *, address: str = ""
+        self,
+        principal: Principal,
+        search: StudySearch,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        address: str = "",
     ) -> Page[Study]:
         """Find studies, the latest updated first."""
         tenant = readable(principal)
@@ -72,7 +93,12 @@ class Query:
         return await self._instances.studies(tenant, _limited(search, principal), page)
 
     async def series(
-        self, principal: Principal, search: SeriesSearch, page: PageRequest = FIRST_PAGE, *, address: str = ""
+        self,
+        principal: Principal,
+        search: SeriesSearch,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        address: str = "",
     ) -> Page[Series]:
         """Find series, by study and UID."""
         tenant = readable(principal)
@@ -80,7 +106,12 @@ class Query:
         return await self._instances.series(tenant, _limited(search, principal), page)
 
     async def instances(
-        self, principal: Principal, search: InstanceSearch, page: PageRequest = FIRST_PAGE, *, address: str = ""
+        self,
+        principal: Principal,
+        search: InstanceSearch,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        address: str = "",
     ) -> Page[Instance]:
         """Find instances, in the order of arrival, or within a study or series by these first."""
         tenant = readable(principal)
@@ -88,14 +119,20 @@ class Query:
         return await self._instances.instances(tenant, _limited(search, principal), page)
 
     async def remaining(self, principal: Principal, search: "Search", seen: int) -> int:
-        """Say how many matches there are beyond the first `seen`, counting at most COUNTED; the search itself was recorded."""
-        found = await self._instances.count(readable(principal), _limited(search, principal), seen + COUNTED)
+        """Say how many matches there are beyond the first `seen`, counting at most COUNTED.
+
+        The search itself was recorded.
+        """
+        found = await self._instances.count(
+            readable(principal), _limited(search, principal), seen + COUNTED
+        )
         return max(0, found - seen)
 
     async def parents(
         self, principal: Principal, studies: frozenset[str], series: frozenset[str] = frozenset()
     ) -> tuple[dict[Place, Study], dict[tuple[str, str, str], Series]]:
-        """Return these studies by facility and UID, and of their series those of `series` by facility, study and UID.
+        """Return these studies by facility and UID, and of their series those of `series` by
+        facility, study and UID.
 
         This is where things belong that were just found.
         """
@@ -109,8 +146,13 @@ class Query:
         rows = await self._instances.series(tenant, narrowed, page)
         return by_place, {(one.facility, one.study, one.uid): one for one in rows.items}
 
-    async def instance(self, principal: Principal, sop_instance: str, *, study: str = "", series: str = "") -> Instance:
-        """Give the visible instance of a UID, within `study` and `series` if given; NotFoundError otherwise."""
+    async def instance(
+        self, principal: Principal, sop_instance: str, *, study: str = "", series: str = ""
+    ) -> Instance:
+        """Give the visible instance of a UID, within `study` and `series` if given.
+
+        NotFoundError otherwise.
+        """
         copies = await self.copies(principal, sop_instance)
         for one in copies:
             if one.visible and study in ("", one.study) and series in ("", one.series):
@@ -123,14 +165,21 @@ class Query:
         return await self._visible(principal, copies)
 
     async def by_id(self, principal: Principal, instance: int) -> Instance:
-        """Return one instance, visible or not, that this principal may see; raises NotFoundError."""
+        """Return one instance, visible or not, that this principal may see.
+
+        Raises NotFoundError.
+        """
         found = await self._instances.instance(readable(principal), instance)
         if not await self._visible(principal, (found,)):
             raise NotFoundError("there is no such instance")
         return found
 
-    async def documents(self, principal: Principal, instances: tuple[Instance, ...]) -> dict[int, IndexedDocument]:
-        """Give the DICOM JSON (compressed) and frame index of instances that this principal has found."""
+    async def documents(
+        self, principal: Principal, instances: tuple[Instance, ...]
+    ) -> dict[int, IndexedDocument]:
+        """Give the DICOM JSON (compressed) and frame index of instances that this principal has
+        found.
+        """
         ids = [one.id for one in await self._visible(principal, instances)]
         return await self._instances.documents(readable(principal), ids)
 
@@ -146,18 +195,31 @@ class Query:
         )
         return await self._fetch(principal, instance, head, address)
 
-    async def data_set(self, principal: Principal, instance: Instance, *, address: str = "") -> Fetched:
-        """Fetch the data set alone, byte by byte as received; its SHA-256 is `instance.identity.sha256`."""
+    async def data_set(
+        self, principal: Principal, instance: Instance, *, address: str = ""
+    ) -> Fetched:
+        """Fetch the data set alone, byte by byte as received.
+
+        Its SHA-256 is `instance.identity.sha256`.
+        """
         return await self._fetch(principal, instance, b"", address)
 
     async def span(
-        self, principal: Principal, instance: Instance, start: int, length: int, *, address: str = ""
+        self,
+        principal: Principal,
+        instance: Instance,
+        start: int,
+        length: int,
+        *,
+        address: str = "",
     ) -> AsyncIterator[bytes]:
         """Fetch a range of the data set: a frame, by its span in the frame index."""
         tenant = await self.accessed(principal, instance, address)
         return self._blobs.read(tenant, instance.identity.sha256, start, length)
 
-    async def _fetch(self, principal: Principal, instance: Instance, head: bytes, address: str) -> Fetched:
+    async def _fetch(
+        self, principal: Principal, instance: Instance, head: bytes, address: str
+    ) -> Fetched:
         tenant = await self.accessed(principal, instance, address)
         sha256 = instance.identity.sha256
         if await self._blobs.length(tenant, sha256) is None:
@@ -165,8 +227,12 @@ class Query:
         read = partial(self._blobs.read, tenant, sha256)
         return Fetched(instance, head, len(head) + instance.length, read)
 
-    async def looked(self, principal: Principal, instances: tuple[Instance, ...], *, address: str = "") -> None:
-        """Record that a principal reads what these instances, which it has just found, say of their patients."""
+    async def looked(
+        self, principal: Principal, instances: tuple[Instance, ...], *, address: str = ""
+    ) -> None:
+        """Record that a principal reads what these instances, which it has just found, say of their
+        patients.
+        """
         studies = sorted({one.study for one in instances})
         objects = tuple(("study", uid) for uid in studies)
         event = AuditEvent(
@@ -198,13 +264,19 @@ class Query:
         await self._audit.append(tenant, [event], now=self._clock())
         return tenant
 
-    async def _visible(self, principal: Principal, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+    async def _visible(
+        self, principal: Principal, instances: tuple[Instance, ...]
+    ) -> tuple[Instance, ...]:
         """Return those of the instances that lie in the principal's facilities and archives."""
         facilities = principal.facilities
-        mine = tuple(one for one in instances if facilities is None or one.origin.facility in facilities)
+        mine = tuple(
+            one for one in instances if facilities is None or one.origin.facility in facilities
+        )
         if principal.archives is None or not mine:
             return mine
-        search = _limited(InstanceSearch(ids=frozenset(one.id for one in mine), hidden=True), principal)
+        search = _limited(
+            InstanceSearch(ids=frozenset(one.id for one in mine), hidden=True), principal
+        )
         tenant = readable(principal)
         if await self._instances.count(tenant, search, len(mine)) == len(mine):
             return mine
@@ -212,7 +284,9 @@ class Query:
         filed = {one.id for one in found.items}
         return tuple(one for one in mine if one.id in filed)
 
-    async def _record(self, tenant: Tenant, principal: Principal, address: str, asked: tuple[str, str]) -> None:
+    async def _record(
+        self, tenant: Tenant, principal: Principal, address: str, asked: tuple[str, str]
+    ) -> None:
         kind, keys = asked
         event = AuditEvent(
             event=EventId.QUERY,
@@ -227,7 +301,10 @@ class Query:
 
 
 def readable(principal: Principal) -> Tenant:
-    """Give the tenant whose patient data this principal may read; NotFoundError where there is none, so that nothing is told."""
+    """Give the tenant whose patient data this principal may read.
+
+    NotFoundError where there is none, so that nothing is told.
+    """
     if principal.tenant is None or principal.role not in READERS:
         raise NotFoundError
     return principal.tenant

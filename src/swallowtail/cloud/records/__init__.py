@@ -1,4 +1,6 @@
-"""The Cloud's rows: SQLAlchemy Core statements over a database, one module per port. No ORM, no DICOM library.
+"""The Cloud's rows: SQLAlchemy Core statements over a database, one module per port.
+
+No ORM, no DICOM library.
 
 schema       the tables                          migrations/  their history (Alembic)
 database     intents, batches, group commit      sqlite       the embedded adapter: one writer thread, readers

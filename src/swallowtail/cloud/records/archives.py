@@ -24,7 +24,9 @@ KNOWN = select(_archive.c.id).where(_TENANT, _archive.c.id.in_(bindparam("ids", 
 COUNT = select(func.count()).select_from(_archive).where(_TENANT)
 RULES = select(schema.rule.c.rule).where(schema.rule.c.tenant == bindparam("tenant"))
 PLACE = select(_instance.c.facility, _instance.c.study, _instance.c.sop_instance).where(
-    _instance.c.tenant == bindparam("tenant"), _instance.c.id == bindparam("id"), _instance.c.study != ""
+    _instance.c.tenant == bindparam("tenant"),
+    _instance.c.id == bindparam("id"),
+    _instance.c.study != "",
 )
 NOUN: Final = "archive"
 
@@ -44,7 +46,9 @@ class ArchiveRecords:
 
         await self._database.write(add)
 
-    async def rename(self, tenant: Tenant, archive: str, name: str, *, now: float, event: AuditEvent) -> Archive:
+    async def rename(
+        self, tenant: Tenant, archive: str, name: str, *, now: float, event: AuditEvent
+    ) -> Archive:
         def rename(unit: Unit) -> Archive:
             _one(unit.connection, tenant, archive)
             mine = (_archive.c.tenant == tenant, _archive.c.id == archive)
@@ -60,7 +64,9 @@ class ArchiveRecords:
             _check_unused(unit.connection, tenant, archive)
             filed = (_study.c.tenant == tenant, _study.c.archive == archive)
             unit.connection.execute(update(_study).where(*filed).values(archive=""))
-            unit.connection.execute(delete(_archive).where(_archive.c.tenant == tenant, _archive.c.id == archive))
+            unit.connection.execute(
+                delete(_archive).where(_archive.c.tenant == tenant, _archive.c.id == archive)
+            )
             unit.audit(tenant, event, now)
 
         await self._database.write(remove)
@@ -79,11 +85,15 @@ class ArchiveRecords:
         listing = ARCHIVES if name is None else ARCHIVES.where(_archive.c.name == name)
         if ids is not None:
             listing = listing.where(_archive.c.id.in_(sorted(ids)))
-        return await self._database.read(lambda connection: paged(connection, listing, {"tenant": tenant}, page))
+        return await self._database.read(
+            lambda connection: paged(connection, listing, {"tenant": tenant}, page)
+        )
 
     async def known(self, tenant: Tenant, ids: Sequence[str]) -> frozenset[str]:
         key = {"tenant": tenant, "ids": list(ids)}
-        return await self._database.read(lambda connection: frozenset(connection.execute(KNOWN, key).scalars()))
+        return await self._database.read(
+            lambda connection: frozenset(connection.execute(KNOWN, key).scalars())
+        )
 
     async def put(
         self,
@@ -98,7 +108,9 @@ class ArchiveRecords:
         def put(unit: Unit) -> None:
             _one(unit.connection, tenant, archive)
             mine = _study_within(tenant, study, limits)
-            if not unit.connection.execute(update(_study).where(*mine).values(archive=archive)).rowcount:
+            if not unit.connection.execute(
+                update(_study).where(*mine).values(archive=archive)
+            ).rowcount:
                 raise NotFoundError("there is no such study")
             unit.audit(tenant, event, now)
 
@@ -125,11 +137,21 @@ class ArchiveRecords:
 
 
 def put_by_rule(unit: Unit, tenant: Tenant, instance: int, archive: str, now: float) -> None:
-    """Put the study of an instance into an archive, unless it is in one: what a person decided stays."""
+    """Put the study of an instance into an archive, unless it is in one.
+
+    What a person decided stays.
+    """
     place = unit.connection.execute(PLACE, {"tenant": tenant, "id": instance}).first()
-    if place is None or not unit.connection.execute(KNOWN, {"tenant": tenant, "ids": [archive]}).first():
+    if (
+        place is None
+        or not unit.connection.execute(KNOWN, {"tenant": tenant, "ids": [archive]}).first()
+    ):
         return
-    mine = (_study.c.tenant == tenant, _study.c.uid == place.study, _study.c.facility == place.facility)
+    mine = (
+        _study.c.tenant == tenant,
+        _study.c.uid == place.study,
+        _study.c.facility == place.facility,
+    )
     filed = update(_study).where(*mine, _study.c.archive == "").values(archive=archive)
     if unit.connection.execute(filed).rowcount:
         unit.audit(tenant, _filed(place.study, archive), now)
@@ -162,11 +184,16 @@ def _check_unused(connection: Connection, tenant: Tenant, archive: str) -> None:
     for row in connection.execute(RULES, {"tenant": tenant}).scalars():
         rule = msgspec.msgpack.decode(row, type=Rule)
         if archive == rule.action.archive or archive in rule.condition.archives:
-            raise ConflictError(f"the rule {rule.name!r} names this archive; change or remove the rule first")
+            raise ConflictError(
+                f"the rule {rule.name!r} names this archive; change or remove the rule first"
+            )
     token = schema.api_token
     limited = select(token.c.name, token.c.archives).where(
         token.c.tenant == tenant, token.c.revoked.is_(None), token.c.archives.is_not(None)
     )
     for row in connection.execute(limited):
         if archive in msgspec.json.decode(row.archives):
-            raise ConflictError(f"the token {row.name!r} is limited to this archive; change or revoke the token first")
+            raise ConflictError(
+                f"the token {row.name!r} is limited to this archive; change or revoke the token"
+                " first"
+            )

@@ -1,4 +1,7 @@
-"""What is kept of each delivery's attempts. Within the caller's transaction, each step by the key: every settlement adds one."""
+"""What is kept of each delivery's attempts.
+
+Within the caller's transaction, each step by the key: every settlement adds one.
+"""
 
 from typing import Any, Final
 
@@ -20,9 +23,15 @@ _LAST_TOO_MANY = (
     .offset(MAX_ATTEMPTS)
     .scalar_subquery()
 )
-TRIM = Prepared(delete(_attempt).where(_attempt.c.delivery == bindparam("of"), _attempt.c.token <= _LAST_TOO_MANY))
+TRIM = Prepared(
+    delete(_attempt).where(
+        _attempt.c.delivery == bindparam("of"), _attempt.c.token <= _LAST_TOO_MANY
+    )
+)
 ATTEMPTS = Listing(
-    select(_attempt).where(_attempt.c.tenant == bindparam("tenant"), _attempt.c.delivery == bindparam("delivery")),
+    select(_attempt).where(
+        _attempt.c.tenant == bindparam("tenant"), _attempt.c.delivery == bindparam("delivery")
+    ),
     DeliveryAttempt,
     (_attempt.c.token,),
     descending=True,
@@ -30,8 +39,13 @@ ATTEMPTS = Listing(
 
 
 def add(connection: Connection, settlement: Settlement, tried: Tried, number: int) -> None:
-    """Keep an attempt as settled, `number` being the delivery's `tries`; the oldest goes where there are too many."""
+    """Keep an attempt as settled, `number` being the delivery's `tries`.
+
+    The oldest goes where there are too many.
+    """
     row: dict[str, Any] = {name: getattr(settlement, name) for name in _SETTLED}
     ADD.run(connection, row | values(tried) | {"number": number})
-    if settlement.token > MAX_ATTEMPTS:  # each attempt has a token of its own: before that there cannot be too many
+    if (
+        settlement.token > MAX_ATTEMPTS
+    ):  # each attempt has a token of its own: before that there cannot be too many
         TRIM.run(connection, {"of": settlement.delivery})

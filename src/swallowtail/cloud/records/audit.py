@@ -1,4 +1,7 @@
-"""The audit chain read and verified: the statements of the port `Audit`. Extending it stands in `chain`."""
+"""The audit chain read and verified: the statements of the port `Audit`.
+
+Extending it stands in `chain`.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
@@ -28,14 +31,22 @@ from swallowtail.cloud.records.rows import Listing, of, paged
 from swallowtail.cloud.records.schema import FAILED, audit, audit_head, audit_object
 
 _OF_TENANT = select(audit).where(audit.c.tenant == bindparam("tenant"))
-STRETCH = _OF_TENANT.where(audit.c.sequence > bindparam("after")).order_by(audit.c.sequence).limit(bindparam("limit"))
+STRETCH = (
+    _OF_TENANT.where(audit.c.sequence > bindparam("after"))
+    .order_by(audit.c.sequence)
+    .limit(bindparam("limit"))
+)
 _STRETCH: Final = 2000
 HEADS = select(audit_head.c.tenant, audit_head.c.sequence, audit_head.c.digest)
-DIGEST = select(audit.c.digest).where(audit.c.tenant == bindparam("tenant"), audit.c.sequence == bindparam("sequence"))
+DIGEST = select(audit.c.digest).where(
+    audit.c.tenant == bindparam("tenant"), audit.c.sequence == bindparam("sequence")
+)
 _IS_HEAD = (audit.c.tenant == audit_head.c.tenant) & (audit.c.sequence == audit_head.c.sequence)
 NEWEST_KEY = select(func.max(audit.c.key)).join(audit_head, _IS_HEAD)
 OLD_KEYS = (
-    select(audit_head.c.tenant, audit_head.c.sequence, audit.c.key).join(audit, _IS_HEAD).where(audit.c.key < bindparam("key"))
+    select(audit_head.c.tenant, audit_head.c.sequence, audit.c.key)
+    .join(audit, _IS_HEAD)
+    .where(audit.c.key < bindparam("key"))
 )
 LISTED = Prepared(
     select(audit_object.c.sequence).where(
@@ -82,7 +93,9 @@ class AuditRecords:
         end = await self.head(tenant)
         walk = ChainWalk(self._database.audit_keys, tenant, exported)
         while walk.sequence < end.sequence:
-            verdict = await self._database.read(lambda connection: _check_stretch(connection, walk, end))
+            verdict = await self._database.read(
+                lambda connection: _check_stretch(connection, walk, end)
+            )
             if verdict is not None:
                 return verdict
         return walk.verdict(end)
@@ -93,7 +106,10 @@ class AuditRecords:
 
     async def heads(self) -> tuple[ChainHead, ...]:
         rows = await self._database.read(lambda connection: connection.execute(HEADS).all())
-        return tuple(ChainHead(tenant=Tenant(row.tenant), sequence=row.sequence, digest=row.digest) for row in rows)
+        return tuple(
+            ChainHead(tenant=Tenant(row.tenant), sequence=row.sequence, digest=row.digest)
+            for row in rows
+        )
 
     async def holds(self, heads: Collection[ChainHead]) -> frozenset[ChainHead]:
         def find(connection: Connection) -> frozenset[ChainHead]:
@@ -102,7 +118,9 @@ class AuditRecords:
         return await self._database.read(find)
 
     async def newest_key(self) -> int:
-        return (await self._database.read(lambda connection: connection.execute(NEWEST_KEY).scalar())) or 0
+        return (
+            await self._database.read(lambda connection: connection.execute(NEWEST_KEY).scalar())
+        ) or 0
 
     async def begin_key(self, *, now: float) -> int:
         current = self._database.audit_keys.current

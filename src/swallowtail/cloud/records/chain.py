@@ -9,7 +9,11 @@ from swallowtail.cloud.records.schema import audit, audit_head, audit_object
 
 ChainEntry = tuple[Tenant, float, AuditEvent]
 
-HEAD = Prepared(select(audit_head.c.sequence, audit_head.c.digest).where(audit_head.c.tenant == bindparam("tenant")))
+HEAD = Prepared(
+    select(audit_head.c.sequence, audit_head.c.digest).where(
+        audit_head.c.tenant == bindparam("tenant")
+    )
+)
 ADD = Prepared(insert(audit))
 ADD_OBJECT = Prepared(insert(audit_object))
 BEGIN = Prepared(insert(audit_head))
@@ -36,7 +40,9 @@ def extend(connection: Connection, entries: list[ChainEntry], keys: AuditKeys) -
         _extend_one(connection, tenant, events, keys)
 
 
-def _extend_one(connection: Connection, tenant: Tenant, events: list[tuple[float, AuditEvent]], keys: AuditKeys) -> None:
+def _extend_one(
+    connection: Connection, tenant: Tenant, events: list[tuple[float, AuditEvent]], keys: AuditKeys
+) -> None:
     sequence, digest = head(connection, tenant)
     begins, key = sequence == 0, keys.current
     rows, objects = [], []
@@ -50,4 +56,6 @@ def _extend_one(connection: Connection, tenant: Tenant, events: list[tuple[float
         objects += [{**place, "object": name} for name in event.object_ids]
     ADD.run(connection, *rows)
     ADD_OBJECT.run(connection, *objects)
-    (BEGIN if begins else MOVE).run(connection, {"tenant": tenant, "of": tenant, "sequence": sequence, "digest": digest})
+    (BEGIN if begins else MOVE).run(
+        connection, {"tenant": tenant, "of": tenant, "sequence": sequence, "digest": digest}
+    )

@@ -24,9 +24,10 @@ _OF_LINK = (_documents.c.tenant == bindparam("tenant"), _documents.c.link == bin
 VERSION = select(_documents).where(*_OF_LINK, _documents.c.version == bindparam("version"))
 DESIRED = select(_documents).where(*_OF_LINK).order_by(_documents.c.version.desc()).limit(1)
 HISTORY = Listing(
-    select(*(column for column in _documents.c if column.name not in {"document", "tenant"}), literal(b"").label("document")).where(
-        *_OF_LINK
-    ),
+    select(
+        *(column for column in _documents.c if column.name not in {"document", "tenant"}),
+        literal(b"").label("document"),
+    ).where(*_OF_LINK),
     ConfigurationVersion,
     (_documents.c.version,),
     descending=True,
@@ -34,7 +35,8 @@ HISTORY = Listing(
 RUNNING = select(_running).where(_running.c.tenant == bindparam("tenant"))
 _DEVICE_KEY: Final = ("link", "listener", "address", "calling_ae", "called_ae", "reason")
 DEVICE = select(_unknown).where(
-    _unknown.c.tenant == bindparam("tenant"), *(_unknown.c[name] == bindparam(name) for name in _DEVICE_KEY)
+    _unknown.c.tenant == bindparam("tenant"),
+    *(_unknown.c[name] == bindparam(name) for name in _DEVICE_KEY),
 )
 DEVICES = Listing(
     select(_unknown).where(_unknown.c.tenant == bindparam("tenant")),
@@ -75,7 +77,9 @@ class ConfigurationRecords:
             present = _desired(unit.connection, tenant, link)
             number = 0 if present is None else present.version
             if expected is not None and expected != number:
-                raise ConflictError(f"the present version is {number}, not {expected}; read it and decide again")
+                raise ConflictError(
+                    f"the present version is {number}, not {expected}; read it and decide again"
+                )
             if present is not None and present.document == document:
                 return present
             new = ConfigurationVersion(
@@ -99,10 +103,16 @@ class ConfigurationRecords:
     async def version(self, tenant: Tenant, link: str, version: int) -> ConfigurationVersion:
         key = {"tenant": tenant, "link": link, "version": version}
         return await self._database.read(
-            lambda connection: only(connection.execute(VERSION, key), ConfigurationVersion, "version of this configuration")
+            lambda connection: only(
+                connection.execute(VERSION, key),
+                ConfigurationVersion,
+                "version of this configuration",
+            )
         )
 
-    async def history(self, tenant: Tenant, link: str, page: PageRequest = FIRST_PAGE) -> Page[ConfigurationVersion]:
+    async def history(
+        self, tenant: Tenant, link: str, page: PageRequest = FIRST_PAGE
+    ) -> Page[ConfigurationVersion]:
         key = {"tenant": tenant, "link": link}
         return await self._database.read(lambda connection: paged(connection, HISTORY, key, page))
 
@@ -111,7 +121,10 @@ class ConfigurationRecords:
 
         def note(unit: Unit) -> None:
             require_link(unit.connection, tenant, running.link)
-            row = values(running) | {"tenant": tenant, "problems": msgspec.json.encode(running.problems).decode()}
+            row = values(running) | {
+                "tenant": tenant,
+                "problems": msgspec.json.encode(running.problems).decode(),
+            }
             kept = unit.connection.execute(select(_running.c.epoch).where(mine)).first()
             if kept is None:
                 unit.connection.execute(insert(_running), row)
@@ -142,11 +155,17 @@ class ConfigurationRecords:
         self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, link: str | None = None
     ) -> Page[UnknownDevice]:
         query = DEVICES if link is None else DEVICES.where(_unknown.c.link == link)
-        return await self._database.read(lambda connection: paged(connection, query, {"tenant": tenant}, page))
+        return await self._database.read(
+            lambda connection: paged(connection, query, {"tenant": tenant}, page)
+        )
 
-    async def forget_unknown(self, tenant: Tenant, link: str, address: str, calling_ae: str) -> None:
+    async def forget_unknown(
+        self, tenant: Tenant, link: str, address: str, calling_ae: str
+    ) -> None:
         mine = (_unknown.c.tenant == tenant, _unknown.c.link == link)
-        forget = delete(_unknown).where(*mine, _unknown.c.address == address, _unknown.c.calling_ae == calling_ae)
+        forget = delete(_unknown).where(
+            *mine, _unknown.c.address == address, _unknown.c.calling_ae == calling_ae
+        )
 
         def run(unit: Unit) -> None:
             unit.connection.execute(forget)
@@ -171,7 +190,11 @@ def _add_up(connection: Connection, tenant: Tenant, device: UnknownDevice) -> No
         return
     mine = [_unknown.c[name] == value for name, value in key.items()]
     first, last = min(kept["first"], device.first), max(kept["last"], device.last)
-    connection.execute(update(_unknown).where(*mine).values(count=kept["count"] + device.count, first=first, last=last))
+    connection.execute(
+        update(_unknown)
+        .where(*mine)
+        .values(count=kept["count"] + device.count, first=first, last=last)
+    )
 
 
 def _drop_surplus(connection: Connection, tenant: Tenant, link: str) -> None:

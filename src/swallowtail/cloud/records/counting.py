@@ -1,4 +1,7 @@
-"""Counts and times of studies and series in each facility, made anew from the visible instances: repeating them changes nothing."""
+"""Counts and times of studies and series in each facility, made anew from the visible instances.
+
+Repeating them changes nothing.
+"""
 
 from collections.abc import Collection
 
@@ -71,10 +74,19 @@ def _recount_one(connection: Connection, tenant: Tenant, facility: str, uid: str
     counted = connection.execute(BY_SERIES, key).all()
     connection.execute(CLEAR_SERIES, of)
     if counted:
-        rows = [of | {"series_uid": row.series, "n": row.instances, "first": row.received} for row in counted]
+        rows = [
+            of | {"series_uid": row.series, "n": row.instances, "first": row.received}
+            for row in counted
+        ]
         connection.execute(SET_SERIES, rows)
     seen = {row.series for row in counted}
-    modalities = sorted({row.modality for row in connection.execute(MODALITIES, key) if row.uid in seen and row.modality})
+    modalities = sorted(
+        {
+            row.modality
+            for row in connection.execute(MODALITIES, key)
+            if row.uid in seen and row.modality
+        }
+    )
     totals = {
         "n_series": len(counted),
         "n": sum(row.instances for row in counted),

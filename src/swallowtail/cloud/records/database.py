@@ -1,10 +1,15 @@
-"""Group commit. An *intent* is one caller's change; a *batch* is whatever waits when the previous commit ends, without a timer.
+"""Group commit.
 
-Every intent runs in a savepoint of its own: one that fails fails alone. A failure of the storage itself (disk full, I/O error, a
-commit that does not succeed) fails the whole batch, since none of it is durable. After an I/O error nobody knows what the disk
-holds (PostgreSQL panics there, and so do we): `on_fatal` is told, and the process must stop.
+An *intent* is one caller's change; a *batch* is whatever waits when the previous commit ends,
+without a timer.
 
-The audit chain is extended once per batch, by the events of the intents that held, within the same transaction.
+Every intent runs in a savepoint of its own: one that fails fails alone. A failure of the storage
+itself (disk full, I/O error, a commit that does not succeed) fails the whole batch, since none of
+it is durable. After an I/O error nobody knows what the disk holds (PostgreSQL panics there, and so
+do we): `on_fatal` is told, and the process must stop.
+
+The audit chain is extended once per batch, by the events of the intents that held, within the same
+transaction.
 """
 
 import sqlite3
@@ -24,7 +29,11 @@ T = TypeVar("T")
 MAX_BATCH: Final = 256
 MAX_WAITING: Final = 8192
 
-_FATAL_SQLITE: Final = {10, 11, 26}  # IOERR, CORRUPT, NOTADB: primary result codes of sqlite.org/rescode.html
+_FATAL_SQLITE: Final = {
+    10,
+    11,
+    26,
+}  # IOERR, CORRUPT, NOTADB: primary result codes of sqlite.org/rescode.html
 
 _STORAGE_FAILED: Final = (OperationalError, sqlite3.OperationalError)
 
@@ -59,7 +68,10 @@ class Database(Protocol):
         """The keys of the audit chains."""
 
     async def write(self, intent: Intent[T]) -> T:
-        """Run a change and return when it is durable; raises what the intent raised, or StorageUnavailableError."""
+        """Run a change and return when it is durable.
+
+        Raises what the intent raised, or StorageUnavailableError.
+        """
 
     async def read(self, query: Query[T]) -> T:
         """Run a query on a consistent state that includes every write that has returned."""
@@ -77,10 +89,15 @@ class Failed:
 def run_batch(connection: Connection, intents: Sequence[Intent[Any]], keys: AuditKeys) -> list[Any]:
     """Run intents in one transaction and commit it; return each one's result or Failed.
 
-    Raises StorageUnavailableError (FatalStorageError) when the batch as a whole did not become durable.
+    Raises StorageUnavailableError (FatalStorageError) when the batch as a whole did not become
+    durable.
     """
     try:
-        return _run_alone(connection, intents[0], keys) if len(intents) == 1 else _run_together(connection, intents, keys)
+        return (
+            _run_alone(connection, intents[0], keys)
+            if len(intents) == 1
+            else _run_together(connection, intents, keys)
+        )
     except (DBAPIError, sqlite3.Error) as error:
         raise storage_error(error) from error
 
@@ -100,14 +117,18 @@ def _run_alone(connection: Connection, intent: Intent[Any], keys: AuditKeys) -> 
     return [result]
 
 
-def _run_together(connection: Connection, intents: Sequence[Intent[Any]], keys: AuditKeys) -> list[Any]:
+def _run_together(
+    connection: Connection, intents: Sequence[Intent[Any]], keys: AuditKeys
+) -> list[Any]:
     with connection.begin():
         results, entries = _run_intents(connection, intents)
         extend(connection, entries, keys)
     return results
 
 
-def _run_intents(connection: Connection, intents: Sequence[Intent[Any]]) -> tuple[list[Any], list[ChainEntry]]:
+def _run_intents(
+    connection: Connection, intents: Sequence[Intent[Any]]
+) -> tuple[list[Any], list[ChainEntry]]:
     results: list[Any] = []
     entries: list[ChainEntry] = []
     for intent in intents:
@@ -117,7 +138,8 @@ def _run_intents(connection: Connection, intents: Sequence[Intent[Any]]) -> tupl
             results.append(intent(unit))
         except _STORAGE_FAILED:
             raise  # not the intent's failure
-        except Exception as error:  # noqa: BLE001 - a bug in one intent must not fail its neighbours; its caller gets it
+        # a bug in one intent must not fail its neighbours; its caller gets it
+        except Exception as error:  # noqa: BLE001
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT intent")
             results.append(Failed(_translated(error)))
         else:
@@ -135,12 +157,17 @@ def _translated(error: Exception) -> Exception:
 
 
 def storage_error(error: DBAPIError | sqlite3.Error) -> StorageUnavailableError:
-    """Translate a failure of the storage; the message names the database's reason and holds no values."""
+    """Translate a failure of the storage.
+
+    The message names the database's reason and holds no values.
+    """
     cause = error.orig if isinstance(error, DBAPIError) else error
     reason = f"the database refused: {cause}"
     code = getattr(cause, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in _FATAL_SQLITE:
-        return FatalStorageError(f"{reason}; the process must stop, check the disk before it is started again")
+        return FatalStorageError(
+            f"{reason}; the process must stop, check the disk before it is started again"
+        )
     return StorageUnavailableError(f"{reason}; check free space and the disk, then try again")
 
 

@@ -1,7 +1,8 @@
 """Deleting and restoring instances: the statements of the port `Deletions`.
 
-A deleted instance's row moves to `deleted_instance` and keeps its id; its document stays where it is, and is found through no
-instance. Everything that reads instances is therefore blind to what is deleted, and a commit of the same identity makes a new row.
+A deleted instance's row moves to `deleted_instance` and keeps its id; its document stays where it
+is, and is found through no instance. Everything that reads instances is therefore blind to what is
+deleted, and a commit of the same identity makes a new row.
 """
 
 from collections import Counter
@@ -62,7 +63,8 @@ _other = _instance.alias()
 def another_is_shown(table: FromClause) -> ColumnElement[bool]:
     """Return whether a stored copy of a row's UID is visible in its facility.
 
-    The comparison keeps SQLite from using the index of visible instances, all of which it would read.
+    The comparison keeps SQLite from using the index of visible instances, all of which it would
+    read.
     """
     same = (_other.c[name] == table.c[name] for name in ("tenant", "sop_instance", "facility"))
     return exists().where(*same, case((_other.c.visible, 1), else_=0) == 1)
@@ -70,11 +72,20 @@ def another_is_shown(table: FromClause) -> ColumnElement[bool]:
 
 MOVE_BACK = insert(_instance).from_select(
     _COLUMNS,
-    select(*(false() if name == "visible" else _deleted.c[name] for name in _COLUMNS)).where(_deleted.c.id.in_(_IDS)),
+    select(*(false() if name == "visible" else _deleted.c[name] for name in _COLUMNS)).where(
+        _deleted.c.id.in_(_IDS)
+    ),
 )
-SHOW_AGAIN = update(_instance).where(_instance.c.id.in_(_IDS), not_(another_is_shown(_instance))).values(visible=True)
+SHOW_AGAIN = (
+    update(_instance)
+    .where(_instance.c.id.in_(_IDS), not_(another_is_shown(_instance)))
+    .values(visible=True)
+)
 STORED_AGAIN = exists().where(
-    *(_other.c[name] == _deleted.c[name] for name in ("tenant", "sop_instance", "transfer_syntax", "sha256", "facility"))
+    *(
+        _other.c[name] == _deleted.c[name]
+        for name in ("tenant", "sop_instance", "transfer_syntax", "sha256", "facility")
+    )
 )
 UNSHOWN = (
     select(func.min(_instance.c.id))
@@ -87,9 +98,15 @@ UNSHOWN = (
 )
 """The first copy of each SOP Instance UID in each facility that shows none."""
 _LOCKED = exists().where(
-    _deleted.c.tenant == _deletion.c.tenant, _deleted.c.deletion == _deletion.c.id, purging.is_locked(_deleted)
+    _deleted.c.tenant == _deletion.c.tenant,
+    _deleted.c.deletion == _deletion.c.id,
+    purging.is_locked(_deleted),
 )
-EXPIRED = select(_deletion.c.tenant, _deletion.c.id).where(_deletion.c.open, not_(_LOCKED)).order_by(_deletion.c.until)
+EXPIRED = (
+    select(_deletion.c.tenant, _deletion.c.id)
+    .where(_deletion.c.open, not_(_LOCKED))
+    .order_by(_deletion.c.until)
+)
 
 
 class DeletionRecords:
@@ -99,35 +116,61 @@ class DeletionRecords:
         self._database = database
 
     async def delete(
-        self, tenant: Tenant, new: NewDeletion, *, last: int | None = None, limit: int, now: float, event: AuditEvent
+        self,
+        tenant: Tenant,
+        new: NewDeletion,
+        *,
+        last: int | None = None,
+        limit: int,
+        now: float,
+        event: AuditEvent,
     ) -> DeletedBatch:
         def remove(unit: Unit) -> DeletedBatch:
             mine = _within(_instance, tenant, new.scope, new.facilities)
             purging.check_unlocked(unit.connection, _instance, *mine)
             newest = last
             if newest is None:
-                newest = unit.connection.execute(select(func.max(_instance.c.id)).where(*mine)).scalar_one()
+                newest = unit.connection.execute(
+                    select(func.max(_instance.c.id)).where(*mine)
+                ).scalar_one()
                 if newest is None:
                     raise NotFoundError("there is nothing stored to delete")
                 unit.connection.execute(insert(_deletion), _row_of(tenant, new))
                 unit.audit(tenant, event, now)
             rows = _next_rows(unit.connection, [*mine, _instance.c.id <= newest], limit)
-            links = _move_out(unit.connection, tenant, new.id, rows, now) if rows else frozenset[str]()
+            links = (
+                _move_out(unit.connection, tenant, new.id, rows, now) if rows else frozenset[str]()
+            )
             return DeletedBatch(count=len(rows), last=newest, links=links)
 
         return await self._database.write(remove)
 
     async def deletions(
-        self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, facilities: frozenset[str] | None = None
+        self,
+        tenant: Tenant,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        facilities: frozenset[str] | None = None,
     ) -> Page[Deletion]:
         deletions = listing(facilities)
-        return await self._database.read(lambda connection: paged(connection, deletions, {"tenant": tenant}, page))
+        return await self._database.read(
+            lambda connection: paged(connection, deletions, {"tenant": tenant}, page)
+        )
 
-    async def deletion(self, tenant: Tenant, deletion: str, *, facilities: frozenset[str] | None = None) -> Deletion:
-        return await self._database.read(lambda connection: deletion_row(connection, tenant, deletion, facilities))
+    async def deletion(
+        self, tenant: Tenant, deletion: str, *, facilities: frozenset[str] | None = None
+    ) -> Deletion:
+        return await self._database.read(
+            lambda connection: deletion_row(connection, tenant, deletion, facilities)
+        )
 
-    async def latest(self, tenant: Tenant, scope: Scope, *, facilities: frozenset[str] | None = None) -> Deletion | None:
-        same = [_deletion.c[name] == getattr(scope, name) for name in ("study", "series", "sop_instance")]
+    async def latest(
+        self, tenant: Tenant, scope: Scope, *, facilities: frozenset[str] | None = None
+    ) -> Deletion | None:
+        same = [
+            _deletion.c[name] == getattr(scope, name)
+            for name in ("study", "series", "sop_instance")
+        ]
         same.append(_deletion.c.instance.is_not_distinct_from(scope.instance))
         matching = listing(facilities).where(*same, _deletion.c.open)
 
@@ -138,11 +181,18 @@ class DeletionRecords:
         return await self._database.read(find)
 
     async def deleted(
-        self, tenant: Tenant, deletion: str, page: PageRequest = FIRST_PAGE, *, facilities: frozenset[str] | None = None
+        self,
+        tenant: Tenant,
+        deletion: str,
+        page: PageRequest = FIRST_PAGE,
+        *,
+        facilities: frozenset[str] | None = None,
     ) -> Page[Instance]:
         def find(connection: Connection) -> Page[Instance]:
             deletion_row(connection, tenant, deletion, facilities)
-            instances = DELETED.where(_deleted.c.deletion == deletion, *_of_facilities(_deleted, facilities))
+            instances = DELETED.where(
+                _deleted.c.deletion == deletion, *_of_facilities(_deleted, facilities)
+            )
             return paged(connection, instances, {"tenant": tenant}, page)
 
         return await self._database.read(find)
@@ -153,7 +203,11 @@ class DeletionRecords:
     ) -> int:  # fmt: skip
         def restore(unit: Unit) -> int:
             deletion_row(unit.connection, tenant, deletion, facilities)
-            mine = [_deleted.c.deletion == deletion, *_of_facilities(_deleted, facilities), *_selected(selection)]
+            mine = [
+                _deleted.c.deletion == deletion,
+                *_of_facilities(_deleted, facilities),
+                *_selected(selection),
+            ]
             count = _restore(unit.connection, tenant, deletion, mine, limit)
             if count and event is not None:
                 unit.audit(tenant, event, now)
@@ -167,9 +221,17 @@ class DeletionRecords:
     ) -> int:  # fmt: skip
         def purge(unit: Unit) -> int:
             deletion_row(unit.connection, tenant, deletion, facilities)
-            mine = (_deleted.c.tenant == tenant, _deleted.c.deletion == deletion, *_of_facilities(_deleted, facilities))
+            mine = (
+                _deleted.c.tenant == tenant,
+                _deleted.c.deletion == deletion,
+                *_of_facilities(_deleted, facilities),
+            )
             purging.check_unlocked(unit.connection, _deleted, *mine)
-            query = select(*(_deleted.c[name] for name in purging.PURGED)).where(*mine).order_by(_deleted.c.id)
+            query = (
+                select(*(_deleted.c[name] for name in purging.PURGED))
+                .where(*mine)
+                .order_by(_deleted.c.id)
+            )
             gone = _purge(unit.connection, tenant, query, limit, now)
             note_parts(unit.connection, tenant, deletion, "purged", [row.facility for row in gone])
             close_if_empty(unit.connection, tenant, deletion)
@@ -184,12 +246,16 @@ class DeletionRecords:
 
         def find(connection: Connection) -> tuple[tuple[Tenant, Deletion], ...]:
             keys = [(Tenant(row.tenant), row.id) for row in connection.execute(query)]
-            return tuple((tenant, deletion_row(connection, tenant, key, None)) for tenant, key in keys)
+            return tuple(
+                (tenant, deletion_row(connection, tenant, key, None)) for tenant, key in keys
+            )
 
         return await self._database.read(find)
 
 
-def deletion_row(connection: Connection, tenant: Tenant, deletion: str, facilities: frozenset[str] | None) -> Deletion:
+def deletion_row(
+    connection: Connection, tenant: Tenant, deletion: str, facilities: frozenset[str] | None
+) -> Deletion:
     """Return a deletion, or raise NotFoundError where none concerns these facilities."""
     query = listing(facilities).query.where(_deletion.c.id == deletion)
     return only(connection.execute(query, {"tenant": tenant}), _deletion_of, "deletion")
@@ -202,13 +268,26 @@ def close_if_empty(connection: Connection, tenant: Tenant, deletion: str) -> Non
     connection.execute(update(_deletion).where(*mine, not_(left)).values(open=False))
 
 
-def note_parts(connection: Connection, tenant: Tenant, deletion: str, column: str, facilities: Collection[str]) -> None:
+def note_parts(
+    connection: Connection, tenant: Tenant, deletion: str, column: str, facilities: Collection[str]
+) -> None:
     """Add one to a count of a deletion for each instance, of which the facilities are given."""
     for facility, number in Counter(facilities).items():
-        mine = (_part.c.tenant == tenant, _part.c.deletion == deletion, _part.c.facility == facility)
+        mine = (
+            _part.c.tenant == tenant,
+            _part.c.deletion == deletion,
+            _part.c.facility == facility,
+        )
         change = update(_part).where(*mine).values({column: _part.c[column] + number})
         if connection.execute(change).rowcount == 0:
-            row = {"tenant": tenant, "deletion": deletion, "facility": facility, "instances": 0, "restored": 0, "purged": 0}
+            row = {
+                "tenant": tenant,
+                "deletion": deletion,
+                "facility": facility,
+                "instances": 0,
+                "restored": 0,
+                "purged": 0,
+            }
             connection.execute(insert(_part), row | {column: number})
 
 
@@ -225,14 +304,20 @@ def _row_of(tenant: Tenant, new: NewDeletion) -> dict[str, Any]:
     }
 
 
-def _next_rows(connection: Connection, mine: Sequence[ColumnElement[bool]], limit: int) -> Sequence[Row[Any]]:
-    """Return the next instances, with all their copies, so that none is shown in the place of one that is about to go too."""
+def _next_rows(
+    connection: Connection, mine: Sequence[ColumnElement[bool]], limit: int
+) -> Sequence[Row[Any]]:
+    """Return the next instances, with all their copies, so that none is shown in the place of one
+    that is about to go too.
+    """
     uids = select(_instance.c.sop_instance).where(*mine).distinct().limit(limit)
     query = select(*(_instance.c[name] for name in _MOVED)).where(*mine)
     return connection.execute(query.where(_instance.c.sop_instance.in_(uids))).all()
 
 
-def _move_out(connection: Connection, tenant: Tenant, deletion: str, rows: Sequence[Row[Any]], now: float) -> frozenset[str]:
+def _move_out(
+    connection: Connection, tenant: Tenant, deletion: str, rows: Sequence[Row[Any]], now: float
+) -> frozenset[str]:
     ids = [row.id for row in rows]
     connection.execute(MOVE_OUT, {"ids": ids, "of_deletion": deletion})
     connection.execute(DROP, {"ids": ids})
@@ -248,14 +333,30 @@ def _move_out(connection: Connection, tenant: Tenant, deletion: str, rows: Seque
     return links
 
 
-def _restore(connection: Connection, tenant: Tenant, deletion: str, mine: Sequence[ColumnElement[bool]], limit: int) -> int:
-    query = select(*(_deleted.c[name] for name in (*_MOVED, "transfer_syntax", "sha256", "visible")))
+def _restore(
+    connection: Connection,
+    tenant: Tenant,
+    deletion: str,
+    mine: Sequence[ColumnElement[bool]],
+    limit: int,
+) -> int:
+    query = select(
+        *(_deleted.c[name] for name in (*_MOVED, "transfer_syntax", "sha256", "visible"))
+    )
     query = query.where(_deleted.c.tenant == tenant, *mine, not_(STORED_AGAIN))
-    rows = connection.execute(query.order_by(_deleted.c.visible.desc(), _deleted.c.id).limit(limit)).all()
+    rows = connection.execute(
+        query.order_by(_deleted.c.visible.desc(), _deleted.c.id).limit(limit)
+    ).all()
     if not rows:
         return 0
-    # a deletion that ran beside a restoration may have taken the same instance twice, and two that were visible in turn
-    rows = [*{(row.sop_instance, row.transfer_syntax, row.sha256, row.facility): row for row in rows[::-1]}.values()]
+    # a deletion that ran beside a restoration may have taken the same instance twice, and two that
+    # were visible in turn
+    rows = [
+        *{
+            (row.sop_instance, row.transfer_syntax, row.sha256, row.facility): row
+            for row in rows[::-1]
+        }.values()
+    ]
     ids = {"ids": [row.id for row in rows]}
     connection.execute(MOVE_BACK, ids)
     connection.execute(DROP_DELETED, ids)
@@ -270,7 +371,9 @@ def _restore(connection: Connection, tenant: Tenant, deletion: str, mine: Sequen
     return len(rows)
 
 
-def _purge(connection: Connection, tenant: Tenant, query: Select[Any], limit: int, now: float) -> Sequence[Row[Any]]:
+def _purge(
+    connection: Connection, tenant: Tenant, query: Select[Any], limit: int, now: float
+) -> Sequence[Row[Any]]:
     """Purge the next instances; those that are being delivered are passed over."""
     after = 0
     while rows := connection.execute(query.where(_deleted.c.id > after).limit(limit)).all():
@@ -291,17 +394,33 @@ def _places(rows: Sequence[Row[Any]]) -> set[Place]:
     return {(row.facility, row.study) for row in rows if row.study}
 
 
-def _take_attributes_anew(connection: Connection, tenant: Tenant, places: Collection[Place], gone: Collection[int]) -> None:
-    """Have the attributes of studies and series, if a deleted instance gave them, taken from the first that is left."""
-    for table, columns in ((schema.study, ("facility", "uid")), (schema.series, ("facility", "study", "uid"))):
+def _take_attributes_anew(
+    connection: Connection, tenant: Tenant, places: Collection[Place], gone: Collection[int]
+) -> None:
+    """Have the attributes of studies and series, if a deleted instance gave them, taken from the
+    first that is left.
+    """
+    for table, columns in (
+        (schema.study, ("facility", "uid")),
+        (schema.series, ("facility", "study", "uid")),
+    ):
         of_places = tuple_(table.c.facility, table.c[columns[1]]).in_(sorted(places))
-        found = select(*(table.c[name] for name in columns)).where(table.c.tenant == tenant, of_places, table.c.source.in_(gone))
+        found = select(*(table.c[name] for name in columns)).where(
+            table.c.tenant == tenant, of_places, table.c.source.in_(gone)
+        )
         for place in connection.execute(found).all():
             mine = [table.c[name] == value for name, value in zip(columns, place, strict=True)]
-            connection.execute(update(table).where(table.c.tenant == tenant, *mine).values(source=None))
-            left = [_instance.c[name] == value for name, value in zip(("facility", "study", "series"), place, strict=False)]
+            connection.execute(
+                update(table).where(table.c.tenant == tenant, *mine).values(source=None)
+            )
+            left = [
+                _instance.c[name] == value
+                for name, value in zip(("facility", "study", "series"), place, strict=False)
+            ]
             first = connection.execute(
-                select(func.min(_instance.c.id)).where(_instance.c.tenant == tenant, *left, _instance.c.visible)
+                select(func.min(_instance.c.id)).where(
+                    _instance.c.tenant == tenant, *left, _instance.c.visible
+                )
             ).scalar()
             if first is not None:
                 connection.execute(DROP_JOBS, {"ids": [first]})
@@ -309,8 +428,15 @@ def _take_attributes_anew(connection: Connection, tenant: Tenant, places: Collec
                 connection.execute(insert(schema.index_job), job)
 
 
-def _within(table: Table, tenant: Tenant, scope: Scope, facilities: frozenset[str] | None) -> list[ColumnElement[bool]]:
-    given = {"study": scope.study, "series": scope.series, "sop_instance": scope.sop_instance, "id": scope.instance}
+def _within(
+    table: Table, tenant: Tenant, scope: Scope, facilities: frozenset[str] | None
+) -> list[ColumnElement[bool]]:
+    given = {
+        "study": scope.study,
+        "series": scope.series,
+        "sop_instance": scope.sop_instance,
+        "id": scope.instance,
+    }
     exact = [table.c[name] == value for name, value in given.items() if value]
     return [table.c.tenant == tenant, *exact, *_of_facilities(table, facilities)]
 
@@ -327,10 +453,23 @@ def _selected(selection: Selection) -> list[ColumnElement[bool]]:
 
 def listing(facilities: frozenset[str] | None) -> Listing[Deletion]:
     """Return the listing of deletions that concern these facilities, counted over them."""
-    parts = (_part.c.tenant == _deletion.c.tenant, _part.c.deletion == _deletion.c.id, *_of_facilities(_part, facilities))
+    parts = (
+        _part.c.tenant == _deletion.c.tenant,
+        _part.c.deletion == _deletion.c.id,
+        *_of_facilities(_part, facilities),
+    )
     names = ("instances", "restored", "purged")
-    counts = (select(func.sum(_part.c[name])).where(*parts).correlate(_deletion).scalar_subquery().label(name) for name in names)
-    query = select(_deletion, *counts).where(_deletion.c.tenant == bindparam("tenant"), exists().where(*parts))
+    counts = (
+        select(func.sum(_part.c[name]))
+        .where(*parts)
+        .correlate(_deletion)
+        .scalar_subquery()
+        .label(name)
+        for name in names
+    )
+    query = select(_deletion, *counts).where(
+        _deletion.c.tenant == bindparam("tenant"), exists().where(*parts)
+    )
     return Listing(query, _deletion_of, (_deletion.c.deleted, _deletion.c.id), descending=True)
 
 
@@ -339,4 +478,6 @@ def _deletion_of(row: dict[str, Any]) -> Deletion:
     return msgspec.convert(row | {"scope": scope}, Deletion)
 
 
-DELETED = Listing(select(_deleted).where(_deleted.c.tenant == bindparam("tenant")), instance_of, (_deleted.c.id,))
+DELETED = Listing(
+    select(_deleted).where(_deleted.c.tenant == bindparam("tenant")), instance_of, (_deleted.c.id,)
+)

@@ -25,7 +25,9 @@ class AuditExportRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, tenant: Tenant, receiver: AuditReceiver, *, whole: bool, now: float, event: AuditEvent) -> AuditExport:
+    async def put(
+        self, tenant: Tenant, receiver: AuditReceiver, *, whole: bool, now: float, event: AuditEvent
+    ) -> AuditExport:
         def put(unit: Unit) -> AuditExport:
             if tenant != OPERATOR:
                 require_organisation(unit.connection, tenant)
@@ -34,7 +36,9 @@ class AuditExportRecords:
             sequence = before.sequence if before and not whole else begin
             row = values(receiver) | {"sequence": sequence, "failing_since": None, "detail": ""}
             if before is None:
-                unit.connection.execute(insert(audit_export), {"tenant": tenant, "exported": None, **row})
+                unit.connection.execute(
+                    insert(audit_export), {"tenant": tenant, "exported": None, **row}
+                )
             else:
                 unit.connection.execute(_update(tenant).values(row))
             unit.audit(tenant, event, now)
@@ -47,7 +51,9 @@ class AuditExportRecords:
 
     async def remove(self, tenant: Tenant, *, now: float, event: AuditEvent) -> bool:
         def remove(unit: Unit) -> bool:
-            gone = unit.connection.execute(delete(audit_export).where(audit_export.c.tenant == tenant)).rowcount
+            gone = unit.connection.execute(
+                delete(audit_export).where(audit_export.c.tenant == tenant)
+            ).rowcount
             if gone:
                 unit.audit(tenant, event, now)
             return bool(gone)
@@ -60,7 +66,9 @@ class AuditExportRecords:
 
         return await self._database.read(find)
 
-    async def advance(self, before: AuditExport, sequence: int, *, now: float) -> AuditExport | None:
+    async def advance(
+        self, before: AuditExport, sequence: int, *, now: float
+    ) -> AuditExport | None:
         row = {"sequence": sequence, "exported": now, "failing_since": None, "detail": ""}
         return await self._change(before, lambda _: row)
 
@@ -71,12 +79,20 @@ class AuditExportRecords:
 
         return await self._change(before, row)
 
-    async def _change(self, before: AuditExport, row_of: Callable[[AuditExport], dict[str, Any]]) -> AuditExport | None:
-        """Change an export unless it was changed by somebody else: another receiver begins where it was told to."""
+    async def _change(
+        self, before: AuditExport, row_of: Callable[[AuditExport], dict[str, Any]]
+    ) -> AuditExport | None:
+        """Change an export unless it was changed by somebody else.
+
+        Another receiver begins where it was told to.
+        """
 
         def change(unit: Unit) -> AuditExport | None:
             present = _one(unit.connection, before.tenant)
-            if present is None or (present.receiver, present.sequence) != (before.receiver, before.sequence):
+            if present is None or (present.receiver, present.sequence) != (
+                before.receiver,
+                before.sequence,
+            ):
                 return None
             row = row_of(present)
             unit.connection.execute(_update(before.tenant).values(row))

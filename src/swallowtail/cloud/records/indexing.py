@@ -4,7 +4,19 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.decisions import folded, quarantine_alarm, words_of
@@ -37,14 +49,24 @@ OPEN_JOBS = (
     .order_by(_job.c.instance)
     .limit(bindparam("limit"))
 )
-TAKE = update(_job).where(_job.c.instance == bindparam("taken")).values(until=bindparam("end"), attempts=_job.c.attempts + 1)
+TAKE = (
+    update(_job)
+    .where(_job.c.instance == bindparam("taken"))
+    .values(until=bindparam("end"), attempts=_job.c.attempts + 1)
+)
 FREE = update(_job).where(_job.c.until > 0.0).values(until=0.0)
 WAITING = select(func.count()).select_from(_job)
-PLACE = select(_instance.c.facility, _instance.c.study, _instance.c.sop_instance, _instance.c.state, _instance.c.visible).where(
-    _instance.c.tenant == bindparam("tenant"), _instance.c.id == bindparam("id")
-)
+PLACE = select(
+    _instance.c.facility,
+    _instance.c.study,
+    _instance.c.sop_instance,
+    _instance.c.state,
+    _instance.c.visible,
+).where(_instance.c.tenant == bindparam("tenant"), _instance.c.id == bindparam("id"))
 SET_INSTANCE = (
-    update(_instance).where(_instance.c.id == bindparam("done")).values({name: bindparam(f"new_{name}") for name in UNREAD})
+    update(_instance)
+    .where(_instance.c.id == bindparam("done"))
+    .values({name: bindparam(f"new_{name}") for name in UNREAD})
 )
 DROP_DOCUMENT = delete(_document).where(_document.c.instance == bindparam("done"))
 ADD_DOCUMENT = insert(_document)
@@ -60,10 +82,18 @@ class IndexJobRecords:
 
     async def claim(self, limit: int, *, now: float, until: float) -> tuple[IndexJob, ...]:
         def claim(unit: Unit) -> tuple[IndexJob, ...]:
-            absurd = until + (until - now)  # a lease beyond was taken under a clock that has jumped since
-            rows = unit.connection.execute(OPEN_JOBS, {"now": now, "absurd": absurd, "limit": limit}).mappings().all()
+            absurd = until + (
+                until - now
+            )  # a lease beyond was taken under a clock that has jumped since
+            rows = (
+                unit.connection.execute(OPEN_JOBS, {"now": now, "absurd": absurd, "limit": limit})
+                .mappings()
+                .all()
+            )
             if rows:
-                unit.connection.execute(TAKE, [{"taken": row["instance"], "end": until} for row in rows])
+                unit.connection.execute(
+                    TAKE, [{"taken": row["instance"], "end": until} for row in rows]
+                )
             return tuple(_job_of(plain(row), until) for row in rows)
 
         return await self._database.write(claim)
@@ -74,7 +104,9 @@ class IndexJobRecords:
     async def settle(self, outcomes: Sequence[IndexOutcome], *, now: float) -> None:
         await self._database.write(lambda unit: _settle(unit, outcomes, now))
 
-    async def rebuild(self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent) -> int:
+    async def rebuild(
+        self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent
+    ) -> int:
         def rebuild(unit: Unit) -> int:
             mine = [_instance.c.tenant == tenant]
             if study is not None:
@@ -112,11 +144,16 @@ class IndexJobRecords:
         return await self._database.write(requeue)
 
     async def waiting(self) -> int:
-        return await self._database.read(lambda connection: int(connection.execute(WAITING).scalar_one()))
+        return await self._database.read(
+            lambda connection: int(connection.execute(WAITING).scalar_one())
+        )
 
 
 def _queue(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> int:
-    """Give instances new jobs, in two statements however many they are: the writer holds every store back meanwhile."""
+    """Give instances new jobs, in two statements however many they are.
+
+    The writer holds every store back meanwhile.
+    """
     connection.execute(delete(_job).where(_job.c.instance.in_(select(_instance.c.id).where(*mine))))
     jobs = select(_instance.c.id, _instance.c.tenant, literal(0.0), literal(0)).where(*mine)
     queued = insert(_job).from_select(["instance", "tenant", "until", "attempts"], jobs)
@@ -129,9 +166,18 @@ def _job_of(row: dict[str, Any], until: float) -> IndexJob:
 
 
 def _forget_sources(connection: Connection, tenant: Tenant, study: str | None) -> None:
-    """Let the attributes of studies and series be taken anew from the first instance that is settled."""
-    for table, column in ((schema.study, schema.study.c.uid), (schema.series, schema.series.c.study)):
-        mine = table.c.tenant == tenant if study is None else (table.c.tenant == tenant) & (column == study)
+    """Let the attributes of studies and series be taken anew from the first instance that is
+    settled.
+    """
+    for table, column in (
+        (schema.study, schema.study.c.uid),
+        (schema.series, schema.series.c.study),
+    ):
+        mine = (
+            table.c.tenant == tenant
+            if study is None
+            else (table.c.tenant == tenant) & (column == study)
+        )
         connection.execute(update(table).where(mine).values(source=None))
 
 
@@ -140,7 +186,9 @@ def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
     known: list[IndexOutcome] = []
     read: dict[Tenant, set[str]] = {}
     for outcome in outcomes:
-        place = unit.connection.execute(PLACE, {"tenant": outcome.tenant, "id": outcome.instance}).first()
+        place = unit.connection.execute(
+            PLACE, {"tenant": outcome.tenant, "id": outcome.instance}
+        ).first()
         if place is None:  # deleted meanwhile: nothing of it may appear
             continue
         known.append(outcome)
@@ -153,10 +201,21 @@ def _settle(unit: Unit, outcomes: Sequence[IndexOutcome], now: float) -> None:
                 read.setdefault(outcome.tenant, set()).add(place.sop_instance)
             if place.state != IndexState.INDEXED and place.visible:  # a rebuild is no acquisition
                 unit.connection.execute(
-                    TO_RULES, {"instance": outcome.instance, "tenant": outcome.tenant, "at": now, "fired": "[]"}
+                    TO_RULES,
+                    {
+                        "instance": outcome.instance,
+                        "tenant": outcome.tenant,
+                        "at": now,
+                        "fired": "[]",
+                    },
                 )
         else:
-            raised(unit.connection, outcome.tenant, quarantine_alarm(place.sop_instance, outcome.problem), now)
+            raised(
+                unit.connection,
+                outcome.tenant,
+                quarantine_alarm(place.sop_instance, outcome.problem),
+                now,
+            )
     _keep_instances(unit.connection, known)
     for tenant, uids in read.items():
         clear_resolved(unit.connection, tenant, uids, now)
@@ -170,7 +229,9 @@ def _keep_instances(connection: Connection, outcomes: Sequence[IndexOutcome]) ->
     done = [{"done": outcome.instance} for outcome in outcomes]
     connection.execute(SET_INSTANCE, [_instance_row(outcome) for outcome in outcomes])
     connection.execute(DROP_DOCUMENT, done)
-    if documents := [_document_row(outcome) for outcome in outcomes if isinstance(outcome, Indexed)]:
+    if documents := [
+        _document_row(outcome) for outcome in outcomes if isinstance(outcome, Indexed)
+    ]:
         connection.execute(ADD_DOCUMENT, documents)
     connection.execute(DROP_JOB, done)
 
@@ -180,7 +241,11 @@ def _instance_row(outcome: IndexOutcome) -> dict[str, Any]:
     if isinstance(outcome, Quarantined):
         row |= {"state": IndexState.QUARANTINED, "problem": outcome.problem}
     else:
-        row |= {"state": IndexState.INDEXED, "study": outcome.study.uid, "series": outcome.series.uid}
+        row |= {
+            "state": IndexState.INDEXED,
+            "study": outcome.study.uid,
+            "series": outcome.series.uid,
+        }
         row |= {"number": outcome.number, "rows": outcome.rows, "columns": outcome.columns}
         row |= {"frames": outcome.frame_count}
     return {f"new_{name}": value for name, value in row.items()} | {"done": outcome.instance}
@@ -201,17 +266,29 @@ def _keep_attributes(connection: Connection, outcome: Indexed, facility: str) ->
     of, first = {"tenant": outcome.tenant, "facility": facility}, outcome.instance
     study, series = outcome.study, outcome.series
     _keep(connection, schema.study, of | {"uid": study.uid}, _study_row(study), first)
-    _keep(connection, schema.series, of | {"study": study.uid, "uid": series.uid}, _series_row(series), first)
+    _keep(
+        connection,
+        schema.series,
+        of | {"study": study.uid, "uid": series.uid},
+        _series_row(series),
+        first,
+    )
 
 
-def _keep(connection: Connection, table: Table, key: dict[str, Any], row: dict[str, Any], source: int) -> None:
-    """Keep the attributes of the facility's first instance that came, whatever the order in which they are read."""
+def _keep(
+    connection: Connection, table: Table, key: dict[str, Any], row: dict[str, Any], source: int
+) -> None:
+    """Keep the attributes of the facility's first instance that came, whatever the order in which
+    they are read.
+    """
     mine = [table.c[name] == value for name, value in key.items()]
     kept = connection.execute(select(table.c.source).where(*mine)).first()
     if kept is None:
         connection.execute(insert(table), row | key | {"source": source})
     elif kept.source is None or source <= kept.source:
-        attributes = {name: value for name, value in row.items() if name not in _COUNTED and name not in key}
+        attributes = {
+            name: value for name, value in row.items() if name not in _COUNTED and name not in key
+        }
         connection.execute(update(table).where(*mine).values(attributes | {"source": source}))
 
 

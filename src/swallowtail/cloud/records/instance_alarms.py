@@ -18,19 +18,30 @@ ALARMED = select(schema.alarm.c.condition, schema.alarm.c.subject).where(
     schema.alarm.c.subject.in_(bindparam("uids", expanding=True)),
     schema.alarm.c.cleared.is_(None),
 )
-COPIES = select(*(_instance.c[name] for name in ("sop_instance", "transfer_syntax", "sha256", "state"))).where(
-    _instance.c.tenant == bindparam("tenant"), _instance.c.sop_instance.in_(bindparam("uids", expanding=True))
+COPIES = select(
+    *(_instance.c[name] for name in ("sop_instance", "transfer_syntax", "sha256", "state"))
+).where(
+    _instance.c.tenant == bindparam("tenant"),
+    _instance.c.sop_instance.in_(bindparam("uids", expanding=True)),
 )
 
 
-def clear_resolved(connection: Connection, tenant: Tenant, uids: Collection[str], now: float) -> None:
-    """Clear the alarms of conflicts and of unreadable data sets among these SOP Instance UIDs that are over."""
+def clear_resolved(
+    connection: Connection, tenant: Tenant, uids: Collection[str], now: float
+) -> None:
+    """Clear the alarms of conflicts and of unreadable data sets among these SOP Instance UIDs that
+    are over.
+    """
     alarmed = connection.execute(ALARMED, {"tenant": tenant, "uids": list(uids)}).all()
     if not alarmed:
         return
-    copies = connection.execute(COPIES, {"tenant": tenant, "uids": [row.subject for row in alarmed]}).all()
+    copies = connection.execute(
+        COPIES, {"tenant": tenant, "uids": [row.subject for row in alarmed]}
+    ).all()
     contents = {(row.sop_instance, row.transfer_syntax, row.sha256) for row in copies}
-    several = {uid for (uid, _), number in Counter(one[:2] for one in contents).items() if number > 1}
+    several = {
+        uid for (uid, _), number in Counter(one[:2] for one in contents).items() if number > 1
+    }
     unreadable = {row.sop_instance for row in copies if row.state != IndexState.INDEXED}
     for condition, subject in alarmed:
         over = subject not in (several if condition == Condition.INSTANCE_CONFLICT else unreadable)

@@ -1,4 +1,7 @@
-"""Stored instances: the commit that an acknowledgement stands on, and looking single ones up. Searches stand in `searching`."""
+"""Stored instances: the commit that an acknowledgement stands on, and looking single ones up.
+
+Searches stand in `searching`.
+"""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -42,15 +45,20 @@ EPOCH = Prepared(
     )
 )
 KEPT = Prepared(
-    select(_instance.c.id, _instance.c.transfer_syntax, _instance.c.sha256, _instance.c.facility).where(
-        _TENANT, _instance.c.sop_instance == bindparam("sop_instance")
-    )
+    select(
+        _instance.c.id, _instance.c.transfer_syntax, _instance.c.sha256, _instance.c.facility
+    ).where(_TENANT, _instance.c.sop_instance == bindparam("sop_instance"))
 )
-_HIGHEST = union_all(select(func.max(_instance.c.id).label("id")), select(schema.high_water.c.value)).subquery()
+_HIGHEST = union_all(
+    select(func.max(_instance.c.id).label("id")), select(schema.high_water.c.value)
+).subquery()
 NEXT_ID = select(func.coalesce(func.max(_HIGHEST.c.id), 0) + 1).scalar_subquery()
 ADD = Prepared(
     insert(_instance)
-    .values({column.name: bindparam(column.name) for column in _instance.c if column.name != "id"} | {"id": NEXT_ID})
+    .values(
+        {column.name: bindparam(column.name) for column in _instance.c if column.name != "id"}
+        | {"id": NEXT_ID}
+    )
     .returning(_instance.c.id)
 )
 ADD_JOB = Prepared(insert(schema.index_job))
@@ -63,7 +71,8 @@ COPIES = (
 REFERENCED = union_all(
     *(
         select(table.c.sha256).where(
-            table.c.tenant == bindparam("tenant"), table.c.sha256.in_(bindparam("digests", expanding=True))
+            table.c.tenant == bindparam("tenant"),
+            table.c.sha256.in_(bindparam("digests", expanding=True)),
         )
         for table in (_instance, schema.deleted_instance)
     )
@@ -106,46 +115,80 @@ class InstanceRecords:
     async def commit(self, tenant: Tenant, arrival: Arrival, *, now: float) -> Receipt:
         return await self._database.write(lambda unit: _commit(unit, tenant, arrival, now))
 
-    async def studies(self, tenant: Tenant, search: StudySearch, page: PageRequest = FIRST_PAGE) -> Page[Study]:
-        return await self._database.read(lambda connection: searching.studies(connection, tenant, search, page))
+    async def studies(
+        self, tenant: Tenant, search: StudySearch, page: PageRequest = FIRST_PAGE
+    ) -> Page[Study]:
+        return await self._database.read(
+            lambda connection: searching.studies(connection, tenant, search, page)
+        )
 
-    async def series(self, tenant: Tenant, search: SeriesSearch, page: PageRequest = FIRST_PAGE) -> Page[Series]:
-        return await self._database.read(lambda connection: searching.series(connection, tenant, search, page))
+    async def series(
+        self, tenant: Tenant, search: SeriesSearch, page: PageRequest = FIRST_PAGE
+    ) -> Page[Series]:
+        return await self._database.read(
+            lambda connection: searching.series(connection, tenant, search, page)
+        )
 
-    async def instances(self, tenant: Tenant, search: InstanceSearch, page: PageRequest = FIRST_PAGE) -> Page[Instance]:
+    async def instances(
+        self, tenant: Tenant, search: InstanceSearch, page: PageRequest = FIRST_PAGE
+    ) -> Page[Instance]:
         listing = listing_of(search).where(*searching.instance_conditions(search))
-        return await self._database.read(lambda connection: paged(connection, listing, {"tenant": tenant}, page))
+        return await self._database.read(
+            lambda connection: paged(connection, listing, {"tenant": tenant}, page)
+        )
 
-    async def count(self, tenant: Tenant, search: StudySearch | SeriesSearch | InstanceSearch, most: int) -> int:
+    async def count(
+        self, tenant: Tenant, search: StudySearch | SeriesSearch | InstanceSearch, most: int
+    ) -> int:
         statement = searching.counted(search, most)
-        return await self._database.read(lambda connection: int(connection.execute(statement, {"tenant": tenant}).scalar_one()))
+        return await self._database.read(
+            lambda connection: int(connection.execute(statement, {"tenant": tenant}).scalar_one())
+        )
 
     async def instance(self, tenant: Tenant, instance: int) -> Instance:
-        return await self._database.read(lambda connection: _instance_row(connection, tenant, instance))
+        return await self._database.read(
+            lambda connection: _instance_row(connection, tenant, instance)
+        )
 
     async def copies(self, tenant: Tenant, sop_instance: str) -> tuple[Instance, ...]:
         def find(connection: Connection) -> tuple[Instance, ...]:
-            rows = connection.execute(COPIES, {"tenant": tenant, "sop_instance": sop_instance}).mappings().all()
+            rows = (
+                connection.execute(COPIES, {"tenant": tenant, "sop_instance": sop_instance})
+                .mappings()
+                .all()
+            )
             return tuple(instance_of(plain(row)) for row in rows)
 
         return await self._database.read(find)
 
-    async def documents(self, tenant: Tenant, instances: Collection[int]) -> dict[int, IndexedDocument]:
+    async def documents(
+        self, tenant: Tenant, instances: Collection[int]
+    ) -> dict[int, IndexedDocument]:
         if len(instances) > MAX_PAGE:
             raise ValueError(f"at most {MAX_PAGE} documents at once, not {len(instances)}")
 
         def find(connection: Connection) -> dict[int, IndexedDocument]:
-            rows = connection.execute(DOCUMENTS, {"tenant": tenant, "ids": list(instances)}).mappings().all()
+            rows = (
+                connection.execute(DOCUMENTS, {"tenant": tenant, "ids": list(instances)})
+                .mappings()
+                .all()
+            )
             return {row["instance"]: _document_of(plain(row)) for row in rows}
 
         return await self._database.read(find)
 
-    async def choose(self, tenant: Tenant, instance: int, *, now: float, event: AuditEvent) -> Instance:
+    async def choose(
+        self, tenant: Tenant, instance: int, *, now: float, event: AuditEvent
+    ) -> Instance:
         def choose(unit: Unit) -> Instance:
             chosen = _instance_row(unit.connection, tenant, instance)
             facility, uid = chosen.origin.facility, chosen.identity.sop_instance
-            copies = unit.connection.execute(COPIES, {"tenant": tenant, "sop_instance": uid}).mappings()
-            studies = {row["study"] for row in copies if row["facility"] == facility and row["study"]}
+            copies = unit.connection.execute(
+                COPIES, {"tenant": tenant, "sop_instance": uid}
+            ).mappings()
+            studies = {
+                row["study"] for row in copies if row["facility"] == facility and row["study"]
+            }
             unit.connection.execute(HIDE, {"of": tenant, "uid": uid, "within": facility})
             unit.connection.execute(SHOW, {"chosen": chosen.id})
             recount(unit.connection, tenant, {(facility, study) for study in studies})
@@ -156,7 +199,9 @@ class InstanceRecords:
 
     async def referenced(self, tenant: Tenant, digests: Collection[bytes]) -> frozenset[bytes]:
         key = {"tenant": tenant, "digests": list(digests)}
-        return await self._database.read(lambda connection: frozenset(connection.execute(REFERENCED, key).scalars()))
+        return await self._database.read(
+            lambda connection: frozenset(connection.execute(REFERENCED, key).scalars())
+        )
 
 
 def _commit(unit: Unit, tenant: Tenant, arrival: Arrival, now: float) -> Receipt:
@@ -169,18 +214,31 @@ def _commit(unit: Unit, tenant: Tenant, arrival: Arrival, now: float) -> Receipt
     if stored is Stored.SAME:
         return Receipt(id=kept[identity.transfer_syntax, identity.sha256], stored=stored)
     row = values(identity) | values(arrival.origin) | UNREAD
-    row |= {"tenant": tenant, "sop_class": arrival.sop_class, "length": arrival.length, "facility": facility}
+    row |= {
+        "tenant": tenant,
+        "sop_class": arrival.sop_class,
+        "length": arrival.length,
+        "facility": facility,
+    }
     row |= {"received": now, "visible": stored is Stored.NEW, "stored": stored}
     ((key,),) = ADD.rows(connection, row)
     ADD_JOB.run(connection, {"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0})
     elsewhere = [(syntax, sha256) for _, syntax, sha256, where in rows if where != facility]
     if stored is Stored.CONFLICT or stored_as(elsewhere, identity) is Stored.CONFLICT:
-        raised(connection, tenant, conflict_alarm(arrival, elsewhere=stored is not Stored.CONFLICT), now)
+        raised(
+            connection,
+            tenant,
+            conflict_alarm(arrival, elsewhere=stored is not Stored.CONFLICT),
+            now,
+        )
     return Receipt(id=key, stored=stored)
 
 
 def _admissible_facility(connection: Connection, tenant: Tenant, origin: Origin) -> str:
-    """Check the epoch inside the transaction (design, "The wire"): a session that was replaced commits nothing."""
+    """Check the epoch inside the transaction (design, "The wire").
+
+    A session that was replaced commits nothing.
+    """
     if origin.link is None:
         require_active(connection, tenant)
         return origin.facility
@@ -191,7 +249,9 @@ def _admissible_facility(connection: Connection, tenant: Tenant, origin: Origin)
 
 
 def _instance_row(connection: Connection, tenant: Tenant, instance: int) -> Instance:
-    return only(connection.execute(INSTANCE, {"tenant": tenant, "id": instance}), instance_of, "instance")
+    return only(
+        connection.execute(INSTANCE, {"tenant": tenant, "id": instance}), instance_of, "instance"
+    )
 
 
 def instance_of(row: dict[str, Any]) -> Instance:
@@ -208,12 +268,25 @@ def _document_of(row: dict[str, Any]) -> IndexedDocument:
 
 
 def listing_of(search: InstanceSearch) -> Listing[Instance]:
-    """Give the listing in the order that finds these with least: SQLite would walk all in the order of arrival to save a sort."""
+    """Give the listing in the order that finds these with least.
+
+    SQLite would walk all in the order of arrival to save a sort.
+    """
     if search.sop_instances:
         return BY_UID
-    return BY_SERIES if search.study or search.series or search.of_studies or search.of_series else INSTANCES
+    return (
+        BY_SERIES
+        if search.study or search.series or search.of_studies or search.of_series
+        else INSTANCES
+    )
 
 
 INSTANCES = Listing(select(_instance).where(_TENANT), instance_of, (_instance.c.id,))
-BY_SERIES = Listing(select(_instance).where(_TENANT), instance_of, (_instance.c.study, _instance.c.series, _instance.c.id))
-BY_UID = Listing(select(_instance).where(_TENANT), instance_of, (_instance.c.sop_instance, _instance.c.id))
+BY_SERIES = Listing(
+    select(_instance).where(_TENANT),
+    instance_of,
+    (_instance.c.study, _instance.c.series, _instance.c.id),
+)
+BY_UID = Listing(
+    select(_instance).where(_TENANT), instance_of, (_instance.c.sop_instance, _instance.c.id)
+)

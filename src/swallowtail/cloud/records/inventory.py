@@ -12,7 +12,9 @@ _instance, _document = schema.instance, schema.index_document
 _TENANT = _instance.c.tenant == bindparam("tenant")
 _MAX_UNDOCUMENTED = 100
 
-TENANTS = select(schema.organisation.c.id, schema.organisation.c.name).order_by(schema.organisation.c.id)
+TENANTS = select(schema.organisation.c.id, schema.organisation.c.name).order_by(
+    schema.organisation.c.id
+)
 BLOBS = tuple(
     select(table.c.sha256, func.max(table.c.length), func.min(table.c.id), func.count())
     .where(table.c.tenant == bindparam("tenant"), table.c.sha256 > bindparam("after"))
@@ -21,8 +23,15 @@ BLOBS = tuple(
     .limit(bindparam("limit"))
     for table in (_instance, schema.deleted_instance)
 )
-"""The references of each table that has some; one statement over both would sort all of them for each page."""
-WAITING = select(func.count()).select_from(schema.index_job).where(schema.index_job.c.tenant == bindparam("tenant"))
+"""The references of each table that has some.
+
+One statement over both would sort all of them for each page.
+"""
+WAITING = (
+    select(func.count())
+    .select_from(schema.index_job)
+    .where(schema.index_job.c.tenant == bindparam("tenant"))
+)
 STATES = select(_instance.c.state, func.count()).where(_TENANT).group_by(_instance.c.state)
 UNDOCUMENTED = (
     select(_instance.c.id)
@@ -45,14 +54,18 @@ class InventoryRecords:
 
         return await self._database.read(find)
 
-    async def blobs(self, tenant: Tenant, *, after: bytes = b"", limit: int = 1000) -> tuple[BlobReference, ...]:
+    async def blobs(
+        self, tenant: Tenant, *, after: bytes = b"", limit: int = 1000
+    ) -> tuple[BlobReference, ...]:
         def find(connection: Connection) -> tuple[BlobReference, ...]:
             key = {"tenant": tenant, "after": after, "limit": limit}
             found: dict[bytes, BlobReference] = {}
             for statement in BLOBS:
                 for row in connection.execute(statement, key):
                     one = BlobReference(*row)
-                    found[one.sha256] = _together(found[one.sha256], one) if one.sha256 in found else one
+                    found[one.sha256] = (
+                        _together(found[one.sha256], one) if one.sha256 in found else one
+                    )
             return tuple(found[digest] for digest in sorted(found)[:limit])
 
         return await self._database.read(find)

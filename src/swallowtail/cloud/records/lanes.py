@@ -1,7 +1,9 @@
-"""Lanes and destinations: what may be claimed now. Within the caller's transaction, each step by an index.
+"""Lanes and destinations: what may be claimed now.
 
-A lane has a row while something in it is open. Its `due` says when its head may be claimed, so that neither a claim nor the search
-for work looks at deliveries that wait behind others.
+Within the caller's transaction, each step by an index.
+
+A lane has a row while something in it is open. Its `due` says when its head may be claimed, so that
+neither a claim nor the search for work looks at deliveries that wait behind others.
 """
 
 from collections.abc import Sequence
@@ -9,7 +11,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
-from swallowtail.cloud.model.delivery import BreakerState, Delivery, DeliveryState, DestinationState, Target
+from swallowtail.cloud.model.delivery import (
+    BreakerState,
+    Delivery,
+    DeliveryState,
+    DestinationState,
+    Target,
+)
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.prepared import Prepared
@@ -29,7 +37,9 @@ AHEAD = Prepared(
     .limit(bindparam("count"))
 )
 LEASED_UNTIL = Prepared(select(func.max(_delivery.c.until)).where(*_IN_LANE, IS_LEASED))
-LANE = Prepared(select(_lane.c.due).where(*(_lane.c[name] == bindparam(name) for name in (*_KEY, "lane"))))
+LANE = Prepared(
+    select(_lane.c.due).where(*(_lane.c[name] == bindparam(name) for name in (*_KEY, "lane")))
+)
 ADD_LANE = Prepared(insert(_lane))
 SET_LANE = Prepared(update(_lane).where(*_LANE_ROW).values(due=bindparam("new_due")))
 DROP_LANE = Prepared(delete(_lane).where(*_LANE_ROW))
@@ -39,7 +49,9 @@ DUE_LANES = Prepared(
     .order_by(_lane.c.due)
     .limit(bindparam("count"))
 )
-NEXT_DUE = Prepared(select(func.min(_lane.c.due)).where(*(_lane.c[name] == bindparam(name) for name in _KEY)))
+NEXT_DUE = Prepared(
+    select(func.min(_lane.c.due)).where(*(_lane.c[name] == bindparam(name) for name in _KEY))
+)
 DESTINATIONS = (
     select(_destination.c.link, _destination.c.destination)
     .where(_destination.c.tenant == bindparam("tenant"))
@@ -50,9 +62,13 @@ _OF: Final = tuple(_destination.c[name] == bindparam(f"of_{name}") for name in _
 BREAKER = ("breaker", "failures", "retry_at", "detail", "failing_since", "delivered_at")
 KNOWN = ("paused", "paused_by", *BREAKER)
 DESTINATION = Prepared(
-    select(*(_destination.c[name] for name in KNOWN)).where(*(_destination.c[name] == bindparam(name) for name in _KEY))
+    select(*(_destination.c[name] for name in KNOWN)).where(
+        *(_destination.c[name] == bindparam(name) for name in _KEY)
+    )
 )
-SET_BREAKER = Prepared(update(_destination).where(*_OF).values({name: bindparam(f"new_{name}") for name in BREAKER}))
+SET_BREAKER = Prepared(
+    update(_destination).where(*_OF).values({name: bindparam(f"new_{name}") for name in BREAKER})
+)
 HALF_OPEN = (
     update(_destination)
     .where(*_OF, _destination.c.breaker != BreakerState.CLOSED)
@@ -94,7 +110,9 @@ def is_open(connection: Connection, tenant: Tenant, target: Target, lane: str) -
     return bool(LANE.rows(connection, key_of(tenant, target) | {"lane": lane}))
 
 
-def heads(connection: Connection, tenant: Tenant, target: Target, limit: int, now: float) -> list[int]:
+def heads(
+    connection: Connection, tenant: Tenant, target: Target, limit: int, now: float
+) -> list[int]:
     """Give the deliveries at the heads of the lanes that are due, those that wait longest first."""
     key = key_of(tenant, target)
     lanes = DUE_LANES.rows(connection, key | {"now": now, "count": limit})
@@ -102,7 +120,10 @@ def heads(connection: Connection, tenant: Tenant, target: Target, limit: int, no
 
 
 def follower(connection: Connection, tenant: Tenant, held: Delivery, now: float) -> int | None:
-    """Give the delivery that comes next in the lane of one that is under way; None when it has to wait."""
+    """Give the delivery that comes next in the lane of one that is under way.
+
+    None when it has to wait.
+    """
     ahead = AHEAD.rows(connection, key_of(tenant, held.target) | {"lane": held.lane, "count": 2})
     others = [row for row in ahead if row[0] != held.id]
     if not others or others[0][1] != DeliveryState.WAITING or others[0][2] > now:
@@ -136,7 +157,10 @@ def ensure(connection: Connection, tenant: Tenant, target: Target) -> None:
 
 
 def set_breaker(connection: Connection, tenant: Tenant, state: DestinationState) -> None:
-    """Keep the breaker as planned; whether a person has paused the destination is not the planner's."""
+    """Keep the breaker as planned.
+
+    Whether a person has paused the destination is not the planner's.
+    """
     ensure(connection, tenant, state.target)
     row = {f"new_{name}": getattr(state, name) for name in BREAKER}
     SET_BREAKER.run(connection, row | _of(tenant, state.target))

@@ -25,8 +25,14 @@ from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.people import require_organisation
 from swallowtail.cloud.records.rows import Listing, of, only, paged, values
 
-LINK = select(schema.link).where(schema.link.c.tenant == bindparam("tenant"), schema.link.c.id == bindparam("id"))
-LINKS = Listing(select(schema.link).where(schema.link.c.tenant == bindparam("tenant")), Link, (schema.link.c.name,))
+LINK = select(schema.link).where(
+    schema.link.c.tenant == bindparam("tenant"), schema.link.c.id == bindparam("id")
+)
+LINKS = Listing(
+    select(schema.link).where(schema.link.c.tenant == bindparam("tenant")),
+    Link,
+    (schema.link.c.name,),
+)
 CODE = (
     select(schema.link, schema.organisation.c.state.label("organisation_state"))
     .join(schema.organisation, schema.organisation.c.id == schema.link.c.tenant)
@@ -45,12 +51,18 @@ class LinkRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, tenant: Tenant, link: Link, code: Code, *, now: float, event: AuditEvent) -> None:
-        fresh = msgspec.structs.replace(link, code_state=CodeState.FRESH, code_until=code.until, key=b"")
+    async def add(
+        self, tenant: Tenant, link: Link, code: Code, *, now: float, event: AuditEvent
+    ) -> None:
+        fresh = msgspec.structs.replace(
+            link, code_state=CodeState.FRESH, code_until=code.until, key=b""
+        )
 
         def add(unit: Unit) -> None:
             require_organisation(unit.connection, tenant)
-            unit.connection.execute(insert(schema.link), values(fresh) | {"tenant": tenant, "code": code.digest})
+            unit.connection.execute(
+                insert(schema.link), values(fresh) | {"tenant": tenant, "code": code.digest}
+            )
             unit.audit(tenant, event, now)
 
         await self._database.write(add)
@@ -69,22 +81,34 @@ class LinkRecords:
         query = LINKS if name is None else LINKS.where(schema.link.c.name == name)
         if facilities is not None:
             query = query.where(schema.link.c.facility.in_(sorted(facilities)))
-        return await self._database.read(lambda connection: paged(connection, query, {"tenant": tenant}, page))
+        return await self._database.read(
+            lambda connection: paged(connection, query, {"tenant": tenant}, page)
+        )
 
-    async def change(self, tenant: Tenant, link: str, *, name: str, facility: str, now: float, event: AuditEvent) -> Link:
-        return await self._change(tenant, link, lambda _old: {"name": name, "facility": facility}, now, event)
+    async def change(
+        self, tenant: Tenant, link: str, *, name: str, facility: str, now: float, event: AuditEvent
+    ) -> Link:
+        return await self._change(
+            tenant, link, lambda _old: {"name": name, "facility": facility}, now, event
+        )
 
     async def remove(self, tenant: Tenant, link: str, *, now: float, event: AuditEvent) -> None:
         def remove(unit: Unit) -> None:
             require_link(unit.connection, tenant, link)
-            unit.connection.execute(delete(schema.link).where(schema.link.c.tenant == tenant, schema.link.c.id == link))
+            unit.connection.execute(
+                delete(schema.link).where(schema.link.c.tenant == tenant, schema.link.c.id == link)
+            )
             for table in (schema.configuration, schema.running, schema.unknown_device):
-                unit.connection.execute(delete(table).where(table.c.tenant == tenant, table.c.link == link))
+                unit.connection.execute(
+                    delete(table).where(table.c.tenant == tenant, table.c.link == link)
+                )
             unit.audit(tenant, event, now)
 
         await self._database.write(remove)
 
-    async def rotate(self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent) -> Link:
+    async def rotate(
+        self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent
+    ) -> Link:
         def rotated(old: Link) -> dict[str, Any]:
             bound = {"code_state": CodeState.BOUND, "code_until": None}
             fresh = {"code_state": CodeState.FRESH, "code_until": code.until}
@@ -92,7 +116,9 @@ class LinkRecords:
 
         return await self._change(tenant, link, rotated, now, event)
 
-    async def rebind(self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent) -> Link:
+    async def rebind(
+        self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent
+    ) -> Link:
         def rebound(old: Link) -> dict[str, Any]:
             fresh = {"code_state": CodeState.FRESH, "code_until": code.until, "code": code.digest}
             return fresh | {"key": b"", "epoch": old.epoch + 1}
@@ -111,11 +137,15 @@ class LinkRecords:
     async def epoch(self, tenant: Tenant, link: str) -> int:
         return (await self.link(tenant, link)).epoch
 
-    async def _change(self, tenant: Tenant, link: str, decide: Any, now: float, event: AuditEvent) -> Link:
+    async def _change(
+        self, tenant: Tenant, link: str, decide: Any, now: float, event: AuditEvent
+    ) -> Link:
         def change(unit: Unit) -> Link:
             changes = decide(require_link(unit.connection, tenant, link))
             unit.connection.execute(
-                update(schema.link).where(schema.link.c.tenant == tenant, schema.link.c.id == link).values(changes)
+                update(schema.link)
+                .where(schema.link.c.tenant == tenant, schema.link.c.id == link)
+                .values(changes)
             )
             unit.audit(tenant, event, now)
             return require_link(unit.connection, tenant, link)
@@ -134,9 +164,13 @@ def _admit(unit: Unit, code: bytes, key: bytes, address: str, now: float) -> Adm
             raised(unit.connection, tenant, key_alarm(old, address), now)
         return NotAdmitted(problem=problem, tenant=tenant, link=old.id)
     bound = old.code_state is CodeState.FRESH
-    new = msgspec.structs.replace(old, code_state=CodeState.BOUND, code_until=None, key=key, epoch=old.epoch + 1)
+    new = msgspec.structs.replace(
+        old, code_state=CodeState.BOUND, code_until=None, key=key, epoch=old.epoch + 1
+    )
     unit.connection.execute(
-        update(schema.link).where(schema.link.c.tenant == tenant, schema.link.c.id == new.id).values(values(new))
+        update(schema.link)
+        .where(schema.link.c.tenant == tenant, schema.link.c.id == new.id)
+        .values(values(new))
     )
     unit.audit(tenant, admitted(new, bound=bound, address=address), now)
     return Admitted(tenant=tenant, link=new, bound=bound)

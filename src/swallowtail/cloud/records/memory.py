@@ -1,8 +1,11 @@
-"""The twin: the adapters' own statements on a database in memory, on the caller's loop, without threads.
+"""The twin.
 
-`CommittedRows` is what is durable and outlives a crash; a `MemoryDatabase` is one process's access to it, and after `crash()` a
-dead one's. The moments before and after a commit take time from `delay`, which a simulated world draws from its seed; a crash may
-fall into either, so a commit can be lost, or be durable with its answer lost.
+The adapters' own statements on a database in memory, on the caller's loop, without threads.
+
+`CommittedRows` is what is durable and outlives a crash; a `MemoryDatabase` is one process's access
+to it, and after `crash()` a dead one's. The moments before and after a commit take time from
+`delay`, which a simulated world draws from its seed; a crash may fall into either, so a commit can
+be lost, or be durable with its answer lost.
 """
 
 import asyncio
@@ -22,7 +25,10 @@ from swallowtail.cloud.records.sqlite import Resolve, resolve
 T = TypeVar("T")
 
 _ANY_THREAD: Final = {"check_same_thread": False}
-"""Whichever thread collects forgotten rows closes their connection; sqlite3 would refuse it to all but the one that made it."""
+"""Whichever thread collects forgotten rows closes their connection.
+
+Sqlite3 would refuse it to all but the one that made it.
+"""
 INVENTED_KEYS: Final = AuditKeys({1: b"audit key of rows in memory only"})
 
 
@@ -106,7 +112,10 @@ class MemoryDatabase:
             return query(self._rows.connection)
 
     def crash(self) -> None:
-        """Die: forget what was not committed; those who wait for an answer are cancelled, as their process is."""
+        """Die: forget what was not committed.
+
+        Those who wait for an answer are cancelled, as their process is.
+        """
         self._dead = True
         if self._step is not None:
             self._step.cancel()

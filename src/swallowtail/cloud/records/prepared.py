@@ -1,7 +1,8 @@
 """Statements of the commit path, compiled once and given to SQLite's driver directly.
 
-They are the same named expressions as everywhere. SQLAlchemy's work for each execution (20 to 30 µs, against 2 µs in the driver)
-is most of a store's CPU where a store is ten statements; on another database they run the usual way.
+They are the same named expressions as everywhere. SQLAlchemy's work for each execution (20 to 30
+µs, against 2 µs in the driver) is most of a store's CPU where a store is ten statements; on another
+database they run the usual way.
 """
 
 import sqlite3
@@ -17,7 +18,10 @@ _DIALECT: Final = sqlite.dialect()
 
 
 class Prepared:
-    """One statement; its parameters are named as in the expression, its rows are tuples in the order of its columns."""
+    """One statement.
+
+    Its parameters are named as in the expression, its rows are tuples in the order of its columns.
+    """
 
     def __init__(self, statement: Executable) -> None:
         self.statement = statement
@@ -28,7 +32,9 @@ class Prepared:
         binds: Mapping[str, BindParameter[Any]] = getattr(compiled, "binds", {})
         self._constants = {name: bind.value for name, bind in binds.items() if not bind.required}
 
-    def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    def rows(
+        self, connection: Connection, parameters: Mapping[str, Any]
+    ) -> Sequence[Sequence[Any]]:
         """Run it and give its rows."""
         if (driver := _sqlite(connection)) is None:
             return connection.execute(self.statement, parameters).all()

@@ -1,9 +1,24 @@
-"""Purging what was deleted, and the blobs that no row refers to: the end of `Deletions`, and the port `UnreferencedBlobs`."""
+"""Purging what was deleted, and the blobs that no row refers to.
+
+The end of `Deletions`, and the port `UnreferencedBlobs`.
+"""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, Table, delete, exists, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Table,
+    delete,
+    exists,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.errors import ConflictError
@@ -25,14 +40,21 @@ MARK = select(schema.high_water.c.value).where(schema.high_water.c.name == "inst
 _BY_INSTANCE: Final = (schema.index_document, schema.index_job, schema.routing)
 
 
-def purge_rows(connection: Connection, tenant: Tenant, rows: Sequence[Row[Any]], now: float) -> Sequence[Row[Any]]:
-    """Remove deleted instances with everything that is theirs; returns those that were: one that is being delivered stays."""
+def purge_rows(
+    connection: Connection, tenant: Tenant, rows: Sequence[Row[Any]], now: float
+) -> Sequence[Row[Any]]:
+    """Remove deleted instances with everything that is theirs; returns those that were.
+
+    One that is being delivered stays.
+    """
     busy = deliveries.under_way(connection, tenant, [row.id for row in rows], now)
     gone = [row for row in rows if row.id not in busy]
     drop_instances(connection, tenant, _deleted, gone, now)
     places = {(row.facility, row.study, row.series) for row in gone if row.study}
     _drop_empty(connection, tenant, schema.series, places)
-    _drop_empty(connection, tenant, schema.study, {(facility, study) for facility, study, _ in places})
+    _drop_empty(
+        connection, tenant, schema.study, {(facility, study) for facility, study, _ in places}
+    )
     return gone
 
 
@@ -43,12 +65,22 @@ def is_locked(table: FromClause) -> ColumnElement[bool]:
 
 def check_unlocked(connection: Connection, table: Table, *mine: ColumnElement[bool]) -> None:
     """Raise ConflictError where a retention lock keeps one of these rows."""
-    if connection.execute(select(table.c.id).where(*mine, is_locked(table)).limit(1)).first() is not None:
-        raise ConflictError("a retention lock keeps the study; remove the lock first, if it may be removed")
+    if (
+        connection.execute(select(table.c.id).where(*mine, is_locked(table)).limit(1)).first()
+        is not None
+    ):
+        raise ConflictError(
+            "a retention lock keeps the study; remove the lock first, if it may be removed"
+        )
 
 
-def drop_instances(connection: Connection, tenant: Tenant, table: Table, rows: Sequence[Row[Any]], now: float) -> None:
-    """Remove rows of instances, with documents, jobs and deliveries; note the blobs that no row refers to any more."""
+def drop_instances(
+    connection: Connection, tenant: Tenant, table: Table, rows: Sequence[Row[Any]], now: float
+) -> None:
+    """Remove rows of instances, with documents, jobs and deliveries.
+
+    Note the blobs that no row refers to any more.
+    """
     ids = [row.id for row in rows]
     deliveries.removed(connection, tenant, ids, now)
     for of_instance in _BY_INSTANCE:
@@ -56,7 +88,9 @@ def drop_instances(connection: Connection, tenant: Tenant, table: Table, rows: S
     connection.execute(delete(table).where(table.c.tenant == tenant, table.c.id.in_(ids)))
     raise_mark(connection, max(ids, default=0))
     digests = {row.sha256 for row in rows}
-    connection.execute(delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests)))  # their time begins now
+    connection.execute(
+        delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests))
+    )  # their time begins now
     _mark(connection, tenant, digests, now)
 
 
@@ -66,16 +100,24 @@ def raise_mark(connection: Connection, highest: int) -> None:
     if mark is None:
         connection.execute(insert(schema.high_water), {"name": "instance", "value": highest})
     elif mark < highest:
-        connection.execute(update(schema.high_water).where(schema.high_water.c.name == "instance").values(value=highest))
+        connection.execute(
+            update(schema.high_water)
+            .where(schema.high_water.c.name == "instance")
+            .values(value=highest)
+        )
 
 
-def _drop_empty(connection: Connection, tenant: Tenant, table: Table, places: Collection[tuple[str, ...]]) -> None:
+def _drop_empty(
+    connection: Connection, tenant: Tenant, table: Table, places: Collection[tuple[str, ...]]
+) -> None:
     """Drop the studies, or series, of these places of which no instance is left, be it deleted."""
     columns, names = _PLACES[table]
     left: set[tuple[str, ...]] = set()
     for instances in (_instance, _deleted):
         found = select(*(instances.c[name] for name in names)).distinct()
-        found = found.where(instances.c.tenant == tenant, instances.c.study.in_({place[1] for place in places}))
+        found = found.where(
+            instances.c.tenant == tenant, instances.c.study.in_({place[1] for place in places})
+        )
         left |= {tuple(row) for row in connection.execute(found)}
     empty = sorted(set(places) - left)
     if empty:
@@ -84,14 +126,23 @@ def _drop_empty(connection: Connection, tenant: Tenant, table: Table, places: Co
 
 
 def _referenced(connection: Connection, tenant: Tenant, digests: Collection[bytes]) -> set[bytes]:
-    return set(connection.execute(REFERENCED, {"tenant": tenant, "digests": list(digests)}).scalars())
+    return set(
+        connection.execute(REFERENCED, {"tenant": tenant, "digests": list(digests)}).scalars()
+    )
 
 
 def _mark(connection: Connection, tenant: Tenant, digests: Collection[bytes], now: float) -> int:
     known = select(_blob.c.sha256).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests))
-    new = set(digests) - _referenced(connection, tenant, digests) - set(connection.execute(known).scalars())
+    new = (
+        set(digests)
+        - _referenced(connection, tenant, digests)
+        - set(connection.execute(known).scalars())
+    )
     if new:
-        connection.execute(insert(_blob), [{"tenant": tenant, "sha256": digest, "since": now} for digest in sorted(new)])
+        connection.execute(
+            insert(_blob),
+            [{"tenant": tenant, "sha256": digest, "since": now} for digest in sorted(new)],
+        )
     return len(new)
 
 
@@ -117,19 +168,31 @@ class UnreferencedBlobRecords:
 
         return await self._database.read(find)
 
-    async def condemn(self, tenant: Tenant, digests: Collection[bytes], *, before: float) -> frozenset[bytes]:
+    async def condemn(
+        self, tenant: Tenant, digests: Collection[bytes], *, before: float
+    ) -> frozenset[bytes]:
         def condemn(unit: Unit) -> frozenset[bytes]:
             mine = (_blob.c.tenant == tenant, _blob.c.sha256.in_(digests))
             needed = _referenced(unit.connection, tenant, digests)
-            unit.connection.execute(delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(needed)))
-            noted = unit.connection.execute(select(_blob.c.sha256).where(*mine, _blob.c.since <= before)).scalars()
+            unit.connection.execute(
+                delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(needed))
+            )
+            noted = unit.connection.execute(
+                select(_blob.c.sha256).where(*mine, _blob.c.since <= before)
+            ).scalars()
             return frozenset(noted)
 
-        return await self._database.write(condemn)  # a write, so that it comes after every commit that was requested before
+        return await self._database.write(
+            condemn
+        )  # a write, so that it comes after every commit that was requested before
 
-    async def swept(self, tenant: Tenant, digests: Collection[bytes], *, now: float, event: AuditEvent) -> None:
+    async def swept(
+        self, tenant: Tenant, digests: Collection[bytes], *, now: float, event: AuditEvent
+    ) -> None:
         def forget(unit: Unit) -> None:
-            unit.connection.execute(delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests)))
+            unit.connection.execute(
+                delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests))
+            )
             unit.audit(tenant, event, now)
 
         await self._database.write(forget)

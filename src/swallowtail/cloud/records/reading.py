@@ -20,7 +20,10 @@ T = TypeVar("T")
 
 
 class SqliteReader:
-    """A `Database` that refuses to write. Create it with `open`; verifying audit chains needs their keys."""
+    """A `Database` that refuses to write.
+
+    Create it with `open`; verifying audit chains needs their keys.
+    """
 
     def __init__(self, path: Path, audit_keys: AuditKeys | None = None) -> None:
         self.path, self._audit_keys = path, audit_keys
@@ -33,7 +36,9 @@ class SqliteReader:
             raise StorageUnavailableError(f"{path} does not exist; name the data folder of a Cloud")
         reader = cls(path, audit_keys)
         if not reader._ask(is_current):
-            raise StorageUnavailableError(f"{path} belongs to another release; use the commands of the release that serves it")
+            raise StorageUnavailableError(
+                f"{path} belongs to another release; use the commands of the release that serves it"
+            )
         return reader
 
     @property
@@ -52,7 +57,10 @@ class SqliteReader:
         return await asyncio.to_thread(self._ask, query)
 
     async def damage(self, *, quick: bool) -> tuple[str, ...]:
-        """Return what SQLite's own check finds, at most 100 lines; `quick` leaves out the indexes."""
+        """Return what SQLite's own check finds, at most 100 lines.
+
+        `quick` leaves out the indexes.
+        """
         pragma = "quick_check" if quick else "integrity_check"
 
         def check() -> tuple[str, ...]:

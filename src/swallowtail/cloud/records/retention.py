@@ -1,4 +1,7 @@
-"""How long organisations keep what is deleted, and the end of removed ones: the statements of the port `Retentions`."""
+"""How long organisations keep what is deleted, and the end of removed ones.
+
+The statements of the port `Retentions`.
+"""
 
 from typing import Any, Final
 
@@ -15,10 +18,17 @@ from swallowtail.cloud.records.people import require_organisation
 from swallowtail.cloud.records.rows import Listing, of, paged, values
 
 _organisation: Final = schema.organisation
-KEPT: Final = frozenset({schema.audit, schema.audit_head, schema.audit_object, schema.unreferenced_blob})
-"""What outlives its organisation: the audit, which says who removed it and when, and the blobs that still have to be swept."""
+KEPT: Final = frozenset(
+    {schema.audit, schema.audit_head, schema.audit_object, schema.unreferenced_blob}
+)
+"""What outlives its organisation.
+
+The audit, which says who removed it and when, and the blobs that still have to be swept.
+"""
 OF_TENANTS: Final[tuple[Table, ...]] = tuple(
-    table for table in reversed(schema.metadata.sorted_tables) if "tenant" in table.c and table not in KEPT
+    table
+    for table in reversed(schema.metadata.sorted_tables)
+    if "tenant" in table.c and table not in KEPT
 )
 ENDED: Final = (
     select(_organisation.c.id)
@@ -38,7 +48,9 @@ LOCKS = Listing(
 )
 LOCK = LOCKS.query.where(schema.retention_lock.c.study == bindparam("study"))
 OF_STUDY: Final = tuple(
-    select(table.c.id).where(table.c.tenant == bindparam("tenant"), table.c.study == bindparam("study")).limit(1)
+    select(table.c.id)
+    .where(table.c.tenant == bindparam("tenant"), table.c.study == bindparam("study"))
+    .limit(1)
     for table in (schema.instance, schema.deleted_instance)
 )
 
@@ -49,7 +61,9 @@ class RetentionRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def set_days(self, tenant: Tenant, days: int, *, now: float, event: AuditEvent) -> Organisation:
+    async def set_days(
+        self, tenant: Tenant, days: int, *, now: float, event: AuditEvent
+    ) -> Organisation:
         def change(unit: Unit) -> Organisation:
             require_organisation(unit.connection, tenant)
             mine = update(_organisation).where(_organisation.c.id == tenant)
@@ -72,7 +86,9 @@ class RetentionRecords:
         def purge(unit: Unit) -> int:
             for table in (schema.instance, schema.deleted_instance):
                 columns = (table.c[name] for name in purging.PURGED)
-                rows = unit.connection.execute(select(*columns).where(table.c.tenant == tenant).limit(limit)).all()
+                rows = unit.connection.execute(
+                    select(*columns).where(table.c.tenant == tenant).limit(limit)
+                ).all()
                 if rows:
                     purging.drop_instances(unit.connection, tenant, table, rows, now)
                     return len(rows)
@@ -83,15 +99,23 @@ class RetentionRecords:
 
         return await self._database.write(purge)
 
-    async def lock(self, tenant: Tenant, lock: RetentionLock, *, now: float, event: AuditEvent) -> RetentionLock:
+    async def lock(
+        self, tenant: Tenant, lock: RetentionLock, *, now: float, event: AuditEvent
+    ) -> RetentionLock:
         def keep(unit: Unit) -> RetentionLock:
-            known = unit.connection.execute(LOCK, {"tenant": tenant, "study": lock.study}).mappings().first()
+            known = (
+                unit.connection.execute(LOCK, {"tenant": tenant, "study": lock.study})
+                .mappings()
+                .first()
+            )
             if known is not None:
                 return of(known, RetentionLock)
             key = {"tenant": tenant, "study": lock.study}
             if not any(unit.connection.execute(statement, key).first() for statement in OF_STUDY):
                 raise NotFoundError("there is no such study")
-            unit.connection.execute(insert(schema.retention_lock), values(lock) | {"tenant": tenant})
+            unit.connection.execute(
+                insert(schema.retention_lock), values(lock) | {"tenant": tenant}
+            )
             unit.audit(tenant, event, now)
             return lock
 
@@ -99,7 +123,10 @@ class RetentionRecords:
 
     async def unlock(self, tenant: Tenant, study: str, *, now: float, event: AuditEvent) -> None:
         def drop(unit: Unit) -> None:
-            mine = (schema.retention_lock.c.tenant == tenant, schema.retention_lock.c.study == study)
+            mine = (
+                schema.retention_lock.c.tenant == tenant,
+                schema.retention_lock.c.study == study,
+            )
             if not unit.connection.execute(delete(schema.retention_lock).where(*mine)).rowcount:
                 raise NotFoundError("there is no such lock")
             unit.audit(tenant, event, now)
@@ -107,7 +134,9 @@ class RetentionRecords:
         await self._database.write(drop)
 
     async def locks(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[RetentionLock]:
-        return await self._database.read(lambda connection: paged(connection, LOCKS, {"tenant": tenant}, page))
+        return await self._database.read(
+            lambda connection: paged(connection, LOCKS, {"tenant": tenant}, page)
+        )
 
 
 def _drop_rest(connection: Connection, tenant: Tenant, now: float) -> None:

@@ -26,7 +26,10 @@ def plain(row: RowMapping) -> dict[str, Any]:
 
 
 def of(row: RowMapping, kind: Convert[T]) -> T:
-    """Make a model value of a row: a struct by its fields' names, or what a function makes of it."""
+    """Make a model value of a row.
+
+    A struct by its fields' names, or what a function makes of it.
+    """
     if isinstance(kind, type):
         return msgspec.convert(plain(row), kind)
     return kind(plain(row))
@@ -42,7 +45,10 @@ def only(result: CursorResult[Any], kind: Convert[T], noun: str) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """A statement that pages: what its rows become, and the columns of its order, which together are unique."""
+    """A statement that pages.
+
+    What its rows become, and the columns of its order, which together are unique.
+    """
 
     query: Select[Any]
     kind: Convert[T]
@@ -54,21 +60,37 @@ class Listing(Generic[T]):
         return Listing(self.query.where(*conditions), self.kind, self.order, self.descending)
 
 
-def _passed_over(query: Select[Any], key: Column[Any], directed: list[ColumnElement[Any]], request: PageRequest) -> Select[Any]:
-    """Find the keys behind the offset first, where one column is the key, so that rows before it are passed over in an index."""
+def _passed_over(
+    query: Select[Any], key: Column[Any], directed: list[ColumnElement[Any]], request: PageRequest
+) -> Select[Any]:
+    """Find the keys behind the offset first, where one column is the key, so that rows before it
+    are passed over in an index.
+    """
     if [column.name for column in key.table.primary_key] != [key.name]:
         return query.order_by(*directed).limit(request.limit + 1).offset(request.offset)
-    keys = query.with_only_columns(key).order_by(*directed).limit(request.limit + 1).offset(request.offset).correlate(None)
+    keys = (
+        query.with_only_columns(key)
+        .order_by(*directed)
+        .limit(request.limit + 1)
+        .offset(request.offset)
+        .correlate(None)
+    )
     return query.with_only_columns(*key.table.c).where(key.in_(keys)).order_by(*directed)
 
 
-def paged(connection: Connection, listing: Listing[T], parameters: Mapping[str, Any], request: PageRequest) -> Page[T]:
+def paged(
+    connection: Connection, listing: Listing[T], parameters: Mapping[str, Any], request: PageRequest
+) -> Page[T]:
     """Run one page of a listing; raises InvalidCursorError."""
     query, order = listing.query, listing.order
     if request.cursor is not None:
         after = key_of(request.cursor, *(column.type.python_type for column in order))
-        query = query.where(tuple_(*order) < after if listing.descending else tuple_(*order) > after)
-    directed: list[ColumnElement[Any]] = [column.desc() if listing.descending else column for column in order]
+        query = query.where(
+            tuple_(*order) < after if listing.descending else tuple_(*order) > after
+        )
+    directed: list[ColumnElement[Any]] = [
+        column.desc() if listing.descending else column for column in order
+    ]
     ordered = query.order_by(*directed).limit(request.limit + 1)
     if request.offset:
         ordered = _passed_over(query, order[-1], directed, request)

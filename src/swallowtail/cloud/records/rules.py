@@ -20,10 +20,22 @@ from swallowtail.cloud.records.instances import instance_of
 from swallowtail.cloud.records.rows import Listing, paged, plain
 
 MAX_ENDED: Final = 10_000
-"""Ended associations kept per Link: those of a busy day; of an older one the quiet time alone decides."""
+"""Ended associations kept per Link: those of a busy day.
 
-_rule, _routing, _ended, _instance = schema.rule, schema.routing, schema.ended_association, schema.instance
-RULES = select(_rule.c.rule).where(_rule.c.tenant == bindparam("tenant")).order_by(_rule.c.position, _rule.c.name)
+Of an older one the quiet time alone decides.
+"""
+
+_rule, _routing, _ended, _instance = (
+    schema.rule,
+    schema.routing,
+    schema.ended_association,
+    schema.instance,
+)
+RULES = (
+    select(_rule.c.rule)
+    .where(_rule.c.tenant == bindparam("tenant"))
+    .order_by(_rule.c.position, _rule.c.name)
+)
 READY = (
     select(_instance, schema.index_document.c.document, _routing.c.fired)
     .join(_instance, _instance.c.id == _routing.c.instance)
@@ -35,10 +47,16 @@ READY = (
 STORED = (
     select(_instance, schema.index_document.c.document)
     .join(schema.index_document, schema.index_document.c.instance == _instance.c.id)
-    .where(_instance.c.tenant == bindparam("tenant"), _instance.c.study == bindparam("study"), _instance.c.study != "")
+    .where(
+        _instance.c.tenant == bindparam("tenant"),
+        _instance.c.study == bindparam("study"),
+        _instance.c.study != "",
+    )
     .where(_instance.c.visible, _instance.c.state == IndexState.INDEXED)
 )
-PLACE = select(schema.study.c.issuer, schema.study.c.patient_id, schema.study.c.updated, schema.study.c.archive).where(
+PLACE = select(
+    schema.study.c.issuer, schema.study.c.patient_id, schema.study.c.updated, schema.study.c.archive
+).where(
     schema.study.c.tenant == bindparam("tenant"),
     schema.study.c.uid == bindparam("study"),
     schema.study.c.facility == bindparam("facility"),
@@ -52,7 +70,11 @@ ASSOCIATIONS = (
         & (_ended.c.link == _instance.c.link)
         & (_ended.c.association == _instance.c.association),
     )
-    .where(_instance.c.tenant == bindparam("tenant"), _instance.c.study == bindparam("study"), _instance.c.study != "")
+    .where(
+        _instance.c.tenant == bindparam("tenant"),
+        _instance.c.study == bindparam("study"),
+        _instance.c.study != "",
+    )
     .where(_instance.c.facility == bindparam("facility"), _instance.c.link.is_not(None))
     .group_by(_instance.c.link, _instance.c.association)
 )
@@ -61,7 +83,9 @@ THERE = select(_instance.c.id).where(
 )
 DROP_ROUTING = delete(_routing).where(_routing.c.instance == bindparam("done"))
 AGAIN = (
-    update(_routing).where(_routing.c.instance == bindparam("done")).values(at=bindparam("new_at"), fired=bindparam("new_fired"))
+    update(_routing)
+    .where(_routing.c.instance == bindparam("done"))
+    .values(at=bindparam("new_at"), fired=bindparam("new_fired"))
 )
 SURPLUS = (
     select(_ended.c.ended)
@@ -85,30 +109,43 @@ class RuleRecords:
         def put(unit: Unit) -> None:
             known = unit.connection.execute(select(_rule.c.id).where(*mine)).first()
             change = update(_rule).where(*mine) if known else insert(_rule)
-            unit.connection.execute(change.values(row if known else row | {"tenant": tenant, "id": rule.id}))
+            unit.connection.execute(
+                change.values(row if known else row | {"tenant": tenant, "id": rule.id})
+            )
             unit.audit(tenant, event, now)
 
         await self._database.write(put)
 
     async def remove(self, tenant: Tenant, rule: str, *, now: float, event: AuditEvent) -> None:
         def remove(unit: Unit) -> None:
-            if not unit.connection.execute(delete(_rule).where(_rule.c.tenant == tenant, _rule.c.id == rule)).rowcount:
+            if not unit.connection.execute(
+                delete(_rule).where(_rule.c.tenant == tenant, _rule.c.id == rule)
+            ).rowcount:
                 raise NotFoundError("there is no such rule")
             unit.audit(tenant, event, now)
 
         await self._database.write(remove)
 
-    async def order(self, tenant: Tenant, rules: Sequence[str], *, now: float, event: AuditEvent) -> None:
+    async def order(
+        self, tenant: Tenant, rules: Sequence[str], *, now: float, event: AuditEvent
+    ) -> None:
         def order(unit: Unit) -> None:
             rows = unit.connection.execute(RULES, {"tenant": tenant}).scalars()
-            known = {rule.id: rule for rule in (msgspec.msgpack.decode(row, type=Rule) for row in rows)}
+            known = {
+                rule.id: rule for rule in (msgspec.msgpack.decode(row, type=Rule) for row in rows)
+            }
             if len(rules) != len(known) or set(rules) != set(known):
-                raise ConflictError("these are not the rules that there are, each once; list them again and order those")
+                raise ConflictError(
+                    "these are not the rules that there are, each once; list them again and order"
+                    " those"
+                )
             for position, one in enumerate(rules, 1):
                 if known[one].position != position:
                     moved = msgspec.structs.replace(known[one], position=position, changed=now)
                     row = {"position": position, "rule": msgspec.msgpack.encode(moved)}
-                    unit.connection.execute(update(_rule).where(_rule.c.tenant == tenant, _rule.c.id == one).values(row))
+                    unit.connection.execute(
+                        update(_rule).where(_rule.c.tenant == tenant, _rule.c.id == one).values(row)
+                    )
             unit.audit(tenant, event, now)
 
         await self._database.write(order)
@@ -128,7 +165,9 @@ class RuleRecords:
 
         return await self._database.read(find)
 
-    async def note_ended(self, tenant: Tenant, link: str, associations: Collection[bytes], *, now: float) -> None:
+    async def note_ended(
+        self, tenant: Tenant, link: str, associations: Collection[bytes], *, now: float
+    ) -> None:
         def note(unit: Unit) -> None:
             for association in associations:
                 key = {"tenant": tenant, "link": link, "association": association}
@@ -142,19 +181,37 @@ class RuleRecords:
 
         await self._database.write(note)
 
-    async def stored(self, tenant: Tenant, study: str, page: PageRequest = FIRST_PAGE) -> Page[Routing]:
+    async def stored(
+        self, tenant: Tenant, study: str, page: PageRequest = FIRST_PAGE
+    ) -> Page[Routing]:
         def find(connection: Connection) -> Page[Routing]:
             seen: dict[tuple[str, ...], dict[str, Any]] = {}
-            listing = Listing(STORED, lambda row: _routing_of(connection, row | {"fired": "[]"}, seen), (_instance.c.id,))
+            listing = Listing(
+                STORED,
+                lambda row: _routing_of(connection, row | {"fired": "[]"}, seen),
+                (_instance.c.id,),
+            )
             return paged(connection, listing, {"tenant": tenant, "study": study}, page)
 
         return await self._database.read(find)
 
-    async def routed(self, tenant: Tenant, routings: Sequence[Routed], deliveries: Sequence[NewDelivery], *, now: float) -> int:
+    async def routed(
+        self,
+        tenant: Tenant,
+        routings: Sequence[Routed],
+        deliveries: Sequence[NewDelivery],
+        *,
+        now: float,
+    ) -> int:
         def keep(unit: Unit) -> int:
-            key: dict[str, Any] = {"tenant": tenant, "ids": [routed.instance for routed in routings]}
+            key: dict[str, Any] = {
+                "tenant": tenant,
+                "ids": [routed.instance for routed in routings],
+            }
             there = set(unit.connection.execute(THERE, key).scalars())
-            gone = set(key["ids"]) - there  # deleted since they were judged; a restored one is judged then
+            gone = (
+                set(key["ids"]) - there
+            )  # deleted since they were judged; a restored one is judged then
             for routed in routings:
                 if routed.instance in gone:
                     continue
@@ -166,29 +223,49 @@ class RuleRecords:
                     fired = msgspec.json.encode(routed.fired).decode()
                     again = {"done": routed.instance, "new_at": routed.again_at, "new_fired": fired}
                     unit.connection.execute(AGAIN, again)
-            return added(unit.connection, tenant, [one for one in deliveries if one.instance not in gone], now)
+            return added(
+                unit.connection,
+                tenant,
+                [one for one in deliveries if one.instance not in gone],
+                now,
+            )
 
         return await self._database.write(keep)
 
 
-def _routing_of(connection: Connection, row: dict[str, Any], seen: dict[tuple[str, ...], dict[str, Any]]) -> Routing:
+def _routing_of(
+    connection: Connection, row: dict[str, Any], seen: dict[tuple[str, ...], dict[str, Any]]
+) -> Routing:
     instance = instance_of(row)
     key = {name: row[name] for name in ("tenant", "facility", "study")}
     known = tuple(key.values())
     if known not in seen:
         seen[known] = _study_facts(connection, instance, key)
     fired = msgspec.json.decode(row["fired"], type=tuple[str, ...])
-    return Routing(tenant=row["tenant"], instance=instance, document=row["document"], fired=fired, **seen[known])
+    return Routing(
+        tenant=row["tenant"],
+        instance=instance,
+        document=row["document"],
+        fired=fired,
+        **seen[known],
+    )
 
 
 def _study_facts(connection: Connection, instance: Instance, key: dict[str, Any]) -> dict[str, Any]:
-    """Return what the rules need to know of the facility's part of the study; asked once for each and batch."""
+    """Return what the rules need to know of the facility's part of the study.
+
+    Asked once for each and batch.
+    """
     place = connection.execute(PLACE, key).first()
     ends = connection.execute(ASSOCIATIONS, key).mappings().all()
     known = [row["ended"] for row in ends if row["ended"] is not None]
     return {
-        "patient": f"{place.issuer}\\{place.patient_id}" if place is not None and place.patient_id else "",
+        "patient": (
+            f"{place.issuer}\\{place.patient_id}" if place is not None and place.patient_id else ""
+        ),
         "association_open": len(known) < len(ends),
         "archive": place.archive if place is not None else "",
-        "quiet_since": max([instance.received, place.updated if place is not None else 0.0, *known]),
+        "quiet_since": max(
+            [instance.received, place.updated if place is not None else 0.0, *known]
+        ),
     }

@@ -1,7 +1,10 @@
-"""The tables. The tenant leads every key; what spans tenants (claims, token digests) says so at its index.
+"""The tables.
 
-Names follow the model. Times are UTC seconds as float. `operator` rows have the tenant ''. Change a table here and add a migration
-in the same commit: `tests/unit/cloud/records/test_migrations.py` compares the two.
+The tenant leads every key; what spans tenants (claims, token digests) says so at its index.
+
+Names follow the model. Times are UTC seconds as float. `operator` rows have the tenant ''. Change a
+table here and add a migration in the same commit: `tests/unit/cloud/records/test_migrations.py`
+compares the two.
 """
 
 from typing import Any, Final
@@ -43,7 +46,9 @@ def _text(name: str, **options: Any) -> Column[str]:
     return Column(name, Text, nullable=False, **options)
 
 
-_Big = BigInteger().with_variant(Integer, "sqlite")  # SQLite's INTEGER has 64 bits, and only it numbers rows
+_Big = BigInteger().with_variant(
+    Integer, "sqlite"
+)  # SQLite's INTEGER has 64 bits, and only it numbers rows
 
 
 def _moment(name: str, *, nullable: bool = False) -> Column[float]:
@@ -84,7 +89,9 @@ api_token = Table(
     metadata,
     _tenant(primary_key=True),
     _text("id", primary_key=True),
-    Column("digest", LargeBinary(32), nullable=False, unique=True),  # across tenants: the token tells the tenant
+    Column(
+        "digest", LargeBinary(32), nullable=False, unique=True
+    ),  # across tenants: the token tells the tenant
     _text("name"),
     _text("role"),
     Column("facilities", Text),  # JSON list; null: all
@@ -107,7 +114,9 @@ link = Table(
     _text("name"),
     _text("code_state"),
     _moment("code_until", nullable=True),
-    Column("code", LargeBinary(32), nullable=False, unique=True),  # across tenants: the code tells the tenant
+    Column(
+        "code", LargeBinary(32), nullable=False, unique=True
+    ),  # across tenants: the code tells the tenant
     Column("key", LargeBinary(32), nullable=False),
     Column("epoch", Integer, nullable=False),
     _moment("created"),
@@ -147,7 +156,10 @@ unknown_device = Table(
     "unknown_device",
     metadata,
     _tenant(primary_key=True),
-    *(_text(name, primary_key=True) for name in ("link", "listener", "address", "calling_ae", "called_ae", "reason")),
+    *(
+        _text(name, primary_key=True)
+        for name in ("link", "listener", "address", "calling_ae", "called_ae", "reason")
+    ),
     Column("count", Integer, nullable=False),
     _moment("first"),
     _moment("last"),
@@ -157,7 +169,9 @@ Index(None, unknown_device.c.tenant, unknown_device.c.last)
 instance = Table(
     "instance",
     metadata,
-    Column("id", _Big, primary_key=True),  # the order of arrival; never given twice: see `high_water`
+    Column(
+        "id", _Big, primary_key=True
+    ),  # the order of arrival; never given twice: see `high_water`
     _tenant(),
     *(_text(name) for name in ("sop_instance", "transfer_syntax")),
     Column("sha256", LargeBinary(32), nullable=False),
@@ -165,7 +179,10 @@ instance = Table(
     Column("length", _Big, nullable=False),
     Column("link", Text),
     Column("epoch", Integer, nullable=False),
-    *(_text(name) for name in ("facility", "listener", "device", "peer", "calling_ae", "called_ae")),
+    *(
+        _text(name)
+        for name in ("facility", "listener", "device", "peer", "calling_ae", "called_ae")
+    ),
     Column("association", LargeBinary, nullable=False),
     _text("actor"),
     _moment("received"),
@@ -200,20 +217,35 @@ Index("ix_instance_unindexed", instance.c.tenant, instance.c.id, **_where(UNINDE
 Index("ix_instance_blob", instance.c.tenant, instance.c.sha256)
 
 high_water = Table(
-    "high_water",  # highest ids of rows that have left their table, so that no later row gets one of them again
+    # highest ids of rows that have left their table, so that no later row gets one of them again
+    "high_water",
     metadata,
     _text("name", primary_key=True),
     Column("value", _Big, nullable=False),
 )
 
 deleted_instance = Table(
-    "deleted_instance",  # the instances that are deleted and not purged yet, under the ids that they had
+    # the instances that are deleted and not purged yet, under the ids that they had
+    "deleted_instance",
     metadata,
-    *(Column(one.name, one.type, primary_key=one.primary_key, nullable=one.nullable) for one in instance.c),
+    *(
+        Column(one.name, one.type, primary_key=one.primary_key, nullable=one.nullable)
+        for one in instance.c
+    ),
     _text("deletion"),
 )
-Index("ix_deleted_instance_deletion", deleted_instance.c.tenant, deleted_instance.c.deletion, deleted_instance.c.id)
-Index("ix_deleted_instance_study", deleted_instance.c.tenant, deleted_instance.c.study, deleted_instance.c.series)
+Index(
+    "ix_deleted_instance_deletion",
+    deleted_instance.c.tenant,
+    deleted_instance.c.deletion,
+    deleted_instance.c.id,
+)
+Index(
+    "ix_deleted_instance_study",
+    deleted_instance.c.tenant,
+    deleted_instance.c.study,
+    deleted_instance.c.series,
+)
 Index("ix_deleted_instance_blob", deleted_instance.c.tenant, deleted_instance.c.sha256)
 
 deletion = Table(
@@ -249,7 +281,8 @@ retention_lock = Table(
 )
 
 unreferenced_blob = Table(
-    "unreferenced_blob",  # blobs that no row refers to, and since when: the sweep removes them after a time
+    # blobs that no row refers to, and since when: the sweep removes them after a time
+    "unreferenced_blob",
     metadata,
     _tenant(primary_key=True),
     Column("sha256", LargeBinary(32), primary_key=True),
@@ -283,13 +316,21 @@ study = Table(
     _tenant(primary_key=True),
     _text("uid", primary_key=True),
     _text("facility", primary_key=True),
-    Column("source", _Big),  # the instance whose attributes these are: the first that came; null: take the next
-    *(_text(name) for name in ("patient_name", "patient_key", "patient_words", "patient_id", "issuer")),
+    Column(
+        "source", _Big
+    ),  # the instance whose attributes these are: the first that came; null: take the next
+    *(
+        _text(name)
+        for name in ("patient_name", "patient_key", "patient_words", "patient_id", "issuer")
+    ),
     Column("birth_date", Date),
     *(_text(name) for name in ("sex", "accession", "study_id")),
     Column("study_date", Date),
     Column("study_time", Time),
-    *(_text(name) for name in ("description", "description_key", "referring_physician", "modalities")),
+    *(
+        _text(name)
+        for name in ("description", "description_key", "referring_physician", "modalities")
+    ),
     Column("series", Integer, nullable=False),
     Column("instances", Integer, nullable=False),
     _moment("received"),
@@ -335,10 +376,23 @@ delivery = Table(
     Column("id", _Big, primary_key=True),
     _tenant(),
     *(_text(name) for name in ("link", "destination", "lane")),
-    Column("rank", Integer, nullable=False),  # -priority, so that a lane's index rises along its order
+    Column(
+        "rank", Integer, nullable=False
+    ),  # -priority, so that a lane's index rises along its order
     Column("place", _Big, nullable=False),  # the order within a rank; a resend takes the last place
     Column("instance", _Big, nullable=False),
-    *(_text(name) for name in ("facility", "study", "sop_instance", "sop_class", "transfer_syntax", "cause", "state")),
+    *(
+        _text(name)
+        for name in (
+            "facility",
+            "study",
+            "sop_instance",
+            "sop_class",
+            "transfer_syntax",
+            "cause",
+            "state",
+        )
+    ),
     *(_moment(name) for name in ("created", "changed", "next_at", "until")),
     *(Column(name, Integer, nullable=False) for name in ("token", "tries", "refusals")),
     Column("status", Integer),
@@ -350,8 +404,21 @@ delivery = Table(
 OPEN: Final = "state IN ('waiting', 'leased', 'stopped')"
 """`model.delivery.OPEN_STATES` as the partial indexes and the statements that use them write it."""
 _of_destination = (delivery.c.tenant, delivery.c.link, delivery.c.destination)
-Index("ix_delivery_lane", *_of_destination, delivery.c.lane, delivery.c.rank, delivery.c.place, **_where(OPEN))
-Index("ix_delivery_leased", *_of_destination, delivery.c.lane, delivery.c.until, **_where("state = 'leased'"))
+Index(
+    "ix_delivery_lane",
+    *_of_destination,
+    delivery.c.lane,
+    delivery.c.rank,
+    delivery.c.place,
+    **_where(OPEN),
+)
+Index(
+    "ix_delivery_leased",
+    *_of_destination,
+    delivery.c.lane,
+    delivery.c.until,
+    **_where("state = 'leased'"),
+)
 Index("ix_delivery_oldest", *_of_destination, delivery.c.created, **_where(OPEN))
 Index("ix_delivery_state", *_of_destination, delivery.c.state, delivery.c.changed)
 Index("ix_delivery_study", delivery.c.tenant, delivery.c.study)
@@ -362,8 +429,16 @@ Index("ix_delivery_newest", delivery.c.tenant, delivery.c.id)
 attempt = Table(
     "attempt",  # the last of each delivery, which take their end with it
     metadata,
-    Column("delivery", _Big, ForeignKey("delivery.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("token", Integer, primary_key=True, autoincrement=False),  # of its lease, which rises with each
+    Column(
+        "delivery",
+        _Big,
+        ForeignKey("delivery.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column(
+        "token", Integer, primary_key=True, autoincrement=False
+    ),  # of its lease, which rises with each
     _tenant(),
     Column("number", Integer, nullable=False),
     *(_moment(name) for name in ("began", "ended")),
@@ -376,7 +451,9 @@ attempt = Table(
 )
 
 lane = Table(
-    "lane",  # one row for each lane with an open delivery: what a claim looks at instead of at the deliveries
+    # one row for each lane with an open delivery: what a claim looks at instead of at the
+    # deliveries
+    "lane",
     metadata,
     _tenant(primary_key=True),
     *(_text(name, primary_key=True) for name in ("link", "destination", "lane")),
@@ -427,7 +504,12 @@ ended_association = Table(
     Column("association", LargeBinary(16), primary_key=True),
     _moment("ended"),
 )
-Index("ix_ended_association_ended", ended_association.c.tenant, ended_association.c.link, ended_association.c.ended)
+Index(
+    "ix_ended_association_ended",
+    ended_association.c.tenant,
+    ended_association.c.link,
+    ended_association.c.ended,
+)
 
 alarm = Table(
     "alarm",
@@ -445,7 +527,14 @@ alarm = Table(
 Index("ix_alarm_newest", alarm.c.tenant, alarm.c.id)
 Index("ix_alarm_raised", alarm.c.tenant, alarm.c.id, **_where("cleared IS NULL"))
 Index("ix_alarm_subject", alarm.c.tenant, alarm.c.subject, alarm.c.id)
-Index("uq_alarm_raised", alarm.c.tenant, alarm.c.condition, alarm.c.subject, unique=True, **_where("cleared IS NULL"))
+Index(
+    "uq_alarm_raised",
+    alarm.c.tenant,
+    alarm.c.condition,
+    alarm.c.subject,
+    unique=True,
+    **_where("cleared IS NULL"),
+)
 
 audit = Table(
     "audit",
@@ -455,8 +544,12 @@ audit = Table(
     _moment("at"),
     Column("event", LargeBinary, nullable=False),  # model.audit.event_bytes
     Column("digest", LargeBinary(32), nullable=False),
-    Column("key", Integer, nullable=False, server_default=text("0")),  # number of the key of `digest`; 0: none
-    _text("type", server_default=text("''")),  # of the event, as actor and outcome: what lists go by
+    Column(
+        "key", Integer, nullable=False, server_default=text("0")
+    ),  # number of the key of `digest`; 0: none
+    _text(
+        "type", server_default=text("''")
+    ),  # of the event, as actor and outcome: what lists go by
     _text("actor", server_default=text("''")),
     Column("outcome", Integer, nullable=False, server_default=text("0")),
     sqlite_with_rowid=False,

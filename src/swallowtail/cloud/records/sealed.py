@@ -1,4 +1,7 @@
-"""Private keys that are kept in the database, each sealed: the one list of them, for whoever replaces the master key."""
+"""Private keys that are kept in the database, each sealed.
+
+The one list of them, for whoever replaces the master key.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +16,10 @@ from swallowtail.cloud.sealing import Seal
 
 @dataclass(frozen=True)
 class SealedKeys:
-    """A column of sealed private keys (`Seal.close_key`); `purpose` makes of the value of `owner` what they are sealed for."""
+    """A column of sealed private keys (`Seal.close_key`).
+
+    `purpose` makes of the value of `owner` what they are sealed for.
+    """
 
     table: Table
     owner: Column[str]
@@ -33,6 +39,8 @@ def reseal_rows(connection: Connection, seal: Seal) -> int:
             purpose = one.purpose(owner)
             if not seal.is_current_key(pem, purpose):
                 again = seal.close_key(seal.open_key(pem, purpose), purpose)
-                connection.execute(update(one.table).where(one.owner == owner).values({one.column: again}))
+                connection.execute(
+                    update(one.table).where(one.owner == owner).values({one.column: again})
+                )
                 count += 1
     return count

@@ -1,4 +1,7 @@
-"""Searches as statements: attribute matching of PS3.4 C.2.2.2 on the columns that indexing has filled."""
+"""Searches as statements.
+
+Attribute matching of PS3.4 C.2.2.2 on the columns that indexing has filled.
+"""
 
 from typing import Any, Final
 
@@ -39,7 +42,10 @@ SERIES = Listing(
 
 
 def matches(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
-    """Match one text key (PS3.4 C.2.2.2.1, C.2.2.2.4): exact, or with `*` and `?` as wildcards; the empty and `*` match all."""
+    """Match one text key (PS3.4 C.2.2.2.1, C.2.2.2.4): exact, or with `*` and `?` as wildcards.
+
+    The empty and `*` match all.
+    """
     if pattern.strip("*") == "":
         return true()
     if "*" not in pattern and "?" not in pattern:
@@ -48,12 +54,16 @@ def matches(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
     return column.like(escaped.replace("*", "%").replace("?", "_"), escape=_ESCAPE)
 
 
-def studies(connection: Connection, tenant: Tenant, search: StudySearch, page: PageRequest) -> Page[Study]:
+def studies(
+    connection: Connection, tenant: Tenant, search: StudySearch, page: PageRequest
+) -> Page[Study]:
     """Run one page of a study search, the latest updated first."""
     return paged(connection, STUDIES.where(*_study_conditions(search)), {"tenant": tenant}, page)
 
 
-def series(connection: Connection, tenant: Tenant, search: SeriesSearch, page: PageRequest) -> Page[Series]:
+def series(
+    connection: Connection, tenant: Tenant, search: SeriesSearch, page: PageRequest
+) -> Page[Series]:
     """Run one page of a series search, by study and UID."""
     return paged(connection, SERIES.where(*_series_conditions(search)), {"tenant": tenant}, page)
 
@@ -73,7 +83,12 @@ def counted(search: StudySearch | SeriesSearch | InstanceSearch, most: int) -> S
 
 def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
     """Give what an instance search asks of a row."""
-    exact = {"study": search.study, "series": search.series, "sop_class": search.sop_class, "state": search.state}
+    exact = {
+        "study": search.study,
+        "series": search.series,
+        "sop_class": search.sop_class,
+        "state": search.state,
+    }
     conditions = [_instance.c[name] == value for name, value in exact.items() if value]
     if search.unindexed:
         conditions.append(IS_UNINDEXED)
@@ -106,7 +121,10 @@ def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
 
 def study_of(row: dict[str, Any]) -> Study:
     """Make the model's study of a row."""
-    return Study(**{name: row[name] for name in Study.__struct_fields__ if name != "modalities"}, modalities=_modalities(row))
+    return Study(
+        **{name: row[name] for name in Study.__struct_fields__ if name != "modalities"},
+        modalities=_modalities(row),
+    )
 
 
 def _modalities(row: dict[str, Any]) -> tuple[str, ...]:
@@ -130,7 +148,9 @@ def _series_conditions(search: SeriesSearch) -> list[ColumnElement[bool]]:
         conditions.append(place.in_(_places(_study, _study_conditions(studies))))
     if search.uids:
         within = search.study or studies is not None
-        uid = _series.c.uid.concat("") if within else _series.c.uid  # else SQLite looks for each UID in each study
+        uid = (
+            _series.c.uid.concat("") if within else _series.c.uid
+        )  # else SQLite looks for each UID in each study
         conditions.append(uid.in_(search.uids))
     if search.number is not None:
         conditions.append(_series.c.number == search.number)
@@ -159,7 +179,9 @@ def _study_conditions(search: StudySearch) -> list[ColumnElement[bool]]:
             _series.c.facility == _study.c.facility,
             _series.c.instances > 0,
         )
-        conditions.append(exists().where(of_study, _any_matches(_series.c.modality, search.modalities)))
+        conditions.append(
+            exists().where(of_study, _any_matches(_series.c.modality, search.modalities))
+        )
     if search.received_since is not None:
         conditions.append(_study.c.updated >= search.received_since)
     if search.facilities is not None:
@@ -175,19 +197,30 @@ def _any_matches(column: ColumnElement[str], patterns: tuple[str, ...]) -> Colum
 
 
 def _between(column: Column[Any], first: Any, last: Any) -> list[ColumnElement[bool]]:
-    return [*([column >= first] if first is not None else []), *([column <= last] if last is not None else [])]
+    return [
+        *([column >= first] if first is not None else []),
+        *([column <= last] if last is not None else []),
+    ]
 
 
 def _places(table: Table, conditions: list[ColumnElement[bool]]) -> Select[Any]:
-    """Return the facility and UID of each match: a list that SQLite makes once, not once for each row.
+    """Return the facility and UID of each match.
 
-    The facility belongs to it: the same UID in another facility is another study or series (ADR 0014).
+    A list that SQLite makes once, not once for each row.
+
+    The facility belongs to it: the same UID in another facility is another study or series (ADR
+    0014).
     """
-    return select(table.c.facility, table.c.uid).where(*_OF_TENANT[table], *conditions).correlate(None)
+    return (
+        select(table.c.facility, table.c.uid).where(*_OF_TENANT[table], *conditions).correlate(None)
+    )
 
 
 def _in_archives(search: StudySearch | None, archives: frozenset[str]) -> StudySearch:
-    """Return the search of the studies above, narrowed to archives: one list of studies instead of two."""
+    """Return the search of the studies above, narrowed to archives.
+
+    One list of studies instead of two.
+    """
     above = search or StudySearch()
     both = archives if above.archives is None else above.archives & archives
     return msgspec.structs.replace(above, archives=both)
@@ -201,10 +234,15 @@ def _is_filed(archives: frozenset[str]) -> ColumnElement[bool]:
 
 
 def _name_matches(search: StudySearch) -> ColumnElement[bool]:
-    """Names ignore case and accents; each component group may match alone (PS3.5 6.2.1.2 parts groups by `=`)."""
+    """Names ignore case and accents.
+
+    Each component group may match alone (PS3.5 6.2.1.2 parts groups by `=`).
+    """
     key = folded(search.patient_name)
     if search.fuzzy:
-        return and_(true(), *(matches(_study.c.patient_words, f"* {word}*") for word in words_of(key)))
+        return and_(
+            true(), *(matches(_study.c.patient_words, f"* {word}*") for word in words_of(key))
+        )
     if key.strip("*") == "":
         return true()
     whole = key.rstrip("^")

@@ -1,4 +1,7 @@
-"""The alarms of dead letters and stopped lanes: in the transaction of the change that causes or ends them."""
+"""The alarms of dead letters and stopped lanes.
+
+In the transaction of the change that causes or ends them.
+"""
 
 from collections.abc import Iterable
 
@@ -11,7 +14,11 @@ from swallowtail.cloud.records import alarms, lanes, schema
 from swallowtail.cloud.records.prepared import Prepared
 
 _delivery = schema.delivery
-ANY_LEFT = Prepared(select(_delivery.c.id).where(*lanes.OF_DESTINATION, _delivery.c.state == bindparam("state")).limit(1))
+ANY_LEFT = Prepared(
+    select(_delivery.c.id)
+    .where(*lanes.OF_DESTINATION, _delivery.c.state == bindparam("state"))
+    .limit(1)
+)
 
 
 def raise_alarm(connection: Connection, tenant: Tenant, delivery: Delivery, now: float) -> None:
@@ -22,7 +29,9 @@ def raise_alarm(connection: Connection, tenant: Tenant, delivery: Delivery, now:
     alarms.raised_unseen(connection, tenant, set_aside_alarm(delivery), now)
 
 
-def clear_alarms(connection: Connection, tenant: Tenant, targets: Iterable[Target], now: float) -> None:
+def clear_alarms(
+    connection: Connection, tenant: Tenant, targets: Iterable[Target], now: float
+) -> None:
     """Clear the alarms of destinations where no such delivery is left."""
     for target in targets:
         for state, condition in AWAITING_PERSON.items():

@@ -1,4 +1,8 @@
-"""The embedded database: SQLite in WAL mode with synchronous FULL, one writer thread that takes batches, a few reading threads."""
+"""The embedded database.
+
+SQLite in WAL mode with synchronous FULL, one writer thread that takes batches, a few reading
+threads.
+"""
 
 import asyncio
 import os
@@ -36,7 +40,8 @@ _PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA case_sensitive_like = ON",  # as in PostgreSQL
-    "PRAGMA wal_autocheckpoint = 4000",  # pages: 16 MB; a checkpoint holds a commit back, so it comes once in hundreds of them
+    # pages: 16 MB; a checkpoint holds a commit back, so it comes once in hundreds of them
+    "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16384",
 )
@@ -47,12 +52,18 @@ Waiting = tuple[Intent[Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
 
 def engine_of(path: Path, *, begin: str) -> Engine:
-    """Give an engine whose transactions begin with `begin` and whose connections are set up as above."""
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"check_same_thread": False})
+    """Give an engine whose transactions begin with `begin` and whose connections are set up as
+    above.
+    """
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=NullPool, connect_args={"check_same_thread": False}
+    )
 
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN is deferred: it would fail, not wait, when another writes
+        connection.isolation_level = (
+            None  # the driver's own BEGIN is deferred: it would fail, not wait, when another writes
+        )
         for pragma in _PRAGMAS:
             connection.execute(pragma)
 
@@ -66,7 +77,13 @@ def engine_of(path: Path, *, begin: str) -> Engine:
 class SqliteDatabase:
     """The database in one file. Open it with `open`, end it with `close`."""
 
-    def __init__(self, path: Path, *, audit_keys: AuditKeys, on_fatal: Callable[[StorageUnavailableError], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        audit_keys: AuditKeys,
+        on_fatal: Callable[[StorageUnavailableError], None],
+    ) -> None:
         self.audit_keys = audit_keys
         self._writing = engine_of(path, begin="BEGIN IMMEDIATE")
         self._reading = engine_of(path, begin="BEGIN")
@@ -76,15 +93,28 @@ class SqliteDatabase:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="records-read")
         self._local = threading.local()
         self._connections: list[Connection] = []
-        self._writer = threading.Thread(target=self._write_batches, name="records-write", daemon=True)
+        self._writer = threading.Thread(
+            target=self._write_batches, name="records-write", daemon=True
+        )
 
     @classmethod
-    def open(cls, path: Path, *, audit_keys: AuditKeys, on_fatal: Callable[[StorageUnavailableError], None]) -> "SqliteDatabase":
-        """Open or create the file, bring its tables up to date, start the threads; raises StorageUnavailableError.
+    def open(
+        cls,
+        path: Path,
+        *,
+        audit_keys: AuditKeys,
+        on_fatal: Callable[[StorageUnavailableError], None],
+    ) -> "SqliteDatabase":
+        """Open or create the file, bring its tables up to date, start the threads.
 
-        `on_fatal` is called from the writer's thread when the disk has failed under a commit: stop the process there and then.
+        Raises StorageUnavailableError.
+
+        `on_fatal` is called from the writer's thread when the disk has failed under a commit: stop
+        the process there and then.
         """
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite gives its other files the same mode
+        os.close(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        )  # SQLite gives its other files the same mode
         database = cls(path, audit_keys=audit_keys, on_fatal=on_fatal)
         try:
             with database._writing.connect() as connection:
@@ -103,7 +133,9 @@ class SqliteDatabase:
         """Run a change and return when it is durable (`Database`)."""
         self._refuse.check()
         if self._waiting.qsize() >= MAX_WAITING:
-            raise StorageUnavailableError(f"{MAX_WAITING} changes wait to be written; try again later")
+            raise StorageUnavailableError(
+                f"{MAX_WAITING} changes wait to be written; try again later"
+            )
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._waiting.put((intent, done, loop))
@@ -171,7 +203,10 @@ class SqliteDatabase:
 
 
 def resolve(results: list[Resolve]) -> None:
-    """Hand each caller its result, in the callers' loop; one that was cancelled is not interested."""
+    """Hand each caller its result, in the callers' loop.
+
+    One that was cancelled is not interested.
+    """
     for done, result in results:
         if done.done():
             continue

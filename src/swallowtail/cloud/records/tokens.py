@@ -228,7 +228,9 @@ def _row(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of(row: dict[str, Any]) -> ApiToken:
-    limits = {name: None if row[name] is None else msgspec.json.decode(str(row[name])) for name in _LIMITS}
+    limits = {
+        name: None if row[name] is None else msgspec.json.decode(str(row[name])) for name in _LIMITS
+    }
     return msgspec.convert(row | {"tenant": row["tenant"] or None} | limits, ApiToken)
 
 

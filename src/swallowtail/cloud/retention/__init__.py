@@ -1,1 +1,4 @@
-"""Deletion of stored instances: soft, until the organisation's retention ends; then purged, and the blobs swept."""
+"""Deletion of stored instances: soft, until the organisation's retention ends.
+
+Then purged, and the blobs swept.
+"""

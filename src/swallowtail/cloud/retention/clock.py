@@ -1,4 +1,7 @@
-"""A clock that may be trusted with what cannot be undone: after a jump of the time of day nothing is purged for a day."""
+"""A clock that may be trusted with what cannot be undone.
+
+After a jump of the time of day nothing is purged for a day.
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -23,7 +26,10 @@ class SteadyClock:
         self._distrusted_until = 0.0
 
     def now(self) -> float | None:
-        """Return the time of day; None while it is not to be trusted, since it has jumped forward."""
+        """Return the time of day.
+
+        None while it is not to be trusted, since it has jumped forward.
+        """
         wall, steady = self._clock(), self._monotonic()
         gained = (wall - self._last[0]) - (steady - self._last[1])
         self._last = (wall, steady)

@@ -1,4 +1,7 @@
-"""Use cases of a person who deletes and restores: in batches, so that no transaction holds up stores for long."""
+"""Use cases of a person who deletes and restores.
+
+In batches, so that no transaction holds up stores for long.
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -34,12 +37,20 @@ class Deleting:
         self._wake_link, self._wake_index = wake_link, wake_index
 
     async def delete(
-        self, principal: Principal, tenant: Tenant, deletion: str, scope: Scope, *, reason: str, event: AuditEvent
+        self,
+        principal: Principal,
+        tenant: Tenant,
+        deletion: str,
+        scope: Scope,
+        *,
+        reason: str,
+        event: AuditEvent,
     ) -> Deletion:
         """Delete what the scope names and return the deletion, which has the id `deletion`.
 
-        What is deleted already is no error: its deletion is returned, as long as something of it can be restored. NotFoundError:
-        there is no such thing. What arrives meanwhile, or is not indexed yet, belongs to no study and stays.
+        What is deleted already is no error: its deletion is returned, as long as something of it
+        can be restored. NotFoundError: there is no such thing. What arrives meanwhile, or is not
+        indexed yet, belongs to no study and stays.
         """
         now, facilities = self._clock(), principal.facilities
         retention = (await self._people.organisation(tenant)).retention_days * DAY
@@ -62,11 +73,15 @@ class Deleting:
         while batch.count:
             for link in batch.links:
                 self._wake_link(link)
-            batch = await self._deletions.delete(tenant, new, last=batch.last, limit=AT_ONCE, now=self._clock(), event=event)
+            batch = await self._deletions.delete(
+                tenant, new, last=batch.last, limit=AT_ONCE, now=self._clock(), event=event
+            )
         self._wake_index()
         return await self._deletions.deletion(tenant, deletion, facilities=facilities)
 
-    async def deletions(self, principal: Principal, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[Deletion]:
+    async def deletions(
+        self, principal: Principal, tenant: Tenant, page: PageRequest = FIRST_PAGE
+    ) -> Page[Deletion]:
         """List deletions, the newest first."""
         return await self._deletions.deletions(tenant, page, facilities=principal.facilities)
 
@@ -74,14 +89,27 @@ class Deleting:
         """Return one deletion."""
         return await self._deletions.deletion(tenant, deletion, facilities=principal.facilities)
 
-    async def deleted(self, principal: Principal, tenant: Tenant, deletion: str, page: PageRequest = FIRST_PAGE) -> Page[Instance]:
+    async def deleted(
+        self, principal: Principal, tenant: Tenant, deletion: str, page: PageRequest = FIRST_PAGE
+    ) -> Page[Instance]:
         """List the instances of a deletion that can be restored."""
-        return await self._deletions.deleted(tenant, deletion, page, facilities=principal.facilities)
+        return await self._deletions.deleted(
+            tenant, deletion, page, facilities=principal.facilities
+        )
 
     async def restore(
-        self, principal: Principal, tenant: Tenant, deletion: str, selection: Selection, *, event: AuditEvent
+        self,
+        principal: Principal,
+        tenant: Tenant,
+        deletion: str,
+        selection: Selection,
+        *,
+        event: AuditEvent,
     ) -> Deletion:
-        """Restore a deletion, or of it what is selected; what is restored or stored again already is no error."""
+        """Restore a deletion, or of it what is selected.
+
+        What is restored or stored again already is no error.
+        """
         first: AuditEvent | None = event
         while await self._deletions.restore(
             tenant, deletion, selection,

@@ -1,6 +1,9 @@
-"""Blobs that no row refers to: what a store left whose commit failed, or whose process died in between.
+"""Blobs that no row refers to.
 
-They are harmless and invisible. Finding them is here, removing them is the sweep's; nothing on the ingest path deletes.
+What a store left whose commit failed, or whose process died in between.
+
+They are harmless and invisible. Finding them is here, removing them is the sweep's; nothing on the
+ingest path deletes.
 """
 
 from collections.abc import AsyncIterator
@@ -12,8 +15,13 @@ from swallowtail.cloud.model.tenancy import Tenant
 _BATCH: Final = 500
 
 
-async def orphans(blobs: Blobs, instances: Instances, tenant: Tenant, *, before: float) -> AsyncIterator[BlobFound]:
-    """Find the tenant's orphans that were finished before a moment; younger ones may be on their way to a row."""
+async def orphans(
+    blobs: Blobs, instances: Instances, tenant: Tenant, *, before: float
+) -> AsyncIterator[BlobFound]:
+    """Find the tenant's orphans that were finished before a moment.
+
+    Younger ones may be on their way to a row.
+    """
     batch: list[BlobFound] = []
     async for blob in blobs.found(tenant):
         if blob.modified < before:
@@ -26,6 +34,8 @@ async def orphans(blobs: Blobs, instances: Instances, tenant: Tenant, *, before:
         yield orphan
 
 
-async def _unreferenced(instances: Instances, tenant: Tenant, batch: list[BlobFound]) -> list[BlobFound]:
+async def _unreferenced(
+    instances: Instances, tenant: Tenant, batch: list[BlobFound]
+) -> list[BlobFound]:
     referenced = await instances.referenced(tenant, [blob.sha256 for blob in batch])
     return [blob for blob in batch if blob.sha256 not in referenced]

@@ -1,4 +1,7 @@
-"""The purge: what was deleted is removed for good when its retention ends, or earlier by an administrator."""
+"""The purge.
+
+What was deleted is removed for good when its retention ends, or earlier by an administrator.
+"""
 
 from typing import Final
 
@@ -21,7 +24,9 @@ log = structlog.get_logger()
 class Purge:
     """Purges; `clock` is judged by `steady` before anything is purged because of the time."""
 
-    def __init__(self, deletions: Deletions, retentions: Retentions, *, clock: Clock, steady: SteadyClock) -> None:
+    def __init__(
+        self, deletions: Deletions, retentions: Retentions, *, clock: Clock, steady: SteadyClock
+    ) -> None:
         self._deletions, self._retentions = deletions, retentions
         self._clock, self._steady = clock, steady
 
@@ -50,24 +55,37 @@ class Purge:
             objects=(("organisation", tenant),),
         )
         total = 0
-        while count := await self._retentions.purge(tenant, limit=AT_ONCE, now=self._clock(), event=event):
+        while count := await self._retentions.purge(
+            tenant, limit=AT_ONCE, now=self._clock(), event=event
+        ):
             total += count
         log.info("organisation purged", tenant=tenant, count=total)
 
-    async def purge(self, principal: Principal, tenant: Tenant, deletion: str, confirmed: str, *, address: str) -> Deletion:
+    async def purge(
+        self, principal: Principal, tenant: Tenant, deletion: str, confirmed: str, *, address: str
+    ) -> Deletion:
         """Purge a deletion before its retention ends.
 
-        ConflictError: `confirmed` is not what the deletion is about, in its narrowest term, or a retention lock keeps the study.
+        ConflictError: `confirmed` is not what the deletion is about, in its narrowest term, or a
+        retention lock keeps the study.
         """
         facilities = principal.facilities
         found = await self._deletions.deletion(tenant, deletion, facilities=facilities)
         if confirmed != subject_of(found.scope):
-            raise ConflictError("the confirmation does not name what was deleted; compare it with the deletion")
+            raise ConflictError(
+                "the confirmation does not name what was deleted; compare it with the deletion"
+            )
         event = purged(found, actor=principal.id, role=principal.role, address=address)
         await self._all(tenant, found, facilities, event)
         return await self._deletions.deletion(tenant, deletion, facilities=facilities)
 
-    async def _all(self, tenant: Tenant, deletion: Deletion, facilities: frozenset[str] | None, event: AuditEvent) -> int:
+    async def _all(
+        self,
+        tenant: Tenant,
+        deletion: Deletion,
+        facilities: frozenset[str] | None,
+        event: AuditEvent,
+    ) -> int:
         total, first = 0, True
         while count := await self._deletions.purge(
             tenant, deletion.id,
@@ -83,7 +101,10 @@ def subject_of(scope: Scope) -> str:
 
 
 def purged(deletion: Deletion, *, actor: str, role: str = "", address: str = "") -> AuditEvent:
-    """Return the audit event of a purge: DICOM Study Deleted (PS3.15 A.5.3.8) if it was a whole study."""
+    """Return the audit event of a purge.
+
+    DICOM Study Deleted (PS3.15 A.5.3.8) if it was a whole study.
+    """
     scope = deletion.scope
     whole = bool(scope.study) and not scope.series and not scope.sop_instance
     named = (("study", scope.study), ("series", scope.series), ("instance", scope.sop_instance))

@@ -1,7 +1,11 @@
-"""The sweep: blobs that no row refers to are noted, kept for QUARANTINE, and removed if still no row refers to them.
+"""The sweep.
 
-A purge notes what it leaves over; what a store left whose commit failed is found by a walk, once a day. A blob that is stored again
-meanwhile is noted no more. `model.ports.Blobs.remove` says why a store that runs beside the removal loses nothing.
+Blobs that no row refers to are noted, kept for QUARANTINE, and removed if still no row refers to
+them.
+
+A purge notes what it leaves over; what a store left whose commit failed is found by a walk, once a
+day. A blob that is stored again meanwhile is noted no more. `model.ports.Blobs.remove` says why a
+store that runs beside the removal loses nothing.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,7 +26,10 @@ BATCH: Final = 200
 SWEEP_EVERY: Final = 3600.0
 WALK_EVERY: Final = DAY
 FIRST_WALK: Final = 3600.0
-"""Seconds from the start to the first walk: a Cloud that has just started has other things to read."""
+"""Seconds from the start to the first walk.
+
+A Cloud that has just started has other things to read.
+"""
 YOUNG: Final = 3600.0
 """Seconds for which a blob without a row is on its way to one."""
 Tenants = Callable[[], Awaitable[tuple[tuple[Tenant, str], ...]]]
@@ -43,12 +50,20 @@ class BlobSweep:
         clock: Clock,
         steady: SteadyClock,
     ) -> None:
-        self._blobs, self._unreferenced, self._instances, self._tenants = blobs, unreferenced, instances, tenants
+        self._blobs, self._unreferenced, self._instances, self._tenants = (
+            blobs,
+            unreferenced,
+            instances,
+            tenants,
+        )
         self._clock, self._steady = clock, steady
         self._walk_at = clock() + FIRST_WALK
 
     async def look(self) -> None:
-        """Remove what has been without a row for long enough; once a day look for more (periodic check)."""
+        """Remove what has been without a row for long enough.
+
+        Once a day look for more (periodic check).
+        """
         now = self._steady.now()
         if now is None:
             return
@@ -62,7 +77,9 @@ class BlobSweep:
         count = 0
         for tenant, _ in await self._tenants():
             batch: list[bytes] = []
-            async for orphan in orphans(self._blobs, self._instances, tenant, before=self._clock() - YOUNG):
+            async for orphan in orphans(
+                self._blobs, self._instances, tenant, before=self._clock() - YOUNG
+            ):
                 batch.append(orphan.sha256)
                 if len(batch) == BATCH:
                     count += await self._unreferenced.mark(tenant, batch, now=self._clock())
@@ -72,7 +89,10 @@ class BlobSweep:
         return count
 
     async def sweep(self, *, before: float) -> int:
-        """Remove what was noted before a moment, unless a row refers to it by now; returns how many blobs that was."""
+        """Remove what was noted before a moment, unless a row refers to it by now.
+
+        Returns how many blobs that was.
+        """
         count, after = 0, None
         while due := await self._unreferenced.due(BATCH, before=before, after=after):
             after = due[-1]

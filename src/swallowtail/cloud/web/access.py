@@ -1,7 +1,9 @@
-"""Who asks, and what they may do: a bearer token gives the principal, the route's roles judge it, the token alone gives the tenant.
+"""Who asks, and what they may do.
 
-The order is the order of secrecy: no good token 401, wrong role 403, another tenant's thing 404. All of it happens before a byte of
-the body is read.
+A bearer token gives the principal, the route's roles judge it, the token alone gives the tenant.
+
+The order is the order of secrecy: no good token 401, wrong role 403, another tenant's thing 404.
+All of it happens before a byte of the body is read.
 """
 
 import enum
@@ -52,7 +54,10 @@ from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.rate_limits import JUDGED, RequestLimits
 
 ROLES_KEY: Final = "x-roles"
-"""Where a route keeps its roles: the OpenAPI document shows them, and GuardedRoute judges by them."""
+"""Where a route keeps its roles.
+
+The OpenAPI document shows them, and GuardedRoute judges by them.
+"""
 LIMITED_KEY: Final = "x-limited"
 """Where a route keeps what it does for a limited token, as with ROLES_KEY."""
 
@@ -61,9 +66,15 @@ class Limited(enum.StrEnum):
     """What a route does for a token that is limited to facilities or archives (ADR 0014, 0021)."""
 
     FILTERED = "filtered"
-    """It shows and changes what lies in the token's facilities and archives; the rest does not exist (404)."""
+    """It shows and changes what lies in the token's facilities and archives.
+
+    The rest does not exist (404).
+    """
     BY_FACILITY = "by-facility"
-    """As FILTERED for facilities. What it is about is in no archive: 403 to a token that is limited to archives."""
+    """As FILTERED for facilities.
+
+    What it is about is in no archive: 403 to a token that is limited to archives.
+    """
     REFUSED = "refused"
     """It concerns the whole organisation: 403."""
     SAME = "same"
@@ -117,7 +128,12 @@ class Caller:
         return self.services.clock()
 
     def event(
-        self, action: EventAction, kind: str, *objects: tuple[str, str], event: EventId = EventId.SECURITY_ALERT, detail: str = ""
+        self,
+        action: EventAction,
+        kind: str,
+        *objects: tuple[str, str],
+        event: EventId = EventId.SECURITY_ALERT,
+        detail: str = "",
     ) -> AuditEvent:
         """Give the audit event of what this caller does."""
         return AuditEvent(
@@ -146,7 +162,9 @@ class Caller:
 
 def forbidden(detail: str) -> ProblemError:
     """Say that the principal may not do this."""
-    return ProblemError(HTTPStatus.FORBIDDEN, "forbidden", detail, remedy="Use a token whose role may do this.")
+    return ProblemError(
+        HTTPStatus.FORBIDDEN, "forbidden", detail, remedy="Use a token whose role may do this."
+    )
 
 
 def services_of(request: Request) -> Services:
@@ -157,7 +175,9 @@ def services_of(request: Request) -> Services:
 
 
 async def authenticate(request: Request) -> Principal:
-    """Give the principal of the bearer token; raises a 401 that is the same for none, unknown, expired and revoked.
+    """Give the principal of the bearer token.
+
+    Raises a 401 that is the same for none, unknown, expired and revoked.
 
     Raises a 429 beyond the limit of the token, or without a good one beyond that of the address.
     """
@@ -188,12 +208,18 @@ async def authenticate(request: Request) -> Principal:
         HTTPStatus.UNAUTHORIZED,
         "unauthorized",
         "there is no good token with this request",
-        remedy="Send the header 'Authorization: Bearer swt_…' with a token that is neither expired nor revoked.",
+        remedy=(
+            "Send the header 'Authorization: Bearer swt_…' with a token that is neither expired nor"
+            " revoked."
+        ),
     )
 
 
 async def admit(request: Request, roles: frozenset[Role], limited: Limited) -> Principal:
-    """Authenticate and judge by role and limits; the principal is kept with the request for `caller`."""
+    """Authenticate and judge by role and limits.
+
+    The principal is kept with the request for `caller`.
+    """
     principal = await authenticate(request)
     if principal.role not in roles:
         allowed = ", ".join(sorted(roles))
@@ -210,7 +236,9 @@ def check_unlimited(principal: Principal) -> None:
     """Refuse what concerns the whole organisation to a principal that is limited to a part of it."""
     if principal.facilities is not None or principal.archives is not None:
         part = "facilities" if principal.facilities is not None else "archives"
-        raise forbidden(f"this concerns the whole organisation, and the token is limited to some of its {part}")
+        raise forbidden(
+            f"this concerns the whole organisation, and the token is limited to some of its {part}"
+        )
 
 
 class GuardedRoute(APIRoute):
@@ -231,7 +259,10 @@ class GuardedRoute(APIRoute):
 
 
 async def caller(request: Request, organisation: str | None = None) -> Caller:
-    """Give who asks, within an organisation: the token's own, or for an operator the one that `organisation` names by id."""
+    """Give who asks, within an organisation.
+
+    The token's own, or for an operator the one that `organisation` names by id.
+    """
     principal: Principal = request.state.principal
     services = services_of(request)
     tenant = principal.tenant
@@ -252,7 +283,9 @@ async def caller(request: Request, organisation: str | None = None) -> Caller:
 async def operator(request: Request) -> Caller:
     """Give who asks, outside any organisation but the token's own."""
     principal: Principal = request.state.principal
-    return Caller(principal, principal.tenant or OPERATOR, address_of(request), services_of(request))
+    return Caller(
+        principal, principal.tenant or OPERATOR, address_of(request), services_of(request)
+    )
 
 
 def address_of(request: Request) -> str:

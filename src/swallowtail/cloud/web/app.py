@@ -1,4 +1,7 @@
-"""The application behind the one port: API, DICOMweb, pages, and whatever the composition root mounts beside them (/link)."""
+"""The application behind the one port.
+
+API, DICOMweb, pages, and whatever the composition root mounts beside them (/link).
+"""
 
 import time
 from collections.abc import Sequence
@@ -27,7 +30,9 @@ from swallowtail.cloud.web.rate_limits import AddressLimits, RequestLimits
 async def _describe(request: Request) -> Response:
     app: FastAPI = request.app
     if app.openapi_schema is None:
-        app.openapi_schema = await run_in_threadpool(describe, app)  # a third of a second that the loop does not have
+        app.openapi_schema = await run_in_threadpool(
+            describe, app
+        )  # a third of a second that the loop does not have
     return JSONResponse(app.openapi_schema)
 
 
@@ -43,7 +48,13 @@ def build(
 
     Without `hosts` it answers only requests to loopback and to the address where they arrive.
     """
-    app = FastAPI(title="Swallowtail Cloud", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Swallowtail Cloud",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
     app.state.services = services
     app.state.unprotected = {}
     app.state.limits = limits or RequestLimits(time.monotonic)
@@ -51,7 +62,14 @@ def build(
         app.include_router(table.router(prefix, routes))
     app.add_route("/openapi.json", _describe)
     app.router.routes.extend((*pages.ROUTES, *beside))
-    for kind in (ProblemError, CloudError, InvalidConfigurationError, RequestValidationError, HTTPException, Exception):
+    for kind in (
+        ProblemError,
+        CloudError,
+        InvalidConfigurationError,
+        RequestValidationError,
+        HTTPException,
+        Exception,
+    ):
         app.add_exception_handler(kind, answer_problem)
     app.add_middleware(HostCheck, names=hosts or HostNames())
     app.add_middleware(AddressLimits, guarded=tuple(f"{prefix}/" for prefix, _ in table.TABLES))

@@ -37,10 +37,13 @@ class ArchiveUpdate(Body):
     name: ArchiveName
 
 
-async def list_archives(caller: InOrganisation, page: Paging, name: ArchiveName | None = None) -> PageOut[ArchiveOut]:
+async def list_archives(
+    caller: InOrganisation, page: Paging, name: ArchiveName | None = None
+) -> PageOut[ArchiveOut]:
     """List archives.
 
-    Returns the archives of the organisation by name; a token that is limited to archives sees those.
+    Returns the archives of the organisation by name; a token that is limited to archives sees
+    those.
     """
     allowed = caller.principal.archives
     found = await caller.services.archives.archives(caller.tenant, page, name=name, ids=allowed)
@@ -61,24 +64,31 @@ async def create_archive(caller: InOrganisation, body: ArchiveNew) -> ArchiveOut
 async def get_archive(caller: InOrganisation, archive_id: str) -> ArchiveOut:
     """Get an archive."""
     _check(caller, archive_id)
-    return ArchiveOut.model_validate(await caller.services.archives.archive(caller.tenant, archive_id))
+    return ArchiveOut.model_validate(
+        await caller.services.archives.archive(caller.tenant, archive_id)
+    )
 
 
-async def rename_archive(caller: InOrganisation, archive_id: str, body: ArchiveUpdate) -> ArchiveOut:
+async def rename_archive(
+    caller: InOrganisation, archive_id: str, body: ArchiveUpdate
+) -> ArchiveOut:
     """Rename an archive.
 
     Rules and tokens name it by id, so nothing else changes.
     """
     event = _event(caller, EventAction.UPDATE, "archive.rename", archive_id)
     archives = caller.services.archives
-    renamed = await archives.rename(caller.tenant, archive_id, body.name, now=caller.now, event=event)
+    renamed = await archives.rename(
+        caller.tenant, archive_id, body.name, now=caller.now, event=event
+    )
     return ArchiveOut.model_validate(renamed)
 
 
 async def delete_archive(caller: InOrganisation, archive_id: str) -> Response:
     """Delete an archive.
 
-    Its studies stay stored and are in no archive then. Refused (409) while a rule or a token names the archive.
+    Its studies stay stored and are in no archive then. Refused (409) while a rule or a token names
+    the archive.
     """
     event = _event(caller, EventAction.DELETE, "archive.delete", archive_id)
     await caller.services.archives.remove(caller.tenant, archive_id, now=caller.now, event=event)
@@ -102,7 +112,9 @@ async def put_into_archive(caller: InOrganisation, archive_id: str, study_uid: U
     return Response(status_code=204)
 
 
-async def take_out_of_archive(caller: InOrganisation, archive_id: str, study_uid: UidPath) -> Response:
+async def take_out_of_archive(
+    caller: InOrganisation, archive_id: str, study_uid: UidPath
+) -> Response:
     """Take a study out of an archive.
 
     It stays stored, and is in no archive then.
@@ -114,7 +126,9 @@ async def take_out_of_archive(caller: InOrganisation, archive_id: str, study_uid
         archive_id,
         limits=_limits(caller),
         now=caller.now,
-        event=_event(caller, EventAction.UPDATE, "archive.take-out", archive_id, ("study", study_uid)),
+        event=_event(
+            caller, EventAction.UPDATE, "archive.take-out", archive_id, ("study", study_uid)
+        ),
     )
     return Response(status_code=204)
 
@@ -129,6 +143,8 @@ def _limits(caller: Caller) -> Limits:
     return Limits(facilities=caller.principal.facilities, archives=caller.principal.archives)
 
 
-def _event(caller: Caller, action: EventAction, kind: str, archive_id: str, *more: tuple[str, str]) -> AuditEvent:
+def _event(
+    caller: Caller, action: EventAction, kind: str, archive_id: str, *more: tuple[str, str]
+) -> AuditEvent:
     objects = (("archive", archive_id), *more)
     return caller.event(action, kind, *objects, event=EventId.APPLICATION_ACTIVITY)

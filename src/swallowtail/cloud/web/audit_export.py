@@ -23,22 +23,38 @@ SYSLOG_TLS = 6514
 class AuditExportPut(Body):
     """The receiver. Its certificate is always verified."""
 
-    host: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._:-]+$", description="Name or address.")]
+    host: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=253,
+            pattern=r"^[A-Za-z0-9._:-]+$",
+            description="Name or address.",
+        ),
+    ]
     port: Annotated[int, Field(ge=1, le=65535)] = SYSLOG_TLS
-    authorities: Annotated[Pem, Field(description="Certificates to trust, PEM; empty: those of the Cloud's system.")] = ""
-    certificate: Annotated[Pem, Field(description="Chain that the Cloud shows to the receiver, PEM; empty: none.")] = ""
+    authorities: Annotated[
+        Pem, Field(description="Certificates to trust, PEM; empty: those of the Cloud's system.")
+    ] = ""
+    certificate: Annotated[
+        Pem, Field(description="Chain that the Cloud shows to the receiver, PEM; empty: none.")
+    ] = ""
     key: Annotated[
         Pem | None,
         Field(
-            description="Private key of `certificate`, PEM without a passphrase. Kept sealed and not returned. Without it, the key "
-            "of the same certificate is kept."
+            description=(
+                "Private key of `certificate`, PEM without a passphrase. Kept sealed and not"
+                " returned. Without it, the key of the same certificate is kept."
+            )
         ),
     ] = None
     whole: Annotated[
         bool,
         Field(
-            description="Export the whole chain, from its first record on. Otherwise a new export begins with the next record, "
-            "and a changed one goes on where it is."
+            description=(
+                "Export the whole chain, from its first record on. Otherwise a new export begins"
+                " with the next record, and a changed one goes on where it is."
+            )
         ),
     ] = False
 
@@ -65,13 +81,21 @@ async def get_audit_export(caller: Anywhere, organisation: str | None = None) ->
     return await _out(caller, export)
 
 
-async def put_audit_export(caller: Anywhere, body: AuditExportPut, organisation: str | None = None) -> AuditExportOut:
+async def put_audit_export(
+    caller: Anywhere, body: AuditExportPut, organisation: str | None = None
+) -> AuditExportOut:
     """Set the receiver of the audit: syslog over TLS (RFC 5425) with messages of PS3.15 A.5."""
     tenant = chain_of(caller, organisation)
-    receiver = AuditReceiver(host=body.host, port=body.port, authorities=body.authorities, certificate=body.certificate)
-    event = caller.event(EventAction.UPDATE, "audit.export", ("receiver", f"{body.host}:{body.port}"))
+    receiver = AuditReceiver(
+        host=body.host, port=body.port, authorities=body.authorities, certificate=body.certificate
+    )
+    event = caller.event(
+        EventAction.UPDATE, "audit.export", ("receiver", f"{body.host}:{body.port}")
+    )
     try:
-        export = await caller.services.audit_exports.put(tenant, receiver, body.key, whole=body.whole, event=event)
+        export = await caller.services.audit_exports.put(
+            tenant, receiver, body.key, whole=body.whole, event=event
+        )
     except InvalidReceiverError as error:
         raise invalid(error.field, str(error)) from error
     return await _out(caller, export)

@@ -1,4 +1,7 @@
-"""The configuration of a Link: its versions, what of it runs, the schema that it follows, the devices that are missing in it."""
+"""The configuration of a Link.
+
+Its versions, what of it runs, the schema that it follows, the devices that are missing in it.
+"""
 
 import json
 from typing import Any, Final
@@ -34,7 +37,10 @@ _read_endpoints: Final = msgspec.msgpack.Decoder(tuple[EndpointState, ...])
 
 
 async def configuration_schema(caller: Anywhere) -> dict[str, Any]:
-    """Give the JSON Schema of a Link's configuration; rules between parts are checked when a version is put."""
+    """Give the JSON Schema of a Link's configuration.
+
+    Rules between parts are checked when a version is put.
+    """
     return msgspec.json.schema(Configuration)
 
 
@@ -44,11 +50,25 @@ async def get_configuration(caller: InOrganisation, link_id: str) -> Configurati
     return _out(await _desired(caller, link))
 
 
-async def put_configuration(caller: InOrganisation, link_id: str, body: ConfigurationNew) -> ConfigurationOut:
-    """Make a document the desired configuration; a connected Link runs it within a second, or refuses it whole and says why."""
+async def put_configuration(
+    caller: InOrganisation, link_id: str, body: ConfigurationNew
+) -> ConfigurationOut:
+    """Make a document the desired configuration.
+
+    A connected Link runs it within a second, or refuses it whole and says why.
+    """
     link = await link_of(caller, link_id)
     document = dump(parse(json.dumps(body.document).encode()))
-    return _out(await keep(caller, link, document, act="configuration.put", expected=body.expected, comment=body.comment))
+    return _out(
+        await keep(
+            caller,
+            link,
+            document,
+            act="configuration.put",
+            expected=body.expected,
+            comment=body.comment,
+        )
+    )
 
 
 async def keep(
@@ -71,19 +91,25 @@ async def keep(
         author=caller.principal.id,
         comment=comment,
         now=caller.now,
-        event=caller.event(EventAction.UPDATE, act, ("link", link.id), event=EventId.APPLICATION_ACTIVITY),
+        event=caller.event(
+            EventAction.UPDATE, act, ("link", link.id), event=EventId.APPLICATION_ACTIVITY
+        ),
     )
     caller.services.bus.publish(topic(link.id))
     return version
 
 
-async def configuration_history(caller: InOrganisation, link_id: str, page: Paging) -> PageOut[ConfigurationOut]:
+async def configuration_history(
+    caller: InOrganisation, link_id: str, page: Paging
+) -> PageOut[ConfigurationOut]:
     """List the versions, the newest first, without their documents."""
     link = await link_of(caller, link_id)
     return page_out(await caller.services.configuration.history(caller.tenant, link.id, page), _out)
 
 
-async def configuration_version(caller: InOrganisation, link_id: str, version: RowId) -> ConfigurationOut:
+async def configuration_version(
+    caller: InOrganisation, link_id: str, version: RowId
+) -> ConfigurationOut:
     """Give one version with its document."""
     link = await link_of(caller, link_id)
     return _out(await caller.services.configuration.version(caller.tenant, link.id, version))
@@ -93,24 +119,45 @@ async def roll_back(caller: InOrganisation, link_id: str, body: Rollback) -> Con
     """Make an older version the newest again; history only grows."""
     link = await link_of(caller, link_id)
     old = await caller.services.configuration.version(caller.tenant, link.id, body.version)
-    document = dump(parse(old.document))  # a rule that is newer than the old version is checked again
-    return _out(await keep(caller, link, document, act="configuration.rollback", comment=body.comment, restored_from=old.version))
+    document = dump(
+        parse(old.document)
+    )  # a rule that is newer than the old version is checked again
+    return _out(
+        await keep(
+            caller,
+            link,
+            document,
+            act="configuration.rollback",
+            comment=body.comment,
+            restored_from=old.version,
+        )
+    )
 
 
 async def compare_configuration(caller: InOrganisation, link_id: str) -> Comparison:
-    """Compare the desired configuration with what the Link reports: every listener and destination."""
+    """Compare the desired configuration with what the Link reports.
+
+    Every listener and destination.
+    """
     link = await link_of(caller, link_id)
     desired = await caller.services.configuration.desired(caller.tenant, link.id)
     running = (await caller.services.configuration.running(caller.tenant, [link.id])).get(link.id)
     return compare(desired, running, connected=presence_of(caller, link.id, running).connected)
 
 
-def compare(desired: ConfigurationVersion | None, running: Running | None, *, connected: bool) -> Comparison:
+def compare(
+    desired: ConfigurationVersion | None, running: Running | None, *, connected: bool
+) -> Comparison:
     """Compare what should run with what does."""
     wanted = _desired_endpoints(desired)
-    states = {(state.kind, state.name): EndpointOut.model_validate(state) for state in endpoints_of(running)}
+    states = {
+        (state.kind, state.name): EndpointOut.model_validate(state)
+        for state in endpoints_of(running)
+    }
     endpoints = [
-        EndpointComparison(kind=kind, name=name, desired=(kind, name) in wanted, running=states.get((kind, name)))
+        EndpointComparison(
+            kind=kind, name=name, desired=(kind, name) in wanted, running=states.get((kind, name))
+        )
         for kind, name in dict.fromkeys([*wanted, *states])
     ]
     want, have = desired.version if desired else 0, running.version if running else 0
@@ -124,7 +171,9 @@ def compare(desired: ConfigurationVersion | None, running: Running | None, *, co
         running=have,
         in_step=connected and want == have and well,
         connected=connected,
-        problems=[FaultOut(field=field, message=message) for field, message in running.problems] if running else [],
+        problems=[FaultOut(field=field, message=message) for field, message in running.problems]
+        if running
+        else [],
         endpoints=endpoints,
     )
 
@@ -144,7 +193,9 @@ def endpoints_of(running: Running | None) -> tuple[EndpointState, ...]:
     return _read_endpoints.decode(running.report) if running and running.report else ()
 
 
-async def list_unknown_devices(caller: InOrganisation, page: Paging, link: str | None = None) -> PageOut[UnknownDeviceOut]:
+async def list_unknown_devices(
+    caller: InOrganisation, page: Paging, link: str | None = None
+) -> PageOut[UnknownDeviceOut]:
     """List systems that knocked at a Link and match no configured device, the latest first."""
     if link is not None:
         await link_of(caller, link)
@@ -157,7 +208,9 @@ async def list_unknown_devices(caller: InOrganisation, page: Paging, link: str |
 async def dismiss_unknown_device(caller: InOrganisation, body: UnknownDeviceKey) -> Response:
     """Drop what was noted of a device; it shows again when it knocks again."""
     link = await link_of(caller, body.link)
-    await caller.services.configuration.forget_unknown(caller.tenant, link.id, body.address, body.calling_ae)
+    await caller.services.configuration.forget_unknown(
+        caller.tenant, link.id, body.address, body.calling_ae
+    )
     return Response(status_code=204)
 
 
@@ -166,7 +219,10 @@ def _unknown(device: UnknownDevice) -> UnknownDeviceOut:
 
 
 def _hint(device: UnknownDevice) -> dict[str, Any]:
-    """Give the device entry that would let it in; empty when its AE title can be nobody's, or the called one was wrong."""
+    """Give the device entry that would let it in.
+
+    Empty when its AE title can be nobody's, or the called one was wrong.
+    """
     title = significant(device.calling_ae)
     letters = (letter if letter.isascii() and letter.isalnum() else "-" for letter in title.lower())
     name = "".join(letters).strip("-")
@@ -182,7 +238,12 @@ def _hint(device: UnknownDevice) -> dict[str, Any]:
         entry = msgspec.convert(values, Device)
     except msgspec.ValidationError:
         return {}
-    return {"name": entry.name, "ae_title": entry.ae_title, "addresses": [*entry.addresses], "listeners": [*entry.listeners]}
+    return {
+        "name": entry.name,
+        "ae_title": entry.ae_title,
+        "addresses": [*entry.addresses],
+        "listeners": [*entry.listeners],
+    }
 
 
 async def _desired(caller: Caller, link: Link) -> ConfigurationVersion:

@@ -1,4 +1,8 @@
-"""Deliveries: looked at one by one or by what they have in common, set aside, given up, sent again, and studies sent on request."""
+"""Deliveries.
+
+Looked at one by one or by what they have in common, set aside, given up, sent again, and studies
+sent on request.
+"""
 
 import enum
 from collections.abc import Awaitable, Callable
@@ -10,7 +14,13 @@ from pydantic import Field, StringConstraints
 
 from swallowtail.calls.deliver import About, DeliveryPhase
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.delivery import Delivery, DeliveryAttempt, DeliverySearch, DeliveryState, Target
+from swallowtail.cloud.model.delivery import (
+    Delivery,
+    DeliveryAttempt,
+    DeliverySearch,
+    DeliveryState,
+    Target,
+)
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.destinations import destination_of, id_of, objects_of, target_of
@@ -18,7 +28,17 @@ from swallowtail.cloud.web.identity import new_id
 from swallowtail.cloud.web.links import link_of
 from swallowtail.cloud.web.paging import Paging
 from swallowtail.cloud.web.problems import invalid
-from swallowtail.cloud.web.schemas import MAX_NUMBER, Body, Name, Out, PageOut, RowId, UidPath, UidText, page_out
+from swallowtail.cloud.web.schemas import (
+    MAX_NUMBER,
+    Body,
+    Name,
+    Out,
+    PageOut,
+    RowId,
+    UidPath,
+    UidText,
+    page_out,
+)
 from swallowtail.cloud.web.studies import UidKey
 
 Reason = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True)]
@@ -31,8 +51,9 @@ MAX_PRIORITY = 1000
 class DeliveryOut(Out):
     """One instance on its way to one destination, with the outcome of its last attempt.
 
-    `tries` are all attempts, `refusals` those that the destination answered about this instance, which are what its cap counts.
-    `status` is the DIMSE status in hex. `about` and `phase` say what the last failure was about and how far it had come.
+    `tries` are all attempts, `refusals` those that the destination answered about this instance,
+    which are what its cap counts. `status` is the DIMSE status in hex. `about` and `phase` say what
+    the last failure was about and how far it had come.
     """
 
     id: int
@@ -61,11 +82,14 @@ class DeliveryOut(Out):
 
 
 class AttemptOut(Out):
-    """One attempt to deliver, and how it ended: `state` is where it left the delivery, the rest as with a delivery.
+    """One attempt to deliver, and how it ended.
 
-    `number` is the delivery's `tries` then; they go on over a resend. A missing one was not begun, because something before it
-    failed or the Link was away, or the Cloud was killed before it could keep the outcome.
-    `epoch` is the Link's session, `configuration` the version of the Link's configuration that held.
+    `state` is where it left the delivery, the rest as with a delivery.
+
+    `number` is the delivery's `tries` then; they go on over a resend. A missing one was not begun,
+    because something before it failed or the Link was away, or the Cloud was killed before it could
+    keep the outcome. `epoch` is the Link's session, `configuration` the version of the Link's
+    configuration that held.
     """
 
     number: int
@@ -105,7 +129,9 @@ class Act(enum.StrEnum):
 
 
 class ActOnMany(Body):
-    """What to do with which deliveries: all that match every given key, or of these the ones that `deliveries` names by id.
+    """What to do with which deliveries.
+
+    All that match every given key, or of these the ones that `deliveries` names by id.
 
     At least one of `destination`, `link`, `study` and `deliveries` is given. `skip` needs a reason.
     """
@@ -115,7 +141,9 @@ class ActOnMany(Body):
     link: str | None = None
     study: UidText | None = None
     states: tuple[DeliveryState, ...] = ()
-    deliveries: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...], Field(max_length=MAX_NAMED)] = ()
+    deliveries: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...], Field(max_length=MAX_NAMED)
+    ] = ()
     reason: Reason = ""
 
 
@@ -128,7 +156,8 @@ class ActedOut(Out):
 class Send(Body):
     """Where to send a stored study, or of it the named instances.
 
-    The same `request` again queues nothing twice, so that it can be repeated after a failure; left out, it is a new one.
+    The same `request` again queues nothing twice, so that it can be repeated after a failure; left
+    out, it is a new one.
     """
 
     destinations: Annotated[list[DestinationKey], Field(min_length=1, max_length=16)]
@@ -156,9 +185,16 @@ async def list_deliveries(
 ) -> PageOut[DeliveryOut]:
     """List deliveries, the newest first; several `state` mean any of them."""
     search = await _search(
-        caller, destination, link, states=frozenset(state or ()), study=study or "", sop_instance=sop_instance or ""
+        caller,
+        destination,
+        link,
+        states=frozenset(state or ()),
+        study=study or "",
+        sop_instance=sop_instance or "",
     )
-    return page_out(await caller.services.queues.deliveries(caller.tenant, search, page), delivery_out)
+    return page_out(
+        await caller.services.queues.deliveries(caller.tenant, search, page), delivery_out
+    )
 
 
 async def get_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
@@ -166,9 +202,16 @@ async def get_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOu
     return delivery_out(await _delivery(caller, delivery_id))
 
 
-async def list_attempts(caller: InOrganisation, delivery_id: RowId, page: Paging) -> PageOut[AttemptOut]:
-    """List the attempts at a delivery, the newest first; the last 20 are kept. What people did with it is in the audit log."""
-    attempts = await caller.services.queues.attempts(caller.tenant, delivery_id, page, facilities=caller.principal.facilities)
+async def list_attempts(
+    caller: InOrganisation, delivery_id: RowId, page: Paging
+) -> PageOut[AttemptOut]:
+    """List the attempts at a delivery, the newest first; the last 20 are kept.
+
+    What people did with it is in the audit log.
+    """
+    attempts = await caller.services.queues.attempts(
+        caller.tenant, delivery_id, page, facilities=caller.principal.facilities
+    )
     return page_out(attempts, attempt_out)
 
 
@@ -176,7 +219,9 @@ async def skip_delivery(caller: InOrganisation, delivery_id: RowId, body: Skip) 
     """Give a delivery up, with a reason; its lane goes on."""
 
     async def skip(search: DeliverySearch, event: AuditEvent) -> int:
-        return await caller.services.queues.skip(caller.tenant, search, [delivery_id], reason=body.reason, event=event)
+        return await caller.services.queues.skip(
+            caller.tenant, search, [delivery_id], reason=body.reason, event=event
+        )
 
     return await _on_one(caller, delivery_id, "skip", skip, detail=body.reason)
 
@@ -185,7 +230,9 @@ async def park_delivery(caller: InOrganisation, delivery_id: RowId, body: Park) 
     """Set a delivery aside until a person acts; its lane goes on."""
 
     async def park(search: DeliverySearch, event: AuditEvent) -> int:
-        return await caller.services.queues.park(caller.tenant, search, [delivery_id], reason=body.reason, event=event)
+        return await caller.services.queues.park(
+            caller.tenant, search, [delivery_id], reason=body.reason, event=event
+        )
 
     return await _on_one(caller, delivery_id, "park", park, detail=body.reason)
 
@@ -193,35 +240,49 @@ async def park_delivery(caller: InOrganisation, delivery_id: RowId, body: Park) 
 async def resend_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
     """Queue a delivery again, whatever became of it, with its refusals counted from zero.
 
-    It goes to the end of its lane, so the order changes: what was queued since is sent before it. One that has stopped its
-    lane keeps its place. To send a dead letter in its old place, retry it.
+    It goes to the end of its lane, so the order changes: what was queued since is sent before it.
+    One that has stopped its lane keeps its place. To send a dead letter in its old place, retry it.
     """
 
     async def resend(search: DeliverySearch, event: AuditEvent) -> int:
-        return await caller.services.queues.resend(caller.tenant, search, [delivery_id], event=event)
+        return await caller.services.queues.resend(
+            caller.tenant, search, [delivery_id], event=event
+        )
 
     return await _on_one(caller, delivery_id, "resend", resend)
 
 
 async def retry_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
-    """Try a delivery now, in its old place, instead of when its waiting ends; also one that is stopped, parked or dead.
+    """Try a delivery now, in its old place, instead of when its waiting ends.
 
-    Its refusals count on: when the destination refuses it again at the cap, it stops or is dead again after that one attempt.
+    Also one that is stopped, parked or dead.
+
+    Its refusals count on: when the destination refuses it again at the cap, it stops or is dead
+    again after that one attempt.
     """
 
     async def retry(search: DeliverySearch, event: AuditEvent) -> int:
-        return await caller.services.queues.retry(caller.tenant, delivery_id, facilities=search.facilities, event=event)
+        return await caller.services.queues.retry(
+            caller.tenant, delivery_id, facilities=search.facilities, event=event
+        )
 
     return await _on_one(caller, delivery_id, "retry", retry)
 
 
 async def act_on_deliveries(caller: InOrganisation, body: ActOnMany) -> ActedOut:
-    """Park, skip or resend many deliveries: all dead letters of a destination, for example. What is under way is left out."""
+    """Park, skip or resend many deliveries: all dead letters of a destination, for example.
+
+    What is under way is left out.
+    """
     if body.act is Act.SKIP and not body.reason:
         raise invalid("$.reason", "say why these are given up; it is kept with each")
     if not (body.destination or body.link or body.study or body.deliveries):
-        raise invalid("$.destination", "say which are meant, by destination, link, study or deliveries")
-    search = await _search(caller, body.destination, body.link, states=frozenset(body.states), study=body.study or "")
+        raise invalid(
+            "$.destination", "say which are meant, by destination, link, study or deliveries"
+        )
+    search = await _search(
+        caller, body.destination, body.link, states=frozenset(body.states), study=body.study or ""
+    )
     objects = (("destination", search.destination), ("link", search.link), ("study", search.study))
     event = caller.event(
         EventAction.UPDATE,
@@ -234,9 +295,13 @@ async def act_on_deliveries(caller: InOrganisation, body: ActOnMany) -> ActedOut
     queues, named = caller.services.queues, body.deliveries
     match body.act:
         case Act.PARK:
-            changed = await queues.park(caller.tenant, search, named, reason=body.reason, event=event)
+            changed = await queues.park(
+                caller.tenant, search, named, reason=body.reason, event=event
+            )
         case Act.SKIP:
-            changed = await queues.skip(caller.tenant, search, named, reason=body.reason, event=event)
+            changed = await queues.skip(
+                caller.tenant, search, named, reason=body.reason, event=event
+            )
         case Act.RESEND:
             changed = await queues.resend(caller.tenant, search, named, event=event)
     return ActedOut(changed=changed)
@@ -249,7 +314,11 @@ async def send_study(caller: InOrganisation, study_uid: UidPath, body: Send) -> 
     queued = 0
     for target in dict.fromkeys(targets):
         event = caller.event(
-            EventAction.EXECUTE, "study.send", ("study", study_uid), *objects_of(target), event=EventId.BEGIN_TRANSFERRING
+            EventAction.EXECUTE,
+            "study.send",
+            ("study", study_uid),
+            *objects_of(target),
+            event=EventId.BEGIN_TRANSFERRING,
         )
         queued += await caller.services.queues.send(
             caller.tenant,
@@ -280,8 +349,15 @@ async def _search(
     study: str = "",
     sop_instance: str = "",
 ) -> DeliverySearch:
-    """Make a search within the caller's facilities; a destination may be one that is configured no more."""
-    target = target_of(destination) if destination is not None else Target(link=link or "", destination="")
+    """Make a search within the caller's facilities.
+
+    A destination may be one that is configured no more.
+    """
+    target = (
+        target_of(destination)
+        if destination is not None
+        else Target(link=link or "", destination="")
+    )
     if target.link:
         await link_of(caller, target.link)
     if link is not None and link != target.link:
@@ -297,7 +373,9 @@ async def _search(
 
 
 async def _delivery(caller: Caller, delivery_id: int) -> Delivery:
-    return await caller.services.queues.delivery(caller.tenant, delivery_id, facilities=caller.principal.facilities)
+    return await caller.services.queues.delivery(
+        caller.tenant, delivery_id, facilities=caller.principal.facilities
+    )
 
 
 async def _on_one(
@@ -309,18 +387,42 @@ async def _on_one(
     detail: str = "",
 ) -> DeliveryOut:
     before = await _delivery(caller, delivery_id)
-    objects = (("delivery", str(before.id)), ("instance", before.sop_instance), *objects_of(before.target))
-    event = caller.event(EventAction.UPDATE, f"delivery.{act}", *objects, event=EventId.APPLICATION_ACTIVITY, detail=detail)
+    objects = (
+        ("delivery", str(before.id)),
+        ("instance", before.sop_instance),
+        *objects_of(before.target),
+    )
+    event = caller.event(
+        EventAction.UPDATE,
+        f"delivery.{act}",
+        *objects,
+        event=EventId.APPLICATION_ACTIVITY,
+        detail=detail,
+    )
     if not await do(DeliverySearch(facilities=caller.principal.facilities), event):
-        raise ConflictError(f"a delivery that is {before.state} cannot be changed by {act}; look at its state and decide again")
+        raise ConflictError(
+            f"a delivery that is {before.state} cannot be changed by {act}; look at its state and"
+            " decide again"
+        )
     return delivery_out(await _delivery(caller, delivery_id))
 
 
 def delivery_out(delivery: Delivery) -> DeliveryOut:
     """Give a delivery as the client gets it."""
-    given = {name: getattr(delivery, name) for name in DeliveryOut.model_fields if hasattr(delivery, name)}
+    given = {
+        name: getattr(delivery, name)
+        for name in DeliveryOut.model_fields
+        if hasattr(delivery, name)
+    }
     status = _hex(delivery.status)
-    return DeliveryOut(**given | {"destination": id_of(delivery.target), "link": delivery.target.link, "status": status})
+    return DeliveryOut(
+        **given
+        | {
+            "destination": id_of(delivery.target),
+            "link": delivery.target.link,
+            "status": status,
+        }
+    )
 
 
 def attempt_out(attempt: DeliveryAttempt) -> AttemptOut:

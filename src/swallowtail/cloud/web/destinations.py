@@ -1,7 +1,10 @@
-"""Destinations: what Links store to. Their settings are part of the Link's versioned configuration; beside them stands how it goes.
+"""Destinations: what Links store to.
 
-A destination's id is its Link's id, a colon and its name: `q7…:pacs`. Every change of settings is a new version of the Link's
-configuration, made on top of the newest one, so that two people who change two destinations do not undo each other's work.
+Their settings are part of the Link's versioned configuration; beside them stands how it goes.
+
+A destination's id is its Link's id, a colon and its name: `q7…:pacs`. Every change of settings is a
+new version of the Link's configuration, made on top of the newest one, so that two people who
+change two destinations do not undo each other's work.
 """
 
 import json
@@ -13,7 +16,15 @@ import msgspec
 from fastapi import Response
 from pydantic import Field, WithJsonSchema
 
-from swallowtail.calls.config import Configuration, Destination, EndpointKind, InvalidConfigurationError, Problem, dump, parse
+from swallowtail.calls.config import (
+    Configuration,
+    Destination,
+    EndpointKind,
+    InvalidConfigurationError,
+    Problem,
+    dump,
+    parse,
+)
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.delivery import BreakerState, DestinationState, Target
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
@@ -25,7 +36,15 @@ from swallowtail.cloud.web.configuration import endpoints_of, keep
 from swallowtail.cloud.web.links import link_of
 from swallowtail.cloud.web.paging import Paging
 from swallowtail.cloud.web.problems import invalid
-from swallowtail.cloud.web.schemas import MAX_NUMBER, Body, Comment, EndpointOut, Out, PageOut, page_out
+from swallowtail.cloud.web.schemas import (
+    MAX_NUMBER,
+    Body,
+    Comment,
+    EndpointOut,
+    Out,
+    PageOut,
+    page_out,
+)
 from swallowtail.cloud.web.structs import inline_schema, merge_schema, merged
 
 TRIES: Final = 5
@@ -39,7 +58,10 @@ Expected = Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None
 
 
 class QueueOut(Out):
-    """How a destination's queue goes. `counts` are deliveries by state, those that are done over the last 24 h."""
+    """How a destination's queue goes.
+
+    `counts` are deliveries by state, those that are done over the last 24 h.
+    """
 
     paused: bool
     paused_by: str
@@ -54,7 +76,11 @@ class QueueOut(Out):
 
 
 class DestinationOut(Out):
-    """A destination: its settings in version `version` of the Link's configuration, the Link's word on it, and its queue."""
+    """A destination.
+
+    Its settings in version `version` of the Link's configuration, the Link's word on it, and its
+    queue.
+    """
 
     id: str
     link: str
@@ -67,7 +93,10 @@ class DestinationOut(Out):
 
 
 class DestinationNew(Body):
-    """A destination to add to a Link's configuration. `expected` is as in the configuration itself."""
+    """A destination to add to a Link's configuration.
+
+    `expected` is as in the configuration itself.
+    """
 
     link: str
     settings: Settings
@@ -84,7 +113,10 @@ class DestinationChange(Body):
 
 
 class StepOut(Out):
-    """One step of a check: `resolve`, `policy`, `connect`, `associate`, `echo`; where it failed, `detail` says what to do next."""
+    """One step of a check: `resolve`, `policy`, `connect`, `associate`, `echo`.
+
+    Where it failed, `detail` says what to do next.
+    """
 
     name: str
     ok: bool
@@ -99,7 +131,9 @@ class CheckOut(Out):
     steps: list[StepOut]
 
 
-async def list_destinations(caller: InOrganisation, page: Paging, link: str | None = None) -> PageOut[DestinationOut]:
+async def list_destinations(
+    caller: InOrganisation, page: Paging, link: str | None = None
+) -> PageOut[DestinationOut]:
     """List destinations by Link and name, of one Link if asked for."""
     links = [await link_of(caller, link)] if link is not None else None
     found = await _page(caller, links, page)
@@ -117,11 +151,16 @@ async def create_destination(caller: InOrganisation, body: DestinationNew) -> De
 
     def add(entries: list[dict[str, Any]]) -> int:
         if any(entry.get("name") == body.settings.get("name") for entry in entries):
-            raise ConflictError(f"this Link has a destination {body.settings.get('name')!r} already; change that one")
+            raise ConflictError(
+                f"this Link has a destination {body.settings.get('name')!r} already; change"
+                " that one"
+            )
         entries.append(body.settings)
         return len(entries) - 1
 
-    row = await _edit(caller, link, add, act="destination.create", comment=body.comment, expected=body.expected)
+    row = await _edit(
+        caller, link, add, act="destination.create", comment=body.comment, expected=body.expected
+    )
     assert row is not None
     return await _shown(caller, row)
 
@@ -131,7 +170,9 @@ async def get_destination(caller: InOrganisation, destination_id: str) -> Destin
     return await _shown(caller, await destination_of(caller, destination_id))
 
 
-async def change_destination(caller: InOrganisation, destination_id: str, body: DestinationChange) -> DestinationOut:
+async def change_destination(
+    caller: InOrganisation, destination_id: str, body: DestinationChange
+) -> DestinationOut:
     """Change some of its settings; deliveries that wait are sent by the new ones."""
     target = target_of(destination_id)
     link = await link_of(caller, target.link)
@@ -143,18 +184,27 @@ async def change_destination(caller: InOrganisation, destination_id: str, body: 
         entries[index] = merged(entries[index], body.settings)
         return index
 
-    row = await _edit(caller, link, change, act="destination.change", comment=body.comment, expected=body.expected)
+    row = await _edit(
+        caller, link, change, act="destination.change", comment=body.comment, expected=body.expected
+    )
     assert row is not None
     return await _shown(caller, row)
 
 
 async def remove_destination(caller: InOrganisation, destination_id: str) -> Response:
-    """Take a destination out of the Link's configuration; what waits for it is dead then. Refused while a rule sends there."""
+    """Take a destination out of the Link's configuration; what waits for it is dead then.
+
+    Refused while a rule sends there.
+    """
     target = target_of(destination_id)
     link = await link_of(caller, target.link)
     for rule in await caller.services.rulebook.rules(caller.tenant):
         if target in rule.action.targets:
-            sender = f"the rule {rule.name!r}" if caller.principal.facilities is None else "a rule of the organisation"
+            sender = (
+                f"the rule {rule.name!r}"
+                if caller.principal.facilities is None
+                else "a rule of the organisation"
+            )
             raise ConflictError(f"{sender} sends there; change or remove the rule first")
 
     def remove(entries: list[dict[str, Any]]) -> None:
@@ -165,15 +215,30 @@ async def remove_destination(caller: InOrganisation, destination_id: str) -> Res
 
 
 async def check_destination(caller: InOrganisation, destination_id: str) -> CheckOut:
-    """Have the Link try it: resolve, connect, associate, C-ECHO; each step is timed, one that fails says what to do next."""
+    """Have the Link try it: resolve, connect, associate, C-ECHO.
+
+    Each step is timed, one that fails says what to do next.
+    """
     row = await destination_of(caller, destination_id)
-    running = (await caller.services.configuration.running(caller.tenant, [row.link.id])).get(row.link.id)
-    if caller.services.sessions.presence(caller.tenant, row.link.id) and running and running.version < row.version.version:
+    running = (await caller.services.configuration.running(caller.tenant, [row.link.id])).get(
+        row.link.id
+    )
+    if (
+        caller.services.sessions.presence(caller.tenant, row.link.id)
+        and running
+        and running.version < row.version.version
+    ):
         raise ConflictError(
-            f"the Link runs version {running.version} of its configuration, not {row.version.version} yet; "
-            "try again in a second, or compare them with /links/…/configuration/comparison"
+            f"the Link runs version {running.version} of its configuration, not"
+            f" {row.version.version} yet; try again in a second, or compare them with"
+            " /links/…/configuration/comparison"
         )
-    event = caller.event(EventAction.EXECUTE, "destination.check", *objects_of(row.target), event=EventId.APPLICATION_ACTIVITY)
+    event = caller.event(
+        EventAction.EXECUTE,
+        "destination.check",
+        *objects_of(row.target),
+        event=EventId.APPLICATION_ACTIVITY,
+    )
     await caller.services.audit.append(caller.tenant, [event], now=caller.now)
     checked = await caller.services.sessions.check(caller.tenant, row.link.id, row.destination.name)
     steps = [StepOut.model_validate(step) for step in checked.steps]
@@ -183,19 +248,28 @@ async def check_destination(caller: InOrganisation, destination_id: str) -> Chec
 async def pause_destination(caller: InOrganisation, destination_id: str) -> DestinationOut:
     """Stop sending to a destination; what is queued waits in its order until it is resumed."""
     row = await destination_of(caller, destination_id)
-    await caller.services.queues.pause(caller.tenant, row.target, event=_act(caller, "destination.pause", row.target))
+    await caller.services.queues.pause(
+        caller.tenant, row.target, event=_act(caller, "destination.pause", row.target)
+    )
     return await _shown(caller, row)
 
 
 async def resume_destination(caller: InOrganisation, destination_id: str) -> DestinationOut:
-    """Send again, at once: also a destination that is not paused but waits after failures is tried now."""
+    """Send again, at once.
+
+    Also a destination that is not paused but waits after failures is tried now.
+    """
     row = await destination_of(caller, destination_id)
-    await caller.services.queues.resume(caller.tenant, row.target, event=_act(caller, "destination.resume", row.target))
+    await caller.services.queues.resume(
+        caller.tenant, row.target, event=_act(caller, "destination.resume", row.target)
+    )
     return await _shown(caller, row)
 
 
 def _act(caller: Caller, act: str, target: Target) -> AuditEvent:
-    return caller.event(EventAction.UPDATE, act, *objects_of(target), event=EventId.APPLICATION_ACTIVITY)
+    return caller.event(
+        EventAction.UPDATE, act, *objects_of(target), event=EventId.APPLICATION_ACTIVITY
+    )
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -220,7 +294,10 @@ def target_of(destination_id: str) -> Target:
     """Read an id; raises NotFoundError."""
     link, colon, name = destination_id.partition(":")
     if not (link and colon and name):
-        raise NotFoundError(f"there is no destination {destination_id!r}; an id is the Link's id, a colon and the name")
+        raise NotFoundError(
+            f"there is no destination {destination_id!r}; an id is the Link's id, a colon and the"
+            " name"
+        )
     return Target(link=link, destination=name)
 
 
@@ -239,7 +316,9 @@ async def destination_of(caller: Caller, destination_id: str) -> Row:
 
 
 def _missing(target: Target) -> NotFoundError:
-    return NotFoundError(f"there is no destination {target.destination!r} in the configuration of this Link")
+    return NotFoundError(
+        f"there is no destination {target.destination!r} in the configuration of this Link"
+    )
 
 
 async def _rows(caller: Caller, link: Link) -> list[Row]:
@@ -247,17 +326,24 @@ async def _rows(caller: Caller, link: Link) -> list[Row]:
     if version is None:
         return []
     found = parse(version.document).destinations
-    return [Row(link, version, destination) for destination in sorted(found, key=lambda one: one.name)]
+    return [
+        Row(link, version, destination) for destination in sorted(found, key=lambda one: one.name)
+    ]
 
 
 async def _page(caller: Caller, links: list[Link] | None, page: PageRequest) -> Page[Row]:
-    """Walk the Links by name and give `page.limit` destinations after the cursor: (the Links' own cursor, Link, destination)."""
+    """Walk the Links by name and give `page.limit` destinations after the cursor.
+
+    (the Links' own cursor, Link, destination).
+    """
     at, after_link, after_name = key_of(page.cursor, str, str, str) if page.cursor else ("", "", "")
     found: list[Row] = []
     while True:
         if links is None:
             asked = PageRequest(LINKS_AT_ONCE, at or None)
-            batch = await caller.services.links.links(caller.tenant, asked, facilities=caller.principal.facilities)
+            batch = await caller.services.links.links(
+                caller.tenant, asked, facilities=caller.principal.facilities
+            )
             items, following = batch.items, batch.next
         else:
             items, following = tuple(links), None
@@ -268,7 +354,10 @@ async def _page(caller: Caller, links: list[Link] | None, page: PageRequest) -> 
                 if (link.name, row.destination.name) <= (after_link, after_name):
                     continue
                 if len(found) == page.limit:
-                    return Page(tuple(found), cursor_of((at, found[-1].link.name, found[-1].destination.name)))
+                    return Page(
+                        tuple(found),
+                        cursor_of((at, found[-1].link.name, found[-1].destination.name)),
+                    )
                 found.append(row)
         if following is None:
             return Page(tuple(found))
@@ -284,18 +373,25 @@ async def _edit(
     comment: str,
     expected: int | None = None,
 ) -> Row | None:
-    """Change the list of destinations in the newest version; `change` gives the place of the entry that it made, if any."""
+    """Change the list of destinations in the newest version.
+
+    `change` gives the place of the entry that it made, if any.
+    """
     for _ in range(TRIES):
         desired = await caller.services.configuration.desired(caller.tenant, link.id)
         present = desired.version if desired is not None else 0
         if expected not in {None, present}:
-            raise ConflictError(f"the newest version is {present}, not {expected}; read it and decide again")
+            raise ConflictError(
+                f"the newest version is {present}, not {expected}; read it and decide again"
+            )
         document: dict[str, Any] = json.loads(desired.document) if desired is not None else {}
         entries = [dict(entry) for entry in document.get("destinations", ())]
         index = change(entries)
         configuration = _parsed(document | {"destinations": entries}, index)
         try:
-            version = await keep(caller, link, dump(configuration), act=act, comment=comment, expected=present)
+            version = await keep(
+                caller, link, dump(configuration), act=act, comment=comment, expected=present
+            )
         except ConflictError:
             continue
         return None if index is None else Row(link, version, configuration.destinations[index])
@@ -307,7 +403,10 @@ def _parsed(document: dict[str, Any], index: int | None) -> Configuration:
         return parse(json.dumps(document).encode())
     except InvalidConfigurationError as error:
         place = re.compile(rf"^\$\.destinations\[{index}\]")
-        found = (Problem(field=place.sub("$.settings", one.field), message=one.message) for one in error.problems)
+        found = (
+            Problem(field=place.sub("$.settings", one.field), message=one.message)
+            for one in error.problems
+        )
         raise InvalidConfigurationError(tuple(found)) from error
 
 
@@ -319,14 +418,22 @@ def _index(entries: list[dict[str, Any]], target: Target) -> int:
 
 
 async def _shown(caller: Caller, row: Row) -> DestinationOut:
-    running = (await caller.services.configuration.running(caller.tenant, [row.link.id])).get(row.link.id)
-    states = await caller.services.queues.states(caller.tenant, [row.target], facilities=caller.principal.facilities)
+    running = (await caller.services.configuration.running(caller.tenant, [row.link.id])).get(
+        row.link.id
+    )
+    states = await caller.services.queues.states(
+        caller.tenant, [row.target], facilities=caller.principal.facilities
+    )
     return _out(row, running, states[row.target])
 
 
 def _out(row: Row, running: Running | None, state: DestinationState) -> DestinationOut:
     name = row.destination.name
-    uses = (one for one in endpoints_of(running) if one.kind is EndpointKind.DESTINATION and one.name == name)
+    uses = (
+        one
+        for one in endpoints_of(running)
+        if one.kind is EndpointKind.DESTINATION and one.name == name
+    )
     used = next(uses, None)
     return DestinationOut(
         id=id_of(row.target),

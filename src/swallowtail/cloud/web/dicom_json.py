@@ -1,4 +1,6 @@
-"""What a search has found as DICOM JSON (PS3.18 Annex F), with the attributes that Tables 10.6.3-3 to -5 ask for."""
+"""What a search has found as DICOM JSON (PS3.18 Annex F), with the attributes that Tables 10.6.3-3
+to -5 ask for.
+"""
 
 import asyncio
 import datetime as dt
@@ -82,7 +84,9 @@ def instance_json(instance: Instance, root: str) -> Object:
 
 
 async def absolute(document: bytes, instance: Instance, root: str) -> bytes:
-    """Inflate a document, make its URIs of bulk data absolute and add the transfer syntax, which a data set does not say itself."""
+    """Inflate a document, make its URIs of bulk data absolute and add the transfer syntax, which a
+    data set does not say itself.
+    """
     place = f"{root}/studies/{instance.study}/series/{instance.series}/instances/{instance.identity.sop_instance}/"
     syntax = instance.identity.transfer_syntax
     if len(document) > THREAD_FROM:
@@ -92,10 +96,17 @@ async def absolute(document: bytes, instance: Instance, root: str) -> bytes:
 
 def _absolute(document: bytes, place: str, syntax: str) -> bytes:
     attributes = msgspec.json.decode(zlib.decompress(document), type=dict[str, msgspec.Raw])
-    attributes[SYNTAX] = msgspec.Raw(msgspec.json.encode(_attribute("UI", syntax)))  # viewers tell videos by it
-    text = msgspec.json.encode(dict(sorted(attributes.items())))  # PS3.18 F.2.2: in the order of tags
+    attributes[SYNTAX] = msgspec.Raw(
+        msgspec.json.encode(_attribute("UI", syntax))
+    )  # viewers tell videos by it
+    text = msgspec.json.encode(
+        dict(sorted(attributes.items()))
+    )  # PS3.18 F.2.2: in the order of tags
     # Within a text of the JSON the quotes of the pattern would be escaped.
-    return text.replace(b'"BulkDataURI":"bulkdata/', b'"BulkDataURI":' + msgspec.json.encode(place)[:-1] + b"bulkdata/")
+    return text.replace(
+        b'"BulkDataURI":"bulkdata/',
+        b'"BulkDataURI":' + msgspec.json.encode(place)[:-1] + b"bulkdata/",
+    )
 
 
 def _object(*attributes: tuple[str, str, Any]) -> Object:

@@ -47,7 +47,9 @@ DICOM_SCHEMAS: Final[Mapping[str, Any]] = {
     "DicomPersonName": {
         "type": "object",
         "description": "A person name by its component groups (PS3.18 F.2.2).",
-        "properties": {group: {"type": "string"} for group in ("Alphabetic", "Ideographic", "Phonetic")},
+        "properties": {
+            group: {"type": "string"} for group in ("Alphabetic", "Ideographic", "Phonetic")
+        },
         "additionalProperties": False,
     },
 }

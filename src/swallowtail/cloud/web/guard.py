@@ -1,7 +1,9 @@
-"""What holds for every request, whoever sends it: how much it may send, how long it may take, what headers its answer carries.
+"""What holds for every request, whoever sends it.
 
-Pure ASGI, so that a body that streams out is never held in memory. Routes that stream set their own pace: their deadline is the
-client's, since a slow reader holds nothing but its own connection.
+How much it may send, how long it may take, what headers its answer carries.
+
+Pure ASGI, so that a body that streams out is never held in memory. Routes that stream set their own
+pace: their deadline is the client's, since a slow reader holds nothing but its own connection.
 """
 
 import asyncio
@@ -30,7 +32,10 @@ ANSWER_DEADLINE: Final = 60.0
 SECURITY_HEADERS: Final = (
     (
         b"content-security-policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        (
+            b"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action"
+            b" 'none'; frame-ancestors 'none'"
+        ),
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -40,13 +45,23 @@ SECURITY_HEADERS: Final = (
 )
 
 REQUESTS = Counter("swallowtail_http_requests", "HTTP requests answered", ["method", "status"])
-SECONDS = Histogram("swallowtail_http_seconds", "Seconds until the answer began", buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60))
+SECONDS = Histogram(
+    "swallowtail_http_seconds",
+    "Seconds until the answer began",
+    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60),
+)
 
 
 class Guard:
     """Wraps the whole application; WebSockets pass, `links` guards them."""
 
-    def __init__(self, app: ASGIApp, *, body_deadline: float = BODY_DEADLINE, answer_deadline: float = ANSWER_DEADLINE) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        body_deadline: float = BODY_DEADLINE,
+        answer_deadline: float = ANSWER_DEADLINE,
+    ) -> None:
         self._app = app
         self._body_deadline = body_deadline
         self._answer_deadline = answer_deadline
@@ -66,7 +81,10 @@ class Guard:
         except TimeoutError:
             await exchange.refuse(
                 ProblemError(
-                    HTTPStatus.SERVICE_UNAVAILABLE, "deadline", "this took too long", remedy="Try again later, or ask for less."
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "deadline",
+                    "this took too long",
+                    remedy="Try again later, or ask for less.",
                 )
             )
 
@@ -92,13 +110,19 @@ class _Exchange:
         self.deadline: asyncio.Timeout | None = None
 
     async def receive(self) -> Message:
-        """Hand on the body within its limit and deadline; afterwards wait for the client to leave, without deadline."""
+        """Hand on the body within its limit and deadline.
+
+        Afterwards wait for the client to leave, without deadline.
+        """
         try:
             async with asyncio.timeout(None if self._begun else self._patience()):
                 message = await self._receive()
         except TimeoutError:
             raise ProblemError(
-                HTTPStatus.REQUEST_TIMEOUT, "deadline", "the request's body came too slowly", remedy="Send it again, faster."
+                HTTPStatus.REQUEST_TIMEOUT,
+                "deadline",
+                "the request's body came too slowly",
+                remedy="Send it again, faster.",
             ) from None
         self._read += len(message.get("body", b""))
         if self._read > self._limit:
@@ -113,7 +137,10 @@ class _Exchange:
         return message
 
     def _patience(self) -> float:
-        """Give the seconds that the next piece of the body may take; a body that streams puts the answer's deadline off."""
+        """Give the seconds that the next piece of the body may take.
+
+        A body that streams puts the answer's deadline off.
+        """
         left = self._body_until - time.monotonic()
         if not self._streams:
             return left
@@ -128,7 +155,10 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self, problem: ProblemError) -> None:
-        """Answer with a problem if nothing was answered yet; else the client sees the connection end early."""
+        """Answer with a problem if nothing was answered yet.
+
+        Else the client sees the connection end early.
+        """
         self.deadline = None
         if not self._begun:
             await response_of(problem)(self._scope, self._receive, self.send)
@@ -138,6 +168,9 @@ class _Exchange:
         if self.deadline is not None:
             self.deadline.reschedule(None)
         given = {name.lower() for name, _ in message.get("headers", ())}
-        message["headers"] = [*message.get("headers", ()), *(header for header in SECURITY_HEADERS if header[0] not in given)]
+        message["headers"] = [
+            *message.get("headers", ()),
+            *(header for header in SECURITY_HEADERS if header[0] not in given),
+        ]
         REQUESTS.labels(self._scope["method"], message["status"]).inc()
         SECONDS.observe(time.monotonic() - self._started)

@@ -31,7 +31,10 @@ class InvalidAddressError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The value of a Host header: a name in lower case or an address, and a port when one is given."""
+    """The value of a Host header.
+
+    A name in lower case or an address, and a port when one is given.
+    """
 
     name: str
     port: int | None = None
@@ -82,19 +85,23 @@ def parse_allowed(text: str) -> str:
         ipaddress.ip_address(name)
     except ValueError:
         if _NAME.fullmatch(name) is None:
-            raise InvalidAddressError("it is no host name or address; leave scheme and port out") from None
+            raise InvalidAddressError(
+                "it is no host name or address; leave scheme and port out"
+            ) from None
     return name
 
 
 class HostNames:
     """The hosts that requests may name.
 
-    `public` is the address that clients use. `own` are names that the Cloud is known by anyway: those
-    of its certificate, where it listens, and loopback. `allowed` are those of proxies in front of it
-    that hand on the Host of their own clients, to whom links must lead back.
+    `public` is the address that clients use. `own` are names that the Cloud is known by anyway:
+    those of its certificate, where it listens, and loopback. `allowed` are those of proxies in
+    front of it that hand on the Host of their own clients, to whom links must lead back.
     """
 
-    def __init__(self, *, public: Host | None = None, allowed: Iterable[str] = (), own: Iterable[str] = ()) -> None:
+    def __init__(
+        self, *, public: Host | None = None, allowed: Iterable[str] = (), own: Iterable[str] = ()
+    ) -> None:
         self.public = public
         self._allowed = frozenset(map(_normal, allowed))
         self._own = frozenset(map(_normal, own))
@@ -104,7 +111,9 @@ class HostNames:
         self._own = frozenset(map(_normal, own))
 
     def address_for(self, host: Host, server: str | None) -> Host | None:
-        """Return the host of absolute URLs in the answer to a request; None when it may not name this one.
+        """Return the host of absolute URLs in the answer to a request.
+
+        None when it may not name this one.
 
         `server` is the address at which the connection arrived. A request may name it, for no name
         resolves into the Host header: a browser sends the name.
@@ -124,7 +133,10 @@ def _listed(name: str, names: frozenset[str]) -> bool:
 
 
 class HostCheck:
-    """Refuses requests with no host, several or a foreign one; the rest go on as ones to the public address."""
+    """Refuses requests with no host, several or a foreign one.
+
+    The rest go on as ones to the public address.
+    """
 
     def __init__(self, app: ASGIApp, *, names: HostNames) -> None:
         self._app, self._names = app, names
@@ -181,4 +193,6 @@ def _one(given: list[str]) -> Host:
 
 
 def _bad(detail: str) -> ProblemError:
-    return ProblemError(HTTPStatus.BAD_REQUEST, "host", detail, remedy="Send one Host header with the Cloud's name.")
+    return ProblemError(
+        HTTPStatus.BAD_REQUEST, "host", detail, remedy="Send one Host header with the Cloud's name."
+    )

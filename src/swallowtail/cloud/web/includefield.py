@@ -1,7 +1,8 @@
 """`includefield` (PS3.18 8.3.4.3): attributes beside those that a search returns anyway.
 
-Of studies and series everything that is kept is returned always, so it adds nothing there. Of instances any attribute of the data
-set can be had. What an instance does not have is left out; a name that no dictionary knows is an error.
+Of studies and series everything that is kept is returned always, so it adds nothing there. Of
+instances any attribute of the data set can be had. What an instance does not have is left out; a
+name that no dictionary knows is an error.
 """
 
 import asyncio
@@ -33,7 +34,9 @@ class Wanted(NamedTuple):
 
 
 async def read(query: Iterable[tuple[str, str]]) -> Wanted:
-    """Read what a query string asks for, by keyword or tag; raises a 400 that names what it does not know.
+    """Read what a query string asks for, by keyword or tag.
+
+    Raises a 400 that names what it does not know.
 
     An attribute within a sequence (`Keyword.Keyword`) brings the sequence.
     """
@@ -65,5 +68,10 @@ def _chosen(document: bytes, wanted: Wanted) -> dict[str, msgspec.Raw]:
 
 
 def _bad(detail: str) -> ProblemError:
-    remedy = f"Name attributes by keyword or by eight hexadecimal digits, with commas between them, or say {NAME}={ALL}."
-    return ProblemError(HTTPStatus.BAD_REQUEST, "query", detail, remedy=remedy, faults=(Fault(NAME, detail),))
+    remedy = (
+        "Name attributes by keyword or by eight hexadecimal digits, with commas between them, or"
+        f" say {NAME}={ALL}."
+    )
+    return ProblemError(
+        HTTPStatus.BAD_REQUEST, "query", detail, remedy=remedy, faults=(Fault(NAME, detail),)
+    )

@@ -30,7 +30,12 @@ async def get_index_jobs(caller: InOrganisation) -> IndexCountsOut:
 
 
 async def reindex(caller: InOrganisation, body: Reindex) -> Queued:
-    """Queue an index job for every instance of the organisation, or of one study. What is indexed stays visible meanwhile."""
+    """Queue an index job for every instance of the organisation, or of one study.
+
+    What is indexed stays visible meanwhile.
+    """
     objects = () if body.study is None else (("study", body.study),)
-    event = caller.event(EventAction.EXECUTE, "index.rebuild", *objects, event=EventId.APPLICATION_ACTIVITY)
+    event = caller.event(
+        EventAction.EXECUTE, "index.rebuild", *objects, event=EventId.APPLICATION_ACTIVITY
+    )
     return Queued(queued=await caller.services.reindexing.queue(caller.tenant, body.study, event))

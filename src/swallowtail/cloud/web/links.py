@@ -1,4 +1,7 @@
-"""Links: created with a code that is shown once, rotated, revoked, rebound, and how they are right now."""
+"""Links.
+
+Created with a code that is shown once, rotated, revoked, rebound, and how they are right now.
+"""
 
 from typing import Annotated
 
@@ -26,19 +29,34 @@ from swallowtail.cloud.web.schemas import (
 )
 
 
-async def list_links(caller: InOrganisation, page: Paging, name: str | None = None) -> PageOut[LinkOut]:
+async def list_links(
+    caller: InOrganisation, page: Paging, name: str | None = None
+) -> PageOut[LinkOut]:
     """List Links, by name."""
-    found = await caller.services.links.links(caller.tenant, page, name=name, facilities=caller.principal.facilities)
-    running = await caller.services.configuration.running(caller.tenant, [link.id for link in found.items])
+    found = await caller.services.links.links(
+        caller.tenant, page, name=name, facilities=caller.principal.facilities
+    )
+    running = await caller.services.configuration.running(
+        caller.tenant, [link.id for link in found.items]
+    )
     return page_out(found, lambda link: _out(caller, link, running.get(link.id)))
 
 
 async def create_link(caller: InOrganisation, body: LinkNew) -> LinkWithCode:
-    """Create a Link and show its security code, once; the first machine that presents it within 14 days is bound to it."""
+    """Create a Link and show its security code, once.
+
+    The first machine that presents it within 14 days is bound to it.
+    """
     facility = await facility_of(caller, body.facility)
     now = caller.now
     code, kept = _mint(caller, until=now + FIRST_CODE_WINDOW)
-    link = Link(id=new_id(caller.services.random), facility=facility.id, name=body.name, code_until=kept.until, created=now)
+    link = Link(
+        id=new_id(caller.services.random),
+        facility=facility.id,
+        name=body.name,
+        code_until=kept.until,
+        created=now,
+    )
     event = caller.event(EventAction.CREATE, "link.create", ("link", link.id))
     await caller.services.links.add(caller.tenant, link, kept, now=now, event=event)
     return _with_code(caller, link, code)
@@ -55,11 +73,18 @@ async def change_link(caller: InOrganisation, link_id: str, body: LinkChange) ->
     """Give it another name or facility."""
     link = await link_of(caller, link_id)
     if body.name not in {None, link.name}:
-        caller.check_unlimited()  # names are unique in the organisation, so one that is taken would tell
-    facility = (await facility_of(caller, body.facility)).id if body.facility is not None else link.facility
+        # names are unique in the organisation, so one that is taken would tell
+        caller.check_unlimited()
+    facility = (
+        (await facility_of(caller, body.facility)).id
+        if body.facility is not None
+        else link.facility
+    )
     event = caller.event(EventAction.UPDATE, "link.change", ("link", link.id))
     name = body.name if body.name is not None else link.name
-    await caller.services.links.change(caller.tenant, link.id, name=name, facility=facility, now=caller.now, event=event)
+    await caller.services.links.change(
+        caller.tenant, link.id, name=name, facility=facility, now=caller.now, event=event
+    )
     caller.services.bus.publish(topic(link.id))
     return await get_link(caller, link_id)
 
@@ -74,27 +99,41 @@ async def remove_link(caller: InOrganisation, link_id: str) -> Response:
 
 
 async def rotate_code(caller: InOrganisation, link_id: str) -> LinkWithCode:
-    """Replace the code; the session ends within 5 s, the device key stays bound. Put the new code into the Link's code file."""
+    """Replace the code; the session ends within 5 s, the device key stays bound.
+
+    Put the new code into the Link's code file.
+    """
     link = await link_of(caller, link_id)
     code, kept = _mint(caller, until=caller.now + FIRST_CODE_WINDOW)
     event = caller.event(EventAction.UPDATE, "link.rotate", ("link", link.id))
-    changed = await caller.services.links.rotate(caller.tenant, link.id, kept, now=caller.now, event=event)
+    changed = await caller.services.links.rotate(
+        caller.tenant, link.id, kept, now=caller.now, event=event
+    )
     caller.services.bus.publish(topic(link.id))
     return _with_code(caller, changed, code)
 
 
 async def rebind_link(caller: InOrganisation, link_id: str) -> LinkWithCode:
-    """Replace this machine: the old session and key go, the first machine that presents the new code within an hour is bound."""
+    """Replace this machine.
+
+    The old session and key go, the first machine that presents the new code within an hour is
+    bound.
+    """
     link = await link_of(caller, link_id)
     code, kept = _mint(caller, until=caller.now + REBIND_WINDOW)
     event = caller.event(EventAction.UPDATE, "link.rebind", ("link", link.id))
-    changed = await caller.services.links.rebind(caller.tenant, link.id, kept, now=caller.now, event=event)
+    changed = await caller.services.links.rebind(
+        caller.tenant, link.id, kept, now=caller.now, event=event
+    )
     caller.services.bus.publish(topic(link.id))
     return _with_code(caller, changed, code)
 
 
 async def revoke_code(caller: InOrganisation, link_id: str) -> LinkOut:
-    """Make the code good for nothing; the session ends within 5 s. Rotate or rebind bring the Link back."""
+    """Make the code good for nothing; the session ends within 5 s.
+
+    Rotate or rebind bring the Link back.
+    """
     link = await link_of(caller, link_id)
     event = caller.event(EventAction.UPDATE, "link.revoke", ("link", link.id))
     await caller.services.links.revoke(caller.tenant, link.id, now=caller.now, event=event)
@@ -103,17 +142,23 @@ async def revoke_code(caller: InOrganisation, link_id: str) -> LinkOut:
 
 
 async def ping_link(
-    caller: InOrganisation, link_id: str, size: Annotated[int, Query(alias="bytes", ge=0, le=32_768)] = 1024
+    caller: InOrganisation,
+    link_id: str,
+    size: Annotated[int, Query(alias="bytes", ge=0, le=32_768)] = 1024,
 ) -> PingOut:
     """Send bytes to the Link and back, at interactive priority."""
     link = await link_of(caller, link_id)
-    return PingOut(seconds=await caller.services.sessions.ping(caller.tenant, link.id, size), bytes=size)
+    return PingOut(
+        seconds=await caller.services.sessions.ping(caller.tenant, link.id, size), bytes=size
+    )
 
 
 async def link_status(caller: InOrganisation, link_id: str) -> LinkStatusOut:
     """Ask the Link how it is."""
     link = await link_of(caller, link_id)
-    return LinkStatusOut.model_validate(await caller.services.sessions.status(caller.tenant, link.id))
+    return LinkStatusOut.model_validate(
+        await caller.services.sessions.status(caller.tenant, link.id)
+    )
 
 
 async def link_of(caller: Caller, link_id: str) -> Link:
@@ -134,11 +179,17 @@ def _mint(caller: Caller, *, until: float) -> tuple[str, Code]:
 
 
 def presence_of(caller: Caller, link_id: str, running: Running | None) -> PresenceOut:
-    """Say whether a Link is connected: here as the session knows it, elsewhere as the store does."""
+    """Say whether a Link is connected.
+
+    Here as the session knows it, elsewhere as the store does.
+    """
     here = caller.services.sessions.presence(caller.tenant, link_id)
     if here is not None:
         known = msgspec.structs.asdict(here)
-        return PresenceOut(connected=True, **{name: known[name] for name in PresenceOut.model_fields if name in known})
+        return PresenceOut(
+            connected=True,
+            **{name: known[name] for name in PresenceOut.model_fields if name in known},
+        )
     if running is None:
         return PresenceOut(connected=False)
     return PresenceOut(

@@ -2,7 +2,15 @@
 
 from typing import Final, NamedTuple
 
-from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, JPEG_2000, JPEG_BASELINE, JPEG_LOSSLESS, JPEG_LS, RLE
+from swallowtail.cloud.model.transcoding import (
+    EXPLICIT,
+    IMPLICIT,
+    JPEG_2000,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    RLE,
+)
 from swallowtail.cloud.web.negotiation import OCTETS
 from swallowtail.dicom.data_set import BIG_ENDIAN, DEFLATED
 
@@ -16,8 +24,12 @@ _IMAGES: Final = {
     "1.2.840.10008.1.2.5": "image/dicom-rle",
 }
 _VIDEOS: Final = {
-    **dict.fromkeys((f"{_JPEG}{number}" for number in ("100", "100.1", "101", "101.1")), "video/mpeg"),
-    **dict.fromkeys((f"{_JPEG}{number}{part}" for number in range(102, 107) for part in ("", ".1")), "video/mp4"),
+    **dict.fromkeys(
+        (f"{_JPEG}{number}" for number in ("100", "100.1", "101", "101.1")), "video/mpeg"
+    ),
+    **dict.fromkeys(
+        (f"{_JPEG}{number}{part}" for number in range(102, 107) for part in ("", ".1")), "video/mp4"
+    ),
     **dict.fromkeys((f"{_JPEG}{number}" for number in (107, 108)), "video/mp4"),
 }
 PIXEL_MEDIA: Final = (OCTETS, *sorted({*_IMAGES.values(), *_VIDEOS.values()}))
@@ -33,19 +45,28 @@ class Offer(NamedTuple):
 
 
 def transcoded_offers(stored: str) -> list[Offer]:
-    """Say what frames can be made into; the first of a media type is its default (PS3.18 Table 8.7.3-2)."""
+    """Say what frames can be made into.
+
+    The first of a media type is its default (PS3.18 Table 8.7.3-2).
+    """
     targets = (JPEG_LOSSLESS, JPEG_BASELINE, JPEG_LS, JPEG_2000, RLE)
     offers = [Offer(OCTETS, EXPLICIT), *(Offer(_IMAGES[syntax], syntax) for syntax in targets)]
     return [one for one in offers if one not in frame_offers(stored)]
 
 
 def value_offers(stored: str) -> list[Offer]:
-    """Say what the bytes of a value are that is not encapsulated: those of its data set's byte order (PS3.5 A.4)."""
+    """Say what the bytes of a value are that is not encapsulated.
+
+    Those of its data set's byte order (PS3.5 A.4).
+    """
     return [Offer(OCTETS, BIG_ENDIAN if stored == BIG_ENDIAN else EXPLICIT)]
 
 
 def frame_offers(stored: str) -> list[Offer]:
-    """Say what the bytes of a frame are: native ones are the same in both little-endian syntaxes."""
+    """Say what the bytes of a frame are.
+
+    Native ones are the same in both little-endian syntaxes.
+    """
     if stored in _NATIVE:
         return [Offer(OCTETS, EXPLICIT)]
     return [Offer(_IMAGES.get(stored) or _VIDEOS.get(stored) or OCTETS, stored)]

@@ -1,4 +1,7 @@
-"""A multipart body as it comes in (RFC 2046 5.1, RFC 2387): part after part, never one of them whole in memory."""
+"""A multipart body as it comes in (RFC 2046 5.1, RFC 2387).
+
+Part after part, never one of them whole in memory.
+"""
 
 from collections.abc import AsyncIterator
 from email.message import Message
@@ -21,7 +24,9 @@ class Parts:
 
     def __init__(self, body: AsyncIterator[bytes], boundary: str) -> None:
         if not 1 <= len(boundary) <= MAX_BOUNDARY or not boundary.isascii():
-            raise MalformedMultipartError(f"the boundary has not 1 to {MAX_BOUNDARY} characters of ASCII")
+            raise MalformedMultipartError(
+                f"the boundary has not 1 to {MAX_BOUNDARY} characters of ASCII"
+            )
         self._body = body
         self._delimiter = b"\r\n--" + boundary.encode("ascii")
         self._rest = b"\r\n"  # the first delimiter may stand at the very beginning
@@ -29,7 +34,10 @@ class Parts:
         self._count = 0
 
     async def head(self) -> str | None:
-        """Skip what is left of this part and give the next one's media type, in small letters; None after the last."""
+        """Skip what is left of this part and give the next one's media type, in small letters.
+
+        None after the last.
+        """
         async for _ in self.data():
             pass
         mark = await self._take(2)
@@ -39,7 +47,9 @@ class Parts:
         while mark != b"\r\n":  # RFC 2046 5.1.1: a delimiter may be padded with white space
             padding += 1
             if mark[:1] not in {b" ", b"\t"} or padding > MAX_PADDING:
-                raise MalformedMultipartError("a boundary is followed by neither a line's end nor two dashes")
+                raise MalformedMultipartError(
+                    "a boundary is followed by neither a line's end nor two dashes"
+                )
             mark = mark[1:] + await self._take(1)
         self._count += 1
         if self._count > MAX_PARTS:

@@ -1,4 +1,7 @@
-"""What a client takes (PS3.18 8.7.4, 8.7.5): its `Accept` as choices in order, and the first offer that one of them allows."""
+"""What a client takes (PS3.18 8.7.4, 8.7.5).
+
+Its `Accept` as choices in order, and the first offer that one of them allows.
+"""
 
 import re
 from collections.abc import Iterable
@@ -22,7 +25,10 @@ _PARAMETERS: Final = re.compile(r'(?:[^;"]|"[^"]*")+')
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One media range: of a part where it says multipart; `syntax` is empty where none is said, `*` for any."""
+    """One media range: of a part where it says multipart.
+
+    `syntax` is empty where none is said, `*` for any.
+    """
 
     media: str
     syntax: str
@@ -37,11 +43,21 @@ class Choice:
 
 
 def choices(request: Request) -> list[Choice]:
-    """Read what is accepted, best first; the query parameter `accept` goes before the header (PS3.18 8.3.3.1)."""
-    text = ", ".join(request.query_params.getlist("accept")) or request.headers.get("accept", "") or ANY
+    """Read what is accepted, best first.
+
+    The query parameter `accept` goes before the header (PS3.18 8.3.3.1).
+    """
+    text = (
+        ", ".join(request.query_params.getlist("accept"))
+        or request.headers.get("accept", "")
+        or ANY
+    )
     if len(text) > MAX_LENGTH:
         raise ProblemError(
-            HTTPStatus.BAD_REQUEST, "accept", f"Accept is longer than {MAX_LENGTH} characters", remedy="Ask for fewer media types."
+            HTTPStatus.BAD_REQUEST,
+            "accept",
+            f"Accept is longer than {MAX_LENGTH} characters",
+            remedy="Ask for fewer media types.",
         )
     found = [_choice(part) for part in _PARTS.findall(text)]
     return sorted((one for one in found if one.quality > 0), key=lambda one: -one.quality)
@@ -49,7 +65,10 @@ def choices(request: Request) -> list[Choice]:
 
 def check_json(request: Request) -> None:
     """Refuse who takes no JSON; the XML of PS3.18 Annex F.3 is an option that we leave out."""
-    if not any(one.multipart is not True and (one.allows(JSON) or one.allows("application/json")) for one in choices(request)):
+    if not any(
+        one.multipart is not True and (one.allows(JSON) or one.allows("application/json"))
+        for one in choices(request)
+    ):
         raise not_acceptable([JSON])
 
 
@@ -73,7 +92,9 @@ def _choice(text: str) -> Choice:
     multipart: bool | None = None if media == ANY else False
     if media in {MULTIPART, "multipart/*"}:
         media, multipart = parameters.get("type", ANY).lower(), True
-    return Choice(media, parameters.get("transfer-syntax", ""), multipart, _quality(parameters.get("q", "1")))
+    return Choice(
+        media, parameters.get("transfer-syntax", ""), multipart, _quality(parameters.get("q", "1"))
+    )
 
 
 def _quality(text: str) -> float:

@@ -25,8 +25,12 @@ from swallowtail.cloud.web.schemas import (
     page_out,
 )
 
-Since = Annotated[Moment | None, Query(description="Raised or recorded at this time or later, UTC seconds.")]
-Before = Annotated[Moment | None, Query(description="Raised or recorded before this time, UTC seconds.")]
+Since = Annotated[
+    Moment | None, Query(description="Raised or recorded at this time or later, UTC seconds.")
+]
+Before = Annotated[
+    Moment | None, Query(description="Raised or recorded before this time, UTC seconds.")
+]
 
 
 class AlarmState(enum.StrEnum):
@@ -37,16 +41,26 @@ class AlarmState(enum.StrEnum):
 
 
 def _alarm_search(
-    state: Annotated[AlarmState | None, Query(description="By state; by default alarms that are not cleared.")] = None,
+    state: Annotated[
+        AlarmState | None, Query(description="By state; by default alarms that are not cleared.")
+    ] = None,
     *,
-    cleared: Annotated[bool, Query(description="Without `state`: also alarms that are cleared.")] = False,
-    condition: Annotated[tuple[Condition, ...], Query(description="By condition; of several, any.")] = (),
-    severity: Annotated[tuple[Severity, ...], Query(description="By severity; of several, any.")] = (),
+    cleared: Annotated[
+        bool, Query(description="Without `state`: also alarms that are cleared.")
+    ] = False,
+    condition: Annotated[
+        tuple[Condition, ...], Query(description="By condition; of several, any.")
+    ] = (),
+    severity: Annotated[
+        tuple[Severity, ...], Query(description="By severity; of several, any.")
+    ] = (),
     subject: Annotated[
         str,
         Query(max_length=256, description="By subject, like a Link's id or a SOP Instance UID."),
     ] = "",
-    acknowledged: Annotated[bool | None, Query(description="Whether a person has acknowledged it.")] = None,
+    acknowledged: Annotated[
+        bool | None, Query(description="Whether a person has acknowledged it.")
+    ] = None,
     since: Since = None,
     before: Before = None,
 ) -> AlarmSearch:
@@ -71,14 +85,21 @@ class Outcome(enum.StrEnum):
 
 def _audit_search(
     *,
-    type_: Annotated[str, Query(alias="type", max_length=64, description="By type, like `token.rotate`.")] = "",
-    actor: Annotated[str, Query(max_length=64, description="By actor: a token's id, or an AE title.")] = "",
+    type_: Annotated[
+        str, Query(alias="type", max_length=64, description="By type, like `token.rotate`.")
+    ] = "",
+    actor: Annotated[
+        str, Query(max_length=64, description="By actor: a token's id, or an AE title.")
+    ] = "",
     object_: Annotated[
         str,
         Query(
             alias="object",
             max_length=256,
-            description="By what it is about: a Study or SOP Instance UID, or the id of a Link, a token and so on.",
+            description=(
+                "By what it is about: a Study or SOP Instance UID, or the id of a Link, a token and"
+                " so on."
+            ),
         ),
     ] = "",
     outcome: Annotated[Outcome | None, Query(description="By outcome.")] = None,
@@ -99,7 +120,9 @@ AlarmSearching = Annotated[AlarmSearch, Depends(_alarm_search)]
 AuditSearching = Annotated[AuditSearch, Depends(_audit_search)]
 
 
-async def list_alarms(caller: InOrganisation, page: Paging, search: AlarmSearching) -> PageOut[AlarmOut]:
+async def list_alarms(
+    caller: InOrganisation, page: Paging, search: AlarmSearching
+) -> PageOut[AlarmOut]:
     """List alarms.
 
     Returns the alarms of the organisation that match every given parameter, newest first.
@@ -119,7 +142,9 @@ async def acknowledge_alarm(caller: InOrganisation, alarm_id: RowId) -> AlarmOut
     return AlarmOut.model_validate(found)
 
 
-async def list_audit(caller: Anywhere, page: Paging, search: AuditSearching, organisation: str | None = None) -> PageOut[AuditOut]:
+async def list_audit(
+    caller: Anywhere, page: Paging, search: AuditSearching, organisation: str | None = None
+) -> PageOut[AuditOut]:
     """List audit records.
 
     Returns the records of the organisation's audit chain that match every given parameter, newest
@@ -140,23 +165,40 @@ async def verify_audit(
     caller: Anywhere,
     organisation: str | None = None,
     sequence: Annotated[
-        int | None, Query(ge=1, le=MAX_NUMBER, description="With `digest`: a head of this chain that was kept.")
+        int | None,
+        Query(
+            ge=1, le=MAX_NUMBER, description="With `digest`: a head of this chain that was kept."
+        ),
     ] = None,
-    digest: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="With `sequence`.")] = None,
+    digest: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{64}$", description="With `sequence`.")
+    ] = None,
 ) -> ChainOut:
-    """Check the whole audit chain, against the head that was exported last and a head that the caller has kept."""
+    """Check the whole audit chain, against the head that was exported last and a head that the
+    caller has kept.
+    """
     tenant, chains = chain_of(caller, organisation), caller.services.chains
     if (sequence is None) != (digest is None):
-        raise invalid("$.digest", "sequence and digest belong together; give both of a kept head, or neither")
-    kept = None if sequence is None or digest is None else ChainHead(tenant=tenant, sequence=sequence, digest=bytes.fromhex(digest))
+        raise invalid(
+            "$.digest", "sequence and digest belong together; give both of a kept head, or neither"
+        )
+    kept = (
+        None
+        if sequence is None or digest is None
+        else ChainHead(tenant=tenant, sequence=sequence, digest=bytes.fromhex(digest))
+    )
     exported, verdict = chains.exported(tenant), await chains.verify(tenant, kept)
     return ChainOut(
         records=verdict.records,
         broken_at=verdict.broken_at,
         fault=verdict.fault,
-        exported=None
-        if exported is None
-        else ExportedHeadOut(sequence=exported.head.sequence, digest=exported.head.digest.hex(), at=exported.at),
+        exported=(
+            None
+            if exported is None
+            else ExportedHeadOut(
+                sequence=exported.head.sequence, digest=exported.head.digest.hex(), at=exported.at
+            )
+        ),
     )
 
 
@@ -164,7 +206,9 @@ def chain_of(caller: Caller, organisation: str | None) -> Tenant:
     """Return whose audit a caller means: its own. Raises a 403 or NotFoundError for another's."""
     if organisation is not None and organisation != caller.principal.tenant:
         if caller.principal.role is Role.OPERATOR:
-            raise forbidden("an organisation's audit holds patient data, which an operator does not see")
+            raise forbidden(
+                "an organisation's audit holds patient data, which an operator does not see"
+            )
         raise NotFoundError
     return caller.tenant
 

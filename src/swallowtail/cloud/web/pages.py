@@ -15,7 +15,8 @@ from swallowtail.cloud.model.errors import CloudError
 from swallowtail.cloud.web.access import services_of
 
 STYLE: Final = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem;color:#1d2733;background:#fff}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0"
+    " 1rem;color:#1d2733;background:#fff}"
     "code{background:#eef2f5;padding:.1rem .3rem;border-radius:.2rem}a{color:#0b5cad}"
     "@media(prefers-color-scheme:dark){body{color:#dde5ec;background:#12181f}code{background:#202a34}a{color:#7ab8f5}}"
 )
@@ -53,7 +54,10 @@ async def alive(_: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Return whether requests can be served: the store answers; and which protection workers run without."""
+    """Return whether requests can be served: the store answers.
+
+    And which protection workers run without.
+    """
     try:
         await services_of(request).people.organisations(name="")
     except CloudError:

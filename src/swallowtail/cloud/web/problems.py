@@ -1,4 +1,6 @@
-"""What an API client is told when something fails (RFC 9457), and the one place where our errors become HTTP."""
+"""What an API client is told when something fails (RFC 9457), and the one place where our errors
+become HTTP.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +53,13 @@ class ProblemError(Exception):
     ) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
-        self.status, self.code, self.detail, self.remedy, self.faults = status, code, detail, remedy, faults
+        self.status, self.code, self.detail, self.remedy, self.faults = (
+            status,
+            code,
+            detail,
+            remedy,
+            faults,
+        )
 
 
 def invalid(field: str, message: str) -> ProblemError:
@@ -66,7 +74,11 @@ def invalid(field: str, message: str) -> ProblemError:
 
 
 MAPPED: Final[Mapping[type[CloudError], tuple[HTTPStatus, str, str]]] = {
-    NotFoundError: (HTTPStatus.NOT_FOUND, "not-found", "Check the id; list the collection to see what there is."),
+    NotFoundError: (
+        HTTPStatus.NOT_FOUND,
+        "not-found",
+        "Check the id; list the collection to see what there is.",
+    ),
     ConflictError: (HTTPStatus.CONFLICT, "conflict", "Read the present state, then decide again."),
     FencedError: (HTTPStatus.CONFLICT, "fenced", "Nothing to do: the newer session goes on."),
     InvalidCursorError: (HTTPStatus.BAD_REQUEST, "cursor", "Start the list again without cursor."),
@@ -81,12 +93,19 @@ MAPPED: Final[Mapping[type[CloudError], tuple[HTTPStatus, str, str]]] = {
         "storage",
         "Nothing was kept. Try again later; the operator sees the cause in the log.",
     ),
-    CloudError: (HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "Tell the operator; the log names the cause."),
+    CloudError: (
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        "Tell the operator; the log names the cause.",
+    ),
 }
 
 
 def problem_of(error: Exception) -> ProblemError:
-    """Translate any error into what the client is told; what we did not foresee says nothing of its inside."""
+    """Translate any error into what the client is told.
+
+    What we did not foresee says nothing of its inside.
+    """
     match error:
         case ProblemError():
             return error
@@ -99,17 +118,24 @@ def problem_of(error: Exception) -> ProblemError:
             return ProblemError(status, code, str(error), remedy=remedy)
         case InvalidConfigurationError():
             faults = tuple(Fault(problem.field, problem.message) for problem in error.problems)
-            return _unprocessable("the configuration cannot be run", "invalid-configuration", faults)
+            return _unprocessable(
+                "the configuration cannot be run", "invalid-configuration", faults
+            )
         case RequestValidationError():
             faults = tuple(Fault(_where(fault["loc"]), fault["msg"]) for fault in error.errors())
             return _unprocessable("the request cannot be read", "invalid", faults)
-        case HTTPException(__cause__=ProblemError() as ours):  # the guard's, while FastAPI read the body for it
+        case HTTPException(
+            __cause__=ProblemError() as ours
+        ):  # the guard's, while FastAPI read the body for it
             return ours
         case HTTPException():
             return _of_http(error)
         case _:
             return ProblemError(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "this is a fault of the Cloud", remedy=MAPPED[CloudError][2]
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "internal",
+                "this is a fault of the Cloud",
+                remedy=MAPPED[CloudError][2],
             )
 
 
@@ -124,18 +150,29 @@ def _unprocessable(what: str, code: str, faults: tuple[Fault, ...]) -> ProblemEr
 
 
 def _where(location: tuple[int | str, ...]) -> str:
-    """Turn FastAPI's location into a path: ("body", "listeners", 0, "port") becomes $.listeners[0].port."""
+    """Turn FastAPI's location into a path.
+
+    ("body", "listeners", 0, "port") becomes $.listeners[0].port.
+    """
     origin, *rest = location
     if origin != "body":
         return ".".join(map(str, rest))
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
 
 
-_RENAMED: Final = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+_RENAMED: Final = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 
 
 def title_of(status: int) -> str:
-    """Return the name of a status (RFC 9110 15), the same on every release of Python: 3.13 has renamed some."""
+    """Return the name of a status (RFC 9110 15), the same on every release of Python.
+
+    3.13 has renamed some.
+    """
     return _RENAMED.get(status) or HTTPStatus(status).phrase
 
 
@@ -164,7 +201,9 @@ def response_of(problem: ProblemError) -> Response:
         "remedy": problem.remedy,
     }
     if problem.faults:
-        body["errors"] = [{"field": fault.field, "message": fault.message} for fault in problem.faults]
+        body["errors"] = [
+            {"field": fault.field, "message": fault.message} for fault in problem.faults
+        ]
     headers = {}
     if problem.status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="swallowtail"'

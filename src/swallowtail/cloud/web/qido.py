@@ -47,7 +47,11 @@ SERIES_KEYS: Final = {
     "BodyPartExamined": "00180015",
     "PerformedProcedureStepStartDate": "00400244",
 }
-INSTANCE_KEYS: Final = {"SOPInstanceUID": "00080018", "SOPClassUID": "00080016", "InstanceNumber": "00200013"}
+INSTANCE_KEYS: Final = {
+    "SOPInstanceUID": "00080018",
+    "SOPClassUID": "00080016",
+    "InstanceNumber": "00200013",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,13 @@ class Window:
     limit: int
 
 
-def read_keys(query: Iterable[tuple[str, str]], *levels: Mapping[str, str]) -> tuple[dict[str, str], Window, bool]:
-    """Read a query string: matching keys by keyword, the window, whether names match fuzzily; raises a 400 that names the key."""
+def read_keys(
+    query: Iterable[tuple[str, str]], *levels: Mapping[str, str]
+) -> tuple[dict[str, str], Window, bool]:
+    """Read a query string: matching keys by keyword, the window, whether names match fuzzily.
+
+    Raises a 400 that names the key.
+    """
     allowed = {keyword: tag for level in levels for keyword, tag in level.items()}
     by_name = {name.lower(): keyword for keyword, tag in allowed.items() for name in (keyword, tag)}
     keys: dict[str, str] = {}
@@ -124,7 +133,9 @@ def instance_search(keys: Keys, study: str, series: str, *, fuzzy: bool) -> Inst
         study=study,
         series=series,
         of_studies=study_search(keys, fuzzy=fuzzy) if _asks(keys, STUDY_KEYS) else None,
-        of_series=series_search({key: keys[key] for key in SERIES_KEYS if key in keys}, study, fuzzy=False)
+        of_series=series_search(
+            {key: keys[key] for key in SERIES_KEYS if key in keys}, study, fuzzy=False
+        )
         if _asks(keys, SERIES_KEYS)
         else None,
         sop_instances=_uids("SOPInstanceUID", keys),
@@ -164,7 +175,10 @@ def _dates(field: str, keys: Keys) -> tuple[dt.date | None, dt.date | None]:
 
 
 def _times(field: str, keys: Keys) -> tuple[dt.time | None, dt.time | None]:
-    """PS3.4 C.2.2.2.5: as dates; a time without minutes or seconds means all of its hour or minute."""
+    """PS3.4 C.2.2.2.5: as dates.
+
+    A time without minutes or seconds means all of its hour or minute.
+    """
     first, dash, last = _range(keys.get(field, ""))
     return _clock(field, first, late=False), _clock(field, last if dash else first, late=True)
 
@@ -189,7 +203,11 @@ def _clock(field: str, text: str, *, late: bool) -> dt.time | None:
     rest = "235959"[len(whole) :] if late else "000000"[len(whole) :]
     micro = fraction.ljust(6, "9" if late else "0")[:6]
     try:
-        return dt.datetime.strptime(f"{whole}{rest}.{micro}", "%H%M%S.%f").replace(tzinfo=dt.UTC).time()
+        return (
+            dt.datetime.strptime(f"{whole}{rest}.{micro}", "%H%M%S.%f")
+            .replace(tzinfo=dt.UTC)
+            .time()
+        )
     except ValueError:
         raise _bad(field, f"{text!r} is no time like 1430 or 143015") from None
 
@@ -204,7 +222,9 @@ def _uids(field: str, keys: Keys) -> tuple[str, ...]:
 
 
 def _modalities(field: str, keys: Keys) -> tuple[str, ...]:
-    """Read one modality, or several of which one has to match: no code string holds a comma (PS3.5 6.2), and viewers ask so.
+    """Read one modality, or several of which one has to match.
+
+    No code string holds a comma (PS3.5 6.2), and viewers ask so.
 
     A backslash between values is not taken: it would ask for all of them (PS3.4 C.2.2.2.8).
     """
@@ -238,4 +258,10 @@ def _count(field: str, text: str, most: int) -> int:
 
 def _bad(field: str, message: str) -> ProblemError:
     remedy = "Correct the query string; see the conformance statement for the keys."
-    return ProblemError(HTTPStatus.BAD_REQUEST, "query", f"{field} {message}", remedy=remedy, faults=(Fault(field, message),))
+    return ProblemError(
+        HTTPStatus.BAD_REQUEST,
+        "query",
+        f"{field} {message}",
+        remedy=remedy,
+        faults=(Fault(field, message),),
+    )

@@ -1,4 +1,6 @@
-"""Ranges of a representation (RFC 9110 14): one range is given, 206; several, or another unit, mean the whole.
+"""Ranges of a representation (RFC 9110 14): one range is given, 206.
+
+Several, or another unit, mean the whole.
 
 A client that continues a download sends If-Range with the ETag of what it has: if the bytes are no
 longer those, it gets the whole (RFC 9110 13.1.5). Range has a meaning for GET alone (14.2).
@@ -95,7 +97,9 @@ def unsatisfiable(size: int) -> Response:
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
         "range",
         f"the content has {size} bytes, none of which lie in the range",
-        remedy=f"Ask for bytes 0 to {size - 1}, or leave Range out." if size else "Leave Range out.",
+        remedy=(
+            f"Ask for bytes 0 to {size - 1}, or leave Range out." if size else "Leave Range out."
+        ),
     )
     answer = response_of(problem)
     answer.headers["Content-Range"] = f"bytes */{size}"

@@ -1,4 +1,7 @@
-"""WADO-RS rendered resources and thumbnails (PS3.18 10.4.1.1.2, 10.4.1.1.3): a frame as JPEG or PNG, a video as it is stored."""
+"""WADO-RS rendered resources and thumbnails (PS3.18 10.4.1.1.2, 10.4.1.1.3).
+
+A frame as JPEG or PNG, a video as it is stored.
+"""
 
 import asyncio
 import math
@@ -32,19 +35,31 @@ MAX_VIEWPORT: Final = 8192
 LOOKED_AT: Final = 20
 """Instances among which a thumbnail's is looked for."""
 _STATUS: Final = {
-    Cause.UNSUPPORTED: (HTTPStatus.NOT_ACCEPTABLE, "not-acceptable", "Retrieve it as it is stored: transfer-syntax=*"),
+    Cause.UNSUPPORTED: (
+        HTTPStatus.NOT_ACCEPTABLE,
+        "not-acceptable",
+        "Retrieve it as it is stored: transfer-syntax=*",
+    ),
     Cause.MALFORMED: (
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "pixels",
         "Retrieve it as it is stored, and have a sound one sent.",
     ),
-    Cause.TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", "Retrieve it as it is stored: transfer-syntax=*"),
+    Cause.TOO_LARGE: (
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "too-large",
+        "Retrieve it as it is stored: transfer-syntax=*",
+    ),
     Cause.MISSING: (HTTPStatus.NOT_FOUND, "not-found", "Look into its metadata for what it has."),
     Cause.TRANSIENT: (HTTPStatus.SERVICE_UNAVAILABLE, "pixels-wait", "Try again later."),
 }
 T = TypeVar("T")
-WindowKey = Annotated[str | None, Query(max_length=100, description="center,width,function (PS3.18 8.3.5.1.4)")]
-ViewportKey = Annotated[str | None, Query(max_length=100, description="vw,vh,sx,sy,sw,sh (PS3.18 8.3.5.1.3)")]
+WindowKey = Annotated[
+    str | None, Query(max_length=100, description="center,width,function (PS3.18 8.3.5.1.4)")
+]
+ViewportKey = Annotated[
+    str | None, Query(max_length=100, description="vw,vh,sx,sy,sw,sh (PS3.18 8.3.5.1.3)")
+]
 QualityKey = Annotated[int, Query(ge=1, le=100)]
 
 
@@ -57,7 +72,11 @@ class Look(NamedTuple):
 
 
 def _look(quality: QualityKey = 90, window: WindowKey = None, viewport: ViewportKey = None) -> Look:
-    return Look(quality, read_window(window) if window else None, read_viewport(viewport) if viewport else None)
+    return Look(
+        quality,
+        read_window(window) if window else None,
+        read_viewport(viewport) if viewport else None,
+    )
 
 
 def _small(viewport: ViewportKey = None) -> Look:
@@ -68,14 +87,18 @@ Looking = Annotated[Look, Depends(_look)]
 Small = Annotated[Look, Depends(_small)]
 
 
-async def render_instance(caller: Caller, request: Request, located: Located, frame: int | None, look: Look) -> Response:
+async def render_instance(
+    caller: Caller, request: Request, located: Located, frame: int | None, look: Look
+) -> Response:
     """Give one frame, the middle one where none is named."""
     media = _media(request)
     content = await _picture(caller, request, located, _job(located, frame, media, look))
     return Response(content, media_type=media)
 
 
-async def render_frames(caller: Caller, request: Request, located: Located, frames: list[int], look: Look) -> Response:
+async def render_frames(
+    caller: Caller, request: Request, located: Located, frames: list[int], look: Look
+) -> Response:
     """Give frames, several as parts."""
     if len(frames) == 1:
         return await render_instance(caller, request, located, frames[0], look)
@@ -85,12 +108,18 @@ async def render_frames(caller: Caller, request: Request, located: Located, fram
     boundary, body = secrets.token_hex(16), bytearray()
     for frame in frames:
         job = _job(located, frame, media, look)
-        body += f"--{boundary}\r\nContent-Type: {media}\r\n\r\n".encode() + await _picture(caller, request, located, job) + b"\r\n"
+        body += (
+            f"--{boundary}\r\nContent-Type: {media}\r\n\r\n".encode()
+            + await _picture(caller, request, located, job)
+            + b"\r\n"
+        )
     body += f"--{boundary}--\r\n".encode()
     return Response(bytes(body), media_type=f'{MULTIPART}; type="{media}"; boundary={boundary}')
 
 
-async def study_thumbnail(caller: InOrganisation, request: Request, study: UidPath, look: Small) -> Response:
+async def study_thumbnail(
+    caller: InOrganisation, request: Request, study: UidPath, look: Small
+) -> Response:
     """Get the thumbnail of a study.
 
     Returns the middle frame of its first image as a small JPEG or PNG.
@@ -98,7 +127,9 @@ async def study_thumbnail(caller: InOrganisation, request: Request, study: UidPa
     return await _thumbnail(caller, request, InstanceSearch(study=study), look)
 
 
-async def series_thumbnail(caller: InOrganisation, request: Request, study: UidPath, series: UidPath, look: Small) -> Response:
+async def series_thumbnail(
+    caller: InOrganisation, request: Request, study: UidPath, series: UidPath, look: Small
+) -> Response:
     """Get the thumbnail of a series.
 
     Returns the middle frame of its first image as a small JPEG or PNG.
@@ -113,7 +144,12 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         left = tasks.spawn(_left(request), name="client")
         await asyncio.wait([task, left], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "client-left", "the client has left", remedy="Ask again.")
+            raise ProblemError(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "client-left",
+                "the client has left",
+                remedy="Ask again.",
+            )
         return task.result()
 
 
@@ -128,20 +164,30 @@ async def _left(request: Request) -> None:
         continue
 
 
-async def _thumbnail(caller: Caller, request: Request, search: InstanceSearch, look: Look) -> Response:
+async def _thumbnail(
+    caller: Caller, request: Request, search: InstanceSearch, look: Look
+) -> Response:
     query = caller.services.query
-    found = await query.instances(caller.principal, search, PageRequest(LOOKED_AT), address=caller.address)
-    images = [one for one in found.items if one.frames and one.identity.transfer_syntax not in VIDEOS]
+    found = await query.instances(
+        caller.principal, search, PageRequest(LOOKED_AT), address=caller.address
+    )
+    images = [
+        one for one in found.items if one.frames and one.identity.transfer_syntax not in VIDEOS
+    ]
     if not images:
         raise NotFoundError("there is no image to show")
     one = images[0]
     frames = caller.services.frames
-    located = await frames.locate(caller.principal, one.study, one.series, one.identity.sop_instance, address=caller.address)
+    located = await frames.locate(
+        caller.principal, one.study, one.series, one.identity.sop_instance, address=caller.address
+    )
     return await render_instance(caller, request, located, None, look)
 
 
 async def _picture(caller: Caller, request: Request, located: Located, job: Render) -> bytes:
-    made = await while_connected(request, caller.services.pixels.render(located.tenant, located.instance, job))
+    made = await while_connected(
+        request, caller.services.pixels.render(located.tenant, located.instance, job)
+    )
     if isinstance(made, NotTranscoded):
         raise problem_of(made)
     return made
@@ -176,22 +222,31 @@ def read_window(text: str) -> Window:
         center, width = (float(one) for one in parts[:2])
         shape = Shape(parts[2].lower()) if len(parts) == 3 else Shape.LINEAR
     except (ValueError, IndexError):
-        raise invalid("window", "is center,width,function with linear, linear-exact or sigmoid") from None
+        raise invalid(
+            "window", "is center,width,function with linear, linear-exact or sigmoid"
+        ) from None
     if len(parts) > 3 or not math.isfinite(center) or not math.isfinite(width) or width <= 0:
         raise invalid("window", "is center,width,function, with a width above zero")
     return Window(center, width, shape)
 
 
 def read_viewport(text: str) -> Viewport:
-    """Read `vw,vh,sx,sy,sw,sh`, of which those after vh may be empty or left out; raises ProblemError."""
+    """Read `vw,vh,sx,sy,sw,sh`, of which those after vh may be empty or left out.
+
+    Raises ProblemError.
+    """
     try:
         numbers = [float(one) if one.strip() else None for one in text.split(",")]
     except ValueError:
         numbers = []
     sides = numbers[:2]
-    if len(numbers) not in {2, 4, 6} or any(one is not None and not math.isfinite(one) for one in numbers):
+    if len(numbers) not in {2, 4, 6} or any(
+        one is not None and not math.isfinite(one) for one in numbers
+    ):
         raise invalid("viewport", "is vw,vh or vw,vh,sx,sy,sw,sh, all numbers")
     if not all(one is not None and 1 <= one <= MAX_VIEWPORT for one in sides):
         raise invalid("viewport", f"has a width and a height from 1 to {MAX_VIEWPORT}")
     left, top, wide, high = (*numbers[2:], None, None, None, None)[:4]
-    return Viewport(int(sides[0] or 1), int(sides[1] or 1), left or 0.0, top or 0.0, wide or None, high or None)
+    return Viewport(
+        int(sides[0] or 1), int(sides[1] or 1), left or 0.0, top or 0.0, wide or None, high or None
+    )

@@ -1,4 +1,7 @@
-"""Rules: what is sent where without being asked; in their order, and tried on a stored study before anything is sent."""
+"""Rules: what is sent where without being asked.
+
+In their order, and tried on a stored study before anything is sent.
+"""
 
 from typing import Annotated, Any, NamedTuple
 
@@ -6,7 +9,14 @@ import msgspec
 from fastapi import Depends, Query, Response
 from pydantic import Field, StringConstraints
 
-from swallowtail.cloud.dispatch.rulebook import MAX_ENTRIES, MAX_NUMBER, MAX_QUIET, MAX_RULES, MAX_TEXT, Explained
+from swallowtail.cloud.dispatch.rulebook import (
+    MAX_ENTRIES,
+    MAX_NUMBER,
+    MAX_QUIET,
+    MAX_RULES,
+    MAX_TEXT,
+    Explained,
+)
 from swallowtail.cloud.dispatch.rules import matches
 from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.model.delivery import Rule, RuleAction, RuleCondition, Target
@@ -22,7 +32,9 @@ from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.schemas import Body, Out, PageOut, UidText, page_out
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
-RuleName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, strip_whitespace=True)]
+RuleName = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_TEXT, strip_whitespace=True)
+]
 Number = Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Quiet = Annotated[float, Field(ge=0, le=MAX_QUIET, allow_inf_nan=False)]
 
@@ -35,7 +47,10 @@ class TagPattern(Body):
 
 
 class Condition(Body):
-    """What must hold of an instance; every given key must. `*` and `?` are wildcards; `link` is a Link's id."""
+    """What must hold of an instance; every given key must.
+
+    `*` and `?` are wildcards; `link` is a Link's id.
+    """
 
     calling_ae: Text = ""
     called_ae: Text = ""
@@ -51,9 +66,12 @@ class Condition(Body):
 
 
 class Action(Body):
-    """Deliver to these destinations, by id; a higher priority goes first. Put the study into an archive, by id.
+    """Deliver to these destinations, by id; a higher priority goes first.
 
-    A study that is in an archive already stays there. At least one of `targets` and `archive` is given.
+    Put the study into an archive, by id.
+
+    A study that is in an archive already stays there. At least one of `targets` and `archive` is
+    given.
     """
 
     targets: Annotated[tuple[DestinationKey, ...], Field(max_length=MAX_ENTRIES)] = ()
@@ -64,8 +82,9 @@ class Action(Body):
 class RuleNew(Body):
     """A rule. Without `position` it becomes the last one.
 
-    `when_complete` waits until the study is: its association has ended and nothing came for `quiet` seconds. `acquisitions_only`
-    leaves out what was uploaded or retrieved. `final` ends the evaluation when the rule acts.
+    `when_complete` waits until the study is: its association has ended and nothing came for `quiet`
+    seconds. `acquisitions_only` leaves out what was uploaded or retrieved. `final` ends the
+    evaluation when the rule acts.
     """
 
     name: RuleName
@@ -146,14 +165,20 @@ class Order(Body):
 
 
 class DryRun(Body):
-    """Which stored study; `rules` are tried instead of the organisation's if given, in the order that they are given in."""
+    """Which stored study.
+
+    `rules` are tried instead of the organisation's if given, in the order that they are given in.
+    """
 
     study: UidText
     rules: Annotated[list[RuleNew], Field(max_length=MAX_ENTRIES)] | None = None
 
 
 class VerdictOut(Out):
-    """Whether a rule acts on an instance, and if not, why; `rule` is empty for one that is only tried."""
+    """Whether a rule acts on an instance, and if not, why.
+
+    `rule` is empty for one that is only tried.
+    """
 
     rule: str
     name: str
@@ -176,7 +201,10 @@ class RemarkOut(Out):
 
 
 class ExplainedOut(Out):
-    """What the rules would do with one instance if it came now. After a final rule that acts no verdict follows."""
+    """What the rules would do with one instance if it came now.
+
+    After a final rule that acts no verdict follows.
+    """
 
     instance: int
     sop_instance: str
@@ -212,17 +240,23 @@ def _search(
         ),
     ] = "",
     enabled: Annotated[bool | None, Query(description="Whether it is enabled.")] = None,
-    destination: Annotated[DestinationKey | None, Query(description="Rules that deliver to it, by its id.")] = None,
+    destination: Annotated[
+        DestinationKey | None, Query(description="Rules that deliver to it, by its id.")
+    ] = None,
 ) -> _Search:
     return _Search(name, enabled, None if destination is None else target_of(destination))
 
 
-async def list_rules(caller: InOrganisation, page: Paging, search: Annotated[_Search, Depends(_search)]) -> PageOut[RuleOut]:
+async def list_rules(
+    caller: InOrganisation, page: Paging, search: Annotated[_Search, Depends(_search)]
+) -> PageOut[RuleOut]:
     """List rules.
 
     Returns the rules that match every given parameter, in the order in which they are evaluated.
     """
-    found = tuple(one for one in await caller.services.rulebook.rules(caller.tenant) if search.finds(one))
+    found = tuple(
+        one for one in await caller.services.rulebook.rules(caller.tenant) if search.finds(one)
+    )
     return page_out(_page(found, page), _out)
 
 
@@ -232,7 +266,9 @@ async def create_rule(caller: InOrganisation, body: RuleNew) -> RuleOut:
     The rule acts on instances that arrive from now on, not on stored ones.
     """
     known = await caller.services.rulebook.rules(caller.tenant)
-    rule = _rule(body, new_id(caller.services.random), last=max((one.position for one in known), default=0))
+    rule = _rule(
+        body, new_id(caller.services.random), last=max((one.position for one in known), default=0)
+    )
     return await _put(caller, rule, EventAction.CREATE, "rule.create")
 
 
@@ -250,12 +286,16 @@ async def change_rule(caller: InOrganisation, rule_id: str, body: RuleChange) ->
     The change applies to instances that arrive from now on.
     """
     old = await caller.services.rulebook.rule(caller.tenant, rule_id)
-    values: dict[str, Any] = {name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None}
+    values: dict[str, Any] = {
+        name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None
+    }
     if body.condition is not None:
         values["condition"] = _condition(body.condition)
     if body.action is not None:
         values["action"] = _action(body.action)
-    return await _put(caller, msgspec.structs.replace(old, **values), EventAction.UPDATE, "rule.change")
+    return await _put(
+        caller, msgspec.structs.replace(old, **values), EventAction.UPDATE, "rule.change"
+    )
 
 
 async def remove_rule(caller: InOrganisation, rule_id: str) -> Response:
@@ -263,7 +303,9 @@ async def remove_rule(caller: InOrganisation, rule_id: str) -> Response:
 
     Deliveries that it has queued are still sent.
     """
-    event = caller.event(EventAction.DELETE, "rule.remove", ("rule", rule_id), event=EventId.APPLICATION_ACTIVITY)
+    event = caller.event(
+        EventAction.DELETE, "rule.remove", ("rule", rule_id), event=EventId.APPLICATION_ACTIVITY
+    )
     await caller.services.rulebook.remove(caller.tenant, rule_id, event=event)
     return Response(status_code=204)
 
@@ -286,8 +328,13 @@ async def dry_run(caller: InOrganisation, body: DryRun, page: Paging) -> PageOut
     """
     proposed = None
     if body.rules is not None:
-        proposed = [_rule(rule, "", last=index, path=f"$.rules[{index}]") for index, rule in enumerate(body.rules)]
-    event = caller.event(EventAction.EXECUTE, "rules.dry-run", ("study", body.study), event=EventId.QUERY)
+        proposed = [
+            _rule(rule, "", last=index, path=f"$.rules[{index}]")
+            for index, rule in enumerate(body.rules)
+        ]
+    event = caller.event(
+        EventAction.EXECUTE, "rules.dry-run", ("study", body.study), event=EventId.QUERY
+    )
     await caller.services.audit.append(caller.tenant, [event], now=caller.now)
     found = await caller.services.rulebook.dry_run(
         caller.tenant, body.study, page, proposed=proposed, facilities=caller.principal.facilities
@@ -301,7 +348,10 @@ async def _put(caller: Caller, rule: Rule, action: EventAction, act: str) -> Rul
 
 
 def _rule(body: RuleNew, rule_id: str, *, last: int, path: str = "$") -> Rule:
-    values = {name: getattr(body, name) for name in ("name", "enabled", "when_complete", "quiet", "acquisitions_only", "final")}
+    values = {
+        name: getattr(body, name)
+        for name in ("name", "enabled", "when_complete", "quiet", "acquisitions_only", "final")
+    }
     return Rule(
         id=rule_id,
         **values,
@@ -333,15 +383,22 @@ def _page(rules: tuple[Rule, ...], page: PageRequest) -> Page[Rule]:
     after = key_of(page.cursor, int, str) if page.cursor is not None else None
     rest = [rule for rule in rules if after is None or (rule.position, rule.name) > after]
     shown = tuple(rest[: page.limit])
-    return Page(shown, cursor_of((shown[-1].position, shown[-1].name)) if len(rest) > page.limit else None)
+    return Page(
+        shown, cursor_of((shown[-1].position, shown[-1].name)) if len(rest) > page.limit else None
+    )
 
 
 def _out(rule: Rule) -> RuleOut:
     condition = msgspec.structs.asdict(rule.condition)
     condition["tags"] = [{"tag": tag, "pattern": pattern} for tag, pattern in rule.condition.tags]
-    action = {"targets": [id_of(target) for target in rule.action.targets], "priority": rule.action.priority}
+    action = {
+        "targets": [id_of(target) for target in rule.action.targets],
+        "priority": rule.action.priority,
+    }
     action["archive"] = rule.action.archive or None
-    return RuleOut.model_validate(msgspec.structs.asdict(rule) | {"condition": condition, "action": action})
+    return RuleOut.model_validate(
+        msgspec.structs.asdict(rule) | {"condition": condition, "action": action}
+    )
 
 
 def _explained(explained: Explained) -> ExplainedOut:
@@ -349,8 +406,17 @@ def _explained(explained: Explained) -> ExplainedOut:
     return ExplainedOut(
         instance=explained.instance.id,
         sop_instance=explained.instance.identity.sop_instance,
-        verdicts=[VerdictOut(rule=rule.id, name=rule.name, acts=not reason, reason=reason) for rule, reason in decision.verdicts],
-        deliveries=[PlannedOut(destination=id_of(one.target), priority=one.priority) for one in decision.deliveries],
-        remarks=[RemarkOut(destination=id_of(target), reason=reason) for target, reason in decision.remarks],
+        verdicts=[
+            VerdictOut(rule=rule.id, name=rule.name, acts=not reason, reason=reason)
+            for rule, reason in decision.verdicts
+        ],
+        deliveries=[
+            PlannedOut(destination=id_of(one.target), priority=one.priority)
+            for one in decision.deliveries
+        ],
+        remarks=[
+            RemarkOut(destination=id_of(target), reason=reason)
+            for target, reason in decision.remarks
+        ],
         archive=decision.routed.archive or None,
     )

@@ -1,4 +1,7 @@
-"""What travels over the API: pydantic at the edge, our values inside. Times are UTC seconds as float."""
+"""What travels over the API: pydantic at the edge, our values inside.
+
+Times are UTC seconds as float.
+"""
 
 import zoneinfo
 from collections.abc import Callable, Iterable
@@ -26,7 +29,9 @@ from swallowtail.dicom import uids
 
 T = TypeVar("T")
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+]
 """The same rule as for names in a Link's configuration (calls.config.Name)."""
 MAX_NUMBER: Final = 2**63 - 1
 """What a row can hold."""
@@ -48,12 +53,19 @@ def _uid(text: str) -> str:
             HTTPStatus.BAD_REQUEST,
             "uid",
             "the path names something that is not a UID",
-            remedy="Correct the path: a UID has up to 64 characters, components of digits separated by dots.",
+            remedy=(
+                "Correct the path: a UID has up to 64 characters, components of digits separated by"
+                " dots."
+            ),
         )
     return text
 
 
-_UID_SCHEMA: Final = {"type": "string", "pattern": f"^{uids.PATTERN}$", "maxLength": uids.MAX_LENGTH}
+_UID_SCHEMA: Final = {
+    "type": "string",
+    "pattern": f"^{uids.PATTERN}$",
+    "maxLength": uids.MAX_LENGTH,
+}
 UidPath = Annotated[str, AfterValidator(_uid), WithJsonSchema(_UID_SCHEMA)]
 """A UID in a path; anything else is a 400 (PS3.18 8.5)."""
 UidText = Annotated[
@@ -145,7 +157,10 @@ class FacilityChange(Body):
 
 
 class EndpointOut(Out):
-    """State of a listener or destination of a Link; of a destination by its last answer, `unused` without one lately."""
+    """State of a listener or destination of a Link.
+
+    Of a destination by its last answer, `unused` without one lately.
+    """
 
     name: str
     kind: EndpointKind
@@ -177,7 +192,11 @@ class PresenceOut(BaseModel):
 
 
 class LinkOut(Out):
-    """A Link. The code itself is shown once, when it is made; `code_until` is when a fresh one ends to be good."""
+    """A Link.
+
+    The code itself is shown once, when it is made; `code_until` is when a fresh one ends to be
+    good.
+    """
 
     id: str
     name: str
@@ -252,7 +271,11 @@ class ConfigurationOut(BaseModel):
 
 
 class ConfigurationNew(Body):
-    """A new document. `expected` is the version that it was made from: another one in between is a conflict; null does not ask."""
+    """A new document.
+
+    `expected` is the version that it was made from: another one in between is a conflict; null does
+    not ask.
+    """
 
     document: Annotated[dict[str, Any], WithJsonSchema(inline_schema(Configuration))]
     expected: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None
@@ -279,9 +302,12 @@ class EndpointComparison(BaseModel):
 
 
 class Comparison(BaseModel):
-    """Desired against reported configuration: `in_step` when the Link runs the newest version and every desired listener listens.
+    """Desired against reported configuration.
 
-    A destination that fails is listed with its reason and does not affect `in_step`: the Link runs as configured.
+    `in_step` when the Link runs the newest version and every desired listener listens.
+
+    A destination that fails is listed with its reason and does not affect `in_step`: the Link runs
+    as configured.
     """
 
     desired: int
@@ -293,7 +319,10 @@ class Comparison(BaseModel):
 
 
 class UnknownDeviceOut(Out):
-    """A system that knocked and is not configured; `hint` is the device that would let it in, for the configuration."""
+    """A system that knocked and is not configured.
+
+    `hint` is the device that would let it in, for the configuration.
+    """
 
     link: str
     listener: str
@@ -373,11 +402,13 @@ class ExportedHeadOut(HeadOut):
 
 
 class ChainOut(Out):
-    """Whether the chain holds; `exported` is the head that the Cloud exported last, with which it was compared.
+    """Whether the chain holds.
 
-    `broken_at` is the first record that does not fit, `fault` says how: `changed`, `missing`, `key` (written without the Cloud's
-    key), `exported` (another record than the one whose head was exported, or was given with the request) or `listed` (hidden from
-    whoever filters the list).
+    `exported` is the head that the Cloud exported last, with which it was compared.
+
+    `broken_at` is the first record that does not fit, `fault` says how: `changed`, `missing`, `key`
+    (written without the Cloud's key), `exported` (another record than the one whose head was
+    exported, or was given with the request) or `listed` (hidden from whoever filters the list).
     """
 
     records: int

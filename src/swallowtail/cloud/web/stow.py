@@ -1,4 +1,7 @@
-"""STOW-RS (PS3.18 10.5): instances stream from the request into the ingest path, each committed before the answer names it."""
+"""STOW-RS (PS3.18 10.5).
+
+Instances stream from the request into the ingest path, each committed before the answer names it.
+"""
 
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -50,7 +53,9 @@ class Outcome(NamedTuple):
 UNKNOWN: Final = InstanceKey("", "", "")
 
 
-async def store_instances(caller: InOrganisation, request: Request, facility: Facility = None) -> Response:
+async def store_instances(
+    caller: InOrganisation, request: Request, facility: Facility = None
+) -> Response:
     """Store instances.
 
     Stores DICOM files (STOW-RS, PS3.18 10.5) in a facility, by default the only one that the token
@@ -59,7 +64,9 @@ async def store_instances(caller: InOrganisation, request: Request, facility: Fa
     return await _store(caller, request, facility, "")
 
 
-async def store_study_instances(caller: InOrganisation, request: Request, study: UidPath, facility: Facility = None) -> Response:
+async def store_study_instances(
+    caller: InOrganisation, request: Request, study: UidPath, facility: Facility = None
+) -> Response:
     """Store instances of a study.
 
     Stores DICOM files of one study; those of another study are refused, each by itself. Returns
@@ -86,7 +93,9 @@ async def _store(caller: Caller, request: Request, facility: str | None, study: 
     return _answer(outcomes, root_of(request))
 
 
-async def _store_part(caller: Caller, upload: Upload, pieces: AsyncIterator[bytes], media: str, study: str) -> Outcome:
+async def _store_part(
+    caller: Caller, upload: Upload, pieces: AsyncIterator[bytes], media: str, study: str
+) -> Outcome:
     if media not in {DICOM, ""}:
         return Outcome(UNKNOWN, "", "", CANNOT_UNDERSTAND, f"its Content-Type is not {DICOM}")
     try:
@@ -94,30 +103,53 @@ async def _store_part(caller: Caller, upload: Upload, pieces: AsyncIterator[byte
     except NotAFileError as error:
         return Outcome(UNKNOWN, "", "", CANNOT_UNDERSTAND, str(error))
     if study and head.study != study:
-        return Outcome(head.key, head.study, head.series, NO_MATCH, "its study is not the one that the path names")
-    answer = await caller.services.ingest.upload(caller.tenant, upload, head.key, body_of(head, pieces))
+        return Outcome(
+            head.key,
+            head.study,
+            head.series,
+            NO_MATCH,
+            "its study is not the one that the path names",
+        )
+    answer = await caller.services.ingest.upload(
+        caller.tenant, upload, head.key, body_of(head, pieces)
+    )
     match answer:
         case Committed():
             return Outcome(head.key, head.study, head.series, None)
         case NotStored():
             down = answer.reason is NotStoredReason.STORAGE_UNAVAILABLE
-            return Outcome(head.key, head.study, head.series, REASONS.get(answer.reason, 0x0110), answer.detail, unavailable=down)
+            return Outcome(
+                head.key,
+                head.study,
+                head.series,
+                REASONS.get(answer.reason, 0x0110),
+                answer.detail,
+                unavailable=down,
+            )
 
 
 def _boundary(request: Request) -> str:
     media, parameters = parameters_of(request.headers.get("content-type", ""))
-    if media != MULTIPART or parameters.get("type", DICOM).lower() != DICOM or "boundary" not in parameters:
+    if (
+        media != MULTIPART
+        or parameters.get("type", DICOM).lower() != DICOM
+        or "boundary" not in parameters
+    ):
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "media-type",
-            "instances are taken as DICOM files only; metadata with bulk data in parts of their own are not",
+            "instances are taken as DICOM files only; metadata with bulk data in parts of their own"
+            " are not",
             remedy=f'Send Content-Type: {MULTIPART}; type="{DICOM}"; boundary=…',
         )
     return parameters["boundary"]
 
 
 async def _facility(caller: Caller, wanted: str | None) -> str:
-    """Give the facility that the instances belong to; raises a 400 where there is a choice and none was made."""
+    """Give the facility that the instances belong to.
+
+    Raises a 400 where there is a choice and none was made.
+    """
     people = caller.services.people
     known = [one.id async for one in walk(lambda page: people.facilities(caller.tenant, page))]
     allowed = caller.principal.facilities
@@ -138,20 +170,31 @@ async def _facility(caller: Caller, wanted: str | None) -> str:
 
 def _bad_body(detail: str, outcomes: list[Outcome]) -> ProblemError:
     kept = sum(one.failure is None for one in outcomes)
-    remedy = f"Send it again; {kept} instances before that were stored, and storing them twice changes nothing."
+    remedy = (
+        f"Send it again; {kept} instances before that were stored, and storing them twice changes"
+        " nothing."
+    )
     return ProblemError(HTTPStatus.BAD_REQUEST, "body", detail, remedy=remedy)
 
 
 def _answer(outcomes: list[Outcome], root: str) -> Response:
     """PS3.18 10.5.3 and Annex I.2.2: what was stored and what was not, one by one."""
-    stored, failed = [one for one in outcomes if one.failure is None], [one for one in outcomes if one.failure is not None]
+    stored, failed = (
+        [one for one in outcomes if one.failure is None],
+        [one for one in outcomes if one.failure is not None],
+    )
     if failed and not stored and all(one.unavailable for one in failed):
         raise ProblemError(
-            HTTPStatus.SERVICE_UNAVAILABLE, "storage", "the storage is unavailable; nothing was stored", remedy="Try again later."
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "storage",
+            "the storage is unavailable; nothing was stored",
+            remedy="Try again later.",
         )
     studies = {one.study for one in stored}
     known_study = len(studies) == 1 and uids.is_valid(*studies)
-    body: dict[str, Any] = {"00081190": _url(f"{root}/studies/{stored[0].study}" if known_study else "")}
+    body: dict[str, Any] = {
+        "00081190": _url(f"{root}/studies/{stored[0].study}" if known_study else "")
+    }
     if named := [one for one in failed if _is_named(one)]:
         body["00081198"] = {"vr": "SQ", "Value": [_item(one) | _failure(one) for one in named]}
     if stored:
@@ -180,7 +223,9 @@ def _failure(outcome: Outcome) -> dict[str, Any]:
 
 
 def _place(outcome: Outcome, root: str) -> dict[str, Any]:
-    known = uids.is_valid(outcome.study) and uids.is_valid(outcome.series)  # else once it is indexed
+    known = uids.is_valid(outcome.study) and uids.is_valid(
+        outcome.series
+    )  # else once it is indexed
     url = f"{root}/studies/{outcome.study}/series/{outcome.series}/instances/{outcome.key.sop_instance}"
     return {"00081190": _url(url if known else "")}
 

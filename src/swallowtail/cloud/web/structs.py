@@ -1,4 +1,6 @@
-"""The schema of our own structs inside the API's document, so that what a Link's configuration says is written down once."""
+"""The schema of our own structs inside the API's document, so that what a Link's configuration says
+is written down once.
+"""
 
 from typing import Any
 
@@ -6,7 +8,8 @@ import msgspec
 
 
 def inline_schema(kind: type[msgspec.Struct], *, closed: bool = True) -> dict[str, Any]:
-    """Give the JSON Schema of a struct with the definitions it refers to written out in their place.
+    """Give the JSON Schema of a struct with the definitions it refers to written out in their
+    place.
 
     `closed`: it allows no other keys. What we send is not closed, since the API grows by addition.
     """
@@ -16,7 +19,10 @@ def inline_schema(kind: type[msgspec.Struct], *, closed: bool = True) -> dict[st
 
 
 def merge_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Give the JSON Schema of a change to a struct: every key may be left out, and null stands for its default (RFC 7396)."""
+    """Give the JSON Schema of a change to a struct.
+
+    Every key may be left out, and null stands for its default (RFC 7396).
+    """
     return _partial(inline_schema(kind))
 
 
@@ -47,5 +53,10 @@ def _expanded(schema: Any, definitions: dict[str, Any], *, closed: bool) -> Any:
 def _partial(schema: dict[str, Any]) -> dict[str, Any]:
     if "properties" not in schema:
         return schema
-    properties = {name: {"anyOf": [_partial(value), {"type": "null"}]} for name, value in schema["properties"].items()}
-    return {key: value for key, value in schema.items() if key != "required"} | {"properties": properties}
+    properties = {
+        name: {"anyOf": [_partial(value), {"type": "null"}]}
+        for name, value in schema["properties"].items()
+    }
+    return {key: value for key, value in schema.items() if key != "required"} | {
+        "properties": properties
+    }

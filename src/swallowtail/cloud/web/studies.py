@@ -1,4 +1,7 @@
-"""Studies, series and instances over REST: listed, found, and fetched as a file or as the bytes that the modality sent."""
+"""Studies, series and instances over REST.
+
+Listed, found, and fetched as a file or as the bytes that the modality sent.
+"""
 
 import datetime as dt
 from typing import Annotated, Any, Final
@@ -11,7 +14,13 @@ from starlette.responses import Response
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.imaging import IndexState, Instance, InstanceSearch, SeriesSearch, StudySearch
+from swallowtail.cloud.model.imaging import (
+    IndexState,
+    Instance,
+    InstanceSearch,
+    SeriesSearch,
+    StudySearch,
+)
 from swallowtail.cloud.query.search import Fetched
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.negotiation import DICOM, OCTETS
@@ -20,7 +29,10 @@ from swallowtail.cloud.web.ranges import Representation, answer
 from swallowtail.cloud.web.schemas import Moment, Out, PageOut, RowId, UidPath, UidText, page_out
 
 UidKey = Annotated[UidText | None, Query()]
-LocalTime = Annotated[dt.time, WithJsonSchema({"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"})]
+LocalTime = Annotated[
+    dt.time,
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"}),
+]
 """Of the place where it was acquired: without the offset that JSON Schema's `time` demands."""
 TextKey = Annotated[str, Query(max_length=64)]
 
@@ -127,7 +139,9 @@ async def list_studies(
         date_from=date_from,
         date_to=date_to,
     )
-    found = await caller.services.query.studies(caller.principal, search, page, address=caller.address)
+    found = await caller.services.query.studies(
+        caller.principal, search, page, address=caller.address
+    )
     return page_out(found, StudyOut.model_validate)
 
 
@@ -136,19 +150,25 @@ async def get_study(caller: InOrganisation, study_uid: UidPath) -> StudyOut:
 
     Returns one study.
     """
-    found = await caller.services.query.studies(caller.principal, StudySearch(uids=(study_uid,)), address=caller.address)
+    found = await caller.services.query.studies(
+        caller.principal, StudySearch(uids=(study_uid,)), address=caller.address
+    )
     if not found.items:
         raise NotFoundError("there is no such study")
     return StudyOut.model_validate(found.items[0])
 
 
-async def list_series(caller: InOrganisation, study_uid: UidPath, page: Paging) -> PageOut[SeriesOut]:
+async def list_series(
+    caller: InOrganisation, study_uid: UidPath, page: Paging
+) -> PageOut[SeriesOut]:
     """List the series of a study.
 
     Returns the series, by UID.
     """
     search = SeriesSearch(study=study_uid)
-    found = await caller.services.query.series(caller.principal, search, page, address=caller.address)
+    found = await caller.services.query.series(
+        caller.principal, search, page, address=caller.address
+    )
     return page_out(found, SeriesOut.model_validate)
 
 
@@ -167,8 +187,8 @@ async def list_instances(
 ) -> PageOut[InstanceOut]:
     """List instances.
 
-    Returns the instances that match every given parameter, in the order of arrival. `hidden` includes
-    kept copies that are not visible.
+    Returns the instances that match every given parameter, in the order of arrival. `hidden`
+    includes kept copies that are not visible.
     """
     search = InstanceSearch(
         archives=frozenset({archive}) if archive else None,
@@ -180,7 +200,9 @@ async def list_instances(
         received_since=received_since,
         hidden=hidden,
     )
-    found = await caller.services.query.instances(caller.principal, search, page, address=caller.address)
+    found = await caller.services.query.instances(
+        caller.principal, search, page, address=caller.address
+    )
     return page_out(found, instance_out)
 
 
@@ -191,7 +213,10 @@ async def get_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOu
     """
     instance = await instance_of(caller, instance_id)
     event = caller.event(
-        EventAction.READ, "instance.look", ("instance", instance.identity.sop_instance), event=EventId.INSTANCES_ACCESSED
+        EventAction.READ,
+        "instance.look",
+        ("instance", instance.identity.sop_instance),
+        event=EventId.INSTANCES_ACCESSED,
     )
     await caller.services.audit.append(caller.tenant, [event], now=caller.now)
     return instance_out(instance)
@@ -228,9 +253,16 @@ async def choose_instance(caller: InOrganisation, instance_id: RowId) -> Instanc
     """
     instance = await instance_of(caller, instance_id)
     event = caller.event(
-        EventAction.UPDATE, "instance.choose", ("instance", instance.identity.sop_instance), event=EventId.APPLICATION_ACTIVITY
+        EventAction.UPDATE,
+        "instance.choose",
+        ("instance", instance.identity.sop_instance),
+        event=EventId.APPLICATION_ACTIVITY,
     )
-    return instance_out(await caller.services.instances.choose(caller.tenant, instance.id, now=caller.now, event=event))
+    return instance_out(
+        await caller.services.instances.choose(
+            caller.tenant, instance.id, now=caller.now, event=event
+        )
+    )
 
 
 async def instance_of(caller: Caller, instance_id: RowId) -> Instance:
@@ -251,7 +283,10 @@ def instance_out(instance: Instance) -> InstanceOut:
     values |= {name: getattr(instance.origin, name) for name in _ORIGIN}
     identity = instance.identity
     return InstanceOut(
-        **values, sop_instance=identity.sop_instance, transfer_syntax=identity.transfer_syntax, sha256=identity.sha256.hex()
+        **values,
+        sop_instance=identity.sop_instance,
+        transfer_syntax=identity.transfer_syntax,
+        sha256=identity.sha256.hex(),
     )
 
 

@@ -1,4 +1,7 @@
-"""Every route of the API as one table: path, method, who may use it; tests walk it without token, wrong tenant, wrong role."""
+"""Every route of the API as one table: path, method, who may use it.
+
+Tests walk it without token, wrong tenant, wrong role.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +77,9 @@ RANGE_PARAMETERS: Final = [
     {
         "name": "Range",
         "in": "header",
-        "description": "One range of bytes, like `bytes=0-1023`; several are answered with the whole.",
+        "description": (
+            "One range of bytes, like `bytes=0-1023`; several are answered with the whole."
+        ),
         **_TEXT,
     },
     {
@@ -122,9 +127,14 @@ class Route:
         schema: dict[str, Any] = {"type": "string", "format": "binary"}
         if self.media.endswith("+json"):
             schema = DATA_SETS if self.method == "GET" else DATA_SET
-        nothing: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing matches"}} if self.may_be_empty else {}
+        nothing: dict[int | str, dict[str, Any]] = (
+            {204: {"description": "Nothing matches"}} if self.may_be_empty else {}
+        )
         same: dict[int | str, dict[str, Any]] = {}
-        same |= {status: {"content": {self.media: {"schema": schema}}, "description": text} for status, text in self.also}
+        same |= {
+            status: {"content": {self.media: {"schema": schema}}, "description": text}
+            for status, text in self.also
+        }
         content = {media: {"schema": schema} for media in (self.media, *self.or_media)}
         found: dict[str, Any] = {"content": content}
         if not self.ranged:
@@ -138,16 +148,71 @@ _REINDEX: Final = "/unindexed-instances/reindex"
 _IN_ARCHIVE: Final = "/archives/{archive_id}/studies/{study_uid}"
 ROUTES: Final = (
     Route("GET", "/whoami", organisations.who_am_i, ANYONE, SAME, "access"),
-    Route("GET", "/organisations", organisations.list_organisations, OPERATOR, REFUSED, "organisations"),
-    Route("POST", "/organisations", organisations.create_organisation, OPERATOR, REFUSED, "organisations", 201),
-    Route("GET", "/organisations/{organisation_id}", organisations.get_organisation, OPERATOR, REFUSED, "organisations"),
-    Route("PATCH", "/organisations/{organisation_id}", organisations.change_organisation, OPERATOR, REFUSED, "organisations"),
-    Route("DELETE", "/organisations/{organisation_id}", organisations.remove_organisation, OPERATOR, REFUSED, "organisations", 204),
+    Route(
+        "GET",
+        "/organisations",
+        organisations.list_organisations,
+        OPERATOR,
+        REFUSED,
+        "organisations",
+    ),
+    Route(
+        "POST",
+        "/organisations",
+        organisations.create_organisation,
+        OPERATOR,
+        REFUSED,
+        "organisations",
+        201,
+    ),
+    Route(
+        "GET",
+        "/organisations/{organisation_id}",
+        organisations.get_organisation,
+        OPERATOR,
+        REFUSED,
+        "organisations",
+    ),
+    Route(
+        "PATCH",
+        "/organisations/{organisation_id}",
+        organisations.change_organisation,
+        OPERATOR,
+        REFUSED,
+        "organisations",
+    ),
+    Route(
+        "DELETE",
+        "/organisations/{organisation_id}",
+        organisations.remove_organisation,
+        OPERATOR,
+        REFUSED,
+        "organisations",
+        204,
+    ),
     Route("PUT", "/retention", organisations.set_retention, PEOPLE, REFUSED, "organisations"),
-    Route("GET", "/facilities", organisations.list_facilities, ANYONE, BY_FACILITY, "organisations"),
-    Route("POST", "/facilities", organisations.create_facility, PEOPLE, REFUSED, "organisations", 201),
-    Route("GET", "/facilities/{facility_id}", organisations.get_facility, ANYONE, BY_FACILITY, "organisations"),
-    Route("PATCH", "/facilities/{facility_id}", organisations.change_facility, PEOPLE, BY_FACILITY, "organisations"),
+    Route(
+        "GET", "/facilities", organisations.list_facilities, ANYONE, BY_FACILITY, "organisations"
+    ),
+    Route(
+        "POST", "/facilities", organisations.create_facility, PEOPLE, REFUSED, "organisations", 201
+    ),
+    Route(
+        "GET",
+        "/facilities/{facility_id}",
+        organisations.get_facility,
+        ANYONE,
+        BY_FACILITY,
+        "organisations",
+    ),
+    Route(
+        "PATCH",
+        "/facilities/{facility_id}",
+        organisations.change_facility,
+        PEOPLE,
+        BY_FACILITY,
+        "organisations",
+    ),
     Route("GET", "/links", links.list_links, SETUP_VIEW, BY_FACILITY, "links"),
     Route("POST", "/links", links.create_link, SETUP, REFUSED, "links", 201),
     Route("GET", "/links/{link_id}", links.get_link, SETUP_VIEW, BY_FACILITY, "links"),
@@ -158,8 +223,22 @@ ROUTES: Final = (
     Route("POST", "/links/{link_id}/revoke", links.revoke_code, SETUP, BY_FACILITY, "links"),
     Route("POST", "/links/{link_id}/ping", links.ping_link, SETUP, BY_FACILITY, "links"),
     Route("GET", "/links/{link_id}/status", links.link_status, SETUP_VIEW, BY_FACILITY, "links"),
-    Route("GET", "/links/{link_id}/configuration", configuration.get_configuration, SETUP_VIEW, BY_FACILITY, "configuration"),
-    Route("PUT", "/links/{link_id}/configuration", configuration.put_configuration, SETUP, BY_FACILITY, "configuration"),
+    Route(
+        "GET",
+        "/links/{link_id}/configuration",
+        configuration.get_configuration,
+        SETUP_VIEW,
+        BY_FACILITY,
+        "configuration",
+    ),
+    Route(
+        "PUT",
+        "/links/{link_id}/configuration",
+        configuration.put_configuration,
+        SETUP,
+        BY_FACILITY,
+        "configuration",
+    ),
     Route(
         "GET",
         "/links/{link_id}/configuration/versions",
@@ -176,7 +255,14 @@ ROUTES: Final = (
         BY_FACILITY,
         "configuration",
     ),
-    Route("POST", "/links/{link_id}/configuration/rollback", configuration.roll_back, SETUP, BY_FACILITY, "configuration"),
+    Route(
+        "POST",
+        "/links/{link_id}/configuration/rollback",
+        configuration.roll_back,
+        SETUP,
+        BY_FACILITY,
+        "configuration",
+    ),
     Route(
         "GET",
         "/links/{link_id}/configuration/comparison",
@@ -185,23 +271,132 @@ ROUTES: Final = (
         BY_FACILITY,
         "configuration",
     ),
-    Route("GET", "/schemas/configuration", configuration.configuration_schema, ANYONE, SAME, "configuration"),
-    Route("GET", "/destinations", destinations.list_destinations, SETUP_VIEW, BY_FACILITY, "destinations"),
-    Route("POST", "/destinations", destinations.create_destination, SETUP, BY_FACILITY, "destinations", 201),
-    Route("GET", "/destinations/{destination_id}", destinations.get_destination, SETUP_VIEW, BY_FACILITY, "destinations"),
-    Route("PATCH", "/destinations/{destination_id}", destinations.change_destination, SETUP, BY_FACILITY, "destinations"),
-    Route("DELETE", "/destinations/{destination_id}", destinations.remove_destination, SETUP, BY_FACILITY, "destinations", 204),
-    Route("POST", "/destinations/{destination_id}/check", destinations.check_destination, OPERATE, BY_FACILITY, "destinations"),
-    Route("POST", "/destinations/{destination_id}/pause", destinations.pause_destination, OPERATE, BY_FACILITY, "destinations"),
-    Route("POST", "/destinations/{destination_id}/resume", destinations.resume_destination, OPERATE, BY_FACILITY, "destinations"),
+    Route(
+        "GET",
+        "/schemas/configuration",
+        configuration.configuration_schema,
+        ANYONE,
+        SAME,
+        "configuration",
+    ),
+    Route(
+        "GET",
+        "/destinations",
+        destinations.list_destinations,
+        SETUP_VIEW,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "POST",
+        "/destinations",
+        destinations.create_destination,
+        SETUP,
+        BY_FACILITY,
+        "destinations",
+        201,
+    ),
+    Route(
+        "GET",
+        "/destinations/{destination_id}",
+        destinations.get_destination,
+        SETUP_VIEW,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "PATCH",
+        "/destinations/{destination_id}",
+        destinations.change_destination,
+        SETUP,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "DELETE",
+        "/destinations/{destination_id}",
+        destinations.remove_destination,
+        SETUP,
+        BY_FACILITY,
+        "destinations",
+        204,
+    ),
+    Route(
+        "POST",
+        "/destinations/{destination_id}/check",
+        destinations.check_destination,
+        OPERATE,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "POST",
+        "/destinations/{destination_id}/pause",
+        destinations.pause_destination,
+        OPERATE,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "POST",
+        "/destinations/{destination_id}/resume",
+        destinations.resume_destination,
+        OPERATE,
+        BY_FACILITY,
+        "destinations",
+    ),
     Route("GET", "/deliveries", deliveries.list_deliveries, PATIENTS, BY_FACILITY, "deliveries"),
-    Route("POST", "/deliveries/act", deliveries.act_on_deliveries, OPERATE, BY_FACILITY, "deliveries"),
-    Route("GET", "/deliveries/{delivery_id}", deliveries.get_delivery, PATIENTS, BY_FACILITY, "deliveries"),
-    Route("GET", "/deliveries/{delivery_id}/attempts", deliveries.list_attempts, PATIENTS, BY_FACILITY, "deliveries"),
-    Route("POST", "/deliveries/{delivery_id}/park", deliveries.park_delivery, OPERATE, BY_FACILITY, "deliveries"),
-    Route("POST", "/deliveries/{delivery_id}/resend", deliveries.resend_delivery, OPERATE, BY_FACILITY, "deliveries"),
-    Route("POST", "/deliveries/{delivery_id}/retry", deliveries.retry_delivery, OPERATE, BY_FACILITY, "deliveries"),
-    Route("POST", "/deliveries/{delivery_id}/skip", deliveries.skip_delivery, OPERATE, BY_FACILITY, "deliveries"),
+    Route(
+        "POST", "/deliveries/act", deliveries.act_on_deliveries, OPERATE, BY_FACILITY, "deliveries"
+    ),
+    Route(
+        "GET",
+        "/deliveries/{delivery_id}",
+        deliveries.get_delivery,
+        PATIENTS,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "GET",
+        "/deliveries/{delivery_id}/attempts",
+        deliveries.list_attempts,
+        PATIENTS,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "POST",
+        "/deliveries/{delivery_id}/park",
+        deliveries.park_delivery,
+        OPERATE,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "POST",
+        "/deliveries/{delivery_id}/resend",
+        deliveries.resend_delivery,
+        OPERATE,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "POST",
+        "/deliveries/{delivery_id}/retry",
+        deliveries.retry_delivery,
+        OPERATE,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "POST",
+        "/deliveries/{delivery_id}/skip",
+        deliveries.skip_delivery,
+        OPERATE,
+        BY_FACILITY,
+        "deliveries",
+    ),
     Route("GET", "/rules", rules.list_rules, SETUP_VIEW, REFUSED, "rules"),
     Route("POST", "/rules", rules.create_rule, SETUP, REFUSED, "rules", 201),
     Route("POST", "/rules/dry-run", rules.dry_run, OPERATE, REFUSED, "rules"),
@@ -209,8 +404,23 @@ ROUTES: Final = (
     Route("GET", "/rules/{rule_id}", rules.get_rule, SETUP_VIEW, REFUSED, "rules"),
     Route("PATCH", "/rules/{rule_id}", rules.change_rule, SETUP, REFUSED, "rules"),
     Route("DELETE", "/rules/{rule_id}", rules.remove_rule, SETUP, REFUSED, "rules", 204),
-    Route("GET", "/unknown-devices", configuration.list_unknown_devices, SETUP_VIEW, BY_FACILITY, "devices"),
-    Route("POST", "/unknown-devices/dismiss", configuration.dismiss_unknown_device, SETUP, BY_FACILITY, "devices", 204),
+    Route(
+        "GET",
+        "/unknown-devices",
+        configuration.list_unknown_devices,
+        SETUP_VIEW,
+        BY_FACILITY,
+        "devices",
+    ),
+    Route(
+        "POST",
+        "/unknown-devices/dismiss",
+        configuration.dismiss_unknown_device,
+        SETUP,
+        BY_FACILITY,
+        "devices",
+        204,
+    ),
     Route("GET", "/tokens", tokens.list_tokens, PEOPLE, REFUSED, "access"),
     Route("POST", "/tokens", tokens.create_token, PEOPLE, REFUSED, "access", 201),
     Route("GET", "/tokens/{token_id}", tokens.get_token, PEOPLE, REFUSED, "access"),
@@ -218,18 +428,33 @@ ROUTES: Final = (
     Route("POST", "/tokens/{token_id}/rotate", tokens.rotate_token, PEOPLE, REFUSED, "access"),
     Route("DELETE", "/tokens/{token_id}", tokens.revoke_token, PEOPLE, REFUSED, "access", 204),
     Route("GET", "/operator-tokens", tokens.list_operator_tokens, OPERATOR, REFUSED, "access"),
-    Route("POST", "/operator-tokens", tokens.create_operator_token, OPERATOR, REFUSED, "access", 201),
+    Route(
+        "POST", "/operator-tokens", tokens.create_operator_token, OPERATOR, REFUSED, "access", 201
+    ),
     Route("GET", _OF_OPERATORS, tokens.get_operator_token, OPERATOR, REFUSED, "access"),
     Route("PATCH", _OF_OPERATORS, tokens.update_operator_token, OPERATOR, REFUSED, "access"),
-    Route("POST", f"{_OF_OPERATORS}/rotate", tokens.rotate_operator_token, OPERATOR, REFUSED, "access"),
+    Route(
+        "POST", f"{_OF_OPERATORS}/rotate", tokens.rotate_operator_token, OPERATOR, REFUSED, "access"
+    ),
     Route("DELETE", _OF_OPERATORS, tokens.revoke_operator_token, OPERATOR, REFUSED, "access", 204),
     Route("GET", "/studies", studies.list_studies, PATIENTS, FILTERED, "imaging"),
     Route("GET", "/studies/{study_uid}", studies.get_study, PATIENTS, FILTERED, "imaging"),
     Route("GET", "/studies/{study_uid}/series", studies.list_series, PATIENTS, FILTERED, "imaging"),
-    Route("POST", "/studies/{study_uid}/send", deliveries.send_study, PATIENTS, BY_FACILITY, "imaging"),
+    Route(
+        "POST", "/studies/{study_uid}/send", deliveries.send_study, PATIENTS, BY_FACILITY, "imaging"
+    ),
     Route("GET", "/instances", studies.list_instances, PATIENTS, FILTERED, "imaging"),
     Route("GET", "/instances/{instance_id}", studies.get_instance, PATIENTS, FILTERED, "imaging"),
-    Route("GET", "/instances/{instance_id}/file", studies.get_file, PATIENTS, FILTERED, "imaging", media=DICOM, ranged=True),
+    Route(
+        "GET",
+        "/instances/{instance_id}/file",
+        studies.get_file,
+        PATIENTS,
+        FILTERED,
+        "imaging",
+        media=DICOM,
+        ranged=True,
+    ),
     Route(
         "GET",
         "/instances/{instance_id}/dataset",
@@ -240,13 +465,49 @@ ROUTES: Final = (
         media="application/octet-stream",
         ranged=True,
     ),
-    Route("POST", "/instances/{instance_id}/choose", studies.choose_instance, ADMINISTRATOR, BY_FACILITY, "imaging"),
-    Route("GET", "/unindexed-instances", unindexed.list_unindexed_instances, PATIENTS, BY_FACILITY, "imaging"),
-    Route("POST", _REINDEX, unindexed.reindex_unindexed_instances, OPERATE, BY_FACILITY, "imaging", 202),
+    Route(
+        "POST",
+        "/instances/{instance_id}/choose",
+        studies.choose_instance,
+        ADMINISTRATOR,
+        BY_FACILITY,
+        "imaging",
+    ),
+    Route(
+        "GET",
+        "/unindexed-instances",
+        unindexed.list_unindexed_instances,
+        PATIENTS,
+        BY_FACILITY,
+        "imaging",
+    ),
+    Route(
+        "POST",
+        _REINDEX,
+        unindexed.reindex_unindexed_instances,
+        OPERATE,
+        BY_FACILITY,
+        "imaging",
+        202,
+    ),
     Route("GET", "/index-jobs", index_jobs.get_index_jobs, OPERATE, REFUSED, "imaging"),
     Route("POST", "/index-jobs", index_jobs.reindex, OPERATE, REFUSED, "imaging", 202),
-    Route("DELETE", "/studies/{study_uid}", deletions.delete_study, ADMINISTRATOR, BY_FACILITY, "deletions"),
-    Route("DELETE", "/studies/{study_uid}/series/{series_uid}", deletions.delete_series, ADMINISTRATOR, BY_FACILITY, "deletions"),
+    Route(
+        "DELETE",
+        "/studies/{study_uid}",
+        deletions.delete_study,
+        ADMINISTRATOR,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "DELETE",
+        "/studies/{study_uid}/series/{series_uid}",
+        deletions.delete_series,
+        ADMINISTRATOR,
+        BY_FACILITY,
+        "deletions",
+    ),
     Route(
         "DELETE",
         "/studies/{study_uid}/series/{series_uid}/instances/{sop_instance_uid}",
@@ -255,29 +516,109 @@ ROUTES: Final = (
         BY_FACILITY,
         "deletions",
     ),
-    Route("DELETE", "/instances/{instance_id}", deletions.delete_instance, ADMINISTRATOR, BY_FACILITY, "deletions"),
+    Route(
+        "DELETE",
+        "/instances/{instance_id}",
+        deletions.delete_instance,
+        ADMINISTRATOR,
+        BY_FACILITY,
+        "deletions",
+    ),
     Route("GET", "/deletions", deletions.list_deletions, ADMINISTRATOR, BY_FACILITY, "deletions"),
-    Route("GET", "/deletions/{deletion_id}", deletions.get_deletion, ADMINISTRATOR, BY_FACILITY, "deletions"),
-    Route("GET", "/deletions/{deletion_id}/instances", deletions.list_deleted_instances, ADMINISTRATOR, BY_FACILITY, "deletions"),
-    Route("POST", "/deletions/{deletion_id}/restore", deletions.restore_deletion, ADMINISTRATOR, BY_FACILITY, "deletions"),
-    Route("POST", "/deletions/{deletion_id}/purge", deletions.purge_deletion, ADMINISTRATOR, BY_FACILITY, "deletions"),
-    Route("GET", "/retention-locks", deletions.list_retention_locks, ADMINISTRATOR, REFUSED, "deletions"),
-    Route("PUT", "/studies/{study_uid}/retention-lock", deletions.lock_study, ADMINISTRATOR, REFUSED, "deletions"),
-    Route("DELETE", "/studies/{study_uid}/retention-lock", deletions.unlock_study, ADMINISTRATOR, REFUSED, "deletions", 204),
+    Route(
+        "GET",
+        "/deletions/{deletion_id}",
+        deletions.get_deletion,
+        ADMINISTRATOR,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "GET",
+        "/deletions/{deletion_id}/instances",
+        deletions.list_deleted_instances,
+        ADMINISTRATOR,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "POST",
+        "/deletions/{deletion_id}/restore",
+        deletions.restore_deletion,
+        ADMINISTRATOR,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "POST",
+        "/deletions/{deletion_id}/purge",
+        deletions.purge_deletion,
+        ADMINISTRATOR,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "GET",
+        "/retention-locks",
+        deletions.list_retention_locks,
+        ADMINISTRATOR,
+        REFUSED,
+        "deletions",
+    ),
+    Route(
+        "PUT",
+        "/studies/{study_uid}/retention-lock",
+        deletions.lock_study,
+        ADMINISTRATOR,
+        REFUSED,
+        "deletions",
+    ),
+    Route(
+        "DELETE",
+        "/studies/{study_uid}/retention-lock",
+        deletions.unlock_study,
+        ADMINISTRATOR,
+        REFUSED,
+        "deletions",
+        204,
+    ),
     Route("GET", "/archives", archives.list_archives, PATIENTS, FILTERED, "archives"),
     Route("POST", "/archives", archives.create_archive, OPERATE, REFUSED, "archives", 201),
     Route("GET", "/archives/{archive_id}", archives.get_archive, PATIENTS, FILTERED, "archives"),
     Route("PATCH", "/archives/{archive_id}", archives.rename_archive, OPERATE, REFUSED, "archives"),
-    Route("DELETE", "/archives/{archive_id}", archives.delete_archive, OPERATE, REFUSED, "archives", 204),
+    Route(
+        "DELETE",
+        "/archives/{archive_id}",
+        archives.delete_archive,
+        OPERATE,
+        REFUSED,
+        "archives",
+        204,
+    ),
     Route("PUT", _IN_ARCHIVE, archives.put_into_archive, PATIENTS, FILTERED, "archives", 204),
     Route("DELETE", _IN_ARCHIVE, archives.take_out_of_archive, PATIENTS, FILTERED, "archives", 204),
     Route("GET", "/alarms", oversight.list_alarms, ALARMS, REFUSED, "oversight"),
-    Route("POST", "/alarms/{alarm_id}/acknowledge", oversight.acknowledge_alarm, ALARMS - {Role.AUDITOR}, REFUSED, "oversight"),
+    Route(
+        "POST",
+        "/alarms/{alarm_id}/acknowledge",
+        oversight.acknowledge_alarm,
+        ALARMS - {Role.AUDITOR},
+        REFUSED,
+        "oversight",
+    ),
     Route("GET", "/audit", oversight.list_audit, AUDIT, REFUSED, "oversight"),
     Route("GET", "/audit/head", oversight.audit_head, AUDIT, REFUSED, "oversight"),
     Route("GET", "/audit/export", audit_export.get_audit_export, AUDIT, REFUSED, "oversight"),
     Route("PUT", "/audit/export", audit_export.put_audit_export, PEOPLE, REFUSED, "oversight"),
-    Route("DELETE", "/audit/export", audit_export.remove_audit_export, PEOPLE, REFUSED, "oversight", 204),
+    Route(
+        "DELETE",
+        "/audit/export",
+        audit_export.remove_audit_export,
+        PEOPLE,
+        REFUSED,
+        "oversight",
+        204,
+    ),
     Route("GET", "/audit/verify", oversight.verify_audit, AUDIT, REFUSED, "oversight"),
 )
 
@@ -356,7 +697,13 @@ DICOMWEB: Final = (
     _wado(_INSTANCE, wado.retrieve_instance, MULTIPART, DICOM, ranged=True),
     _wado(f"{_INSTANCE}/metadata", wado.instance_metadata, JSON),
     _wado(f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames),
-    _wado(f"{_INSTANCE}/bulkdata/{{tag}}", wado.retrieve_bulk_data, MULTIPART, *PIXEL_MEDIA, ranged=True),
+    _wado(
+        f"{_INSTANCE}/bulkdata/{{tag}}",
+        wado.retrieve_bulk_data,
+        MULTIPART,
+        *PIXEL_MEDIA,
+        ranged=True,
+    ),
     _picture(f"{_INSTANCE}/rendered", wado.retrieve_rendered, MP4, "video/mpeg", ranged=True),
     _picture(f"{_INSTANCE}/frames/{{frames}}/rendered", wado.retrieve_rendered_frames, MULTIPART),
     _picture("/studies/{study}/thumbnail", rendered.study_thumbnail),
@@ -369,7 +716,10 @@ TABLES: Final = ((PREFIX, ROUTES), (DICOMWEB_PREFIX, DICOMWEB))
 
 
 def _prose(endpoint: Callable[..., Any]) -> tuple[str | None, str | None]:
-    """Return title and description of an endpoint whose docstring has both; else FastAPI makes them."""
+    """Return title and description of an endpoint whose docstring has both.
+
+    Else FastAPI makes them.
+    """
     title, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n\n")
     return (title.removesuffix("."), rest) if rest else (None, None)
 

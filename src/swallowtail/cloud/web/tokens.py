@@ -173,8 +173,9 @@ async def get_token(caller: InOrganisation, token_id: str) -> TokenOut:
 async def update_token(caller: InOrganisation, token_id: str, body: TokenUpdate) -> TokenOut:
     """Update a token.
 
-    Changes its name, role, facilities, archives or expiry; requests that follow are judged by the new
-    values. A token cannot change its own role, limits or expiry, and a revoked token cannot be changed.
+    Changes its name, role, facilities, archives or expiry; requests that follow are judged by the
+    new values. A token cannot change its own role, limits or expiry, and a revoked token cannot be
+    changed.
     """
     _check_role(body.role)
     await _check_facilities(caller, body.facilities)
@@ -402,5 +403,8 @@ def _with_secret(token: ApiToken, secret: str) -> TokenWithSecret:
 
 
 def _out(token: ApiToken) -> TokenOut:
-    listed = {"facilities": sorted_or_none(token.facilities), "archives": sorted_or_none(token.archives)}
+    listed = {
+        "facilities": sorted_or_none(token.facilities),
+        "archives": sorted_or_none(token.archives),
+    }
     return TokenOut(**msgspec.structs.asdict(token) | listed)

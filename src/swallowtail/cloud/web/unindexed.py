@@ -1,4 +1,5 @@
-"""Instances that were acknowledged but are in no study, because the index has not read them or cannot.
+"""Instances that were acknowledged but are in no study, because the index has not read them or
+cannot.
 
 They are downloaded and deleted as every instance is: `/instances/{instance_id}`.
 """
@@ -18,7 +19,10 @@ from swallowtail.cloud.web.schemas import MAX_NUMBER, Body, Moment, PageOut, pag
 from swallowtail.cloud.web.studies import InstanceOut, UidKey, instance_out
 
 MAX_NAMED = 1000
-Ids = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...], Field(min_length=1, max_length=MAX_NAMED)]
+Ids = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...],
+    Field(min_length=1, max_length=MAX_NAMED),
+]
 
 FacilityKey = Annotated[str | None, Query(max_length=64)]
 
@@ -48,8 +52,9 @@ async def list_unindexed_instances(
     """List unindexed instances.
 
     Returns the instances that wait for the index or that it could not read (`quarantined`, with the
-    `problem`), in the order of arrival, also copies that are not visible. Each was acknowledged when it
-    was stored. Download one with `GET /instances/{id}/file`, delete it with `DELETE /instances/{id}`.
+    `problem`), in the order of arrival, also copies that are not visible. Each was acknowledged
+    when it was stored. Download one with `GET /instances/{id}/file`, delete it with `DELETE
+    /instances/{id}`.
     """
     search = InstanceSearch(
         unindexed=True,
@@ -59,18 +64,25 @@ async def list_unindexed_instances(
         received_since=received_since,
         hidden=True,
     )
-    found = await caller.services.query.instances(caller.principal, search, page, address=caller.address)
+    found = await caller.services.query.instances(
+        caller.principal, search, page, address=caller.address
+    )
     return page_out(found, instance_out)
 
 
 async def reindex_unindexed_instances(caller: InOrganisation, body: ReindexUnindexed) -> Queued:
     """Index unindexed instances again.
 
-    Queues an index job for each named instance that is not indexed, or for every quarantined one. They are
-    `waiting` until it is done; one that is read then appears in its study, is routed by the rules, and its
-    alarm is cleared. Ids of indexed, unknown or deleted instances are left out of the count.
+    Queues an index job for each named instance that is not indexed, or for every quarantined one.
+    They are `waiting` until it is done; one that is read then appears in its study, is routed by
+    the rules, and its alarm is cleared. Ids of indexed, unknown or deleted instances are left out
+    of the count.
     """
     objects = tuple(("row", str(one)) for one in body.instances or ())
-    event = caller.event(EventAction.EXECUTE, "index.requeue", *objects, event=EventId.APPLICATION_ACTIVITY)
+    event = caller.event(
+        EventAction.EXECUTE, "index.requeue", *objects, event=EventId.APPLICATION_ACTIVITY
+    )
     reindexing = caller.services.reindexing
-    return Queued(queued=await reindexing.requeue(caller.principal, caller.tenant, body.instances, event))
+    return Queued(
+        queued=await reindexing.requeue(caller.principal, caller.tenant, body.instances, event)
+    )

@@ -1,4 +1,7 @@
-"""WADO-RS (PS3.18 10.4): instances as DICOM files, their metadata, bulk data and frames; everything streams as it is stored."""
+"""WADO-RS (PS3.18 10.4): instances as DICOM files, their metadata, bulk data and frames.
+
+Everything streams as it is stored.
+"""
 
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -23,11 +26,33 @@ from swallowtail.cloud.query.search import Fetched
 from swallowtail.cloud.web import ranges
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.dicom_json import absolute, root_of
-from swallowtail.cloud.web.media import Offer, frame_offers, transcoded_offers, value_offers, video_type
+from swallowtail.cloud.web.media import (
+    Offer,
+    frame_offers,
+    transcoded_offers,
+    value_offers,
+    video_type,
+)
 from swallowtail.cloud.web.narrowing import narrowed
-from swallowtail.cloud.web.negotiation import DICOM, JSON, MULTIPART, OCTETS, Choice, check_json, choices, not_acceptable
+from swallowtail.cloud.web.negotiation import (
+    DICOM,
+    JSON,
+    MULTIPART,
+    OCTETS,
+    Choice,
+    check_json,
+    choices,
+    not_acceptable,
+)
 from swallowtail.cloud.web.problems import ProblemError
-from swallowtail.cloud.web.rendered import Looking, Small, problem_of, render_frames, render_instance, while_connected
+from swallowtail.cloud.web.rendered import (
+    Looking,
+    Small,
+    problem_of,
+    render_frames,
+    render_instance,
+    while_connected,
+)
 from swallowtail.cloud.web.schemas import UidPath
 from swallowtail.cloud.web.studies import representation_of
 
@@ -64,7 +89,9 @@ async def retrieve_study(caller: InOrganisation, request: Request, study: UidPat
     return await _files(caller, request, InstanceSearch(study=study))
 
 
-async def retrieve_series(caller: InOrganisation, request: Request, study: UidPath, series: UidPath) -> Response:
+async def retrieve_series(
+    caller: InOrganisation, request: Request, study: UidPath, series: UidPath
+) -> Response:
     """Retrieve a series.
 
     Returns every instance of the series, each as one part.
@@ -90,7 +117,9 @@ async def study_metadata(caller: InOrganisation, request: Request, study: UidPat
     return await _metadata(caller, request, InstanceSearch(study=study))
 
 
-async def series_metadata(caller: InOrganisation, request: Request, study: UidPath, series: UidPath) -> Response:
+async def series_metadata(
+    caller: InOrganisation, request: Request, study: UidPath, series: UidPath
+) -> Response:
     """Retrieve the metadata of a series.
 
     Returns the data set of every instance of the series, without bulk data.
@@ -103,10 +132,16 @@ async def instance_metadata(caller: InOrganisation, request: Request, place: Pla
 
     Returns the data set of one instance, without bulk data.
     """
-    return await _metadata(caller, request, InstanceSearch(study=place.study, series=place.series, sop_instances=(place.instance,)))
+    return await _metadata(
+        caller,
+        request,
+        InstanceSearch(study=place.study, series=place.series, sop_instances=(place.instance,)),
+    )
 
 
-async def retrieve_frames(caller: InOrganisation, request: Request, place: Place, frames: str) -> Response:
+async def retrieve_frames(
+    caller: InOrganisation, request: Request, place: Place, frames: str
+) -> Response:
     """Retrieve frames.
 
     Returns frames by their numbers from 1, like `1,2,5-9`, as they are stored or in the encoding
@@ -120,7 +155,9 @@ async def retrieve_frames(caller: InOrganisation, request: Request, place: Place
     return await _frames(caller, request, located, numbers, parts)
 
 
-async def retrieve_bulk_data(caller: InOrganisation, request: Request, place: Place, tag: str) -> Response:
+async def retrieve_bulk_data(
+    caller: InOrganisation, request: Request, place: Place, tag: str
+) -> Response:
     """Retrieve bulk data.
 
     Returns the value that a BulkDataURI of the metadata names, with one part for each encapsulated
@@ -132,22 +169,32 @@ async def retrieve_bulk_data(caller: InOrganisation, request: Request, place: Pl
     wanted = choices(request)
     if "range" in request.headers and alone:  # whoever takes either way means the value itself
         wanted = [replace(one, multipart=False) if one.multipart is None else one for one in wanted]
-    offer, multipart = _chosen(wanted, frame_offers(syntax) if encapsulated else value_offers(syntax), alone=alone)
+    offer, multipart = _chosen(
+        wanted, frame_offers(syntax) if encapsulated else value_offers(syntax), alone=alone
+    )
     if multipart:
         return await _answer(_stored(caller, located), parts, offer, multipart)
     media = f"{offer.media}; transfer-syntax={offer.syntax}"
     return await ranges.answer(request, _part_of(caller, located, parts[0], media, tag))
 
 
-async def _frames(caller: Caller, request: Request, located: Located, numbers: list[int], stored: list[list[Span]]) -> Response:
+async def _frames(
+    caller: Caller, request: Request, located: Located, numbers: list[int], stored: list[list[Span]]
+) -> Response:
     """Give frames as they are stored where any choice takes that, else transcoded."""
-    syntax, wanted, alone = located.instance.identity.transfer_syntax, choices(request), len(numbers) == 1
+    syntax, wanted, alone = (
+        located.instance.identity.transfer_syntax,
+        choices(request),
+        len(numbers) == 1,
+    )
     offers, others = frame_offers(syntax), transcoded_offers(syntax)
     if (chosen := _choose(wanted, offers, alone=alone)) is not None:
         return await _answer(_stored(caller, located), stored, *chosen)
     if (chosen := _choose(wanted, others, alone=alone, octets=False)) is None:
         raise _none_of([*offers, *others], alone=alone)
-    making = caller.services.pixels.frames(located.tenant, located.instance, chosen[0].syntax, numbers)
+    making = caller.services.pixels.frames(
+        located.tenant, located.instance, chosen[0].syntax, numbers
+    )
     made = await while_connected(request, making)
     if isinstance(made, NotTranscoded):
         raise problem_of(made)
@@ -160,7 +207,9 @@ def _stored(caller: Caller, located: Located) -> Read:
     return partial(caller.services.frames.read, located)
 
 
-def _part_of(caller: Caller, located: Located, spans: list[Span], media: str, name: str) -> ranges.Representation:
+def _part_of(
+    caller: Caller, located: Located, spans: list[Span], media: str, name: str
+) -> ranges.Representation:
     """Return parts of a data set; `name` tells them from its other parts."""
     stored = _stored(caller, located)
 
@@ -188,9 +237,18 @@ async def retrieve_rendered(
     spans = located.frame(1)
     if not any(one.allows(media) and one.multipart is not True for one in choices(request)):
         raise not_acceptable([media])
-    head = b"".join([piece async for piece in caller.services.frames.read(located, [(spans[0][0], min(12, spans[0][1]))])])
+    head = b"".join(
+        [
+            piece
+            async for piece in caller.services.frames.read(
+                located, [(spans[0][0], min(12, spans[0][1]))]
+            )
+        ]
+    )
     if media == MP4 and head[4:8] != b"ftyp":
-        raise not_acceptable([f'bulkdata/{PIXEL_DATA}: {MULTIPART}; type="{media}"'])  # a bare stream, which no browser plays
+        raise not_acceptable(
+            [f'bulkdata/{PIXEL_DATA}: {MULTIPART}; type="{media}"']
+        )  # a bare stream, which no browser plays
     return await ranges.answer(request, _part_of(caller, located, spans, media, "video"))
 
 
@@ -209,7 +267,9 @@ async def retrieve_rendered_frames(
     return await render_frames(caller, request, located, _numbers(frames), look)
 
 
-async def instance_thumbnail(caller: InOrganisation, request: Request, place: Place, look: Small) -> Response:
+async def instance_thumbnail(
+    caller: InOrganisation, request: Request, place: Place, look: Small
+) -> Response:
     """Get the thumbnail of an instance.
 
     Returns its middle frame as a small JPEG or PNG.
@@ -218,7 +278,9 @@ async def instance_thumbnail(caller: InOrganisation, request: Request, place: Pl
     return await render_instance(caller, request, located, None, look)
 
 
-async def frame_thumbnail(caller: InOrganisation, request: Request, place: Place, frames: str, look: Small) -> Response:
+async def frame_thumbnail(
+    caller: InOrganisation, request: Request, place: Place, frames: str, look: Small
+) -> Response:
     """Get the thumbnail of a frame.
 
     Returns the frame as a small JPEG or PNG.
@@ -227,12 +289,22 @@ async def frame_thumbnail(caller: InOrganisation, request: Request, place: Place
     return await render_instance(caller, request, located, _numbers(frames)[0], look)
 
 
-async def _files(caller: Caller, request: Request, search: InstanceSearch, *, alone: bool = False) -> Response:
-    wanted = [one for one in choices(request) if one.allows(DICOM) and (one.multipart is not False or alone)]
+async def _files(
+    caller: Caller, request: Request, search: InstanceSearch, *, alone: bool = False
+) -> Response:
+    wanted = [
+        one
+        for one in choices(request)
+        if one.allows(DICOM) and (one.multipart is not False or alone)
+    ]
     if not wanted:
-        raise not_acceptable([f'{MULTIPART}; type="{DICOM}"; transfer-syntax=*', *([DICOM] if alone else [])])
+        raise not_acceptable(
+            [f'{MULTIPART}; type="{DICOM}"; transfer-syntax=*', *([DICOM] if alone else [])]
+        )
     query, search = caller.services.query, narrowed(search, request)
-    first = await query.instances(caller.principal, search, PageRequest(AT_ONCE), address=caller.address)
+    first = await query.instances(
+        caller.principal, search, PageRequest(AT_ONCE), address=caller.address
+    )
     if not first.items:
         raise NotFoundError("nothing is stored under this UID")
     choice = _choice_of(wanted, first)
@@ -241,15 +313,24 @@ async def _files(caller: Caller, request: Request, search: InstanceSearch, *, al
         media = f"{DICOM}; transfer-syntax={made.transfer_syntax}"
         if isinstance(made.body, Fetched):
             return await ranges.answer(request, representation_of(made.body, media))
-        return StreamingResponse(made.pieces(), media_type=media, headers={"Content-Length": str(made.length)})
+        return StreamingResponse(
+            made.pieces(), media_type=media, headers={"Content-Length": str(made.length)}
+        )
     boundary = secrets.token_hex(16)
-    made = await _made(caller, request, first.items[0], choice.syntax, or_stored=not alone)  # it may be a refusal
+    made = await _made(
+        caller, request, first.items[0], choice.syntax, or_stored=not alone
+    )  # it may be a refusal
     media = f'{MULTIPART}; type="{DICOM}"; boundary={boundary}'
-    return StreamingResponse(_parts(caller, request, _Wanted(search, first, choice.syntax), boundary, made), media_type=media)
+    return StreamingResponse(
+        _parts(caller, request, _Wanted(search, first, choice.syntax), boundary, made),
+        media_type=media,
+    )
 
 
 def _choice_of(wanted: list[Choice], page: Page[Instance]) -> Choice:
-    """Give the first choice that takes all of these as they are stored, else the first that they can be transcoded for."""
+    """Give the first choice that takes all of these as they are stored, else the first that they
+    can be transcoded for.
+    """
     for choice in wanted:
         if all(choice.syntax in {"", "*", one.identity.transfer_syntax} for one in page.items):
             return choice
@@ -257,7 +338,9 @@ def _choice_of(wanted: list[Choice], page: Page[Instance]) -> Choice:
         if choice.syntax in TARGETS:
             return choice
     syntaxes = sorted({one.identity.transfer_syntax for one in page.items} | TARGETS)
-    raise not_acceptable(f'{MULTIPART}; type="{DICOM}"; transfer-syntax={syntax}' for syntax in ("*", *syntaxes))
+    raise not_acceptable(
+        f'{MULTIPART}; type="{DICOM}"; transfer-syntax={syntax}' for syntax in ("*", *syntaxes)
+    )
 
 
 class _File(NamedTuple):
@@ -280,17 +363,24 @@ class _File(NamedTuple):
                 yield piece
 
 
-async def _made(caller: Caller, request: Request, instance: Instance, syntax: str, *, or_stored: bool = False) -> _File:
-    """Give a file as it is stored, or transcoded where another syntax is asked for; raises ProblemError.
+async def _made(
+    caller: Caller, request: Request, instance: Instance, syntax: str, *, or_stored: bool = False
+) -> _File:
+    """Give a file as it is stored, or transcoded where another syntax is asked for.
 
-    `or_stored`: one of several that cannot be had so comes as it is stored, which its part says. A report among images has no
-    pixels to encode, and to end the answer of a whole study there, or to leave it out in silence, would be worse.
+    Raises ProblemError.
+
+    `or_stored`: one of several that cannot be had so comes as it is stored, which its part says. A
+    report among images has no pixels to encode, and to end the answer of a whole study there, or to
+    leave it out in silence, would be worse.
     """
     identity = instance.identity
     if syntax in {"", "*", identity.transfer_syntax}:
         return await _as_stored(caller, instance)
     tenant = await caller.services.query.accessed(caller.principal, instance, caller.address)
-    made = await while_connected(request, caller.services.pixels.transcode(tenant, instance, syntax))
+    made = await while_connected(
+        request, caller.services.pixels.transcode(tenant, instance, syntax)
+    )
     if isinstance(made, NotTranscoded):
         if or_stored and not made.transient:
             return await _as_stored(caller, instance)
@@ -312,38 +402,50 @@ class _Wanted(NamedTuple):
     syntax: str
 
 
-async def _parts(caller: Caller, request: Request, wanted: _Wanted, boundary: str, first: _File) -> AsyncIterator[bytes]:
+async def _parts(
+    caller: Caller, request: Request, wanted: _Wanted, boundary: str, first: _File
+) -> AsyncIterator[bytes]:
     made: _File | None = first
     async for instance in _walk(caller, wanted.search, wanted.page):
         file = made or await _made(caller, request, instance, wanted.syntax, or_stored=True)
         made = None
-        yield f"--{boundary}\r\nContent-Type: {DICOM}; transfer-syntax={file.transfer_syntax}\r\n\r\n".encode()
+        yield (
+            f"--{boundary}\r\nContent-Type: {DICOM}; transfer-syntax={file.transfer_syntax}\r\n\r\n".encode()
+        )
         async for piece in file.pieces():
             yield piece
         yield b"\r\n"
     yield f"--{boundary}--\r\n".encode()
 
 
-async def _walk(caller: Caller, search: InstanceSearch, page: Page[Instance]) -> AsyncIterator[Instance]:
+async def _walk(
+    caller: Caller, search: InstanceSearch, page: Page[Instance]
+) -> AsyncIterator[Instance]:
     while True:
         for instance in page.items:
             yield instance
         if page.next is None:
             return
         rest = PageRequest(AT_ONCE, page.next)
-        page = await caller.services.query.instances(caller.principal, search, rest, address=caller.address)
+        page = await caller.services.query.instances(
+            caller.principal, search, rest, address=caller.address
+        )
 
 
 async def _metadata(caller: Caller, request: Request, search: InstanceSearch) -> Response:
     check_json(request)
     search = narrowed(search, request)
-    first = await caller.services.query.instances(caller.principal, search, PageRequest(AT_ONCE), address=caller.address)
+    first = await caller.services.query.instances(
+        caller.principal, search, PageRequest(AT_ONCE), address=caller.address
+    )
     if not first.items:
         raise NotFoundError("nothing is stored under this UID")
     return StreamingResponse(_documents(caller, search, first, root_of(request)), media_type=JSON)
 
 
-async def _documents(caller: Caller, search: InstanceSearch, page: Page[Instance], root: str) -> AsyncIterator[bytes]:
+async def _documents(
+    caller: Caller, search: InstanceSearch, page: Page[Instance], root: str
+) -> AsyncIterator[bytes]:
     query, before = caller.services.query, b"["
     while True:
         await query.looked(caller.principal, page.items, address=caller.address)
@@ -355,27 +457,39 @@ async def _documents(caller: Caller, search: InstanceSearch, page: Page[Instance
             before = b","
         if page.next is None:
             break
-        page = await query.instances(caller.principal, search, PageRequest(AT_ONCE, page.next), address=caller.address)
+        page = await query.instances(
+            caller.principal, search, PageRequest(AT_ONCE, page.next), address=caller.address
+        )
     yield b"[]" if before == b"[" else b"]"
 
 
 def _chosen(wanted: list[Choice], offers: list[Offer], *, alone: bool) -> tuple[Offer, bool]:
-    """Give the first offer that a choice allows, and whether it goes out as multipart; raises ProblemError."""
+    """Give the first offer that a choice allows, and whether it goes out as multipart.
+
+    Raises ProblemError.
+    """
     chosen = _choose(wanted, offers, alone=alone)
     if chosen is None:
         raise _none_of(offers, alone=alone)
     return chosen
 
 
-def _choose(wanted: list[Choice], offers: list[Offer], *, alone: bool, octets: bool = True) -> tuple[Offer, bool] | None:
-    """Give it, if there is one; `octets`: whoever asks for octets in a named syntax, or in any, takes encoded ones."""
+def _choose(
+    wanted: list[Choice], offers: list[Offer], *, alone: bool, octets: bool = True
+) -> tuple[Offer, bool] | None:
+    """Give it, if there is one; `octets`.
+
+    Whoever asks for octets in a named syntax, or in any, takes encoded ones.
+    """
     for choice in wanted:
         if choice.multipart is False and not alone:
             continue
         for offer in offers:
             if choice.allows(offer.media) and choice.syntax in {"", "*", offer.syntax}:
                 return offer, choice.multipart is not False
-            if octets and choice.media == OCTETS and choice.syntax in {"*", offer.syntax}:  # as viewers ask for what is stored
+            if (
+                octets and choice.media == OCTETS and choice.syntax in {"*", offer.syntax}
+            ):  # as viewers ask for what is stored
                 return offer, choice.multipart is not False
     return None
 
@@ -384,24 +498,35 @@ def _none_of(offers: list[Offer], *, alone: bool) -> ProblemError:
     return not_acceptable(
         text
         for offer in offers
-        for text in (f'{MULTIPART}; type="{offer.media}"; transfer-syntax={offer.syntax}', *([offer.media] if alone else []))
+        for text in (
+            f'{MULTIPART}; type="{offer.media}"; transfer-syntax={offer.syntax}',
+            *([offer.media] if alone else []),
+        )
     )
 
 
-async def _answer(read: Read, parts: list[list[Span]], offer: Offer, multipart: bool, hold: Held | None = None) -> Response:
+async def _answer(
+    read: Read, parts: list[list[Span]], offer: Offer, multipart: bool, hold: Held | None = None
+) -> Response:
     media = f"{offer.media}; transfer-syntax={offer.syntax}"
     if not multipart:
-        return await ranges.body(_read(read, [(b"", parts[0], b"")], hold), sum(length for _, length in parts[0]), media)
+        return await ranges.body(
+            _read(read, [(b"", parts[0], b"")], hold), sum(length for _, length in parts[0]), media
+        )
     boundary = secrets.token_hex(16)
     head = f"--{boundary}\r\nContent-Type: {media}\r\n\r\n".encode()
     framed = [(head, part, b"\r\n") for part in parts]
     end = f"--{boundary}--\r\n".encode()
     length = sum(len(head) + 2 + sum(size for _, size in part) for part in parts) + len(end)
     content = _read(read, [*framed, (end, [], b"")], hold)
-    return await ranges.body(content, length, f'{MULTIPART}; type="{offer.media}"; boundary={boundary}')
+    return await ranges.body(
+        content, length, f'{MULTIPART}; type="{offer.media}"; boundary={boundary}'
+    )
 
 
-async def _read(read: Read, parts: list[tuple[bytes, list[Span], bytes]], hold: Held | None = None) -> AsyncIterator[bytes]:
+async def _read(
+    read: Read, parts: list[tuple[bytes, list[Span], bytes]], hold: Held | None = None
+) -> AsyncIterator[bytes]:
     """Stream parts; the end of it frees what is held."""
     async with hold or nullcontext():
         for before, spans, after in parts:
@@ -416,7 +541,10 @@ def _numbers(text: str) -> list[int]:
     numbers: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        if not all(one.isascii() and one.isdigit() and len(one) <= 6 for one in (first, last if dash else first)):
+        if not all(
+            one.isascii() and one.isdigit() and len(one) <= 6
+            for one in (first, last if dash else first)
+        ):
             raise _bad_frames("is a list of numbers from 1, like 1,2,5-9")
         ends = int(first), int(last if dash else first)
         if ends[1] - ends[0] >= MAX_FRAMES:
@@ -430,4 +558,9 @@ def _numbers(text: str) -> list[int]:
 
 
 def _bad_frames(message: str) -> ProblemError:
-    return ProblemError(HTTPStatus.BAD_REQUEST, "frames", f"the frame list {message}", remedy="Correct the end of the path.")
+    return ProblemError(
+        HTTPStatus.BAD_REQUEST,
+        "frames",
+        f"the frame list {message}",
+        remedy="Correct the end of the path.",
+    )

@@ -1,4 +1,7 @@
-"""Exports over receivers that fail and Clouds that crash: in order, nothing lost, at most one batch repeated for each crash."""
+"""Exports over receivers that fail and Clouds that crash.
+
+In order, nothing lost, at most one batch repeated for each crash.
+"""
 
 import asyncio
 import threading
@@ -12,7 +15,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from swallowtail.cloud.audit_export import exporter
-from swallowtail.cloud.audit_export.exporter import ALARM_AFTER, BATCH, FIRST_WAIT, LONGEST_WAIT, AuditExporter
+from swallowtail.cloud.audit_export.exporter import (
+    ALARM_AFTER,
+    BATCH,
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    AuditExporter,
+)
 from swallowtail.cloud.audit_export.sending import SendError
 from swallowtail.cloud.model.exporting import AuditReceiver
 from swallowtail.cloud.model.operations import Condition
@@ -33,7 +42,10 @@ def refuse() -> None:
 
 
 class Repository:
-    """A receiver: what it has taken of each chain, in its order; `fails` raises instead of taking."""
+    """A receiver: what it has taken of each chain, in its order.
+
+    `fails` raises instead of taking.
+    """
 
     def __init__(self) -> None:
         self.taken: dict[str, list[int]] = {}
@@ -42,14 +54,20 @@ class Repository:
         self.after: Failure | None = None
         """Raises when it has taken what it was sent."""
 
-    def __call__(self, receiver: AuditReceiver, passphrase: bytes | None, frames: Sequence[bytes]) -> None:
+    def __call__(
+        self, receiver: AuditReceiver, passphrase: bytes | None, frames: Sequence[bytes]
+    ) -> None:
         if self.fails is not None:
             self.fails()
         self.sizes.append(len(frames))
         messages, rest = unframed(b"".join(frames))
         assert rest == b""
         for message in map(message_of, messages):
-            name = message.findall("ParticipantObjectIdentification")[-1].attrib["ParticipantObjectID"].rpartition(":")[2]
+            name = (
+                message.findall("ParticipantObjectIdentification")[-1]
+                .attrib["ParticipantObjectID"]
+                .rpartition(":")[2]
+            )
             self.taken.setdefault(name, []).append(int(detail(message, "Sequence")))
         if self.after is not None:
             self.after()
@@ -87,8 +105,12 @@ class Cloud:
         await self.records.audit.append(tenant, [EVENT] * count, now=self.now)
         return (await self.records.audit.head(tenant)).sequence
 
-    async def put(self, tenant: Tenant = NORTH, receiver: AuditReceiver = RECEIVER, *, whole: bool = True) -> None:
-        await self.records.audit_exports.put(tenant, receiver, whole=whole, now=self.now, event=EVENT)
+    async def put(
+        self, tenant: Tenant = NORTH, receiver: AuditReceiver = RECEIVER, *, whole: bool = True
+    ) -> None:
+        await self.records.audit_exports.put(
+            tenant, receiver, whole=whole, now=self.now, event=EVENT
+        )
 
     async def alarms(self, tenant: Tenant = NORTH) -> list[str]:
         page = await self.records.alarms.alarms(tenant)
@@ -111,7 +133,10 @@ async def test_the_whole_chain_or_what_comes_from_now_on(cloud: Cloud) -> None:
     await cloud.put(NORTH, whole=True)
     await cloud.put(SOUTH, whole=False)
     await cloud.put(OPERATOR, whole=True)
-    heads = {tenant: (await cloud.records.audit.head(tenant)).sequence for tenant in (NORTH, SOUTH, OPERATOR)}
+    heads = {
+        tenant: (await cloud.records.audit.head(tenant)).sequence
+        for tenant in (NORTH, SOUTH, OPERATOR)
+    }
     await cloud.look()
     await cloud.look()
     assert cloud.repository.taken["north"] == list(range(1, heads[NORTH] + 1))
@@ -130,8 +155,13 @@ async def test_a_long_chain_is_sent_in_batches(cloud: Cloud) -> None:
     assert max(cloud.repository.sizes) == BATCH
 
 
-async def test_the_loop_is_not_held_while_messages_are_made(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """500 messages take a tenth of a second of CPU; on the loop every Link and modality would wait for them."""
+async def test_the_loop_is_not_held_while_messages_are_made(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """500 messages take a tenth of a second of CPU.
+
+    On the loop every Link and modality would wait for them.
+    """
     threads: set[int] = set()
     make = exporter.frame
 
@@ -146,7 +176,9 @@ async def test_the_loop_is_not_held_while_messages_are_made(cloud: Cloud, monkey
     assert threading.get_ident() not in threads
 
 
-async def test_a_batch_is_bounded_in_bytes_too(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_is_bounded_in_bytes_too(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exporter, "MAX_BATCH_BYTES", 4000)
     head = await cloud.append(20)
     await cloud.put()
@@ -155,7 +187,9 @@ async def test_a_batch_is_bounded_in_bytes_too(cloud: Cloud, monkeypatch: pytest
     assert max(cloud.repository.sizes) <= 5
 
 
-async def test_a_receiver_that_is_away_is_tried_less_and_less_and_raises_an_alarm_that_clears(cloud: Cloud) -> None:
+async def test_a_receiver_that_is_away_is_tried_less_and_less_and_raises_an_alarm_that_clears(
+    cloud: Cloud,
+) -> None:
     await cloud.put()
     cloud.repository.fails = refuse
     waits: list[float] = []
@@ -183,7 +217,9 @@ async def test_a_receiver_that_is_away_is_tried_less_and_less_and_raises_an_alar
     assert ((await cloud.export()).failing_since, (await cloud.export()).detail) == (None, "")
 
 
-async def test_another_receiver_is_tried_at_once_and_goes_on_where_the_last_ended(cloud: Cloud) -> None:
+async def test_another_receiver_is_tried_at_once_and_goes_on_where_the_last_ended(
+    cloud: Cloud,
+) -> None:
     await cloud.put()
     await cloud.look()
     await cloud.append(3)
@@ -208,7 +244,9 @@ async def test_one_bad_receiver_holds_up_nobody_else(cloud: Cloud) -> None:
 
     send = cloud.repository.__call__
 
-    def sorted_out(receiver: AuditReceiver, passphrase: bytes | None, frames: Sequence[bytes]) -> None:
+    def sorted_out(
+        receiver: AuditReceiver, passphrase: bytes | None, frames: Sequence[bytes]
+    ) -> None:
         if b"audit:north" in frames[0]:
             of_north()
         send(receiver, passphrase, frames)
@@ -219,7 +257,11 @@ async def test_one_bad_receiver_holds_up_nobody_else(cloud: Cloud) -> None:
 
 
 async def test_a_key_that_does_not_open_is_a_failure_that_says_so(cloud: Cloud) -> None:
-    await cloud.put(receiver=AuditReceiver(host="arr.example", port=6514, certificate="x", key=b"sealed under another key"))
+    await cloud.put(
+        receiver=AuditReceiver(
+            host="arr.example", port=6514, certificate="x", key=b"sealed under another key"
+        )
+    )
     await cloud.look()
     assert "audit export key north" in (await cloud.export()).detail
 
@@ -253,7 +295,9 @@ Step = st.sampled_from(["append", "look", "fail", "work", "restart", "crash", "r
 
 @settings(max_examples=60, deadline=None)
 @given(steps=st.lists(Step, max_size=30))
-def test_whatever_happens_each_record_arrives_in_order_and_is_repeated_for_a_crash_alone(steps: list[str]) -> None:
+def test_whatever_happens_each_record_arrives_in_order_and_is_repeated_for_a_crash_alone(
+    steps: list[str],
+) -> None:
     asyncio.run(_check(steps))
 
 

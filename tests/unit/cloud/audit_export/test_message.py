@@ -1,4 +1,6 @@
-"""Messages have the structure of PS3.15 A.5.1 whatever peers and people write, and the codes of A.5.3."""
+"""Messages have the structure of PS3.15 A.5.1 whatever peers and people write, and the codes of
+A.5.3.
+"""
 
 import string
 
@@ -9,7 +11,13 @@ from hypothesis import strategies as st
 from swallowtail.cloud.audit_export.codes import EVENTS
 from swallowtail.cloud.audit_export.message import AuditSource, encode
 from swallowtail.cloud.audit_export.syslog import frame
-from swallowtail.cloud.model.audit import AuditEvent, AuditRecord, EventAction, EventId, EventOutcome
+from swallowtail.cloud.model.audit import (
+    AuditEvent,
+    AuditRecord,
+    EventAction,
+    EventId,
+    EventOutcome,
+)
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from tests.audit_messages import checked, detail, message_of, unframed
 
@@ -26,7 +34,15 @@ EVENT_VALUES = st.builds(
     role=NAMES,
     address=st.one_of(TEXTS, st.ip_addresses().map(str)),
     objects=st.lists(
-        st.tuples(st.one_of(NAMES, st.sampled_from(["study", "patient", "query", "instance", "destination", "facility"])), TEXTS),
+        st.tuples(
+            st.one_of(
+                NAMES,
+                st.sampled_from(
+                    ["study", "patient", "query", "instance", "destination", "facility"]
+                ),
+            ),
+            TEXTS,
+        ),
         max_size=5,
     ).map(tuple),
     detail=TEXTS,
@@ -34,11 +50,15 @@ EVENT_VALUES = st.builds(
 
 
 def record(event: AuditEvent, sequence: int = 7, at: float = 1_800_000_000.25) -> AuditRecord:
-    return AuditRecord(tenant=Tenant("heron"), sequence=sequence, at=at, event=event, digest=bytes(range(32)))
+    return AuditRecord(
+        tenant=Tenant("heron"), sequence=sequence, at=at, event=event, digest=bytes(range(32))
+    )
 
 
 @given(event=EVENT_VALUES, at=st.floats(0, 4e9), site=TEXTS, node=TEXTS)
-def test_every_record_is_a_message_of_the_schema(event: AuditEvent, at: float, site: str, node: str) -> None:
+def test_every_record_is_a_message_of_the_schema(
+    event: AuditEvent, at: float, site: str, node: str
+) -> None:
     source = AuditSource(id=node, site=site)
     root = checked(encode(record(event, at=at), source))
     assert detail(root, "Sequence") == "7"
@@ -50,8 +70,12 @@ def test_every_record_is_a_message_of_the_schema(event: AuditEvent, at: float, s
 
 
 @given(value=st.text(min_size=1, max_size=60))
-def test_objects_come_back_as_they_were_but_for_spaces_and_what_xml_has_no_character_for(value: str) -> None:
-    event = AuditEvent(event=EventId.QUERY, action=EventAction.EXECUTE, actor="ada", objects=(("query", value),))
+def test_objects_come_back_as_they_were_but_for_spaces_and_what_xml_has_no_character_for(
+    value: str,
+) -> None:
+    event = AuditEvent(
+        event=EventId.QUERY, action=EventAction.EXECUTE, actor="ada", objects=(("query", value),)
+    )
     root = checked(encode(record(event), SOURCE))
     assert root.findtext(".//ParticipantObjectQuery") is not None
 
@@ -82,16 +106,31 @@ def test_a_stored_instance_is_instances_transferred_from_the_modality_to_the_clo
     assert codes(root, "EventIdentification/EventID") == [("110104", "DCM")]
     modality, cloud = root.findall("ActiveParticipant")
     assert (modality.get("UserID"), modality.get("UserIsRequestor")) == ("US1", "true")
-    assert (modality.get("NetworkAccessPointID"), modality.get("NetworkAccessPointTypeCode")) == ("192.0.2.7", "2")
-    assert (codes(modality, "RoleIDCode"), codes(cloud, "RoleIDCode")) == ([("110153", "DCM")], [("110152", "DCM")])
+    assert (modality.get("NetworkAccessPointID"), modality.get("NetworkAccessPointTypeCode")) == (
+        "192.0.2.7",
+        "2",
+    )
+    assert (codes(modality, "RoleIDCode"), codes(cloud, "RoleIDCode")) == (
+        [("110153", "DCM")],
+        [("110152", "DCM")],
+    )
     study, patient = root.findall("ParticipantObjectIdentification")[1:3]
-    assert (study.get("ParticipantObjectTypeCode"), study.get("ParticipantObjectTypeCodeRole")) == ("2", "3")
+    assert (study.get("ParticipantObjectTypeCode"), study.get("ParticipantObjectTypeCodeRole")) == (
+        "2",
+        "3",
+    )
     assert codes(study, "ParticipantObjectIDTypeCode") == [("110180", "DCM")]
-    assert (patient.get("ParticipantObjectTypeCode"), patient.get("ParticipantObjectTypeCodeRole")) == ("1", "1")
+    assert (
+        patient.get("ParticipantObjectTypeCode"),
+        patient.get("ParticipantObjectTypeCodeRole"),
+    ) == ("1", "1")
     assert codes(patient, "ParticipantObjectIDTypeCode") == [("2", "RFC-3881")]
     source = root.find("AuditSourceIdentification")
     assert source is not None
-    assert (source.get("AuditSourceID"), source.get("AuditEnterpriseSiteID")) == ("cloud.example", "heronsgate")
+    assert (source.get("AuditSourceID"), source.get("AuditEnterpriseSiteID")) == (
+        "cloud.example",
+        "heronsgate",
+    )
     assert source.find("AuditSourceTypeCode").attrib == {"csd-code": "4"}  # type: ignore[union-attr]
 
 
@@ -106,8 +145,14 @@ def test_a_delivery_goes_from_the_cloud_to_the_destination() -> None:
         detail="refused",
     )
     root = checked(encode(record(event), SOURCE))
-    roles = {one.get("UserID"): codes(one, "RoleIDCode") for one in root.iterfind("ActiveParticipant")}
-    assert roles == {"dispatch": [], "cloud.example": [("110153", "DCM")], "pacs": [("110152", "DCM")]}
+    roles = {
+        one.get("UserID"): codes(one, "RoleIDCode") for one in root.iterfind("ActiveParticipant")
+    }
+    assert roles == {
+        "dispatch": [],
+        "cloud.example": [("110153", "DCM")],
+        "pacs": [("110152", "DCM")],
+    }
     assert root.findtext("EventIdentification/EventOutcomeDescription") == "refused"
 
 
@@ -121,19 +166,37 @@ def test_a_delivery_goes_from_the_cloud_to_the_destination() -> None:
         ("token.refused.unknown", EventId.USER_AUTHENTICATION, "110122"),
     ],
 )
-def test_security_events_have_the_standards_type_and_our_word(kind: str, event: EventId, type_code: str) -> None:
-    alert = AuditEvent(event=event, action=EventAction.EXECUTE, type=kind, actor="x", objects=(("link", "l"),), detail="why")
+def test_security_events_have_the_standards_type_and_our_word(
+    kind: str, event: EventId, type_code: str
+) -> None:
+    alert = AuditEvent(
+        event=event,
+        action=EventAction.EXECUTE,
+        type=kind,
+        actor="x",
+        objects=(("link", "l"),),
+        detail="why",
+    )
     root = checked(encode(record(alert), SOURCE))
-    assert codes(root, "EventIdentification/EventTypeCode") == [(type_code, "DCM"), (kind, "99SWALLOWTAIL")]
+    assert codes(root, "EventIdentification/EventTypeCode") == [
+        (type_code, "DCM"),
+        (kind, "99SWALLOWTAIL"),
+    ]
     described = root.findall(".//ParticipantObjectDetail[@type='Alert Description']")
-    assert bool(described) == (event is EventId.SECURITY_ALERT), "A.5.3.11: each subject of an alert has its description"
+    assert bool(described) == (event is EventId.SECURITY_ALERT), (
+        "A.5.3.11: each subject of an alert has its description"
+    )
 
 
 @pytest.mark.parametrize(("outcome", "priority"), [(0, 85), (4, 84), (8, 83), (12, 82)])
 def test_the_severity_follows_the_outcome(outcome: int, priority: int) -> None:
-    event = AuditEvent(event=EventId.QUERY, action=EventAction.EXECUTE, outcome=EventOutcome(outcome), actor="ada")
+    event = AuditEvent(
+        event=EventId.QUERY, action=EventAction.EXECUTE, outcome=EventOutcome(outcome), actor="ada"
+    )
     (message,), _ = unframed(frame(record(event), AuditSource(id="ü host\n<1>", site="s"), 99))
-    assert message.startswith(f"<{priority}>1 2027-01-15T08:00:00.250000Z --host-<1> swallowtail 99 DICOM+RFC3881 - ".encode())
+    assert message.startswith(
+        f"<{priority}>1 2027-01-15T08:00:00.250000Z --host-<1> swallowtail 99 DICOM+RFC3881 - ".encode()
+    )
 
 
 def test_the_operators_chain_is_named() -> None:

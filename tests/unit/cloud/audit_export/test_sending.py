@@ -1,4 +1,7 @@
-"""Sending to real receivers: what one has not read counts as not taken, and nobody else gets a byte."""
+"""Sending to real receivers.
+
+What one has not read counts as not taken, and nobody else gets a byte.
+"""
 
 import ipaddress
 from collections.abc import Iterator
@@ -31,7 +34,9 @@ def to(receiver: SyslogReceiver, host: str = "127.0.0.1") -> AuditReceiver:
 
 @pytest.mark.parametrize("manner", [Manner.GOOD, Manner.SILENT_END])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_receiver_that_reads_all_has_taken_all(receiver: SyslogReceiver, manner: Manner, host: str) -> None:
+def test_a_receiver_that_reads_all_has_taken_all(
+    receiver: SyslogReceiver, manner: Manner, host: str
+) -> None:
     receiver.manner = manner
     TlsSender(LOOPBACK)(to(receiver, host), None, FRAMES)
     TlsSender(LOOPBACK)(to(receiver, host), None, FRAMES[:1])
@@ -39,7 +44,9 @@ def test_a_receiver_that_reads_all_has_taken_all(receiver: SyslogReceiver, manne
 
 
 @pytest.mark.parametrize("manner", [Manner.RESET, Manner.NEVER_ENDS, Manner.CHATTERS])
-def test_a_receiver_that_does_not_end_as_it_should_has_taken_nothing(receiver: SyslogReceiver, manner: Manner) -> None:
+def test_a_receiver_that_does_not_end_as_it_should_has_taken_nothing(
+    receiver: SyslogReceiver, manner: Manner
+) -> None:
     receiver.manner = manner
     with pytest.raises(SendError, match="did not take the records"):
         TlsSender(LOOPBACK, idle=0.5)(to(receiver), None, FRAMES)
@@ -52,7 +59,9 @@ def test_nobody_listens(receiver: SyslogReceiver) -> None:
 
 
 @pytest.mark.parametrize("which", ["authority", "name"])
-def test_a_receiver_that_is_another_gets_no_record(receiver: SyslogReceiver, tmp_path: Path, which: str) -> None:
+def test_a_receiver_that_is_another_gets_no_record(
+    receiver: SyslogReceiver, tmp_path: Path, which: str
+) -> None:
     with SyslogReceiver(tmp_path / "other") as other:
         wrong = msgspec.structs.replace(to(receiver), authorities=other.ca)
         if which == "name":
@@ -76,7 +85,9 @@ def test_a_client_certificate_is_shown_and_its_key_is_opened_from_memory(tmp_pat
             TlsSender(LOOPBACK)(mine, b"wrong", FRAMES)
 
 
-def test_a_receiver_on_the_clouds_own_machine_is_refused_unless_the_operator_allows_it(receiver: SyslogReceiver) -> None:
+def test_a_receiver_on_the_clouds_own_machine_is_refused_unless_the_operator_allows_it(
+    receiver: SyslogReceiver,
+) -> None:
     for host in ("127.0.0.1", "localhost"):
         with pytest.raises(SendError, match="ask the operator"):
             TlsSender()(to(receiver, host), None, FRAMES)
@@ -90,10 +101,14 @@ def test_a_receiver_on_the_clouds_own_machine_is_refused_unless_the_operator_all
 )  # fmt: skip
 def test_addresses_of_the_machine_and_its_link_are_out_of_reach(address: str) -> None:
     assert not may_reach(address, ())
-    assert not may_reach(address, [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")])
+    assert not may_reach(
+        address, [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")]
+    )
 
 
-@pytest.mark.parametrize("address", ["10.0.0.9", "192.168.1.2", "203.0.113.9", "2001:4860::1", "fd00::9"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.9", "192.168.1.2", "203.0.113.9", "2001:4860::1", "fd00::9"]
+)
 def test_receivers_in_the_hospital_and_outside_are_in_reach(address: str) -> None:
     assert may_reach(address, ())
     assert not may_reach(address, [ipaddress.ip_network("10.99.0.0/16")])

@@ -1,4 +1,6 @@
-"""Exported heads against chains that somebody cuts, between exports and past the place where they were cut."""
+"""Exported heads against chains that somebody cuts, between exports and past the place where they
+were cut.
+"""
 
 import io
 import json
@@ -45,10 +47,16 @@ class Cloud:
 
     async def cut(self, count: int, tenant: Tenant = NORTH) -> None:
         def cut(unit: Unit) -> None:
-            rows = unit.connection.execute(audit.select().where(audit.c.tenant == tenant).order_by(audit.c.sequence)).all()
+            rows = unit.connection.execute(
+                audit.select().where(audit.c.tenant == tenant).order_by(audit.c.sequence)
+            ).all()
             head = {"sequence": rows[-1 - count].sequence, "digest": rows[-1 - count].digest}
-            unit.connection.execute(delete(audit).where(audit.c.tenant == tenant, audit.c.sequence > head["sequence"]))
-            unit.connection.execute(update(audit_head).where(audit_head.c.tenant == tenant).values(head))
+            unit.connection.execute(
+                delete(audit).where(audit.c.tenant == tenant, audit.c.sequence > head["sequence"])
+            )
+            unit.connection.execute(
+                update(audit_head).where(audit_head.c.tenant == tenant).values(head)
+            )
 
         await self.database.write(cut)
 
@@ -57,7 +65,9 @@ class Cloud:
         return [one.subject for one in page.items if one.condition is Condition.AUDIT_BROKEN]
 
     def exported(self) -> dict[str, int]:
-        return {row["tenant"]: row["sequence"] for row in json.loads(self.path.read_text())["heads"]}
+        return {
+            row["tenant"]: row["sequence"] for row in json.loads(self.path.read_text())["heads"]
+        }
 
 
 @pytest.fixture
@@ -71,7 +81,9 @@ async def cloud(tmp_path: Path) -> Cloud:
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("grown", [0, 1, 2, 9])
-async def test_a_cut_chain_is_noticed_however_far_it_grows_again(cloud: Cloud, grown: int, restarted: bool) -> None:
+async def test_a_cut_chain_is_noticed_however_far_it_grows_again(
+    cloud: Cloud, grown: int, restarted: bool
+) -> None:
     before = cloud.exported()[NORTH]
     await cloud.cut(2)
     if grown:
@@ -81,7 +93,9 @@ async def test_a_cut_chain_is_noticed_however_far_it_grows_again(cloud: Cloud, g
     assert (await cloud.alarms(NORTH), await cloud.alarms(SOUTH)) == (["chain"], [])
     assert (await cloud.guard.verify(NORTH)).fault is ChainFault.EXPORTED
     assert (await cloud.guard.verify(SOUTH)).fault is None
-    assert cloud.exported()[NORTH] == before  # the proof is not replaced by the head of what was made of it
+    assert (
+        cloud.exported()[NORTH] == before
+    )  # the proof is not replaced by the head of what was made of it
 
 
 async def test_heads_follow_chains_that_hold(cloud: Cloud) -> None:
@@ -108,11 +122,16 @@ async def test_a_chain_that_is_removed_as_a_whole_is_noticed(cloud: Cloud) -> No
 
     await cloud.database.write(remove)
     await cloud.guard.check()
-    assert (await cloud.alarms(NORTH), (await cloud.guard.verify(NORTH)).broken_at) == (["chain"], 1)
+    assert (await cloud.alarms(NORTH), (await cloud.guard.verify(NORTH)).broken_at) == (
+        ["chain"],
+        1,
+    )
 
 
 async def test_an_altered_file_is_told_from_an_altered_chain_and_kept(cloud: Cloud) -> None:
-    altered = cloud.path.read_text().replace(f'"sequence": {cloud.exported()[NORTH]}', '"sequence": 1', 1)
+    altered = cloud.path.read_text().replace(
+        f'"sequence": {cloud.exported()[NORTH]}', '"sequence": 1', 1
+    )
     cloud.path.write_text(altered)
     with pytest.raises(HeadFileError):
         HeadFile(cloud.path, INVENTED_KEYS).read()
@@ -123,7 +142,14 @@ async def test_an_altered_file_is_told_from_an_altered_chain_and_kept(cloud: Clo
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[]", b'{"heads": [{}], "key": 1, "mac": ""}', b'{"heads": [], "key": 0, "mac": "00"}']
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"heads": [{}], "key": 1, "mac": ""}',
+        b'{"heads": [], "key": 0, "mac": "00"}',
+    ],
 )
 async def test_a_file_that_holds_no_heads_is_refused(cloud: Cloud, content: bytes) -> None:
     cloud.path.write_bytes(content)

@@ -1,4 +1,7 @@
-"""The key file beside databases of every age: chains of older releases change once, a lost file is never replaced silently."""
+"""The key file beside databases of every age.
+
+Chains of older releases change once, a lost file is never replaced silently.
+"""
 
 import hashlib
 from pathlib import Path
@@ -23,11 +26,17 @@ SEAL = Seal(b"m" * 32)
 def unkeyed(unit: Unit) -> None:
     """Make NORTH's chain one that a release before the keys has written."""
     digest = GENESIS
-    for row in unit.connection.execute(audit.select().where(audit.c.tenant == NORTH).order_by(audit.c.sequence)).all():
-        digest = AuditKeys({1: bytes(32)}).digest(UNKEYED, digest, (NORTH, row.sequence, row.at), row.event)
+    for row in unit.connection.execute(
+        audit.select().where(audit.c.tenant == NORTH).order_by(audit.c.sequence)
+    ).all():
+        digest = AuditKeys({1: bytes(32)}).digest(
+            UNKEYED, digest, (NORTH, row.sequence, row.at), row.event
+        )
         mine = (audit.c.tenant == NORTH) & (audit.c.sequence == row.sequence)
         unit.connection.execute(update(audit).where(mine).values(digest=digest, key=UNKEYED))
-    unit.connection.execute(update(audit_head).where(audit_head.c.tenant == NORTH).values(digest=digest))
+    unit.connection.execute(
+        update(audit_head).where(audit_head.c.tenant == NORTH).values(digest=digest)
+    )
 
 
 class Started:
@@ -52,28 +61,38 @@ async def rows(tmp_path: Path) -> CommittedRows:
     rows = CommittedRows()
     records = Records(MemoryDatabase(rows))
     await tenants(records)
-    await MemoryDatabase(rows).write(lambda unit: unit.connection.execute(update(audit).values(key=UNKEYED)))
+    await MemoryDatabase(rows).write(
+        lambda unit: unit.connection.execute(update(audit).values(key=UNKEYED))
+    )
     await MemoryDatabase(rows).write(unkeyed)
     return rows
 
 
-async def test_a_chain_of_an_older_release_is_keyed_from_a_record_on(tmp_path: Path, rows: CommittedRows) -> None:
+async def test_a_chain_of_an_older_release_is_keyed_from_a_record_on(
+    tmp_path: Path, rows: CommittedRows
+) -> None:
     cloud = await Started(tmp_path, rows).settle()
     await cloud.records.audit.append(NORTH, [EVENT], now=NOW)
     assert await cloud.fault() is None
-    assert [one.event.type for one in (await cloud.records.audit.records(NORTH)).items][1] == "audit.keyed"
+    assert [one.event.type for one in (await cloud.records.audit.records(NORTH)).items][
+        1
+    ] == "audit.keyed"
     again = await Started(tmp_path, rows).settle()
     assert (await again.records.audit.head(NORTH)) == (await cloud.records.audit.head(NORTH))
 
 
-async def test_a_chain_replaced_by_one_without_key_is_not_keyed_again(tmp_path: Path, rows: CommittedRows) -> None:
+async def test_a_chain_replaced_by_one_without_key_is_not_keyed_again(
+    tmp_path: Path, rows: CommittedRows
+) -> None:
     await Started(tmp_path, rows).settle()
     await MemoryDatabase(rows).write(unkeyed)
     cloud = await Started(tmp_path, rows).settle()
     assert await cloud.fault() is ChainFault.KEY
 
 
-async def test_a_crash_before_the_chains_have_changed_is_made_good_at_the_next_start(tmp_path: Path, rows: CommittedRows) -> None:
+async def test_a_crash_before_the_chains_have_changed_is_made_good_at_the_next_start(
+    tmp_path: Path, rows: CommittedRows
+) -> None:
     cloud = Started(tmp_path, rows)
     rows.unavailable = True
     with pytest.raises(StorageUnavailableError):
@@ -83,7 +102,9 @@ async def test_a_crash_before_the_chains_have_changed_is_made_good_at_the_next_s
     assert await (await Started(tmp_path, rows).settle()).fault() is None
 
 
-async def test_a_lost_key_file_is_never_replaced_silently(tmp_path: Path, rows: CommittedRows) -> None:
+async def test_a_lost_key_file_is_never_replaced_silently(
+    tmp_path: Path, rows: CommittedRows
+) -> None:
     await Started(tmp_path, rows).settle()
     (tmp_path / "audit.sealed").unlink()
     with pytest.raises(SealError, match="restore it from a backup"):
@@ -91,7 +112,9 @@ async def test_a_lost_key_file_is_never_replaced_silently(tmp_path: Path, rows: 
     assert not (tmp_path / "audit.sealed").exists()
 
 
-async def test_a_key_file_that_is_older_than_the_chains_is_refused(tmp_path: Path, rows: CommittedRows) -> None:
+async def test_a_key_file_that_is_older_than_the_chains_is_refused(
+    tmp_path: Path, rows: CommittedRows
+) -> None:
     cloud = await Started(tmp_path, rows).settle()
     old = (tmp_path / "audit.sealed").read_bytes()
     cloud.ring.add_key()
@@ -101,13 +124,21 @@ async def test_a_key_file_that_is_older_than_the_chains_is_refused(tmp_path: Pat
         await Started(tmp_path, rows).settle()
 
 
-async def test_a_new_key_begins_every_chain_anew_and_the_old_part_still_verifies(tmp_path: Path, rows: CommittedRows) -> None:
+async def test_a_new_key_begins_every_chain_anew_and_the_old_part_still_verifies(
+    tmp_path: Path, rows: CommittedRows
+) -> None:
     (await Started(tmp_path, rows).settle()).ring.add_key()
     cloud = await Started(tmp_path, rows).settle()
-    assert (cloud.ring.keys.current, await cloud.records.audit.newest_key(), await cloud.fault()) == (2, 2, None)
+    assert (
+        cloud.ring.keys.current,
+        await cloud.records.audit.newest_key(),
+        await cloud.fault(),
+    ) == (2, 2, None)
 
     def cut(unit: Unit) -> None:  # to the last record of the older key, which somebody may have
-        records = unit.connection.execute(audit.select().where(audit.c.tenant == NORTH, audit.c.key == 1)).all()
+        records = unit.connection.execute(
+            audit.select().where(audit.c.tenant == NORTH, audit.c.key == 1)
+        ).all()
         unit.connection.execute(delete(audit).where(audit.c.tenant == NORTH, audit.c.key == 2))
         head = {"sequence": records[-1].sequence, "digest": records[-1].digest}
         unit.connection.execute(update(audit_head).where(audit_head.c.tenant == NORTH).values(head))

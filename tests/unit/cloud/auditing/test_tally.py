@@ -1,4 +1,6 @@
-"""Floods that anybody can cause are a few records, and what is counted is neither lost nor doubled by a failure of the storage."""
+"""Floods that anybody can cause are a few records, and what is counted is neither lost nor doubled
+by a failure of the storage.
+"""
 
 import msgspec
 import pytest
@@ -46,7 +48,9 @@ async def test_like_events_become_one_record_with_their_number_and_times(counted
     flood, single = await counted.events()
     assert single == of("192.0.2.2")
     assert flood.detail == "10000 times from 2027-01-15T08:00:00Z to 2027-01-15T08:00:09Z"
-    assert [one.detail for one in await counted.events(SOUTH)] == ["3 times from 2027-01-15T07:59:00Z to 2027-01-15T07:59:59Z"]
+    assert [one.detail for one in await counted.events(SOUTH)] == [
+        "3 times from 2027-01-15T07:59:00Z to 2027-01-15T07:59:59Z"
+    ]
 
 
 async def test_a_flood_from_everywhere_is_bounded_and_counted_whole(counted: Counted) -> None:

@@ -25,7 +25,10 @@ class Crash(BaseException):
 
 
 class CountingDisk(MountedDisk):
-    """Counts its changing calls, and crashes at one of them; `skips` names calls that are left out: a planted fault."""
+    """Counts its changing calls, and crashes at one of them; `skips` names calls that are left out.
+
+    A planted fault.
+    """
 
     def __init__(self, platter: SimulatedDisk, *, crash_at: int = -1, skips: str = "") -> None:
         super().__init__(platter)
@@ -104,7 +107,9 @@ class CrashingWorkers(InlineWorkers):
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
-async def test_at_every_crash_point_a_blob_is_whole_or_absent_and_durable_once_acknowledged(content: bytes) -> None:
+async def test_at_every_crash_point_a_blob_is_whole_or_absent_and_durable_once_acknowledged(
+    content: bytes,
+) -> None:
     digest = hashlib.sha256(content).digest()
     name = f"blobs/north/{digest.hex()[:2]}/{digest.hex()}"
     outcomes = set()
@@ -142,7 +147,9 @@ async def test_a_planted_missing_fsync_is_found_by_a_crash(skips: str) -> None:
     assert not await blobs_on(platter.mount()).verify(NORTH, digest)
 
 
-async def test_a_blob_whose_bringer_died_before_the_folders_fsync_is_made_durable_by_the_next() -> None:
+async def test_a_blob_whose_bringer_died_before_the_folders_fsync_is_made_durable_by_the_next() -> (
+    None
+):
     platter = SimulatedDisk()
     blobs = blobs_on(CountingDisk(platter, skips="fsync_folder"))
     await blobs.open()
@@ -185,7 +192,12 @@ async def test_a_damaged_blob_is_neither_overwritten_nor_acknowledged() -> None:
     await blobs.open()
     await put(blobs, SMALL)
     file = next(
-        iter(platter.root.entries["blobs"].entries["north"].entries[hashlib.sha256(SMALL).hexdigest()[:2]].entries.values())
+        iter(
+            platter.root.entries["blobs"]
+            .entries["north"]
+            .entries[hashlib.sha256(SMALL).hexdigest()[:2]]
+            .entries.values()
+        )
     )
     del file.content[3:]
     with pytest.raises(StorageUnavailableError, match="restore"):
@@ -193,7 +205,9 @@ async def test_a_damaged_blob_is_neither_overwritten_nor_acknowledged() -> None:
     assert list(platter.files().values()) == [SMALL[:3]]
 
 
-async def test_files_of_a_dead_process_are_removed_at_start_and_blobs_are_private(tmp_path: Path) -> None:
+async def test_files_of_a_dead_process_are_removed_at_start_and_blobs_are_private(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "incoming").mkdir()
     (tmp_path / "incoming" / "7").write_bytes(b"half")
     workers = ThreadWorkers(1)
@@ -226,7 +240,9 @@ async def test_cancelling_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
     await workers.close()
 
 
-async def test_a_real_full_disk_is_translated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_real_full_disk_is_translated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_file: int, _views: list[memoryview]) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -40,7 +40,9 @@ def test_both_fsyncs_make_it_durable(disk: SimulatedDisk) -> None:
     assert disk.files() == {"a": b"onetwo"}
 
 
-def test_a_killed_process_leaves_what_it_wrote_and_touches_nothing_more(disk: SimulatedDisk) -> None:
+def test_a_killed_process_leaves_what_it_wrote_and_touches_nothing_more(
+    disk: SimulatedDisk,
+) -> None:
     mounted = disk.mount()
     write(disk, fsync=False)
     disk.kill()
@@ -73,7 +75,12 @@ def test_a_mount_of_before_the_crash_is_dead(disk: SimulatedDisk) -> None:
     mounted = disk.mount()
     file = mounted.create("a")
     disk.crash()
-    for act in (lambda: file.write([memoryview(b"x")]), file.fsync, lambda: mounted.list(""), lambda: mounted.unlink("a")):
+    for act in (
+        lambda: file.write([memoryview(b"x")]),
+        file.fsync,
+        lambda: mounted.list(""),
+        lambda: mounted.unlink("a"),
+    ):
         with pytest.raises(OSError, match="crashed"):
             act()
 

@@ -8,14 +8,27 @@ from typing import Any
 import msgspec
 
 from swallowtail.calls.config import Configuration, Destination, dump
-from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliverRequest, DeliveryPhase, NotDelivered
+from swallowtail.calls.deliver import (
+    About,
+    DeliverAnswer,
+    Delivered,
+    DeliverRequest,
+    DeliveryPhase,
+    NotDelivered,
+)
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.bus import InProcessBus
 from swallowtail.cloud.dispatch.runner import Dispatch, topic
 from swallowtail.cloud.dispatch.sending import Progress
-from swallowtail.cloud.model.delivery import Delivery, DeliverySearch, DeliveryState, NewDelivery, Target
+from swallowtail.cloud.model.delivery import (
+    Delivery,
+    DeliverySearch,
+    DeliveryState,
+    NewDelivery,
+    Target,
+)
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.model.transcoding import Transcoder
@@ -27,12 +40,22 @@ from tests.conformance.invented import EVENT, NORTH, NOW, admitted_link, arrival
 PACS = Target(link="ward", destination="pacs")
 DESTINATION = Destination(name="pacs", host="192.0.2.7", port=104, ae_title="PACS", attempts=2)
 
-DOWN = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.CONNECT, detail="nobody listens there; start it")
-OUT_OF_RESOURCES = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.RESPONSE, detail="it is full", status=0xA700)
-ABORTED = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.RESPONSE, detail="it aborted the association")
-REFUSED = NotDelivered(about=About.INSTANCE, phase=DeliveryPhase.RESPONSE, detail="it does not match", status=0xA900)
+DOWN = NotDelivered(
+    about=About.DESTINATION, phase=DeliveryPhase.CONNECT, detail="nobody listens there; start it"
+)
+OUT_OF_RESOURCES = NotDelivered(
+    about=About.DESTINATION, phase=DeliveryPhase.RESPONSE, detail="it is full", status=0xA700
+)
+ABORTED = NotDelivered(
+    about=About.DESTINATION, phase=DeliveryPhase.RESPONSE, detail="it aborted the association"
+)
+REFUSED = NotDelivered(
+    about=About.INSTANCE, phase=DeliveryPhase.RESPONSE, detail="it does not match", status=0xA900
+)
 LINK_STOPS = NotDelivered(about=About.LINK, phase=DeliveryPhase.QUEUE, detail="Link stops")
-PASSED_OVER = NotDelivered(about=About.LINK, phase=DeliveryPhase.QUEUE, detail="the one before it did not arrive")
+PASSED_OVER = NotDelivered(
+    about=About.LINK, phase=DeliveryPhase.QUEUE, detail="the one before it did not arrive"
+)
 SUCCESS: Callable[[DeliverRequest, bytes], DeliverAnswer] = lambda _, body: delivered(body)  # noqa: E731
 
 
@@ -57,12 +80,16 @@ class PlayedLink:
         self._turns: dict[tuple[str, int], asyncio.Lock] = {}
         self._arrived: set[int] = set()
 
-    async def deliver(self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress) -> DeliverAnswer:
+    async def deliver(
+        self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress
+    ) -> DeliverAnswer:
         self.opened.append(request)
         body = b"".join([piece async for piece in pieces])
         progress.note()
         progress.sent.set()
-        async with self._turns.setdefault((request.destination, request.connection), asyncio.Lock()):
+        async with self._turns.setdefault(
+            (request.destination, request.connection), asyncio.Lock()
+        ):
             if self.hold is not None:
                 await self.hold.wait()
             if self.gone:
@@ -91,7 +118,9 @@ class Stage:
     def __init__(self, transcoder: Transcoder | None = None) -> None:
         self.rows = CommittedRows()
         self.records = Records(MemoryDatabase(self.rows))
-        self.blobs = FolderBlobs(SimulatedDisk().mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=9_000_000)
+        self.blobs = FolderBlobs(
+            SimulatedDisk().mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=9_000_000
+        )
         self.bus, self.link, self.now = InProcessBus(), PlayedLink(), NOW
         self.dispatch = Dispatch(
             deliveries=self.records.deliveries,
@@ -110,7 +139,9 @@ class Stage:
         await tenants(self.records)
         self.epoch = await admitted_link(self.records)
         document = dump(Configuration(destinations=destinations or (DESTINATION,)))
-        await self.records.configuration.put(NORTH, "ward", document, author="test", now=NOW, event=EVENT)
+        await self.records.configuration.put(
+            NORTH, "ward", document, author="test", now=NOW, event=EVENT
+        )
 
     async def instance(self, uid: str, content: bytes = b"", **origin: Any) -> int:
         """Store and index one."""
@@ -120,14 +151,22 @@ class Stage:
         made = arrival(uid, epoch=self.epoch)
         identity = msgspec.structs.replace(made.identity, sha256=digest.sha256)
         made = msgspec.structs.replace(
-            made, identity=identity, length=digest.length, origin=msgspec.structs.replace(made.origin, **origin)
+            made,
+            identity=identity,
+            length=digest.length,
+            origin=msgspec.structs.replace(made.origin, **origin),
         )
         receipt = await self.records.instances.commit(NORTH, made, now=self.now)
         await self.records.index_jobs.settle([indexed(receipt.id)], now=self.now)
         return receipt.id
 
     async def queue(self, *uids: str, target: Target = PACS, lane: str = "") -> None:
-        wanted = [NewDelivery(target=target, instance=await self.instance(uid), lane=lane, cause="rule:r/1") for uid in uids]
+        wanted = [
+            NewDelivery(
+                target=target, instance=await self.instance(uid), lane=lane, cause="rule:r/1"
+            )
+            for uid in uids
+        ]
         await self.records.deliveries.add(NORTH, wanted, now=self.now)
 
     async def states(self, target: Target = PACS) -> list[DeliveryState]:
@@ -144,7 +183,8 @@ class Stage:
     async def until(self, holds: Callable[[], Any]) -> None:
         """Wait until something holds, which may be asked asynchronously."""
         async with asyncio.timeout(10):
-            while not (await found if asyncio.iscoroutine(found := holds()) else found):  # noqa: ASYNC110 - of many stores
+            # of many stores
+            while not (await found if asyncio.iscoroutine(found := holds()) else found):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 
     async def settled(self, *states: DeliveryState, target: Target = PACS) -> None:

@@ -1,4 +1,7 @@
-"""What the dispatch leaves in a delivery's history: the attempts that began, and nothing that Link gave back untouched."""
+"""What the dispatch leaves in a delivery's history.
+
+The attempts that began, and nothing that Link gave back untouched.
+"""
 
 import asyncio
 
@@ -17,11 +20,15 @@ DONE, WAITING = DeliveryState.DELIVERED, DeliveryState.WAITING
 
 async def histories(stage: Stage) -> list[list[DeliveryAttempt]]:
     """Give the attempts of each delivery in turn, the oldest first."""
-    pages = [await stage.records.deliveries.attempts(NORTH, one.id) for one in await stage.deliveries()]
+    pages = [
+        await stage.records.deliveries.attempts(NORTH, one.id) for one in await stage.deliveries()
+    ]
     return [list(page.items[::-1]) for page in pages]
 
 
-async def test_each_try_leaves_its_outcome_and_those_behind_a_failure_leave_none(stage: Stage, tasks: Tasks) -> None:
+async def test_each_try_leaves_its_outcome_and_those_behind_a_failure_leave_none(
+    stage: Stage, tasks: Tasks
+) -> None:
     stage.link.hold = asyncio.Event()
     stage.link.answer = lambda request, body: DOWN if request.attempt == 1 else delivered(body)
     await stage.queue("1.1", "1.2")
@@ -34,8 +41,17 @@ async def test_each_try_leaves_its_outcome_and_those_behind_a_failure_leave_none
     assert second == [], "Link gave it back untouched"
     (failed,) = first
     assert (failed.number, failed.state, failed.began, failed.ended) == (1, WAITING, NOW, NOW + 3)
-    assert (failed.about, failed.phase, failed.detail) == (About.DESTINATION, DeliveryPhase.CONNECT, DOWN.detail)
-    assert (failed.epoch, failed.configuration, failed.connection, failed.sent_syntax) == (7, 1, 0, EXPLICIT)
+    assert (failed.about, failed.phase, failed.detail) == (
+        About.DESTINATION,
+        DeliveryPhase.CONNECT,
+        DOWN.detail,
+    )
+    assert (failed.epoch, failed.configuration, failed.connection, failed.sent_syntax) == (
+        7,
+        1,
+        0,
+        EXPLICIT,
+    )
     stage.pass_time(5)
     await stage.settled(DONE, DONE)
     assert [[(one.number, one.state) for one in each] for each in await histories(stage)] == [
@@ -44,7 +60,9 @@ async def test_each_try_leaves_its_outcome_and_those_behind_a_failure_leave_none
     ]
 
 
-async def test_a_session_that_is_lost_leaves_all_that_may_have_been_begun(stage: Stage, tasks: Tasks) -> None:
+async def test_a_session_that_is_lost_leaves_all_that_may_have_been_begun(
+    stage: Stage, tasks: Tasks
+) -> None:
     stage.link.hold = asyncio.Event()
     await stage.queue("1.1", "1.2")
     served = stage.serve(tasks)
@@ -55,7 +73,9 @@ async def test_a_session_that_is_lost_leaves_all_that_may_have_been_begun(stage:
     (lost,), behind = await histories(stage)
     assert (lost.state, lost.about, lost.phase, lost.status) == (WAITING, About.LINK, None, None)
     assert "given up by the Cloud" in lost.detail
-    assert [one.state for one in behind] == [WAITING], "the first may have arrived, and its answer been lost"
+    assert [one.state for one in behind] == [WAITING], (
+        "the first may have arrived, and its answer been lost"
+    )
 
 
 async def test_one_behind_that_may_have_been_outstanding_too_is_kept(tasks: Tasks) -> None:
@@ -70,7 +90,9 @@ async def test_one_behind_that_may_have_been_outstanding_too_is_kept(tasks: Task
     assert [len(each) for each in await histories(stage)] == [1, 1]
 
 
-async def test_one_that_may_have_begun_when_the_session_was_lost_is_kept(stage: Stage, tasks: Tasks) -> None:
+async def test_one_that_may_have_begun_when_the_session_was_lost_is_kept(
+    stage: Stage, tasks: Tasks
+) -> None:
     first = asyncio.Event()
     stage.link.hold = first
     await stage.queue("1.1", "1.2")
@@ -84,7 +106,9 @@ async def test_one_that_may_have_begun_when_the_session_was_lost_is_kept(stage: 
     assert [[one.state for one in each] for each in await histories(stage)] == [[DONE], [WAITING]]
 
 
-async def test_a_link_that_takes_nothing_leaves_no_attempt(stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_link_that_takes_nothing_leaves_no_attempt(
+    stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def refuse(*_: object) -> None:
         raise LinkAwayError("nothing can be sent to the Link")
 

@@ -8,7 +8,14 @@ from swallowtail.calls.config import Configuration, dump
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.runner import topic
 from swallowtail.cloud.dispatch.sites import SiteBook
-from swallowtail.cloud.model.delivery import BreakerState, DeliverySearch, DeliveryState, DestinationState, Settlement, Target
+from swallowtail.cloud.model.delivery import (
+    BreakerState,
+    DeliverySearch,
+    DeliveryState,
+    DestinationState,
+    Settlement,
+    Target,
+)
 from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.ports import Subscription
 from tests.conformance.invented import EVENT, NORTH, SOUTH
@@ -57,12 +64,19 @@ async def test_park_skip_and_resend_by_search_and_by_id_wake_the_links_queues(st
     assert await queues.resend(NORTH, OF_PACS, ids[1:], event=EVENT) == 2
     await heard(woken)
     assert await stage.states() == [SKIPPED, WAITING, WAITING]
-    assert [one.id for one in (await queues.deliveries(NORTH, DeliverySearch(states=frozenset({WAITING})))).items] == ids[:0:-1]
+    assert [
+        one.id
+        for one in (
+            await queues.deliveries(NORTH, DeliverySearch(states=frozenset({WAITING})))
+        ).items
+    ] == ids[:0:-1]
     types = [record.event.type for record in (await stage.records.audit.records(NORTH)).items[:3]]
     assert types == [EVENT.type] * 3
 
 
-async def test_what_is_under_way_and_what_is_another_tenants_cannot_be_acted_on(stage: Stage) -> None:
+async def test_what_is_under_way_and_what_is_another_tenants_cannot_be_acted_on(
+    stage: Stage,
+) -> None:
     queues = queues_of(stage)
     await stage.queue("1.1")
     (one,) = await stage.deliveries()
@@ -86,14 +100,21 @@ async def test_a_stored_study_can_be_sent_once_for_each_request(stage: Stage) ->
     send = {"request": "r1", "event": EVENT}
     assert await queues.send(NORTH, "1.2.1", PACS, **send) == 2
     assert await queues.send(NORTH, "1.2.1", PACS, **send) == 0
-    assert await queues.send(NORTH, "1.2.1", PACS, sop_instances=["1.2"], request="r2", event=EVENT) == 1
-    assert [one.cause for one in await stage.deliveries()] == ["person:invented/r1"] * 2 + ["person:invented/r2"]
+    assert (
+        await queues.send(NORTH, "1.2.1", PACS, sop_instances=["1.2"], request="r2", event=EVENT)
+        == 1
+    )
+    assert [one.cause for one in await stage.deliveries()] == ["person:invented/r1"] * 2 + [
+        "person:invented/r2"
+    ]
     with pytest.raises(NotFoundError):
         await queues.send(NORTH, "1.2.1", Target(link="ward", destination="nowhere"), **send)
     with pytest.raises(NotFoundError):
         await queues.send(NORTH, "1.2.1", PACS, sop_instances=["1.2", "9.9"], **send)
     with pytest.raises(NotFoundError):
-        await queues.send(NORTH, "1.2.1", PACS, facilities=frozenset({"annex"}), request="r3", event=EVENT)
+        await queues.send(
+            NORTH, "1.2.1", PACS, facilities=frozenset({"annex"}), request="r3", event=EVENT
+        )
     with pytest.raises(NotFoundError):
         await queues.send(SOUTH, "1.2.1", PACS, **send)
 
@@ -102,10 +123,21 @@ async def test_what_a_person_sends_goes_before_what_waits_and_wakes_the_queue(st
     queues = queues_of(stage)
     await stage.queue("1.1", "1.2")
     woken = stage.bus.subscribe(topic("ward"))
-    assert await queues.send(NORTH, "1.2.1", PACS, sop_instances=["1.2"], request="r1", priority=5, event=EVENT) == 1
+    assert (
+        await queues.send(
+            NORTH, "1.2.1", PACS, sop_instances=["1.2"], request="r1", priority=5, event=EVENT
+        )
+        == 1
+    )
     await heard(woken)
-    (lease,) = (await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)).leases
-    assert (lease.delivery.cause, lease.delivery.priority, lease.delivery.sop_instance) == ("person:invented/r1", 5, "1.2")
+    (lease,) = (
+        await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)
+    ).leases
+    assert (lease.delivery.cause, lease.delivery.priority, lease.delivery.sop_instance) == (
+        "person:invented/r1",
+        5,
+        "1.2",
+    )
 
 
 async def test_destinations_are_those_configured_and_those_once_used(stage: Stage) -> None:
@@ -114,7 +146,9 @@ async def test_destinations_are_those_configured_and_those_once_used(stage: Stag
     assert (unused.target, unused.configured, unused.state.counts) == (PACS, DESTINATION, {})
     await stage.queue("1.1")
     assert (await queues.destination(NORTH, PACS)).state.counts == {"waiting": 1}
-    await stage.records.configuration.put(NORTH, "ward", dump(Configuration()), author="test", now=stage.now, event=EVENT)
+    await stage.records.configuration.put(
+        NORTH, "ward", dump(Configuration()), author="test", now=stage.now, event=EVENT
+    )
     (gone,) = await queues.destinations(NORTH, "ward")
     assert (gone.target, gone.configured, gone.state.counts) == (PACS, None, {"waiting": 1})
     assert await queues.destinations(SOUTH, "ward") == ()
@@ -122,12 +156,22 @@ async def test_destinations_are_those_configured_and_those_once_used(stage: Stag
         await queues.destination(SOUTH, PACS)
 
 
-async def test_a_retry_has_a_destination_that_waits_after_failures_tried_at_once(stage: Stage) -> None:
+async def test_a_retry_has_a_destination_that_waits_after_failures_tried_at_once(
+    stage: Stage,
+) -> None:
     queues, deliveries, now = queues_of(stage), stage.records.deliveries, stage.now
     await stage.queue("1.1")
     (lease,) = (await deliveries.claim(NORTH, PACS, 1, now=now, until=now + 60)).leases
-    waits = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=WAITING, next_at=now + 300)
-    failing = DestinationState(target=PACS, breaker=BreakerState.OPEN, failures=9, retry_at=now + 300)
+    waits = Settlement(
+        tenant=NORTH,
+        delivery=lease.delivery.id,
+        token=lease.token,
+        state=WAITING,
+        next_at=now + 300,
+    )
+    failing = DestinationState(
+        target=PACS, breaker=BreakerState.OPEN, failures=9, retry_at=now + 300
+    )
     await deliveries.settle([waits], failing, now=now)
     woken = stage.bus.subscribe(topic("ward"))
     assert await queues.retry(NORTH, lease.delivery.id, event=EVENT) == 1

@@ -1,4 +1,7 @@
-"""A destination that refuses presentation contexts: what can be transcoded is, the rest ends at once and holds up nothing."""
+"""A destination that refuses presentation contexts.
+
+What can be transcoded is, the rest ends at once and holds up nothing.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Self
@@ -7,7 +10,13 @@ import msgspec
 import pytest
 
 from swallowtail.calls.config import Transcoding
-from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, NotDelivered
+from swallowtail.calls.deliver import (
+    About,
+    DeliverAnswer,
+    DeliverRequest,
+    DeliveryPhase,
+    NotDelivered,
+)
 from swallowtail.cloud.model.delivery import DeliverySearch, DeliveryState
 from swallowtail.cloud.model.transcoding import IMPLICIT, NotTranscoded
 from swallowtail.runtime.tasks import Tasks
@@ -94,7 +103,9 @@ async def test_where_nothing_can_be_transcoded_the_instance_fails_with_the_reaso
     assert "takes implicit only" in one.detail or "it is video" in one.detail
 
 
-async def test_what_could_not_be_transcoded_is_sent_as_it_is_once_the_destination_takes_it(tasks: Tasks) -> None:
+async def test_what_could_not_be_transcoded_is_sent_as_it_is_once_the_destination_takes_it(
+    tasks: Tasks,
+) -> None:
     stage = Stage(PlayedTranscoder(NotTranscoded(reason="it is video")))  # type: ignore[arg-type]
     await stage.populate()
     stage.link.answer = _picky
@@ -102,17 +113,23 @@ async def test_what_could_not_be_transcoded_is_sent_as_it_is_once_the_destinatio
     stage.serve(tasks)
     await stage.settled(DEAD)
     stage.link.answer = SUCCESS
-    await stage.records.deliveries.act(NORTH, DeliverySearch(), (), WAITING, reason="", now=stage.now, event=EVENT)
+    await stage.records.deliveries.act(
+        NORTH, DeliverySearch(), (), WAITING, reason="", now=stage.now, event=EVENT
+    )
     await stage.settled(DONE)
     assert {one.sent_syntax for one in await stage.deliveries()} == {EXPLICIT}
 
 
 @pytest.mark.parametrize("refused", ["1.1", "1.2", "1.3"])
 @pytest.mark.parametrize("outstanding", [1, 4])
-async def test_a_refused_instance_holds_up_none_of_those_behind_it(tasks: Tasks, refused: str, outstanding: int) -> None:
+async def test_a_refused_instance_holds_up_none_of_those_behind_it(
+    tasks: Tasks, refused: str, outstanding: int
+) -> None:
     stage = Stage()
     await stage.populate(msgspec.structs.replace(DESTINATION, attempts=5, outstanding=outstanding))
-    stage.link.answer = lambda request, body: NO_CONTEXT if request.sop_instance == refused else delivered(body)
+    stage.link.answer = lambda request, body: (
+        NO_CONTEXT if request.sop_instance == refused else delivered(body)
+    )
     await stage.queue(*UIDS)
     stage.serve(tasks)
     states = [DEAD if uid == refused else DONE for uid in UIDS]
@@ -127,7 +144,9 @@ async def test_what_cannot_be_transcoded_waits_where_the_refusal_may_pass(
 ) -> None:
     stage = Stage(PlayedTranscoder(NotTranscoded(reason="it is video")))  # type: ignore[arg-type]
     await stage.populate(msgspec.structs.replace(DESTINATION, attempts=5))
-    stage.link.answer = lambda request, body: msgspec.structs.replace(NO_CONTEXT, permanent=permanent)
+    stage.link.answer = lambda request, body: msgspec.structs.replace(
+        NO_CONTEXT, permanent=permanent
+    )
     await stage.queue("1.1")
     stage.serve(tasks)
     await stage.until(lambda: _refused_once(stage))

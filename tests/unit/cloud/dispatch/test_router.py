@@ -1,4 +1,7 @@
-"""From the index to the queues: what the rules want is queued once, woken by what happens, whatever fails in between."""
+"""From the index to the queues.
+
+What the rules want is queued once, woken by what happens, whatever fails in between.
+"""
 
 import json
 import zlib
@@ -19,7 +22,9 @@ from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, NORTH, SOUTH, admitted_link, arrival, indexed
 from tests.unit.cloud.dispatch.stage import DESTINATION, PACS, Stage
 
-ALL = Rule(id="r1", name="all", position=1, action=RuleAction(targets=(PACS,)), created=0.0, changed=0.0)
+ALL = Rule(
+    id="r1", name="all", position=1, action=RuleAction(targets=(PACS,)), created=0.0, changed=0.0
+)
 WHEN_COMPLETE = msgspec.structs.replace(ALL, when_complete=True, quiet=30.0)
 
 
@@ -84,12 +89,19 @@ async def test_tenants_are_judged_by_their_own_rules(desk: Desk) -> None:
     records = desk.stage.records
     epoch = await admitted_link(records, SOUTH)
     await records.configuration.put(
-        SOUTH, "ward", dump(Configuration(destinations=(DESTINATION,))), author="t", now=desk.stage.now, event=EVENT
+        SOUTH,
+        "ward",
+        dump(Configuration(destinations=(DESTINATION,))),
+        author="t",
+        now=desk.stage.now,
+        event=EVENT,
     )
     await desk.book.put(SOUTH, ALL, event=EVENT)
     await desk.acquire("1.1")
     theirs = arrival("1.9", epoch=epoch)
-    theirs = msgspec.structs.replace(theirs, origin=msgspec.structs.replace(theirs.origin, listener="store"))
+    theirs = msgspec.structs.replace(
+        theirs, origin=msgspec.structs.replace(theirs.origin, listener="store")
+    )
     kept = await records.instances.commit(SOUTH, theirs, now=desk.stage.now)
     await records.index_jobs.settle([indexed(kept.id, tenant=SOUTH)], now=desk.stage.now)
     assert await desk.router.step() == 2
@@ -99,20 +111,28 @@ async def test_tenants_are_judged_by_their_own_rules(desk: Desk) -> None:
 
 
 async def test_conditions_on_keywords_are_read_from_the_index(desk: Desk) -> None:
-    rule = msgspec.structs.replace(ALL, condition=RuleCondition(tags=(("StudyDescription", "Abd*"),)))
+    rule = msgspec.structs.replace(
+        ALL, condition=RuleCondition(tags=(("StudyDescription", "Abd*"),))
+    )
     await desk.book.put(NORTH, rule, event=EVENT)
     records = desk.stage.records
     for uid, text in (("1.1", "Abdomen"), ("1.2", "Thorax")):
         made = arrival(uid, uid, epoch=desk.stage.epoch)
-        made = msgspec.structs.replace(made, origin=msgspec.structs.replace(made.origin, listener="store"))
+        made = msgspec.structs.replace(
+            made, origin=msgspec.structs.replace(made.origin, listener="store")
+        )
         kept = await records.instances.commit(NORTH, made, now=desk.stage.now)
         document = zlib.compress(json.dumps({"00081030": {"vr": "LO", "Value": [text]}}).encode())
-        await records.index_jobs.settle([msgspec.structs.replace(indexed(kept.id), document=document)], now=desk.stage.now)
+        await records.index_jobs.settle(
+            [msgspec.structs.replace(indexed(kept.id), document=document)], now=desk.stage.now
+        )
     assert await desk.router.step() == 2
     assert await desk.queued() == ["1.1"]
 
 
-async def test_a_complete_study_is_sent_when_its_association_has_ended_and_it_was_quiet(desk: Desk) -> None:
+async def test_a_complete_study_is_sent_when_its_association_has_ended_and_it_was_quiet(
+    desk: Desk,
+) -> None:
     await desk.book.put(NORTH, WHEN_COMPLETE, event=EVENT)
     await desk.acquire("1.1", "1.2")
     assert await desk.router.step() == 2

@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from swallowtail.calls.config import Destination, Device
-from swallowtail.cloud.dispatch.rules import LOOK_EVERY, LOST_REPORT, Decision, complete_at, decide, matches, tag_of
+from swallowtail.cloud.dispatch.rules import (
+    LOOK_EVERY,
+    LOST_REPORT,
+    Decision,
+    complete_at,
+    decide,
+    matches,
+    tag_of,
+)
 from swallowtail.cloud.dispatch.sites import Sites
 from swallowtail.cloud.model.delivery import Routing, Rule, RuleAction, RuleCondition, Target
 from swallowtail.cloud.model.imaging import Instance, InstanceIdentity, Origin, Stored
@@ -17,7 +25,14 @@ from tests.conformance.invented import EXPLICIT, NORTH, NOW, US, digest
 PACS, ARCHIVE = Target(link="ward", destination="pacs"), Target(link="ward", destination="archive")
 ELSEWHERE = Target(link="annex", destination="pacs")
 MADE = NOW - 100
-RULE = Rule(id="r1", name="all", position=1, action=RuleAction(targets=(PACS,), priority=7), created=MADE, changed=MADE)
+RULE = Rule(
+    id="r1",
+    name="all",
+    position=1,
+    action=RuleAction(targets=(PACS,), priority=7),
+    created=MADE,
+    changed=MADE,
+)
 DOCUMENT = {
     "00080060": {"vr": "CS", "Value": ["US"]},
     "00081030": {"vr": "LO", "Value": ["Abdomen follow-up"]},
@@ -28,15 +43,28 @@ DOCUMENT = {
     "00181063": {"vr": "DS", "Value": [33.0, 0.5]},
     "0040A730": {"vr": "SQ", "Value": [{"00080060": {"vr": "CS", "Value": ["CT"]}}]},
 }
-KEYWORDS = {"StudyDescription": "00081030", "PatientName": "00100010", "AccessionNumber": "00080050", "Rows": "00280010"}
+KEYWORDS = {
+    "StudyDescription": "00081030",
+    "PatientName": "00100010",
+    "AccessionNumber": "00080050",
+    "Rows": "00280010",
+}
 
 
 def origin(**more: Any) -> Origin:
-    made = {"link": "ward", "listener": "store", "calling_ae": "SONO1", "called_ae": "SWALLOWTAIL", "peer": "192.0.2.20"}
+    made = {
+        "link": "ward",
+        "listener": "store",
+        "calling_ae": "SONO1",
+        "called_ae": "SWALLOWTAIL",
+        "peer": "192.0.2.20",
+    }
     return Origin(**(made | more))
 
 
-def routing(document: object = DOCUMENT, *, fired: tuple[str, ...] = (), open_: bool = False, **more: Any) -> Routing:
+def routing(
+    document: object = DOCUMENT, *, fired: tuple[str, ...] = (), open_: bool = False, **more: Any
+) -> Routing:
     instance = Instance(
         id=1,
         identity=InstanceIdentity(sop_instance="1.2", transfer_syntax=EXPLICIT, sha256=digest("x")),
@@ -50,19 +78,38 @@ def routing(document: object = DOCUMENT, *, fired: tuple[str, ...] = (), open_: 
     )
     raw = document if isinstance(document, bytes) else zlib.compress(json.dumps(document).encode())
     return Routing(
-        tenant=NORTH, instance=instance, document=raw, fired=fired, patient="\\H-1", association_open=open_, quiet_since=NOW
+        tenant=NORTH,
+        instance=instance,
+        document=raw,
+        fired=fired,
+        patient="\\H-1",
+        association_open=open_,
+        quiet_since=NOW,
     )
 
 
 def destination(**more: Any) -> Destination:
-    return Destination(**({"name": "pacs", "host": "192.0.2.7", "port": 104, "ae_title": "PACS"} | more))
+    return Destination(
+        **({"name": "pacs", "host": "192.0.2.7", "port": 104, "ae_title": "PACS"} | more)
+    )
 
 
-SITES = Sites({PACS: destination(), ARCHIVE: destination(name="archive", connections=3), ELSEWHERE: destination()}, {})
+SITES = Sites(
+    {
+        PACS: destination(),
+        ARCHIVE: destination(name="archive", connections=3),
+        ELSEWHERE: destination(),
+    },
+    {},
+)
 
 
-def judged(*rules: Rule, of: Routing | None = None, sites: Sites = SITES, now: float = NOW, **more: Any) -> Decision:
-    return decide(of or routing(), rules, sites, lambda name: KEYWORDS.get(name, ""), now=now, **more)
+def judged(
+    *rules: Rule, of: Routing | None = None, sites: Sites = SITES, now: float = NOW, **more: Any
+) -> Decision:
+    return decide(
+        of or routing(), rules, sites, lambda name: KEYWORDS.get(name, ""), now=now, **more
+    )
 
 
 def changed(**changes: Any) -> Rule:
@@ -110,7 +157,10 @@ def reasons(decision: Decision) -> list[str]:
         ({"tags": (("00181063", "0.5"),)}, True),
         ({"tags": (("0040A730", "CT"),)}, False),
         ({"tags": (("NoKeyword", "x"),)}, False),
-        ({"calling_ae": "SONO1", "modalities": ("US",), "tags": (("StudyDescription", "*"),)}, True),
+        (
+            {"calling_ae": "SONO1", "modalities": ("US",), "tags": (("StudyDescription", "*"),)},
+            True,
+        ),
         ({"calling_ae": "SONO1", "modalities": ("CT",)}, False),
     ],
 )
@@ -121,10 +171,16 @@ def test_a_rule_acts_when_all_its_conditions_hold(condition: dict[str, Any], hol
     assert decision.routed.again_at is None
 
 
-@pytest.mark.parametrize("document", [b"no zlib", zlib.compress(b"no json"), zlib.compress(b"[]"), {"00080060": {"Value": []}}, {}])
+@pytest.mark.parametrize(
+    "document",
+    [b"no zlib", zlib.compress(b"no json"), zlib.compress(b"[]"), {"00080060": {"Value": []}}, {}],
+)
 def test_a_document_that_says_nothing_matches_nothing_and_holds_up_nobody(document: object) -> None:
     by_modality = changed(condition=RuleCondition(modalities=("*",)))
-    assert reasons(judged(by_modality, RULE, of=routing(document))) == ["its modality is not among the rule's", ""]
+    assert reasons(judged(by_modality, RULE, of=routing(document))) == [
+        "its modality is not among the rule's",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,20 +193,36 @@ def test_a_document_that_says_nothing_matches_nothing_and_holds_up_nobody(docume
         ({"link": None, "listener": ""}, False, True),
     ],
 )
-def test_uploads_and_what_was_retrieved_are_no_acquisitions(more: dict[str, Any], acquisitions_only: bool, acts: bool) -> None:
-    assert bool(judged(changed(acquisitions_only=acquisitions_only), of=routing(**more)).deliveries) is acts
+def test_uploads_and_what_was_retrieved_are_no_acquisitions(
+    more: dict[str, Any], acquisitions_only: bool, acts: bool
+) -> None:
+    assert (
+        bool(judged(changed(acquisitions_only=acquisitions_only), of=routing(**more)).deliveries)
+        is acts
+    )
 
 
 def test_a_delivery_says_why_and_with_which_priority_and_lane() -> None:
-    (one, other) = judged(changed(action=RuleAction(targets=(PACS, ARCHIVE), priority=7))).deliveries
-    assert (one.target, one.instance, one.lane, one.priority, one.cause) == (PACS, 1, "", 7, "rule:r1/1")
+    (one, other) = judged(
+        changed(action=RuleAction(targets=(PACS, ARCHIVE), priority=7))
+    ).deliveries
+    assert (one.target, one.instance, one.lane, one.priority, one.cause) == (
+        PACS,
+        1,
+        "",
+        7,
+        "rule:r1/1",
+    )
     assert (other.target, other.lane) == (ARCHIVE, "\\H-1")
 
 
 def test_rules_act_in_order_and_a_target_gets_it_once() -> None:
     second = changed(id="r2", name="second", action=RuleAction(targets=(PACS, ARCHIVE)))
     decision = judged(RULE, second)
-    assert [(one.target, one.cause) for one in decision.deliveries] == [(PACS, "rule:r1/1"), (ARCHIVE, "rule:r2/1")]
+    assert [(one.target, one.cause) for one in decision.deliveries] == [
+        (PACS, "rule:r1/1"),
+        (ARCHIVE, "rule:r2/1"),
+    ]
     assert decision.remarks == ((PACS, "an earlier rule sends it there"),)
     assert decision.routed.fired == ("r1", "r2")
 
@@ -175,7 +247,9 @@ def test_what_came_before_the_rule_was_made_is_history_but_not_for_a_dry_run() -
 
 
 def test_a_rule_that_waits_for_the_study_is_asked_again_and_the_others_act_once() -> None:
-    waits = changed(id="r2", name="complete", when_complete=True, action=RuleAction(targets=(ARCHIVE,)))
+    waits = changed(
+        id="r2", name="complete", when_complete=True, action=RuleAction(targets=(ARCHIVE,))
+    )
     first = judged(RULE, waits)
     assert [one.target for one in first.deliveries] == [PACS]
     assert (first.routed.again_at, first.routed.fired) == (NOW + waits.quiet, ("r1",))
@@ -187,7 +261,9 @@ def test_a_rule_that_waits_for_the_study_is_asked_again_and_the_others_act_once(
 
 
 def test_a_final_rule_that_acted_before_still_ends_the_evaluation() -> None:
-    waits = changed(id="r0", name="complete", when_complete=True, action=RuleAction(targets=(ARCHIVE,)))
+    waits = changed(
+        id="r0", name="complete", when_complete=True, action=RuleAction(targets=(ARCHIVE,))
+    )
     final = changed(final=True)
     third = changed(id="r3", name="third", action=RuleAction(targets=(ELSEWHERE,)))
     first = judged(waits, final, third)
@@ -207,12 +283,17 @@ def test_a_final_rule_that_acted_before_still_ends_the_evaluation() -> None:
         (True, NOW + LOST_REPORT, NOW + LOST_REPORT),
     ],
 )
-def test_a_study_is_complete_when_its_association_has_ended_and_it_is_quiet(open_: bool, now: float, at: float) -> None:
+def test_a_study_is_complete_when_its_association_has_ended_and_it_is_quiet(
+    open_: bool, now: float, at: float
+) -> None:
     assert complete_at(changed(when_complete=True, quiet=30.0), routing(open_=open_), now) == at
 
 
 def devices(*made: tuple[str, str, str]) -> dict[tuple[str, str], Device]:
-    return {("ward", name): Device(name=name, ae_title=title, addresses=(address,)) for name, title, address in made}
+    return {
+        ("ward", name): Device(name=name, ae_title=title, addresses=(address,))
+        for name, title, address in made
+    }
 
 
 @pytest.mark.parametrize(
@@ -220,10 +301,34 @@ def devices(*made: tuple[str, str, str]) -> dict[tuple[str, str], Device]:
     [
         (PACS, "192.0.2.7", (), {}, True),
         (PACS, "192.0.2.7", (), {"calling_ae": "PACS "}, False),
-        (ELSEWHERE, "192.0.2.7", (), {"calling_ae": "PACS"}, True),  # another site may use the title again
-        (PACS, "192.0.2.7", (("p", "PACS", "192.0.2.9"),), {"device": "p", "calling_ae": "ODD"}, False),
-        (PACS, "192.0.2.7", (("p", "PACS_SCU", "192.0.2.7"),), {"device": "p", "calling_ae": "PACS_SCU"}, False),
-        (PACS, "192.0.2.7", (("p", "GATE", "192.0.2.0/24"),), {"device": "p", "calling_ae": "GATE"}, True),
+        (
+            ELSEWHERE,
+            "192.0.2.7",
+            (),
+            {"calling_ae": "PACS"},
+            True,
+        ),  # another site may use the title again
+        (
+            PACS,
+            "192.0.2.7",
+            (("p", "PACS", "192.0.2.9"),),
+            {"device": "p", "calling_ae": "ODD"},
+            False,
+        ),
+        (
+            PACS,
+            "192.0.2.7",
+            (("p", "PACS_SCU", "192.0.2.7"),),
+            {"device": "p", "calling_ae": "PACS_SCU"},
+            False,
+        ),
+        (
+            PACS,
+            "192.0.2.7",
+            (("p", "GATE", "192.0.2.0/24"),),
+            {"device": "p", "calling_ae": "GATE"},
+            True,
+        ),
         (
             PACS,
             "192.0.2.7",
@@ -231,15 +336,27 @@ def devices(*made: tuple[str, str, str]) -> dict[tuple[str, str], Device]:
             {"device": "p", "calling_ae": "GATE"},
             True,
         ),
-        (PACS, "127.0.0.1", (("p", "SONO1", "127.0.0.1"),), {"device": "p", "peer": "127.0.0.1"}, True),
+        (
+            PACS,
+            "127.0.0.1",
+            (("p", "SONO1", "127.0.0.1"),),
+            {"device": "p", "peer": "127.0.0.1"},
+            True,
+        ),
         (PACS, "192.0.2.20", (), {}, True),  # nobody knows what else stands at that address
         (PACS, "192.0.2.7", (), {"link": None, "listener": "", "calling_ae": "PACS"}, True),
     ],
 )
 def test_nothing_is_sent_to_where_it_came_from(
-    target: Target, host: str, known: tuple[tuple[str, str, str], ...], more: dict[str, Any], sent: bool
+    target: Target,
+    host: str,
+    known: tuple[tuple[str, str, str], ...],
+    more: dict[str, Any],
+    sent: bool,
 ) -> None:
-    sites = Sites({PACS: destination(host=host), ELSEWHERE: destination(host=host)}, devices(*known))
+    sites = Sites(
+        {PACS: destination(host=host), ELSEWHERE: destination(host=host)}, devices(*known)
+    )
     rule = changed(action=RuleAction(targets=(target,)), acquisitions_only=False)
     decision = judged(rule, of=routing(**more), sites=sites)
     assert bool(decision.deliveries) is sent
@@ -289,12 +406,21 @@ def test_tags_are_named_by_number_or_keyword(name: str, digits: str) -> None:
 
 def filing(name: str, archive: str, *conditions: str, **more: Any) -> Rule:
     condition, action = RuleCondition(archives=conditions), RuleAction(archive=archive)
-    return msgspec.structs.replace(RULE, id=name, name=name, condition=condition, action=action, **more)
+    return msgspec.structs.replace(
+        RULE, id=name, name=name, condition=condition, action=action, **more
+    )
 
 
 def test_a_rule_files_a_study_and_the_rules_that_follow_see_it_there() -> None:
-    sends = msgspec.structs.replace(RULE, id="sends", condition=RuleCondition(archives=("hearts", "others")))
-    rules = [sends, filing("files", "hearts"), filing("again", "lungs"), msgspec.structs.replace(sends, id="late")]
+    sends = msgspec.structs.replace(
+        RULE, id="sends", condition=RuleCondition(archives=("hearts", "others"))
+    )
+    rules = [
+        sends,
+        filing("files", "hearts"),
+        filing("again", "lungs"),
+        msgspec.structs.replace(sends, id="late"),
+    ]
     decision = judged(*rules)
     assert decision.routed.archive == "hearts"
     assert reasons(decision) == ["its study is in none of the rule's archives", "", "", ""]

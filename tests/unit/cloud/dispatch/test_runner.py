@@ -1,4 +1,7 @@
-"""Deliveries over a session that a test plays: order, the next while the last awaits its response, failures, cuts, transcoding."""
+"""Deliveries over a session that a test plays.
+
+Order, the next while the last awaits its response, failures, cuts, transcoding.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +11,13 @@ import msgspec
 import pytest
 
 from swallowtail.calls.config import Configuration, DestinationTimeouts, dump
-from swallowtail.calls.deliver import About, DeliverAnswer, DeliverRequest, DeliveryPhase, NotDelivered
+from swallowtail.calls.deliver import (
+    About,
+    DeliverAnswer,
+    DeliverRequest,
+    DeliveryPhase,
+    NotDelivered,
+)
 from swallowtail.cloud.dispatch import connection
 from swallowtail.cloud.dispatch.connection import LEASE
 from swallowtail.cloud.dispatch.planner import CUTS_PER_ATTEMPT, MAX_BLAMED, OPEN_AFTER
@@ -17,7 +26,17 @@ from swallowtail.cloud.model.operations import Condition
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, EXPLICIT, NORTH
 from tests.turns import turns
-from tests.unit.cloud.dispatch.stage import ABORTED, DESTINATION, DOWN, OUT_OF_RESOURCES, PACS, REFUSED, SUCCESS, Stage, delivered
+from tests.unit.cloud.dispatch.stage import (
+    ABORTED,
+    DESTINATION,
+    DOWN,
+    OUT_OF_RESOURCES,
+    PACS,
+    REFUSED,
+    SUCCESS,
+    Stage,
+    delivered,
+)
 
 DONE, WAITING, DEAD = DeliveryState.DELIVERED, DeliveryState.WAITING, DeliveryState.DEAD
 UIDS = ("1.1", "1.2", "1.3", "1.4")
@@ -30,7 +49,12 @@ async def test_what_waits_is_sent_in_order_byte_by_byte(stage: Stage, tasks: Tas
     assert stage.link.uids == list(UIDS)
     assert [body.decode() for _, body in stage.link.got] == list(UIDS)
     (first, _) = stage.link.got[0]
-    assert (first.configuration, first.attempt, first.transfer_syntax, first.length) == (1, 1, EXPLICIT, 3)
+    assert (first.configuration, first.attempt, first.transfer_syntax, first.length) == (
+        1,
+        1,
+        EXPLICIT,
+        3,
+    )
     assert first.expected[0].transfer_syntaxes == (EXPLICIT,)
     assert {one.sent_syntax for one in await stage.deliveries()} == {EXPLICIT}
 
@@ -43,7 +67,9 @@ async def test_what_is_queued_later_is_sent_when_the_bus_tells(stage: Stage, tas
     await stage.settled(DONE)
 
 
-async def test_the_next_is_opened_while_the_last_awaits_its_response_and_no_more_than_that(stage: Stage, tasks: Tasks) -> None:
+async def test_the_next_is_opened_while_the_last_awaits_its_response_and_no_more_than_that(
+    stage: Stage, tasks: Tasks
+) -> None:
     stage.link.hold = asyncio.Event()
     await stage.queue(*UIDS)
     stage.serve(tasks)
@@ -72,7 +98,9 @@ async def test_the_next_but_one_is_claimed_while_an_outcome_is_kept_and_begun_no
     stage.serve(tasks)
     await stage.until(lambda: len(stage.link.opened) == 2)
     stage.link.hold.set()
-    await stage.until(lambda: _states_are(stage, DONE, DeliveryState.LEASED, DeliveryState.LEASED, WAITING))
+    await stage.until(
+        lambda: _states_are(stage, DONE, DeliveryState.LEASED, DeliveryState.LEASED, WAITING)
+    )
     assert len(stage.link.opened) == 2
     kept.set()
     await stage.settled(DONE, DONE, DONE, DONE)
@@ -91,7 +119,9 @@ async def test_the_next_is_begun_beside_the_commit_that_keeps_the_last_one(
         calls += 1
         settled = await settle(*arguments, **more)
         if calls == 1:
-            await stage.until(lambda: len(stage.link.got) == 2)  # so the second has arrived before its turn comes to be kept
+            await stage.until(
+                lambda: len(stage.link.got) == 2
+            )  # so the second has arrived before its turn comes to be kept
         else:
             await kept.wait()
         return settled
@@ -113,8 +143,12 @@ async def _states_are(stage: Stage, *states: DeliveryState) -> bool:
     return await stage.states() == list(states)
 
 
-async def test_what_was_claimed_ahead_goes_back_when_the_one_before_it_fails(stage: Stage, tasks: Tasks) -> None:
-    stage.link.answer = lambda request, body: DOWN if request.sop_instance == "1.2" else delivered(body)
+async def test_what_was_claimed_ahead_goes_back_when_the_one_before_it_fails(
+    stage: Stage, tasks: Tasks
+) -> None:
+    stage.link.answer = lambda request, body: (
+        DOWN if request.sop_instance == "1.2" else delivered(body)
+    )
     await stage.queue(*UIDS)
     stage.serve(tasks)
     await stage.settled(DONE, WAITING, WAITING, WAITING)
@@ -132,7 +166,9 @@ async def test_a_destination_that_fails_is_tried_for_ever_and_nothing_overtakes(
     await stage.queue(*UIDS[:3])
     stage.serve(tasks)
     for tries in range(1, 8):
-        await stage.until(lambda at=tries: sum(one.sop_instance == "1.1" for one in stage.link.opened) == at)
+        await stage.until(
+            lambda at=tries: sum(one.sop_instance == "1.1" for one in stage.link.opened) == at
+        )
         await stage.settled(WAITING, WAITING, WAITING)
         stage.pass_time(400)
     stage.link.answer = SUCCESS
@@ -146,7 +182,9 @@ async def _one_more(stage: Stage) -> bool:
     return await stage.states() == [DONE] * 3
 
 
-async def test_the_breaker_opens_with_an_alarm_and_closes_with_the_first_success(stage: Stage, tasks: Tasks) -> None:
+async def test_the_breaker_opens_with_an_alarm_and_closes_with_the_first_success(
+    stage: Stage, tasks: Tasks
+) -> None:
     stage.link.answer = lambda request, body: DOWN
     await stage.queue("1.1")
     stage.serve(tasks)
@@ -157,7 +195,11 @@ async def test_the_breaker_opens_with_an_alarm_and_closes_with_the_first_success
     assert (state.breaker, state.detail) == (BreakerState.OPEN, DOWN.detail)
     await stage.until(lambda: _alarms(stage, 1))
     (alarm,) = (await stage.records.alarms.alarms(NORTH)).items
-    assert (alarm.condition, alarm.subject, alarm.count) == (Condition.DESTINATION_FAILING, "ward/pacs", 1)
+    assert (alarm.condition, alarm.subject, alarm.count) == (
+        Condition.DESTINATION_FAILING,
+        "ward/pacs",
+        1,
+    )
     stage.link.answer = SUCCESS
     stage.pass_time(400)
     await stage.settled(DONE)
@@ -167,7 +209,9 @@ async def test_the_breaker_opens_with_an_alarm_and_closes_with_the_first_success
 
 
 async def _failures(stage: Stage, number: int) -> bool:
-    return (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[PACS].failures == number
+    return (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[
+        PACS
+    ].failures == number
 
 
 async def _alarms(stage: Stage, number: int) -> bool:
@@ -179,12 +223,18 @@ async def _alarms(stage: Stage, number: int) -> bool:
 async def test_a_new_target_that_has_to_wait_is_tried_when_the_link_says_without_breaker_or_alarm(
     stage: Stage, tasks: Tasks
 ) -> None:
-    later = NotDelivered(about=About.LINK, phase=DeliveryPhase.LIMIT, detail="too many new targets", after=40.0)
+    later = NotDelivered(
+        about=About.LINK, phase=DeliveryPhase.LIMIT, detail="too many new targets", after=40.0
+    )
     stage.link.answer = lambda *_: later
     await stage.queue(*UIDS[:2])
     stage.serve(tasks)
     for count in range(1, OPEN_AFTER + 2):
-        await stage.until(lambda count=count: len([one for one in stage.link.opened if one.sop_instance == "1.1"]) == count)
+        await stage.until(
+            lambda count=count: (
+                len([one for one in stage.link.opened if one.sop_instance == "1.1"]) == count
+            )
+        )
         await stage.settled(WAITING, WAITING)
         stage.pass_time(39.0)
         await turns()
@@ -194,21 +244,32 @@ async def test_a_new_target_that_has_to_wait_is_tried_when_the_link_says_without
     assert (state.breaker, state.failures, state.failing_since) == (BreakerState.CLOSED, 0, None)
     assert not (await stage.records.alarms.alarms(NORTH)).items
     for one in await stage.deliveries():
-        assert not (await stage.records.deliveries.attempts(NORTH, one.id)).items, "nothing was begun"
+        assert not (await stage.records.deliveries.attempts(NORTH, one.id)).items, (
+            "nothing was begun"
+        )
     stage.link.answer = SUCCESS
     stage.pass_time(42.0)
     await stage.settled(DONE, DONE)
 
 
-async def test_an_instance_that_is_refused_is_parked_by_the_cap_and_its_lane_goes_on(stage: Stage, tasks: Tasks) -> None:
-    stage.link.answer = lambda request, body: REFUSED if request.sop_instance == "1.1" else delivered(body)
+async def test_an_instance_that_is_refused_is_parked_by_the_cap_and_its_lane_goes_on(
+    stage: Stage, tasks: Tasks
+) -> None:
+    stage.link.answer = lambda request, body: (
+        REFUSED if request.sop_instance == "1.1" else delivered(body)
+    )
     await stage.queue(*UIDS[:2])
     stage.serve(tasks)
     await stage.settled(WAITING, WAITING)
     stage.pass_time(400)
     await stage.until(lambda: _moved_on(stage))
     refused = (await stage.deliveries())[0]
-    assert (refused.refusals, refused.status, refused.about, refused.detail) == (2, 0xA900, About.INSTANCE, REFUSED.detail)
+    assert (refused.refusals, refused.status, refused.about, refused.detail) == (
+        2,
+        0xA900,
+        About.INSTANCE,
+        REFUSED.detail,
+    )
 
 
 async def _moved_on(stage: Stage) -> bool:
@@ -224,19 +285,33 @@ async def _time_until(stage: Stage, *states: DeliveryState) -> None:
     await stage.until(holds)
 
 
-async def test_an_instance_that_makes_the_destination_abort_is_set_aside_in_the_end(stage: Stage, tasks: Tasks) -> None:
-    stage.link.answer = lambda request, body: ABORTED if request.sop_instance == "1.2" else delivered(body)
+async def test_an_instance_that_makes_the_destination_abort_is_set_aside_in_the_end(
+    stage: Stage, tasks: Tasks
+) -> None:
+    stage.link.answer = lambda request, body: (
+        ABORTED if request.sop_instance == "1.2" else delivered(body)
+    )
     await stage.queue(*UIDS[:3])
     stage.serve(tasks)
     await _time_until(stage, DONE, DEAD, DONE)
     poison = (await stage.deliveries())[1]
-    assert sum(one.sop_instance == "1.2" for one in stage.link.opened) == CUTS_PER_ATTEMPT * DESTINATION.attempts == poison.cuts
-    assert (poison.about, poison.phase, stage.link.echoed) == (About.INSTANCE, DeliveryPhase.RESPONSE, ["pacs"])
+    assert (
+        sum(one.sop_instance == "1.2" for one in stage.link.opened)
+        == CUTS_PER_ATTEMPT * DESTINATION.attempts
+        == poison.cuts
+    )
+    assert (poison.about, poison.phase, stage.link.echoed) == (
+        About.INSTANCE,
+        DeliveryPhase.RESPONSE,
+        ["pacs"],
+    )
     assert "4 times in a row" in poison.detail
     assert ABORTED.detail in poison.detail
 
 
-async def test_a_destination_that_aborts_everything_is_not_believed_its_echo(stage: Stage, tasks: Tasks) -> None:
+async def test_a_destination_that_aborts_everything_is_not_believed_its_echo(
+    stage: Stage, tasks: Tasks
+) -> None:
     stage.link.answer = lambda request, body: ABORTED
     await stage.queue(*UIDS, "1.5")
     stage.serve(tasks)
@@ -258,7 +333,9 @@ async def _time_until_tried(stage: Stage, count: int) -> None:
     await stage.until(holds)
 
 
-async def test_a_destination_that_does_not_echo_is_to_blame_itself(stage: Stage, tasks: Tasks) -> None:
+async def test_a_destination_that_does_not_echo_is_to_blame_itself(
+    stage: Stage, tasks: Tasks
+) -> None:
     stage.link.well = False
     stage.link.answer = lambda request, body: ABORTED
     await stage.queue("1.1")
@@ -297,7 +374,9 @@ async def test_an_outcome_waits_for_the_storage_as_long_as_it_takes(
     assert stage.link.uids == list(UIDS[:2])
 
 
-async def test_a_delivery_that_takes_long_keeps_its_lease(stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_delivery_that_takes_long_keeps_its_lease(
+    stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "EXTEND_EVERY", 0.005)
     stage.link.hold = asyncio.Event()
     await stage.queue(*UIDS[:3])
@@ -306,7 +385,9 @@ async def test_a_delivery_that_takes_long_keeps_its_lease(stage: Stage, tasks: T
     for _ in range(4):  # four times as long as a lease
         stage.now += LEASE - 1
         await stage.until(lambda: _kept(stage))
-        assert (await stage.records.deliveries.claim(NORTH, PACS, 9, now=stage.now, until=stage.now + 9)).leases == ()
+        assert (
+            await stage.records.deliveries.claim(NORTH, PACS, 9, now=stage.now, until=stage.now + 9)
+        ).leases == ()
     stage.link.hold.set()
     await stage.settled(DONE, DONE, DONE)
     assert stage.link.uids == list(UIDS[:3])
@@ -331,8 +412,14 @@ async def test_a_link_that_says_nothing_beyond_every_deadline_is_not_waited_for(
     stage.serve(tasks)
     await stage.until(lambda: _given_up(stage))
     first = (await stage.deliveries())[0]
-    assert (first.about, first.refusals, "given up by the Cloud" in first.detail) == (About.LINK, 0, True)
-    assert (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[PACS].failures == 0
+    assert (first.about, first.refusals, "given up by the Cloud" in first.detail) == (
+        About.LINK,
+        0,
+        True,
+    )
+    assert (await stage.records.deliveries.destinations(NORTH, [PACS], now=stage.now))[
+        PACS
+    ].failures == 0
     stage.link.hold.set()
     await _time_until(stage, DONE, DONE)
     assert stage.link.uids == list(UIDS[:2])
@@ -343,7 +430,9 @@ async def _given_up(stage: Stage) -> bool:
 
 
 async def test_a_warning_is_a_delivery_with_a_word(stage: Stage, tasks: Tasks) -> None:
-    stage.link.answer = lambda request, body: msgspec.structs.replace(delivered(body, 0xB007), comment="does not match")
+    stage.link.answer = lambda request, body: msgspec.structs.replace(
+        delivered(body, 0xB007), comment="does not match"
+    )
     await stage.queue("1.1")
     stage.serve(tasks)
     await stage.settled(DeliveryState.WARNED)
@@ -359,7 +448,9 @@ async def test_one_bad_destination_stalls_only_itself(tasks: Tasks, bad: str) ->
     held = asyncio.Event()
     real = stage.link.deliver
 
-    async def deliver(request: DeliverRequest, pieces: AsyncIterator[bytes], progress: object) -> DeliverAnswer:
+    async def deliver(
+        request: DeliverRequest, pieces: AsyncIterator[bytes], progress: object
+    ) -> DeliverAnswer:
         if request.destination == bad:
             await held.wait()
         return await real(request, pieces, progress)  # type: ignore[arg-type]
@@ -367,7 +458,10 @@ async def test_one_bad_destination_stalls_only_itself(tasks: Tasks, bad: str) ->
     stage.link.deliver = deliver  # type: ignore[method-assign,assignment]
     other = Target(link="ward", destination="archive")
     await stage.queue("1.1", "1.2")
-    wanted = [NewDelivery(target=other, instance=await stage.instance(uid), cause="rule:r/1") for uid in ("2.1", "2.2")]
+    wanted = [
+        NewDelivery(target=other, instance=await stage.instance(uid), cause="rule:r/1")
+        for uid in ("2.1", "2.2")
+    ]
     await stage.records.deliveries.add(NORTH, wanted, now=stage.now)
     stage.serve(tasks)
     stalled, well = (PACS, other) if bad == "pacs" else (other, PACS)
@@ -390,15 +484,21 @@ async def test_several_connections_keep_the_order_of_each_patient(tasks: Tasks) 
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1)])
-async def test_connections_can_change_while_deliveries_wait(tasks: Tasks, before: int, after: int) -> None:
+async def test_connections_can_change_while_deliveries_wait(
+    tasks: Tasks, before: int, after: int
+) -> None:
     stage = Stage()
     await stage.populate(msgspec.structs.replace(DESTINATION, connections=before))
     stage.link.hold = asyncio.Event()
     await _queue_patients(stage, range(4), lanes=before > 1)
     stage.serve(tasks)
     await stage.until(lambda: len(stage.link.opened) >= 2 * before)
-    changed = dump(Configuration(destinations=(msgspec.structs.replace(DESTINATION, connections=after),)))
-    await stage.records.configuration.put(NORTH, "ward", changed, author="test", now=stage.now, event=EVENT)
+    changed = dump(
+        Configuration(destinations=(msgspec.structs.replace(DESTINATION, connections=after),))
+    )
+    await stage.records.configuration.put(
+        NORTH, "ward", changed, author="test", now=stage.now, event=EVENT
+    )
     await _queue_patients(stage, range(4, 8), lanes=after > 1)
     stage.pass_time(0)
     for _ in range(50):
@@ -407,7 +507,9 @@ async def test_connections_can_change_while_deliveries_wait(tasks: Tasks, before
     stage.link.hold.set()
     await stage.until(lambda: len(stage.link.got) == 24)
     for patient in ("A", "B", "C"):
-        assert [uid for uid in stage.link.uids if uid.startswith(patient)] == [f"{patient}.{n}" for n in range(8)]
+        assert [uid for uid in stage.link.uids if uid.startswith(patient)] == [
+            f"{patient}.{n}" for n in range(8)
+        ]
     assert {request.connection for request in stage.link.opened[under_way:]} <= set(range(after))
     assert {request.configuration for request in stage.link.opened[under_way:]} == {2}
 
@@ -418,7 +520,9 @@ async def _queue_patients(stage: Stage, numbers: range, *, lanes: bool) -> None:
             await stage.queue(f"{patient}.{number}", lane=patient if lanes else "")
 
 
-async def test_a_session_that_ends_gives_its_leases_back_and_the_next_one_sends_again(stage: Stage, tasks: Tasks) -> None:
+async def test_a_session_that_ends_gives_its_leases_back_and_the_next_one_sends_again(
+    stage: Stage, tasks: Tasks
+) -> None:
     stage.link.hold = asyncio.Event()
     await stage.queue(*UIDS[:2])
     serving = stage.serve(tasks)

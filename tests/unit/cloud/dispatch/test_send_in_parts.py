@@ -17,7 +17,9 @@ from tests.unit.cloud.dispatch.stage import PACS, Stage
 UIDS = ["1.1", "1.2", "1.3", "1.4", "1.5"]
 
 
-async def test_what_a_failure_leaves_out_is_queued_by_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_a_failure_leaves_out_is_queued_by_the_next_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(queues, "AT_ONCE", 2)
     stage = Stage()
     await stage.populate()

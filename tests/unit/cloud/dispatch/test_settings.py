@@ -14,7 +14,9 @@ WAITING, DEAD, DONE = DeliveryState.WAITING, DeliveryState.DEAD, DeliveryState.D
 
 async def configured(stage: Stage, *destinations: Destination) -> None:
     document = dump(Configuration(destinations=destinations))
-    await stage.records.configuration.put(NORTH, "ward", document, author="test", now=stage.now, event=EVENT)
+    await stage.records.configuration.put(
+        NORTH, "ward", document, author="test", now=stage.now, event=EVENT
+    )
     stage.pass_time(0)
 
 

@@ -7,7 +7,13 @@ from prometheus_client import REGISTRY
 from swallowtail.calls.config import Configuration, dump
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.dispatch.watch import OLD, QueueWatch, label_of
-from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, DestinationState, Settlement, Target
+from swallowtail.cloud.model.delivery import (
+    BreakerState,
+    DeliveryState,
+    DestinationState,
+    Settlement,
+    Target,
+)
 from swallowtail.cloud.model.operations import Alarm, Condition, NewAlarm, Severity
 from tests.conformance.invented import EVENT, NORTH, SOUTH
 from tests.unit.cloud.dispatch.stage import DESTINATION, PACS, Stage
@@ -35,7 +41,11 @@ def watch_of(stage: Stage) -> QueueWatch:
 
 
 async def alarms(stage: Stage, condition: Condition = Condition.QUEUE_OLD) -> list[Alarm]:
-    return [one for one in (await stage.records.alarms.alarms(NORTH)).items if one.condition is condition]
+    return [
+        one
+        for one in (await stage.records.alarms.alarms(NORTH)).items
+        if one.condition is condition
+    ]
 
 
 async def test_a_queue_is_old_from_an_hour_on_until_its_oldest_is_gone(stage: Stage) -> None:
@@ -49,9 +59,16 @@ async def test_a_queue_is_old_from_an_hour_on_until_its_oldest_is_gone(stage: St
     for _ in range(3):
         await watch.look()
     (alarm,) = await alarms(stage)
-    assert (alarm.subject, alarm.severity, alarm.count, alarm.since) == ("ward/pacs", Severity.WARNING, 1, stage.now)
+    assert (alarm.subject, alarm.severity, alarm.count, alarm.since) == (
+        "ward/pacs",
+        Severity.WARNING,
+        1,
+        stage.now,
+    )
     assert "2027-01-15 08:00 UTC" in alarm.detail
-    (lease,) = (await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)).leases
+    (lease,) = (
+        await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)
+    ).leases
     await watch.look()
     assert len(await alarms(stage)) == 1
     named = [lease.delivery.id]
@@ -74,9 +91,13 @@ async def test_an_old_queue_says_why(stage: Stage, change: dict[str, object], wo
     await stage.queue("1.1")
     if change.pop("paused", False):
         await stage.records.deliveries.pause(NORTH, PACS, paused=True, now=stage.now, event=EVENT)
-    (lease,) = (await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 1)).leases or (None,)
+    (lease,) = (
+        await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 1)
+    ).leases or (None,)
     if lease is not None:
-        back = Settlement(tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=WAITING)
+        back = Settlement(
+            tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=WAITING
+        )
         state = msgspec.structs.replace(DestinationState(target=PACS), **change)
         await stage.records.deliveries.settle([back], state, now=stage.now)
     stage.now += OLD
@@ -85,11 +106,17 @@ async def test_an_old_queue_says_why(stage: Stage, change: dict[str, object], wo
     assert words in alarm.detail
 
 
-async def test_what_waits_for_a_destination_that_is_gone_ends_visibly_and_can_be_sent_again(stage: Stage) -> None:
+async def test_what_waits_for_a_destination_that_is_gone_ends_visibly_and_can_be_sent_again(
+    stage: Stage,
+) -> None:
     await stage.queue("1.1", "1.2")
-    failing = NewAlarm(condition=Condition.DESTINATION_FAILING, subject=PACS.subject, severity=Severity.MAJOR)
+    failing = NewAlarm(
+        condition=Condition.DESTINATION_FAILING, subject=PACS.subject, severity=Severity.MAJOR
+    )
     await stage.records.alarms.raise_alarm(NORTH, failing, now=stage.now)
-    (lease,) = (await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)).leases
+    (lease,) = (
+        await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)
+    ).leases
     await put(stage, Configuration())
     await watch_of(stage).look()
     assert await stage.states() == [DeliveryState.LEASED, DEAD]  # what is under way has its own end
@@ -98,17 +125,23 @@ async def test_what_waits_for_a_destination_that_is_gone_ends_visibly_and_can_be
     assert await stage.states() == [DEAD, DEAD]
     assert all("no longer in the configuration" in one.detail for one in await stage.deliveries())
     assert await alarms(stage, Condition.DESTINATION_FAILING) == []
-    assert (await stage.records.audit.records(NORTH)).items[0].event.type == "deliveries.destination-gone"
+    assert (await stage.records.audit.records(NORTH)).items[
+        0
+    ].event.type == "deliveries.destination-gone"
     await put(stage, Configuration(destinations=(DESTINATION,)))
     assert await queues_of(stage).resend(NORTH, OF_PACS, event=EVENT) == 2
     await watch_of(stage).look()
     assert await stage.states() == [WAITING, WAITING]
 
 
-async def test_the_alarm_of_a_destination_that_is_gone_is_cleared_though_nothing_waits(stage: Stage) -> None:
+async def test_the_alarm_of_a_destination_that_is_gone_is_cleared_though_nothing_waits(
+    stage: Stage,
+) -> None:
     await stage.queue("1.1")
     await queues_of(stage).skip(NORTH, ALL, reason="not wanted", event=EVENT)
-    failing = NewAlarm(condition=Condition.DESTINATION_FAILING, subject=PACS.subject, severity=Severity.MAJOR)
+    failing = NewAlarm(
+        condition=Condition.DESTINATION_FAILING, subject=PACS.subject, severity=Severity.MAJOR
+    )
     await stage.records.alarms.raise_alarm(NORTH, failing, now=stage.now)
     watch = watch_of(stage)
     await watch.look()
@@ -119,7 +152,9 @@ async def test_the_alarm_of_a_destination_that_is_gone_is_cleared_though_nothing
 
 
 async def put(stage: Stage, document: Configuration) -> None:
-    await stage.records.configuration.put(NORTH, "ward", dump(document), author="test", now=stage.now, event=EVENT)
+    await stage.records.configuration.put(
+        NORTH, "ward", dump(document), author="test", now=stage.now, event=EVENT
+    )
 
 
 async def test_a_paused_destination_that_is_gone_and_a_removed_link_end_too(stage: Stage) -> None:
@@ -132,7 +167,9 @@ async def test_a_paused_destination_that_is_gone_and_a_removed_link_end_too(stag
 
 async def test_a_document_that_cannot_be_read_ends_nothing(stage: Stage) -> None:
     await stage.queue("1.1")
-    await stage.records.configuration.put(NORTH, "ward", b"{", author="test", now=stage.now, event=EVENT)
+    await stage.records.configuration.put(
+        NORTH, "ward", b"{", author="test", now=stage.now, event=EVENT
+    )
     await watch_of(stage).look()
     assert await stage.states() == [WAITING]
 
@@ -148,5 +185,8 @@ async def test_the_figures_name_no_destination(stage: Stage) -> None:
     assert REGISTRY.get_sample_value("swallowtail_queue_oldest_seconds", label) == 90
     assert REGISTRY.get_sample_value("swallowtail_queues_depth") == 2
     assert (
-        REGISTRY.get_sample_value("swallowtail_queue_depth", {"destination": label_of(Target(link="x", destination="y"))}) is None
+        REGISTRY.get_sample_value(
+            "swallowtail_queue_depth", {"destination": label_of(Target(link="x", destination="y"))}
+        )
+        is None
     )

@@ -1,4 +1,7 @@
-"""pydicom's test files as data sets on their way through the index: the bytes after group 0002, and the job that tells of them."""
+"""pydicom's test files as data sets on their way through the index.
+
+The bytes after group 0002, and the job that tells of them.
+"""
 
 import io
 from pathlib import Path
@@ -11,11 +14,21 @@ from swallowtail.cloud.model.indexing import IndexJob
 from tests.conformance.invented import NORTH
 
 
-def job(content: bytes, *, sop_instance: str, sop_class: str, syntax: str, length: int | None = None) -> IndexJob:
+def job(
+    content: bytes, *, sop_instance: str, sop_class: str, syntax: str, length: int | None = None
+) -> IndexJob:
     """The job of a stored data set."""
     identity = InstanceIdentity(sop_instance=sop_instance, transfer_syntax=syntax, sha256=b"s" * 32)
     size = len(content) if length is None else length
-    return IndexJob(tenant=NORTH, instance=7, identity=identity, sop_class=sop_class, length=size, attempts=0, until=0.0)
+    return IndexJob(
+        tenant=NORTH,
+        instance=7,
+        identity=identity,
+        sop_class=sop_class,
+        length=size,
+        attempts=0,
+        until=0.0,
+    )
 
 
 def file_of(name: str) -> Path:
@@ -32,4 +45,9 @@ def stored(name: str) -> tuple[IndexJob, bytes]:
     content = raw[file.tell() :]
     data = pydicom.dcmread(io.BytesIO(raw), stop_before_pixels=True)
     syntax = str(meta.TransferSyntaxUID)
-    return job(content, sop_instance=str(data.SOPInstanceUID), sop_class=str(data.SOPClassUID), syntax=syntax), content
+    return job(
+        content,
+        sop_instance=str(data.SOPInstanceUID),
+        sop_class=str(data.SOPClassUID),
+        syntax=syntax,
+    ), content

@@ -45,7 +45,10 @@ def test_numbers_that_are_none_are_left_out() -> None:
     data.SeriesNumber = None
     data.AcquisitionNumber = 2**31
     assert attributes.number(data, "AcquisitionNumber") is None
-    assert (attributes.number(data, "InstanceNumber"), attributes.number(data, "SeriesNumber")) == (7, None)
+    assert (attributes.number(data, "InstanceNumber"), attributes.number(data, "SeriesNumber")) == (
+        7,
+        None,
+    )
     assert attributes.number(data, "Rows") is None
 
 

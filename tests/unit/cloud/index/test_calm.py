@@ -1,4 +1,7 @@
-"""When the index begins: once stores have paused, or once patience has ended; on the simulated clock."""
+"""When the index begins: once stores have paused, or once patience has ended.
+
+On the simulated clock.
+"""
 
 import asyncio
 import contextlib
@@ -40,7 +43,10 @@ class Parser:
 
 
 def indexed(count: int, every: float, watch: float) -> list[tuple[float, int]]:
-    """Store `count` instances, one `every` so many seconds; give when how many were claimed until `watch`."""
+    """Store `count` instances, one `every` so many seconds.
+
+    Give when how many were claimed until `watch`.
+    """
     loop, jobs, bus = WorldLoop(), Jobs(), InProcessBus()
 
     async def stores() -> None:

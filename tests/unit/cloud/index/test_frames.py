@@ -10,7 +10,9 @@ from swallowtail.dicom.data_set import PIXEL_DATA, Element, MalformedDataSetErro
 
 
 def image(frames: int = 1, **more: object) -> Image:
-    return Image(**({"frames": frames, "rows": 4, "columns": 5, "samples": 1, "bits_allocated": 16} | more))
+    return Image(
+        **({"frames": frames, "rows": 4, "columns": 5, "samples": 1, "bits_allocated": 16} | more)
+    )
 
 
 def pixels(length: int) -> Element:
@@ -29,7 +31,9 @@ def pixels(length: int) -> Element:
         (0, image(rows=0), ()),
     ],
 )
-def test_native_frames_lie_one_after_the_other(length: int, what: Image, spans: tuple[tuple[int, int], ...]) -> None:
+def test_native_frames_lie_one_after_the_other(
+    length: int, what: Image, spans: tuple[tuple[int, int], ...]
+) -> None:
     assert native(pixels(length), what) == FrameIndex(spans=spans)
 
 
@@ -45,14 +49,21 @@ def fragmented(*fragments: bytes, table: bytes = b"") -> tuple[Element, Source]:
         content += struct.pack("<HHI", 0xFFFE, 0xE000, len(fragment))
         places.append((len(content), len(fragment)))
         content += fragment
-    return Element(PIXEL_DATA, b"OB", 0, 0, len(content), tuple(places)), Source(io.BytesIO(bytes(content)), len(content))
+    return Element(PIXEL_DATA, b"OB", 0, 0, len(content), tuple(places)), Source(
+        io.BytesIO(bytes(content)), len(content)
+    )
 
 
-def frames_of(frames: int, *fragments: bytes, table: bytes = b"", extended: bytes = b"") -> list[bytes]:
+def frames_of(
+    frames: int, *fragments: bytes, table: bytes = b"", extended: bytes = b""
+) -> list[bytes]:
     element, source = fragmented(*fragments, table=table)
     found = encapsulated(element, image(frames), source, extended=extended)
     assert found.encapsulated
-    return [b"".join(source.take(*span[start : start + 2]) for start in range(0, len(span), 2)) for span in found.spans]
+    return [
+        b"".join(source.take(*span[start : start + 2]) for start in range(0, len(span), 2))
+        for span in found.spans
+    ]
 
 
 END = b"\xff\xd9"

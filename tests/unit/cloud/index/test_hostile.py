@@ -17,7 +17,12 @@ EXPLICIT, DEFLATED, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", 
 US = "1.2.840.10008.5.1.4.1.1.6.1"
 IDENTITY = b"".join(
     short(tag, uid.encode() + b"\0" * (len(uid) % 2), b"UI")
-    for tag, uid in ((0x00080016, US), (0x00080018, "1.2.3"), (0x0020000D, "1.2.1"), (0x0020000E, "1.2.2"))
+    for tag, uid in (
+        (0x00080016, US),
+        (0x00080018, "1.2.3"),
+        (0x0020000D, "1.2.1"),
+        (0x0020000E, "1.2.2"),
+    )
 )
 
 
@@ -45,7 +50,11 @@ def implicit_nested(depth: int) -> bytes:
         (IDENTITY + nested(500), EXPLICIT, "deep"),
         (implicit_nested(500), IMPLICIT, "deep"),
         (IDENTITY + long(0x00081140, item(b"") * 2_000_000), EXPLICIT, "items"),
-        (IDENTITY + long(0x7FE00010, bytes(1000), b"OW", 0xFFFFFFFE), EXPLICIT, "claims 4294967294 bytes"),
+        (
+            IDENTITY + long(0x7FE00010, bytes(1000), b"OW", 0xFFFFFFFE),
+            EXPLICIT,
+            "claims 4294967294 bytes",
+        ),
         (deflated(IDENTITY + bytes(128 * 1024 * 1024)), DEFLATED, "inflates"),
         (b"\xff" * 1000, EXPLICIT, "VR"),
     ],
@@ -59,14 +68,20 @@ def test_it_is_quarantined_soon(content: bytes, syntax: str, problem: str) -> No
     assert time.process_time() - begun < 15
 
 
-@pytest.mark.parametrize("content", [nested(MAX_DEPTH), long(0x00081140, item(b"") * (MAX_ITEMS // 10))], ids=["depth", "items"])
+@pytest.mark.parametrize(
+    "content",
+    [nested(MAX_DEPTH), long(0x00081140, item(b"") * (MAX_ITEMS // 10))],
+    ids=["depth", "items"],
+)
 def test_what_is_within_the_limits_is_indexed(content: bytes) -> None:
     outcome = verdict(IDENTITY + content)
     assert isinstance(outcome, Indexed), outcome
     assert outcome.study.uid == "1.2.1"
 
 
-@pytest.mark.parametrize("value", [b"\x1b$B\xff\xff\x1b", b"=" * 64, b"\\" * 64, b"\0" * 64, bytes(range(64))])
+@pytest.mark.parametrize(
+    "value", [b"\x1b$B\xff\xff\x1b", b"=" * 64, b"\\" * 64, b"\0" * 64, bytes(range(64))]
+)
 def test_odd_values_harm_nobody(value: bytes) -> None:
     content = b"".join(
         [

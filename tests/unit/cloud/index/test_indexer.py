@@ -30,9 +30,19 @@ class Node:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud, self.bus, self.now = cloud, InProcessBus(), NOW
         self.ingest = Ingest(
-            cloud.records.instances, cloud.blobs, clock=lambda: NOW, meter=Tally(), on_stored=lambda: self.bus.publish(TOPIC)
+            cloud.records.instances,
+            cloud.blobs,
+            clock=lambda: NOW,
+            meter=Tally(),
+            on_stored=lambda: self.bus.publish(TOPIC),
         )
-        self.indexer = Indexer(cloud.records.index_jobs, InlineParser(cloud.blobs), self.bus, clock=lambda: self.now, quiet=0.0)
+        self.indexer = Indexer(
+            cloud.records.index_jobs,
+            InlineParser(cloud.blobs),
+            self.bus,
+            clock=lambda: self.now,
+            quiet=0.0,
+        )
 
     async def store(self, name: str) -> None:
         job, content = stored(name)
@@ -67,7 +77,9 @@ async def test_what_is_stored_is_found(node: Node) -> None:
     assert await node.indexer.step() == 3
     assert await node.indexer.step() == 0
     assert await node.studies() == ["CompressedSamples^CT1", "PLA"]
-    quarantined = await node.cloud.records.instances.instances(NORTH, InstanceSearch(state=IndexState.QUARANTINED))
+    quarantined = await node.cloud.records.instances.instances(
+        NORTH, InstanceSearch(state=IndexState.QUARANTINED)
+    )
     assert len(quarantined.items) == len((await node.cloud.records.alarms.alarms(NORTH)).items) == 1
 
 
@@ -93,7 +105,8 @@ async def test_a_store_wakes_the_index(node: Node) -> None:
 async def test_a_node_that_is_alone_takes_over_what_its_predecessor_had_claimed(node: Node) -> None:
     await node.store("CT_small.dcm")
     await node.cloud.records.index_jobs.claim(9, now=NOW, until=NOW + LEASE)
-    await indexed_by(node, asyncio.ensure_future(node.indexer.run(alone=True)))  # noqa: TID251 - no owner in a test
+    # no owner in a test
+    await indexed_by(node, asyncio.ensure_future(node.indexer.run(alone=True)))  # noqa: TID251
     assert await node.studies() == ["CompressedSamples^CT1"]
 
 
@@ -113,7 +126,9 @@ async def test_the_index_waits_out_a_storage_failure(node: Node) -> None:
     assert await node.indexer._step_safely() == 1
 
 
-async def test_an_outcome_that_the_store_cannot_hold_stops_nobody(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outcome_that_the_store_cannot_hold_stops_nobody(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("CT_small.dcm", "MR_small.dcm"):
         await node.store(name)
     whole = node.indexer._parser.parse
@@ -121,12 +136,20 @@ async def test_an_outcome_that_the_store_cannot_hold_stops_nobody(node: Node, mo
     async def with_a_huge_number(job: IndexJob) -> IndexOutcome:
         outcome = await whole(job)
         assert isinstance(outcome, Indexed)
-        return msgspec.structs.replace(outcome, number=2**70) if outcome.series.modality == "CT" else outcome
+        return (
+            msgspec.structs.replace(outcome, number=2**70)
+            if outcome.series.modality == "CT"
+            else outcome
+        )
 
     monkeypatch.setattr(node.indexer._parser, "parse", with_a_huge_number)
     await node.indexer.step()
     assert await node.studies() == ["CompressedSamples^MR1"]
-    (refused,) = (await node.cloud.records.instances.instances(NORTH, InstanceSearch(state=IndexState.QUARANTINED))).items
+    (refused,) = (
+        await node.cloud.records.instances.instances(
+            NORTH, InstanceSearch(state=IndexState.QUARANTINED)
+        )
+    ).items
     assert "OverflowError" in refused.problem
     assert await node.cloud.records.index_jobs.waiting() == 0
 
@@ -140,7 +163,8 @@ async def test_an_index_that_was_wrong_is_rebuilt(node: Node) -> None:
             wrong, _ = stored("MR_small.dcm")
             outcome = parse(wrong, io.BytesIO(content))
             return type(outcome)(
-                **{field: getattr(outcome, field) for field in outcome.__struct_fields__} | {"instance": job.instance}
+                **{field: getattr(outcome, field) for field in outcome.__struct_fields__}
+                | {"instance": job.instance}
             )
 
     await node.store("CT_small.dcm")

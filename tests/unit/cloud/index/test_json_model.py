@@ -23,10 +23,36 @@ from tests.unit.cloud.index.data_sets import file_of, job, stored
 NAMES = (
     *(
         f"chr{name}.dcm"
-        for name in ("Arab", "Fren", "Germ", "Greek", "H31", "H32", "Hbrw", "I2", "KoreanMulti", "Russ", "X1", "X2")
+        for name in (
+            "Arab",
+            "Fren",
+            "Germ",
+            "Greek",
+            "H31",
+            "H32",
+            "Hbrw",
+            "I2",
+            "KoreanMulti",
+            "Russ",
+            "X1",
+            "X2",
+        )
     ),
-    *("CT_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "examples_ybr_color.dcm", "examples_palette.dcm"),
-    *("rtplan.dcm", "rtdose.dcm", "reportsi.dcm", "test-SR.dcm", "waveform_ecg.dcm", "liver_1frame.dcm"),
+    *(
+        "CT_small.dcm",
+        "MR_small_implicit.dcm",
+        "MR_small_bigendian.dcm",
+        "examples_ybr_color.dcm",
+        "examples_palette.dcm",
+    ),
+    *(
+        "rtplan.dcm",
+        "rtdose.dcm",
+        "reportsi.dcm",
+        "test-SR.dcm",
+        "waveform_ecg.dcm",
+        "liver_1frame.dcm",
+    ),
 )
 
 
@@ -59,7 +85,14 @@ def test_every_element_is_what_pydicom_says(name: str) -> None:
             assert shown(mine) == shown(theirs), element.tag
 
 
-BULKY = ("waveform_ecg.dcm", "liver_1frame.dcm", "examples_palette.dcm", "CT_small.dcm", "rtdose.dcm", "image_dfl.dcm")
+BULKY = (
+    "waveform_ecg.dcm",
+    "liver_1frame.dcm",
+    "examples_palette.dcm",
+    "CT_small.dcm",
+    "rtdose.dcm",
+    "image_dfl.dcm",
+)
 
 
 def named(document: dict[str, Any], data: Dataset) -> Iterator[tuple[str, bytes]]:
@@ -73,7 +106,9 @@ def named(document: dict[str, Any], data: Dataset) -> Iterator[tuple[str, bytes]
 
 
 def with_icon() -> Dataset:
-    """A slice with bulk data of every kind, two sequences deep, in a private creator's and a modality LUT's place."""
+    """A slice with bulk data of every kind, two sequences deep, in a private creator's and a
+    modality LUT's place.
+    """
     data = pydicom.dcmread(file_of("CT_small.dcm"))
     icon, table, around = Dataset(), Dataset(), Dataset()
     icon.add_new(0x7FE00010, "OB", b"icon" * 512)
@@ -92,7 +127,10 @@ def with_icon() -> Dataset:
 def read(outcome: Indexed, content: bytes, uri: str) -> bytes:
     """The bytes that a BulkDataURI stands for."""
     spans = outcome.frames.values[uri.removeprefix("bulkdata/")].spans
-    return b"".join(content[start : start + length] for start, length in zip(spans[::2], spans[1::2], strict=True))
+    return b"".join(
+        content[start : start + length]
+        for start, length in zip(spans[::2], spans[1::2], strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", BULKY)
@@ -102,21 +140,30 @@ def test_every_bulk_data_uri_is_the_value_that_pydicom_has(name: str) -> None:
     assert isinstance(outcome, Indexed), outcome
     if name == "image_dfl.dcm":
         content = inflated(io.BytesIO(content), len(content))
-    found = dict(named(json.loads(zlib.decompress(outcome.document)), pydicom.dcmread(file_of(name))))
+    found = dict(
+        named(json.loads(zlib.decompress(outcome.document)), pydicom.dcmread(file_of(name)))
+    )
     assert found
     assert {uri.removeprefix("bulkdata/") for uri in found} == set(outcome.frames.values)
     for uri, expected in found.items():
         assert read(outcome, content, uri) == expected, uri
 
 
-@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
+@pytest.mark.parametrize(
+    "syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"]
+)
 def test_bulk_data_within_sequences_is_named_by_its_place(syntax: str) -> None:
     data, file = with_icon(), io.BytesIO()
     data.file_meta.TransferSyntaxUID = UID(syntax)
     pydicom.dcmwrite(file, data, enforce_file_format=True)
     raw = file.getvalue()
     content = raw[144 + int.from_bytes(raw[140:144], "little") :]
-    made = job(content, sop_instance=str(data.SOPInstanceUID), sop_class=str(data.SOPClassUID), syntax=syntax)
+    made = job(
+        content,
+        sop_instance=str(data.SOPInstanceUID),
+        sop_class=str(data.SOPClassUID),
+        syntax=syntax,
+    )
     outcome = parse(made, io.BytesIO(content))
     assert isinstance(outcome, Indexed), outcome
     document = json.loads(zlib.decompress(outcome.document))
@@ -143,7 +190,12 @@ def test_an_encapsulated_icon_is_named_without_its_offset_table() -> None:
     raw = file.getvalue()
     content = raw[144 + int.from_bytes(raw[140:144], "little") :]
     syntax = str(data.file_meta.TransferSyntaxUID)
-    made = job(content, sop_instance=str(data.SOPInstanceUID), sop_class=str(data.SOPClassUID), syntax=syntax)
+    made = job(
+        content,
+        sop_instance=str(data.SOPInstanceUID),
+        sop_class=str(data.SOPClassUID),
+        syntax=syntax,
+    )
     outcome = parse(made, io.BytesIO(content))
     assert isinstance(outcome, Indexed), outcome
     (name,) = outcome.frames.values
@@ -183,6 +235,12 @@ def test_values(vr: bytes, raw: bytes, found: Any) -> None:
 def test_long_binary_values_are_named_and_short_ones_inline() -> None:
     raw = bytes(1025)
     model = JsonModel(Source(io.BytesIO(raw), len(raw)), Dataset(), {}, big_endian=False)
-    assert model.value(Element(0x00091001, b"OB", 0, 0, 1025), foreign=False) == {"vr": "OB", "BulkDataURI": "bulkdata/00091001"}
-    assert model.value(Element(0x00091001, b"OB", 0, 0, 3), foreign=False) == {"vr": "OB", "InlineBinary": "AAAA"}
+    assert model.value(Element(0x00091001, b"OB", 0, 0, 1025), foreign=False) == {
+        "vr": "OB",
+        "BulkDataURI": "bulkdata/00091001",
+    }
+    assert model.value(Element(0x00091001, b"OB", 0, 0, 3), foreign=False) == {
+        "vr": "OB",
+        "InlineBinary": "AAAA",
+    }
     assert BULK > 1024

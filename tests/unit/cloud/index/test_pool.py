@@ -31,10 +31,18 @@ async def kept(blobs: FolderBlobs, name: str) -> IndexJob:
         await incoming.write(memoryview(content))
         digest = await incoming.finish()
     identity = type(job.identity)(
-        sop_instance=job.identity.sop_instance, transfer_syntax=job.identity.transfer_syntax, sha256=digest.sha256
+        sop_instance=job.identity.sop_instance,
+        transfer_syntax=job.identity.transfer_syntax,
+        sha256=digest.sha256,
     )
     return IndexJob(
-        tenant=job.tenant, instance=7, identity=identity, sop_class=job.sop_class, length=job.length, attempts=0, until=0.0
+        tenant=job.tenant,
+        instance=7,
+        identity=identity,
+        sop_class=job.sop_class,
+        length=job.length,
+        attempts=0,
+        until=0.0,
     )
 
 
@@ -50,7 +58,10 @@ async def test_one_worker_parses_one_blob_after_the_other(blobs: FolderBlobs) ->
     assert kinds == [Indexed, Indexed, Quarantined]
     worker = pool._processes._free.get_nowait()
     assert worker is not None
-    limits = resource.prlimit(worker.pid, resource.RLIMIT_AS), resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+    limits = (
+        resource.prlimit(worker.pid, resource.RLIMIT_AS),
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE),
+    )
     assert limits == ((2**30, 2**30), (0, 0))
     loaded = Path(f"/proc/{worker.pid}/maps").read_text()  # noqa: ASYNC240 - of no disk
     assert not any(name in loaded for name in ("numpy", "gdcm", "openjpeg", "/PIL/"))
@@ -76,9 +87,13 @@ async def test_a_blob_that_is_gone_is_an_outcome(blobs: FolderBlobs) -> None:
     ],
     ids=["hangs", "dies", "lies", "lies at length"],
 )
-async def test_a_job_that_takes_two_workers_lives_is_quarantined(blobs: FolderBlobs, tmp_path: Path, behaviour: str) -> None:
+async def test_a_job_that_takes_two_workers_lives_is_quarantined(
+    blobs: FolderBlobs, tmp_path: Path, behaviour: str
+) -> None:
     launches = tmp_path / "launches"
-    command = script(tmp_path / "worker.py", f"open({str(launches)!r}, 'a').write('x')\n{behaviour}\n")
+    command = script(
+        tmp_path / "worker.py", f"open({str(launches)!r}, 'a').write('x')\n{behaviour}\n"
+    )
     pool = WorkerPool(blobs, 1, wall_seconds=1.0, command=command)
     outcome = await pool.parse(await kept(blobs, "CT_small.dcm"))
     assert isinstance(outcome, Quarantined)
@@ -102,7 +117,9 @@ main()
     await pool.close()
 
 
-async def test_an_object_that_wants_too_much_memory_is_quarantined_and_the_next_is_read(blobs: FolderBlobs, tmp_path: Path) -> None:
+async def test_an_object_that_wants_too_much_memory_is_quarantined_and_the_next_is_read(
+    blobs: FolderBlobs, tmp_path: Path
+) -> None:
     text = """
 import swallowtail.cloud.index.parse as parse
 from swallowtail.cloud.index.worker import main
@@ -129,4 +146,6 @@ def test_the_pool_loads_no_dicom_library() -> None:
 
     code = "import sys; import swallowtail.cloud.index.indexer; sys.exit('pydicom' in sys.modules)"
     environment = {"PYTHONPATH": str(Path(__file__).parents[4] / "src")}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    )

@@ -26,13 +26,18 @@ def test_a_file_shorter_than_its_row_says_is_named() -> None:
         Source(io.BytesIO(b"abc"), 9).take(0, 4)
 
 
-@pytest.mark.parametrize("tail", [b"", b"\0", zlib.crc32(b"ada" * 99).to_bytes(4, "little") + (297).to_bytes(4, "little")])
+@pytest.mark.parametrize(
+    "tail",
+    [b"", b"\0", zlib.crc32(b"ada" * 99).to_bytes(4, "little") + (297).to_bytes(4, "little")],
+)
 def test_a_deflated_data_set_is_inflated(tail: bytes) -> None:
     packed = deflated(b"ada" * 99) + tail
     assert inflated(io.BytesIO(packed), len(packed)) == b"ada" * 99
 
 
-@pytest.mark.parametrize("packed", [deflated(b"ada" * 99)[:-2], b"", b"\xff\xff\xff", deflated(b"ada") + b"12345678"])
+@pytest.mark.parametrize(
+    "packed", [deflated(b"ada" * 99)[:-2], b"", b"\xff\xff\xff", deflated(b"ada") + b"12345678"]
+)
 def test_a_damaged_one_is_malformed(packed: bytes) -> None:
     with pytest.raises(MalformedDataSetError):
         inflated(io.BytesIO(packed), len(packed))

@@ -8,7 +8,11 @@ __all__ = ["cloud"]
 
 
 async def raised(cloud: Cloud) -> list[Alarm]:
-    return [alarm for alarm in (await cloud.records.alarms.alarms(NORTH)).items if alarm.condition is Condition.STORAGE]
+    return [
+        alarm
+        for alarm in (await cloud.records.alarms.alarms(NORTH)).items
+        if alarm.condition is Condition.STORAGE
+    ]
 
 
 async def test_a_full_disk_raises_one_alarm_and_the_next_success_clears_it(cloud: Cloud) -> None:
@@ -31,7 +35,9 @@ async def test_an_alarm_from_before_a_restart_is_cleared_by_the_first_success(cl
     assert await raised(cloud) == []
 
 
-async def test_a_database_that_is_down_neither_keeps_the_alarm_nor_stops_the_answer(cloud: Cloud) -> None:
+async def test_a_database_that_is_down_neither_keeps_the_alarm_nor_stops_the_answer(
+    cloud: Cloud,
+) -> None:
     cloud.rows.unavailable = True
     assert isinstance(await cloud.store(body()), NotStored)
     cloud.rows.unavailable, cloud.platter.full = False, True

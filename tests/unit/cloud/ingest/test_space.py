@@ -10,7 +10,9 @@ from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import NORTH, NOW, SOUTH, tenants
 
 
-@pytest.mark.parametrize(("size", "mark"), [(10 * GIB, GIB), (200 * GIB, 20 * GIB), (10_000 * GIB, 20 * GIB)])
+@pytest.mark.parametrize(
+    ("size", "mark"), [(10 * GIB, GIB), (200 * GIB, 20 * GIB), (10_000 * GIB, 20 * GIB)]
+)
 def test_low_is_a_tenth_and_on_a_large_disk_an_amount(size: int, mark: float) -> None:
     assert low_mark(size) == mark
 
@@ -19,7 +21,9 @@ async def test_the_alarm_is_edge_triggered_with_a_margin() -> None:
     records = Records(MemoryDatabase(CommittedRows()))
     await tenants(records)
     free = [GIB]
-    watch = DiskWatch(lambda: (10 * GIB, free[0]), people=records.people, alarms=records.alarms, clock=lambda: NOW)
+    watch = DiskWatch(
+        lambda: (10 * GIB, free[0]), people=records.people, alarms=records.alarms, clock=lambda: NOW
+    )
 
     async def seen(amount: float) -> list[tuple[Condition, int]]:
         free[0] = int(amount)

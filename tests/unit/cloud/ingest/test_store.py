@@ -1,4 +1,7 @@
-"""The use case of a store, over the twins: what is answered, and in which order things became durable before it."""
+"""The use case of a store, over the twins.
+
+What is answered, and in which order things became durable before it.
+"""
 
 import hashlib
 import zlib
@@ -7,7 +10,14 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored, StoreRequest, TransferEnd
+from swallowtail.calls.store import (
+    Committed,
+    NotStored,
+    NotStoredReason,
+    Stored,
+    StoreRequest,
+    TransferEnd,
+)
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
@@ -35,13 +45,20 @@ REQUEST = StoreRequest(
 
 
 async def body(
-    content: bytes = DATA_SET, *, length: int | None = None, crc32: int | None = None, end: bool = True
+    content: bytes = DATA_SET,
+    *,
+    length: int | None = None,
+    crc32: int | None = None,
+    end: bool = True,
 ) -> AsyncIterator[memoryview | TransferEnd]:
     """The pieces of a data set and, if it has one, its end."""
     for start in range(0, len(content), 5000):
         yield memoryview(content)[start : start + 5000]
     if end:
-        yield TransferEnd(length=len(content) if length is None else length, crc32=zlib.crc32(content) if crc32 is None else crc32)
+        yield TransferEnd(
+            length=len(content) if length is None else length,
+            crc32=zlib.crc32(content) if crc32 is None else crc32,
+        )
 
 
 class Cloud:
@@ -50,7 +67,9 @@ class Cloud:
     def __init__(self) -> None:
         self.rows, self.platter = CommittedRows(), SimulatedDisk()
         self.records = Records(MemoryDatabase(self.rows))
-        self.blobs = FolderBlobs(self.platter.mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=1_000_000)
+        self.blobs = FolderBlobs(
+            self.platter.mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=1_000_000
+        )
         self.tally = Tally()
         self.woken: list[str] = []
         self.ingest = Ingest(
@@ -63,12 +82,17 @@ class Cloud:
         )
 
     async def store(
-        self, pieces: AsyncIterator[memoryview | TransferEnd], request: StoreRequest = REQUEST, epoch: int = 1
+        self,
+        pieces: AsyncIterator[memoryview | TransferEnd],
+        request: StoreRequest = REQUEST,
+        epoch: int = 1,
     ) -> Committed | NotStored:
         return await self.ingest.store(NORTH, "ward", epoch, request, pieces)
 
     async def instances(self) -> int:
-        return len((await self.records.instances.instances(NORTH, InstanceSearch(hidden=True))).items)
+        return len(
+            (await self.records.instances.instances(NORTH, InstanceSearch(hidden=True))).items
+        )
 
 
 @pytest.fixture
@@ -86,12 +110,22 @@ async def test_an_answer_carries_the_senders_numbers_and_everything_stands(cloud
     assert answer == Committed(length=len(DATA_SET), crc32=zlib.crc32(DATA_SET), stored=Stored.NEW)
     (instance,) = (await cloud.records.instances.instances(NORTH, InstanceSearch())).items
     assert instance.identity.sha256 == hashlib.sha256(DATA_SET).digest()
-    assert (instance.origin.device, instance.origin.listener, instance.origin.peer) == ("sono-1", "us", "192.0.2.20")
+    assert (instance.origin.device, instance.origin.listener, instance.origin.peer) == (
+        "sono-1",
+        "us",
+        "192.0.2.20",
+    )
     assert await cloud.blobs.verify(NORTH, instance.identity.sha256)
-    assert (cloud.woken, cloud.tally.outcomes, cloud.tally.bytes) == (["index"], {"new": 1}, len(DATA_SET))
+    assert (cloud.woken, cloud.tally.outcomes, cloud.tally.bytes) == (
+        ["index"],
+        {"new": 1},
+        len(DATA_SET),
+    )
 
 
-async def test_the_blob_is_durable_before_the_row_is_committed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_blob_is_durable_before_the_row_is_committed(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit = cloud.records.instances.commit
 
     async def crash_first(tenant: str, arrival: Arrival, *, now: float) -> Receipt:
@@ -124,11 +158,16 @@ async def test_a_body_that_cannot_be_kept_leaves_nothing(
 
 @pytest.mark.parametrize("uid", ["", "../../etc/passwd", "1.2.a", "1" * 65, "1.2\0", "C:\\x"])
 @pytest.mark.parametrize("field", ["sop_class", "sop_instance", "transfer_syntax"])
-async def test_an_illegal_uid_is_refused_before_a_byte_is_read(cloud: Cloud, field: str, uid: str) -> None:
+async def test_an_illegal_uid_is_refused_before_a_byte_is_read(
+    cloud: Cloud, field: str, uid: str
+) -> None:
     pieces = body()
     answer = await cloud.store(pieces, msgspec.structs.replace(REQUEST, **{field: uid}))
     assert isinstance(answer, NotStored)
-    assert (answer.reason, uid == "" or uid not in answer.detail) == (NotStoredReason.MALFORMED, True)
+    assert (answer.reason, uid == "" or uid not in answer.detail) == (
+        NotStoredReason.MALFORMED,
+        True,
+    )
     assert isinstance(await anext(pieces), memoryview)
 
 
@@ -169,7 +208,13 @@ async def test_a_repeat_is_the_same_success(cloud: Cloud) -> None:
 
 async def test_an_upload_is_stored_for_its_facility(cloud: Cloud) -> None:
     key = InstanceKey(US, "1.2.9", "1.2.840.10008.1.2.1")
-    answer = await cloud.ingest.upload(NORTH, Upload(actor="token-1", address="192.0.2.30", facility="clinic"), key, body())
+    answer = await cloud.ingest.upload(
+        NORTH, Upload(actor="token-1", address="192.0.2.30", facility="clinic"), key, body()
+    )
     assert isinstance(answer, Committed)
-    (instance,) = (await cloud.records.instances.instances(NORTH, InstanceSearch(facilities=frozenset({"clinic"})))).items
+    (instance,) = (
+        await cloud.records.instances.instances(
+            NORTH, InstanceSearch(facilities=frozenset({"clinic"}))
+        )
+    ).items
     assert (instance.origin.actor, instance.origin.link) == ("token-1", None)

@@ -25,7 +25,9 @@ class Watch:
         )
 
     def connect(self) -> None:
-        self.sessions.live[HERON, "l"] = Presence(since=self.now, proven=self.now, address="", release="", epoch=1)
+        self.sessions.live[HERON, "l"] = Presence(
+            since=self.now, proven=self.now, address="", release="", epoch=1
+        )
 
     async def after(self, seconds: float) -> list[tuple[Condition, int]]:
         """Let time pass, look, and give the alarms that are raised."""

@@ -11,7 +11,15 @@ from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.codes import KeyedHash, mint_code
 from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.operations import Condition
-from swallowtail.cloud.model.tenancy import Admitted, Code, Facility, Link, Organisation, OrganisationState, Tenant
+from swallowtail.cloud.model.tenancy import (
+    Admitted,
+    Code,
+    Facility,
+    Link,
+    Organisation,
+    OrganisationState,
+    Tenant,
+)
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.wire.control import Hello, RefuseReason
@@ -42,15 +50,21 @@ class Place:
 
     async def populate(self) -> None:
         people = self.records.people
-        await people.add_organisation(Organisation(id=HERON, name="heronsgate", created=NOW), now=NOW, event=EVENT)
-        await people.put_facility(HERON, Facility(id="f", name="main", time_zone="UTC"), now=NOW, event=EVENT)
+        await people.add_organisation(
+            Organisation(id=HERON, name="heronsgate", created=NOW), now=NOW, event=EVENT
+        )
+        await people.put_facility(
+            HERON, Facility(id="f", name="main", time_zone="UTC"), now=NOW, event=EVENT
+        )
         link = Link(id="l", facility="f", name="radiology", created=NOW)
         await self.records.links.add(HERON, link, self.coded(self.code), now=NOW, event=EVENT)
 
     def coded(self, code: str) -> Code:
         return Code(digest=self.hashes.of_code(code), until=NOW + 60)
 
-    async def judge(self, code: str, key: bytes = KEY, *, proved: bool = True) -> Admitted | Refusal:
+    async def judge(
+        self, code: str, key: bytes = KEY, *, proved: bool = True
+    ) -> Admitted | Refusal:
         hello = Hello(
             version=1,
             release="0.1.0",
@@ -93,7 +107,9 @@ async def test_every_wrong_code_hears_the_same_after_the_same_look(place: Place)
         await place.judge(""),
         await place.judge(place.code, proved=False),
     ]
-    assert set(answers) == {Refusal(RefuseReason.CODE, "the security code is unknown, revoked or mistyped", CODE_WAIT)}
+    assert set(answers) == {
+        Refusal(RefuseReason.CODE, "the security code is unknown, revoked or mistyped", CODE_WAIT)
+    }
     assert len(place.asked) == len(answers), "each is looked up, so that none is answered sooner"
 
 
@@ -128,7 +144,9 @@ async def test_wrong_codes_do_not_keep_the_right_one_out(place: Place) -> None:
     assert isinstance(await place.judge(place.code), Admitted)
 
 
-async def test_a_store_that_is_down_is_busy_and_costs_the_link_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_is_down_is_busy_and_costs_the_link_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def down(*_: object, **__: object) -> None:
         raise StorageUnavailableError
 

@@ -1,4 +1,6 @@
-"""The calls `deliver` and `check` on a live session, with the Link's end of the wire in the test's hand."""
+"""The calls `deliver` and `check` on a live session, with the Link's end of the wire in the test's
+hand.
+"""
 
 import asyncio
 import zlib
@@ -46,7 +48,9 @@ REQUEST = DeliverRequest(
     transfer_syntax=EXPLICIT,
     length=9,
 )
-DOWN = NotDelivered(about=About.DESTINATION, phase=DeliveryPhase.CONNECT, detail="nobody listens there")
+DOWN = NotDelivered(
+    about=About.DESTINATION, phase=DeliveryPhase.CONNECT, detail="nobody listens there"
+)
 BIG = b"0123456789abcdef" * 500_000
 """More than any window."""
 Serve = Callable[[Channel], Awaitable[None]]
@@ -73,7 +77,10 @@ def _end(body: bytes) -> TransferEnd:
 
 
 async def reset_of(channel: Channel) -> ResetReason:
-    """Read until the Cloud gives the channel up, and say why. After an End, which comes for ever, nothing more is waited for."""
+    """Read until the Cloud gives the channel up, and say why.
+
+    After an End, which comes for ever, nothing more is waited for.
+    """
 
     async def read() -> None:
         while not isinstance(await channel.receive(), End):
@@ -85,7 +92,9 @@ async def reset_of(channel: Channel) -> ResetReason:
 
 
 def as_delivered(body: bytes, **more: int) -> Delivered:
-    return Delivered(**({"length": len(body), "crc32": zlib.crc32(body), "status": 0, "seconds": 0.1} | more))
+    return Delivered(
+        **({"length": len(body), "crc32": zlib.crc32(body), "status": 0, "seconds": 0.1} | more)
+    )
 
 
 @asynccontextmanager
@@ -102,7 +111,9 @@ async def link(world: World, serve: Serve) -> AsyncIterator[tuple[Outbound, Sess
         yield world.outbound(), session
 
 
-async def deliver(outbound: Outbound, *parts: bytes, progress: Progress | None = None) -> DeliverAnswer:
+async def deliver(
+    outbound: Outbound, *parts: bytes, progress: Progress | None = None
+) -> DeliverAnswer:
     async with asyncio.timeout(10):
         return await outbound.deliver(REQUEST, pieces(*parts), progress or Progress())
 
@@ -136,7 +147,9 @@ async def test_an_instance_arrives_whole_and_its_answer_comes_back(world: World)
 
 
 @pytest.mark.parametrize("lie", [{"length": 3}, {"crc32": 1}], ids=str)
-async def test_a_link_that_delivered_something_else_is_not_believed(world: World, lie: dict[str, int]) -> None:
+async def test_a_link_that_delivered_something_else_is_not_believed(
+    world: World, lie: dict[str, int]
+) -> None:
     async def serve(channel: Channel) -> None:
         body, _ = await take(channel)
         await channel.message(encode(as_delivered(body, **lie)), fin=True)
@@ -186,7 +199,9 @@ async def _nothing(channel: Channel) -> None:
 
 @pytest.mark.parametrize("serve", [_reset, _malformed, _nothing])
 @pytest.mark.parametrize("body", [b"data", BIG], ids=["small", "big"])
-async def test_an_answer_that_is_none_is_the_links_failure(world: World, serve: Serve, body: bytes) -> None:
+async def test_an_answer_that_is_none_is_the_links_failure(
+    world: World, serve: Serve, body: bytes
+) -> None:
     async with link(world, serve) as (outbound, _):
         with pytest.raises(LinkAwayError):
             await deliver(outbound, body)
@@ -223,7 +238,9 @@ async def test_a_delivery_that_is_cancelled_is_given_up_at_the_link(world: World
         await asyncio.wait_for(gone.wait(), 5)
 
 
-async def test_a_blob_that_is_missing_is_told_to_the_caller_and_given_up_at_the_link(world: World) -> None:
+async def test_a_blob_that_is_missing_is_told_to_the_caller_and_given_up_at_the_link(
+    world: World,
+) -> None:
     gone = asyncio.Event()
 
     async def serve(channel: Channel) -> None:

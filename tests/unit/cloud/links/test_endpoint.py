@@ -92,7 +92,9 @@ class World:
     def __init__(self, place: Place, tasks: Tasks) -> None:
         self.place, self.tasks, self.stores, self.bus = place, tasks, Stores(), InProcessBus()
         records = place.records
-        self.blobs = FolderBlobs(SimulatedDisk().mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=1_000_000)
+        self.blobs = FolderBlobs(
+            SimulatedDisk().mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=1_000_000
+        )
         self.tally = AuditTally(records.audit, lambda: NOW)
         self.ended: list[tuple[str, str, bytes]] = []
         reports = Reports(records.configuration, ended=self._ended, tally=self.tally)
@@ -115,7 +117,12 @@ class World:
             clock=lambda: NOW,
         )
         self.sessions = LinkSessions(
-            gate=place.gate, calls=calls, desired=desired, reports=reports, dispatch=dispatch, clock=lambda: NOW
+            gate=place.gate,
+            calls=calls,
+            desired=desired,
+            reports=reports,
+            dispatch=dispatch,
+            clock=lambda: NOW,
         )
         self.key = Ed25519PrivateKey.generate()
 
@@ -143,7 +150,12 @@ class World:
         served = self.upgrade(pipe, SUBPROTOCOL)
         public = self.key.public_key().public_bytes_raw()
         hello = LinkHello(
-            release="0.1.0", capabilities=(), code=self.place.code, key=public, sign=self.key.sign, instance=bytes(16)
+            release="0.1.0",
+            capabilities=(),
+            code=self.place.code,
+            key=public,
+            sign=self.key.sign,
+            instance=bytes(16),
         )
         machine = SessionMachine(hello, now=asyncio.get_running_loop().time())
         async with Session(machine, pipe) as session:
@@ -181,7 +193,12 @@ async def test_presence_lasts_as_long_as_the_session(world: World) -> None:
     async with world.connected():
         presence = world.sessions.presence(HERON, "l")
         assert presence is not None
-        assert (presence.since, presence.address, presence.release, presence.epoch) == (NOW, "192.0.2.1", "0.1.0", 1)
+        assert (presence.since, presence.address, presence.release, presence.epoch) == (
+            NOW,
+            "192.0.2.1",
+            "0.1.0",
+            1,
+        )
         assert set(world.sessions.connected()) == {(HERON, "l")}
     assert world.sessions.presence(HERON, "l") is None
     running = (await world.place.records.configuration.running(HERON, ["l"]))["l"]
@@ -237,7 +254,9 @@ async def test_a_session_in_its_hello_is_told_to_come_again_too(world: World) ->
 
 
 @pytest.mark.parametrize(("stuck", "least", "most"), [(False, 10.0, 10.1), (True, 14.0, 15.1)])
-def test_what_runs_gets_ten_seconds_and_a_connection_that_moves_nothing_five_more(stuck: bool, least: float, most: float) -> None:
+def test_what_runs_gets_ten_seconds_and_a_connection_that_moves_nothing_five_more(
+    stuck: bool, least: float, most: float
+) -> None:
     loop = WorldLoop()
 
     async def scene() -> float:
@@ -289,7 +308,9 @@ async def test_a_link_that_floods_is_cut_off_and_the_log_says_why(world: World) 
     before = CUT.labels("limit")._value.get()
     with capture_logs() as lines:
         async with world.connected() as session:
-            await session._transport.send([frame(FrameType.CONTROL, 0, b"\x81\xa4kind\xa6future")] * 300)
+            await session._transport.send(
+                [frame(FrameType.CONTROL, 0, b"\x81\xa4kind\xa6future")] * 300
+            )
             async with asyncio.timeout(5):
                 await asyncio.wait([session.closed])
             assert session.closed.result()[0] == CloseCode.LIMIT

@@ -44,7 +44,9 @@ async def test_a_text_message_is_a_violation() -> None:
     with pytest.raises(TransportClosedError) as closed:
         await socket.frames().receive()
     assert closed.value.code == 1002
-    assert socket.sent == [{"type": "websocket.close", "code": 1002, "reason": "a text message (wire §1)"}]
+    assert socket.sent == [
+        {"type": "websocket.close", "code": 1002, "reason": "a text message (wire §1)"}
+    ]
 
 
 async def test_a_close_of_the_peer_is_told_again_and_again() -> None:
@@ -58,7 +60,9 @@ async def test_a_close_of_the_peer_is_told_again_and_again() -> None:
 
 
 @pytest.mark.parametrize("error", [ClientDisconnected(), RuntimeError("after sending close")])
-async def test_a_send_to_nobody_is_a_lost_connection_and_closing_it_is_quiet(error: Exception) -> None:
+async def test_a_send_to_nobody_is_a_lost_connection_and_closing_it_is_quiet(
+    error: Exception,
+) -> None:
     frames = Socket(broken=error).frames()
     with pytest.raises(TransportClosedError) as closed:
         await frames.send([b"x"])
@@ -68,7 +72,9 @@ async def test_a_send_to_nobody_is_a_lost_connection_and_closing_it_is_quiet(err
 
 
 @pytest.mark.parametrize(("code", "sent"), [(1000, 1000), (4409, 4409), (1006, 1000), (1005, 1000)])
-async def test_a_close_tells_its_code_once_and_codes_that_are_never_sent_are_not(code: int, sent: int) -> None:
+async def test_a_close_tells_its_code_once_and_codes_that_are_never_sent_are_not(
+    code: int, sent: int
+) -> None:
     socket = Socket()
     frames = socket.frames()
     await frames.close(code, "é" * 100)

@@ -1,4 +1,7 @@
-"""Unknown systems that knock: one alarm for each address, until it is known, dismissed, or long silent."""
+"""Unknown systems that knock.
+
+One alarm for each address, until it is known, dismissed, or long silent.
+"""
 
 from typing import Any
 
@@ -32,7 +35,9 @@ class Place:
         )
 
     async def knocks(self, **changes: Any) -> None:
-        await self.records.configuration.note_unknown(NORTH, [msgspec.structs.replace(SEEN, **changes)])
+        await self.records.configuration.note_unknown(
+            NORTH, [msgspec.structs.replace(SEEN, **changes)]
+        )
 
     async def configure(self, **changes: Any) -> None:
         made = {"name": "sono", "ae_title": "SONO1", "addresses": ("192.0.2.0/24",)} | changes
@@ -41,7 +46,9 @@ class Place:
             DicomListener(name="other", ae_title="X", port=1),
         )
         document = dump(Configuration(listeners=listeners, devices=(Device(**made),)))
-        await self.records.configuration.put(NORTH, "ward", document, author="test", now=self.now, event=EVENT)
+        await self.records.configuration.put(
+            NORTH, "ward", document, author="test", now=self.now, event=EVENT
+        )
 
     async def alarms(self) -> list[Alarm]:
         await self.unknown.look()
@@ -62,7 +69,11 @@ async def test_an_address_is_alarmed_once_whatever_titles_it_tries(place: Place)
     for number in range(5):
         await place.knocks(calling_ae=f"TRY{number}", first=NOW + number, last=NOW + number)
     (alarm,) = await place.alarms()
-    assert (alarm.condition, alarm.subject, alarm.count) == (Condition.UNKNOWN_DEVICE, "ward/192.0.2.20", 1)
+    assert (alarm.condition, alarm.subject, alarm.count) == (
+        Condition.UNKNOWN_DEVICE,
+        "ward/192.0.2.20",
+        1,
+    )
     assert "'TRY0' at 192.0.2.20" in alarm.detail
     await place.knocks()
     assert [one.count for one in await place.alarms()] == [1]
@@ -91,7 +102,9 @@ async def test_dismissing_clears_and_the_next_knock_raises_again(place: Place) -
         ({}, {"address": "no address"}, False),
     ],
 )
-async def test_configuring_the_device_clears(place: Place, device: dict[str, Any], knock: dict[str, Any], known: bool) -> None:
+async def test_configuring_the_device_clears(
+    place: Place, device: dict[str, Any], knock: dict[str, Any], known: bool
+) -> None:
     await place.knocks(**knock)
     assert len(await place.alarms()) == 1
     await place.configure(**device)

@@ -1,4 +1,6 @@
-"""Every condition stands in docs/alarms.md, with when it is raised, when it is cleared, and what to do."""
+"""Every condition stands in docs/alarms.md, with when it is raised, when it is cleared, and what to
+do.
+"""
 
 from pathlib import Path
 

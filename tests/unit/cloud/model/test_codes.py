@@ -35,7 +35,12 @@ def test_every_single_wrong_symbol_is_found(position: int) -> None:
                 normalise_code(PLAIN[:position] + symbol + PLAIN[position + 1 :])
 
 
-@given(st.binary(min_size=17, max_size=17).filter(lambda seed: (int.from_bytes(seed, "big") >> 1) % 37 < 32), st.integers(0, 26))
+@given(
+    st.binary(min_size=17, max_size=17).filter(
+        lambda seed: (int.from_bytes(seed, "big") >> 1) % 37 < 32
+    ),
+    st.integers(0, 26),
+)
 def test_every_swap_of_neighbours_is_found(seed: bytes, position: int) -> None:
     code = normalise_code(mint_code(lambda _: seed))
     swapped = code[:position] + code[position + 1] + code[position] + code[position + 2 :]
@@ -50,7 +55,9 @@ def test_a_person_may_type_letters_for_digits_lower_case_spaces_and_other_dashes
     assert normalise_code(f"  {typed}\n") == normalise_code(code)
 
 
-@pytest.mark.parametrize("text", ["", "-", "0", "U" * 28, "é" * 28, "0" * 27, "0" * 29, "0" * 10_000, "\u0660" * 28])
+@pytest.mark.parametrize(
+    "text", ["", "-", "0", "U" * 28, "é" * 28, "0" * 27, "0" * 29, "0" * 10_000, "\u0660" * 28]
+)
 def test_what_is_no_code_is_refused(text: str) -> None:
     with pytest.raises(MistypedCodeError):
         normalise_code(text)

@@ -25,7 +25,11 @@ async def make(path: Path) -> Path:
     folder.pepper()
     keyring = folder.audit_keyring()
     folder.close()
-    database = SqliteDatabase.open(path / "cloud.sqlite3", audit_keys=keyring.keys, on_fatal=lambda error: pytest.fail(str(error)))
+    database = SqliteDatabase.open(
+        path / "cloud.sqlite3",
+        audit_keys=keyring.keys,
+        on_fatal=lambda error: pytest.fail(str(error)),
+    )
     records = Records(database)
     await keyring.settle(records.audit, now=NOW)
     await tenants(records)
@@ -38,12 +42,16 @@ async def make(path: Path) -> Path:
 
 async def store(records: Records, path: Path, tenant: Tenant, uid: str, content: str) -> None:
     """Store and index one instance."""
-    blobs = FolderBlobs(OsDisk(path), InlineWorkers(), on_fatal=lambda error: pytest.fail(str(error)))
+    blobs = FolderBlobs(
+        OsDisk(path), InlineWorkers(), on_fatal=lambda error: pytest.fail(str(error))
+    )
     await blobs.open()
     async with blobs.incoming(tenant) as incoming:
         await incoming.write(memoryview(content.encode()))
         await incoming.finish()
-    receipt = await records.instances.commit(tenant, arrival(uid, content, link=None, facility="clinic"), now=NOW)
+    receipt = await records.instances.commit(
+        tenant, arrival(uid, content, link=None, facility="clinic"), now=NOW
+    )
     await records.index_jobs.claim(9, now=NOW, until=NOW + 30)
     await records.index_jobs.settle([indexed(receipt.id, tenant=tenant)], now=NOW)
 

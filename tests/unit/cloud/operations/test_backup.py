@@ -27,7 +27,9 @@ async def snapshot(data: Path, target: Path, **options: bool) -> tuple[str, Mani
 
 async def add(data: Path, uid: str, content: str) -> None:
     database = SqliteDatabase.open(
-        data / "cloud.sqlite3", audit_keys=read_audit_keys(data), on_fatal=lambda error: pytest.fail(str(error))
+        data / "cloud.sqlite3",
+        audit_keys=read_audit_keys(data),
+        on_fatal=lambda error: pytest.fail(str(error)),
     )
     await store(Records(database), data, NORTH, uid, content)
     await database.close()
@@ -48,7 +50,9 @@ async def test_a_restored_folder_holds_what_the_backed_up_one_held(tmp_path: Pat
     DataFolder(again).close()
 
 
-async def test_a_second_snapshot_copies_what_is_new_and_both_can_be_restored(tmp_path: Path) -> None:
+async def test_a_second_snapshot_copies_what_is_new_and_both_can_be_restored(
+    tmp_path: Path,
+) -> None:
     data, backup = await make(tmp_path / "data"), tmp_path / "backup"
     first, _ = await snapshot(data, backup)
     copied = blob(backup, NORTH, "heron")
@@ -64,7 +68,9 @@ async def test_a_second_snapshot_copies_what_is_new_and_both_can_be_restored(tmp
     assert blob(tmp_path / "new", NORTH, "dunlin").read_bytes() == b"dunlin"
 
 
-async def test_what_is_stored_while_the_backup_runs_is_in_it_whole_or_not_at_all(tmp_path: Path) -> None:
+async def test_what_is_stored_while_the_backup_runs_is_in_it_whole_or_not_at_all(
+    tmp_path: Path,
+) -> None:
     data, backup = await make(tmp_path / "data"), tmp_path / "backup"
     added = []
 
@@ -76,7 +82,9 @@ async def test_what_is_stored_while_the_backup_runs_is_in_it_whole_or_not_at_all
 
     await back_up(data, backup, clock=lambda: NOW + next(SECONDS), progress=progress)
     await restore(backup, tmp_path / "again")
-    assert (await check_folder(tmp_path / "again", rehash=True, progress=lambda _: None)).faults == 0
+    assert (
+        await check_folder(tmp_path / "again", rehash=True, progress=lambda _: None)
+    ).faults == 0
 
 
 async def test_a_damaged_data_set_is_listed_and_the_rest_is_backed_up(tmp_path: Path) -> None:
@@ -104,7 +112,9 @@ async def test_a_data_set_that_rots_in_the_backup_is_not_restored(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["cloud.sqlite3", "files/master.key", "files/pepper.sealed"])
-async def test_a_damaged_snapshot_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+async def test_a_damaged_snapshot_is_refused_before_anything_is_written(
+    tmp_path: Path, name: str
+) -> None:
     data, backup = await make(tmp_path / "data"), tmp_path / "backup"
     made, _ = await snapshot(data, backup)
     with (backup / "snapshots" / made / name).open("r+b") as file:
@@ -114,11 +124,17 @@ async def test_a_damaged_snapshot_is_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "again").exists()
 
 
-async def test_an_interrupted_restore_is_refused_by_a_cloud_and_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_interrupted_restore_is_refused_by_a_cloud_and_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, backup, again = await make(tmp_path / "data"), tmp_path / "backup", tmp_path / "again"
     await snapshot(data, backup)
     with monkeypatch.context() as patched:
-        patched.setattr(restoring, "_place_files", lambda *_: (_ for _ in ()).throw(OSError("the machine stops here")))
+        patched.setattr(
+            restoring,
+            "_place_files",
+            lambda *_: (_ for _ in ()).throw(OSError("the machine stops here")),
+        )
         with pytest.raises(OSError, match="stops here"):
             await restore(backup, again)
     with pytest.raises(DataFolderError, match="run `swallowtail cloud restore` again"):
@@ -141,7 +157,12 @@ async def test_an_interrupted_backup_is_no_snapshot_and_the_next_one_cleans_up(
 ) -> None:
     data, backup = await make(tmp_path / "data"), tmp_path / "backup"
     with pytest.raises(RuntimeError, match="stops here"):
-        await back_up(data, backup, clock=lambda: NOW, progress=lambda _: (_ for _ in ()).throw(RuntimeError("stops here")))
+        await back_up(
+            data,
+            backup,
+            clock=lambda: NOW,
+            progress=lambda _: (_ for _ in ()).throw(RuntimeError("stops here")),
+        )
     assert snapshots(backup) == []
     with pytest.raises(BackupError, match="there is no whole snapshot"):
         await restore(backup, tmp_path / "again")
@@ -149,7 +170,9 @@ async def test_an_interrupted_backup_is_no_snapshot_and_the_next_one_cleans_up(
     assert [path.name for path in (backup / "snapshots").iterdir()] == [name]
 
 
-async def test_older_snapshots_are_removed_with_the_blobs_that_they_alone_refer_to(tmp_path: Path) -> None:
+async def test_older_snapshots_are_removed_with_the_blobs_that_they_alone_refer_to(
+    tmp_path: Path,
+) -> None:
     data, backup = await make(tmp_path / "data"), tmp_path / "backup"
     await snapshot(data, backup)
     sql(data, "DELETE FROM instance WHERE id = 2")
@@ -166,7 +189,10 @@ async def test_the_master_key_can_be_kept_elsewhere(tmp_path: Path) -> None:
     data, backup, again = await make(tmp_path / "data"), tmp_path / "backup", tmp_path / "again"
     made, _ = await snapshot(data, backup, with_master_key=False)
     assert not list(backup.rglob("master.key"))
-    assert "master.key" not in json.loads((backup / "snapshots" / made / "manifest.json").read_bytes())["files"]
+    assert (
+        "master.key"
+        not in json.loads((backup / "snapshots" / made / "manifest.json").read_bytes())["files"]
+    )
     await restore(backup, again)
     assert restoring.lacks_master_key(again)
     with pytest.raises(DataFolderError, match="is missing although"):
@@ -176,7 +202,10 @@ async def test_the_master_key_can_be_kept_elsewhere(tmp_path: Path) -> None:
 async def test_two_backups_do_not_share_a_folder_at_once(tmp_path: Path) -> None:
     data, backup = await make(tmp_path / "data"), tmp_path / "backup"
     await snapshot(data, backup)
-    with _locked(backup), pytest.raises(DataFolderError, match="another backup is being taken into"):
+    with (
+        _locked(backup),
+        pytest.raises(DataFolderError, match="another backup is being taken into"),
+    ):
         await snapshot(data, backup)
     assert len(snapshots(backup)) == 1
 

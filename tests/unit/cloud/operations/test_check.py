@@ -28,14 +28,21 @@ def found(report: Report) -> set[tuple[Fault, str]]:
 async def test_a_sound_folder_has_no_findings_and_everything_is_counted(tmp_path: Path) -> None:
     report = await check(await make(tmp_path / "data"))
     assert report.faults == 0
-    counted = [(one.organisation, one.instances, one.blobs, one.bytes, one.waiting) for one in report.organisations]
+    counted = [
+        (one.organisation, one.instances, one.blobs, one.bytes, one.waiting)
+        for one in report.organisations
+    ]
     assert counted == [("north", 2, 2, 11, 0), ("south", 1, 1, 5, 0)]
     assert all(one.audit_records for one in report.organisations)
 
 
 async def test_the_check_changes_nothing(tmp_path: Path) -> None:
     path = await make(tmp_path / "data")
-    before = {file: file.stat().st_mtime_ns for file in path.rglob("*") if "sqlite3-" not in file.name and file.is_file()}
+    before = {
+        file: file.stat().st_mtime_ns
+        for file in path.rglob("*")
+        if "sqlite3-" not in file.name and file.is_file()
+    }
     await check(path)
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
@@ -52,11 +59,19 @@ def flip(path: Path) -> None:
         (lambda path: blob(path, NORTH, "plover").unlink(), Fault.BLOB_MISSING),
         (lambda path: flip(blob(path, NORTH, "plover")), Fault.BLOB_DAMAGED),
         (lambda path: blob(path, NORTH, "plover").write_bytes(b"plove"), Fault.BLOB_DAMAGED),
-        (lambda path: sql(path, "DELETE FROM index_document WHERE instance = 2"), Fault.DOCUMENT_MISSING),
-        (lambda path: sql(path, "DELETE FROM audit WHERE tenant = 'north' AND sequence = 2"), Fault.CHAIN_BROKEN),
+        (
+            lambda path: sql(path, "DELETE FROM index_document WHERE instance = 2"),
+            Fault.DOCUMENT_MISSING,
+        ),
+        (
+            lambda path: sql(path, "DELETE FROM audit WHERE tenant = 'north' AND sequence = 2"),
+            Fault.CHAIN_BROKEN,
+        ),
     ],
 )
-async def test_each_fault_is_found_and_ascribed(tmp_path: Path, damage: Callable[[Path], None], fault: Fault) -> None:
+async def test_each_fault_is_found_and_ascribed(
+    tmp_path: Path, damage: Callable[[Path], None], fault: Fault
+) -> None:
     path = await make(tmp_path / "data")
     damage(path)
     report = await check(path)
@@ -69,7 +84,9 @@ async def exported(path: Path) -> ChainHead:
     """Export the present heads of a folder's chains; return that of NORTH's."""
     keys = read_audit_keys(path)
     heads = await Records(SqliteReader.open(path / "cloud.sqlite3", keys)).audit.heads()
-    HeadFile(path / "audit-heads.json", keys).write([ExportedHead(head=one, at=NOW) for one in heads])
+    HeadFile(path / "audit-heads.json", keys).write(
+        [ExportedHead(head=one, at=NOW) for one in heads]
+    )
     return next(one for one in heads if one.tenant == NORTH)
 
 
@@ -80,8 +97,8 @@ async def test_a_chain_that_was_cut_behind_its_exported_head_is_found(tmp_path: 
     sql(
         path,
         f"DELETE FROM audit WHERE tenant = 'north' AND sequence = {head.sequence}",
-        f"UPDATE audit_head SET sequence = {head.sequence - 1}, digest = (SELECT digest FROM audit WHERE tenant = 'north' "
-        f"AND sequence = {head.sequence - 1}) WHERE tenant = 'north'",
+        f"UPDATE audit_head SET sequence = {head.sequence - 1}, digest = (SELECT digest FROM audit"
+        f" WHERE tenant = 'north' AND sequence = {head.sequence - 1}) WHERE tenant = 'north'",
     )
     assert found(await check(path)) == {(Fault.CHAIN_BROKEN, "north")}
     (path / "audit-heads.json").write_text("{}")
@@ -107,7 +124,10 @@ async def test_a_blob_without_a_row_is_counted_and_is_no_fault(tmp_path: Path) -
     path = await make(tmp_path / "data")
     orphan = blob(path, NORTH, "nobody's")
     orphan.write_bytes(b"nobody's")
-    assert [one.orphans for one in (await check(path)).organisations] == [0, 0]  # it may be on its way
+    assert [one.orphans for one in (await check(path)).organisations] == [
+        0,
+        0,
+    ]  # it may be on its way
     os.utime(orphan, (1, 1))
     report = await check(path)
     assert [(one.orphans, one.orphan_bytes) for one in report.organisations] == [(1, 8), (0, 0)]
@@ -119,13 +139,17 @@ async def test_a_damaged_database_is_a_finding(tmp_path: Path) -> None:
     sql(path, "CREATE TABLE extra (a)")
     sql(path, "INSERT INTO extra VALUES (NULL)")
     sql(
-        path, "PRAGMA writable_schema = ON", "UPDATE sqlite_schema SET sql = 'CREATE TABLE extra (a NOT NULL)' WHERE name = 'extra'"
+        path,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = 'CREATE TABLE extra (a NOT NULL)' WHERE name = 'extra'",
     )
     assert found(await check(path)) == {(Fault.DATABASE_DAMAGED, "(all)")}
 
 
 async def test_what_is_no_data_folder_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(StorageUnavailableError, match="does not exist; name the data folder of a Cloud"):
+    with pytest.raises(
+        StorageUnavailableError, match="does not exist; name the data folder of a Cloud"
+    ):
         await check(tmp_path)
 
 

@@ -1,4 +1,7 @@
-"""Re-sealing a folder: nothing is left under the old key, and everything that was sealed is still the same."""
+"""Re-sealing a folder.
+
+Nothing is left under the old key, and everything that was sealed is still the same.
+"""
 
 import datetime as dt
 from pathlib import Path
@@ -29,23 +32,37 @@ async def folder_of(path: Path) -> Path:
 
 
 def start(data: Path, master_key: Path | None = None) -> tuple[bytes, bytes]:
-    """Do what a start of the Cloud does with the folder's secrets; return its pepper and its CA's public key."""
+    """Do what a start of the Cloud does with the folder's secrets.
+
+    Return its pepper and its CA's public key.
+    """
     folder = DataFolder(data, master_key)
     try:
-        server_context(*ensure_certificate(folder.path, ["localhost"], dt.datetime.now(dt.UTC), folder.seal))
+        server_context(
+            *ensure_certificate(folder.path, ["localhost"], dt.datetime.now(dt.UTC), folder.seal)
+        )
         ca = folder.seal.open_key((data / "ca.key").read_bytes(), PURPOSES["ca.key"]).public_key()
-        der = ca.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        der = ca.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
         return folder.pepper(), der
     finally:
         folder.close()
 
 
 async def verified(data: Path, master_key: Path | None = None) -> bool:
-    """Do what a start does with the audit; return whether a chain holds whose records are of before and after."""
+    """Do what a start does with the audit.
+
+    Return whether a chain holds whose records are of before and after.
+    """
     folder = DataFolder(data, master_key)
     keyring = folder.audit_keyring()
     folder.close()
-    database = SqliteDatabase.open(data / "cloud.sqlite3", audit_keys=keyring.keys, on_fatal=lambda error: pytest.fail(str(error)))
+    database = SqliteDatabase.open(
+        data / "cloud.sqlite3",
+        audit_keys=keyring.keys,
+        on_fatal=lambda error: pytest.fail(str(error)),
+    )
     records = Records(database)
     await keyring.settle(records.audit, now=NOW)
     verdict = await records.audit.verify(NORTH)
@@ -54,7 +71,9 @@ async def verified(data: Path, master_key: Path | None = None) -> bool:
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-async def test_everything_is_sealed_anew_and_is_still_the_same(tmp_path: Path, elsewhere: bool) -> None:
+async def test_everything_is_sealed_anew_and_is_still_the_same(
+    tmp_path: Path, elsewhere: bool
+) -> None:
     data = await folder_of(tmp_path / "data")
     key = data / "master.key"
     if elsewhere:
@@ -92,7 +111,11 @@ async def test_keys_of_an_older_release_are_sealed_at_the_next_start(tmp_path: P
     seal = MasterKeyFile(data / "master.key").seal()
     for name, purpose in PURPOSES.items():
         key = seal.open_key((data / name).read_bytes(), purpose)
-        plain = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        plain = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         (data / name).write_bytes(plain)
     assert start(data) == before
     for name in PURPOSES:
@@ -123,7 +146,9 @@ async def test_a_backup_taken_in_the_middle_can_be_restored(tmp_path: Path) -> N
     assert len((tmp_path / "again" / "master.key").read_bytes()) == 32
 
 
-async def test_a_backup_does_not_take_half_of_what_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backup_does_not_take_half_of_what_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = await folder_of(tmp_path / "data")
     read, numbers = Path.read_bytes, iter(range(1000))
 
@@ -135,11 +160,16 @@ async def test_a_backup_does_not_take_half_of_what_changes(tmp_path: Path, monke
         await back_up(data, tmp_path / "backup", clock=lambda: NOW)
 
 
-def test_a_master_key_in_a_folder_that_cannot_be_written_is_not_half_replaced(tmp_path: Path) -> None:
+def test_a_master_key_in_a_folder_that_cannot_be_written_is_not_half_replaced(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "master.key").write_bytes(b"k" * 32)
     (tmp_path / "master.key").chmod(0o600)
     (tmp_path / "master.key.new").mkdir()  # as a read-only folder would
     with pytest.raises(SealError, match="must be writable"):
         MasterKeyFile(tmp_path / "master.key").begin_replacement()
     assert (tmp_path / "master.key").read_bytes() == b"k" * 32
-    assert Seal(b"k" * 32).open(MasterKeyFile(tmp_path / "master.key").seal().close(b"s", "p"), "p") == b"s"
+    assert (
+        Seal(b"k" * 32).open(MasterKeyFile(tmp_path / "master.key").seal().close(b"s", "p"), "p")
+        == b"s"
+    )

@@ -1,4 +1,7 @@
-"""Images for the tests of the pixel workers: pydicom's files as stored instances, and such as no honest device makes."""
+"""Images for the tests of the pixel workers.
+
+Pydicom's files as stored instances, and such as no honest device makes.
+"""
 
 import struct
 from dataclasses import dataclass
@@ -39,7 +42,11 @@ class Image:
 
 def files() -> list[str]:
     """pydicom's files that have a file meta group."""
-    return [path.name for path in sorted(PACKAGE.glob("*.dcm")) if path.read_bytes()[128:132] == b"DICM" and _syntax(path)]
+    return [
+        path.name
+        for path in sorted(PACKAGE.glob("*.dcm"))
+        if path.read_bytes()[128:132] == b"DICM" and _syntax(path)
+    ]
 
 
 def _syntax(path: Path) -> str:
@@ -57,8 +64,16 @@ def made(pixels: Any = None, **more: Any) -> Image:
     """A grey image of 16 bits, or of what `pixels` is, with elements more or other ones."""
     pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) if pixels is None else pixels
     data = Dataset()
-    data.SOPClassUID, data.SOPInstanceUID, data.PatientName = "1.2.840.10008.5.1.4.1.1.7", "1.2.3", "Heron^Ada"
-    data.Rows, data.Columns, data.SamplesPerPixel = pixels.shape[0], pixels.shape[1], pixels.shape[2] if pixels.ndim == 3 else 1
+    data.SOPClassUID, data.SOPInstanceUID, data.PatientName = (
+        "1.2.840.10008.5.1.4.1.1.7",
+        "1.2.3",
+        "Heron^Ada",
+    )
+    data.Rows, data.Columns, data.SamplesPerPixel = (
+        pixels.shape[0],
+        pixels.shape[1],
+        pixels.shape[2] if pixels.ndim == 3 else 1,
+    )
     data.BitsAllocated = data.BitsStored = pixels.dtype.itemsize * 8
     data.HighBit, data.PixelRepresentation = data.BitsStored - 1, int(pixels.dtype.kind == "i")
     data.PhotometricInterpretation = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
@@ -78,8 +93,14 @@ def encapsulated(frame: bytes, syntax: str, **more: Any) -> Image:
     """An image whose one frame is these bytes, whatever the rest says."""
     plain = made(np.zeros((8, 8), np.uint8), **more).body
     head = plain[: plain.rindex(struct.pack("<HH2s", 0x7FE0, 0x0010, b"OW"))]
-    item = struct.pack("<HHI", 0xFFFE, 0xE000, len(frame) + len(frame) % 2) + frame + bytes(len(frame) % 2)
-    start = struct.pack("<HH2s2xI", 0x7FE0, 0x0010, b"OB", 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    item = (
+        struct.pack("<HHI", 0xFFFE, 0xE000, len(frame) + len(frame) % 2)
+        + frame
+        + bytes(len(frame) % 2)
+    )
+    start = struct.pack("<HH2s2xI", 0x7FE0, 0x0010, b"OB", 0xFFFFFFFF) + struct.pack(
+        "<HHI", 0xFFFE, 0xE000, 0
+    )
     return Image("made", syntax, head + start + item + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0))
 
 
@@ -88,7 +109,9 @@ async def kept(blobs: FolderBlobs, image: Image) -> Instance:
     async with blobs.incoming(NORTH) as incoming:
         await incoming.write(memoryview(image.body))
         digest = await incoming.finish()
-    identity = InstanceIdentity(sop_instance="1.2.3", transfer_syntax=image.syntax, sha256=digest.sha256)
+    identity = InstanceIdentity(
+        sop_instance="1.2.3", transfer_syntax=image.syntax, sha256=digest.sha256
+    )
     return Instance(
         id=1,
         identity=identity,

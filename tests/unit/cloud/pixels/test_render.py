@@ -53,7 +53,9 @@ def test_the_window_of_the_data_set_and_that_of_the_client() -> None:
 
 
 def test_rescale_counts_before_the_window() -> None:
-    image = made(RAMP, RescaleSlope="2", RescaleIntercept="-1000", WindowCenter="0", WindowWidth="101")
+    image = made(
+        RAMP, RescaleSlope="2", RescaleIntercept="-1000", WindowCenter="0", WindowWidth="101"
+    )
     grey = shown(image).ravel().astype(int)
     assert (grey[474], grey[526]) == (0, 255)
     assert abs(grey[500] - 128) <= 2

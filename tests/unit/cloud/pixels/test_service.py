@@ -1,4 +1,7 @@
-"""The pixel workers as they run: real processes with their limits, and commands that hang, die or want too much."""
+"""The pixel workers as they run.
+
+Real processes with their limits, and commands that hang, die or want too much.
+"""
 
 import asyncio
 import resource
@@ -44,12 +47,16 @@ def scripted(blobs: FolderBlobs, folder: Path, text: str, **more: float) -> Pixe
     return Pixels(blobs, folder, size=1, command=(sys.executable, str(path)), **more)  # type: ignore[arg-type]
 
 
-async def rendered(pixels: Pixels, blobs: FolderBlobs, image: Image, frame: int | None = 1) -> bytes | NotTranscoded:
+async def rendered(
+    pixels: Pixels, blobs: FolderBlobs, image: Image, frame: int | None = 1
+) -> bytes | NotTranscoded:
     instance = await kept(blobs, image)
     return await pixels.render(NORTH, instance, Render(image.syntax, instance.length, frame))
 
 
-async def content(pixels: Pixels, blobs: FolderBlobs, image: Image, target: str) -> bytes | NotTranscoded:
+async def content(
+    pixels: Pixels, blobs: FolderBlobs, image: Image, target: str
+) -> bytes | NotTranscoded:
     result = await pixels.transcode(NORTH, await kept(blobs, image), target)
     if isinstance(result, NotTranscoded):
         return result
@@ -60,22 +67,32 @@ async def content(pixels: Pixels, blobs: FolderBlobs, image: Image, target: str)
     return body
 
 
-async def test_a_result_has_no_name_and_the_worker_is_confined(pixels: Pixels, blobs: FolderBlobs, tmp_path: Path) -> None:
+async def test_a_result_has_no_name_and_the_worker_is_confined(
+    pixels: Pixels, blobs: FolderBlobs, tmp_path: Path
+) -> None:
     before = set(tmp_path.iterdir())  # noqa: ASYNC240 - of no disk
-    result = await pixels.transcode(NORTH, await kept(blobs, stored("examples_ybr_color.dcm")), EXPLICIT)
+    result = await pixels.transcode(
+        NORTH, await kept(blobs, stored("examples_ybr_color.dcm")), EXPLICIT
+    )
     assert not isinstance(result, NotTranscoded)
     async with result:
         assert set(tmp_path.iterdir()) == before  # noqa: ASYNC240 - of no disk
         assert result.length > 30 * 320 * 240 * 3
     worker = pixels._processes._free.get_nowait()
     assert worker is not None
-    for limit, value in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_FSIZE, FILE_SIZE), (resource.RLIMIT_CORE, 0)):
+    for limit, value in (
+        (resource.RLIMIT_AS, MEMORY),
+        (resource.RLIMIT_FSIZE, FILE_SIZE),
+        (resource.RLIMIT_CORE, 0),
+    ):
         assert resource.prlimit(worker.pid, limit) == (value, value)
     pixels._processes._free.put_nowait(worker)
     assert pixels._kept == pixels._waiting == 0
 
 
-async def test_the_same_syntax_is_a_copy_without_a_worker(pixels: Pixels, blobs: FolderBlobs) -> None:
+async def test_the_same_syntax_is_a_copy_without_a_worker(
+    pixels: Pixels, blobs: FolderBlobs
+) -> None:
     image = stored("CT_small.dcm")
     assert await content(pixels, blobs, image, image.syntax) == image.body
     assert pixels._processes._free.get_nowait() is None
@@ -91,7 +108,8 @@ async def test_a_long_cine_takes_the_memory_of_a_frame(pixels: Pixels, blobs: Fo
         assert result.length > 1000 * frames
     worker = pixels._processes._free.get_nowait()
     assert worker is not None
-    status = Path(f"/proc/{worker.pid}/status").read_text().splitlines()  # noqa: ASYNC240 - of no disk
+    # of no disk
+    status = Path(f"/proc/{worker.pid}/status").read_text().splitlines()  # noqa: ASYNC240
     peak = next(line for line in status if line.startswith("VmHWM"))
     assert int(peak.split()[1]) < 200 * 1024
     await worker.end()
@@ -105,19 +123,30 @@ HOSTILE = {
     "short": (made(Rows=8192, Columns=8192), Cause.MALFORMED),
     "no-rows": (made(Rows=0), Cause.MALFORMED),
     "no-bits": (made(BitsStored=0), Cause.MALFORMED),
-    "truncated": (encapsulated(b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x08\x00\x08\x01\x01\x11\x00", JPEG), Cause.MALFORMED),
+    "truncated": (
+        encapsulated(b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x08\x00\x08\x01\x01\x11\x00", JPEG),
+        Cause.MALFORMED,
+    ),
     "no-jpeg": (encapsulated(b"nothing of the kind", JPEG), Cause.MALFORMED),
     "j2k-bomb": (encapsulated(BOMB, JPEG_2000), Cause.MALFORMED),
-    "j2k-bomb-that-agrees": (encapsulated(BOMB, JPEG_2000, Rows=60000, Columns=60000), Cause.TOO_LARGE),
+    "j2k-bomb-that-agrees": (
+        encapsulated(BOMB, JPEG_2000, Rows=60000, Columns=60000),
+        Cause.TOO_LARGE,
+    ),
     "rle-of-nothing": (encapsulated(b"\x01\0\0\0" + b"\xff" * 60, RLE), Cause.MALFORMED),
-    "no-palette": (made(np.zeros((8, 8), np.uint8), PhotometricInterpretation="PALETTE COLOR"), Cause.MALFORMED),
+    "no-palette": (
+        made(np.zeros((8, 8), np.uint8), PhotometricInterpretation="PALETTE COLOR"),
+        Cause.MALFORMED,
+    ),
     "no-data-set": (Image("made", EXPLICIT, b"\x08\x00\x05\x00XX"), Cause.MALFORMED),
     "a-report": (stored("reportsi.dcm"), Cause.MISSING),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_what_is_made_to_break_us_is_refused_and_the_next_is_rendered(pixels: Pixels, blobs: FolderBlobs, name: str) -> None:
+async def test_what_is_made_to_break_us_is_refused_and_the_next_is_rendered(
+    pixels: Pixels, blobs: FolderBlobs, name: str
+) -> None:
     image, cause = HOSTILE[name]
     refused = await rendered(pixels, blobs, image)
     assert isinstance(refused, NotTranscoded)
@@ -151,7 +180,9 @@ worker.main()
 """
 
 
-async def test_a_decoder_that_burns_its_cpu_is_a_verdict_on_the_bytes(blobs: FolderBlobs, tmp_path: Path) -> None:
+async def test_a_decoder_that_burns_its_cpu_is_a_verdict_on_the_bytes(
+    blobs: FolderBlobs, tmp_path: Path
+) -> None:
     pixels = scripted(blobs, tmp_path, LOOPING)
     refused = await rendered(pixels, blobs, made())
     assert isinstance(refused, NotTranscoded)
@@ -175,8 +206,12 @@ worker.main()
 
 
 @pytest.mark.parametrize(("lives", "well"), [(1, True), (2, False)])
-async def test_one_death_is_forgiven_and_leaves_nothing_behind(blobs: FolderBlobs, tmp_path: Path, lives: int, well: bool) -> None:
-    pixels = scripted(blobs, tmp_path, f"LIVES = {str(tmp_path / 'lives')!r}; COUNT = {lives}\n{DYING}")
+async def test_one_death_is_forgiven_and_leaves_nothing_behind(
+    blobs: FolderBlobs, tmp_path: Path, lives: int, well: bool
+) -> None:
+    pixels = scripted(
+        blobs, tmp_path, f"LIVES = {str(tmp_path / 'lives')!r}; COUNT = {lives}\n{DYING}"
+    )
     image = stored("CT_small.dcm")
     body = await content(pixels, blobs, image, RLE)
     if well:
@@ -188,10 +223,17 @@ async def test_one_death_is_forgiven_and_leaves_nothing_behind(blobs: FolderBlob
     await pixels.close()
 
 
-async def test_who_leaves_frees_the_worker_and_too_many_are_told_to_wait(blobs: FolderBlobs, tmp_path: Path) -> None:
+async def test_who_leaves_frees_the_worker_and_too_many_are_told_to_wait(
+    blobs: FolderBlobs, tmp_path: Path
+) -> None:
     pixels = scripted(blobs, tmp_path, "import time; time.sleep(60)", max_waiting=2)
     instance = await kept(blobs, made())
-    jobs = [asyncio.ensure_future(pixels.render(NORTH, instance, Render(EXPLICIT, instance.length, 1))) for _ in range(2)]  # noqa: TID251
+    jobs = [
+        asyncio.ensure_future(  # noqa: TID251
+            pixels.render(NORTH, instance, Render(EXPLICIT, instance.length, 1))
+        )
+        for _ in range(2)
+    ]
     while pixels._waiting < 2:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     refused = await pixels.render(NORTH, instance, Render(EXPLICIT, instance.length, 1))

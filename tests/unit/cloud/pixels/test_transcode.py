@@ -1,4 +1,7 @@
-"""Every file of pydicom's in every target: equal in its pixels to pydicom's own decoding, or a reason."""
+"""Every file of pydicom's in every target.
+
+Equal in its pixels to pydicom's own decoding, or a reason.
+"""
 
 from io import BytesIO
 
@@ -58,7 +61,9 @@ def test_lossless_keeps_every_pixel(name: str, target: str) -> None:
         assert np.array_equal(made.pixel_array, want)
     if target not in {EXPLICIT, IMPLICIT}:
         assert made["PixelData"].is_undefined_length
-        assert int.from_bytes(made.PixelData[4:8], "little") == 4 * int(made.get("NumberOfFrames", 1))
+        assert int.from_bytes(made.PixelData[4:8], "little") == 4 * int(
+            made.get("NumberOfFrames", 1)
+        )
         assert made.get("PlanarConfiguration", 0) == 0
 
 
@@ -69,7 +74,10 @@ def test_most_of_them_can_be_had(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", [EXPLICIT, IMPLICIT])
-@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_bigendian.dcm", "examples_ybr_color.dcm", "MR_small_implicit.dcm"])
+@pytest.mark.parametrize(
+    "name",
+    ["CT_small.dcm", "MR_small_bigendian.dcm", "examples_ybr_color.dcm", "MR_small_implicit.dcm"],
+)
 def test_all_else_stays_what_it_is(name: str, target: str) -> None:
     image = stored(name)
     body = transcoded(image, target)
@@ -95,13 +103,20 @@ def test_lossy_says_so() -> None:
     assert (data.PhotometricInterpretation, data.LossyImageCompression) == ("YBR_FULL_422", "01")
     assert data.LossyImageCompressionMethod == "ISO_10918_1"
     assert 1 < float(data.LossyImageCompressionRatio) < 100
-    apart = np.abs(data.pixel_array.astype(int) - stored("examples_rgb_color.dcm").pixels().astype(int))
+    apart = np.abs(
+        data.pixel_array.astype(int) - stored("examples_rgb_color.dcm").pixels().astype(int)
+    )
     assert apart.mean() < 3
 
 
 def test_lossy_again_appends_to_what_was_lost_before() -> None:
     body = transcoded(
-        made(np.zeros((8, 8), np.uint8), LossyImageCompressionRatio="7.5", LossyImageCompressionMethod="ISO_15444_1"), JPEG_BASELINE
+        made(
+            np.zeros((8, 8), np.uint8),
+            LossyImageCompressionRatio="7.5",
+            LossyImageCompressionMethod="ISO_15444_1",
+        ),
+        JPEG_BASELINE,
     )
     assert isinstance(body, bytes)
     data = read(body, JPEG_BASELINE)
@@ -142,7 +157,11 @@ def test_small_images_become_jpeg_2000(shape: tuple[int, ...]) -> None:
     [
         (made(), JPEG_BASELINE, "8 bits"),
         (made(np.zeros((8, 8), np.uint32)), RLE, "32 bits"),
-        (made(np.full((8, 8), 0xFFFF, np.uint16), BitsStored=12, HighBit=11), JPEG_LS, "more than their 12 bits"),
+        (
+            made(np.full((8, 8), 0xFFFF, np.uint16), BitsStored=12, HighBit=11),
+            JPEG_LS,
+            "more than their 12 bits",
+        ),
         (made(BitsStored=12, HighBit=15), RLE, "bit 15"),
         (made(np.zeros((8, 8, 3), np.uint16)), JPEG_2000, "below 32 pixels"),
     ],
@@ -161,5 +180,8 @@ def test_frames_have_their_places_in_the_offset_table() -> None:
     data = read(body, RLE)
     table = np.frombuffer(data.PixelData[8 : 8 + 4 * data.NumberOfFrames], "<u4")
     first = 8 + 4 * data.NumberOfFrames
-    assert all(data.PixelData[first + offset : first + offset + 4] == b"\xfe\xff\x00\xe0" for offset in table)
+    assert all(
+        data.PixelData[first + offset : first + offset + 4] == b"\xfe\xff\x00\xe0"
+        for offset in table
+    )
     assert len(set(table)) == data.NumberOfFrames == 30

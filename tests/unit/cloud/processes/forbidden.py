@@ -1,4 +1,6 @@
-"""Runs in a worker process: tries what somebody would who has taken over a decoder. Each returns on success.
+"""Runs in a worker process: tries what somebody would who has taken over a decoder.
+
+Each returns on success.
 
 Prints nothing: the answer to a job is an error's name, or `done`.
 """

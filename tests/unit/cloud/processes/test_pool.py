@@ -19,14 +19,21 @@ from tests.unit.cloud.index.test_pool import kept
 
 @pytest.mark.parametrize(
     ("number", "level"),
-    [(signal.SIGTERM, "info"), (signal.SIGINT, "info"), (signal.SIGSEGV, "warning"), (signal.SIGKILL, "warning")],
+    [
+        (signal.SIGTERM, "info"),
+        (signal.SIGINT, "info"),
+        (signal.SIGSEGV, "warning"),
+        (signal.SIGKILL, "warning"),
+    ],
 )
 async def test_a_worker_that_is_told_to_stop_is_no_warning_and_one_that_crashes_is(
     tmp_path: Path, number: signal.Signals, level: str
 ) -> None:
     script = tmp_path / "worker.py"
     default = f"signal.signal({number}, signal.SIG_DFL)" if level == "info" else "pass"
-    script.write_text(f"import os, signal; os.read(0, 9); {default}; os.kill(os.getpid(), {number})")
+    script.write_text(
+        f"import os, signal; os.read(0, 9); {default}; os.kill(os.getpid(), {number})"
+    )
     pool = WorkerProcesses((sys.executable, str(script)), 1)
     with capture_logs() as lines:
         assert await pool.ask(b"job", bytes, wall_seconds=30) is Ended.DIED
@@ -34,7 +41,9 @@ async def test_a_worker_that_is_told_to_stop_is_no_warning_and_one_that_crashes_
     assert {line["log_level"] for line in lines} == {level}
 
 
-async def test_a_signal_to_the_whole_group_leaves_the_workers_to_their_program(tmp_path: Path) -> None:
+async def test_a_signal_to_the_whole_group_leaves_the_workers_to_their_program(
+    tmp_path: Path,
+) -> None:
     workers = ThreadWorkers(1)
     blobs = FolderBlobs(OsDisk(tmp_path / "data"), workers, on_fatal=lambda _: None)
     await blobs.open()

@@ -66,7 +66,9 @@ async def tried(layers: str, names: list[str], argument: str) -> dict[str, str]:
     command = (sys.executable, "-m", "tests.unit.cloud.processes.forbidden", layers)
     processes, found = WorkerProcesses(command, 1), {}
     for name in names:
-        answer = await processes.ask(f"{name}\0{argument}".encode(), bytes, wall_seconds=20, again=frozenset())
+        answer = await processes.ask(
+            f"{name}\0{argument}".encode(), bytes, wall_seconds=20, again=frozenset()
+        )
         found[name] = answer.decode() if isinstance(answer, bytes) else answer.value
     await processes.close()
     return found
@@ -91,7 +93,9 @@ async def test_a_worker_reaches_no_port(listening: int) -> None:
     for layers in ("all", "seccomp", "landlock"):
         found = await tried(layers, ["connect over TCP"], str(listening))
         assert found["connect over TCP"] in REFUSED, layers
-    assert await tried("nothing", ["connect over TCP"], str(listening)) == {"connect over TCP": "done"}
+    assert await tried("nothing", ["connect over TCP"], str(listening)) == {
+        "connect over TCP": "done"
+    }
 
 
 async def test_either_layer_alone_keeps_a_worker_off_the_keys(secret: Path) -> None:
@@ -133,7 +137,9 @@ async def test_the_workers_that_run_are_confined(blobs: FolderBlobs, tmp_path: P
     assert isinstance(await pool.parse(await job_of(blobs, "CT_small.dcm")), Indexed)
     image = stored("CT_small.dcm")
     instance = await kept(blobs, image)
-    assert isinstance(await pixels.render(NORTH, instance, Render(image.syntax, instance.length, 1)), bytes)
+    assert isinstance(
+        await pixels.render(NORTH, instance, Render(image.syntax, instance.length, 1)), bytes
+    )
     for processes in (pool._processes, pixels._processes):
         worker = processes._free.get_nowait()
         assert worker is not None
@@ -153,8 +159,14 @@ main()
 """
 
 
-async def test_a_parser_that_reads_the_key_gets_nothing(blobs: FolderBlobs, tmp_path: Path, secret: Path) -> None:
-    parts = {"module": "swallowtail.cloud.index.parse", "worker": "swallowtail.cloud.index.worker", "function": "_indexed"}
+async def test_a_parser_that_reads_the_key_gets_nothing(
+    blobs: FolderBlobs, tmp_path: Path, secret: Path
+) -> None:
+    parts = {
+        "module": "swallowtail.cloud.index.parse",
+        "worker": "swallowtail.cloud.index.worker",
+        "function": "_indexed",
+    }
     text = CURIOUS.format(path=str(secret), **parts)
     pool = WorkerPool(blobs, 1, command=script(tmp_path / "worker.py", text))
     outcome = await pool.parse(await job_of(blobs, "CT_small.dcm"))
@@ -163,12 +175,20 @@ async def test_a_parser_that_reads_the_key_gets_nothing(blobs: FolderBlobs, tmp_
     await pool.close()
 
 
-async def test_a_decoder_that_reads_the_key_gets_nothing(blobs: FolderBlobs, tmp_path: Path, secret: Path) -> None:
-    parts = {"module": "swallowtail.cloud.pixels.working", "worker": "swallowtail.cloud.pixels.worker", "function": "_made"}
+async def test_a_decoder_that_reads_the_key_gets_nothing(
+    blobs: FolderBlobs, tmp_path: Path, secret: Path
+) -> None:
+    parts = {
+        "module": "swallowtail.cloud.pixels.working",
+        "worker": "swallowtail.cloud.pixels.worker",
+        "function": "_made",
+    }
     text = CURIOUS.format(path=str(secret), **parts)
     pixels = Pixels(blobs, tmp_path, size=1, command=script(tmp_path / "worker.py", text))
     image = stored("CT_small.dcm")
-    answer = await pixels.render(NORTH, await kept(blobs, image), Render(image.syntax, len(image.body), 1))
+    answer = await pixels.render(
+        NORTH, await kept(blobs, image), Render(image.syntax, len(image.body), 1)
+    )
     assert isinstance(answer, NotTranscoded)
     assert "Operation not permitted" in answer.reason
     await pixels.close()
@@ -176,8 +196,13 @@ async def test_a_decoder_that_reads_the_key_gets_nothing(blobs: FolderBlobs, tmp
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("target", [JPEG_BASELINE, JPEG_LS, JPEG_2000])
-async def test_decoders_and_encoders_do_the_same_inside(blobs: FolderBlobs, tmp_path: Path, target: str) -> None:
-    """Each test file, in a worker and in this process, which has no sandbox: nothing misses a file or a call."""
+async def test_decoders_and_encoders_do_the_same_inside(
+    blobs: FolderBlobs, tmp_path: Path, target: str
+) -> None:
+    """Each test file, in a worker and in this process, which has no sandbox.
+
+    Nothing misses a file or a call.
+    """
     pixels = Pixels(blobs, tmp_path, size=1)
     for name in files():
         image = stored(name)
@@ -225,7 +250,9 @@ def refuses(code: int) -> Callable[..., int]:
         (99, {}),
     ],
 )
-def test_an_older_landlock_is_told(monkeypatch: pytest.MonkeyPatch, version: int, absent: dict[str, str]) -> None:
+def test_an_older_landlock_is_told(
+    monkeypatch: pytest.MonkeyPatch, version: int, absent: dict[str, str]
+) -> None:
     monkeypatch.setattr(landlock, "version", lambda: version)
     assert landlock.missing() == absent
 
@@ -241,7 +268,10 @@ def test_what_is_missing_is_logged_once_and_measured(monkeypatch: pytest.MonkeyP
     told = [(line["event"], line["kind"], line["reason"]) for line in logs]
     event = "worker protection missing"
     parts = ("landlock", "landlock-network", "landlock-scopes")
-    assert told == [(event, "seccomp", "no filter for riscv64"), *((event, part, "ENOSYS") for part in parts)]
+    assert told == [
+        (event, "seccomp", "no filter for riscv64"),
+        *((event, part, "ENOSYS") for part in parts),
+    ]
     assert {layer: probe.PROTECTION.labels(layer)._value.get() for layer in sandbox.LAYERS} == {
         "no-new-privileges": 1, "seccomp": 0, "landlock": 0, "landlock-network": 0, "landlock-scopes": 0
     }  # fmt: skip
@@ -253,7 +283,9 @@ def test_this_kernel_confines_workers_and_says_so() -> None:
     assert not {"no-new-privileges", "seccomp"} & set(found), "the tests need a kernel with seccomp"
 
 
-def test_a_layer_that_is_there_and_refuses_is_no_way_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_that_is_there_and_refuses_is_no_way_to_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Workers would end at once, and what they were to read be blamed for it."""
     with pytest.raises(sandbox.SandboxError, match="ended with 1"):
         probe.probe("swallowtail.cloud.processes.nonexistent")
@@ -264,7 +296,9 @@ def test_a_layer_that_is_there_and_refuses_is_no_way_to_start(monkeypatch: pytes
         sandbox.enter()
 
 
-def test_threads_that_landlock_would_miss_are_no_way_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_landlock_would_miss_are_no_way_to_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("os.listdir", lambda _: ["1", "2"])
     with pytest.raises(sandbox.SandboxError, match="threads"):
         sandbox.enter()

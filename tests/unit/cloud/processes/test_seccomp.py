@@ -1,4 +1,7 @@
-"""The filter itself, interpreted here: every system call of both architectures, with arguments of every kind."""
+"""The filter itself, interpreted here.
+
+Every system call of both architectures, with arguments of every kind.
+"""
 
 import errno
 import struct
@@ -12,13 +15,23 @@ from swallowtail.cloud.processes import seccomp
 from swallowtail.cloud.processes.seccomp import Architecture, Call
 
 PROCESS = 4711
-ALLOW, KILL, REFUSE, UNKNOWN = 0x7FFF_0000, 0x8000_0000, 0x0005_0000 | errno.EPERM, 0x0005_0000 | errno.ENOSYS
+ALLOW, KILL, REFUSE, UNKNOWN = (
+    0x7FFF_0000,
+    0x8000_0000,
+    0x0005_0000 | errno.EPERM,
+    0x0005_0000 | errno.ENOSYS,
+)
 MACHINES = list(Architecture)
 words = st.integers(0, 2**64 - 1)
 
 
-def judged(machine: Architecture, number: int, arguments: Sequence[int] = (), *, audit: int | None = None) -> int:
-    """Interpret the filter as the kernel does (Linux, net/core/filter.c): what it returns for a call."""
+def judged(
+    machine: Architecture, number: int, arguments: Sequence[int] = (), *, audit: int | None = None
+) -> int:
+    """Interpret the filter as the kernel does (Linux, net/core/filter.c).
+
+    What it returns for a call.
+    """
     code = seccomp.program(machine, PROCESS)
     instructions = list(struct.iter_unpack("=HBBI", code))
     padded = (*arguments, *[0] * (6 - len(arguments)))

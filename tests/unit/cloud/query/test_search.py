@@ -16,7 +16,9 @@ from tests.unit.cloud.ingest.test_store import DATA_SET, Cloud, body, cloud
 __all__ = ["cloud"]
 
 
-def principal(role: Role = Role.CLINICIAN, tenant: Tenant | None = NORTH, facilities: set[str] | None = None) -> Principal:
+def principal(
+    role: Role = Role.CLINICIAN, tenant: Tenant | None = NORTH, facilities: set[str] | None = None
+) -> Principal:
     limit = None if facilities is None else frozenset(facilities)
     return Principal(id="t1", name="ada", role=role, tenant=tenant, facilities=limit)
 
@@ -39,21 +41,32 @@ async def query(cloud: Cloud) -> AsyncIterator[Query]:
         (principal(tenant=SOUTH), False),
     ],
 )
-async def test_tenant_and_facilities_bound_what_is_seen(query: Query, who: Principal, sees: bool) -> None:
+async def test_tenant_and_facilities_bound_what_is_seen(
+    query: Query, who: Principal, sees: bool
+) -> None:
     assert bool((await query.studies(who, StudySearch())).items) == sees
-    assert bool((await query.series(who, SeriesSearch(facilities=frozenset({"clinic"})))).items) == sees
+    assert (
+        bool((await query.series(who, SeriesSearch(facilities=frozenset({"clinic"})))).items)
+        == sees
+    )
     assert bool((await query.instances(who, InstanceSearch())).items) == sees
     assert bool(await query.copies(who, "1.2.3")) == sees
     instance = await query.instance(principal(), "1.2.3")
     assert bool(await query.documents(who, (instance,))) == sees
     if not sees:
-        for refused in (query.instance(who, "1.2.3"), query.file(who, instance), query.span(who, instance, 0, 3)):
+        for refused in (
+            query.instance(who, "1.2.3"),
+            query.file(who, instance),
+            query.span(who, instance, 0, 3),
+        ):
             with pytest.raises(NotFoundError):
                 await refused
 
 
 @pytest.mark.parametrize("who", [principal(Role.OPERATOR, None), principal(Role.AUDITOR)])
-async def test_the_operator_and_the_auditor_see_no_patient_data(query: Query, who: Principal) -> None:
+async def test_the_operator_and_the_auditor_see_no_patient_data(
+    query: Query, who: Principal
+) -> None:
     with pytest.raises(NotFoundError):
         await query.studies(who, StudySearch())
 
@@ -62,7 +75,13 @@ async def test_a_file_is_the_header_and_the_bytes_as_received(query: Query) -> N
     instance = await query.instance(principal(), "1.2.3", study="1.2.1", series="1.2.1.1")
     fetched = await query.file(principal(), instance, address="192.0.2.40")
     content = b"".join([piece async for piece in fetched.pieces()])
-    expected = header(instance.sop_class, "1.2.3", instance.identity.transfer_syntax, sending_ae="SONO1", receiving_ae="SWALLOW")
+    expected = header(
+        instance.sop_class,
+        "1.2.3",
+        instance.identity.transfer_syntax,
+        sending_ae="SONO1",
+        receiving_ae="SWALLOW",
+    )
     assert content == expected + DATA_SET
     assert fetched.length == len(content)
     data_set = await query.data_set(principal(), instance)
@@ -80,10 +99,15 @@ async def test_another_study_or_series_does_not_hold_the_instance(query: Query) 
 async def test_searching_and_fetching_are_audited(query: Query, cloud: Cloud) -> None:
     await query.studies(principal(), StudySearch(patient_name="Heron*"), address="192.0.2.40")
     await query.file(principal(), await query.instance(principal(), "1.2.3"), address="192.0.2.40")
-    fetched, searched = (record.event for record in (await cloud.records.audit.records(NORTH)).items[:2])
+    fetched, searched = (
+        record.event for record in (await cloud.records.audit.records(NORTH)).items[:2]
+    )
     assert (searched.event, searched.actor, searched.address) == (EventId.QUERY, "t1", "192.0.2.40")
     assert "Heron*" in searched.detail
-    assert (fetched.event, dict(fetched.objects)["instance"]) == (EventId.INSTANCES_ACCESSED, "1.2.3")
+    assert (fetched.event, dict(fetched.objects)["instance"]) == (
+        EventId.INSTANCES_ACCESSED,
+        "1.2.3",
+    )
 
 
 async def test_a_blob_that_is_missing_is_said(query: Query, cloud: Cloud) -> None:

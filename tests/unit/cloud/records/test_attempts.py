@@ -21,14 +21,23 @@ async def _tried(database: Database) -> None:
     records = Records(database)
     await tenants(records)
     await admitted_link(records)
-    made = [(await records.instances.commit(NORTH, arrival(f"1.{n}", str(n)), now=NOW)).id for n in range(2)]
+    made = [
+        (await records.instances.commit(NORTH, arrival(f"1.{n}", str(n)), now=NOW)).id
+        for n in range(2)
+    ]
     wanted = [NewDelivery(target=PACS, instance=one, cause="rule:r/1") for one in made]
     await records.deliveries.add(NORTH, wanted, now=NOW)
-    tried = Tried(began=NOW, ended=NOW, epoch=1, configuration=1, connection=0, sent_syntax=EXPLICIT)
+    tried = Tried(
+        began=NOW, ended=NOW, epoch=1, configuration=1, connection=0, sent_syntax=EXPLICIT
+    )
     for _ in made:
         (lease,) = (await records.deliveries.claim(NORTH, PACS, 1, now=NOW, until=NOW + 9)).leases
         settlement = Settlement(
-            tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DELIVERED, tried=tried
+            tenant=NORTH,
+            delivery=lease.delivery.id,
+            token=lease.token,
+            state=DeliveryState.DELIVERED,
+            tried=tried,
         )
         assert await records.deliveries.settle([settlement], None, now=NOW)
 
@@ -37,14 +46,22 @@ async def _removed_with_one(database: Database) -> None:
     await _tried(database)
     count = select(func.count()).select_from(schema.attempt)
     assert await database.read(lambda connection: connection.execute(count).scalar_one()) == 2
-    await database.write(lambda unit: unit.connection.execute(delete(schema.delivery).where(schema.delivery.c.instance == 1)))
-    left = await database.read(lambda connection: connection.execute(select(schema.attempt.c.delivery)).scalars().all())
+    await database.write(
+        lambda unit: unit.connection.execute(
+            delete(schema.delivery).where(schema.delivery.c.instance == 1)
+        )
+    )
+    left = await database.read(
+        lambda connection: connection.execute(select(schema.attempt.c.delivery)).scalars().all()
+    )
     assert list(left) == [2]
 
 
 async def test_attempts_are_removed_with_their_delivery_in_the_file(tmp_path: Path) -> None:
     database = SqliteDatabase.open(
-        tmp_path / "records.sqlite", audit_keys=INVENTED_KEYS, on_fatal=lambda error: pytest.fail(str(error))
+        tmp_path / "records.sqlite",
+        audit_keys=INVENTED_KEYS,
+        on_fatal=lambda error: pytest.fail(str(error)),
     )
     await _removed_with_one(database)
     await database.close()

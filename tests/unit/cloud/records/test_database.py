@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, StaticPool, create_engine, event, insert, select, text
 
-from swallowtail.cloud.model.errors import CloudError, ConflictError, NotFoundError, StorageUnavailableError
+from swallowtail.cloud.model.errors import (
+    CloudError,
+    ConflictError,
+    NotFoundError,
+    StorageUnavailableError,
+)
 from swallowtail.cloud.records.database import Failed, FatalStorageError, Unit, run_batch
 from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.schema import index_job, metadata
@@ -36,7 +41,9 @@ def connection() -> Iterator[Connection]:
 
 def add(key: int, then: Exception | None = None) -> Callable[[Unit], int]:
     def intent(unit: Unit) -> int:
-        unit.connection.execute(insert(index_job), {"instance": key, "tenant": "t", "until": 0.0, "attempts": 0})
+        unit.connection.execute(
+            insert(index_job), {"instance": key, "tenant": "t", "until": 0.0, "attempts": 0}
+        )
         if then is not None:
             raise then
         return key
@@ -46,7 +53,11 @@ def add(key: int, then: Exception | None = None) -> Callable[[Unit], int]:
 
 def kept(connection: Connection) -> list[int]:
     with connection.begin():
-        return list(connection.execute(select(index_job.c.instance).order_by(index_job.c.instance)).scalars())
+        return list(
+            connection.execute(
+                select(index_job.c.instance).order_by(index_job.c.instance)
+            ).scalars()
+        )
 
 
 @pytest.mark.parametrize("error", [NotFoundError(), ZeroDivisionError()])
@@ -63,14 +74,18 @@ def test_an_intent_that_fails_by_itself_leaves_nothing(connection: Connection) -
 
 
 @pytest.mark.parametrize("others", [[], [add(8)]])
-def test_a_taken_key_is_a_conflict(connection: Connection, others: list[Callable[[Unit], int]]) -> None:
+def test_a_taken_key_is_a_conflict(
+    connection: Connection, others: list[Callable[[Unit], int]]
+) -> None:
     run_batch(connection, [add(1)], INVENTED_KEYS)
     failed = run_batch(connection, [add(1), *others], INVENTED_KEYS)[0]
     assert isinstance(failed.error, ConflictError)
 
 
 @pytest.mark.parametrize("others", [[], [add(8)]])
-def test_a_failure_of_the_storage_fails_the_whole_batch(connection: Connection, others: list[Callable[[Unit], int]]) -> None:
+def test_a_failure_of_the_storage_fails_the_whole_batch(
+    connection: Connection, others: list[Callable[[Unit], int]]
+) -> None:
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorcode = 13
     with pytest.raises(StorageUnavailableError, match="disk is full") as raised:
@@ -102,7 +117,9 @@ async def test_durability_is_set_on_every_connection(database: SqliteDatabase) -
     await database.close()
 
 
-async def test_a_batch_is_whatever_waits_when_the_previous_commit_ends(database: SqliteDatabase) -> None:
+async def test_a_batch_is_whatever_waits_when_the_previous_commit_ends(
+    database: SqliteDatabase,
+) -> None:
     entered, go_on = threading.Event(), threading.Event()
     commits = []
     event.listen(database._writing, "commit", lambda _: commits.append(1))
@@ -113,7 +130,8 @@ async def test_a_batch_is_whatever_waits_when_the_previous_commit_ends(database:
 
     async def write_rest() -> list[int]:
         await asyncio.to_thread(entered.wait, 10)
-        rest = [asyncio.ensure_future(database.write(add(key))) for key in range(20)]  # noqa: TID251 - no owner in a test
+        # no owner in a test
+        rest = [asyncio.ensure_future(database.write(add(key))) for key in range(20)]  # noqa: TID251
         await asyncio.sleep(0)
         go_on.set()
         return list(await asyncio.gather(*rest))
@@ -124,12 +142,19 @@ async def test_a_batch_is_whatever_waits_when_the_previous_commit_ends(database:
     await database.close()
 
 
-async def test_what_was_written_is_there_after_a_restart(database: SqliteDatabase, tmp_path: Path) -> None:
+async def test_what_was_written_is_there_after_a_restart(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
     await database.write(add(7))
     await database.close()
     assert (tmp_path / "db").stat().st_mode & 0o777 == 0o600
     again = SqliteDatabase.open(tmp_path / "db", audit_keys=INVENTED_KEYS, on_fatal=lambda _: None)
-    assert await again.read(lambda connection: connection.execute(select(index_job.c.instance)).scalar()) == 7
+    assert (
+        await again.read(
+            lambda connection: connection.execute(select(index_job.c.instance)).scalar()
+        )
+        == 7
+    )
     await again.close()
 
 
@@ -142,7 +167,12 @@ async def test_after_a_fatal_failure_nothing_is_written_any_more(tmp_path: Path)
         with pytest.raises(FatalStorageError):
             await database.write(intent)
     assert len(told) == 1
-    assert await database.read(lambda connection: connection.execute(select(index_job.c.instance)).all()) == []
+    assert (
+        await database.read(
+            lambda connection: connection.execute(select(index_job.c.instance)).all()
+        )
+        == []
+    )
     await database.close()
 
 

@@ -1,4 +1,6 @@
-"""The statements that run for every store, session and request find their rows by an index, however many there are."""
+"""The statements that run for every store, session and request find their rows by an index, however
+many there are.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -6,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ColumnElement, NullPool, Select, bindparam, create_engine, not_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    NullPool,
+    Select,
+    bindparam,
+    create_engine,
+    not_,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import sqlite
 
 from swallowtail.cloud.model.audit import AuditSearch
@@ -32,13 +43,19 @@ from swallowtail.cloud.records import (
 from swallowtail.cloud.records.migrations import upgrade
 from swallowtail.cloud.records.rows import Listing
 
-INSTANCE_PAGE = instances.INSTANCES.where(*searching.instance_conditions(InstanceSearch())).query.order_by(
-    instances.INSTANCES.order[0]
-)
+INSTANCE_PAGE = instances.INSTANCES.where(
+    *searching.instance_conditions(InstanceSearch())
+).query.order_by(instances.INSTANCES.order[0])
 OF_STUDY = InstanceSearch(study="1.2")
-IN_STUDY = instances.listing_of(OF_STUDY).where(*searching.instance_conditions(OF_STUDY)).query.order_by(*instances.BY_SERIES.order)
+IN_STUDY = (
+    instances.listing_of(OF_STUDY)
+    .where(*searching.instance_conditions(OF_STUDY))
+    .query.order_by(*instances.BY_SERIES.order)
+)
 UNINDEXED = InstanceSearch(unindexed=True, hidden=True)
-UNINDEXED_PAGE = instances.INSTANCES.where(*searching.instance_conditions(UNINDEXED)).query.order_by(instances.INSTANCES.order[0])
+UNINDEXED_PAGE = instances.INSTANCES.where(
+    *searching.instance_conditions(UNINDEXED)
+).query.order_by(instances.INSTANCES.order[0])
 AUDIT = [
     {},
     {"type": "x"},
@@ -98,10 +115,15 @@ STATEMENTS = {
     "stored instance of a delivery": deliveries.STORED.statement,
     "blobs of instances": inventory.BLOBS[0],
     "blobs of deleted instances": inventory.BLOBS[1],
-    "deletions": deletions.listing(None).query.order_by(*(column.desc() for column in deletions.listing(None).order)),
+    "deletions": deletions.listing(None).query.order_by(
+        *(column.desc() for column in deletions.listing(None).order)
+    ),
     "what was not stored again": select(deletions.STORED_AGAIN.label("again"))
     .select_from(schema.deleted_instance)
-    .where(schema.deleted_instance.c.tenant == bindparam("tenant"), schema.deleted_instance.c.deletion == bindparam("of")),
+    .where(
+        schema.deleted_instance.c.tenant == bindparam("tenant"),
+        schema.deleted_instance.c.deletion == bindparam("of"),
+    ),
     "uid without a visible copy": select(schema.instance.c.id).where(
         schema.instance.c.tenant == bindparam("tenant"),
         schema.instance.c.sop_instance == bindparam("uid"),
@@ -127,7 +149,10 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Conne
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_no_table_is_scanned(database: sqlite3.Connection, name: str) -> None:
     compiled = STATEMENTS[name].compile(dialect=sqlite.dialect())
-    values = [1 if name in {"count", "limit"} or name.startswith("param") else "" for name in compiled.positiontup or ()]
+    values = [
+        1 if name in {"count", "limit"} or name.startswith("param") else ""
+        for name in compiled.positiontup or ()
+    ]
     plan = database.execute(f"EXPLAIN QUERY PLAN {compiled}", values).fetchall()
     steps = [step[3] for step in plan]
     assert not [step for step in steps if step.startswith("SCAN")], steps

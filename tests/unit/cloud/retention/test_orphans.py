@@ -8,7 +8,10 @@ __all__ = ["cloud"]
 
 
 async def found(cloud: Cloud, before: float = NOW) -> list[BlobFound]:
-    return [orphan async for orphan in orphans(cloud.blobs, cloud.records.instances, NORTH, before=before)]
+    return [
+        orphan
+        async for orphan in orphans(cloud.blobs, cloud.records.instances, NORTH, before=before)
+    ]
 
 
 async def test_a_blob_without_row_is_found_and_one_with_is_not(cloud: Cloud) -> None:

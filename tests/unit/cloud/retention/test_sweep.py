@@ -1,4 +1,7 @@
-"""The periodic checks of the purge and the sweep: what they do when, and that a jump of the time of day makes them wait."""
+"""The periodic checks of the purge and the sweep.
+
+What they do when, and that a jump of the time of day makes them wait.
+"""
 
 import pytest
 
@@ -48,7 +51,9 @@ def blobs(cloud: Cloud) -> int:
     return sum(path.startswith("blobs/") for path in cloud.platter.files())
 
 
-async def test_what_a_failed_commit_left_is_removed_a_week_after_a_walk_has_found_it(cloud: Cloud) -> None:
+async def test_what_a_failed_commit_left_is_removed_a_week_after_a_walk_has_found_it(
+    cloud: Cloud,
+) -> None:
     time = Time()
     sweep = swept(cloud, time)
     cloud.platter.clock = lambda: time.wall
@@ -65,7 +70,11 @@ async def test_what_a_failed_commit_left_is_removed_a_week_after_a_walk_has_foun
     time.passes(2)
     await sweep.look()
     assert blobs(cloud) == 1
-    (record,) = [one for one in (await cloud.records.audit.records(NORTH)).items if one.event.type == "blobs.sweep"]
+    (record,) = [
+        one
+        for one in (await cloud.records.audit.records(NORTH)).items
+        if one.event.type == "blobs.sweep"
+    ]
     assert record.event.detail == "1 blobs"
     await sweep.look()
     assert blobs(cloud) == 1
@@ -93,8 +102,13 @@ def _later() -> Time:
     return time
 
 
-@pytest.mark.parametrize(("jump", "trusted"), [(0.0, True), (200.0, True), (400.0, False), (366 * DAY, False), (-366 * DAY, True)])
-def test_a_time_of_day_that_jumps_forward_is_not_trusted_for_a_day(jump: float, trusted: bool) -> None:
+@pytest.mark.parametrize(
+    ("jump", "trusted"),
+    [(0.0, True), (200.0, True), (400.0, False), (366 * DAY, False), (-366 * DAY, True)],
+)
+def test_a_time_of_day_that_jumps_forward_is_not_trusted_for_a_day(
+    jump: float, trusted: bool
+) -> None:
     time = Time()
     clock = time.clock()
     time.passes(15)
@@ -110,9 +124,13 @@ def test_a_time_of_day_that_jumps_forward_is_not_trusted_for_a_day(jump: float, 
 async def test_a_removed_organisation_is_purged_and_swept_to_the_last_blob(cloud: Cloud) -> None:
     time, records = Time(), cloud.records
     cloud.platter.clock = lambda: time.wall
-    purge = Purge(records.deletions, records.retentions, clock=lambda: time.wall, steady=time.clock())
+    purge = Purge(
+        records.deletions, records.retentions, clock=lambda: time.wall, steady=time.clock()
+    )
     assert isinstance(await cloud.store(body(b"kept until then")), Committed)
-    await records.people.change_organisation(NORTH, state=OrganisationState.REMOVED, now=NOW, event=EVENT)
+    await records.people.change_organisation(
+        NORTH, state=OrganisationState.REMOVED, now=NOW, event=EVENT
+    )
     time.passes(30 * DAY - 1)
     await purge.look()
     assert await cloud.instances() == 1

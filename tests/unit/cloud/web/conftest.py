@@ -36,7 +36,15 @@ from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, S
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.rates import Rate
-from swallowtail.cloud.model.tenancy import ApiToken, Code, Facility, Link, Organisation, Role, Tenant
+from swallowtail.cloud.model.tenancy import (
+    ApiToken,
+    Code,
+    Facility,
+    Link,
+    Organisation,
+    Role,
+    Tenant,
+)
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.frames import Frames
 from swallowtail.cloud.query.search import Query
@@ -64,7 +72,10 @@ SPANS = ((500, 1000), (1500, 1000))
 DOCUMENT = b'{"00100020":{"vr":"LO","Value":["P1"]},"7FE00010":{"vr":"OB","BulkDataURI":"bulkdata/7FE00010"}}'
 UNLIMITED = Rates(*[Rate(per_second=1e9, burst=1e9)] * 3)
 APP = build(None, hosts=HostNames(allowed=["cloud.example"]))
-"""Putting it together takes longer than any test, so there is one; each test brings its own services."""
+"""Putting it together takes longer than any test, so there is one.
+
+Each test brings its own services.
+"""
 
 
 @functools.cache
@@ -72,7 +83,12 @@ def _operations() -> list[tuple[str, str, re.Pattern[str], frozenset[str]]]:
     """Return the described operations; paths with fewer parameters come first."""
     paths = describe(APP)["paths"]
     return [
-        (method.upper(), path, re.compile(re.sub("{[^}]+}", "[^/]+", path)), frozenset(found["responses"]))
+        (
+            method.upper(),
+            path,
+            re.compile(re.sub("{[^}]+}", "[^/]+", path)),
+            frozenset(found["responses"]),
+        )
         for path in sorted(paths, key=lambda path: path.count("{"))
         for method, found in paths[path].items()
     ]
@@ -119,9 +135,15 @@ class Sessions:
 
     async def check(self, tenant: Tenant, link: str, destination: str) -> Checked:
         self._need(tenant, link)
-        refused = "10.0.0.9 port 104 refused the connection; look whether the PACS runs and listens there"
-        steps = (CheckStep(name="resolve", ok=True, seconds=0.001, detail=f"{destination} is 10.0.0.9"),)
-        return Checked(steps=(*steps, CheckStep(name="connect", ok=False, seconds=0.5, detail=refused)))
+        refused = (
+            "10.0.0.9 port 104 refused the connection; look whether the PACS runs and listens there"
+        )
+        steps = (
+            CheckStep(name="resolve", ok=True, seconds=0.001, detail=f"{destination} is 10.0.0.9"),
+        )
+        return Checked(
+            steps=(*steps, CheckStep(name="connect", ok=False, seconds=0.5, detail=refused))
+        )
 
     def _need(self, tenant: Tenant, link: str) -> None:
         if (tenant, link) not in self.live:
@@ -176,7 +198,9 @@ class Cloud:
             purge=self._purge(),
             deleting=self._deleting(),
             rulebook=Rulebook(self.records.rules, sites, self.records.archives, clock=lambda: NOW),
-            reindexing=Reindexing(self.records.index_jobs, self.records.inventory, self.bus, clock=lambda: NOW),
+            reindexing=Reindexing(
+                self.records.index_jobs, self.records.inventory, self.bus, clock=lambda: NOW
+            ),
             alarms=self.records.alarms,
             archives=self.records.archives,
             audit=self.records.audit,
@@ -188,7 +212,9 @@ class Cloud:
                 clock=lambda: NOW,
             ),
             tally=self.tally,
-            audit_exports=ExportSettings(self.records.audit_exports, self.records.alarms, Seal(b"m" * 32), lambda: NOW),
+            audit_exports=ExportSettings(
+                self.records.audit_exports, self.records.alarms, Seal(b"m" * 32), lambda: NOW
+            ),
             bus=self.bus,
             sessions=self.sessions,
             hashes=self.hashes,
@@ -202,7 +228,9 @@ class Cloud:
 
     def _purge(self) -> Purge:
         steady = SteadyClock(lambda: NOW, lambda: 0.0)
-        return Purge(self.records.deletions, self.records.retentions, clock=lambda: NOW, steady=steady)
+        return Purge(
+            self.records.deletions, self.records.retentions, clock=lambda: NOW, steady=steady
+        )
 
     def _deleting(self) -> Deleting:
         return Deleting(
@@ -220,11 +248,15 @@ class Cloud:
     async def token(self, role: Role, tenant: Tenant | None = HERON, **values: Any) -> str:
         """Mint a token."""
         secret, owner = mint_token(), None if role is Role.OPERATOR else tenant
-        token = ApiToken(id=secrets.token_hex(8), tenant=owner, name=role, role=role, created=NOW, **values)
+        token = ApiToken(
+            id=secrets.token_hex(8), tenant=owner, name=role, role=role, created=NOW, **values
+        )
         await self.records.tokens.add(token, self.hashes.of_token(secret), now=NOW, event=EVENT)
         return secret
 
-    async def call(self, method: str, path: str, token: str | None, body: Any = None, **query: Any) -> httpx2.Response:
+    async def call(
+        self, method: str, path: str, token: str | None, body: Any = None, **query: Any
+    ) -> httpx2.Response:
         """Send one request; a path that does not begin with a slash is one of /api/v1."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         target = path if path.startswith("/") else f"/api/v1/{path}"
@@ -236,18 +268,36 @@ class Cloud:
     async def populate(self, tenant: Tenant) -> None:
         """Give a tenant one of everything, with the same names in every tenant."""
         people = self.records.people
-        await people.add_organisation(Organisation(id=tenant, name=f"{tenant}sgate", created=NOW), now=NOW, event=EVENT)
+        await people.add_organisation(
+            Organisation(id=tenant, name=f"{tenant}sgate", created=NOW), now=NOW, event=EVENT
+        )
         for name in ("main", "annex"):
-            await people.put_facility(tenant, Facility(id=f"{name}-{tenant}", name=name, time_zone="UTC"), now=NOW, event=EVENT)
+            await people.put_facility(
+                tenant,
+                Facility(id=f"{name}-{tenant}", name=name, time_zone="UTC"),
+                now=NOW,
+                event=EVENT,
+            )
         for name, facility in (("radiology", "main"), ("annex-link", "annex")):
-            link = Link(id=f"{name}-{tenant}", facility=f"{facility}-{tenant}", name=name, created=NOW)
+            link = Link(
+                id=f"{name}-{tenant}", facility=f"{facility}-{tenant}", name=name, created=NOW
+            )
             code = Code(digest=secrets.token_bytes(32), until=NOW + 60)
             await self.records.links.add(tenant, link, code, now=NOW, event=EVENT)
-        document = {"destinations": [{"name": "pacs", "host": "10.0.0.9", "port": 104, "ae_title": "PACS"}]}
+        document = {
+            "destinations": [{"name": "pacs", "host": "10.0.0.9", "port": 104, "ae_title": "PACS"}]
+        }
         await self.configure(tenant, f"annex-link-{tenant}", document)
         instance = await self.store(tenant, f"radiology-{tenant}", INSTANCE, DATA)
         target = Target(link=f"annex-link-{tenant}", destination="pacs")
-        rule = Rule(id=f"rule-{tenant}", name="all", position=1, action=RuleAction(targets=(target,)), created=NOW, changed=NOW)
+        rule = Rule(
+            id=f"rule-{tenant}",
+            name="all",
+            position=1,
+            action=RuleAction(targets=(target,)),
+            created=NOW,
+            changed=NOW,
+        )
         await self.records.rules.put(tenant, rule, now=NOW, event=EVENT)
         archive = Archive(id=f"archive-{tenant}", name="hearts", created=NOW)
         await self.records.archives.add(tenant, archive, now=NOW, event=EVENT)
@@ -257,16 +307,27 @@ class Cloud:
     async def configure(self, tenant: Tenant, link: str, document: Any) -> None:
         """Make a document the desired one of a Link."""
         checked = dump(parse(json.dumps(document).encode()))
-        await self.records.configuration.put(tenant, link, checked, author="test", now=NOW, event=EVENT)
+        await self.records.configuration.put(
+            tenant, link, checked, author="test", now=NOW, event=EVENT
+        )
 
-    async def store(self, tenant: Tenant, link: str, uid: str, data: bytes, *, study: str = STUDY) -> int:
+    async def store(
+        self, tenant: Tenant, link: str, uid: str, data: bytes, *, study: str = STUDY
+    ) -> int:
         """Keep an instance as ingest and index would, in the first series of a study."""
         async with self.blobs.incoming(tenant) as incoming:
             await incoming.write(memoryview(data))
             blob = await incoming.finish()
         identity = InstanceIdentity(sop_instance=uid, transfer_syntax=SYNTAX, sha256=blob.sha256)
-        origin = Origin(link=link, epoch=0, listener="store", calling_ae="US1", called_ae="SWALLOWTAIL")
-        arrival = Arrival(identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.6.1", length=len(data), origin=origin)
+        origin = Origin(
+            link=link, epoch=0, listener="store", calling_ae="US1", called_ae="SWALLOWTAIL"
+        )
+        arrival = Arrival(
+            identity=identity,
+            sop_class="1.2.840.10008.5.1.4.1.1.6.1",
+            length=len(data),
+            origin=origin,
+        )
         receipt = await self.records.instances.commit(tenant, arrival, now=NOW)
         assert receipt.stored is Stored.NEW
         told = Study(uid=study, patient_name="Heron^Ada=花", patient_id="P1", modalities=("US",))

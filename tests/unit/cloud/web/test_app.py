@@ -17,7 +17,9 @@ def test_the_committed_document_is_current() -> None:
 
 
 async def test_the_served_document_is_the_committed_one(cloud: Cloud) -> None:
-    assert (await cloud.http.get("/openapi.json")).json() == json.loads(DOCUMENT.read_text(encoding="utf-8"))
+    assert (await cloud.http.get("/openapi.json")).json() == json.loads(
+        DOCUMENT.read_text(encoding="utf-8")
+    )
 
 
 def test_every_route_says_which_roles_may_use_it_and_has_a_sentence() -> None:
@@ -30,7 +32,9 @@ def test_every_route_says_which_roles_may_use_it_and_has_a_sentence() -> None:
             assert "Retry-After" in document["components"]["responses"][limited]["headers"]
 
 
-@pytest.mark.parametrize("path", ["/", "/style.css", "/healthz", "/readyz", "/metrics", "/nothing", "/api/v1/whoami"])
+@pytest.mark.parametrize(
+    "path", ["/", "/style.css", "/healthz", "/readyz", "/metrics", "/nothing", "/api/v1/whoami"]
+)
 async def test_every_answer_carries_a_strict_policy(cloud: Cloud, path: str) -> None:
     headers = (await cloud.http.get(path)).headers
     assert headers["content-security-policy"].startswith("default-src 'none'")
@@ -48,7 +52,9 @@ async def test_the_page_names_the_release_and_runs_no_script(cloud: Cloud) -> No
         assert link in page
 
 
-async def test_ready_says_when_the_store_is_down(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ready_says_when_the_store_is_down(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (await cloud.http.get("/readyz")).text == "ready\n"
 
     async def down(*_: object, **__: object) -> None:
@@ -59,10 +65,15 @@ async def test_ready_says_when_the_store_is_down(cloud: Cloud, monkeypatch: pyte
     assert (await cloud.http.get("/healthz")).status_code == 200
 
 
-async def test_ready_says_what_workers_run_without(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ready_says_what_workers_run_without(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(APP.state, "unprotected", {"landlock": "ENOSYS"})
     answer = await cloud.http.get("/readyz")
-    assert (answer.status_code, answer.text) == (200, "ready\nworkers run without landlock: ENOSYS\n")
+    assert (answer.status_code, answer.text) == (
+        200,
+        "ready\nworkers run without landlock: ENOSYS\n",
+    )
 
 
 async def test_metrics_hold_no_names(cloud: Cloud) -> None:
@@ -93,7 +104,9 @@ async def test_a_fault_of_ours_tells_nothing_of_its_inside(
 
 
 async def test_a_body_over_the_limit_hears_so_from_every_route_that_takes_one(cloud: Cloud) -> None:
-    answer = await cloud.call("POST", "facilities", await cloud.token(Role.ADMINISTRATOR), {"name": "x" * MAX_BODY})
+    answer = await cloud.call(
+        "POST", "facilities", await cloud.token(Role.ADMINISTRATOR), {"name": "x" * MAX_BODY}
+    )
     assert answer.status_code == 413
     assert answer.json()["code"] == "too-large"
     assert answer.json()["remedy"]

@@ -1,4 +1,7 @@
-"""Deliveries over the API: found, shown with their last outcome, and what a person may do with them."""
+"""Deliveries over the API.
+
+Found, shown with their last outcome, and what a person may do with them.
+"""
 
 from typing import Any
 
@@ -6,7 +9,15 @@ import msgspec
 import pytest
 
 from swallowtail.calls.deliver import About, DeliveryPhase
-from swallowtail.cloud.model.delivery import BreakerState, DeliveryState, DestinationState, NewDelivery, Settlement, Target, Tried
+from swallowtail.cloud.model.delivery import (
+    BreakerState,
+    DeliveryState,
+    DestinationState,
+    NewDelivery,
+    Settlement,
+    Target,
+    Tried,
+)
 from swallowtail.cloud.model.tenancy import Role
 from tests.unit.cloud.web.conftest import EGRET, HERON, INSTANCE, NOW, STUDY, Cloud
 
@@ -16,32 +27,67 @@ ID = f"{LINK}:pacs"
 DELIVERY = "deliveries/1"
 
 
-async def settle(cloud: Cloud, state: DeliveryState, destination: DestinationState | None = None, **more: Any) -> None:
+async def settle(
+    cloud: Cloud, state: DeliveryState, destination: DestinationState | None = None, **more: Any
+) -> None:
     """Let the one delivery be tried, with this end."""
     claim = await cloud.records.deliveries.claim(HERON, PACS, 1, now=NOW, until=NOW + 60)
     (lease,) = claim.leases
-    settlement = Settlement(tenant=HERON, delivery=lease.delivery.id, token=lease.token, state=state, **more)
+    settlement = Settlement(
+        tenant=HERON, delivery=lease.delivery.id, token=lease.token, state=state, **more
+    )
     assert await cloud.records.deliveries.settle([settlement], destination, now=NOW)
 
 
 async def test_a_delivery_shows_its_last_outcome_in_dicoms_own_words(cloud: Cloud) -> None:
-    refused = {"status": 0xA900, "about": About.INSTANCE, "phase": DeliveryPhase.RESPONSE, "detail": "the data set does not match"}
+    refused = {
+        "status": 0xA900,
+        "about": About.INSTANCE,
+        "phase": DeliveryPhase.RESPONSE,
+        "detail": "the data set does not match",
+    }
     await settle(cloud, DeliveryState.DEAD, refused=True, **refused)
     shown = (await cloud.call("GET", DELIVERY, await cloud.token(Role.CLINICIAN))).json()
-    assert (shown["state"], shown["status"], shown["about"], shown["phase"]) == ("dead", "A900", "instance", "response")
-    assert (shown["tries"], shown["refusals"], shown["destination"], shown["sop_instance"]) == (1, 1, ID, INSTANCE)
+    assert (shown["state"], shown["status"], shown["about"], shown["phase"]) == (
+        "dead",
+        "A900",
+        "instance",
+        "response",
+    )
+    assert (shown["tries"], shown["refusals"], shown["destination"], shown["sop_instance"]) == (
+        1,
+        1,
+        ID,
+        INSTANCE,
+    )
     assert "lane" not in shown, "its key is the patient's"
 
 
 async def test_the_attempts_of_a_delivery_tell_what_happened(cloud: Cloud) -> None:
-    tried = Tried(began=NOW, ended=NOW + 2, epoch=3, configuration=1, connection=0, sent_syntax="1.2.840.10008.1.2")
-    refused = {"status": 0xA900, "about": About.INSTANCE, "phase": DeliveryPhase.RESPONSE, "detail": "the data set does not match"}
+    tried = Tried(
+        began=NOW,
+        ended=NOW + 2,
+        epoch=3,
+        configuration=1,
+        connection=0,
+        sent_syntax="1.2.840.10008.1.2",
+    )
+    refused = {
+        "status": 0xA900,
+        "about": About.INSTANCE,
+        "phase": DeliveryPhase.RESPONSE,
+        "detail": "the data set does not match",
+    }
     await settle(cloud, DeliveryState.WAITING, refused=True, tried=tried, **refused)
     await settle(cloud, DeliveryState.DELIVERED, status=0, tried=tried)
     clinician = await cloud.token(Role.CLINICIAN)
     first = (await cloud.call("GET", f"{DELIVERY}/attempts", clinician, limit=1)).json()
-    second = (await cloud.call("GET", f"{DELIVERY}/attempts", clinician, cursor=first["next"])).json()
-    assert [(one["number"], one["state"], one["status"]) for one in first["items"]] == [(2, "delivered", "0000")]
+    second = (
+        await cloud.call("GET", f"{DELIVERY}/attempts", clinician, cursor=first["next"])
+    ).json()
+    assert [(one["number"], one["state"], one["status"]) for one in first["items"]] == [
+        (2, "delivered", "0000")
+    ]
     assert second["items"] == [
         {
             "number": 1,
@@ -77,7 +123,9 @@ async def test_the_attempts_of_a_delivery_tell_what_happened(cloud: Cloud) -> No
         ({"sop_instance": INSTANCE, "link": LINK, "destination": ID}, True),
     ],
 )
-async def test_deliveries_are_found_by_what_they_have_in_common(cloud: Cloud, query: dict[str, Any], found: bool) -> None:
+async def test_deliveries_are_found_by_what_they_have_in_common(
+    cloud: Cloud, query: dict[str, Any], found: bool
+) -> None:
     answer = await cloud.call("GET", "deliveries", await cloud.token(Role.INTEGRATOR), **query)
     assert [item["id"] for item in answer.json()["items"]] == ([1] if found else [])
 
@@ -93,7 +141,9 @@ async def test_deliveries_are_found_by_what_they_have_in_common(cloud: Cloud, qu
         ({"study": "x"}, 422),
     ],
 )
-async def test_a_filter_that_cannot_be_meant_is_refused(cloud: Cloud, query: dict[str, Any], status: int) -> None:
+async def test_a_filter_that_cannot_be_meant_is_refused(
+    cloud: Cloud, query: dict[str, Any], status: int
+) -> None:
     answer = await cloud.call("GET", "deliveries", await cloud.token(Role.INTEGRATOR), **query)
     assert answer.status_code == status, answer.text
     assert answer.json()["remedy"]
@@ -101,25 +151,35 @@ async def test_a_filter_that_cannot_be_meant_is_refused(cloud: Cloud, query: dic
 
 async def test_park_resend_and_skip_follow_each_other(cloud: Cloud) -> None:
     admin = await cloud.token(Role.ADMINISTRATOR)
-    parked = (await cloud.call("POST", f"{DELIVERY}/park", admin, {"reason": "ask the sender"})).json()
+    parked = (
+        await cloud.call("POST", f"{DELIVERY}/park", admin, {"reason": "ask the sender"})
+    ).json()
     assert (parked["state"], parked["detail"]) == ("parked", "ask the sender")
     again = await cloud.call("POST", f"{DELIVERY}/park", admin, {})
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
     assert "is parked cannot be changed by park" in again.json()["detail"]
     assert (await cloud.call("POST", f"{DELIVERY}/resend", admin)).json()["state"] == "waiting"
-    skipped = (await cloud.call("POST", f"{DELIVERY}/skip", admin, {"reason": "wrong patient"})).json()
+    skipped = (
+        await cloud.call("POST", f"{DELIVERY}/skip", admin, {"reason": "wrong patient"})
+    ).json()
     assert (skipped["state"], skipped["detail"]) == ("skipped", "wrong patient")
     assert (await cloud.call("POST", f"{DELIVERY}/retry", admin)).status_code == 409
     events = [record.event for record in (await cloud.records.audit.records(HERON)).items]
     (skip, resend, *_) = [event for event in events if event.type.startswith("delivery.")]
-    assert (skip.type, skip.detail, resend.type) == ("delivery.skip", "wrong patient", "delivery.resend")
+    assert (skip.type, skip.detail, resend.type) == (
+        "delivery.skip",
+        "wrong patient",
+        "delivery.resend",
+    )
     assert ("instance", INSTANCE) in skip.objects
     assert f"deliveries/{LINK}" in cloud.bus.published
 
 
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "  "}, {"reason": "x" * 401}])
 async def test_giving_up_needs_a_reason(cloud: Cloud, body: dict[str, str]) -> None:
-    answer = await cloud.call("POST", f"{DELIVERY}/skip", await cloud.token(Role.ADMINISTRATOR), body)
+    answer = await cloud.call(
+        "POST", f"{DELIVERY}/skip", await cloud.token(Role.ADMINISTRATOR), body
+    )
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "$.reason"
 
@@ -130,25 +190,43 @@ async def test_what_is_under_way_is_let_end(cloud: Cloud) -> None:
     for act, body in (("park", {}), ("skip", {"reason": "x"}), ("resend", None), ("retry", None)):
         answer = await cloud.call("POST", f"{DELIVERY}/{act}", admin, body)
         assert answer.status_code == 409, act
-    many = await cloud.call("POST", "deliveries/act", admin, {"act": "skip", "destination": ID, "reason": "x"})
+    many = await cloud.call(
+        "POST", "deliveries/act", admin, {"act": "skip", "destination": ID, "reason": "x"}
+    )
     assert many.json() == {"changed": 0}
 
 
 async def test_retry_tries_at_once_in_its_place_even_a_destination_that_waits(cloud: Cloud) -> None:
     admin = await cloud.token(Role.INTEGRATOR)
-    failing = DestinationState(target=PACS, breaker=BreakerState.OPEN, failures=9, retry_at=NOW + 300)
-    await settle(cloud, DeliveryState.WAITING, failing, next_at=NOW + 300, status=None, about=About.DESTINATION)
-    assert not (await cloud.records.deliveries.claim(HERON, PACS, 1, now=NOW, until=NOW + 60)).leases
+    failing = DestinationState(
+        target=PACS, breaker=BreakerState.OPEN, failures=9, retry_at=NOW + 300
+    )
+    await settle(
+        cloud,
+        DeliveryState.WAITING,
+        failing,
+        next_at=NOW + 300,
+        status=None,
+        about=About.DESTINATION,
+    )
+    assert not (
+        await cloud.records.deliveries.claim(HERON, PACS, 1, now=NOW, until=NOW + 60)
+    ).leases
     await cloud.call("POST", f"destinations/{ID}/pause", admin)
     paused = await cloud.call("POST", f"{DELIVERY}/retry", admin)
     assert (paused.status_code, paused.json()["code"]) == (409, "conflict")
     assert "resume it" in paused.json()["detail"]
     cloud.sessions.live.clear()
     await cloud.call("POST", f"destinations/{ID}/resume", admin)
-    await cloud.records.deliveries.claim(HERON, PACS, 1, now=NOW, until=NOW - 1)  # a lease that has lapsed
+    await cloud.records.deliveries.claim(
+        HERON, PACS, 1, now=NOW, until=NOW - 1
+    )  # a lease that has lapsed
     shown = (await cloud.call("POST", f"{DELIVERY}/retry", admin)).json()
     assert (shown["state"], shown["next_at"]) == ("waiting", 0.0)
-    assert len((await cloud.records.deliveries.claim(HERON, PACS, 1, now=NOW, until=NOW + 60)).leases) == 1
+    assert (
+        len((await cloud.records.deliveries.claim(HERON, PACS, 1, now=NOW, until=NOW + 60)).leases)
+        == 1
+    )
 
 
 async def test_all_dead_letters_of_a_destination_are_sent_again_at_once(cloud: Cloud) -> None:
@@ -161,12 +239,18 @@ async def test_all_dead_letters_of_a_destination_are_sent_again_at_once(cloud: C
     body = {"act": "resend", "destination": ID, "states": ["dead"]}
     assert (await cloud.call("POST", "deliveries/act", admin, body)).json() == {"changed": 2}
     assert (await cloud.call("POST", "deliveries/act", admin, body)).json() == {"changed": 0}
-    states = [item["state"] for item in (await cloud.call("GET", "deliveries", admin)).json()["items"]]
+    states = [
+        item["state"] for item in (await cloud.call("GET", "deliveries", admin)).json()["items"]
+    ]
     assert states == ["waiting", "waiting"]
     some = {"act": "park", "deliveries": [1], "reason": "one of them"}
     assert (await cloud.call("POST", "deliveries/act", admin, some)).json() == {"changed": 1}
     event = (await cloud.records.audit.records(HERON)).items[0].event
-    assert (event.type, event.objects, event.detail) == ("deliveries.park", (("delivery", "1"),), "one of them")
+    assert (event.type, event.objects, event.detail) == (
+        "deliveries.park",
+        (("delivery", "1"),),
+        "one of them",
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,7 +265,9 @@ async def test_all_dead_letters_of_a_destination_are_sent_again_at_once(cloud: C
         ({"act": "resend", "destination": "annex-link-egret:pacs"}, 404, None),
     ],
 )
-async def test_a_wish_for_many_says_what_is_wrong_with_it(cloud: Cloud, body: Any, status: int, field: str | None) -> None:
+async def test_a_wish_for_many_says_what_is_wrong_with_it(
+    cloud: Cloud, body: Any, status: int, field: str | None
+) -> None:
     answer = await cloud.call("POST", "deliveries/act", await cloud.token(Role.ADMINISTRATOR), body)
     assert answer.status_code == status, answer.text
     if field:
@@ -193,8 +279,12 @@ async def test_a_stored_study_is_sent_on_request_and_once_per_request(cloud: Clo
     body = {"destinations": [ID, ID], "priority": 5, "request": "second-opinion"}
     sent = await cloud.call("POST", f"studies/{STUDY}/send", clinician, body)
     assert sent.json() == {"request": "second-opinion", "queued": 1}
-    assert (await cloud.call("POST", f"studies/{STUDY}/send", clinician, body)).json()["queued"] == 0
-    fresh = (await cloud.call("POST", f"studies/{STUDY}/send", clinician, {"destinations": [ID]})).json()
+    assert (await cloud.call("POST", f"studies/{STUDY}/send", clinician, body)).json()[
+        "queued"
+    ] == 0
+    fresh = (
+        await cloud.call("POST", f"studies/{STUDY}/send", clinician, {"destinations": [ID]})
+    ).json()
     assert fresh["queued"] == 1
     assert len(fresh["request"]) == 16
     newest = (await cloud.call("GET", "deliveries", clinician)).json()["items"]
@@ -229,25 +319,48 @@ async def test_what_cannot_be_sent_is_named_and_nothing_is_queued(
 
 
 async def test_facilities_limit_what_is_seen_changed_and_sent(cloud: Cloud) -> None:
-    """The instance came into `main`, the destination hangs on the Link of `annex`: only who may see both sees the delivery."""
-    limited = {name: await cloud.token(Role.INTEGRATOR, facilities=frozenset({f"{name}-heron"})) for name in ("main", "annex")}
+    """The instance came into `main`, the destination hangs on the Link of `annex`.
+
+    Only who may see both sees the delivery.
+    """
+    limited = {
+        name: await cloud.token(Role.INTEGRATOR, facilities=frozenset({f"{name}-heron"}))
+        for name in ("main", "annex")
+    }
     many = {"act": "skip", "reason": "x", "study": STUDY}
     named = {"act": "skip", "reason": "x", "deliveries": [1]}
     for token in limited.values():
         assert (await cloud.call("GET", DELIVERY, token)).status_code == 404
         assert (await cloud.call("GET", f"{DELIVERY}/attempts", token)).status_code == 404
         assert (await cloud.call("GET", "deliveries", token)).json()["items"] == []
-        for act, body in (("park", {}), ("skip", {"reason": "x"}), ("resend", None), ("retry", None)):
-            assert (await cloud.call("POST", f"{DELIVERY}/{act}", token, body)).status_code == 404, act
+        for act, body in (
+            ("park", {}),
+            ("skip", {"reason": "x"}),
+            ("resend", None),
+            ("retry", None),
+        ):
+            assert (
+                await cloud.call("POST", f"{DELIVERY}/{act}", token, body)
+            ).status_code == 404, act
         assert (await cloud.call("POST", "deliveries/act", token, many)).json() == {"changed": 0}
         assert (await cloud.call("POST", "deliveries/act", token, named)).status_code == 404
-    assert (await cloud.call("GET", "deliveries", limited["main"], destination=ID)).status_code == 404
-    sent = await cloud.call("POST", f"studies/{STUDY}/send", limited["annex"], {"destinations": [ID]})
+    assert (
+        await cloud.call("GET", "deliveries", limited["main"], destination=ID)
+    ).status_code == 404
+    sent = await cloud.call(
+        "POST", f"studies/{STUDY}/send", limited["annex"], {"destinations": [ID]}
+    )
     assert sent.status_code == 404, "the study is in another facility"
-    sent = await cloud.call("POST", f"studies/{STUDY}/send", limited["main"], {"destinations": [ID]})
-    assert sent.json()["errors"][0]["field"] == "$.destinations[0]", "the destination is in another facility"
+    sent = await cloud.call(
+        "POST", f"studies/{STUDY}/send", limited["main"], {"destinations": [ID]}
+    )
+    assert sent.json()["errors"][0]["field"] == "$.destinations[0]", (
+        "the destination is in another facility"
+    )
     (shown,) = (await cloud.call("GET", "destinations", limited["annex"])).json()["items"]
-    assert (shown["queue"]["counts"], shown["queue"]["oldest"]) == ({}, None), "what waits is another facility's"
+    assert (shown["queue"]["counts"], shown["queue"]["oldest"]) == ({}, None), (
+        "what waits is another facility's"
+    )
     both = await cloud.token(Role.INTEGRATOR, facilities=frozenset({"main-heron", "annex-heron"}))
     (shown,) = (await cloud.call("GET", "destinations", both)).json()["items"]
     assert shown["queue"]["counts"] == {"waiting": 1}

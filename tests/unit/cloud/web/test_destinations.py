@@ -1,4 +1,7 @@
-"""Destinations over the API: settings in the Link's configuration, the queue beside them, and what keeps people from each other."""
+"""Destinations over the API.
+
+Settings in the Link's configuration, the queue beside them, and what keeps people from each other.
+"""
 
 from typing import Any
 
@@ -18,12 +21,21 @@ SETTINGS = {"name": "archive", "host": "archive.example", "port": 11112, "ae_tit
 
 async def test_a_destination_is_made_shown_changed_and_removed(cloud: Cloud) -> None:
     admin = await cloud.token(Role.INTEGRATOR)
-    made = await cloud.call("POST", "destinations", admin, {"link": LINK, "settings": SETTINGS, "comment": "new archive"})
+    made = await cloud.call(
+        "POST",
+        "destinations",
+        admin,
+        {"link": LINK, "settings": SETTINGS, "comment": "new archive"},
+    )
     assert made.status_code == 201
     shown = made.json()
     assert (shown["id"], shown["version"], shown["name"]) == (f"{LINK}:archive", 2, "archive")
     assert shown["settings"]["timeouts"]["response"] == 120.0, "defaults are written out"
-    assert (shown["queue"]["breaker"], shown["queue"]["paused"], shown["running"]) == ("closed", False, None)
+    assert (shown["queue"]["breaker"], shown["queue"]["paused"], shown["running"]) == (
+        "closed",
+        False,
+        None,
+    )
     path = f"destinations/{shown['id']}"
     assert (await cloud.call("GET", path, admin)).json() == shown
     change = {"settings": {"port": 104, "timeouts": {"connect": 3}}}
@@ -32,17 +44,23 @@ async def test_a_destination_is_made_shown_changed_and_removed(cloud: Cloud) -> 
     assert changed["settings"]["timeouts"] == shown["settings"]["timeouts"] | {"connect": 3.0}
     back = (await cloud.call("PATCH", path, admin, {"settings": {"timeouts": None}})).json()
     assert back["settings"]["timeouts"] == shown["settings"]["timeouts"]
-    history = (await cloud.call("GET", f"links/{LINK}/configuration/versions", admin)).json()["items"]
+    history = (await cloud.call("GET", f"links/{LINK}/configuration/versions", admin)).json()[
+        "items"
+    ]
     assert [one["comment"] for one in history] == ["", "", "new archive", ""]
     assert (await cloud.call("DELETE", path, admin)).status_code == 204
     assert (await cloud.call("GET", path, admin)).status_code == 404
-    assert [one["name"] for one in (await cloud.call("GET", "destinations", admin)).json()["items"]] == ["pacs"]
+    assert [
+        one["name"] for one in (await cloud.call("GET", "destinations", admin)).json()["items"]
+    ] == ["pacs"]
     assert set(cloud.bus.published) == {f"link/{LINK}"}
 
 
 async def test_the_first_destination_makes_the_first_configuration(cloud: Cloud) -> None:
     body = {"link": "radiology-heron", "settings": SETTINGS, "expected": 0}
-    made = await cloud.call("POST", "destinations", await cloud.token(Role.OPERATOR), body, organisation="heron")
+    made = await cloud.call(
+        "POST", "destinations", await cloud.token(Role.OPERATOR), body, organisation="heron"
+    )
     assert (made.status_code, made.json()["version"]) == (201, 1)
 
 
@@ -61,7 +79,9 @@ async def test_the_first_destination_makes_the_first_configuration(cloud: Cloud)
 async def test_settings_that_cannot_be_used_name_their_field(
     cloud: Cloud, settings: dict[str, Any], field: str, message: str
 ) -> None:
-    answer = await cloud.call("PATCH", PACS, await cloud.token(Role.ADMINISTRATOR), {"settings": settings})
+    answer = await cloud.call(
+        "PATCH", PACS, await cloud.token(Role.ADMINISTRATOR), {"settings": settings}
+    )
     assert answer.status_code == 422
     (fault,) = answer.json()["errors"]
     assert fault["field"].startswith(field)
@@ -71,16 +91,27 @@ async def test_settings_that_cannot_be_used_name_their_field(
 
 async def test_what_is_taken_stale_or_still_used_is_a_conflict(cloud: Cloud) -> None:
     admin = await cloud.token(Role.ADMINISTRATOR)
-    doubled = await cloud.call("POST", "destinations", admin, {"link": LINK, "settings": SETTINGS | {"name": "pacs"}})
+    doubled = await cloud.call(
+        "POST", "destinations", admin, {"link": LINK, "settings": SETTINGS | {"name": "pacs"}}
+    )
     stale = await cloud.call("PATCH", PACS, admin, {"settings": {"port": 105}, "expected": 7})
     used = await cloud.call("DELETE", PACS, admin)
-    for answer, word in ((doubled, "already"), (stale, "the newest version is 1, not 7"), (used, "the rule 'all' sends there")):
+    for answer, word in (
+        (doubled, "already"),
+        (stale, "the newest version is 1, not 7"),
+        (used, "the rule 'all' sends there"),
+    ):
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
         assert word in answer.json()["detail"]
 
 
-async def test_a_change_is_made_again_on_top_of_another_ones(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    put, others = cloud.records.configuration.put, [{"name": "other", "host": "h", "port": 1, "ae_title": "O"}]
+async def test_a_change_is_made_again_on_top_of_another_ones(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, others = (
+        cloud.records.configuration.put,
+        [{"name": "other", "host": "h", "port": 1, "ae_title": "O"}],
+    )
 
     async def raced(*args: Any, **values: Any) -> Any:
         if others:
@@ -93,12 +124,16 @@ async def test_a_change_is_made_again_on_top_of_another_ones(cloud: Cloud, monke
     admin = await cloud.token(Role.ADMINISTRATOR)
     changed = (await cloud.call("PATCH", PACS, admin, {"settings": {"port": 105}})).json()
     assert (changed["settings"]["port"], changed["version"], changed["name"]) == (105, 3, "pacs")
-    assert [one["name"] for one in (await cloud.call("GET", "destinations", admin)).json()["items"]] == ["other", "pacs"]
+    assert [
+        one["name"] for one in (await cloud.call("GET", "destinations", admin)).json()["items"]
+    ] == ["other", "pacs"]
 
 
 async def test_the_list_pages_over_links_and_keeps_to_the_callers_facilities(cloud: Cloud) -> None:
     for link in ("annex-link-heron", "radiology-heron"):
-        entries = [{"name": name, "host": "h", "port": 1, "ae_title": "X"} for name in ("c", "a", "b")]
+        entries = [
+            {"name": name, "host": "h", "port": 1, "ae_title": "X"} for name in ("c", "a", "b")
+        ]
         await cloud.configure(HERON, link, {"destinations": entries})
     admin = await cloud.token(Role.AUDITOR)
     seen: list[str] = []
@@ -109,7 +144,9 @@ async def test_the_list_pages_over_links_and_keeps_to_the_callers_facilities(clo
         if page["next"] is None:
             break
         cursor = {"cursor": page["next"]}
-    assert seen == [f"{link}:{name}" for link in ("annex-link-heron", "radiology-heron") for name in "abc"]
+    assert seen == [
+        f"{link}:{name}" for link in ("annex-link-heron", "radiology-heron") for name in "abc"
+    ]
     one = (await cloud.call("GET", "destinations", admin, link="radiology-heron")).json()["items"]
     assert len(one) == 3
     limited = await cloud.token(Role.INTEGRATOR, facilities=frozenset({"main-heron"}))
@@ -131,13 +168,19 @@ async def test_the_list_pages_over_links_and_keeps_to_the_callers_facilities(clo
 async def test_the_running_state_is_the_links_own_word_and_no_listeners(cloud: Cloud) -> None:
     endpoints = [
         EndpointState(name="pacs", state="listening"),
-        EndpointState(name="pacs", state="failed", detail="refused", since=5.0, kind=EndpointKind.DESTINATION),
+        EndpointState(
+            name="pacs", state="failed", detail="refused", since=5.0, kind=EndpointKind.DESTINATION
+        ),
     ]
     report = msgspec.msgpack.encode(endpoints)
     running = Running(link=LINK, connected=True, since=1.0, seen=2.0, version=1, report=report)
     await cloud.records.configuration.note_running(HERON, running)
     shown = (await cloud.call("GET", PACS, await cloud.token(Role.AUDITOR))).json()
-    assert (shown["running"]["state"], shown["running"]["detail"], shown["running"]["since"]) == ("failed", "refused", 5.0)
+    assert (shown["running"]["state"], shown["running"]["detail"], shown["running"]["since"]) == (
+        "failed",
+        "refused",
+        5.0,
+    )
 
 
 async def test_pause_and_resume_are_kept_audited_and_wake_the_queue(cloud: Cloud) -> None:
@@ -151,24 +194,35 @@ async def test_pause_and_resume_are_kept_audited_and_wake_the_queue(cloud: Cloud
     assert kinds[:2] == ["destination.resume", "destination.pause"]
 
 
-async def test_a_check_names_its_steps_and_needs_the_link_and_its_newest_configuration(cloud: Cloud) -> None:
+async def test_a_check_names_its_steps_and_needs_the_link_and_its_newest_configuration(
+    cloud: Cloud,
+) -> None:
     admin = await cloud.token(Role.INTEGRATOR)
     away = await cloud.call("POST", f"{PACS}/check", admin)
     assert (away.status_code, away.json()["code"]) == (503, "link-away")
-    cloud.sessions.live[HERON, LINK] = Presence(since=1.0, proven=2.0, address="192.0.2.1", release="0.1.0", epoch=1)
+    cloud.sessions.live[HERON, LINK] = Presence(
+        since=1.0, proven=2.0, address="192.0.2.1", release="0.1.0", epoch=1
+    )
     checked = (await cloud.call("POST", f"{PACS}/check", admin)).json()
-    assert [(step["name"], step["ok"]) for step in checked["steps"]] == [("resolve", True), ("connect", False)]
+    assert [(step["name"], step["ok"]) for step in checked["steps"]] == [
+        ("resolve", True),
+        ("connect", False),
+    ]
     assert not checked["ok"]
     assert (await cloud.records.audit.records(HERON)).items[0].event.type == "destination.check"
     assert "look whether the PACS runs" in checked["steps"][-1]["detail"]
-    await cloud.records.configuration.note_running(HERON, Running(link=LINK, connected=True, since=1.0, seen=2.0, version=1))
+    await cloud.records.configuration.note_running(
+        HERON, Running(link=LINK, connected=True, since=1.0, seen=2.0, version=1)
+    )
     await cloud.call("PATCH", PACS, admin, {"settings": {"port": 105}})
     behind = await cloud.call("POST", f"{PACS}/check", admin)
     assert (behind.status_code, behind.json()["code"]) == (409, "conflict")
     assert "the Link runs version 1 of its configuration, not 2 yet" in behind.json()["detail"]
 
 
-@pytest.mark.parametrize("wrong", ["pacs", ":pacs", f"{LINK}:", f"{LINK}:nothing", "nothing:pacs", "a:b:c"])
+@pytest.mark.parametrize(
+    "wrong", ["pacs", ":pacs", f"{LINK}:", f"{LINK}:nothing", "nothing:pacs", "a:b:c"]
+)
 async def test_an_id_that_is_none_is_not_found(cloud: Cloud, wrong: str) -> None:
     answer = await cloud.call("GET", f"destinations/{wrong}", await cloud.token(Role.AUDITOR))
     assert (answer.status_code, answer.json()["code"]) == (404, "not-found")

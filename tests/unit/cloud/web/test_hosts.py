@@ -47,7 +47,9 @@ async def seen(names: HostNames, *hosts: str, path: str = "/x", **more: Any) -> 
     }
     await HostCheck(application, names=names)(scope, receive, send)
     if reached:
-        (host,) = [value.decode() for name, value in reached[0]["headers"] if name == b"host"] or [""]
+        (host,) = [value.decode() for name, value in reached[0]["headers"] if name == b"host"] or [
+            ""
+        ]
         return 200, host
     status: int = sent[0]["status"]
     body = b"".join(message.get("body", b"") for message in sent)
@@ -72,7 +74,9 @@ async def seen(names: HostNames, *hosts: str, path: str = "/x", **more: Any) -> 
         ("192.0.2.99:8443", "cloud.example:8443", "192.0.2.99:8443"),
     ],
 )
-async def test_a_known_host_becomes_the_public_address(host: str, public: str, unconfigured: str | None) -> None:
+async def test_a_known_host_becomes_the_public_address(
+    host: str, public: str, unconfigured: str | None
+) -> None:
     assert await seen(NAMES, host) == (200, public)
     expected = (421, "host") if unconfigured is None else (200, unconfigured)
     assert await seen(UNCONFIGURED, host) == expected
@@ -113,7 +117,10 @@ async def test_probes_may_come_by_any_address(path: str) -> None:
 
 
 async def test_links_may_come_by_any_name() -> None:
-    assert await seen(NAMES, "proxy.example", path="/link", type="websocket") == (200, "proxy.example")
+    assert await seen(NAMES, "proxy.example", path="/link", type="websocket") == (
+        200,
+        "proxy.example",
+    )
 
 
 def test_a_new_certificate_brings_new_names() -> None:
@@ -131,10 +138,17 @@ def test_a_host_is_written_as_it_was_read() -> None:
 
 
 async def test_no_answer_leads_to_a_foreign_host(cloud: Cloud) -> None:
-    """Every route that answers with absolute URLs, and the redirect to a path without its last slash."""
+    """Every route that answers with absolute URLs, and the redirect to a path without its last
+    slash.
+    """
     token = await cloud.token(Role.CLINICIAN)
     instance = f"/dicomweb/studies/{STUDY}/series/{SERIES}/instances"
-    paths = ("/dicomweb/studies", f"/dicomweb/studies/{STUDY}/series", instance, f"{instance}/{INSTANCE}/metadata")
+    paths = (
+        "/dicomweb/studies",
+        f"/dicomweb/studies/{STUDY}/series",
+        instance,
+        f"{instance}/{INSTANCE}/metadata",
+    )
     for path in (*paths, "/dicomweb/studies/"):
         headers = {"Authorization": f"Bearer {token}"}
         foreign = await cloud.http.get(path, headers={**headers, "Host": "evil.example"})
@@ -142,7 +156,9 @@ async def test_no_answer_leads_to_a_foreign_host(cloud: Cloud) -> None:
         assert foreign.headers["content-type"] == "application/problem+json"
         assert foreign.headers["cache-control"] == "no-store"
         assert "evil.example" not in foreign.text
-        forwarded = await cloud.http.get(path, headers={**headers, "X-Forwarded-Host": "evil.example"})
+        forwarded = await cloud.http.get(
+            path, headers={**headers, "X-Forwarded-Host": "evil.example"}
+        )
         said = forwarded.text + forwarded.headers.get("location", "")
         assert "evil.example" not in said
         assert "https://cloud.example/dicomweb/" in said or forwarded.status_code == 404, path

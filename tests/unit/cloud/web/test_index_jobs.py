@@ -11,7 +11,10 @@ async def test_everything_is_queued_again_and_the_indexer_is_notified(cloud: Clo
     answer = await cloud.call("POST", "index-jobs", admin, {})
     assert (answer.status_code, answer.json()) == (202, {"queued": 1})
     assert TOPIC in cloud.bus.published
-    assert (before["waiting"], (await cloud.call("GET", "index-jobs", admin)).json()["waiting"]) == (0, 1)
+    assert (
+        before["waiting"],
+        (await cloud.call("GET", "index-jobs", admin)).json()["waiting"],
+    ) == (0, 1)
     other = await cloud.token(Role.ADMINISTRATOR, EGRET)
     assert (await cloud.call("GET", "index-jobs", other)).json()["waiting"] == 0
     (record, *_) = (await cloud.records.audit.records(HERON)).items
@@ -21,7 +24,9 @@ async def test_everything_is_queued_again_and_the_indexer_is_notified(cloud: Clo
 async def test_one_study_is_queued(cloud: Cloud) -> None:
     admin = await cloud.token(Role.ADMINISTRATOR)
     assert (await cloud.call("POST", "index-jobs", admin, {"study": STUDY})).json() == {"queued": 1}
-    assert (await cloud.call("POST", "index-jobs", admin, {"study": "1.9.9"})).json() == {"queued": 0}
+    assert (await cloud.call("POST", "index-jobs", admin, {"study": "1.9.9"})).json() == {
+        "queued": 0
+    }
     assert (await cloud.call("POST", "index-jobs", admin, {"study": "1..9"})).status_code == 422
 
 

@@ -1,6 +1,9 @@
-"""Tokens limited to a facility, every route, shared and guessed UIDs: nothing of another facility is seen, changed or hidden.
+"""Tokens limited to a facility, every route, shared and guessed UIDs.
 
-The table of routes is walked, so a new route is asked at once; one that nothing is known to ask of fails the test.
+Nothing of another facility is seen, changed or hidden.
+
+The table of routes is walked, so a new route is asked at once; one that nothing is known to ask of
+fails the test.
 """
 
 import re
@@ -13,11 +16,23 @@ import pytest
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import table
 from swallowtail.cloud.web.access import Limited
-from tests.unit.cloud.web.two_facilities import BY_ARCHIVE, OURS, SECRET, STUDY, Request, World, requests
+from tests.unit.cloud.web.two_facilities import (
+    BY_ARCHIVE,
+    OURS,
+    SECRET,
+    STUDY,
+    Request,
+    World,
+    requests,
+)
 
 ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route in routes]
 OF_TENANTS = [(path, route) for path, route in ALL if not route.roles <= {Role.OPERATOR}]
-FILTERED = [(path, route) for path, route in OF_TENANTS if route.limited in {Limited.FILTERED, Limited.BY_FACILITY}]
+FILTERED = [
+    (path, route)
+    for path, route in OF_TENANTS
+    if route.limited in {Limited.FILTERED, Limited.BY_FACILITY}
+]
 NO_PICTURE = {"retrieve_rendered", "retrieve_rendered_frames", "frame_thumbnail"}
 NO_PICTURE |= {f"{one}_thumbnail" for one in ("study", "series", "instance")}
 """What is stored here cannot be shown: 422, where it is found."""
@@ -59,10 +74,16 @@ def by_method(routes: Routes) -> tuple[Routes, Routes, Routes]:
     """Return those that read, change and remove, what was named first being removed last."""
     reading = [(path, route) for path, route in routes if route.method == "GET"]
     changing = [(path, route) for path, route in routes if route.method not in {"GET", "DELETE"}]
-    return reading, changing, [(path, route) for path, route in reversed(routes) if route.method == "DELETE"]
+    return (
+        reading,
+        changing,
+        [(path, route) for path, route in reversed(routes) if route.method == "DELETE"],
+    )
 
 
-async def walk(world: World, *, failed: set[str] | None = None) -> list[tuple[str, tuple[Any, ...]]]:
+async def walk(
+    world: World, *, failed: set[str] | None = None
+) -> list[tuple[str, tuple[Any, ...]]]:
     """Read everything, change everything, remove everything, and read everything again."""
     answers = []
     reading, changing, removing = by_method(FILTERED)
@@ -90,7 +111,9 @@ async def test_every_answer_is_the_same_whether_or_not_another_facility_holds_th
 
 
 @pytest.mark.parametrize("who", [OURS, BY_ARCHIVE])
-async def test_whatever_one_facility_does_changes_and_hides_nothing_of_another(make: Make, who: str) -> None:
+async def test_whatever_one_facility_does_changes_and_hides_nothing_of_another(
+    make: Make, who: str
+) -> None:
     world = await make(who=who)
     before = await seen_by_theirs(world)
     rows, listed = world.rows_of_theirs(), await instances_of_theirs(world)
@@ -104,7 +127,10 @@ async def test_whatever_one_facility_does_changes_and_hides_nothing_of_another(m
 
 
 async def seen_by_theirs(world: World) -> dict[str, tuple[Any, ...]]:
-    return {title(request): told(await world.ask(request, "theirs")) for request in requests(world, by_method(FILTERED)[0])}
+    return {
+        title(request): told(await world.ask(request, "theirs"))
+        for request in requests(world, by_method(FILTERED)[0])
+    }
 
 
 async def instances_of_theirs(world: World) -> list[Any]:
@@ -115,13 +141,17 @@ async def instances_of_theirs(world: World) -> list[Any]:
     return [one for one in (*listed, *studies) if one["facility"] == "theirs"]
 
 
-async def test_each_route_answers_about_ones_own_so_that_the_walk_means_something(make: Make) -> None:
+async def test_each_route_answers_about_ones_own_so_that_the_walk_means_something(
+    make: Make,
+) -> None:
     """A new route that limited tokens may use needs something to ask of it in `two_facilities`."""
     world, failed = await make(), {route.endpoint.__name__ for _, route in FILTERED}
     await walk(world, failed=failed)
     assert failed == NO_PICTURE
     world = await make()
-    for request in requests(world, [(path, route) for path, route in FILTERED if route.endpoint.__name__ in NO_PICTURE]):
+    for request in requests(
+        world, [(path, route) for path, route in FILTERED if route.endpoint.__name__ in NO_PICTURE]
+    ):
         if request.own:
             assert (await world.ask(request)).status_code == 422, title(request)
 
@@ -138,7 +168,10 @@ async def test_what_concerns_the_organisation_is_refused_before_the_body_is_look
         if route.limited in refused:
             target = re.sub(r"{\w+}", "rule", path)
             answer = await world.ask(Request(route, target, {}, {"no": "sense"}, own=False))
-            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (route.method, path)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (
+                route.method,
+                path,
+            )
             assert SECRET not in answer.content
 
 

@@ -1,4 +1,7 @@
-"""Nasty values in every parameter and every body that the API's document knows: whatever they are, no answer is a fault of ours."""
+"""Nasty values in every parameter and every body that the API's document knows.
+
+Whatever they are, no answer is a fault of ours.
+"""
 
 import json
 from typing import Any
@@ -49,22 +52,53 @@ def filled(path: str, value: str) -> str:
     from urllib.parse import quote
 
     parts = path.split("/")
-    return "/".join(quote(value, safe="") or "-" if part.startswith("{") else part for part in parts)
+    return "/".join(
+        quote(value, safe="") or "-" if part.startswith("{") else part for part in parts
+    )
 
 
 @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
 async def test_nasty_parameters_are_answered(cloud: Cloud, value: str) -> None:
     tokens = {role: await cloud.token(role) for role in Role}
     for method, path, operation in OPERATIONS:
-        names = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
+        names = [
+            parameter["name"]
+            for parameter in operation.get("parameters", ())
+            if parameter["in"] == "query"
+        ]
         for name in [*(name for name in names if name != "organisation"), None]:
             query = {} if name is None else {name: value}
-            answer = await cloud.call(method, filled(path, value if name is None else "1"), tokens[a_role(operation)], {}, **query)
-            assert answer.status_code < 500 or answer.json()["code"] == "link-away", (method, path, name, answer.text)
+            answer = await cloud.call(
+                method,
+                filled(path, value if name is None else "1"),
+                tokens[a_role(operation)],
+                {},
+                **query,
+            )
+            assert answer.status_code < 500 or answer.json()["code"] == "link-away", (
+                method,
+                path,
+                name,
+                answer.text,
+            )
 
 
 @pytest.mark.parametrize(
-    "value", [None, [], {}, "\x00", 10**30, float("nan"), float("inf"), DEEP, "x" * 100_000, True, {"$ref": "#"}], ids=range(11)
+    "value",
+    [
+        None,
+        [],
+        {},
+        "\x00",
+        10**30,
+        float("nan"),
+        float("inf"),
+        DEEP,
+        "x" * 100_000,
+        True,
+        {"$ref": "#"},
+    ],
+    ids=range(11),
 )
 async def test_nasty_bodies_are_answered(cloud: Cloud, value: Any) -> None:
     tokens = {role: await cloud.token(role) for role in Role}
@@ -72,19 +106,42 @@ async def test_nasty_bodies_are_answered(cloud: Cloud, value: Any) -> None:
     for method, path, operation in OPERATIONS:
         if "application/json" not in operation.get("requestBody", {"content": {}})["content"]:
             continue
-        schema = schemas[operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]]
-        for body in [value, *({name: value} for name in schema["properties"]), dict.fromkeys(schema["properties"], value)]:
-            headers = {"Authorization": f"Bearer {tokens[a_role(operation)]}", "Content-Type": "application/json"}
-            target = path.replace("{link_id}", "radiology-heron").replace("{facility_id}", "main-heron")
+        schema = schemas[
+            operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition(
+                "/"
+            )[2]
+        ]
+        for body in [
+            value,
+            *({name: value} for name in schema["properties"]),
+            dict.fromkeys(schema["properties"], value),
+        ]:
+            headers = {
+                "Authorization": f"Bearer {tokens[a_role(operation)]}",
+                "Content-Type": "application/json",
+            }
+            target = path.replace("{link_id}", "radiology-heron").replace(
+                "{facility_id}", "main-heron"
+            )
             content = json.dumps(body).encode()
-            answer = await cloud.http.request(method, filled(target, "1"), headers=headers, content=content)
+            answer = await cloud.http.request(
+                method, filled(target, "1"), headers=headers, content=content
+            )
             assert answer.status_code < 500, (method, path, body, answer.text)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"name":' * 50_000, b"1" * 1_000_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"name":' * 50_000, b"1" * 1_000_000]
+)
 async def test_what_is_no_json_is_answered(cloud: Cloud, content: bytes) -> None:
-    headers = {"Authorization": f"Bearer {await cloud.token(Role.ADMINISTRATOR)}", "Content-Type": "application/json"}
-    for method, path in (("POST", "/api/v1/links"), ("PUT", "/api/v1/links/radiology-heron/configuration")):
+    headers = {
+        "Authorization": f"Bearer {await cloud.token(Role.ADMINISTRATOR)}",
+        "Content-Type": "application/json",
+    }
+    for method, path in (
+        ("POST", "/api/v1/links"),
+        ("PUT", "/api/v1/links/radiology-heron/configuration"),
+    ):
         answer = await cloud.http.request(method, path, headers=headers, content=content)
         assert 400 <= answer.status_code < 500, answer.text
         assert answer.headers["content-type"] == "application/problem+json"

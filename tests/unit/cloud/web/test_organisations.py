@@ -8,17 +8,29 @@ from tests.unit.cloud.web.conftest import HERON, NOW, Cloud
 
 async def test_an_operator_creates_finds_suspends_and_removes_organisations(cloud: Cloud) -> None:
     operator = await cloud.token(Role.OPERATOR)
-    made = await cloud.call("POST", "organisations", operator, {"name": "ibis", "title": "Ibis Clinic"})
+    made = await cloud.call(
+        "POST", "organisations", operator, {"name": "ibis", "title": "Ibis Clinic"}
+    )
     assert made.status_code == 201
     path = f"organisations/{made.json()['id']}"
-    assert (await cloud.call("POST", "organisations", operator, {"name": "ibis"})).json()["code"] == "conflict"
+    assert (await cloud.call("POST", "organisations", operator, {"name": "ibis"})).json()[
+        "code"
+    ] == "conflict"
     found = (await cloud.call("GET", "organisations", operator, name="ibis")).json()["items"]
     assert [item["title"] for item in found] == ["Ibis Clinic"]
     clinician = (
-        await cloud.call("POST", "tokens", operator, {"name": "c", "role": "clinician"}, organisation=made.json()["id"])
+        await cloud.call(
+            "POST",
+            "tokens",
+            operator,
+            {"name": "c", "role": "clinician"},
+            organisation=made.json()["id"],
+        )
     ).json()
     assert (await cloud.call("GET", "studies", clinician["token"])).status_code == 200
-    assert (await cloud.call("PATCH", path, operator, {"state": "suspended"})).json()["state"] == "suspended"
+    assert (await cloud.call("PATCH", path, operator, {"state": "suspended"})).json()[
+        "state"
+    ] == "suspended"
     assert (await cloud.call("GET", "studies", clinician["token"])).status_code == 401
     assert (await cloud.call("PATCH", path, operator, {"state": "active"})).status_code == 200
     assert (await cloud.call("GET", "studies", clinician["token"])).status_code == 200
@@ -29,7 +41,9 @@ async def test_an_operator_creates_finds_suspends_and_removes_organisations(clou
 
 
 async def test_suspending_wakes_every_link_of_the_organisation(cloud: Cloud) -> None:
-    await cloud.call("PATCH", "organisations/heron", await cloud.token(Role.OPERATOR), {"state": "suspended"})
+    await cloud.call(
+        "PATCH", "organisations/heron", await cloud.token(Role.OPERATOR), {"state": "suspended"}
+    )
     assert sorted(cloud.bus.published) == ["link/annex-link-heron", "link/radiology-heron"]
 
 
@@ -38,7 +52,9 @@ async def test_an_operator_names_the_organisation(cloud: Cloud) -> None:
     missing = await cloud.call("GET", "facilities", operator)
     assert missing.status_code == 400
     assert "?organisation=" in missing.json()["remedy"]
-    assert (await cloud.call("GET", "facilities", operator, organisation="nobody")).status_code == 404
+    assert (
+        await cloud.call("GET", "facilities", operator, organisation="nobody")
+    ).status_code == 404
     named = (await cloud.call("GET", "facilities", operator, organisation="egret")).json()["items"]
     assert {facility["id"] for facility in named} == {"main-egret", "annex-egret"}
 
@@ -64,15 +80,24 @@ async def test_a_facility_is_changed_and_its_name_is_unique(cloud: Cloud) -> Non
     admin = await cloud.token(Role.ADMINISTRATOR)
     changed = await cloud.call("PATCH", "facilities/main-heron", admin, {"time_zone": "Asia/Tokyo"})
     assert (changed.json()["time_zone"], changed.json()["name"]) == ("Asia/Tokyo", "main")
-    assert (await cloud.call("POST", "facilities", admin, {"name": "main", "time_zone": "UTC"})).status_code == 409
+    assert (
+        await cloud.call("POST", "facilities", admin, {"name": "main", "time_zone": "UTC"})
+    ).status_code == 409
 
 
 async def test_a_token_limited_to_a_facility_sees_nothing_of_the_other(cloud: Cloud) -> None:
     await cloud.store("heron", "annex-link-heron", "1.2.3.1.1.9", b"annex")  # type: ignore[arg-type]
     limited = frozenset({"annex-heron"})
-    admin, reader = await cloud.token(Role.ADMINISTRATOR, facilities=limited), await cloud.token(Role.CLINICIAN, facilities=limited)
-    assert [item["id"] for item in (await cloud.call("GET", "facilities", admin)).json()["items"]] == ["annex-heron"]
-    assert [item["id"] for item in (await cloud.call("GET", "links", admin)).json()["items"]] == ["annex-link-heron"]
+    admin, reader = (
+        await cloud.token(Role.ADMINISTRATOR, facilities=limited),
+        await cloud.token(Role.CLINICIAN, facilities=limited),
+    )
+    assert [
+        item["id"] for item in (await cloud.call("GET", "facilities", admin)).json()["items"]
+    ] == ["annex-heron"]
+    assert [item["id"] for item in (await cloud.call("GET", "links", admin)).json()["items"]] == [
+        "annex-link-heron"
+    ]
     found = (await cloud.call("GET", "instances", reader)).json()["items"]
     assert [item["sop_instance"] for item in found] == ["1.2.3.1.1.9"]
     assert (await cloud.call("GET", "instances/1/file", reader)).status_code == 404
@@ -83,24 +108,39 @@ async def test_a_token_limited_to_a_facility_sees_nothing_of_the_other(cloud: Cl
         ("PATCH", "facilities/main-heron"),
     ):
         assert (await cloud.call(method, path, admin, {})).status_code == 404, path
-    for method, path in (("GET", "tokens"), ("GET", "audit"), ("GET", "alarms"), ("POST", "facilities")):
+    for method, path in (
+        ("GET", "tokens"),
+        ("GET", "audit"),
+        ("GET", "alarms"),
+        ("POST", "facilities"),
+    ):
         body = {"name": "x", "time_zone": "UTC"}
         assert (await cloud.call(method, path, admin, body)).status_code == 403, path
 
 
 async def test_a_tokens_secret_is_shown_once_and_ends_when_revoked_or_expired(cloud: Cloud) -> None:
     admin = await cloud.token(Role.ADMINISTRATOR)
-    made = (await cloud.call("POST", "tokens", admin, {"name": "x", "role": "auditor", "expires": NOW + 10})).json()
+    made = (
+        await cloud.call(
+            "POST", "tokens", admin, {"name": "x", "role": "auditor", "expires": NOW + 10}
+        )
+    ).json()
     assert (await cloud.call("GET", "whoami", made["token"])).json()["role"] == "auditor"
     assert made["token"] not in (await cloud.call("GET", "tokens", admin)).text
     assert (await cloud.call("DELETE", f"tokens/{made['id']}", admin)).status_code == 204
     assert (await cloud.call("GET", "whoami", made["token"])).status_code == 401
-    past = await cloud.call("POST", "tokens", admin, {"name": "x", "role": "auditor", "expires": NOW - 1})
+    past = await cloud.call(
+        "POST", "tokens", admin, {"name": "x", "role": "auditor", "expires": NOW - 1}
+    )
     assert past.json()["errors"][0]["field"] == "$.expires"
-    assert (await cloud.call("POST", "tokens", admin, {"name": "x", "role": "operator"})).status_code == 403
+    assert (
+        await cloud.call("POST", "tokens", admin, {"name": "x", "role": "operator"})
+    ).status_code == 403
 
 
-async def test_an_operator_who_makes_itself_a_way_to_patients_is_seen_doing_so(cloud: Cloud) -> None:
+async def test_an_operator_who_makes_itself_a_way_to_patients_is_seen_doing_so(
+    cloud: Cloud,
+) -> None:
     """ADR 0006."""
     operator, auditor = await cloud.token(Role.OPERATOR), await cloud.token(Role.AUDITOR)
     body = {"name": "reading room", "role": "clinician"}
@@ -109,10 +149,19 @@ async def test_an_operator_who_makes_itself_a_way_to_patients_is_seen_doing_so(c
     (alarm,) = (await cloud.call("GET", "alarms", auditor)).json()["items"]
     assert (alarm["condition"], alarm["subject"]) == ("operator-token", made["id"])
     records = (await cloud.call("GET", "audit", auditor)).json()["items"]
-    assert [(one["type"], one["role"]) for one in records[:2]] == [("study.search", "clinician"), ("token.create", "operator")]
+    assert [(one["type"], one["role"]) for one in records[:2]] == [
+        ("study.search", "clinician"),
+        ("token.create", "operator"),
+    ]
     assert records[0]["actor"] == made["id"]
-    for method, path in (("GET", "alarms"), ("POST", f"alarms/{alarm['id']}/acknowledge"), ("GET", "audit")):
-        assert (await cloud.call(method, path, operator, organisation="heron")).status_code == 403, path
+    for method, path in (
+        ("GET", "alarms"),
+        ("POST", f"alarms/{alarm['id']}/acknowledge"),
+        ("GET", "audit"),
+    ):
+        assert (
+            await cloud.call(method, path, operator, organisation="heron")
+        ).status_code == 403, path
     await cloud.call("DELETE", f"tokens/{made['id']}", operator, organisation="heron")
     assert len((await cloud.call("GET", "alarms", auditor)).json()["items"]) == 1
     await cloud.call("DELETE", f"tokens/{made['id']}", await cloud.token(Role.ADMINISTRATOR))
@@ -121,10 +170,14 @@ async def test_an_operator_who_makes_itself_a_way_to_patients_is_seen_doing_so(c
 
 async def test_operators_tokens_are_a_list_of_their_own(cloud: Cloud) -> None:
     operator = await cloud.token(Role.OPERATOR)
-    made = await cloud.call("POST", "operator-tokens", operator, {"name": "second", "role": "operator"})
+    made = await cloud.call(
+        "POST", "operator-tokens", operator, {"name": "second", "role": "operator"}
+    )
     assert (await cloud.call("GET", "whoami", made.json()["token"])).json()["organisation"] is None
     assert len((await cloud.call("GET", "operator-tokens", operator)).json()["items"]) == 2
-    assert (await cloud.call("POST", "operator-tokens", operator, {"name": "x", "role": "auditor"})).status_code == 422
+    assert (
+        await cloud.call("POST", "operator-tokens", operator, {"name": "x", "role": "auditor"})
+    ).status_code == 422
     await cloud.call("DELETE", f"operator-tokens/{made.json()['id']}", operator)
     assert (await cloud.call("GET", "whoami", made.json()["token"])).status_code == 401
 
@@ -151,11 +204,15 @@ async def test_every_list_pages(cloud: Cloud) -> None:
     assert second["items"][0]["sequence"] == first["items"][1]["sequence"] - 1
     wrong = await cloud.call("GET", "audit", auditor, cursor="bm90")
     assert (wrong.status_code, wrong.json()["code"]) == (400, "cursor")
-    assert (await cloud.call("GET", "audit", auditor, limit=1001)).json()["errors"][0]["field"] == "limit"
+    assert (await cloud.call("GET", "audit", auditor, limit=1001)).json()["errors"][0][
+        "field"
+    ] == "limit"
 
 
 @pytest.mark.parametrize("role", [Role.ADMINISTRATOR, Role.OPERATOR])
-async def test_the_retention_is_set_and_holds_for_what_is_deleted_from_then_on(cloud: Cloud, role: Role) -> None:
+async def test_the_retention_is_set_and_holds_for_what_is_deleted_from_then_on(
+    cloud: Cloud, role: Role
+) -> None:
     setter, admin = await cloud.token(role), await cloud.token(Role.ADMINISTRATOR)
     query = {"organisation": "heron"} if role is Role.OPERATOR else {}
     await cloud.store(HERON, "radiology-heron", "1.2.3.1.1.2", b"another")
@@ -172,5 +229,7 @@ async def test_the_retention_is_set_and_holds_for_what_is_deleted_from_then_on(c
 
 @pytest.mark.parametrize("days", [0, -1, 3651, "x", None, 1.5])
 async def test_a_retention_has_bounds(cloud: Cloud, days: object) -> None:
-    answer = await cloud.call("PUT", "retention", await cloud.token(Role.ADMINISTRATOR), {"days": days})
+    answer = await cloud.call(
+        "PUT", "retention", await cloud.token(Role.ADMINISTRATOR), {"days": days}
+    )
     assert answer.status_code == 422

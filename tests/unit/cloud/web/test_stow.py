@@ -1,4 +1,7 @@
-"""STOW-RS over the twins: what is stored of a body, what is said of each part, and bodies that are none."""
+"""STOW-RS over the twins.
+
+What is stored of a body, what is said of each part, and bodies that are none.
+"""
 
 import asyncio
 import json
@@ -25,7 +28,13 @@ PATH = "/dicomweb/studies"
 MAIN = "main-heron"
 TYPE = 'multipart/related; type="application/dicom"; boundary=edge'
 SAMPLES = (
-    *("examples_ybr_color.dcm", "CT_small.dcm", "ExplVR_BigEnd.dcm", "MR_small_implicit.dcm", "examples_palette.dcm"),
+    *(
+        "examples_ybr_color.dcm",
+        "CT_small.dcm",
+        "ExplVR_BigEnd.dcm",
+        "MR_small_implicit.dcm",
+        "examples_palette.dcm",
+    ),
     "image_dfl.dcm",
 )
 
@@ -39,10 +48,14 @@ def body(*files: bytes, media: str = "application/dicom") -> bytes:
     return b"".join(parts) + b"--edge--\r\n"
 
 
-async def send(cloud: Cloud, content: bytes | AsyncIterator[bytes], path: str = PATH, **more: Any) -> httpx2.Response:
+async def send(
+    cloud: Cloud, content: bytes | AsyncIterator[bytes], path: str = PATH, **more: Any
+) -> httpx2.Response:
     token = more.pop("token", None) or await cloud.token(Role.CLINICIAN)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": more.pop("content_type", TYPE)}
-    return await cloud.http.post(path, content=content, headers=headers, params={"facility": MAIN} | more)
+    return await cloud.http.post(
+        path, content=content, headers=headers, params={"facility": MAIN} | more
+    )
 
 
 async def in_pieces(content: bytes, size: int) -> AsyncIterator[bytes]:
@@ -59,7 +72,9 @@ async def test_every_file_is_stored_byte_by_byte_however_it_is_cut(cloud: Cloud,
     for name, item in zip(SAMPLES, items, strict=True):
         with pydicom.dcmread(str(get_testdata_file(name)), stop_before_pixels=True) as data:
             uid = str(data.SOPInstanceUID)
-            place = f"/studies/{data.StudyInstanceUID}/series/{data.SeriesInstanceUID}/instances/{uid}"
+            place = (
+                f"/studies/{data.StudyInstanceUID}/series/{data.SeriesInstanceUID}/instances/{uid}"
+            )
         assert item["00081155"]["Value"] == [uid]
         assert item["00081190"]["Value"] == [f"https://cloud.example/dicomweb{place}"]
         (kept,) = await cloud.records.instances.copies(HERON, uid)
@@ -74,7 +89,9 @@ async def test_a_part_that_fails_fails_alone(cloud: Cloud) -> None:
     assert answer.status_code == 202
     others = answer.json()["0008119A"]["Value"]
     assert [one["00081197"]["Value"] for one in others] == [[0xC000], [0xC000]]
-    assert others[0]["00000902"]["Value"] == ["it is no DICOM file: after 128 bytes DICM is missing"]
+    assert others[0]["00000902"]["Value"] == [
+        "it is no DICOM file: after 128 bytes DICM is missing"
+    ]
     assert "00081198" not in answer.json()
     assert len(answer.json()["00081199"]["Value"]) == 1
     alone = await send(cloud, body(b"no DICOM"))
@@ -85,7 +102,9 @@ async def test_a_part_that_fails_fails_alone(cloud: Cloud) -> None:
 async def test_a_study_in_the_path_takes_its_own_instances_only(cloud: Cloud) -> None:
     with pydicom.dcmread(str(get_testdata_file("CT_small.dcm")), stop_before_pixels=True) as data:
         study = data.StudyInstanceUID
-    answer = await send(cloud, body(sample("CT_small.dcm"), sample("rtplan.dcm")), f"{PATH}/{study}")
+    answer = await send(
+        cloud, body(sample("CT_small.dcm"), sample("rtplan.dcm")), f"{PATH}/{study}"
+    )
     assert answer.status_code == 202
     assert answer.json()["00081190"]["Value"] == [f"https://cloud.example{PATH}/{study}"]
     (failed,) = answer.json()["00081198"]["Value"]
@@ -114,7 +133,9 @@ async def test_a_study_in_the_path_takes_its_own_instances_only(cloud: Cloud) ->
         (b"--edge" + b" " * 300 + b"\r\n\r\n\r\n--edge--", TYPE, 400),
     ],
 )
-async def test_a_body_that_is_none_is_refused(cloud: Cloud, content: bytes, kind: str, status: int) -> None:
+async def test_a_body_that_is_none_is_refused(
+    cloud: Cloud, content: bytes, kind: str, status: int
+) -> None:
     answer = await send(cloud, content, content_type=kind)
     assert (answer.status_code, bool(answer.json()["remedy"])) == (status, True), answer.text
 
@@ -122,20 +143,30 @@ async def test_a_body_that_is_none_is_refused(cloud: Cloud, content: bytes, kind
 async def test_instances_belong_to_a_facility_that_the_token_may_see(cloud: Cloud) -> None:
     annex = await cloud.token(Role.CLINICIAN, facilities=frozenset({"annex-heron"}))
     assert (await send(cloud, body(sample("CT_small.dcm")), token=annex)).status_code == 404
-    assert (await send(cloud, body(sample("CT_small.dcm")), facility="main-egret")).status_code == 404
+    assert (
+        await send(cloud, body(sample("CT_small.dcm")), facility="main-egret")
+    ).status_code == 404
     headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}", "Content-Type": TYPE}
     unsaid = await cloud.http.post(PATH, content=body(sample("CT_small.dcm")), headers=headers)
     assert (unsaid.status_code, unsaid.json()["code"]) == (400, "facility")
     alone = await cloud.http.post(
-        PATH, content=body(sample("CT_small.dcm")), headers=headers | {"Authorization": f"Bearer {annex}"}
+        PATH,
+        content=body(sample("CT_small.dcm")),
+        headers=headers | {"Authorization": f"Bearer {annex}"},
     )
     assert alone.status_code == 200
-    kept = (await cloud.records.instances.instances(HERON, InstanceSearch(facilities=frozenset({"annex-heron"})))).items
+    kept = (
+        await cloud.records.instances.instances(
+            HERON, InstanceSearch(facilities=frozenset({"annex-heron"}))
+        )
+    ).items
     assert len(kept) == 1
     assert (await send(cloud, body(b"x"), token=await cloud.token(Role.AUDITOR))).status_code == 403
 
 
-async def test_nothing_is_said_to_be_stored_while_the_storage_is_down(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_said_to_be_stored_while_the_storage_is_down(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def down(*_: object, **__: object) -> None:
         raise StorageUnavailableError
 
@@ -144,7 +175,9 @@ async def test_nothing_is_said_to_be_stored_while_the_storage_is_down(cloud: Clo
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
-@pytest.mark.parametrize("kind", ["multipart/related; boundary=edge", f'{TYPE}; start="<one>"; start-info=x'])
+@pytest.mark.parametrize(
+    "kind", ["multipart/related; boundary=edge", f'{TYPE}; start="<one>"; start-info=x']
+)
 async def test_what_is_not_needed_may_be_missing_or_there(cloud: Cloud, kind: str) -> None:
     assert (await send(cloud, body(sample("CT_small.dcm")), content_type=kind)).status_code == 200
 
@@ -152,7 +185,9 @@ async def test_what_is_not_needed_may_be_missing_or_there(cloud: Cloud, kind: st
 async def test_an_answer_in_xml_is_refused_before_anything_is_stored(cloud: Cloud) -> None:
     headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}", "Content-Type": TYPE}
     content = body(sample("CT_small.dcm"))
-    answer = await cloud.http.post(PATH, content=content, headers=headers | {"Accept": "application/dicom+xml"})
+    answer = await cloud.http.post(
+        PATH, content=content, headers=headers | {"Accept": "application/dicom+xml"}
+    )
     assert answer.status_code == 406
     assert await copies(cloud, "CT_small.dcm") == ()
 
@@ -163,22 +198,30 @@ async def copies(cloud: Cloud, name: str) -> tuple[Instance, ...]:
         return await cloud.records.instances.copies(HERON, str(data.SOPInstanceUID))
 
 
-async def test_again_the_same_changes_nothing_and_other_bytes_are_kept_beside_it(cloud: Cloud) -> None:
+async def test_again_the_same_changes_nothing_and_other_bytes_are_kept_beside_it(
+    cloud: Cloud,
+) -> None:
     content, other = sample("CT_small.dcm"), sample("CT_small.dcm")[:-2] + b"\1\1"
     for file, kept in ((content, 1), (content, 1), (other, 2), (other, 2)):
         assert (await send(cloud, body(file, file))).status_code == 200
         found = await copies(cloud, "CT_small.dcm")
         assert len(found) == kept
-        first = b"".join([piece async for piece in cloud.blobs.read(HERON, found[0].identity.sha256)])
+        first = b"".join(
+            [piece async for piece in cloud.blobs.read(HERON, found[0].identity.sha256)]
+        )
         assert content.endswith(first)
         assert [one.visible for one in found] == [True, False][:kept]
     alarms = (await cloud.records.alarms.alarms(HERON, FIRST_PAGE)).items
     assert "instance-conflict" in {str(one.condition) for one in alarms}
 
 
-async def test_a_part_that_is_too_large_fails_alone_and_leaves_nothing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_that_is_too_large_fails_alone_and_leaves_nothing(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cloud.blobs, "_max_object", 100_000)
-    answer = await send(cloud, in_pieces(body(sample("CT_small.dcm"), sample("examples_palette.dcm")), 65_536))
+    answer = await send(
+        cloud, in_pieces(body(sample("CT_small.dcm"), sample("examples_palette.dcm")), 65_536)
+    )
     assert answer.status_code == 202
     (failed,) = answer.json()["00081198"]["Value"]
     assert failed["00081197"]["Value"] == [0xA700]
@@ -187,7 +230,9 @@ async def test_a_part_that_is_too_large_fails_alone_and_leaves_nothing(cloud: Cl
     assert cloud.blobs_on_the_way() == []
 
 
-async def test_a_body_has_only_so_many_parts_and_bytes(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_has_only_so_many_parts_and_bytes(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = sample("CT_small.dcm")
     with monkeypatch.context() as patch:
         patch.setattr("swallowtail.cloud.web.multipart.MAX_PARTS", 2)
@@ -199,10 +244,16 @@ async def test_a_body_has_only_so_many_parts_and_bytes(cloud: Cloud, monkeypatch
     assert (large.status_code, large.json()["code"]) == (413, "too-large")
 
 
-async def posted(cloud: Cloud, messages: AsyncIterator[Message], app: ASGIApp = APP) -> list[Message]:
+async def posted(
+    cloud: Cloud, messages: AsyncIterator[Message], app: ASGIApp = APP
+) -> list[Message]:
     """Post what comes as ASGI messages, and give what was answered."""
     bearer = f"Bearer {await cloud.token(Role.CLINICIAN)}"
-    headers = [(b"host", b"cloud.example"), (b"authorization", bearer.encode()), (b"content-type", TYPE.encode())]
+    headers = [
+        (b"host", b"cloud.example"),
+        (b"authorization", bearer.encode()),
+        (b"content-type", TYPE.encode()),
+    ]
     scope: Scope = {
         "type": "http",
         "method": "POST",
@@ -211,7 +262,11 @@ async def posted(cloud: Cloud, messages: AsyncIterator[Message], app: ASGIApp = 
         "headers": headers,
         "scheme": "https",
     }
-    scope |= {"query_string": f"facility={MAIN}".encode(), "server": ("cloud.example", 443), "client": ("192.0.2.1", 1)}
+    scope |= {
+        "query_string": f"facility={MAIN}".encode(),
+        "server": ("cloud.example", 443),
+        "client": ("192.0.2.1", 1),
+    }
     scope |= {"http_version": "1.1", "root_path": "", "asgi": {"version": "3.0"}}
     sent: list[Message] = []
 
@@ -237,7 +292,9 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(cloud: C
 
 
 @pytest.mark.parametrize("whole", [False, True])
-async def test_a_client_that_dribbles_is_answered_at_a_deadline(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+async def test_a_client_that_dribbles_is_answered_at_a_deadline(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
     """Between two pieces, and for the whole body however fast these come."""
     content = body(sample("CT_small.dcm"), sample("examples_palette.dcm"))
     if whole:
@@ -270,7 +327,11 @@ async def test_a_cut_file_meta_group_is_no_file(cut: int) -> None:
 async def test_parts_are_the_same_in_pieces_of_any_size(size: int) -> None:
     contents = (b"\r\n--edg", b"", b"--edge", b"a\r\n--\r\n-edge" * 3)
     made = (
-        b"preamble\r\n" + b"".join(b"--edge \t\r\nContent-Type: A/B;x=y\r\n\r\n" + one + b"\r\n" for one in contents) + b"--edge--"
+        b"preamble\r\n"
+        + b"".join(
+            b"--edge \t\r\nContent-Type: A/B;x=y\r\n\r\n" + one + b"\r\n" for one in contents
+        )
+        + b"--edge--"
     )
     parts, found = Parts(in_pieces(made, size), "edge"), []
     while (media := await parts.head()) is not None:

@@ -1,4 +1,6 @@
-"""Frames in another encoding than the stored one, over HTTP, with real workers and pixels as pydicom decodes them."""
+"""Frames in another encoding than the stored one, over HTTP, with real workers and pixels as
+pydicom decodes them.
+"""
 
 import asyncio
 from typing import Any
@@ -10,7 +12,14 @@ from pydicom.encaps import encapsulate, generate_fragments
 from pydicom.pixels import pixel_array
 
 from swallowtail.cloud.model.tenancy import Role
-from swallowtail.cloud.model.transcoding import EXPLICIT, JPEG_2000, JPEG_BASELINE, JPEG_LOSSLESS, JPEG_LS, RLE
+from swallowtail.cloud.model.transcoding import (
+    EXPLICIT,
+    JPEG_2000,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    RLE,
+)
 from swallowtail.cloud.pixels import service
 from swallowtail.cloud.web.media import frame_offers, transcoded_offers
 from tests.unit.cloud.web.conftest import EGRET, Cloud
@@ -30,7 +39,15 @@ MEDIA = {
 def decoded(data: pydicom.Dataset, frames: list[bytes], syntax: str) -> Any:
     """What pydicom decodes from encoded frames of an image."""
     told = pydicom.Dataset()
-    for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+    for keyword in (
+        "Rows",
+        "Columns",
+        "SamplesPerPixel",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+    ):
         setattr(told, keyword, data[keyword].value)
     told.NumberOfFrames = len(frames)
     told.PhotometricInterpretation = "MONOCHROME2" if data.SamplesPerPixel == 1 else "RGB"
@@ -43,20 +60,31 @@ def decoded(data: pydicom.Dataset, frames: list[bytes], syntax: str) -> Any:
     return pixel_array(told, raw=True)
 
 
-@pytest.mark.parametrize("name", ["JPEG2000.dcm", "SC_rgb_jpeg_gdcm.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", CINE])
+@pytest.mark.parametrize(
+    "name",
+    ["JPEG2000.dcm", "SC_rgb_jpeg_gdcm.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", CINE],
+)
 async def test_octets_are_what_pydicom_decodes(cloud: Cloud, name: str) -> None:
     path, data = await kept(cloud, name)
     whole = pixel_array(data).reshape(int(data.get("NumberOfFrames") or 1), -1)
     answer = await fetch(cloud, f"{path}/frames/1", f"{OCTETS}; transfer-syntax={EXPLICIT}")
     assert answer.headers["content-type"] == f"{OCTETS}; transfer-syntax={EXPLICIT}"
     assert answer.content == whole[0].astype(whole.dtype.newbyteorder("<")).tobytes()
-    (part,) = parts(await fetch(cloud, f"{path}/frames/1", f'multipart/related; type="{OCTETS}"; transfer-syntax={EXPLICIT}'))
+    (part,) = parts(
+        await fetch(
+            cloud,
+            f"{path}/frames/1",
+            f'multipart/related; type="{OCTETS}"; transfer-syntax={EXPLICIT}',
+        )
+    )
     assert part == (f"{OCTETS}; transfer-syntax={EXPLICIT}", answer.content)
 
 
 @pytest.mark.parametrize("media", MEDIA)
 @pytest.mark.parametrize("name", ["CT_small.dcm", "examples_rgb_color.dcm"])
-async def test_images_of_every_media_type_hold_the_pixels(cloud: Cloud, name: str, media: str) -> None:
+async def test_images_of_every_media_type_hold_the_pixels(
+    cloud: Cloud, name: str, media: str
+) -> None:
     path, data = await kept(cloud, name)
     syntax = MEDIA[media]
     answer = await fetch(cloud, f"{path}/frames/1", media)
@@ -97,15 +125,26 @@ async def test_what_is_stored_goes_before_what_can_be_made(cloud: Cloud) -> None
         answer = await fetch(cloud, f"{path}/frames/1", accept)
         content = parts(answer)[0][1] if accept == "*/*" else answer.content
         assert content == stored
-    assert len((await fetch(cloud, f"{path}/frames/1", OCTETS)).content) == data.Rows * data.Columns * 3
+    assert (
+        len((await fetch(cloud, f"{path}/frames/1", OCTETS)).content)
+        == data.Rows * data.Columns * 3
+    )
     refused = await fetch(cloud, f"{path}/frames/1", "image/gif")
     assert refused.status_code == 406
-    assert all(one.syntax in refused.json()["remedy"] for one in (*frame_offers(JPEG_BASELINE), *transcoded_offers(JPEG_BASELINE)))
-    assert (await fetch(cloud, f"{path}/frames/1,2", OCTETS)).status_code == 406  # two are never one part
+    assert all(
+        one.syntax in refused.json()["remedy"]
+        for one in (*frame_offers(JPEG_BASELINE), *transcoded_offers(JPEG_BASELINE))
+    )
+    assert (
+        await fetch(cloud, f"{path}/frames/1,2", OCTETS)
+    ).status_code == 406  # two are never one part
 
 
 async def test_the_first_offer_of_a_media_type_is_its_default() -> None:
-    assert [one.syntax for one in transcoded_offers(EXPLICIT) if one.media == "image/jpeg"] == [JPEG_LOSSLESS, JPEG_BASELINE]
+    assert [one.syntax for one in transcoded_offers(EXPLICIT) if one.media == "image/jpeg"] == [
+        JPEG_LOSSLESS,
+        JPEG_BASELINE,
+    ]
     assert not {one.syntax for one in transcoded_offers(EXPLICIT)} & {EXPLICIT}
     assert RLE not in {one.syntax for one in transcoded_offers(RLE)}
 
@@ -120,7 +159,14 @@ def claims(data: pydicom.Dataset) -> None:
     [
         ("JPEG2000.dcm", claims, 413, "too-large"),
         ("JPEG2000.dcm", lambda data: setattr(data, "Rows", 7), 422, "pixels"),
-        ("JPEG2000.dcm", lambda data: setattr(data, "PixelData", encapsulate([b"\xff\x4f\xff\x51" + b"\xff" * 60])), 422, "pixels"),
+        (
+            "JPEG2000.dcm",
+            lambda data: setattr(
+                data, "PixelData", encapsulate([b"\xff\x4f\xff\x51" + b"\xff" * 60])
+            ),
+            422,
+            "pixels",
+        ),
     ],
 )
 async def test_hostile_frames_are_refused_and_the_next_are_given(
@@ -128,20 +174,30 @@ async def test_hostile_frames_are_refused_and_the_next_are_given(
 ) -> None:
     path, _ = await kept(cloud, name, change)
     answer = await fetch(cloud, f"{path}/frames/1", OCTETS)
-    assert (answer.status_code, answer.json()["code"], bool(answer.json()["remedy"])) == (status, code, True)
+    assert (answer.status_code, answer.json()["code"], bool(answer.json()["remedy"])) == (
+        status,
+        code,
+        True,
+    )
     good, data = await kept(cloud, "MR_small_RLE.dcm")
     assert (await fetch(cloud, f"{good}/frames/1", OCTETS)).content == data.pixel_array.tobytes()
 
 
-async def test_too_many_at_once_are_told_to_come_again(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_at_once_are_told_to_come_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, _ = await kept(cloud, "MR_small_RLE.dcm")
     monkeypatch.setattr(cloud.pixels, "_max_waiting", 0)
     answer = await fetch(cloud, f"{path}/frames/1", OCTETS)
     assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
-    assert (await fetch(cloud, f"{path}/frames/1")).status_code == 200  # as it is stored, nobody is needed
+    assert (
+        await fetch(cloud, f"{path}/frames/1")
+    ).status_code == 200  # as it is stored, nobody is needed
 
 
-async def test_one_frame_does_not_wait_for_a_cine(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_frame_does_not_wait_for_a_cine(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, data = await kept(cloud, CINE)
     monkeypatch.setattr(cloud.pixels, "_long", asyncio.Semaphore(0))
     one = await asyncio.wait_for(fetch(cloud, f"{path}/frames/1", OCTETS), service.RENDER_WALL)

@@ -1,4 +1,7 @@
-"""Instances that were acknowledged and cannot be indexed: listed, downloaded, indexed again, deleted."""
+"""Instances that were acknowledged and cannot be indexed.
+
+Listed, downloaded, indexed again, deleted.
+"""
 
 import hashlib
 from typing import Any
@@ -15,14 +18,18 @@ DATA = b"not a data set"
 UID = "1.2.9"
 
 
-async def keep(cloud: Cloud, uid: str = UID, *, link: str = "radiology-heron", state: str = "quarantined") -> int:
+async def keep(
+    cloud: Cloud, uid: str = UID, *, link: str = "radiology-heron", state: str = "quarantined"
+) -> int:
     """Commit an instance, and let the index fail on it."""
     async with cloud.blobs.incoming(HERON) as incoming:
         await incoming.write(memoryview(DATA))
         blob = await incoming.finish()
     identity = InstanceIdentity(sop_instance=uid, transfer_syntax=SYNTAX, sha256=blob.sha256)
     origin = Origin(link=link, listener="store", calling_ae="US1", called_ae="SWALLOWTAIL")
-    arrival = Arrival(identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.6.1", length=len(DATA), origin=origin)
+    arrival = Arrival(
+        identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.6.1", length=len(DATA), origin=origin
+    )
     receipt = await cloud.records.instances.commit(HERON, arrival, now=NOW)
     if state == "quarantined":
         await cloud.records.index_jobs.claim(9, now=NOW, until=NOW + 9)
@@ -46,9 +53,17 @@ async def test_they_are_listed_with_the_reason_and_nothing_that_is_indexed(cloud
     assert await listed(cloud, token, sop_instance="1.2.10") == [(waiting, "waiting")]
     assert await listed(cloud, token, received_since=NOW + 1) == []
     assert await listed(cloud, token, facility="annex-heron") == []
-    (item,) = (await cloud.call("GET", "unindexed-instances", token, state="quarantined")).json()["items"]
-    assert (item["problem"], item["sop_instance"], item["calling_ae"]) == ("it ends early", UID, "US1")
-    assert (await cloud.call("GET", "unindexed-instances", token, state="indexed")).status_code == 422
+    (item,) = (await cloud.call("GET", "unindexed-instances", token, state="quarantined")).json()[
+        "items"
+    ]
+    assert (item["problem"], item["sop_instance"], item["calling_ae"]) == (
+        "it ends early",
+        UID,
+        "US1",
+    )
+    assert (
+        await cloud.call("GET", "unindexed-instances", token, state="indexed")
+    ).status_code == 422
 
 
 async def test_the_list_is_paged(cloud: Cloud) -> None:
@@ -69,8 +84,12 @@ async def test_a_copy_that_is_not_visible_is_listed_too(cloud: Cloud) -> None:
         await incoming.write(memoryview(b"other bytes"))
         blob = await incoming.finish()
     identity = InstanceIdentity(sop_instance=UID, transfer_syntax=SYNTAX, sha256=blob.sha256)
-    origin = Origin(link="radiology-heron", listener="store", calling_ae="US1", called_ae="SWALLOWTAIL")
-    arrival = Arrival(identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.6.1", length=11, origin=origin)
+    origin = Origin(
+        link="radiology-heron", listener="store", calling_ae="US1", called_ae="SWALLOWTAIL"
+    )
+    arrival = Arrival(
+        identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.6.1", length=11, origin=origin
+    )
     second = (await cloud.records.instances.commit(HERON, arrival, now=NOW)).id
     token = await cloud.token(Role.CLINICIAN)
     assert await listed(cloud, token) == [(first, "quarantined"), (second, "waiting")]
@@ -106,10 +125,14 @@ async def test_a_limited_token_sees_and_changes_its_own(cloud: Cloud) -> None:
     assert await listed(cloud, limited) == [(mine, "quarantined")]
     assert await listed(cloud, limited, facility="annex-heron") == []
     path = "unindexed-instances/reindex"
-    assert (await cloud.call("POST", path, limited, {"instances": [others]})).json() == {"queued": 0}
+    assert (await cloud.call("POST", path, limited, {"instances": [others]})).json() == {
+        "queued": 0
+    }
     assert (await cloud.call("POST", path, limited, {})).json() == {"queued": 1}
     assert (await cloud.call("GET", f"instances/{others}/file", limited)).status_code == 404
-    assert (await cloud.call("DELETE", f"instances/{others}", limited, reason="mistaken")).status_code == 404
+    assert (
+        await cloud.call("DELETE", f"instances/{others}", limited, reason="mistaken")
+    ).status_code == 404
     everything = await cloud.token(Role.ADMINISTRATOR)
     assert await listed(cloud, everything) == [(mine, "waiting"), (others, "quarantined")]
 

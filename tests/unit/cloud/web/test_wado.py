@@ -1,4 +1,7 @@
-"""WADO-RS over the twins: what is negotiated, and that parts are the bytes that the index points at."""
+"""WADO-RS over the twins.
+
+What is negotiated, and that parts are the bytes that the index points at.
+"""
 
 import io
 import json
@@ -22,14 +25,26 @@ from swallowtail.cloud.model.audit import EventId
 from swallowtail.cloud.model.tenancy import Role, Tenant
 from swallowtail.cloud.web import dicom_json, ranges
 from swallowtail.cloud.web.media import frame_offers
-from tests.unit.cloud.web.conftest import DATA, DOCUMENT, HERON, INSTANCE, NOW, SERIES, STUDY, SYNTAX, Cloud
+from tests.unit.cloud.web.conftest import (
+    DATA,
+    DOCUMENT,
+    HERON,
+    INSTANCE,
+    NOW,
+    SERIES,
+    STUDY,
+    SYNTAX,
+    Cloud,
+)
 
 SERIES_PATH = f"/dicomweb/studies/{STUDY}/series/{SERIES}"
 PATH = f"{SERIES_PATH}/instances/{INSTANCE}"
 OCTETS = "application/octet-stream"
 
 
-async def fetch(cloud: Cloud, path: str, accept: str = "*/*", token: str | None = None) -> httpx2.Response:
+async def fetch(
+    cloud: Cloud, path: str, accept: str = "*/*", token: str | None = None
+) -> httpx2.Response:
     secret = token or await cloud.token(Role.CLINICIAN)
     headers = {"Authorization": f"Bearer {secret}", "Accept": accept}
     return await cloud.http.get(path, headers=headers)
@@ -39,7 +54,11 @@ def parts(answer: httpx2.Response) -> list[tuple[str, bytes]]:
     """Read a multipart body with a reader that is not ours."""
     head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
     found = BytesParser().parsebytes(head + answer.content)
-    return [(one["Content-Type"], _content(one)) for one in found.get_payload() if isinstance(one, Message)]
+    return [
+        (one["Content-Type"], _content(one))
+        for one in found.get_payload()
+        if isinstance(one, Message)
+    ]
 
 
 def _content(part: Message) -> bytes:
@@ -50,7 +69,13 @@ def _content(part: Message) -> bytes:
 
 async def test_frames_are_the_bytes_that_the_index_points_at(cloud: Cloud) -> None:
     native = f"{OCTETS}; transfer-syntax=1.2.840.10008.1.2.1"
-    for frames, expected in (("1", [b"a"]), ("2", [b"b"]), ("1,2", [b"a", b"b"]), ("2,1", [b"b", b"a"]), ("1-2", [b"a", b"b"])):
+    for frames, expected in (
+        ("1", [b"a"]),
+        ("2", [b"b"]),
+        ("1,2", [b"a", b"b"]),
+        ("2,1", [b"b", b"a"]),
+        ("1-2", [b"a", b"b"]),
+    ):
         answer = await fetch(cloud, f"{PATH}/frames/{frames}")
         assert answer.status_code == 200
         assert int(answer.headers["content-length"]) == len(answer.content)
@@ -61,9 +86,21 @@ async def test_frames_are_the_bytes_that_the_index_points_at(cloud: Cloud) -> No
 
 @pytest.mark.parametrize(
     ("frames", "status"),
-    [("0", 404), ("3", 404), ("1,3", 404), ("x", 400), ("1,", 400), ("1-", 400), ("-1", 400), ("1-99999", 400), ("٣", 400)],
+    [
+        ("0", 404),
+        ("3", 404),
+        ("1,3", 404),
+        ("x", 400),
+        ("1,", 400),
+        ("1-", 400),
+        ("-1", 400),
+        ("1-99999", 400),
+        ("٣", 400),
+    ],
 )
-async def test_frames_that_are_not_there_are_refused(cloud: Cloud, frames: str, status: int) -> None:
+async def test_frames_that_are_not_there_are_refused(
+    cloud: Cloud, frames: str, status: int
+) -> None:
     answer = await fetch(cloud, f"{PATH}/frames/{frames}")
     assert (answer.status_code, bool(answer.json()["remedy"])) == (status, True)
 
@@ -87,7 +124,9 @@ async def test_accept_decides_what_frames_come_as(cloud: Cloud, accept: str, sta
     assert answer.status_code == status, answer.text
     if status == 406:
         assert OCTETS in answer.json()["remedy"]
-    assert (await fetch(cloud, f"{PATH}/frames/1?accept={OCTETS}", "image/png")).content == b"a" * 1000  # PS3.18 8.3.3.1
+    assert (
+        await fetch(cloud, f"{PATH}/frames/1?accept={OCTETS}", "image/png")
+    ).content == b"a" * 1000  # PS3.18 8.3.3.1
 
 
 async def test_many_frames_never_come_as_a_single_part(cloud: Cloud) -> None:
@@ -113,7 +152,10 @@ async def test_metadata_are_the_document_with_bulk_data_one_can_fetch(cloud: Clo
     await cloud.store(HERON, "radiology-heron", "1.2.3.4.5", b"second")
     for path, count in ((f"/dicomweb/studies/{STUDY}", 2), (SERIES_PATH, 2), (PATH, 1)):
         answer = await fetch(cloud, f"{path}/metadata")
-        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom+json")
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            200,
+            "application/dicom+json",
+        )
         assert len(answer.json()) == count
     (document,) = answer.json()
     assert document["00100020"]["Value"] == ["P1"]
@@ -127,7 +169,10 @@ async def test_metadata_are_the_document_with_bulk_data_one_can_fetch(cloud: Clo
 
 
 async def test_a_host_header_cannot_break_out_of_the_metadata(cloud: Cloud) -> None:
-    headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}", "Host": 'x","evil":"'}
+    headers = {
+        "Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}",
+        "Host": 'x","evil":"',
+    }
     assert (await cloud.http.get(f"{PATH}/metadata", headers=headers)).status_code == 400
     document = dicom_json._absolute(zlib.compress(DOCUMENT), 'https://x","evil":"/dicomweb', SYNTAX)
     assert set(json.loads(document)) == {"00083002", "00100020", "7FE00010"}
@@ -135,10 +180,17 @@ async def test_a_host_header_cannot_break_out_of_the_metadata(cloud: Cloud) -> N
 
 async def test_one_instance_may_come_alone_and_more_never_do(cloud: Cloud) -> None:
     alone = await fetch(cloud, PATH, "application/dicom")
-    assert (alone.headers["content-type"], alone.content[128:132]) == (f"application/dicom; transfer-syntax={SYNTAX}", b"DICM")
+    assert (alone.headers["content-type"], alone.content[128:132]) == (
+        f"application/dicom; transfer-syntax={SYNTAX}",
+        b"DICM",
+    )
     assert alone.content.endswith(DATA)
     assert (await fetch(cloud, SERIES_PATH, "application/dicom")).status_code == 406
-    other = await fetch(cloud, PATH, 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.91')
+    other = await fetch(
+        cloud,
+        PATH,
+        'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.91',
+    )
     assert other.status_code == 406
     assert "transfer-syntax=*" in other.json()["remedy"]
 
@@ -165,7 +217,9 @@ async def test_what_is_remembered_for_one_is_told_to_nobody_else(cloud: Cloud) -
         for name, token in tokens.items():
             answer = await fetch(cloud, f"{path}/{part}", token=token)
             assert (answer.status_code == 404) is (name != "reader"), (part, name)
-    assert (await fetch(cloud, f"{path}/frames/1", token=await cloud.token(Role.AUDITOR))).status_code == 403
+    assert (
+        await fetch(cloud, f"{path}/frames/1", token=await cloud.token(Role.AUDITOR))
+    ).status_code == 403
     wrong = f"/dicomweb/studies/{STUDY}/series/9.9/instances/1.2.3.9.9/frames/1"
     assert (await fetch(cloud, wrong, token=tokens["reader"])).status_code == 404
 
@@ -177,10 +231,14 @@ async def kept(
     data, file = pydicom.dcmread(str(get_testdata_file(name))), io.BytesIO()
     change(data)
     data.save_as(file, enforce_file_format=True)
-    content = b"--edge\r\nContent-Type: application/dicom\r\n\r\n" + file.getvalue() + b"\r\n--edge--\r\n"
+    content = (
+        b"--edge\r\nContent-Type: application/dicom\r\n\r\n" + file.getvalue() + b"\r\n--edge--\r\n"
+    )
     headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}"}
     headers["Content-Type"] = 'multipart/related; type="application/dicom"; boundary=edge'
-    answer = await cloud.http.post("/dicomweb/studies?facility=main-heron", content=content, headers=headers)
+    answer = await cloud.http.post(
+        "/dicomweb/studies?facility=main-heron", content=content, headers=headers
+    )
     assert answer.status_code == 200, answer.text
     parser = InlineParser(cloud.blobs)
     jobs = await cloud.records.index_jobs.claim(10, now=NOW, until=NOW + 60)
@@ -212,8 +270,12 @@ def bulky(data: pydicom.Dataset) -> None:
     data.add_new(0x00420011, "OB", PDF)
 
 
-@pytest.mark.parametrize("name", ["CT_small.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm", "examples_ybr_color.dcm"])
-async def test_every_bulk_data_uri_answers_alone_as_a_part_and_in_ranges(cloud: Cloud, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm", "examples_ybr_color.dcm"]
+)
+async def test_every_bulk_data_uri_answers_alone_as_a_part_and_in_ranges(
+    cloud: Cloud, name: str
+) -> None:
     path, data = await kept(cloud, name, bulky)
     found = list(uris((await fetch(cloud, f"{path}/metadata")).json()))
     for end, expected in (("00283000.0.00283006", b"lut." * 300), ("00420011", PDF)):
@@ -253,7 +315,9 @@ async def test_every_bulk_data_uri_answers_alone_as_a_part_and_in_ranges(cloud: 
         ("bytes=x-", 200, DATA[500:]),
     ],
 )
-async def test_a_range_is_given_or_the_whole(cloud: Cloud, asked: str, status: int, content: bytes | None) -> None:
+async def test_a_range_is_given_or_the_whole(
+    cloud: Cloud, asked: str, status: int, content: bytes | None
+) -> None:
     headers = {"Authorization": f"Bearer {await cloud.token(Role.CLINICIAN)}", "Accept": OCTETS}
     headers["Range"] = asked
     answer = await cloud.http.get(f"{PATH}/bulkdata/7FE00010", headers=headers)
@@ -264,16 +328,23 @@ async def test_a_range_is_given_or_the_whole(cloud: Cloud, asked: str, status: i
     else:
         assert answer.content == content
         assert answer.headers["accept-ranges"] == "bytes"
-    whole = await cloud.http.get(f"{PATH}/bulkdata/7FE00010", headers=headers | {"Accept": "multipart/related"})
+    whole = await cloud.http.get(
+        f"{PATH}/bulkdata/7FE00010", headers=headers | {"Accept": "multipart/related"}
+    )
     assert (whole.status_code, len(parts(whole))) == (200, 1)
 
 
 @given(st.lists(st.integers(0, 9), max_size=6), st.integers(0, 40), st.integers(0, 40))
-def test_a_range_of_fragments_is_the_range_of_what_they_hold(lengths: list[int], start: int, length: int) -> None:
+def test_a_range_of_fragments_is_the_range_of_what_they_hold(
+    lengths: list[int], start: int, length: int
+) -> None:
     content, spans, offset = bytes(range(100)), [], 0
     for one in lengths:
         spans.append((offset, one))
         offset += one + 3
     whole = b"".join(content[begin : begin + size] for begin, size in spans)
-    cut = b"".join(content[begin : begin + size] for begin, size in ranges.cut(spans, ranges.ByteRange(start, length)))
+    cut = b"".join(
+        content[begin : begin + size]
+        for begin, size in ranges.cut(spans, ranges.ByteRange(start, length))
+    )
     assert cut == whole[start : start + length]

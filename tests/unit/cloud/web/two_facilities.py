@@ -1,7 +1,8 @@
-"""A Cloud in which two facilities use the same UIDs, and everything that a token of one of them may ask it.
+"""A Cloud in which two facilities use the same UIDs, and everything that a token of one of them may
+ask it.
 
-`theirs` goes into the token's own organisation, or into another one where it cannot matter. Row ids are the same either way, so
-that the answers to `ours` have to be the same, byte by byte.
+`theirs` goes into the token's own organisation, or into another one where it cannot matter. Row ids
+are the same either way, so that the answers to `ours` have to be the same, byte by byte.
 """
 
 import itertools
@@ -17,12 +18,28 @@ from sqlalchemy import text
 from swallowtail.cloud.model.archives import Archive, Limits
 from swallowtail.cloud.model.codes import mint_token
 from swallowtail.cloud.model.deletion import NewDeletion, Scope
-from swallowtail.cloud.model.delivery import DeliveryState, NewDelivery, Rule, RuleAction, Settlement, Target, Tried
+from swallowtail.cloud.model.delivery import (
+    DeliveryState,
+    NewDelivery,
+    Rule,
+    RuleAction,
+    Settlement,
+    Target,
+    Tried,
+)
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed, Quarantined
 from swallowtail.cloud.model.operations import Running, UnknownDevice
 from swallowtail.cloud.model.presence import Presence
-from swallowtail.cloud.model.tenancy import ApiToken, Code, Facility, Link, Organisation, Role, Tenant
+from swallowtail.cloud.model.tenancy import (
+    ApiToken,
+    Code,
+    Facility,
+    Link,
+    Organisation,
+    Role,
+    Tenant,
+)
 from swallowtail.cloud.web import table
 from tests.unit.cloud.web.conftest import APP, EVENT, HERON, NOW, SPANS, Cloud
 from tests.unit.cloud.web.test_stow import TYPE, body, sample
@@ -34,7 +51,10 @@ SERIES = "1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322"
 SOP = "1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
 """Those of FILE: both facilities use them."""
 GUESSED = "1.9.9"
-"""A study that only they have; so is its series GUESSED.1, and in the shared series the instance SOP.9."""
+"""A study that only they have.
+
+So is its series GUESSED.1, and in the shared series the instance SOP.9.
+"""
 DELETABLE = "1.8"
 """A study that both facilities have: two instances in its series .0, one in .1."""
 SYNTAX = "1.2.840.10008.1.2.1"
@@ -59,7 +79,9 @@ class World:
         self.owner = HERON if together else ELSEWHERE
         self.together, self.theirs_first, self.who = together, theirs_first, who
         counter = itertools.count(1)
-        object.__setattr__(self.cloud.services, "random", lambda size: next(counter).to_bytes(size, "big"))
+        object.__setattr__(
+            self.cloud.services, "random", lambda size: next(counter).to_bytes(size, "big")
+        )
         self.tokens: dict[tuple[str, Role], str] = {}
         self.ours, self.theirs = Ids([], []), Ids([], [])
         self.deleted: dict[str, int] = {}
@@ -102,7 +124,9 @@ class World:
             headers["Content-Type"] = TYPE
             more = {"content": request.body}
         http = self.cloud.http
-        return await http.request(request.route.method, request.path, headers=headers, params=request.query, **more)
+        return await http.request(
+            request.route.method, request.path, headers=headers, params=request.query, **more
+        )
 
     def rows_of_theirs(self) -> dict[str, list[Any]]:
         """Return every row of theirs, and of what is theirs by its Link."""
@@ -111,12 +135,20 @@ class World:
             "link": "facility = 'theirs'",
             **dict.fromkeys(("instance", "study", "series", "delivery"), "facility = 'theirs'"),
             **dict.fromkeys(("deleted_instance", "deletion_part"), "facility = 'theirs'"),
-            **dict.fromkeys(("configuration", "running", "unknown_device", "destination"), "link = 'theirs-link'"),
+            **dict.fromkeys(
+                ("configuration", "running", "unknown_device", "destination"),
+                "link = 'theirs-link'",
+            ),
         }
         connection = self.cloud.records.instances._database._rows.connection
         with connection.begin():
-            statements = {name: f"SELECT * FROM {name} WHERE {where}" for name, where in conditions.items()}
-            return {name: [tuple(row) for row in connection.execute(text(sql))] for name, sql in statements.items()}
+            statements = {
+                name: f"SELECT * FROM {name} WHERE {where}" for name, where in conditions.items()
+            }
+            return {
+                name: [tuple(row) for row in connection.execute(text(sql))]
+                for name, sql in statements.items()
+            }
 
     async def _archives(self) -> None:
         archives = self.cloud.records.archives
@@ -127,14 +159,22 @@ class World:
             archive = Archive(id=name, name=name, created=NOW)
             await archives.add(tenant, archive, now=NOW, event=EVENT)
         limits = {name: Limits(facilities=frozenset({name})) for name in ("ours", "theirs")}
-        await archives.put(HERON, STUDY, "ours-archive", limits=limits["ours"], now=NOW, event=EVENT)
+        await archives.put(
+            HERON, STUDY, "ours-archive", limits=limits["ours"], now=NOW, event=EVENT
+        )
         for study in (STUDY, GUESSED):
-            await archives.put(self.owner, study, "theirs-archive", limits=limits["theirs"], now=NOW, event=EVENT)
+            await archives.put(
+                self.owner, study, "theirs-archive", limits=limits["theirs"], now=NOW, event=EVENT
+            )
 
-    async def _token(self, tenant: Tenant, name: str, role: Role, limits: dict[str, frozenset[str]]) -> str:
+    async def _token(
+        self, tenant: Tenant, name: str, role: Role, limits: dict[str, frozenset[str]]
+    ) -> str:
         secret = mint_token()
         token = ApiToken(id=name, tenant=tenant, name=name, role=role, created=NOW, **limits)
-        await self.cloud.records.tokens.add(token, self.cloud.hashes.of_token(secret), now=NOW, event=EVENT)
+        await self.cloud.records.tokens.add(
+            token, self.cloud.hashes.of_token(secret), now=NOW, event=EVENT
+        )
         return secret
 
     async def _facility(self, tenant: Tenant, name: str) -> None:
@@ -146,7 +186,12 @@ class World:
         code = Code(digest=name.encode().ljust(32), until=NOW + 60)
         await records.links.add(tenant, made, code, now=NOW, event=EVENT)
         entries = [
-            {"name": one, "host": "10.0.0.9", "port": 104, "ae_title": "SECRET" if name == "theirs" else "PACS"}
+            {
+                "name": one,
+                "host": "10.0.0.9",
+                "port": 104,
+                "ae_title": "SECRET" if name == "theirs" else "PACS",
+            }
             for one in ("pacs", "spare")
         ]
         for count in (1, 2):
@@ -156,9 +201,19 @@ class World:
             count=1, first=NOW, last=NOW,
         )  # fmt: skip
         await records.configuration.note_unknown(tenant, [unknown])
-        running = Running(link=link, connected=True, since=NOW, seen=NOW, version=99, release="1", address="192.0.2.9")
+        running = Running(
+            link=link,
+            connected=True,
+            since=NOW,
+            seen=NOW,
+            version=99,
+            release="1",
+            address="192.0.2.9",
+        )
         await records.configuration.note_running(tenant, running)
-        self.cloud.sessions.live[tenant, link] = Presence(since=NOW, proven=NOW, address="192.0.2.9", release="1", epoch=0)
+        self.cloud.sessions.live[tenant, link] = Presence(
+            since=NOW, proven=NOW, address="192.0.2.9", release="1", epoch=0
+        )
 
     async def _store_ours(self) -> None:
         keep = _Keep(self.cloud, HERON, "ours")
@@ -169,7 +224,11 @@ class World:
     async def _store_theirs(self) -> None:
         keep = _Keep(self.cloud, self.owner, "theirs")
         ids = self.theirs.instances
-        ids += [await keep(SOP, SECRET * 500), await keep(f"{SOP}.9", SECRET * 501), await keep(SOP, SECRET * 502)]
+        ids += [
+            await keep(SOP, SECRET * 500),
+            await keep(f"{SOP}.9", SECRET * 501),
+            await keep(SOP, SECRET * 502),
+        ]
         ids.append(await keep(f"{GUESSED}.1.1", SECRET * 503, study=GUESSED))
         ids.append(await keep("1.9.7", SECRET * 504, quarantined=True))
 
@@ -179,16 +238,30 @@ class World:
         word = SECRET if name == "theirs" else b"ours"
         for number in range(3):
             series = f"{DELETABLE}.{number // 2}"
-            await keep(f"{DELETABLE}.9.{number}", word * (300 + number), study=DELETABLE, series=series)
+            await keep(
+                f"{DELETABLE}.9.{number}", word * (300 + number), study=DELETABLE, series=series
+            )
         gone = self.deleted[name] = await keep(f"{SOP}.8", word * 400)
         new = NewDeletion(
-            id=f"{name}-deletion", scope=Scope(instance=gone), reason=word.decode(), deleted=NOW, deleted_by="x", until=NOW + 9
+            id=f"{name}-deletion",
+            scope=Scope(instance=gone),
+            reason=word.decode(),
+            deleted=NOW,
+            deleted_by="x",
+            until=NOW + 9,
         )
         await self.cloud.records.deletions.delete(tenant, new, limit=9, now=NOW, event=EVENT)
 
     async def _deliveries(self) -> None:
-        ours, theirs = Target(link="ours-link", destination="pacs"), Target(link="theirs-link", destination="pacs")
-        cross = (ours, HERON, self.ours.instances[0]) if self.together else (theirs, self.owner, self.theirs.instances[1])
+        ours, theirs = (
+            Target(link="ours-link", destination="pacs"),
+            Target(link="theirs-link", destination="pacs"),
+        )
+        cross = (
+            (ours, HERON, self.ours.instances[0])
+            if self.together
+            else (theirs, self.owner, self.theirs.instances[1])
+        )
         wishes = [
             (HERON, ours, self.ours.instances[0], self.ours),
             (self.owner, theirs, self.theirs.instances[0], self.theirs),
@@ -202,15 +275,28 @@ class World:
             side.deliveries.append(number)
         await self._attempt(HERON, ours)
         await self._attempt(self.owner, theirs)
-        rule = Rule(id="rule", name="SECRET", position=1, action=RuleAction(targets=(ours,)), created=NOW, changed=NOW)
+        rule = Rule(
+            id="rule",
+            name="SECRET",
+            position=1,
+            action=RuleAction(targets=(ours,)),
+            created=NOW,
+            changed=NOW,
+        )
         await self.cloud.records.rules.put(HERON, rule, now=NOW, event=EVENT)
 
     async def _attempt(self, tenant: Tenant, target: Target) -> None:
         deliveries = self.cloud.records.deliveries
         (lease,) = (await deliveries.claim(tenant, target, 1, now=NOW, until=NOW + 9)).leases
-        tried = Tried(began=NOW, ended=NOW + 1, epoch=1, configuration=2, connection=0, sent_syntax=SYNTAX)
+        tried = Tried(
+            began=NOW, ended=NOW + 1, epoch=1, configuration=2, connection=0, sent_syntax=SYNTAX
+        )
         settlement = Settlement(
-            tenant=tenant, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.STOPPED, tried=tried
+            tenant=tenant,
+            delivery=lease.delivery.id,
+            token=lease.token,
+            state=DeliveryState.STOPPED,
+            tried=tried,
         )
         await deliveries.settle([settlement], None, now=NOW)
 
@@ -221,13 +307,28 @@ class _Keep:
     def __init__(self, cloud: Cloud, tenant: Tenant, side: str) -> None:
         self.cloud, self.tenant, self.side = cloud, tenant, side
 
-    async def __call__(self, uid: str, data: bytes, *, study: str = STUDY, series: str = "", quarantined: bool = False) -> int:
+    async def __call__(
+        self,
+        uid: str,
+        data: bytes,
+        *,
+        study: str = STUDY,
+        series: str = "",
+        quarantined: bool = False,
+    ) -> int:
         async with self.cloud.blobs.incoming(self.tenant) as incoming:
             await incoming.write(memoryview(data))
             blob = await incoming.finish()
         identity = InstanceIdentity(sop_instance=uid, transfer_syntax=SYNTAX, sha256=blob.sha256)
-        origin = Origin(link=f"{self.side}-link", listener="store", calling_ae="US1", called_ae="SWALLOWTAIL")
-        arrival = Arrival(identity=identity, sop_class="1.2.840.10008.5.1.4.1.1.2", length=len(data), origin=origin)
+        origin = Origin(
+            link=f"{self.side}-link", listener="store", calling_ae="US1", called_ae="SWALLOWTAIL"
+        )
+        arrival = Arrival(
+            identity=identity,
+            sop_class="1.2.840.10008.5.1.4.1.1.2",
+            length=len(data),
+            origin=origin,
+        )
         receipt = await self.cloud.records.instances.commit(self.tenant, arrival, now=NOW)
         outcome = self._indexed(receipt.id, study, series)
         if quarantined:
@@ -241,14 +342,30 @@ class _Keep:
         mine = self.side == "ours"
         word, modality = ("Ours", "CT") if mine else ("SECRET", "XA")
         series = series or (SERIES if study == STUDY else f"{study}.1")
-        document = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": word}]}, "7FE00010": {"vr": "OB"}}
+        document = {
+            "00100010": {"vr": "PN", "Value": [{"Alphabetic": word}]},
+            "7FE00010": {"vr": "OB"},
+        }
         document["7FE00010"] |= {"BulkDataURI": "bulkdata/7FE00010"}
-        told = Study(uid=study, patient_name=word, patient_id=word, accession=word, description=word, study_id=word)
+        told = Study(
+            uid=study,
+            patient_name=word,
+            patient_id=word,
+            accession=word,
+            description=word,
+            study_id=word,
+        )
         return Indexed(
             tenant=self.tenant,
             instance=instance,
             study=told,
-            series=Series(study=study, uid=series, modality=modality, number=1 if mine else 2, description=word),
+            series=Series(
+                study=study,
+                uid=series,
+                modality=modality,
+                number=1 if mine else 2,
+                description=word,
+            ),
             number=1 if mine else 2,
             frame_count=len(SPANS),
             frames=FrameIndex(spans=SPANS, values={"7FE00010": BulkValue(spans=(500, 1000))}),
@@ -266,7 +383,13 @@ class Request(NamedTuple):
     own: bool
 
 
-KEYS = {"patient_name": "SECRET*", "patient_id": "SECRET", "accession": "SECRET", "description": "SECRET", "modality": "XA"}
+KEYS = {
+    "patient_name": "SECRET*",
+    "patient_id": "SECRET",
+    "accession": "SECRET",
+    "description": "SECRET",
+    "modality": "XA",
+}
 QIDO = {
     "PatientName": "SECRET*",
     "PatientID": "SECRET",
@@ -331,17 +454,30 @@ def bodies(world: World) -> dict[str, list[Any]]:
     settings = {"name": "new", "host": "192.0.2.1", "port": 104, "ae_title": "X"}
     return {
         "change_facility": [{"title": "x"}],
-        "change_link": [{"facility": "ours"}, {"facility": "theirs"}, {"name": "theirs-link"}, {"name": "free"}],
+        "change_link": [
+            {"facility": "ours"},
+            {"facility": "theirs"},
+            {"name": "theirs-link"},
+            {"name": "free"},
+        ],
         "put_configuration": [{"document": DOCUMENT}],
         "roll_back": [{"version": 2}, {"version": 1}, {"version": 2, "comment": "again"}],
-        "dismiss_unknown_device": [{"link": "ours-link", **DEVICE}, {"link": "theirs-link", **DEVICE}],
-        "create_destination": [{"link": f"{one}-link", "settings": settings} for one in ("ours", "theirs")],
+        "dismiss_unknown_device": [
+            {"link": "ours-link", **DEVICE},
+            {"link": "theirs-link", **DEVICE},
+        ],
+        "create_destination": [
+            {"link": f"{one}-link", "settings": settings} for one in ("ours", "theirs")
+        ],
         "change_destination": [{"settings": {"port": 105}}],
         "park_delivery": [{}],
         "skip_delivery": [{"reason": "x"}],
         "act_on_deliveries": [
             {"act": "resend", "destination": "ours-link:pacs"},
-            *({"act": "skip", "reason": "x"} | more for more in ({"study": STUDY}, {"study": GUESSED}, {"link": "theirs-link"})),
+            *(
+                {"act": "skip", "reason": "x"} | more
+                for more in ({"study": STUDY}, {"study": GUESSED}, {"link": "theirs-link"})
+            ),
             *({"act": "park", "deliveries": [one]} for one in everything),
             {"act": "resend", "deliveries": everything},
             {"act": "resend", "study": STUDY},
@@ -352,27 +488,57 @@ def bodies(world: World) -> dict[str, list[Any]]:
             {"destinations": ["ours-link:pacs"], "sop_instances": [f"{SOP}.9"]},
         ],
         "restore_deletion": [{}, {"series": [SERIES]}],
-        "reindex_unindexed_instances": [{"instances": ours.instances}, {"instances": theirs.instances}, {}],
+        "reindex_unindexed_instances": [
+            {"instances": ours.instances},
+            {"instances": theirs.instances},
+            {},
+        ],
         "purge_deletion": [{"confirm": str(world.deleted[name])} for name in ("ours", "theirs")],
         **dict.fromkeys(("store_instances", "store_study_instances"), stored),
     }
 
 
 def paths(world: World) -> list[dict[str, str]]:
-    """Return what the places in a path are filled with: ours, theirs, and theirs under what both share."""
-    shared = {"study_uid": STUDY, "study": STUDY, "series": SERIES, "version": "1", "frames": "1", "tag": "7FE00010"}
+    """Return what the places in a path are filled with.
+
+    Ours, theirs, and theirs under what both share.
+    """
+    shared = {
+        "study_uid": STUDY,
+        "study": STUDY,
+        "series": SERIES,
+        "version": "1",
+        "frames": "1",
+        "tag": "7FE00010",
+    }
     ours = shared | {"instance": SOP}
-    theirs = shared | {"study_uid": GUESSED, "study": GUESSED, "series": f"{GUESSED}.1", "instance": f"{GUESSED}.1.1"}
+    theirs = shared | {
+        "study_uid": GUESSED,
+        "study": GUESSED,
+        "series": f"{GUESSED}.1",
+        "instance": f"{GUESSED}.1.1",
+    }
     filled = []
     for name, ids, places in (("ours", world.ours, ours), ("theirs", world.theirs, theirs)):
         named = {"link_id": f"{name}-link", "facility_id": name, "deletion_id": f"{name}-deletion"}
         named |= {"archive_id": f"{name}-archive"}
         named |= {"series_uid": places["series"], "sop_instance_uid": places["instance"]}
-        for instance, delivery, destination in itertools.zip_longest(ids.instances, ids.deliveries, ("pacs", "spare")):
-            rows = {"instance_id": instance or ids.instances[0], "delivery_id": delivery or ids.deliveries[0]}
+        for instance, delivery, destination in itertools.zip_longest(
+            ids.instances, ids.deliveries, ("pacs", "spare")
+        ):
+            rows = {
+                "instance_id": instance or ids.instances[0],
+                "delivery_id": delivery or ids.deliveries[0],
+            }
             target = {"destination_id": f"{name}-link:{destination or 'pacs'}"}
-            filled.append(places | named | target | {key: str(value) for key, value in rows.items()})
-    both = {"study_uid": DELETABLE, "series_uid": f"{DELETABLE}.0", "sop_instance_uid": f"{DELETABLE}.9.0"}
+            filled.append(
+                places | named | target | {key: str(value) for key, value in rows.items()}
+            )
+    both = {
+        "study_uid": DELETABLE,
+        "series_uid": f"{DELETABLE}.0",
+        "sop_instance_uid": f"{DELETABLE}.9.0",
+    }
     mixed = [
         {"instance": f"{SOP}.9", "sop_instance_uid": f"{SOP}.9"},
         both,
@@ -384,15 +550,22 @@ def paths(world: World) -> list[dict[str, str]]:
 
 
 def requests(world: World, routes: list[tuple[str, table.Route]]) -> Iterator[Request]:
-    """Walk routes: each with every filling of its path, every query and every body, each request once."""
+    """Walk routes.
+
+    Each with every filling of its path, every query and every body, each request once.
+    """
     asked, sent, places = queries(), bodies(world), paths(world)
     for template, route in routes:
         name, seen = route.endpoint.__name__, set()
         for number, values in enumerate(places):
-            path = re.sub(r"{(\w+)}", lambda part, values=values: values.get(part[1], "none"), template)
+            path = re.sub(
+                r"{(\w+)}", lambda part, values=values: values.get(part[1], "none"), template
+            )
             for query, content in itertools.product(asked.get(name, [{}]), sent.get(name, [None])):
                 key = (path, str(query), str(content))
                 if key not in seen:
                     seen.add(key)
-                    first = query == asked.get(name, [{}])[0] and content == sent.get(name, [None])[0]
+                    first = (
+                        query == asked.get(name, [{}])[0] and content == sent.get(name, [None])[0]
+                    )
                     yield Request(route, path, query, content, own=number == 0 and first)

@@ -1,7 +1,8 @@
 """The history of the tables, run at every start of the Cloud.
 
-A change comes as a pair of revisions, `<n>_pre` and, where needed, `<n>_post`. The first only adds, so that the release before
-still works on it; the second takes away what nobody reads any more, and ships with the release after.
+A change comes as a pair of revisions, `<n>_pre` and, where needed, `<n>_post`. The first only adds,
+so that the release before still works on it; the second takes away what nobody reads any more, and
+ships with the release after.
 """
 
 from pathlib import Path
@@ -17,13 +18,18 @@ from swallowtail.cloud.model.errors import StorageUnavailableError
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the tables of this connection's database up to a revision, each in a transaction; raises StorageUnavailableError."""
+    """Bring the tables of this connection's database up to a revision, each in a transaction.
+
+    Raises StorageUnavailableError.
+    """
     config = _config()
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, revision)
     except CommandError as error:  # a revision that this release does not know
-        raise StorageUnavailableError("the database was made by a newer release; start that release") from error
+        raise StorageUnavailableError(
+            "the database was made by a newer release; start that release"
+        ) from error
     connection.commit()
 
 

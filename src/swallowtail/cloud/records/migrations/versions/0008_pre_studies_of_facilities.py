@@ -1,8 +1,9 @@
 """Studies, series and visible instances of each facility (ADR 0014)
 
-This changes keys, so it is no addition that the release before could work on. What a facility had stored under another's
-UIDs becomes its own: its first instance of each UID is visible there, and the attributes of its part of a shared study are
-read again from its own instances. Until they are indexed they are empty, never those of the other facility.
+This changes keys, so it is no addition that the release before could work on. What a facility had
+stored under another's UIDs becomes its own: its first instance of each UID is visible there, and
+the attributes of its part of a shared study are read again from its own instances. Until they are
+indexed they are empty, never those of the other facility.
 """
 
 import sqlalchemy as sa
@@ -82,7 +83,9 @@ def upgrade() -> None:
         batch.create_unique_constraint(f"uq_instance_{'_'.join(new)}", new)
     op.execute(VISIBLE)
     op.drop_index("ix_instance_arrival", "instance")
-    op.create_index("ix_instance_arrival", "instance", ["tenant", "visible", "id", "state", "facility"])
+    op.create_index(
+        "ix_instance_arrival", "instance", ["tenant", "visible", "id", "state", "facility"]
+    )
     op.create_index(
         "uq_instance_visible",
         "instance",

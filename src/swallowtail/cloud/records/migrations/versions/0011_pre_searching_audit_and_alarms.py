@@ -21,7 +21,8 @@ PAGE = sa.text(
     "ORDER BY tenant, sequence LIMIT :limit"
 )
 FILL = sa.text(
-    "UPDATE audit SET type = :type, actor = :actor, outcome = :outcome WHERE tenant = :tenant AND sequence = :sequence",
+    "UPDATE audit SET type = :type, actor = :actor, outcome = :outcome WHERE tenant = :tenant AND"
+    " sequence = :sequence",
 )
 NAME = sa.text(
     "INSERT INTO audit_object (tenant, object, sequence) VALUES (:tenant, :object, :sequence)",

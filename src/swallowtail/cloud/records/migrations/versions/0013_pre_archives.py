@@ -19,6 +19,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "id", name=op.f("pk_archive")),
         sa.UniqueConstraint("tenant", "name", name=op.f("uq_archive_tenant_name")),
     )
-    op.add_column("study", sa.Column("archive", sa.Text(), nullable=False, server_default=sa.text("''")))
+    op.add_column(
+        "study", sa.Column("archive", sa.Text(), nullable=False, server_default=sa.text("''"))
+    )
     op.create_index("ix_study_tenant_archive_updated", "study", ["tenant", "archive", "updated"])
     op.add_column("api_token", sa.Column("archives", sa.Text(), nullable=True))
