@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from swallowtail.cloud import certificates
-from swallowtail.cloud.certificates import ServerFiles
-from swallowtail.cloud.sealing import Seal
+from swallowtail.cloud.data_folder import certificates
+from swallowtail.cloud.data_folder.certificates import ServerFiles
+from swallowtail.cloud.secrets.sealing import Seal
 
 SEAL: Final = Seal(b"m" * 32)
 

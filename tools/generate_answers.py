@@ -21,14 +21,14 @@ from swallowtail.calls.answers import (
     Status,
 )
 from swallowtail.calls.config import DicomListener
-from swallowtail.link.admission import CONNECTIONS, CONNECTIONS_PER_ADDRESS
+from swallowtail.link.scp.admission import CONNECTIONS, CONNECTIONS_PER_ADDRESS
 
 LIMITS = DicomListener(name="any", ae_title="ANY", port=104)
 """The defaults of a listener."""
 PAGE = Path(__file__).parents[1] / "docs" / "conformance" / "answers.md"
 HEAD = f"""# What each sender is told
 
-Generated from `swallowtail.calls.answers` by `python -m tools.generate_answers`; `tests/unit/link/test_answers.py` walks every row.
+Generated from `swallowtail.calls.answers` by `python -m tools.generate_answers`; `tests/unit/link/scp/test_answers.py` walks every row.
 
 0000 is said for what the Cloud has fsynced and committed, for nothing else; the data set is parsed
 afterwards ([what the sender does not learn](acknowledged.md)). An answer that looks permanent is given for permanent

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from swallowtail.cloud.web.app import build
-from swallowtail.cloud.web.description import describe
+from swallowtail.cloud.web.openapi_document import describe
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "openapi.json"
 

@@ -197,8 +197,7 @@ def verdict(outcome: Outcome) -> str:
 def table(outcomes: Sequence[Outcome]) -> str:
     """All suites, time against budget."""
     lines = [
-        f"{'suite':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8} {'budget':>7}"
-        + "  verdict"
+        f"{'suite':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8} {'budget':>7}  verdict"
     ]
     for one in outcomes:
         figures = (

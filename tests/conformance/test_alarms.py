@@ -3,9 +3,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.operations import AlarmSearch, Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH
 

@@ -4,9 +4,9 @@ import pytest
 from swallowtail.cloud.model import archives
 from swallowtail.cloud.model.archives import Archive, Limits
 from swallowtail.cloud.model.delivery import Routed, Rule, RuleAction, RuleCondition
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.imaging import InstanceSearch, SeriesSearch, StudySearch
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import ApiToken, Role
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import (

@@ -1,7 +1,7 @@
 import pytest
 
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.exporting import AuditReceiver
+from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH

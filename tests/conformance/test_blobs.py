@@ -4,8 +4,8 @@ import zlib
 
 import pytest
 
-from swallowtail.cloud.model.errors import DamagedError, NotFoundError, TooLargeError
-from swallowtail.cloud.model.ports import BlobDigest
+from swallowtail.cloud.model.port_errors import DamagedError, NotFoundError, TooLargeError
+from swallowtail.cloud.model.ports.blobs import BlobDigest
 from tests.conformance.conftest import Store
 from tests.conformance.invented import NORTH, SOUTH
 

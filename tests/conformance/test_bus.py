@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from swallowtail.cloud.bus import InProcessBus
+from swallowtail.cloud.bus.in_process import InProcessBus
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.operations import ConfigurationVersion, Running, UnknownDevice
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.records.configuration import MAX_UNKNOWN
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link

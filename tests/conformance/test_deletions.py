@@ -19,10 +19,10 @@ from swallowtail.cloud.model.delivery import (
     Settlement,
     Target,
 )
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, SeriesSearch, StudySearch
 from swallowtail.cloud.model.indexing import Quarantined
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import (

@@ -18,8 +18,8 @@ from swallowtail.cloud.model.delivery import (
     Target,
     Tried,
 )
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import (
     EVENT,

@@ -6,7 +6,6 @@ import pytest
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import EventId
-from swallowtail.cloud.model.errors import FencedError, NotFoundError
 from swallowtail.cloud.model.imaging import (
     IndexState,
     InstanceSearch,
@@ -17,6 +16,7 @@ from swallowtail.cloud.model.imaging import (
 )
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import FencedError, NotFoundError
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import (
     EVENT,

@@ -1,7 +1,7 @@
 import pytest
 
-from swallowtail.cloud.model.errors import ConflictError, FencedError, NotFoundError
 from swallowtail.cloud.model.operations import Condition
+from swallowtail.cloud.model.port_errors import ConflictError, FencedError, NotFoundError
 from swallowtail.cloud.model.tenancy import (
     AdmissionProblem,
     Admitted,

@@ -1,7 +1,7 @@
 import pytest
 
-from swallowtail.cloud.model.errors import ConflictError, InvalidCursorError, NotFoundError
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError, InvalidCursorError, NotFoundError
 from swallowtail.cloud.model.tenancy import (
     ApiToken,
     Facility,

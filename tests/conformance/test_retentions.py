@@ -6,7 +6,7 @@ from sqlalchemy import Connection, func, select
 
 from swallowtail.cloud.model.deletion import RetentionLock
 from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import DAY, OPERATOR, OrganisationState, Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.records import Records

@@ -10,8 +10,8 @@ from swallowtail.cloud.model.delivery import (
     RuleCondition,
     Target,
 )
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, indexed
 

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.operations import Alarm, Condition
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import (
     OPERATOR,
     ApiToken,

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from swallowtail.cloud.certificates import ensure_certificate
-from swallowtail.cloud.folder import DataFolder
+from swallowtail.cloud.data_folder.certificates import ensure_certificate
+from swallowtail.cloud.data_folder.data_folder import DataFolder
 from swallowtail.cloud.model.audit import AuditEvent, AuditKeys, EventAction, EventId
 from swallowtail.cloud.model.exporting import AuditReceiver, key_purpose
 from swallowtail.cloud.model.tenancy import OPERATOR
 from swallowtail.cloud.operations.reseal import reseal as reseal_folder
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
-from swallowtail.cloud.sealing import Seal
+from swallowtail.cloud.secrets.sealing import Seal
 
 EVENT = AuditEvent(
     event=EventId.APPLICATION_ACTIVITY, action=EventAction.UPDATE, type="test", actor="crash"

@@ -18,16 +18,16 @@ from swallowtail.calls.store import Committed, StoreRequest, TransferEnd
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
-from swallowtail.cloud.ingest.store import Ingest, Tally
+from swallowtail.cloud.ingest.store_instance import Ingest, Tally
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.deletion import NewDeletion, Scope
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Admitted, Code, Facility, Link, Organisation, Tenant
 from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from swallowtail.cloud.retention.clock import SteadyClock
-from swallowtail.cloud.retention.purging import Purge
+from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.retention.sweep import BlobSweep
 
 TENANT: Final = Tenant("heron")

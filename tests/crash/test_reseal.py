@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from swallowtail.cloud.certificates import ensure_certificate, server_context
-from swallowtail.cloud.folder import DataFolder
+from swallowtail.cloud.data_folder.certificates import ensure_certificate, server_context
+from swallowtail.cloud.data_folder.data_folder import DataFolder
 from swallowtail.cloud.model.exporting import key_purpose
 from swallowtail.cloud.model.tenancy import OPERATOR
 from swallowtail.cloud.operations.reseal import reseal

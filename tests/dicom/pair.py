@@ -7,7 +7,7 @@ from typing import Any
 from swallowtail.dicom import uids
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.dimse import DataSetFragment, Dimse
-from swallowtail.dicom.events import AssociateRequested
+from swallowtail.dicom.indications import AssociateRequested
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer, propose
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateRQ

@@ -7,11 +7,11 @@ from typing import Any
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import response_to
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
-from swallowtail.dicom.errors import ViolationError
-from swallowtail.dicom.events import AssociateRequested, ReleaseRequested
+from swallowtail.dicom.indications import AssociateRequested, ReleaseRequested
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
 from swallowtail.dicom.net import AssociationListener, Connection, serve
 from swallowtail.dicom.pace import Limits
+from swallowtail.dicom.violations import ViolationError
 from swallowtail.runtime.network import AsyncioNetwork
 from swallowtail.sansio.machine import CLOSED
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from swallowtail.dicom import commands
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment, Dimse
-from swallowtail.dicom.errors import ViolationError
-from swallowtail.dicom.events import AssociateRequested, ReleaseRequested
+from swallowtail.dicom.indications import AssociateRequested, ReleaseRequested
 from swallowtail.dicom.negotiation import answer
 from swallowtail.dicom.pace import Limits
+from swallowtail.dicom.violations import ViolationError
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, Signal
 from tests.dicom.pair import POLICY, REQUEST, Pair

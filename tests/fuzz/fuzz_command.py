@@ -1,7 +1,7 @@
 """The bytes of a command set. What is read survives its own bytes, and can be answered."""
 
 from swallowtail.dicom import commands
-from swallowtail.dicom.errors import ViolationError
+from swallowtail.dicom.violations import ViolationError
 
 
 def check(data: bytes) -> None:

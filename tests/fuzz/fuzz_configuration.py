@@ -7,7 +7,7 @@ import ipaddress
 
 from swallowtail.calls.codec import encode
 from swallowtail.calls.config import ConfigurationRefused, InvalidConfigurationError, dump, parse
-from swallowtail.link.config import Plan, Refusal, plan, socket_of
+from swallowtail.link.endpoint_plan import Plan, Refusal, plan, socket_of
 from swallowtail.link.policy import DEFAULT, judge_listener
 
 

@@ -9,10 +9,10 @@ import zlib
 
 import msgspec
 
+from swallowtail.cloud.data_set.elements import BIG_ENDIAN, IMPLICIT, MalformedDataSetError, Walk
 from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.index.source import Source, inflated
 from swallowtail.cloud.model.indexing import Indexed, Quarantined
-from swallowtail.dicom.data_set import BIG_ENDIAN, IMPLICIT, MalformedDataSetError, Walk
 from tests.unit.cloud.index.data_sets import job
 
 EXPLICIT, DEFLATED, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"

@@ -4,7 +4,6 @@ What is read survives its own bytes.
 """
 
 from swallowtail.wire.control import control_frame, read_control
-from swallowtail.wire.errors import WireError
 from swallowtail.wire.frames import (
     HEADER,
     MAX_FRAME,
@@ -19,6 +18,7 @@ from swallowtail.wire.frames import (
     read_reset,
     reset_frame,
 )
+from swallowtail.wire.reasons import WireError
 
 
 def check(data: bytes) -> None:

@@ -1,9 +1,9 @@
 """The bytes of a control PDU: a type, then the body. What is read survives its own bytes."""
 
-from swallowtail.dicom.errors import ViolationError
 from swallowtail.dicom.negotiation import agree, answer
 from swallowtail.dicom.pdu import MAX_ASSOCIATE_LENGTH, AssociateAC, AssociateRQ
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, decode_pdu, encode_pdu
+from swallowtail.dicom.violations import ViolationError
 from tests.dicom.pair import POLICY, REQUEST
 
 

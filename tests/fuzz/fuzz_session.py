@@ -20,10 +20,10 @@ from swallowtail.wire.control import (
     Welcome,
     control_frame,
 )
-from swallowtail.wire.errors import ResetReason, WireError
 from swallowtail.wire.events import Opened
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.handshake import CloudHello, HelloReceived, LinkHello
+from swallowtail.wire.reasons import ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.window import MAX_CHANNEL_WINDOW, NodeBudget
 

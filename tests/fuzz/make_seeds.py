@@ -13,8 +13,8 @@ import msgspec
 
 from swallowtail.calls import config, diagnostics, report, store
 from swallowtail.calls.codec import encode
+from swallowtail.cloud.data_set.elements import BIG_ENDIAN, IMPLICIT, LONG
 from swallowtail.dicom import commands, pdu, uids
-from swallowtail.dicom.data_set import BIG_ENDIAN, IMPLICIT, LONG
 from swallowtail.dicom.negotiation import answer
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, encode_pdu
 from swallowtail.wire.control import (
@@ -29,7 +29,6 @@ from swallowtail.wire.control import (
     RefuseReason,
     control_frame,
 )
-from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.frames import (
     HEADER,
     Attach,
@@ -43,6 +42,7 @@ from swallowtail.wire.frames import (
     opening_frame,
     reset_frame,
 )
+from swallowtail.wire.reasons import ResetReason
 from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, REQUEST
 from tests.fuzz import fuzz_call
 from tests.fuzz.fuzz_association import ESTABLISHED, IN_PLACE, PATIENT, RELEASING, REQUESTOR

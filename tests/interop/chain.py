@@ -15,7 +15,7 @@ from typing import Any
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
-from swallowtail.sim.files import Sample, fresh_uid, ultrasound_study
+from swallowtail.sim.dicom_files import Sample, fresh_uid, ultrasound_study
 from swallowtail.sim.installation import Installation
 from swallowtail.sim.processes import Program, free_port
 

@@ -11,7 +11,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 from pynetdicom.dsutils import split_dataset
 
-from swallowtail.sim.files import PACKAGE, fresh_uid
+from swallowtail.sim.dicom_files import PACKAGE, fresh_uid
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 FOLDERS = (

@@ -10,9 +10,9 @@ from typing import Any
 from swallowtail.calls.config import Destination
 from swallowtail.calls.deliver import DELIVER
 from swallowtail.calls.diagnostics import CHECK
-from swallowtail.link.pacs import Destinations
-from swallowtail.link.pacs_reach import Reach
 from swallowtail.link.policy import parse
+from swallowtail.link.scu.connecting import Reach
+from swallowtail.link.scu.destinations import Destinations
 from swallowtail.link.site import Site
 from swallowtail.runtime.network import AsyncioNetwork, resolve
 from swallowtail.runtime.tasks import Tasks

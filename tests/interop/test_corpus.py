@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from swallowtail.sim.files import data_set_of
+from swallowtail.sim.dicom_files import data_set_of
 from swallowtail.sim.installation import Installation
 from swallowtail.sim.modality import Modality
 from tests.interop.corpus import VIDEOS, Object, made, renewed, sources

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from swallowtail.sim.files import Sample, data_set_of, ultrasound_study
+from swallowtail.sim.dicom_files import Sample, data_set_of, ultrasound_study
 from swallowtail.sim.installation import Installation
 from tests.interop.conftest import PRIVATE_SYNTAX
 

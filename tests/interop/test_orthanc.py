@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from swallowtail.sim.files import ultrasound_study
+from swallowtail.sim.dicom_files import ultrasound_study
 from swallowtail.sim.installation import Installation
 from swallowtail.sim.processes import Program, free_port
 from tests.interop.corpus import made, renewed, sources

@@ -10,7 +10,7 @@ from pynetdicom import AE, evt
 from pynetdicom.pdu import A_ASSOCIATE_AC
 
 from swallowtail.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
-from swallowtail.sim.files import ultrasound_study
+from swallowtail.sim.dicom_files import ultrasound_study
 from swallowtail.sim.installation import Installation
 from swallowtail.sim.modality import Modality
 from swallowtail.sim.progress import Lines

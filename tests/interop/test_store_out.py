@@ -21,7 +21,7 @@ from swallowtail.calls.codec import encode
 from swallowtail.calls.config import Transcoding
 from swallowtail.calls.deliver import About, Delivered, DeliveryPhase
 from swallowtail.calls.diagnostics import CHECK, CheckRequest, read_checked
-from swallowtail.sim.files import data_set_of
+from swallowtail.sim.dicom_files import data_set_of
 from swallowtail.sim.processes import Program, free_port
 from swallowtail.wire.channel import Message
 from swallowtail.wire.frames import Priority

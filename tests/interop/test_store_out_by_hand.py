@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from swallowtail.sim.files import ultrasound_study
+from swallowtail.sim.dicom_files import ultrasound_study
 from swallowtail.sim.installation import Installation
 from swallowtail.sim.processes import free_port
 from tests.interop.chain import Chain, storescp

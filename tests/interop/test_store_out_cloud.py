@@ -17,7 +17,7 @@ import pytest
 from pydicom import dcmread
 
 from bench.peers import Orthanc
-from swallowtail.sim.files import data_set_of, ultrasound_study
+from swallowtail.sim.dicom_files import data_set_of, ultrasound_study
 from swallowtail.sim.installation import ANY_DEVICE, Installation, Listening
 from swallowtail.sim.modality import Modality
 from swallowtail.sim.processes import free_port

@@ -14,7 +14,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
-from swallowtail.sim.files import Sample, fresh_uid
+from swallowtail.sim.dicom_files import Sample, fresh_uid
 from swallowtail.sim.installation import Installation
 from swallowtail.sim.modality import Modality
 from tests.interop.chain import Archive, Chain, small

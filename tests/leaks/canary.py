@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from swallowtail.sim.files import Patient
+from swallowtail.sim.dicom_files import Patient
 
 PATIENT: Final = Patient("Qwyxelbrant^Zyphorine", "KNRY7Q93XK", "19230517", "F")
 DESCRIPTION: Final = "Vorpalzine sweep"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from swallowtail.dicom.commands import store_request
-from swallowtail.sim.files import Sample, ultrasound_study
+from swallowtail.sim.dicom_files import Sample, ultrasound_study
 from swallowtail.sim.modality import Modality
 from swallowtail.sim.processes import Program
 from tests.leaks.associations import (

@@ -176,7 +176,7 @@ def plain_key(path: Path) -> None:
     """Make the key of the test's receiver one that another program can read."""
     from cryptography.hazmat.primitives import serialization
 
-    from swallowtail.cloud.certificates import PURPOSES
+    from swallowtail.cloud.data_folder.certificates import PURPOSES
     from tests.certificates import SEAL
 
     key = SEAL.open_key(path.read_bytes(), PURPOSES["server.key"])

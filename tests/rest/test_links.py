@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swallowtail.calls.report import UnknownDevice
 from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored
-from swallowtail.cloud.model.codes import mint_code
+from swallowtail.cloud.model.credentials import mint_code
 from swallowtail.wire.failures import RefusedError
 from tests.rest.served import Api, CloudProcess, WireLink, eventually, hospital
 

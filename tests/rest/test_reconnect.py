@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from swallowtail.sim.cloud_client import RestFailedError
 from swallowtail.sim.installation import ANY_DEVICE, Installation, Listening
-from swallowtail.sim.rest import RestFailedError
 from swallowtail.wire.backoff import ESTABLISHED_SECONDS
 from tests.modes import SOAK, amount
 from tests.programs import quiet, sound

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from swallowtail.sim.files import ultrasound_study
+from swallowtail.sim.dicom_files import ultrasound_study
 from swallowtail.sim.installation import (
     ANY_DEVICE,
     SWALLOWTAIL,

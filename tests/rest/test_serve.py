@@ -25,12 +25,12 @@ from pydicom.data import get_testdata_file
 from swallowtail.calls.codec import encode
 from swallowtail.calls.store import STORE
 from swallowtail.cli import main
-from swallowtail.cloud.certificates import CA_DAYS, ensure_certificate
-from swallowtail.cloud.folder import DataFolder
+from swallowtail.cloud.data_folder.certificates import CA_DAYS, ensure_certificate
+from swallowtail.cloud.data_folder.data_folder import DataFolder
 from swallowtail.cloud.server import ServeError, Settings, run
 from swallowtail.cloud.web.rate_limits import REFUSED_RATE
-from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import Priority
+from swallowtail.wire.reasons import CloseCode
 from tests.programs import quiet
 from tests.rest.served import (
     Api,

@@ -15,7 +15,7 @@ from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.net import Connection, associate
 from swallowtail.runtime.network import AsyncioNetwork
-from swallowtail.sim.files import Sample, ultrasound_study
+from swallowtail.sim.dicom_files import Sample, ultrasound_study
 from swallowtail.sim.installation import ANY_DEVICE, Installation, Listening
 from tests.programs import quiet, sound
 

@@ -17,9 +17,9 @@ from swallowtail.wire.channel import (
     ChannelState,
 )
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
-from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.frames import MAX_FRAME, MAX_PAYLOAD, FrameType, Opening, Priority
 from swallowtail.wire.handshake import CLOUD_HELLO_TABLE, LINK_HELLO_TABLE, HelloInput, HelloState
+from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.window import ReceiveWindow, SendWindow, SessionBudget
 from tools.generate_wire_states import PAGE as DRAWN
 from tools.generate_wire_states import render

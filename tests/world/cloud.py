@@ -20,11 +20,11 @@ from swallowtail.cloud.blobs.disk import Disk, FileFacts, OpenFile
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk, _File, _Folder
 from swallowtail.cloud.blobs.workers import InlineWorkers
-from swallowtail.cloud.bus import InProcessBus
+from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.codes import KeyedHash, mint_code
+from swallowtail.cloud.model.credentials import KeyedHash, mint_code
 from swallowtail.cloud.model.delivery import Rule, RuleAction, Target
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Code, Facility, Link, Organisation, Tenant
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records

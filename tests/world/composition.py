@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 
 from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.folder import FolderBlobs
-from swallowtail.cloud.dispatch.router import Router
+from swallowtail.cloud.dispatch.delivery_creation import Router
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.inline import InlineParser
-from swallowtail.cloud.ingest.store import Ingest, Tally
-from swallowtail.cloud.links.admission import Gate
+from swallowtail.cloud.ingest.store_instance import Ingest, Tally
+from swallowtail.cloud.links.authentication import Gate
+from swallowtail.cloud.links.call_table import Calls
 from swallowtail.cloud.links.desired import Desired
-from swallowtail.cloud.links.endpoint import LinkSessions
-from swallowtail.cloud.links.reports import Reports
-from swallowtail.cloud.links.served import Calls
-from swallowtail.cloud.links.stores import Stores
+from swallowtail.cloud.links.link_endpoint import LinkSessions
+from swallowtail.cloud.links.report_call import Reports
+from swallowtail.cloud.links.store_call import Stores
 from swallowtail.cloud.records.records import Records
 
 if TYPE_CHECKING:

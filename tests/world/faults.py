@@ -20,11 +20,11 @@ from swallowtail.cloud.dispatch.connection import EXTEND_EVERY
 from swallowtail.cloud.dispatch.runner import _Served
 from swallowtail.cloud.model.delivery import Claim, DestinationState, Lease, Target
 from swallowtail.cloud.model.imaging import Arrival, Origin, Receipt
-from swallowtail.cloud.model.ports import Instances
+from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.link.pacs_answers import STATUSES, Row
-from swallowtail.link.pacs_line import Line
-from swallowtail.link.store import StoreRelay
+from swallowtail.link.scp.store_machine import StoreRelay
+from swallowtail.link.scu.connection import Line
+from swallowtail.link.scu.outcomes import STATUSES, Row
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.session import SessionMachine
 from tests.world.delivering import DeliveringWorld
@@ -232,21 +232,21 @@ FAULTS: Final[dict[str, Fault]] = {
         frozenset({Rule.ECHO, Rule.STUCK}),
     ),
     "every answer is a success": Fault(
-        Parts(patches=(("swallowtail.link.modality.StoreRelay", Optimist),)),
+        Parts(patches=(("swallowtail.link.scp.listener.StoreRelay", Optimist),)),
         frozenset({Rule.FALSE_SUCCESS, Rule.LOST}),
     ),
     "no deadline for the Cloud's answer": Fault(
-        Parts(patches=(("swallowtail.link.modality.StoreRelay", Patient),)),
+        Parts(patches=(("swallowtail.link.scp.listener.StoreRelay", Patient),)),
         frozenset({Rule.LATE, Rule.SILENT}),
     ),
     "delivery doubled after a lapsed lease": _in_deliveries(
         Parts(deliveries=LeasesLapse), Rule.DELIVERED_TWICE
     ),
     "lane order broken": _in_deliveries(
-        Parts(patches=(("swallowtail.link.pacs.Line", Overtaker),)), Rule.OUT_OF_ORDER
+        Parts(patches=(("swallowtail.link.scu.destinations.Line", Overtaker),)), Rule.OUT_OF_ORDER
     ),
     "follower of one that was not begun is sent": _in_deliveries(
-        Parts(patches=(("swallowtail.link.pacs.Line", Forgetful),)),
+        Parts(patches=(("swallowtail.link.scu.destinations.Line", Forgetful),)),
         Rule.OUT_OF_ORDER,
         Rule.DELIVERED_TWICE,
         world=SelectiveWorld,
@@ -256,7 +256,7 @@ FAULTS: Final[dict[str, Fault]] = {
         Rule.UNRECORDED,
     ),
     "a refused context is tried again": _in_deliveries(
-        Parts(patches=(("swallowtail.link.pacs_line.PERMANENT", frozenset()),)),
+        Parts(patches=(("swallowtail.link.scu.connection.PERMANENT", frozenset()),)),
         Rule.DELAYED_BY_ANOTHER,
         world=SelectiveWorld,
     ),
@@ -265,7 +265,7 @@ FAULTS: Final[dict[str, Fault]] = {
         Rule.BREAKER_STUCK,
     ),
     "every status of a destination is a success": _in_deliveries(
-        Parts(patches=(("swallowtail.link.pacs_line.row_of", success),)), Rule.UNDELIVERED
+        Parts(patches=(("swallowtail.link.scu.connection.row_of", success),)), Rule.UNDELIVERED
     ),
     "one destination after the other": _in_deliveries(
         Parts(patches=(("swallowtail.cloud.dispatch.runner._Served", OneAtATime),)),

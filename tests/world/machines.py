@@ -14,12 +14,13 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from swallowtail.dicom.buffers import BufferPool
-from swallowtail.link import modality, pacs_reach
 from swallowtail.link.agent import Agent, Facts
 from swallowtail.link.agent import World as LinkWorld
-from swallowtail.link.cloud import UplinkError
+from swallowtail.link.cloud_address import UplinkError
 from swallowtail.link.key import DeviceKey
 from swallowtail.link.policy import DEFAULT
+from swallowtail.link.scp import listener
+from swallowtail.link.scu import connecting
 from swallowtail.wire.connecting import ConnectError
 from tests.world import uplink
 from tests.world.loop import Killed, Process, WorldLoop
@@ -122,7 +123,7 @@ class LinkMachine(Machine):
         super().__init__(host.name, host, loop, seed)
         self._network = parts.network(host)
         self.code = code
-        self._buffers = modality.BUFFERS
+        self._buffers = listener.BUFFERS
         self.uplink: SimulatedUplink | None = None
         """The connection to the Cloud that was opened last."""
         self._cloud = cloud
@@ -130,8 +131,8 @@ class LinkMachine(Machine):
 
     async def program(self) -> None:
         # a new process has a new pool
-        self._buffers = modality.BUFFERS = BufferPool()  # type: ignore[misc]
-        pacs_reach.BUFFERS = BufferPool()  # type: ignore[misc]
+        self._buffers = listener.BUFFERS = BufferPool()  # type: ignore[misc]
+        connecting.BUFFERS = BufferPool()  # type: ignore[misc]
         world = LinkWorld(
             network=self._network,
             connect=self._connect,

@@ -17,7 +17,7 @@ from swallowtail.dicom import uids
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import Command, CommandField, echo_request, store_request
 from swallowtail.dicom.dimse import CommandReceived
-from swallowtail.dicom.events import Aborted, AssociateRejected, DeadlinePassed
+from swallowtail.dicom.indications import Aborted, AssociateRejected, DeadlinePassed
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.net import Connection, associate
 from swallowtail.dicom.pace import Limits

@@ -15,7 +15,7 @@ from swallowtail.dicom import uids
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import Command, response_to
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
-from swallowtail.dicom.events import AssociateRequested, ReleaseRequested
+from swallowtail.dicom.indications import AssociateRequested, ReleaseRequested
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
 from swallowtail.dicom.net import Connection, serve
 from swallowtail.dicom.pace import Limits

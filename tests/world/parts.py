@@ -10,7 +10,9 @@ from typing import Any
 from unittest import mock
 
 from swallowtail.cloud.blobs.disk import Disk
-from swallowtail.cloud.model.ports import Blobs, Deliveries, Instances
+from swallowtail.cloud.model.ports.blobs import Blobs
+from swallowtail.cloud.model.ports.deliveries import Deliveries
+from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.runtime.network import Network
 from tests.world.network import Host
 

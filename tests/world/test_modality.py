@@ -10,7 +10,7 @@ import pytest
 from swallowtail.dicom import uids
 from swallowtail.dicom.commands import Command, Element, response_to
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
-from swallowtail.dicom.events import AssociateRequested, ReleaseRequested
+from swallowtail.dicom.indications import AssociateRequested, ReleaseRequested
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
 from swallowtail.dicom.net import serve
 from swallowtail.dicom.pdu import RejectResult, RejectSource

@@ -10,10 +10,10 @@ import pytest
 from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.connecting import ConnectError
 from swallowtail.wire.control import GoodbyeReason
-from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.handshake import CloudHello, LinkHello
 from swallowtail.wire.net import Session
+from swallowtail.wire.reasons import CloseCode
 from swallowtail.wire.session import SessionMachine
 from tests.world import uplink
 from tests.world.loop import Process, WorldLoop

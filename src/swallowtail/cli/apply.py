@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from swallowtail.cli.api_client import RestClient, RestError
+from swallowtail.cli.apply_rules import changed
 from swallowtail.cli.hospital import Hospital, LinkEntry, Present, Step, merged, plan
-from swallowtail.cli.rest import RestClient, RestError
-from swallowtail.cli.routing import changed
 
 
 @dataclass(slots=True)

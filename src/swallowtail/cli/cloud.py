@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from swallowtail.cli import operations, reindexing
+from swallowtail.cli import maintenance, reindex
+from swallowtail.cli.api_client import RestClient, RestError
 from swallowtail.cli.apply import Application, Outcome
 from swallowtail.cli.hospital import InvalidHospitalError, Step, read
 from swallowtail.cli.options import FILE, JSON, LOG_LEVEL, MASTER_KEY, cloud_client, read_text
-from swallowtail.cli.rest import RestClient, RestError
 
 
 @click.group()
@@ -22,11 +22,11 @@ def cloud() -> None:
 
 
 for command in (
-    operations.check,
-    operations.backup,
-    operations.restore,
-    operations.reseal,
-    reindexing.reindex,
+    maintenance.check,
+    maintenance.backup,
+    maintenance.restore,
+    maintenance.reseal,
+    reindex.reindex,
 ):
     cloud.add_command(command)
 

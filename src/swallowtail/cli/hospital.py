@@ -38,7 +38,7 @@ from swallowtail.calls.config import (
     problem_of,
     problems,
 )
-from swallowtail.cli.routing import RuleEntry, changed, out_of_order, rule_problems
+from swallowtail.cli.apply_rules import RuleEntry, changed, out_of_order, rule_problems
 
 MAX_FILE: Final = 4 * 1024 * 1024
 

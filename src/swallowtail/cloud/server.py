@@ -24,57 +24,63 @@ import uvloop
 from starlette.routing import WebSocketRoute
 
 from swallowtail import __version__
-from swallowtail.cloud.audited import AuditParts
+from swallowtail.cloud.alarms.certificate_expiring import CertificateWatch
+from swallowtail.cloud.alarms.periodic import rounds
 from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
-from swallowtail.cloud.bus import InProcessBus
-from swallowtail.cloud.certificates import ServerFiles, ensure_certificate, names_of, server_context
+from swallowtail.cloud.bus.in_process import InProcessBus
+from swallowtail.cloud.composition.audit import AuditParts
+from swallowtail.cloud.data_folder.certificates import (
+    ServerFiles,
+    ensure_certificate,
+    names_of,
+    server_context,
+)
+from swallowtail.cloud.data_folder.data_folder import DataFolder, DataFolderError
+from swallowtail.cloud.dispatch.delivery_creation import Router
 from swallowtail.cloud.dispatch.queues import Queues
-from swallowtail.cloud.dispatch.router import Router
-from swallowtail.cloud.dispatch.rulebook import Rulebook
+from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.dispatch.runner import Dispatch, topic
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.dispatch.watch import QueueWatch
-from swallowtail.cloud.expiry import CertificateWatch
-from swallowtail.cloud.folder import DataFolder, DataFolderError
+from swallowtail.cloud.http.uvicorn_server import BACKLOG, Server, server_of
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
-from swallowtail.cloud.index.pool import WorkerPool
+from swallowtail.cloud.index.parser_pool import WorkerPool
 from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.ingest.space import DiskWatch
-from swallowtail.cloud.ingest.store import Ingest
+from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.links.absences import Absences
-from swallowtail.cloud.links.admission import Gate
+from swallowtail.cloud.links.authentication import Gate
+from swallowtail.cloud.links.call_table import Calls
 from swallowtail.cloud.links.desired import Desired
-from swallowtail.cloud.links.endpoint import PATH, LinkSessions
-from swallowtail.cloud.links.reports import Reports
-from swallowtail.cloud.links.served import Calls
-from swallowtail.cloud.links.stores import Stores
+from swallowtail.cloud.links.link_endpoint import PATH, LinkSessions
+from swallowtail.cloud.links.report_call import Reports
+from swallowtail.cloud.links.store_call import Stores
 from swallowtail.cloud.links.unknown import UnknownDevices
-from swallowtail.cloud.metrics import StoreMeter, measure_lag
+from swallowtail.cloud.metrics.process import StoreMeter, measure_lag
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.codes import KeyedHash, mint_token
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.credentials import KeyedHash, mint_token
 from swallowtail.cloud.model.paging import PageRequest
-from swallowtail.cloud.model.ports import Blobs, Bus
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
+from swallowtail.cloud.model.ports.blobs import Blobs
+from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role, TokenSearch, TokenState
 from swallowtail.cloud.model.transcoding import Transcoder
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.processes.probe import probe, report
 from swallowtail.cloud.processes.sandbox import SandboxError
-from swallowtail.cloud.query.frames import Frames
+from swallowtail.cloud.query.parts import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import Deleting
-from swallowtail.cloud.retention.purging import Purge
+from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.retention.sweep import SWEEP_EVERY, BlobSweep
-from swallowtail.cloud.rounds import rounds
-from swallowtail.cloud.sealing import SealError
-from swallowtail.cloud.serving import BACKLOG, Server, server_of
+from swallowtail.cloud.secrets.sealing import SealError
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import (
@@ -84,7 +90,7 @@ from swallowtail.cloud.web.hosts import (
     parse_allowed,
     parse_public_url,
 )
-from swallowtail.cloud.web.identity import new_id
+from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.proxies import Network, parse_proxies
 from swallowtail.cloud.web.rate_limits import DEFAULT_RATES, TOKEN_RATE, Rates, RequestLimits
 from swallowtail.runtime.tasks import Tasks

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 from swallowtail.dicom.buffers import BufferPool
-from swallowtail.dicom.errors import AbortReason, AbortSource, ViolationError
-from swallowtail.dicom.events import (
+from swallowtail.dicom.indications import (
     Aborted,
     AssociateAccepted,
     AssociateRejected,
@@ -46,6 +45,7 @@ from swallowtail.dicom.pdu_codec import encode_pdu
 from swallowtail.dicom.pdu_reader import PDV_OVERHEAD, Fragment, PduReader
 from swallowtail.dicom.states import TABLE, Action, Event, State, transition
 from swallowtail.dicom.uids import APPLICATION_CONTEXT
+from swallowtail.dicom.violations import AbortReason, AbortSource, ViolationError
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA, Bytes, Signal
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from swallowtail.dicom.errors import AbortReason, AbortSource, ViolationError
+from swallowtail.dicom.violations import AbortReason, AbortSource, ViolationError
 
 MAX_LENGTH: Final = 65_536
 

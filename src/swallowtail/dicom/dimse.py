@@ -21,13 +21,13 @@ from typing import Final
 from swallowtail.dicom.association import Association
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import MAX_LENGTH, Command, decode, encode
-from swallowtail.dicom.errors import AbortReason, AbortSource, ViolationError
-from swallowtail.dicom.events import AssociateAccepted, AssociateRequested, AssociationEvent
+from swallowtail.dicom.indications import AssociateAccepted, AssociateRequested, AssociationEvent
 from swallowtail.dicom.negotiation import Agreement, PresentationContext, agree
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import DEFAULT_MAX_PDU, AssociateAC, AssociateRQ
 from swallowtail.dicom.pdu_reader import PDV_OVERHEAD, Fragment
 from swallowtail.dicom.status import Category, category_of
+from swallowtail.dicom.violations import AbortReason, AbortSource, ViolationError
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import Bytes, Signal
 

@@ -12,8 +12,7 @@ import structlog
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import Command
 from swallowtail.dicom.dimse import Dimse, DimseEvent
-from swallowtail.dicom.errors import AbortReason, AbortSource
-from swallowtail.dicom.events import (
+from swallowtail.dicom.indications import (
     Aborted,
     AssociateAccepted,
     AssociateRejected,
@@ -23,6 +22,7 @@ from swallowtail.dicom.events import (
 from swallowtail.dicom.negotiation import Agreement
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateAC, AssociateRQ, RejectResult, RejectSource
+from swallowtail.dicom.violations import AbortReason, AbortSource
 from swallowtail.runtime.network import Listener, Network
 from swallowtail.runtime.pump import Pump
 from swallowtail.runtime.quickack import quick_ack

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from swallowtail.dicom import uids
-from swallowtail.dicom.errors import AbortReason, AbortSource
+from swallowtail.dicom.violations import AbortReason, AbortSource
 
 MAX_ASSOCIATE_LENGTH: Final = (
     65_536  # of an A-ASSOCIATE-RQ or -AC: 128 contexts with 8 syntaxes each take about 40 KB

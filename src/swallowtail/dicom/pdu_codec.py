@@ -12,7 +12,6 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Final, NoReturn, TypeVar
 
-from swallowtail.dicom.errors import AbortReason, ViolationError
 from swallowtail.dicom.pdu import (
     Abort,
     AnsweredContext,
@@ -31,6 +30,7 @@ from swallowtail.dicom.pdu import (
     UserIdentity,
     UserInformation,
 )
+from swallowtail.dicom.violations import AbortReason, ViolationError
 
 T = TypeVar("T")
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from swallowtail.dicom.buffers import BufferPool
-from swallowtail.dicom.errors import AbortReason, ViolationError
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import MAX_ASSOCIATE_LENGTH, Pdu, PduType
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, decode_pdu
+from swallowtail.dicom.violations import AbortReason, ViolationError
 from swallowtail.sansio.machine import Bytes
 
 _PDU_HEADER: Final = struct.Struct(">BxI")

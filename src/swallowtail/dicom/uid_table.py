@@ -63,12 +63,8 @@ STORAGE_CLASSES: Final[dict[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.11.7": "Compositing Planar MPR Volumetric Presentation State Storage",
     "1.2.840.10008.5.1.4.1.1.11.8": "Advanced Blending Presentation State Storage",
     "1.2.840.10008.5.1.4.1.1.11.9": "Volume Rendering Volumetric Presentation State Storage",
-    "1.2.840.10008.5.1.4.1.1.11.10": (
-        "Segmented Volume Rendering Volumetric Presentation State Storage"
-    ),
-    "1.2.840.10008.5.1.4.1.1.11.11": (
-        "Multiple Volume Rendering Volumetric Presentation State Storage"
-    ),
+    "1.2.840.10008.5.1.4.1.1.11.10": "Segmented Volume Rendering Volumetric Presentation State Storage",
+    "1.2.840.10008.5.1.4.1.1.11.11": "Multiple Volume Rendering Volumetric Presentation State Storage",
     "1.2.840.10008.5.1.4.1.1.11.12": "Variable Modality LUT Softcopy Presentation State Storage",
     "1.2.840.10008.5.1.4.1.1.12.1": "X-Ray Angiographic Image Storage",
     "1.2.840.10008.5.1.4.1.1.12.1.1": "Enhanced XA Image Storage",
@@ -80,12 +76,8 @@ STORAGE_CLASSES: Final[dict[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.13.1.3": "Breast Tomosynthesis Image Storage",
     "1.2.840.10008.5.1.4.1.1.13.1.4": "Breast Projection X-Ray Image Storage - For Presentation",
     "1.2.840.10008.5.1.4.1.1.13.1.5": "Breast Projection X-Ray Image Storage - For Processing",
-    "1.2.840.10008.5.1.4.1.1.14.1": (
-        "Intravascular Optical Coherence Tomography Image Storage - For Presentation"
-    ),
-    "1.2.840.10008.5.1.4.1.1.14.2": (
-        "Intravascular Optical Coherence Tomography Image Storage - For Processing"
-    ),
+    "1.2.840.10008.5.1.4.1.1.14.1": "Intravascular Optical Coherence Tomography Image Storage - For Presentation",
+    "1.2.840.10008.5.1.4.1.1.14.2": "Intravascular Optical Coherence Tomography Image Storage - For Processing",
     "1.2.840.10008.5.1.4.1.1.20": "Nuclear Medicine Image Storage",
     "1.2.840.10008.5.1.4.1.1.30": "Parametric Map Storage",
     "1.2.840.10008.5.1.4.1.1.66": "Raw Data Storage",
@@ -112,18 +104,10 @@ STORAGE_CLASSES: Final[dict[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.77.1.5.2": "Ophthalmic Photography 16 Bit Image Storage",
     "1.2.840.10008.5.1.4.1.1.77.1.5.3": "Stereometric Relationship Storage",
     "1.2.840.10008.5.1.4.1.1.77.1.5.4": "Ophthalmic Tomography Image Storage",
-    "1.2.840.10008.5.1.4.1.1.77.1.5.5": (
-        "Wide Field Ophthalmic Photography Stereographic Projection Image Storage"
-    ),
-    "1.2.840.10008.5.1.4.1.1.77.1.5.6": (
-        "Wide Field Ophthalmic Photography 3D Coordinates Image Storage"
-    ),
-    "1.2.840.10008.5.1.4.1.1.77.1.5.7": (
-        "Ophthalmic Optical Coherence Tomography En Face Image Storage"
-    ),
-    "1.2.840.10008.5.1.4.1.1.77.1.5.8": (
-        "Ophthalmic Optical Coherence Tomography B-scan Volume Analysis Storage"
-    ),
+    "1.2.840.10008.5.1.4.1.1.77.1.5.5": "Wide Field Ophthalmic Photography Stereographic Projection Image Storage",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.6": "Wide Field Ophthalmic Photography 3D Coordinates Image Storage",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.7": "Ophthalmic Optical Coherence Tomography En Face Image Storage",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.8": "Ophthalmic Optical Coherence Tomography B-scan Volume Analysis Storage",
     "1.2.840.10008.5.1.4.1.1.77.1.6": "VL Whole Slide Microscopy Image Storage",
     "1.2.840.10008.5.1.4.1.1.77.1.7": "Dermoscopic Photography Image Storage",
     "1.2.840.10008.5.1.4.1.1.77.1.8": "Confocal Microscopy Image Storage",
@@ -370,9 +354,7 @@ TRANSFER_SYNTAXES: Final[dict[str, str]] = {
     "1.2.840.10008.1.2.4.64": "JPEG Full Progression, Hierarchical (Process 25 and 27)",
     "1.2.840.10008.1.2.4.65": "JPEG Lossless, Hierarchical (Process 28)",
     "1.2.840.10008.1.2.4.66": "JPEG Lossless, Hierarchical (Process 29)",
-    "1.2.840.10008.1.2.4.70": (
-        "JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14 [Selection Value 1])"
-    ),
+    "1.2.840.10008.1.2.4.70": "JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14 [Selection Value 1])",
     "1.2.840.10008.1.2.4.80": "JPEG-LS Lossless Image Compression",
     "1.2.840.10008.1.2.4.81": "JPEG-LS Lossy (Near-Lossless) Image Compression",
     "1.2.840.10008.1.2.4.90": "JPEG 2000 Image Compression (Lossless Only)",
@@ -388,17 +370,11 @@ TRANSFER_SYNTAXES: Final[dict[str, str]] = {
     "1.2.840.10008.1.2.4.102": "MPEG-4 AVC/H.264 High Profile / Level 4.1",
     "1.2.840.10008.1.2.4.102.1": "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.1",
     "1.2.840.10008.1.2.4.103": "MPEG-4 AVC/H.264 BD-compatible High Profile / Level 4.1",
-    "1.2.840.10008.1.2.4.103.1": (
-        "Fragmentable MPEG-4 AVC/H.264 BD-compatible High Profile / Level 4.1"
-    ),
+    "1.2.840.10008.1.2.4.103.1": "Fragmentable MPEG-4 AVC/H.264 BD-compatible High Profile / Level 4.1",
     "1.2.840.10008.1.2.4.104": "MPEG-4 AVC/H.264 High Profile / Level 4.2 For 2D Video",
-    "1.2.840.10008.1.2.4.104.1": (
-        "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.2 For 2D Video"
-    ),
+    "1.2.840.10008.1.2.4.104.1": "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.2 For 2D Video",
     "1.2.840.10008.1.2.4.105": "MPEG-4 AVC/H.264 High Profile / Level 4.2 For 3D Video",
-    "1.2.840.10008.1.2.4.105.1": (
-        "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.2 For 3D Video"
-    ),
+    "1.2.840.10008.1.2.4.105.1": "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.2 For 3D Video",
     "1.2.840.10008.1.2.4.106": "MPEG-4 AVC/H.264 Stereo High Profile / Level 4.2",
     "1.2.840.10008.1.2.4.106.1": "Fragmentable MPEG-4 AVC/H.264 Stereo High Profile / Level 4.2",
     "1.2.840.10008.1.2.4.107": "HEVC/H.265 Main Profile / Level 5.1",
@@ -407,9 +383,7 @@ TRANSFER_SYNTAXES: Final[dict[str, str]] = {
     "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
     "1.2.840.10008.1.2.4.112": "JPEG XL",
     "1.2.840.10008.1.2.4.201": "High-Throughput JPEG 2000 Image Compression (Lossless Only)",
-    "1.2.840.10008.1.2.4.202": (
-        "High-Throughput JPEG 2000 with RPCL Options Image Compression (Lossless Only)"
-    ),
+    "1.2.840.10008.1.2.4.202": "High-Throughput JPEG 2000 with RPCL Options Image Compression (Lossless Only)",
     "1.2.840.10008.1.2.4.203": "High-Throughput JPEG 2000 Image Compression",
     "1.2.840.10008.1.2.4.204": "JPIP HTJ2K Referenced",
     "1.2.840.10008.1.2.4.205": "JPIP HTJ2K Referenced Deflate",

@@ -16,14 +16,14 @@ from typing import Final
 import structlog
 
 from swallowtail.calls.config import DicomListener
-from swallowtail.link.answering import About, Answers
-from swallowtail.link.cloud import Connect
+from swallowtail.link.cloud_address import Connect
+from swallowtail.link.control.calls import About, Answers
 from swallowtail.link.endpoints import Endpoints
 from swallowtail.link.key import DeviceKey
-from swallowtail.link.modality import ApplicationEntity
-from swallowtail.link.pacs import Destinations
-from swallowtail.link.pacs_reach import Reach
 from swallowtail.link.policy import Policy, Target, numeric
+from swallowtail.link.scp.listener import ApplicationEntity
+from swallowtail.link.scu.connecting import Reach
+from swallowtail.link.scu.destinations import Destinations
 from swallowtail.link.site import Site
 from swallowtail.link.uplink import Identity, Uplink
 from swallowtail.runtime.network import Network, Resolve, resolve

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from swallowtail.calls.config import Configuration, DicomListener, EndpointState, Problem
-from swallowtail.link.config import (
+from swallowtail.link.endpoint_plan import (
     DRAIN_LIMIT,
     Close,
     Keep,

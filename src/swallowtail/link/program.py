@@ -18,7 +18,7 @@ import structlog
 
 from swallowtail import __version__
 from swallowtail.link.agent import Agent, Facts, World
-from swallowtail.link.cloud import (
+from swallowtail.link.cloud_address import (
     SettingError,
     WebSocketUplink,
     link_url,
@@ -26,9 +26,9 @@ from swallowtail.link.cloud import (
     read_code,
     tls_context,
 )
-from swallowtail.link.files import raise_open_files
+from swallowtail.link.core_dumps import keep_from_disk
 from swallowtail.link.key import DeviceKeyError, KeyFile
-from swallowtail.link.memory import keep_from_disk
+from swallowtail.link.open_files import raise_open_files
 from swallowtail.link.policy import InvalidPolicyError, load
 from swallowtail.runtime import log as logs
 from swallowtail.runtime.network import AsyncioNetwork

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from swallowtail.link.admission import Directory
+from swallowtail.link.directory import Directory
 from swallowtail.link.reports import Reports
 from swallowtail.wire.net import Session
 

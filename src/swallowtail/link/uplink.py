@@ -15,7 +15,7 @@ import structlog
 
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.report import REPORT, Report, read_noted
-from swallowtail.link.cloud import Connect, UplinkError
+from swallowtail.link.cloud_address import Connect, UplinkError
 from swallowtail.link.key import DeviceKey
 from swallowtail.link.reports import Reports
 from swallowtail.runtime.tasks import Tasks
@@ -23,12 +23,12 @@ from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.backoff import Backoff, Ending
 from swallowtail.wire.channel import Message
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
-from swallowtail.wire.errors import CloseCode, ResetReason
 from swallowtail.wire.events import Close
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.handshake import LinkHello
 from swallowtail.wire.net import Channel, Session
+from swallowtail.wire.reasons import CloseCode, ResetReason
 from swallowtail.wire.session import SessionMachine
 
 log = structlog.get_logger()

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+from swallowtail.sim.cloud_client import Rest, RestFailedError
 from swallowtail.sim.processes import Program, ProgramFailedError, accepts, free_port, leave
-from swallowtail.sim.rest import Rest, RestFailedError
 
 READY: Final = 30.0
 LINK: Final = "ward"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from swallowtail.sim.archive import AE_TITLE, Archive
-from swallowtail.sim.files import PATIENTS, Sample, data_set_of, ultrasound_study
+from swallowtail.sim.cloud_client import RestFailedError
+from swallowtail.sim.dicom_files import PATIENTS, Sample, data_set_of, ultrasound_study
 from swallowtail.sim.installation import LINK, Installation, Listening
 from swallowtail.sim.modality import Heard, Modality
 from swallowtail.sim.processes import ProgramFailedError
-from swallowtail.sim.rest import RestFailedError
 
 PULL_THE_PLUG_AT: Final = 4
 """P-DATA PDUs of 16 KiB that have left when Link is killed.

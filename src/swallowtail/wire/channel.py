@@ -13,7 +13,6 @@ from typing import Final, NamedTuple, Protocol
 
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA, Signal
-from swallowtail.wire.errors import ResetReason, WireError
 from swallowtail.wire.frames import (
     FIN,
     HEADER,
@@ -29,6 +28,7 @@ from swallowtail.wire.frames import (
     read_reset,
     reset_frame,
 )
+from swallowtail.wire.reasons import ResetReason, WireError
 from swallowtail.wire.strays import CROSSING_FRAMES
 from swallowtail.wire.window import ReceiveWindow, RetainedWindow, SendWindow
 

@@ -20,8 +20,8 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
-from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import MAX_FRAME
+from swallowtail.wire.reasons import CloseCode
 from swallowtail.wire.transport import SUBPROTOCOL, UNSENT_LIMIT
 from swallowtail.wire.websocket import CLOSE_SECONDS, LinkConnection, WebSocketTransport
 

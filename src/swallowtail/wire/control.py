@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from swallowtail.wire.errors import WireError
 from swallowtail.wire.frames import FrameType, frame
+from swallowtail.wire.reasons import WireError
 
 VERSION: Final = 1
 MAX_ECHO_AFTER: Final = 20.0  # wire §4

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from swallowtail.wire.errors import ResetReason, WireError
+from swallowtail.wire.reasons import ResetReason, WireError
 
 MAX_FRAME: Final = 65_536
 MAX_PAYLOAD: Final = 65_528

@@ -22,7 +22,7 @@ from swallowtail.wire.control import (
     RefuseReason,
     Welcome,
 )
-from swallowtail.wire.errors import CloseCode, WireError
+from swallowtail.wire.reasons import CloseCode, WireError
 from swallowtail.wire.window import START_BUDGET
 
 STEP_SECONDS: Final = 10.0  # wire §3

@@ -16,7 +16,6 @@ from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire.channel import ChannelMachine, ChannelState, Data, End, Message, WasReset
 from swallowtail.wire.control import Goodbye, GoodbyeReason, RefuseReason, Welcome
-from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.events import (
     Close,
     GoodbyeReceived,
@@ -30,6 +29,7 @@ from swallowtail.wire.events import (
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import Frame, Opening, Priority
 from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
+from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import JOIN_LIMIT, FrameTransport, TransportClosedError
 

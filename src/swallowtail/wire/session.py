@@ -31,7 +31,6 @@ from swallowtail.wire.control import (
     control_frame,
     read_control,
 )
-from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.events import (
     Close,
     GoodbyeReceived,
@@ -55,6 +54,7 @@ from swallowtail.wire.frames import (
     read_opening,
 )
 from swallowtail.wire.handshake import CloudHello, HelloEvent, LinkHello, Refused, Welcomed
+from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.scheduler import Scheduler
 from swallowtail.wire.strays import Strays
 from swallowtail.wire.window import (

@@ -9,7 +9,7 @@ costs us time is closed.
 
 from typing import Final
 
-from swallowtail.wire.errors import CloseCode, WireError
+from swallowtail.wire.reasons import CloseCode, WireError
 
 CROSSING_FRAMES: Final = 3
 """Frames without payload that may cross the end of a channel.

@@ -22,9 +22,9 @@ try:
 except ImportError:  # a platform without a wheel
     from websockets.utils import apply_mask
 
-from swallowtail.wire.errors import CloseCode
 from swallowtail.wire.frames import MAX_FRAME, Frame
 from swallowtail.wire.plain_frames import PlainFrames, plain_head
+from swallowtail.wire.reasons import CloseCode
 from swallowtail.wire.transport import (
     FLOOD_LIMIT,
     UNSENT_LIMIT,

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.errors import CloseCode, WireError
 from swallowtail.wire.frames import HEADER, MAX_OPENING_CREDIT, MAX_PAYLOAD, Credit, Frame
+from swallowtail.wire.reasons import CloseCode, WireError
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20

@@ -13,15 +13,15 @@ from swallowtail.calls.store import Committed, TransferEnd
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
-from swallowtail.cloud.ingest.store import Ingest, InstanceKey, Tally, Upload
+from swallowtail.cloud.ingest.store_instance import Ingest, InstanceKey, Tally, Upload
 from swallowtail.cloud.model.deletion import Scope, Selection
-from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import DAY, Principal, Role
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import Deleting
-from swallowtail.cloud.retention.purging import Purge, subject_of
+from swallowtail.cloud.retention.purge import Purge, subject_of
 from swallowtail.cloud.retention.sweep import BlobSweep
 from tests.conformance.invented import EVENT, EXPLICIT, NORTH, NOW, US, tenants
 from tests.world.loop import Process, WorldLoop

@@ -21,7 +21,7 @@ from swallowtail.cloud.model.delivery import (
     Settlement,
     Target,
 )
-from swallowtail.cloud.model.errors import ConflictError
+from swallowtail.cloud.model.port_errors import ConflictError
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, admitted_link, arrival, tenants

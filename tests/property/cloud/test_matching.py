@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Text, create_engine, literal, select
 
-from swallowtail.cloud.model.errors import InvalidCursorError
 from swallowtail.cloud.model.paging import cursor_of, key_of
+from swallowtail.cloud.model.port_errors import InvalidCursorError
 from swallowtail.cloud.records.searching import matches
 
 letters = st.text(alphabet="aA%_\\*?b.^", max_size=6)

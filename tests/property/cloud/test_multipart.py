@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.cloud.web.multipart import MAX_HEAD, MalformedMultipartError, Parts
+from swallowtail.cloud.web.dicomweb.multipart import MAX_HEAD, MalformedMultipartError, Parts
 
 TOKENS = (
     b"\r\n",

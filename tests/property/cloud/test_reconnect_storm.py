@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from swallowtail.cloud.connection_limits import (
+from swallowtail.cloud.http.connection_limits import (
     STARTS,
     AcceptedConnection,
     ConnectionLimits,

@@ -14,8 +14,8 @@ from pynetdicom import pdu as oracle
 from pynetdicom.dsutils import decode as decode_data_set
 
 from swallowtail.dicom import commands, pdu
-from swallowtail.dicom.errors import ViolationError
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, decode_pdu, encode_pdu
+from swallowtail.dicom.violations import ViolationError
 
 UIDS = st.lists(st.integers(1, 99_999), min_size=2, max_size=7).map(
     lambda arcs: ".".join(map(str, arcs))

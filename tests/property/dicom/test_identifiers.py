@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swallowtail.calls.config import AeTitle, Uid
-from swallowtail.cloud.web.schemas import UidText
+from swallowtail.cloud.web.api.schemas import UidText
 from swallowtail.dicom import ae_titles, uids
 
 rest_uid: pydantic.TypeAdapter[str] = pydantic.TypeAdapter(UidText)

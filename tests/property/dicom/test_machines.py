@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from swallowtail.dicom import commands, uids
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.dimse import CommandReceived, Dimse
-from swallowtail.dicom.errors import ViolationError
-from swallowtail.dicom.events import Released, ReleaseRequested
+from swallowtail.dicom.indications import Released, ReleaseRequested
 from swallowtail.dicom.negotiation import answer
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import AssociateRQ
+from swallowtail.dicom.violations import ViolationError
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, Signal
 from tests.dicom.pair import (

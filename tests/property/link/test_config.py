@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swallowtail.calls.config import Configuration, DicomListener
-from swallowtail.link.config import Close, Keep, Open, Plan, Refusal, Update, plan, socket_of
+from swallowtail.link.endpoint_plan import Close, Keep, Open, Plan, Refusal, Update, plan, socket_of
 
 listeners = st.builds(
     DicomListener,

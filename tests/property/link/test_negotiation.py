@@ -9,7 +9,7 @@ from swallowtail.calls.config import DicomListener
 from swallowtail.dicom.negotiation import agree, propose
 from swallowtail.dicom.uid_table import OTHER_TRANSFER_SYNTAXES, TRANSFER_SYNTAXES
 from swallowtail.dicom.uids import VERIFICATION
-from swallowtail.link.admission import negotiate
+from swallowtail.link.scp.admission import negotiate
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 WORKLIST = "1.2.840.10008.5.1.4.31"

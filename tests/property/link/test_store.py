@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from swallowtail.calls.answers import Situation
 from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored
-from swallowtail.link.store import ANSWER_LIMIT, DISCARD_LIMIT, NO_CREDIT_LIMIT, Phase, StoreRelay
+from swallowtail.link.scp.store_machine import (
+    ANSWER_LIMIT,
+    DISCARD_LIMIT,
+    NO_CREDIT_LIMIT,
+    Phase,
+    StoreRelay,
+)
 
 LIMIT = 40
 names = [

@@ -5,12 +5,13 @@ from hypothesis import strategies as st
 
 from swallowtail.calls.answers import ANSWERS, Reject, Service
 from swallowtail.calls.config import Device, DicomListener
-from swallowtail.dicom.errors import ViolationError
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.pdu import AssociateRQ
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, decode_pdu, encode_pdu
 from swallowtail.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
-from swallowtail.link.admission import Admitted, Directory, Load, judge_association
+from swallowtail.dicom.violations import ViolationError
+from swallowtail.link.directory import Directory
+from swallowtail.link.scp.admission import Admitted, Load, judge_association
 
 KNOWN = Device(name="us1", ae_title="US1", addresses=("10.0.0.9",))
 REQUEST = encode_pdu(propose("", "", [(VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))]))

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swallowtail.wire.channel import ChannelMachine, ChannelState, Data
-from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.events import Opened
 from swallowtail.wire.frames import Priority
+from swallowtail.wire.reasons import ResetReason
 from swallowtail.wire.session import SessionMachine
 from tests.modes import amount
 from tests.unit.wire.pair import Pair, cloud_hello, link_hello

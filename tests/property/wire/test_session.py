@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire import control, frames
 from swallowtail.wire.channel import ChannelMachine, Data, End, Message, WasReset
-from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.events import Opened
 from swallowtail.wire.frames import FrameType, Opening, Priority
+from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.window import FLOOR, MAX_CHANNEL_WINDOW, NodeBudget
 from tests.modes import amount

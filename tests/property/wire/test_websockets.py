@@ -19,8 +19,8 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from swallowtail.cloud.link_websocket import LinkWebSocket
-from swallowtail.cloud.links.frames import SHORT_WAY
+from swallowtail.cloud.http.link_websocket import LinkWebSocket
+from swallowtail.cloud.links.asgi_transport import SHORT_WAY
 from swallowtail.wire.frames import MAX_FRAME
 from swallowtail.wire.transport import SUBPROTOCOL, UNSENT_LIMIT, TransportClosedError
 from swallowtail.wire.websocket import LinkConnection, WebSocketTransport, tune_socket

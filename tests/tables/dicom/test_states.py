@@ -11,7 +11,6 @@ from pynetdicom.fsm import ACTIONS, TRANSITION_TABLE
 
 from swallowtail.dicom.association import Association
 from swallowtail.dicom.buffers import BufferPool
-from swallowtail.dicom.errors import ViolationError
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import (
     Abort,
@@ -26,6 +25,7 @@ from swallowtail.dicom.pdu import (
 )
 from swallowtail.dicom.pdu_codec import encode_pdu
 from swallowtail.dicom.states import Event, State, transition
+from swallowtail.dicom.violations import ViolationError
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import Signal
 from tools.generate_states import PAGE, render

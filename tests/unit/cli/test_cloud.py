@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from swallowtail.cli import main
-from swallowtail.cli.rest import RestClient, RestError
+from swallowtail.cli.api_client import RestClient, RestError
 from swallowtail.cloud import server
 from swallowtail.cloud.web.hosts import Host
 from swallowtail.cloud.web.proxies import parse_proxies

@@ -10,13 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from swallowtail.cloud import server
-from swallowtail.cloud.certificates import ensure_certificate, server_context
-from swallowtail.cloud.folder import DataFolder
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.data_folder.certificates import ensure_certificate, server_context
+from swallowtail.cloud.data_folder.data_folder import DataFolder
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.processes.sandbox import SandboxError
 from swallowtail.cloud.web.hosts import Host
 from swallowtail.runtime.tasks import Tasks
-from tests.unit.cloud.test_certificates import client_context, handshake
+from tests.unit.cloud.data_folder.test_certificates import client_context, handshake
 
 
 @pytest.mark.parametrize(

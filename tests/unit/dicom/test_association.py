@@ -4,8 +4,7 @@ import pytest
 
 from swallowtail.dicom.association import Association
 from swallowtail.dicom.buffers import BufferPool
-from swallowtail.dicom.errors import AbortReason, AbortSource, ViolationError
-from swallowtail.dicom.events import (
+from swallowtail.dicom.indications import (
     Aborted,
     AssociateRejected,
     AssociateRequested,
@@ -27,6 +26,7 @@ from swallowtail.dicom.pdu import (
 from swallowtail.dicom.pdu_codec import encode_pdu
 from swallowtail.dicom.pdu_reader import Fragment
 from swallowtail.dicom.states import State
+from swallowtail.dicom.violations import AbortReason, AbortSource, ViolationError
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from tests.dicom.pair import POLICY, REQUEST, answer

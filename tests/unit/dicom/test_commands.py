@@ -16,7 +16,7 @@ from swallowtail.dicom.commands import (
     response_to,
     store_request,
 )
-from swallowtail.dicom.errors import AbortReason, AbortSource, ViolationError
+from swallowtail.dicom.violations import AbortReason, AbortSource, ViolationError
 
 
 def _element(number: int, value: bytes, group: int = 0) -> bytes:

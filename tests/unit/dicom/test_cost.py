@@ -13,11 +13,11 @@ import pytest
 from swallowtail.dicom import commands
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.dimse import Dimse
-from swallowtail.dicom.errors import ViolationError
-from swallowtail.dicom.events import AssociateRequested
+from swallowtail.dicom.indications import AssociateRequested
 from swallowtail.dicom.negotiation import answer
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu_codec import encode_pdu
+from swallowtail.dicom.violations import ViolationError
 from swallowtail.sansio.machine import Signal
 from tests.dicom.pair import CT, CT_CONTEXT, POLICY, REQUEST
 

@@ -7,11 +7,11 @@ import pytest
 from swallowtail.dicom import commands, uids
 from swallowtail.dicom.commands import CommandField, Element
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
-from swallowtail.dicom.errors import ViolationError
-from swallowtail.dicom.events import Aborted, DeadlinePassed
+from swallowtail.dicom.indications import Aborted, DeadlinePassed
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer, propose
 from swallowtail.dicom.pace import Deadline, Limits
 from swallowtail.dicom.pdu_codec import encode_pdu
+from swallowtail.dicom.violations import ViolationError
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, EXPLICIT, Pair

@@ -10,7 +10,7 @@ import pytest
 from swallowtail.dicom import commands, uids
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.dimse import CommandReceived
-from swallowtail.dicom.events import (
+from swallowtail.dicom.indications import (
     AssociateRejected,
     AssociateRequested,
     ConnectionLost,

@@ -12,7 +12,12 @@ import pytest
 from swallowtail.dicom import commands, uids
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
-from swallowtail.dicom.events import AssociateRequested, ConnectionLost, DeadlinePassed, Released
+from swallowtail.dicom.indications import (
+    AssociateRequested,
+    ConnectionLost,
+    DeadlinePassed,
+    Released,
+)
 from swallowtail.dicom.negotiation import answer
 from swallowtail.dicom.net import Connection, associate, serve
 from swallowtail.dicom.pace import Deadline

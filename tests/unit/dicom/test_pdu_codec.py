@@ -6,8 +6,8 @@ import pytest
 from pynetdicom import pdu as oracle
 
 from swallowtail.dicom import pdu
-from swallowtail.dicom.errors import AbortReason, ViolationError
 from swallowtail.dicom.pdu_codec import decode_pdu, encode_pdu
+from swallowtail.dicom.violations import AbortReason, ViolationError
 
 CONTEXT = pdu.ProposedContext(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",))
 REQUEST = pdu.AssociateRQ("SWALLOWTAIL", "HERON", (CONTEXT,), pdu.UserInformation(max_pdu=16_384))

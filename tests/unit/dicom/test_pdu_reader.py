@@ -5,11 +5,11 @@ import struct
 import pytest
 
 from swallowtail.dicom.buffers import BufferPool
-from swallowtail.dicom.errors import AbortReason, ViolationError
 from swallowtail.dicom.pace import Limits
 from swallowtail.dicom.pdu import Abort, ReleaseRQ
 from swallowtail.dicom.pdu_codec import encode_pdu
 from swallowtail.dicom.pdu_reader import Fragment, PduReader
+from swallowtail.dicom.violations import AbortReason, ViolationError
 
 LIMITS = Limits(max_pdu=1000, tiny_count=10, tiny_bytes=4)
 

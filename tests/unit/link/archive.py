@@ -26,7 +26,7 @@ from swallowtail.dicom import uids
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import Command, response_to
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment
-from swallowtail.dicom.events import AssociateRequested, ReleaseRequested
+from swallowtail.dicom.indications import AssociateRequested, ReleaseRequested
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
 from swallowtail.dicom.net import AssociationListener, Connection, serve
 from swallowtail.dicom.pace import Limits
@@ -39,9 +39,9 @@ from swallowtail.dicom.pdu import (
 )
 from swallowtail.sansio.machine import CLOSED
 from swallowtail.wire.channel import Message
-from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel
+from swallowtail.wire.reasons import ResetReason
 from tests.unit.link.stage import CONFIGURATION, Stage
 
 PACS = "10.0.0.20"

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from swallowtail.calls.config import Configuration, DicomListener
-from swallowtail.link.config import DRAIN_LIMIT
+from swallowtail.link.endpoint_plan import DRAIN_LIMIT
 from swallowtail.link.endpoints import Endpoints
 from swallowtail.link.policy import DEFAULT, Policy, parse
 from swallowtail.runtime.tasks import Tasks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swallowtail.link.cloud import SettingError
+from swallowtail.link.cloud_address import SettingError
 from swallowtail.link.program import Settings, environment
 
 SOURCE = Path(__file__).parents[3] / "src"

@@ -10,7 +10,7 @@ import pytest
 
 from swallowtail.calls.answers import Situation
 from swallowtail.calls.report import AssociationEnded, Endpoints
-from swallowtail.dicom.events import AssociateRejected
+from swallowtail.dicom.indications import AssociateRejected
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.net import Connection
 from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION

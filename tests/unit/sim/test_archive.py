@@ -6,7 +6,7 @@ What it says it has is in its folder, in order, also after its plug was pulled.
 from pathlib import Path
 
 from swallowtail.sim.archive import AE_TITLE, Archive
-from swallowtail.sim.files import ultrasound_study
+from swallowtail.sim.dicom_files import ultrasound_study
 from swallowtail.sim.modality import Modality
 
 

@@ -15,8 +15,8 @@ from swallowtail.wire.channel import (
     Message,
     WasReset,
 )
-from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.frames import FIN, FrameType, Opening, Priority
+from swallowtail.wire.reasons import ResetReason
 from swallowtail.wire.window import ReceiveWindow, SendWindow, SessionBudget
 from tests.unit.wire.pair import Pair
 

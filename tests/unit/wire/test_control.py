@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from swallowtail.wire import control
-from swallowtail.wire.errors import WireError
+from swallowtail.wire.reasons import WireError
 
 MESSAGES = [
     control.Challenge(versions=(1, 2), nonce=b"n" * 32, time=1.5, release="1"),

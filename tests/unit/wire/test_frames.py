@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from swallowtail.wire import frames
-from swallowtail.wire.errors import ResetReason, WireError
 from swallowtail.wire.frames import Attach, Credit, FrameType, Opening, Priority
+from swallowtail.wire.reasons import ResetReason, WireError
 
 
 def test_frames_are_the_page_s_byte_by_byte():

@@ -6,8 +6,8 @@ import pytest
 
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.control import Challenge, Hello, Refuse, RefuseReason, Welcome
-from swallowtail.wire.errors import WireError
 from swallowtail.wire.handshake import HelloReceived, HelloState, Refused, Welcomed, proof_message
+from swallowtail.wire.reasons import WireError
 from tests.unit.wire.pair import KEY, cloud_hello, link_hello
 
 CHALLENGE = Challenge(versions=(1, 1), nonce=b"n" * 32, time=1.5, release="1.1")

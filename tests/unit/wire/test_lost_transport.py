@@ -15,9 +15,9 @@ import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from swallowtail.cloud.certificates import server_context
-from swallowtail.cloud.links.frames import SHORT_WAY, AsgiFrames
-from swallowtail.cloud.serving import server_of
+from swallowtail.cloud.data_folder.certificates import server_context
+from swallowtail.cloud.http.uvicorn_server import server_of
+from swallowtail.cloud.links.asgi_transport import SHORT_WAY, AsgiFrames
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.connecting import connect
 from swallowtail.wire.transport import SUBPROTOCOL, FrameTransport, TransportClosedError

@@ -18,10 +18,10 @@ from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.connecting import ConnectError, connect
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
-from swallowtail.wire.errors import CloseCode, ResetReason
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Session
+from swallowtail.wire.reasons import CloseCode, ResetReason
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import SUBPROTOCOL, TransportClosedError
 from tests.unit.wire.pair import cloud_hello, link_hello

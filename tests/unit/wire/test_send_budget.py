@@ -1,9 +1,9 @@
 """What a sender keeps: bounded by its own budget too, whatever the peer grants (wire §5)."""
 
 from swallowtail.wire.channel import ChannelMachine
-from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.events import Writable
 from swallowtail.wire.frames import Credit, Priority, credit_frame, reset_frame
+from swallowtail.wire.reasons import ResetReason
 from swallowtail.wire.window import FLOOR, MAX_BUDGET, MIB
 from tests.unit.wire.pair import Pair, drain
 

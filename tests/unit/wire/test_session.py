@@ -20,10 +20,10 @@ from swallowtail.wire.control import (
     control_frame,
     read_control,
 )
-from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.events import Close, GoodbyeReceived, Opened, Readable, RoundTrip, Writable
 from swallowtail.wire.frames import FrameType, Opening, Priority
 from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
+from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from tests.unit.wire.pair import Pair, cloud_hello, drain, link_hello, welcome
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from swallowtail.wire import frames
 from swallowtail.wire.control import Budget, control_frame
-from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.events import Close
 from swallowtail.wire.frames import FrameType, Opening, Priority
+from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.strays import BURST, CROSSING_FRAMES, MAX_CROSSING, PER_SECOND, Strays
 from swallowtail.wire.window import NodeBudget

@@ -5,8 +5,8 @@ import pytest
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.sansio.machine import CLOSED
 from swallowtail.wire.channel import ChannelMachine, ChannelState, Data
-from swallowtail.wire.errors import CloseCode, ResetReason, WireError
 from swallowtail.wire.frames import Credit
+from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.window import (
     FLOOR,
     INITIAL_LIMIT,

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
-from swallowtail.cloud.audit_export.codes import (
+from swallowtail.cloud.audit_export.dicom_codes import (
     APPLICATION,
     AUDIT_LOG,
     DCM,

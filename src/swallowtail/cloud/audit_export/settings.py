@@ -9,13 +9,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from swallowtail.cloud.audit_export.sending import SendError, context_of
+from swallowtail.cloud.audit_export.transmission import SendError, context_of
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver, key_purpose
 from swallowtail.cloud.model.operations import Condition
-from swallowtail.cloud.model.ports import Alarms, AuditExports, Clock
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.operations import Alarms, AuditExports
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.sealing import Seal, SealError
+from swallowtail.cloud.secrets.sealing import Seal, SealError
 
 
 class InvalidReceiverError(Exception):

@@ -24,9 +24,11 @@ from swallowtail.cloud.model.audit import (
 )
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
-from swallowtail.cloud.model.ports import Alarms, Audit, Clock, People
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.operations import Alarms, Audit
+from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant, Value
-from swallowtail.cloud.private_files import write_private
+from swallowtail.cloud.secrets.private_files import write_private
 
 log = structlog.get_logger()
 

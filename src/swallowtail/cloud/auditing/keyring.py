@@ -14,9 +14,9 @@ import msgspec
 import structlog
 
 from swallowtail.cloud.model.audit import KEY_BYTES, UNKEYED, AuditKeys
-from swallowtail.cloud.model.ports import Audit
-from swallowtail.cloud.private_files import write_private
-from swallowtail.cloud.sealing import Seal, SealError
+from swallowtail.cloud.model.ports.operations import Audit
+from swallowtail.cloud.secrets.private_files import write_private
+from swallowtail.cloud.secrets.sealing import Seal, SealError
 
 log = structlog.get_logger()
 

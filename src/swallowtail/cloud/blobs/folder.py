@@ -19,6 +19,7 @@ import hashlib
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -26,13 +27,13 @@ from typing import Any, Final, Self, TypeVar
 from swallowtail.cloud.blobs.disk import Disk, OpenFile
 from swallowtail.cloud.blobs.holds import Holds
 from swallowtail.cloud.blobs.workers import Workers
-from swallowtail.cloud.model.errors import (
+from swallowtail.cloud.model.port_errors import (
     DamagedError,
     NotFoundError,
     StorageUnavailableError,
     TooLargeError,
 )
-from swallowtail.cloud.model.ports import BlobDigest, BlobFound
+from swallowtail.cloud.model.ports.blobs import BlobDigest, BlobFound
 from swallowtail.cloud.model.tenancy import Tenant
 
 T = TypeVar("T")
@@ -251,9 +252,7 @@ class FolderBlobs:
             start += len(piece)
             offset, size = start, min(BATCH, end - start)
             if size > 0:
-                piece = await self._run(
-                    lambda offset=offset, size=size: self._folder.read(path, offset, size)
-                )  # type: ignore[misc]
+                piece = await self._run(partial(self._folder.read, path, offset, size))
 
     async def length(self, tenant: Tenant, sha256: bytes) -> int | None:
         """Give a blob's length (`Blobs`)."""

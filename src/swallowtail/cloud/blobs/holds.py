@@ -2,7 +2,7 @@
 
 Stores hold it until their commit has ended, the sweep removes what nobody holds.
 
-The data folder belongs to one process (`cloud.folder`), so this is kept in memory. The order is
+The data folder belongs to one process (`cloud.data_folder.data_folder`), so this is kept in memory. The order is
 what makes it safe:
 
     store    hold ─▶ find the file, or write it ─▶ commit the row ─▶ release

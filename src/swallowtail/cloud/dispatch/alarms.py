@@ -12,9 +12,10 @@ import structlog
 
 from swallowtail.cloud.dispatch.planner import Plan
 from swallowtail.cloud.model.delivery import BreakerState, Target
-from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
-from swallowtail.cloud.model.ports import Alarms, Clock
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.tenancy import Tenant
 
 log = structlog.get_logger()

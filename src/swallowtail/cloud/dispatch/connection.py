@@ -26,8 +26,8 @@ from prometheus_client import Counter
 from swallowtail.calls.config import Destination
 from swallowtail.calls.deliver import Delivered, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
+from swallowtail.cloud.dispatch.attempt import Arrival, Order, Path, Progress, Sender
 from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, Returned, plan
-from swallowtail.cloud.dispatch.sending import Arrival, Order, Path, Progress, Sender
 from swallowtail.cloud.model.delivery import (
     Claim,
     DeliverySearch,
@@ -37,9 +37,10 @@ from swallowtail.cloud.model.delivery import (
     Target,
     Tried,
 )
-from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.paging import PageRequest
-from swallowtail.cloud.model.ports import Clock, Deliveries
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
+from swallowtail.cloud.model.ports.deliveries import Deliveries
+from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.runtime.tasks import Tasks
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from swallowtail.calls.config import Destination
-from swallowtail.cloud.dispatch.rules import lane_of
+from swallowtail.cloud.dispatch.rule_matching import lane_of
 from swallowtail.cloud.dispatch.runner import topic
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.model.audit import AuditEvent
@@ -26,10 +26,14 @@ from swallowtail.cloud.model.delivery import (
     NewDelivery,
     Target,
 )
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.imaging import InstanceSearch, Study, StudySearch
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest, walk
-from swallowtail.cloud.model.ports import Bus, Clock, Deliveries, Instances, Links
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
+from swallowtail.cloud.model.ports.bus import Bus
+from swallowtail.cloud.model.ports.deliveries import Deliveries
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.instances import Instances
+from swallowtail.cloud.model.ports.links import Links
 from swallowtail.cloud.model.tenancy import Tenant
 
 AT_ONCE: Final = 500

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from swallowtail.calls.config import Configuration as Document
 from swallowtail.calls.config import Destination, Device, InvalidConfigurationError, parse
 from swallowtail.cloud.model.delivery import Target
-from swallowtail.cloud.model.errors import NotFoundError
-from swallowtail.cloud.model.ports import Configuration, Links
+from swallowtail.cloud.model.port_errors import NotFoundError
+from swallowtail.cloud.model.ports.links import Configuration, Links
 from swallowtail.cloud.model.tenancy import Tenant
 
 

@@ -23,7 +23,10 @@ from swallowtail.cloud.model.delivery import (
 )
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
-from swallowtail.cloud.model.ports import Alarms, Clock, Deliveries, People
+from swallowtail.cloud.model.ports.deliveries import Deliveries
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.operations import Alarms
+from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.cloud.model.tenancy import Tenant
 
 log = structlog.get_logger()

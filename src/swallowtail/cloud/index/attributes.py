@@ -9,10 +9,10 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from swallowtail.cloud.index.frames import Image
+from swallowtail.cloud.data_set.elements import MalformedDataSetError
+from swallowtail.cloud.index.frame_offsets import Image
 from swallowtail.cloud.model.imaging import Series, Study
 from swallowtail.dicom import uids
-from swallowtail.dicom.data_set import MalformedDataSetError
 
 
 def study_of(data: Dataset) -> Study:

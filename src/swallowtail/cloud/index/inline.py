@@ -7,7 +7,7 @@ import io
 
 from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.model.indexing import IndexJob, IndexOutcome
-from swallowtail.cloud.model.ports import Blobs
+from swallowtail.cloud.model.ports.blobs import Blobs
 
 
 class InlineParser:

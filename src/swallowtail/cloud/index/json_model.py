@@ -19,9 +19,9 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
+from swallowtail.cloud.data_set.elements import LARGE, Element, Path
 from swallowtail.cloud.index.source import Source
 from swallowtail.cloud.model.indexing import BulkValue
-from swallowtail.dicom.data_set import LARGE, Element, Path
 
 INLINE: Final = LARGE
 """Longer binary values are bulk data."""

@@ -18,7 +18,17 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
-from swallowtail.cloud.index import attributes, frames
+from swallowtail.cloud.data_set.elements import (
+    BIG_ENDIAN,
+    DEFLATED,
+    IMPLICIT,
+    PIXEL_DATA,
+    Element,
+    MalformedDataSetError,
+    Walk,
+    name_of,
+)
+from swallowtail.cloud.index import attributes, frame_offsets
 from swallowtail.cloud.index.json_model import BULK, JsonModel
 from swallowtail.cloud.index.source import Source, inflated
 from swallowtail.cloud.model.indexing import (
@@ -29,16 +39,6 @@ from swallowtail.cloud.model.indexing import (
     Quarantined,
 )
 from swallowtail.cloud.model.transcoding import VIDEOS
-from swallowtail.dicom.data_set import (
-    BIG_ENDIAN,
-    DEFLATED,
-    IMPLICIT,
-    PIXEL_DATA,
-    Element,
-    MalformedDataSetError,
-    Walk,
-    name_of,
-)
 
 _FOREIGN: Final = frozenset({b"SQ", b"UN"})
 _AMBIGUOUS: Final = frozenset(
@@ -87,7 +87,9 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
     found = FrameIndex()
     if image is not None and pixels is not None:
         found = (
-            frames.video(pixels) if syntax in VIDEOS else _frames(source, elements, pixels, image)
+            frame_offsets.video(pixels)
+            if syntax in VIDEOS
+            else _frames(source, elements, pixels, image)
         )
     model = JsonModel(source, data, walk.large, big_endian=syntax == BIG_ENDIAN)
     document = _document(model, elements, implicit=syntax == IMPLICIT)
@@ -144,13 +146,13 @@ def _check_identity(job: IndexJob, data: Dataset, elements: list[Element]) -> No
 
 
 def _frames(
-    source: Source, elements: list[Element], pixels: Element, image: frames.Image
+    source: Source, elements: list[Element], pixels: Element, image: frame_offsets.Image
 ) -> FrameIndex:
     if pixels.fragments is None:
-        return frames.native(pixels, image)
+        return frame_offsets.native(pixels, image)
     table = next((one for one in elements if one.tag == _EXTENDED_OFFSETS), None)
     extended = b"" if table is None else source.take(table.start, table.end - table.start)
-    return frames.encapsulated(pixels, image, source, extended=extended)
+    return frame_offsets.encapsulated(pixels, image, source, extended=extended)
 
 
 def _document(model: JsonModel, elements: list[Element], *, implicit: bool) -> bytes:

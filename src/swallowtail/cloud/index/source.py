@@ -6,7 +6,7 @@ import struct
 import zlib
 from typing import BinaryIO, Final
 
-from swallowtail.dicom.data_set import MalformedDataSetError
+from swallowtail.cloud.data_set.elements import MalformedDataSetError
 
 _WINDOW: Final = 64 * 1024
 MAX_RATIO: Final = 200
@@ -21,7 +21,7 @@ byte of padding.
 
 
 class Source:
-    """A file read through a window (`dicom.data_set.Source`), so that a header costs one read and
+    """A file read through a window (`cloud.data_set.elements.Source`), so that a header costs one read and
     pixel data none.
     """
 

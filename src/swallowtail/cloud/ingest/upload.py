@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from swallowtail.calls.store import TransferEnd
-from swallowtail.cloud.ingest.store import InstanceKey
-from swallowtail.dicom.data_set import DEFLATED, LONG, Bytes, Walk
+from swallowtail.cloud.data_set.elements import DEFLATED, LONG, Bytes, Walk
+from swallowtail.cloud.ingest.store_instance import InstanceKey
 
 MAX_META: Final = 32 * 1024
 LOOKED_AT: Final = 64 * 1024

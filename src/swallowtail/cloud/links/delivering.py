@@ -23,18 +23,18 @@ from swallowtail.calls.deliver import (
 )
 from swallowtail.calls.diagnostics import CHECK, Checked, CheckRequest, read_checked
 from swallowtail.calls.store import TransferEnd
-from swallowtail.cloud.dispatch.sending import Progress
+from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.links.live import LiveLink
-from swallowtail.cloud.model.errors import CloudError
+from swallowtail.cloud.model.port_errors import CloudError
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.channel import Message
-from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.failures import ChannelResetError, SessionClosedError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel
+from swallowtail.wire.reasons import ResetReason
 
 CHECK_SECONDS: Final = 60.0
 """A check tries policy, name, connection, association and echo, each within its own deadline."""

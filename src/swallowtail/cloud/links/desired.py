@@ -14,10 +14,13 @@ import structlog
 from swallowtail.calls.config import Applied, ConfigurationRefused, ConfigureAnswer
 from swallowtail.calls.report import Endpoints
 from swallowtail.cloud.links.live import LiveLink
-from swallowtail.cloud.links.reports import Reports
-from swallowtail.cloud.model.errors import NotFoundError, StorageUnavailableError
+from swallowtail.cloud.links.report_call import Reports
 from swallowtail.cloud.model.operations import Condition, ConfigurationVersion, NewAlarm, Severity
-from swallowtail.cloud.model.ports import Alarms, Bus, Clock, Configuration, Links
+from swallowtail.cloud.model.port_errors import NotFoundError, StorageUnavailableError
+from swallowtail.cloud.model.ports.bus import Bus
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.links import Configuration, Links
+from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import CodeState, Link
 from swallowtail.wire.control import GoodbyeReason

@@ -16,15 +16,15 @@ from swallowtail.calls.diagnostics import (
     read_link_status,
     read_pong,
 )
-from swallowtail.cloud.links.frames import AsgiFrames
+from swallowtail.cloud.links.asgi_transport import AsgiFrames
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import Admitted, Tenant
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.channel import Message
-from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.failures import ChannelResetError, SessionClosedError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel, Session
+from swallowtail.wire.reasons import ResetReason
 
 CALL_SECONDS: Final = 30.0
 IN_OPEN: Final = 60_000

@@ -13,7 +13,10 @@ from swallowtail.calls.config import Device
 from swallowtail.cloud.dispatch.sites import SiteBook, Sites
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity, UnknownDevice
 from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
-from swallowtail.cloud.model.ports import Alarms, Clock, Configuration, People
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.links import Configuration
+from swallowtail.cloud.model.ports.operations import Alarms
+from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.dicom.ae_titles import significant
 
 FORGOTTEN: Final = 86_400.0

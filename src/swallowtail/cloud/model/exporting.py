@@ -23,7 +23,7 @@ class AuditReceiver(Value, frozen=True, kw_only=True):
     certificate: str = ""
     """PEM chain that the Cloud shows; empty: none."""
     key: bytes = b""
-    """Its private key, sealed (`cloud.sealing`)."""
+    """Its private key, sealed (`cloud.secrets.sealing`)."""
 
 
 class AuditExport(Value, frozen=True, kw_only=True):

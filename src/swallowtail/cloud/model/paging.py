@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from swallowtail.cloud.model.errors import InvalidCursorError
+from swallowtail.cloud.model.port_errors import InvalidCursorError
 
 T = TypeVar("T")
 

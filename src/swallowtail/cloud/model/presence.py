@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from swallowtail.calls.diagnostics import Checked, LinkStatus
-from swallowtail.cloud.model.errors import CloudError
+from swallowtail.cloud.model.port_errors import CloudError
 from swallowtail.cloud.model.tenancy import Tenant, Value
 
 

@@ -31,15 +31,15 @@ from swallowtail import __version__
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
-from swallowtail.cloud.folder import BLOBS, DATABASE, LOCK, MASTER_KEY, lock_folder
-from swallowtail.cloud.model.errors import DamagedError, NotFoundError, StorageUnavailableError
+from swallowtail.cloud.data_folder.data_folder import BLOBS, DATABASE, LOCK, MASTER_KEY, lock_folder
 from swallowtail.cloud.model.inventory import BlobReference
-from swallowtail.cloud.model.ports import Clock
+from swallowtail.cloud.model.port_errors import DamagedError, NotFoundError, StorageUnavailableError
+from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.operations.check import references
-from swallowtail.cloud.private_files import write_private
 from swallowtail.cloud.records.reading import SqliteReader
 from swallowtail.cloud.records.records import Records
+from swallowtail.cloud.secrets.private_files import write_private
 
 FORMAT: Final = 1
 SNAPSHOTS: Final = "snapshots"

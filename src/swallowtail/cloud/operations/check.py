@@ -13,7 +13,10 @@ import msgspec
 
 from swallowtail.cloud.auditing.heads import ExportedHead
 from swallowtail.cloud.model.inventory import BlobReference, Inventory
-from swallowtail.cloud.model.ports import Audit, Blobs, Clock, Instances
+from swallowtail.cloud.model.ports.blobs import Blobs
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.instances import Instances
+from swallowtail.cloud.model.ports.operations import Audit
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.retention.orphans import orphans
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from swallowtail.cloud.auditing.heads import ExportedHead, HeadFile, HeadFileError
-from swallowtail.cloud.folder import AUDIT_HEADS, DATABASE, read_audit_keys
+from swallowtail.cloud.data_folder.data_folder import AUDIT_HEADS, DATABASE, read_audit_keys
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.operations.backup import blob_folders
 from swallowtail.cloud.operations.check import Check, Fault, Progress, Report

@@ -8,9 +8,9 @@ new key too; the pepper stays, since every code and token would change with it.
 
 from pathlib import Path
 
-from swallowtail.cloud.certificates import reseal_keys
-from swallowtail.cloud.folder import DataFolder
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.data_folder.certificates import reseal_keys
+from swallowtail.cloud.data_folder.data_folder import DataFolder
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.sealed import reseal_rows
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 

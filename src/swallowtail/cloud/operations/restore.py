@@ -8,7 +8,13 @@ import os
 import shutil
 from pathlib import Path
 
-from swallowtail.cloud.folder import DATABASE, LOCK, MASTER_KEY, RESTORING, lock_folder
+from swallowtail.cloud.data_folder.data_folder import (
+    DATABASE,
+    LOCK,
+    MASTER_KEY,
+    RESTORING,
+    lock_folder,
+)
 from swallowtail.cloud.operations.backup import (
     FILES,
     SNAPSHOTS,
@@ -23,9 +29,9 @@ from swallowtail.cloud.operations.backup import (
     sync,
 )
 from swallowtail.cloud.operations.check import references
-from swallowtail.cloud.private_files import write_private
 from swallowtail.cloud.records.reading import SqliteReader
 from swallowtail.cloud.records.records import Records
+from swallowtail.cloud.secrets.private_files import write_private
 
 
 async def restore(

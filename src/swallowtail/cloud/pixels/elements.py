@@ -15,9 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 
+from swallowtail.cloud.data_set.elements import BIG_ENDIAN, IMPLICIT, LONG, UNDEFINED, Element
 from swallowtail.cloud.index.parse import read_elements
 from swallowtail.cloud.pixels.stored import StoredImage
-from swallowtail.dicom.data_set import BIG_ENDIAN, IMPLICIT, LONG, UNDEFINED, Element
 
 _WIDTHS: Final = {
     **dict.fromkeys((b"AT", b"OW", b"SS", b"US"), 2),

@@ -18,15 +18,15 @@ from typing import IO, Final, Self
 
 import msgspec
 
-from swallowtail.cloud.model.errors import NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.imaging import Instance
-from swallowtail.cloud.model.ports import Blobs
+from swallowtail.cloud.model.port_errors import NotFoundError, StorageUnavailableError
+from swallowtail.cloud.model.ports.blobs import Blobs
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.model.transcoding import TARGETS, VIDEOS, Cause, NotTranscoded, Transcoded
 from swallowtail.cloud.pixels.jobs import Answer, Frames, Job, Made, Render, Transcode
 from swallowtail.cloud.processes.pool import Ended, WorkerProcesses, command_of
 
-COMMAND: Final = command_of("swallowtail.cloud.pixels.worker")
+COMMAND: Final = command_of("swallowtail.cloud.pixels.decoder_process")
 RENDER_WALL: Final = 30.0
 TRANSCODE_WALL: Final = 900.0
 """Seconds; a worker's CPU seconds end before them, unless the machine is busy."""

@@ -8,14 +8,14 @@ from typing import BinaryIO, Final
 
 from pydicom.dataset import Dataset
 
-from swallowtail.cloud.index import attributes, frames
-from swallowtail.cloud.index.frames import Image
+from swallowtail.cloud.data_set.elements import BIG_ENDIAN, DEFLATED, PIXEL_DATA, Element, Walk
+from swallowtail.cloud.index import attributes, frame_offsets
+from swallowtail.cloud.index.frame_offsets import Image
 from swallowtail.cloud.index.parse import PIXELS, read_elements, vr_of
 from swallowtail.cloud.index.source import Source, inflated
 from swallowtail.cloud.model.indexing import FrameIndex
 from swallowtail.cloud.model.transcoding import Cause
 from swallowtail.cloud.pixels.codestream import size_of
-from swallowtail.dicom.data_set import BIG_ENDIAN, DEFLATED, PIXEL_DATA, Element, Walk
 
 MAX_HEADER: Final = 64 * 1024 * 1024
 """Bytes of everything but the pixels, which are held in memory."""
@@ -99,14 +99,14 @@ class StoredImage:
         """Find its frames."""
         assert self.pixels is not None
         if self.pixels.fragments is None:
-            index = frames.native(self.pixels, image)
+            index = frame_offsets.native(self.pixels, image)
         else:
             extended = (
                 self.source.take(self._extended.start, self._length(self._extended))
                 if self._extended
                 else b""
             )
-            index = frames.encapsulated(self.pixels, image, self.source, extended=extended)
+            index = frame_offsets.encapsulated(self.pixels, image, self.source, extended=extended)
             if len(index.spans) != image.frames:
                 raise malformed(
                     "its frames cannot be told apart: there is no offset table, and the fragments"

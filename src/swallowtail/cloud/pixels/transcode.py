@@ -7,12 +7,12 @@ import struct
 from collections.abc import Iterable
 from typing import BinaryIO, Final
 
+from swallowtail.cloud.data_set.elements import BIG_ENDIAN, UNDEFINED, Element
 from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, Cause
 from swallowtail.cloud.pixels.codecs import LOSSY, Decoder, Encoder, little
 from swallowtail.cloud.pixels.elements import SEQUENCE_END, Writer
 from swallowtail.cloud.pixels.jobs import Frames, Made, Transcode
 from swallowtail.cloud.pixels.stored import RefusedError, StoredImage, unsupported
-from swallowtail.dicom.data_set import BIG_ENDIAN, UNDEFINED, Element
 
 NATIVE: Final = frozenset({IMPLICIT, EXPLICIT})
 MAX_RESULT: Final = 4 * 1024**3 - 1024**2

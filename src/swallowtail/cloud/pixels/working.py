@@ -7,12 +7,12 @@ import logging
 import warnings
 from typing import BinaryIO
 
+from swallowtail.cloud.data_set.elements import MalformedDataSetError
 from swallowtail.cloud.model.transcoding import Cause
 from swallowtail.cloud.pixels.jobs import Answer, Frames, Job, Made, Refused, Render
 from swallowtail.cloud.pixels.render import render
 from swallowtail.cloud.pixels.stored import RefusedError
 from swallowtail.cloud.pixels.transcode import transcode, transcode_frames
-from swallowtail.dicom.data_set import MalformedDataSetError
 
 logging.getLogger("pydicom").setLevel(
     logging.CRITICAL + 1

@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 import swallowtail
-from swallowtail.cloud.processes.serving import LENGTH
+from swallowtail.cloud.processes.worker_loop import LENGTH
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 TRIES: Final = 2

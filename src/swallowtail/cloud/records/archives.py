@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, inser
 from swallowtail.cloud.model.archives import MAX_ARCHIVES, Archive, Limits
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.delivery import Rule
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.database import Database, Unit

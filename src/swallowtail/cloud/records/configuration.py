@@ -7,9 +7,9 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, literal, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.errors import ConflictError
 from swallowtail.cloud.model.operations import ConfigurationVersion, Running, UnknownDevice
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.database import Database, Unit

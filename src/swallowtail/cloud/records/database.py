@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from swallowtail.cloud.model.audit import AuditEvent, AuditKeys
-from swallowtail.cloud.model.errors import ConflictError, StorageUnavailableError
+from swallowtail.cloud.model.port_errors import ConflictError, StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.chain import ChainEntry, extend
 

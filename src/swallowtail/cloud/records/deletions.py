@@ -34,9 +34,9 @@ from sqlalchemy import (
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.deletion import DeletedBatch, Deletion, NewDeletion, Scope, Selection
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import deliveries, purging, schema
 from swallowtail.cloud.records.counting import Place, recount

@@ -23,8 +23,8 @@ from swallowtail.cloud.model.delivery import (
     Settlement,
     Target,
 )
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import attempts, lanes, schema, set_aside
 from swallowtail.cloud.records.database import Database, Unit

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, bindparam, func, insert, select, union_all, u
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.decisions import conflict_alarm, stored_as, transferred
-from swallowtail.cloud.model.errors import FencedError
 from swallowtail.cloud.model.imaging import (
     Arrival,
     IndexState,
@@ -28,6 +27,7 @@ from swallowtail.cloud.model.imaging import (
 )
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, IndexedDocument
 from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageRequest
+from swallowtail.cloud.model.port_errors import FencedError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema, searching
 from swallowtail.cloud.records.alarms import raised

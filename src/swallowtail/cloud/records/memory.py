@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, StaticPool, create_engine, event
 
 from swallowtail.cloud.model.audit import AuditKeys
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.database import Failed, Intent, Query, run_batch
 from swallowtail.cloud.records.schema import metadata
 from swallowtail.cloud.records.sqlite import Resolve, resolve

@@ -6,8 +6,8 @@ import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import (
     OPERATOR,
     Facility,

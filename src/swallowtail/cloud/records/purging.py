@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.errors import ConflictError
+from swallowtail.cloud.model.port_errors import ConflictError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import deliveries, schema
 from swallowtail.cloud.records.database import Database, Unit

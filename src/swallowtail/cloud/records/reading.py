@@ -12,7 +12,7 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from swallowtail.cloud.model.audit import AuditKeys
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.database import Intent, Query, storage_error
 from swallowtail.cloud.records.migrations import is_current
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Table, bindparam, delete, exists, insert, not
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.deletion import RetentionLock
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import DAY, OPERATOR, Organisation, OrganisationState, Tenant
 from swallowtail.cloud.records import purging, schema
 from swallowtail.cloud.records.database import Database, Unit

@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, CursorResult, RowMapping, Select, tuple_
 
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.paging import Page, PageRequest, cursor_of, key_of
+from swallowtail.cloud.model.port_errors import NotFoundError
 
 T = TypeVar("T")
 

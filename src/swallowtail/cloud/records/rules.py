@@ -8,9 +8,9 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import NewDelivery, Routed, Routing, Rule
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.imaging import IndexState, Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.archives import put_by_rule

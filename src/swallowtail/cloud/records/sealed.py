@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Table, select, update
 
 from swallowtail.cloud.model.exporting import key_purpose
 from swallowtail.cloud.records.schema import audit_export
-from swallowtail.cloud.sealing import Seal
+from swallowtail.cloud.secrets.sealing import Seal
 
 
 @dataclass(frozen=True)

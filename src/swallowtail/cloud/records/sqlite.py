@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from swallowtail.cloud.model.audit import AuditKeys
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.database import (
     MAX_BATCH,
     MAX_WAITING,

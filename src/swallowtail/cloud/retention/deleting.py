@@ -8,10 +8,11 @@ from typing import Final
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.deletion import Deletion, Deletions, NewDeletion, Scope, Selection
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
-from swallowtail.cloud.model.ports import Clock, People
+from swallowtail.cloud.model.port_errors import NotFoundError
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.cloud.model.tenancy import DAY, Principal, Tenant
 
 AT_ONCE: Final = 250

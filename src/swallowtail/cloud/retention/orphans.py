@@ -9,7 +9,8 @@ ingest path deletes.
 from collections.abc import AsyncIterator
 from typing import Final
 
-from swallowtail.cloud.model.ports import BlobFound, Blobs, Instances
+from swallowtail.cloud.model.ports.blobs import BlobFound, Blobs
+from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.tenancy import Tenant
 
 _BATCH: Final = 500

@@ -16,12 +16,12 @@ from starlette.routing import BaseRoute
 
 from swallowtail import __version__
 from swallowtail.calls.config import InvalidConfigurationError
-from swallowtail.cloud.model.errors import CloudError
-from swallowtail.cloud.web import pages, table
+from swallowtail.cloud.model.port_errors import CloudError
+from swallowtail.cloud.web import pages, routes
 from swallowtail.cloud.web.access import Services
-from swallowtail.cloud.web.description import describe
 from swallowtail.cloud.web.guard import Guard
 from swallowtail.cloud.web.hosts import HostCheck, HostNames
+from swallowtail.cloud.web.openapi_document import describe
 from swallowtail.cloud.web.problems import ProblemError, answer_problem
 from swallowtail.cloud.web.proxies import Network, TrustedProxies
 from swallowtail.cloud.web.rate_limits import AddressLimits, RequestLimits
@@ -58,8 +58,8 @@ def build(
     app.state.services = services
     app.state.unprotected = {}
     app.state.limits = limits or RequestLimits(time.monotonic)
-    for prefix, routes in table.TABLES:
-        app.include_router(table.router(prefix, routes))
+    for prefix, table in routes.TABLES:
+        app.include_router(routes.router(prefix, table))
     app.add_route("/openapi.json", _describe)
     app.router.routes.extend((*pages.ROUTES, *beside))
     for kind in (
@@ -72,7 +72,7 @@ def build(
     ):
         app.add_exception_handler(kind, answer_problem)
     app.add_middleware(HostCheck, names=hosts or HostNames())
-    app.add_middleware(AddressLimits, guarded=tuple(f"{prefix}/" for prefix, _ in table.TABLES))
+    app.add_middleware(AddressLimits, guarded=tuple(f"{prefix}/" for prefix, _ in routes.TABLES))
     app.add_middleware(Guard)  # around those: what they refuse is counted, and has its headers
     app.add_middleware(TrustedProxies, trusted=proxies)
     return app

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from swallowtail import __version__
-from swallowtail.cloud.model.errors import CloudError
+from swallowtail.cloud.model.port_errors import CloudError
 from swallowtail.cloud.web.access import services_of
 
 STYLE: Final = (

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from swallowtail.calls.config import InvalidConfigurationError
-from swallowtail.cloud.dispatch.rulebook import InvalidRuleError
-from swallowtail.cloud.model.errors import (
+from swallowtail.cloud.dispatch.rule_editing import InvalidRuleError
+from swallowtail.cloud.model.port_errors import (
     CloudError,
     ConflictError,
     FencedError,

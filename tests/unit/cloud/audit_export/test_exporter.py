@@ -22,7 +22,7 @@ from swallowtail.cloud.audit_export.exporter import (
     LONGEST_WAIT,
     AuditExporter,
 )
-from swallowtail.cloud.audit_export.sending import SendError
+from swallowtail.cloud.audit_export.transmission import SendError
 from swallowtail.cloud.model.exporting import AuditReceiver
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.cloud.audit_export.codes import EVENTS
+from swallowtail.cloud.audit_export.dicom_codes import EVENTS
 from swallowtail.cloud.audit_export.message import AuditSource, encode
 from swallowtail.cloud.audit_export.syslog import frame
 from swallowtail.cloud.model.audit import (

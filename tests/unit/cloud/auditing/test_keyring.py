@@ -12,12 +12,12 @@ from sqlalchemy import delete, update
 
 from swallowtail.cloud.auditing.keyring import AuditKeyring
 from swallowtail.cloud.model.audit import GENESIS, UNKEYED, AuditKeys, ChainFault, event_bytes
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.database import Unit
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.schema import audit, audit_head
-from swallowtail.cloud.sealing import Seal, SealError
+from swallowtail.cloud.secrets.sealing import Seal, SealError
 from tests.conformance.invented import EVENT, NORTH, NOW, tenants
 
 SEAL = Seal(b"m" * 32)

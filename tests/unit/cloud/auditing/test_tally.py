@@ -7,8 +7,8 @@ import pytest
 
 from swallowtail.cloud.auditing.tally import MOST, AuditTally
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.paging import PageRequest
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records

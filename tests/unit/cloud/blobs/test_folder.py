@@ -12,7 +12,7 @@ from swallowtail.cloud.blobs.disk import OpenFile, OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import MountedDisk, SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers, ThreadWorkers
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Tenant
 
 NORTH = Tenant("north")

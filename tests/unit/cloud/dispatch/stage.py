@@ -19,9 +19,9 @@ from swallowtail.calls.deliver import (
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
-from swallowtail.cloud.bus import InProcessBus
+from swallowtail.cloud.bus.in_process import InProcessBus
+from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.dispatch.runner import Dispatch, topic
-from swallowtail.cloud.dispatch.sending import Progress
 from swallowtail.cloud.model.delivery import (
     Delivery,
     DeliverySearch,

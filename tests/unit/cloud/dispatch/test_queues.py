@@ -16,8 +16,8 @@ from swallowtail.cloud.model.delivery import (
     Settlement,
     Target,
 )
-from swallowtail.cloud.model.errors import ConflictError, NotFoundError
-from swallowtail.cloud.model.ports import Subscription
+from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
+from swallowtail.cloud.model.ports.bus import Subscription
 from tests.conformance.invented import EVENT, NORTH, SOUTH
 from tests.unit.cloud.dispatch.stage import DESTINATION, PACS, Stage
 

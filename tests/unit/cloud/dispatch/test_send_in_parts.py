@@ -9,7 +9,7 @@ from swallowtail.cloud.dispatch import queues
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.model.delivery import NewDelivery
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Tenant
 from tests.conformance.invented import EVENT, NORTH
 from tests.unit.cloud.dispatch.stage import PACS, Stage

@@ -3,8 +3,8 @@ from datetime import date, time
 import pytest
 from pydicom.dataset import Dataset
 
+from swallowtail.cloud.data_set.elements import MalformedDataSetError
 from swallowtail.cloud.index import attributes
-from swallowtail.dicom.data_set import MalformedDataSetError
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from swallowtail.cloud.bus import InProcessBus
+from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.index.indexer import BATCH, PATIENCE, QUIET, TOPIC, Indexer
 from tests.world.loop import WorldLoop
 

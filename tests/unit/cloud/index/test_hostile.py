@@ -7,11 +7,11 @@ import zlib
 
 import pytest
 
+from swallowtail.cloud.data_set.elements import MAX_DEPTH, MAX_ITEMS
 from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.model.indexing import Indexed, Quarantined
-from swallowtail.dicom.data_set import MAX_DEPTH, MAX_ITEMS
+from tests.unit.cloud.data_set.test_elements import item, long, nested, short
 from tests.unit.cloud.index.data_sets import job
-from tests.unit.dicom.test_data_set import item, long, nested, short
 
 EXPLICIT, DEFLATED, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2"
 US = "1.2.840.10008.5.1.4.1.1.6.1"

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 from swallowtail.calls.store import Committed, StoreRequest, TransferEnd
-from swallowtail.cloud.bus import InProcessBus
+from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.index.indexer import LEASE, TOPIC, Indexer
 from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.index.parse import parse
-from swallowtail.cloud.ingest.store import Ingest, Tally
+from swallowtail.cloud.ingest.store_instance import Ingest, Tally
 from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, StudySearch
 from swallowtail.cloud.model.indexing import Indexed, IndexJob, IndexOutcome
 from tests.conformance.invented import EVENT, NORTH, NOW
 from tests.unit.cloud.index.data_sets import stored
-from tests.unit.cloud.ingest.test_store import REQUEST, Cloud, cloud
+from tests.unit.cloud.ingest.test_store_instance import REQUEST, Cloud, cloud
 
 __all__ = ["cloud"]
 

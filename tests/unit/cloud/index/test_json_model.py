@@ -13,11 +13,11 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
+from swallowtail.cloud.data_set.elements import Element
 from swallowtail.cloud.index.json_model import BULK, JsonModel
 from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.index.source import Source, inflated
 from swallowtail.cloud.model.indexing import Indexed
-from swallowtail.dicom.data_set import Element
 from tests.unit.cloud.index.data_sets import file_of, job, stored
 
 NAMES = (

@@ -8,10 +8,10 @@ import msgspec
 import pydicom
 import pytest
 
+from swallowtail.cloud.data_set.elements import Walk
 from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.index.source import Source
 from swallowtail.cloud.model.indexing import Indexed, IndexJob, IndexOutcome, Quarantined
-from swallowtail.dicom.data_set import Walk
 from tests.unit.cloud.index.data_sets import file_of, stored
 
 

@@ -3,8 +3,8 @@ import zlib
 
 import pytest
 
+from swallowtail.cloud.data_set.elements import MalformedDataSetError
 from swallowtail.cloud.index.source import Source, inflated
-from swallowtail.dicom.data_set import MalformedDataSetError
 
 
 def deflated(content: bytes) -> bytes:

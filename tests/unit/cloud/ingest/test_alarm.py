@@ -2,7 +2,7 @@ from swallowtail.calls.store import Committed, NotStored
 from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.model.operations import Alarm, Condition, Severity
 from tests.conformance.invented import NORTH, NOW
-from tests.unit.cloud.ingest.test_store import Cloud, body, cloud
+from tests.unit.cloud.ingest.test_store_instance import Cloud, body, cloud
 
 __all__ = ["cloud"]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from swallowtail.cloud.ingest.space import ENOUGH, GIB, DiskWatch, low_mark
-from swallowtail.cloud.model.errors import StorageUnavailableError
 from swallowtail.cloud.model.operations import AlarmSearch, Condition
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import NORTH, NOW, SOUTH, tenants

@@ -5,7 +5,7 @@ import pytest
 from swallowtail.cloud.links.absences import AWAY_AFTER, Absences
 from swallowtail.cloud.model.operations import Condition, Running
 from swallowtail.cloud.model.presence import Presence
-from tests.unit.cloud.links.test_admission import EVENT, HERON, NOW, Place
+from tests.unit.cloud.links.test_authentication import EVENT, HERON, NOW, Place
 from tests.unit.cloud.web.conftest import Sessions
 
 

@@ -23,18 +23,18 @@ from swallowtail.calls.deliver import (
 )
 from swallowtail.calls.diagnostics import CHECK, Checked, CheckStep, read_check_request
 from swallowtail.calls.store import TransferEnd
-from swallowtail.cloud.dispatch.sending import Progress
+from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.links.delivering import Outbound
-from swallowtail.cloud.model.errors import NotFoundError
+from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.channel import Data, End, Message
-from swallowtail.wire.errors import ResetReason
 from swallowtail.wire.failures import ChannelResetError
 from swallowtail.wire.net import Channel, Session
+from swallowtail.wire.reasons import ResetReason
 from tests.conformance.invented import EXPLICIT, US
-from tests.unit.cloud.links.test_admission import HERON
-from tests.unit.cloud.links.test_endpoint import World, world
+from tests.unit.cloud.links.test_authentication import HERON
+from tests.unit.cloud.links.test_link_endpoint import World, world
 
 __all__ = ["world"]
 

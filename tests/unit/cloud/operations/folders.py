@@ -9,7 +9,7 @@ import pytest
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import InlineWorkers
-from swallowtail.cloud.folder import DataFolder
+from swallowtail.cloud.data_folder.data_folder import DataFolder
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase

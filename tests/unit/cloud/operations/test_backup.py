@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from swallowtail.cloud.folder import DataFolder, DataFolderError, lock_folder, read_audit_keys
+from swallowtail.cloud.data_folder.data_folder import (
+    DataFolder,
+    DataFolderError,
+    lock_folder,
+    read_audit_keys,
+)
 from swallowtail.cloud.operations import restore as restoring
 from swallowtail.cloud.operations.backup import BackupError, Manifest, back_up, prune, snapshots
 from swallowtail.cloud.operations.commands import check_folder

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from swallowtail.cloud.auditing.heads import ExportedHead, HeadFile
-from swallowtail.cloud.folder import read_audit_keys
+from swallowtail.cloud.data_folder.data_folder import read_audit_keys
 from swallowtail.cloud.model.audit import ChainHead
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.operations.check import REMEDIES, Fault, Report
 from swallowtail.cloud.operations.commands import check_folder
 from swallowtail.cloud.records.reading import SqliteReader
 from swallowtail.cloud.records.records import Records
-from swallowtail.cloud.sealing import SealError
+from swallowtail.cloud.secrets.sealing import SealError
 from tests.conformance.invented import NORTH, NOW, SOUTH, digest
 from tests.unit.cloud.operations.folders import blob, make, sql
 

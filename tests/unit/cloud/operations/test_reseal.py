@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from swallowtail.cloud.certificates import PURPOSES, ensure_certificate, server_context
-from swallowtail.cloud.folder import DataFolder, DataFolderError, read_audit_keys
-from swallowtail.cloud.master_key import MasterKeyFile
+from swallowtail.cloud.data_folder.certificates import PURPOSES, ensure_certificate, server_context
+from swallowtail.cloud.data_folder.data_folder import DataFolder, DataFolderError, read_audit_keys
 from swallowtail.cloud.operations.backup import BackupError, back_up
 from swallowtail.cloud.operations.reseal import reseal
 from swallowtail.cloud.operations.restore import restore
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
-from swallowtail.cloud.sealing import Seal, SealError
+from swallowtail.cloud.secrets.master_key import MasterKeyFile
+from swallowtail.cloud.secrets.sealing import Seal, SealError
 from tests.conformance.invented import NORTH, NOW
 from tests.unit.cloud.operations.folders import make
 

@@ -21,7 +21,7 @@ from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.model.imaging import Instance, InstanceIdentity, Origin
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.query.part10 import header
-from swallowtail.sim.files import PACKAGE
+from swallowtail.sim.dicom_files import PACKAGE
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 NORTH = Tenant("north")

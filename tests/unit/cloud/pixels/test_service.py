@@ -17,9 +17,9 @@ from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.model.transcoding import EXPLICIT, JPEG_2000, RLE, Cause, NotTranscoded
+from swallowtail.cloud.pixels.decoder_process import FILE_SIZE, MEMORY
 from swallowtail.cloud.pixels.jobs import Render
 from swallowtail.cloud.pixels.service import Pixels
-from swallowtail.cloud.pixels.worker import FILE_SIZE, MEMORY
 from tests.unit.cloud.pixels.images import NORTH, Image, encapsulated, kept, made, stored
 
 JPEG = "1.2.840.10008.1.2.4.50"
@@ -168,7 +168,7 @@ async def test_a_decoder_without_an_end_is_ended(blobs: FolderBlobs, tmp_path: P
 
 
 LOOPING = """
-import swallowtail.cloud.pixels.worker as worker, swallowtail.cloud.pixels.working as working
+import swallowtail.cloud.pixels.decoder_process as worker, swallowtail.cloud.pixels.working as working
 worker.RENDER_SECONDS = 0
 work = working.work
 def endless(job, blob, out):
@@ -192,7 +192,7 @@ async def test_a_decoder_that_burns_its_cpu_is_a_verdict_on_the_bytes(
 
 
 DYING = """
-import os, swallowtail.cloud.pixels.worker as worker, swallowtail.cloud.pixels.working as working
+import os, swallowtail.cloud.pixels.decoder_process as worker, swallowtail.cloud.pixels.working as working
 work = working.work
 lives = os.open(LIVES, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def dies(job, blob, out):

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from swallowtail.cloud.processes import landlock, sandbox, seccomp, serving
+from swallowtail.cloud.processes import landlock, sandbox, seccomp, worker_loop
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 TEXT = ctypes.create_string_buffer(b"/bin/true")
@@ -166,5 +166,5 @@ if __name__ == "__main__":
             landlock.enter = lambda: None
         case "nothing":
             sandbox.enter = dict
-    serving.confine(2**30, 2**20)
-    serving.serve(attempt)
+    worker_loop.confine(2**30, 2**20)
+    worker_loop.serve(attempt)

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
-from swallowtail.cloud.index.pool import WorkerPool
+from swallowtail.cloud.index.parser_pool import WorkerPool
 from swallowtail.cloud.model.indexing import Indexed
 from swallowtail.cloud.processes.pool import Ended, WorkerProcesses
-from tests.unit.cloud.index.test_pool import kept
+from tests.unit.cloud.index.test_parser_pool import kept
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.index import character_sets
-from swallowtail.cloud.index.pool import WorkerPool
+from swallowtail.cloud.index.parser_pool import WorkerPool
 from swallowtail.cloud.model.indexing import Indexed, Quarantined
 from swallowtail.cloud.model.transcoding import (
     JPEG_2000,
@@ -30,8 +30,8 @@ from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.pixels.working import work
 from swallowtail.cloud.processes import landlock, probe, sandbox, seccomp
 from swallowtail.cloud.processes.pool import WorkerProcess, WorkerProcesses
-from tests.unit.cloud.index.test_pool import kept as job_of
-from tests.unit.cloud.index.test_pool import script
+from tests.unit.cloud.index.test_parser_pool import kept as job_of
+from tests.unit.cloud.index.test_parser_pool import script
 from tests.unit.cloud.pixels.images import NORTH, files, kept, stored
 from tests.unit.cloud.processes.forbidden import FORBIDDEN, ONLY_LANDLOCK
 
@@ -164,7 +164,7 @@ async def test_a_parser_that_reads_the_key_gets_nothing(
 ) -> None:
     parts = {
         "module": "swallowtail.cloud.index.parse",
-        "worker": "swallowtail.cloud.index.worker",
+        "worker": "swallowtail.cloud.index.parser_process",
         "function": "_indexed",
     }
     text = CURIOUS.format(path=str(secret), **parts)
@@ -180,7 +180,7 @@ async def test_a_decoder_that_reads_the_key_gets_nothing(
 ) -> None:
     parts = {
         "module": "swallowtail.cloud.pixels.working",
-        "worker": "swallowtail.cloud.pixels.worker",
+        "worker": "swallowtail.cloud.pixels.decoder_process",
         "function": "_made",
     }
     text = CURIOUS.format(path=str(secret), **parts)

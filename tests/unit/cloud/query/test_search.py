@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from swallowtail.cloud.model.audit import EventId
-from swallowtail.cloud.model.errors import NotFoundError
 from swallowtail.cloud.model.imaging import InstanceSearch, SeriesSearch, StudySearch
+from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import Principal, Role, Tenant
 from swallowtail.cloud.query.part10 import header
 from swallowtail.cloud.query.search import Query
 from tests.conformance.invented import NORTH, NOW, SOUTH, admitted_link, indexed
-from tests.unit.cloud.ingest.test_store import DATA_SET, Cloud, body, cloud
+from tests.unit.cloud.ingest.test_store_instance import DATA_SET, Cloud, body, cloud
 
 __all__ = ["cloud"]
 

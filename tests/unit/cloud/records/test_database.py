@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, StaticPool, create_engine, event, insert, select, text
 
-from swallowtail.cloud.model.errors import (
+from swallowtail.cloud.model.port_errors import (
     CloudError,
     ConflictError,
     NotFoundError,

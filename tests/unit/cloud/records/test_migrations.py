@@ -16,7 +16,7 @@ from swallowtail.cloud.model.audit import (
     EventOutcome,
     event_bytes,
 )
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.migrations import upgrade
 from swallowtail.cloud.records.schema import metadata
 

@@ -1,8 +1,8 @@
 from swallowtail.calls.store import Committed, NotStored
-from swallowtail.cloud.model.ports import BlobFound
+from swallowtail.cloud.model.ports.blobs import BlobFound
 from swallowtail.cloud.retention.orphans import orphans
 from tests.conformance.invented import NORTH, NOW
-from tests.unit.cloud.ingest.test_store import Cloud, body, cloud
+from tests.unit.cloud.ingest.test_store_instance import Cloud, body, cloud
 
 __all__ = ["cloud"]
 

@@ -8,10 +8,10 @@ import pytest
 from swallowtail.calls.store import Committed, NotStored
 from swallowtail.cloud.model.tenancy import DAY, OrganisationState
 from swallowtail.cloud.retention.clock import SteadyClock
-from swallowtail.cloud.retention.purging import Purge
+from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.retention.sweep import FIRST_WALK, QUARANTINE, YOUNG, BlobSweep
 from tests.conformance.invented import EVENT, NORTH, NOW
-from tests.unit.cloud.ingest.test_store import Cloud, body, cloud
+from tests.unit.cloud.ingest.test_store_instance import Cloud, body, cloud
 
 __all__ = ["cloud"]
 

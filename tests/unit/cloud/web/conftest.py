@@ -24,13 +24,13 @@ from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.dispatch.queues import Queues
-from swallowtail.cloud.dispatch.rulebook import Rulebook
+from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.index.reindexing import Reindexing
-from swallowtail.cloud.ingest.store import Ingest, Tally
+from swallowtail.cloud.ingest.store_instance import Ingest, Tally
 from swallowtail.cloud.model.archives import Archive
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.codes import KeyedHash, mint_token
+from swallowtail.cloud.model.credentials import KeyedHash, mint_token
 from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
@@ -46,18 +46,18 @@ from swallowtail.cloud.model.tenancy import (
     Tenant,
 )
 from swallowtail.cloud.pixels.service import Pixels
-from swallowtail.cloud.query.frames import Frames
+from swallowtail.cloud.query.parts import Frames
 from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import Deleting
-from swallowtail.cloud.retention.purging import Purge
-from swallowtail.cloud.sealing import Seal
+from swallowtail.cloud.retention.purge import Purge
+from swallowtail.cloud.secrets.sealing import Seal
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
-from swallowtail.cloud.web.description import describe
 from swallowtail.cloud.web.hosts import HostNames
+from swallowtail.cloud.web.openapi_document import describe
 from swallowtail.cloud.web.rate_limits import Rates, RequestLimits
 
 NOW = 1_795_500_000.0

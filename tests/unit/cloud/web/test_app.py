@@ -5,7 +5,7 @@ import json
 import pytest
 
 from swallowtail import __version__
-from swallowtail.cloud.model.errors import StorageUnavailableError
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web.guard import MAX_BODY
 from tests.unit.cloud.web.conftest import APP, Cloud

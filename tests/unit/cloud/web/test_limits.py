@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from swallowtail.cloud.model.tenancy import Role
-from swallowtail.cloud.web import table
+from swallowtail.cloud.web import routes
 from swallowtail.cloud.web.access import Limited
 from tests.unit.cloud.web.two_facilities import (
     BY_ARCHIVE,
@@ -26,7 +26,7 @@ from tests.unit.cloud.web.two_facilities import (
     requests,
 )
 
-ALL = [(prefix + route.path, route) for prefix, routes in table.TABLES for route in routes]
+ALL = [(prefix + route.path, route) for prefix, routes in routes.TABLES for route in routes]
 OF_TENANTS = [(path, route) for path, route in ALL if not route.roles <= {Role.OPERATOR}]
 FILTERED = [
     (path, route)
@@ -67,7 +67,7 @@ def title(request: Request) -> str:
     return f"{request.route.method} {request.path} {request.query} {str(request.body)[:120]}"
 
 
-Routes = list[tuple[str, table.Route]]
+Routes = list[tuple[str, routes.Route]]
 
 
 def by_method(routes: Routes) -> tuple[Routes, Routes, Routes]:
@@ -87,8 +87,8 @@ async def walk(
     """Read everything, change everything, remove everything, and read everything again."""
     answers = []
     reading, changing, removing = by_method(FILTERED)
-    for routes in (reading, changing, removing, reading):
-        for request in requests(world, routes):
+    for some in (reading, changing, removing, reading):
+        for request in requests(world, some):
             answer = await world.ask(request)
             if SECRET in answer.content:
                 pytest.fail(f"{title(request)}: {answer.text[:300]}")

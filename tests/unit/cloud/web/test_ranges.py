@@ -15,7 +15,7 @@ from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.query.search import Fetched
 from tests.unit.cloud.web.conftest import DATA, EGRET, INSTANCE, SERIES, STUDY, Cloud
-from tests.unit.cloud.web.test_wado import kept
+from tests.unit.cloud.web.dicomweb.test_wado import kept
 
 PATH = f"/dicomweb/studies/{STUDY}/series/{SERIES}/instances/{INSTANCE}"
 DICOM, OCTETS, MP4 = "application/dicom", "application/octet-stream", "video/mp4"

@@ -16,7 +16,7 @@ import httpx2
 from sqlalchemy import text
 
 from swallowtail.cloud.model.archives import Archive, Limits
-from swallowtail.cloud.model.codes import mint_token
+from swallowtail.cloud.model.credentials import mint_token
 from swallowtail.cloud.model.deletion import NewDeletion, Scope
 from swallowtail.cloud.model.delivery import (
     DeliveryState,
@@ -40,9 +40,9 @@ from swallowtail.cloud.model.tenancy import (
     Role,
     Tenant,
 )
-from swallowtail.cloud.web import table
+from swallowtail.cloud.web import routes
 from tests.unit.cloud.web.conftest import APP, EVENT, HERON, NOW, SPANS, Cloud
-from tests.unit.cloud.web.test_stow import TYPE, body, sample
+from tests.unit.cloud.web.dicomweb.test_stow import TYPE, body, sample
 
 ELSEWHERE = Tenant("egret")
 FILE = sample("CT_small.dcm")
@@ -376,7 +376,7 @@ class _Keep:
 class Request(NamedTuple):
     """One request to one route; `own`: it names nothing but ours."""
 
-    route: table.Route
+    route: routes.Route
     path: str
     query: dict[str, str]
     body: Any
@@ -549,7 +549,7 @@ def paths(world: World) -> list[dict[str, str]]:
     return [*filled, *(filled[0] | one for one in mixed)]
 
 
-def requests(world: World, routes: list[tuple[str, table.Route]]) -> Iterator[Request]:
+def requests(world: World, routes: list[tuple[str, routes.Route]]) -> Iterator[Request]:
     """Walk routes.
 
     Each with every filling of its path, every query and every body, each request once.

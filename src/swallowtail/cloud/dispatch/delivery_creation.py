@@ -1,0 +1,132 @@
+"""Has the rules judge what was indexed.
+
+Batch after batch while there are some, then asleep until something happens.
+
+Each instance is judged once by each rule. Its deliveries and the note that it was judged are one
+transaction, so a kill repeats the judgement or does not, and the same wish twice is one delivery.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
+from typing import Final
+
+import structlog
+
+from swallowtail.cloud.dispatch.rule_matching import Decision, decide
+from swallowtail.cloud.dispatch.runner import topic
+from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.tags import tags_for
+from swallowtail.cloud.model.delivery import Routed, Routing, Rule
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
+from swallowtail.cloud.model.ports.bus import Bus
+from swallowtail.cloud.model.ports.deliveries import Rules
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.tenancy import Tenant
+
+TOPIC: Final = "routing"
+BATCH: Final = 128
+BREATH: Final = 8
+"""Instances that are judged between two looks at the rest of the loop.
+
+With many rules on tags each takes half a millisecond.
+"""
+IDLE: Final = 15.0
+"""A wake-up may be lost, so it looks by itself this often; also the pause after a failure."""
+POSTPONED: Final = 300.0
+"""Seconds until an instance that could not be judged, for a fault of ours, is tried again."""
+
+log = structlog.get_logger()
+
+
+class Router:
+    """Keeps the queues up with what is indexed; run one per node."""
+
+    def __init__(self, rules: Rules, sites: SiteBook, bus: Bus, *, clock: Clock) -> None:
+        self._rules, self._sites, self._bus, self._clock = rules, sites, bus, clock
+        self._later: set[int] = set()
+        """When something has to be looked at again, in whole seconds; what an earlier process knew is found when idle."""
+
+    def wake(self) -> None:
+        """Something was indexed."""
+        self._bus.publish(TOPIC)
+
+    async def ended(self, tenant: Tenant, link: str, associations: Collection[bytes]) -> None:
+        """A Link says that these associations are over, which may complete a study."""
+        await self._rules.note_ended(tenant, link, associations, now=self._clock())
+        self._bus.publish(TOPIC)
+
+    async def run(self) -> None:
+        """Route until cancelled."""
+        subscription = self._bus.subscribe(TOPIC)
+        try:
+            while True:
+                if await self._step_safely() < BATCH:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(self._pause()):
+                            await subscription.wait()
+        finally:
+            subscription.close()
+
+    async def step(self) -> int:
+        """Judge one batch; gives how many instances that was."""
+        now = self._clock()
+        self._later = {at for at in self._later if at > now}
+        found = await self._rules.unrouted(BATCH, now=now)
+        for tenant, mine in groupby(
+            sorted(found, key=lambda one: one.tenant), lambda one: one.tenant
+        ):
+            await self._route(tenant, [*mine], now)
+        return len(found)
+
+    async def _step_safely(self) -> int:
+        try:
+            return await self.step()
+        except StorageUnavailableError as error:
+            log.warning("the rules wait for the storage", reason=str(error))
+        except (
+            Exception
+        ):  # a fault of ours must not end the routing of everybody until the next start
+            log.exception("the rules could not be applied; they are tried again")
+        return 0
+
+    def _pause(self) -> float:
+        next_look = min(self._later, default=math.inf) - self._clock()
+        return max(0.01, min(IDLE, next_look))
+
+    async def _route(self, tenant: Tenant, routings: Sequence[Routing], now: float) -> None:
+        rules = await self._rules.rules(tenant)
+        decisions = await self._judge(tenant, routings, rules, now)
+        routed = [decision.routed for decision in decisions]
+        wanted = [delivery for decision in decisions for delivery in decision.deliveries]
+        await self._rules.routed(tenant, routed, wanted, now=now)
+        self._later |= {math.ceil(one.again_at) for one in routed if one.again_at is not None}
+        for link in dict.fromkeys(delivery.target.link for delivery in wanted):
+            self._bus.publish(topic(link))
+
+    async def _judge(
+        self, tenant: Tenant, routings: Sequence[Routing], rules: Sequence[Rule], now: float
+    ) -> Sequence[Decision]:
+        sites = await self._sites.sites(tenant, _links_of(rules))
+        tags = await tags_for(rules)
+        decisions: list[Decision] = []
+        for count, routing in enumerate(routings, 1):
+            try:
+                decisions.append(decide(routing, rules, sites, tags, now=now))
+            except (
+                Exception
+            ):  # one that no rule can judge, for a fault of ours, must not hold up the others
+                log.exception("an instance could not be judged by the rules")
+                postponed = Routed(
+                    instance=routing.instance.id, again_at=now + POSTPONED, fired=routing.fired
+                )
+                decisions.append(Decision(postponed, (), (), ()))
+            if count % BREATH == 0:
+                await asyncio.sleep(0)
+        return decisions
+
+
+def _links_of(rules: Iterable[Rule]) -> list[str]:
+    return [target.link for rule in rules for target in rule.action.targets]

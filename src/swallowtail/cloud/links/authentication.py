@@ -1,0 +1,77 @@
+"""Who may have a session: whose code and key these are (wire §3).
+
+A right code is always admitted, whatever comes from the same address: a hospital has one address.
+Guessing is hopeless, a code has 135 bits; what it costs the Cloud is bounded by
+`connection_limits`, which start the next connections of an address with many refused ones more
+slowly.
+
+An unknown, a revoked and a mistyped code, and one whose proof does not verify, take the same way
+through the same lookup and hear the same answer. A wrong key hears `key`: its owner knows the code
+already, and who has replaced a machine has to learn of rebind.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from swallowtail.cloud.model.credentials import KeyedHash
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
+from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.links import Links
+from swallowtail.cloud.model.tenancy import AdmissionProblem, Admitted
+from swallowtail.wire.control import RefuseReason
+from swallowtail.wire.handshake import HelloReceived
+
+CODE_WAIT: Final = 30.0
+STORAGE_WAIT: Final = 5.0
+
+DETAILS: Final = {
+    AdmissionProblem.CODE: "the security code is unknown, revoked or mistyped",
+    AdmissionProblem.KEY: (
+        "the code is bound to another machine's key; rebind replaces that machine"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a Link is told instead of welcome."""
+
+    reason: RefuseReason
+    detail: str
+    retry_after: float
+
+
+class Gate:
+    """Judges the hellos of one node."""
+
+    def __init__(self, links: Links, hashes: KeyedHash, clock: Clock) -> None:
+        self._links, self._hashes, self._clock = links, hashes, clock
+
+    async def judge(self, received: HelloReceived, address: str) -> Admitted | Refusal:
+        """Judge a hello.
+
+        Admission binds a fresh code's key and raises the epoch, in one transaction.
+        """
+        hello = received.hello
+        digest = self._hashes.of_code(hello.code if received.proved else "")
+        try:
+            admission = await self._links.admit(
+                digest, hello.key, address=address, now=self._clock()
+            )
+        except StorageUnavailableError:
+            return Refusal(RefuseReason.BUSY, "the Cloud's storage is not available", STORAGE_WAIT)
+        if isinstance(admission, Admitted):
+            return admission
+        return Refusal(RefuseReason(admission.problem.value), DETAILS[admission.problem], CODE_WAIT)
+
+
+def verify(key: bytes, signature: bytes, message: bytes) -> bool:
+    """Check an Ed25519 signature."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

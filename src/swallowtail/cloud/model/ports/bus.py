@@ -1,0 +1,29 @@
+"""The port of the bus."""
+
+from typing import Protocol
+
+
+class Subscription(Protocol):
+    """Wake-ups of one topic. Those that came since the last `wait` are one."""
+
+    async def wait(self) -> None:
+        """Return at once if something was published since the last return, else when it is."""
+
+    def close(self) -> None:
+        """Hear nothing more."""
+
+
+class Bus(Protocol):
+    """Wake-ups between parts and nodes.
+
+    They may be lost or doubled: the truth is in the store, so look there now and then too.
+    """
+
+    def publish(self, topic: str) -> None:
+        """Wake every subscriber of the topic.
+
+        Topics are `index`, `link/<id>` and the like, and hold no patient data.
+        """
+
+    def subscribe(self, topic: str) -> Subscription:
+        """Hear the topic from now on; close the subscription when done."""

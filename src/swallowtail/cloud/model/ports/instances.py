@@ -1,0 +1,143 @@
+"""Ports of stored instances and index jobs."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from swallowtail.cloud.model.audit import (
+    AuditEvent,
+)
+from swallowtail.cloud.model.imaging import (
+    Arrival,
+    Instance,
+    InstanceSearch,
+    Receipt,
+    Series,
+    SeriesSearch,
+    Study,
+    StudySearch,
+)
+from swallowtail.cloud.model.indexing import IndexedDocument, IndexJob, IndexOutcome
+from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
+from swallowtail.cloud.model.tenancy import (
+    Tenant,
+)
+
+
+class Instances(Protocol):
+    """Stored instances.
+
+    The commit that an acknowledgement stands on, and what was found in them.
+    """
+
+    async def commit(self, tenant: Tenant, arrival: Arrival, *, now: float) -> Receipt:
+        """Transaction 1 (design, "Cloud").
+
+        Check the Link's epoch, keep the instance with its index job and audit record.
+
+        The blob must be durable before. The same identity again changes nothing but the audit.
+        Another transfer syntax is kept and noted; other bytes are kept with the alarm
+        INSTANCE_CONFLICT; the first stays visible. FencedError: the epoch is old. All of this is
+        judged within the facility (ADR 0014): what another holds under the same UIDs changes
+        nothing but that other bytes there raise the alarm too.
+        """
+
+    async def studies(
+        self, tenant: Tenant, search: StudySearch, page: PageRequest = FIRST_PAGE
+    ) -> Page[Study]:
+        """Find studies of each facility, the latest updated first."""
+
+    async def series(
+        self, tenant: Tenant, search: SeriesSearch, page: PageRequest = FIRST_PAGE
+    ) -> Page[Series]:
+        """Find series of each facility, by study and UID."""
+
+    async def instances(
+        self, tenant: Tenant, search: InstanceSearch, page: PageRequest = FIRST_PAGE
+    ) -> Page[Instance]:
+        """Find instances, in the order of arrival.
+
+        Of some studies or series by these first, of some UIDs by UID.
+        """
+
+    async def count(
+        self, tenant: Tenant, search: StudySearch | SeriesSearch | InstanceSearch, most: int
+    ) -> int:
+        """Say how many match, counting no further than `most`."""
+
+    async def instance(self, tenant: Tenant, instance: int) -> Instance:
+        """Give one by its id, visible or not."""
+
+    async def copies(self, tenant: Tenant, sop_instance: str) -> tuple[Instance, ...]:
+        """Give everything kept under a SOP Instance UID, the visible one first.
+
+        Empty when there is none.
+        """
+
+    async def documents(
+        self, tenant: Tenant, instances: Collection[int]
+    ) -> dict[int, IndexedDocument]:
+        """Give the stored DICOM JSON and frame index of at most MAX_PAGE instances.
+
+        Those not indexed are absent.
+        """
+
+    async def choose(
+        self, tenant: Tenant, instance: int, *, now: float, event: AuditEvent
+    ) -> Instance:
+        """Make this its facility's visible one of its SOP Instance UID.
+
+        A person has decided a conflict.
+        """
+
+    async def referenced(self, tenant: Tenant, digests: Collection[bytes]) -> frozenset[bytes]:
+        """Give those of the blob digests that a row refers to, be it deleted.
+
+        The rest are orphans or on their way.
+        """
+
+
+class IndexJobs(Protocol):
+    """The index workers' side of the instances; for the machinery, so it spans tenants."""
+
+    async def claim(self, limit: int, *, now: float, until: float) -> tuple[IndexJob, ...]:
+        """Take at most `limit` waiting jobs, the oldest first.
+
+        They are nobody else's before `until`.
+        """
+
+    async def release(self) -> int:
+        """Free every claim, for a node that starts and is alone: whoever claimed them is dead.
+
+        Gives their number.
+        """
+
+    async def settle(self, outcomes: Sequence[IndexOutcome], *, now: float) -> None:
+        """Transaction 2: study, series, document and counts of each outcome.
+
+        Quarantine raises the alarm INSTANCE_QUARANTINED.
+
+        Repeating an outcome changes nothing. The visible instances alone are counted. What is
+        indexed after all clears the alarm, unless another copy of its UID is not.
+        """
+
+    async def rebuild(
+        self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent
+    ) -> int:
+        """Give every instance of the tenant, or of one study, a new job; gives their number."""
+
+    async def requeue(
+        self,
+        tenant: Tenant,
+        instances: Collection[int] | None,
+        *,
+        facilities: frozenset[str] | None = None,
+        now: float,
+        event: AuditEvent,
+    ) -> int:
+        """Give these instances, or all that are quarantined, a new job and return their number.
+
+        They wait then. Those that are indexed, unknown or in none of `facilities` are left out.
+        """
+
+    async def waiting(self) -> int:
+        """Count the jobs that are not settled."""

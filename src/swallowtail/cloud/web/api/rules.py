@@ -1,0 +1,422 @@
+"""Rules: what is sent where without being asked.
+
+In their order, and tried on a stored study before anything is sent.
+"""
+
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from fastapi import Depends, Query, Response
+from pydantic import Field, StringConstraints
+
+from swallowtail.cloud.dispatch.rule_editing import (
+    MAX_ENTRIES,
+    MAX_NUMBER,
+    MAX_QUIET,
+    MAX_RULES,
+    MAX_TEXT,
+    Explained,
+)
+from swallowtail.cloud.dispatch.rule_matching import matches
+from swallowtail.cloud.model.audit import EventAction, EventId
+from swallowtail.cloud.model.delivery import Rule, RuleAction, RuleCondition, Target
+from swallowtail.cloud.model.paging import Page, PageRequest, cursor_of, key_of
+from swallowtail.cloud.model.port_errors import NotFoundError
+from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.web.api.archives import ArchiveKey
+from swallowtail.cloud.web.api.deliveries import DestinationKey
+from swallowtail.cloud.web.api.destinations import id_of, target_of
+from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, UidText, page_out
+from swallowtail.cloud.web.identifiers import new_id
+from swallowtail.cloud.web.page_parameters import Paging
+from swallowtail.cloud.web.problems import invalid
+
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+RuleName = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_TEXT, strip_whitespace=True)
+]
+Number = Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Quiet = Annotated[float, Field(ge=0, le=MAX_QUIET, allow_inf_nan=False)]
+
+
+class TagPattern(Body):
+    """A top-level element, by keyword or as gggg,eeee, and what its value must look like."""
+
+    tag: Text
+    pattern: Text
+
+
+class Condition(Body):
+    """What must hold of an instance; every given key must.
+
+    `*` and `?` are wildcards; `link` is a Link's id.
+    """
+
+    calling_ae: Text = ""
+    called_ae: Text = ""
+    device: Text = ""
+    link: Text = ""
+    address: Text = ""
+    """A network like 10.1.0.0/16."""
+    sop_classes: Annotated[tuple[UidText, ...], Field(max_length=MAX_ENTRIES)] = ()
+    modalities: Annotated[tuple[Text, ...], Field(max_length=MAX_ENTRIES)] = ()
+    tags: Annotated[tuple[TagPattern, ...], Field(max_length=MAX_ENTRIES)] = ()
+    archives: Annotated[tuple[ArchiveKey, ...], Field(max_length=MAX_ENTRIES)] = ()
+    """Ids of archives, of which the study is in one."""
+
+
+class Action(Body):
+    """Deliver to these destinations, by id; a higher priority goes first.
+
+    Put the study into an archive, by id.
+
+    A study that is in an archive already stays there. At least one of `targets` and `archive` is
+    given.
+    """
+
+    targets: Annotated[tuple[DestinationKey, ...], Field(max_length=MAX_ENTRIES)] = ()
+    priority: Number = 0
+    archive: ArchiveKey | None = None
+
+
+class RuleNew(Body):
+    """A rule. Without `position` it becomes the last one.
+
+    `when_complete` waits until the study is: its association has ended and nothing came for `quiet`
+    seconds. `acquisitions_only` leaves out what was uploaded or retrieved. `final` ends the
+    evaluation when the rule acts.
+    """
+
+    name: RuleName
+    position: Number | None = None
+    enabled: bool = True
+    condition: Condition = Condition()
+    action: Action
+    when_complete: bool = False
+    quiet: Quiet = 30.0
+    acquisitions_only: bool = True
+    final: bool = False
+
+
+class RuleChange(Body):
+    """What to change; `condition` and `action` are taken as a whole."""
+
+    name: RuleName | None = None
+    position: Number | None = None
+    enabled: bool | None = None
+    condition: Condition | None = None
+    action: Action | None = None
+    when_complete: bool | None = None
+    quiet: Quiet | None = None
+    acquisitions_only: bool | None = None
+    final: bool | None = None
+
+
+class TagPatternOut(Out):
+    """A top-level element, and what its value must look like."""
+
+    tag: str
+    pattern: str
+
+
+class ConditionOut(Out):
+    """What must hold of an instance."""
+
+    calling_ae: str
+    called_ae: str
+    device: str
+    link: str
+    address: str
+    sop_classes: list[str]
+    modalities: list[str]
+    tags: list[TagPatternOut]
+    archives: list[str]
+
+
+class ActionOut(Out):
+    """Where to."""
+
+    targets: list[str]
+    priority: int
+    archive: str | None
+
+
+class RuleOut(Out):
+    """A rule; it acts on what comes after `created`."""
+
+    id: str
+    name: str
+    position: int
+    enabled: bool
+    condition: ConditionOut
+    action: ActionOut
+    when_complete: bool
+    quiet: float
+    acquisitions_only: bool
+    final: bool
+    created: float
+    changed: float
+
+
+class Order(Body):
+    """The ids of all rules, each once, in their new order."""
+
+    rules: Annotated[list[str], Field(max_length=MAX_RULES)]
+
+
+class DryRun(Body):
+    """Which stored study.
+
+    `rules` are tried instead of the organisation's if given, in the order that they are given in.
+    """
+
+    study: UidText
+    rules: Annotated[list[RuleNew], Field(max_length=MAX_ENTRIES)] | None = None
+
+
+class VerdictOut(Out):
+    """Whether a rule acts on an instance, and if not, why.
+
+    `rule` is empty for one that is only tried.
+    """
+
+    rule: str
+    name: str
+    acts: bool
+    reason: str
+
+
+class PlannedOut(Out):
+    """A delivery that would be queued."""
+
+    destination: str
+    priority: int
+
+
+class RemarkOut(Out):
+    """Why a destination of a rule that acts gets nothing of it, or why it will not arrive."""
+
+    destination: str
+    reason: str
+
+
+class ExplainedOut(Out):
+    """What the rules would do with one instance if it came now.
+
+    After a final rule that acts no verdict follows.
+    """
+
+    instance: int
+    sop_instance: str
+    verdicts: list[VerdictOut]
+    deliveries: list[PlannedOut]
+    remarks: list[RemarkOut]
+    archive: str | None
+    """Into which archive its study would be put; null: it stays where it is."""
+
+
+class _Search(NamedTuple):
+    """Which rules to list."""
+
+    name: str
+    enabled: bool | None
+    target: Target | None
+
+    def finds(self, rule: Rule) -> bool:
+        """Return whether a rule matches."""
+        return (
+            (not self.name or matches(self.name, rule.name))
+            and self.enabled in {None, rule.enabled}
+            and (self.target is None or self.target in rule.action.targets)
+        )
+
+
+def _search(
+    name: Annotated[
+        str,
+        Query(
+            max_length=MAX_TEXT,
+            description="By name, regardless of case; `*` and `?` are wildcards.",
+        ),
+    ] = "",
+    enabled: Annotated[bool | None, Query(description="Whether it is enabled.")] = None,
+    destination: Annotated[
+        DestinationKey | None, Query(description="Rules that deliver to it, by its id.")
+    ] = None,
+) -> _Search:
+    return _Search(name, enabled, None if destination is None else target_of(destination))
+
+
+async def list_rules(
+    caller: InOrganisation, page: Paging, search: Annotated[_Search, Depends(_search)]
+) -> PageOut[RuleOut]:
+    """List rules.
+
+    Returns the rules that match every given parameter, in the order in which they are evaluated.
+    """
+    found = tuple(
+        one for one in await caller.services.rulebook.rules(caller.tenant) if search.finds(one)
+    )
+    return page_out(_page(found, page), _out)
+
+
+async def create_rule(caller: InOrganisation, body: RuleNew) -> RuleOut:
+    """Create a rule.
+
+    The rule acts on instances that arrive from now on, not on stored ones.
+    """
+    known = await caller.services.rulebook.rules(caller.tenant)
+    rule = _rule(
+        body, new_id(caller.services.random), last=max((one.position for one in known), default=0)
+    )
+    return await _put(caller, rule, EventAction.CREATE, "rule.create")
+
+
+async def get_rule(caller: InOrganisation, rule_id: str) -> RuleOut:
+    """Get a rule.
+
+    Returns one rule.
+    """
+    return _out(await caller.services.rulebook.rule(caller.tenant, rule_id))
+
+
+async def change_rule(caller: InOrganisation, rule_id: str, body: RuleChange) -> RuleOut:
+    """Update a rule.
+
+    The change applies to instances that arrive from now on.
+    """
+    old = await caller.services.rulebook.rule(caller.tenant, rule_id)
+    values: dict[str, Any] = {
+        name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None
+    }
+    if body.condition is not None:
+        values["condition"] = _condition(body.condition)
+    if body.action is not None:
+        values["action"] = _action(body.action)
+    return await _put(
+        caller, msgspec.structs.replace(old, **values), EventAction.UPDATE, "rule.change"
+    )
+
+
+async def remove_rule(caller: InOrganisation, rule_id: str) -> Response:
+    """Delete a rule.
+
+    Deliveries that it has queued are still sent.
+    """
+    event = caller.event(
+        EventAction.DELETE, "rule.remove", ("rule", rule_id), event=EventId.APPLICATION_ACTIVITY
+    )
+    await caller.services.rulebook.remove(caller.tenant, rule_id, event=event)
+    return Response(status_code=204)
+
+
+async def order_rules(caller: InOrganisation, body: Order) -> PageOut[RuleOut]:
+    """Reorder the rules.
+
+    Returns the rules in their new order; their positions become 1, 2, 3 and so on.
+    """
+    event = caller.event(EventAction.UPDATE, "rules.order", event=EventId.APPLICATION_ACTIVITY)
+    ordered = await caller.services.rulebook.order(caller.tenant, body.rules, event=event)
+    return page_out(Page(ordered), _out)
+
+
+async def dry_run(caller: InOrganisation, body: DryRun, page: Paging) -> PageOut[ExplainedOut]:
+    """Try the rules on a study.
+
+    Returns for each instance of a stored study which rules would act, why the others would not, and
+    what would be sent where. Nothing is queued.
+    """
+    proposed = None
+    if body.rules is not None:
+        proposed = [
+            _rule(rule, "", last=index, path=f"$.rules[{index}]")
+            for index, rule in enumerate(body.rules)
+        ]
+    event = caller.event(
+        EventAction.EXECUTE, "rules.dry-run", ("study", body.study), event=EventId.QUERY
+    )
+    await caller.services.audit.append(caller.tenant, [event], now=caller.now)
+    found = await caller.services.rulebook.dry_run(
+        caller.tenant, body.study, page, proposed=proposed, facilities=caller.principal.facilities
+    )
+    return page_out(found, _explained)
+
+
+async def _put(caller: Caller, rule: Rule, action: EventAction, act: str) -> RuleOut:
+    event = caller.event(action, act, ("rule", rule.id), event=EventId.APPLICATION_ACTIVITY)
+    return _out(await caller.services.rulebook.put(caller.tenant, rule, event=event))
+
+
+def _rule(body: RuleNew, rule_id: str, *, last: int, path: str = "$") -> Rule:
+    values = {
+        name: getattr(body, name)
+        for name in ("name", "enabled", "when_complete", "quiet", "acquisitions_only", "final")
+    }
+    return Rule(
+        id=rule_id,
+        **values,
+        position=last + 1 if body.position is None else body.position,
+        condition=_condition(body.condition),
+        action=_action(body.action, path),
+        created=0.0,
+        changed=0.0,
+    )
+
+
+def _condition(body: Condition) -> RuleCondition:
+    values = {name: getattr(body, name) for name in Condition.model_fields}
+    return RuleCondition(**values | {"tags": tuple((one.tag, one.pattern) for one in body.tags)})
+
+
+def _action(body: Action, path: str = "$") -> RuleAction:
+    targets: list[Target] = []
+    for index, destination in enumerate(body.targets):
+        try:
+            targets.append(target_of(destination))
+        except NotFoundError as error:
+            raise invalid(f"{path}.action.targets[{index}]", str(error)) from error
+    return RuleAction(targets=tuple(targets), priority=body.priority, archive=body.archive or "")
+
+
+def _page(rules: tuple[Rule, ...], page: PageRequest) -> Page[Rule]:
+    """Give a page of what is read as a whole anyway."""
+    after = key_of(page.cursor, int, str) if page.cursor is not None else None
+    rest = [rule for rule in rules if after is None or (rule.position, rule.name) > after]
+    shown = tuple(rest[: page.limit])
+    return Page(
+        shown, cursor_of((shown[-1].position, shown[-1].name)) if len(rest) > page.limit else None
+    )
+
+
+def _out(rule: Rule) -> RuleOut:
+    condition = msgspec.structs.asdict(rule.condition)
+    condition["tags"] = [{"tag": tag, "pattern": pattern} for tag, pattern in rule.condition.tags]
+    action = {
+        "targets": [id_of(target) for target in rule.action.targets],
+        "priority": rule.action.priority,
+    }
+    action["archive"] = rule.action.archive or None
+    return RuleOut.model_validate(
+        msgspec.structs.asdict(rule) | {"condition": condition, "action": action}
+    )
+
+
+def _explained(explained: Explained) -> ExplainedOut:
+    decision = explained.decision
+    return ExplainedOut(
+        instance=explained.instance.id,
+        sop_instance=explained.instance.identity.sop_instance,
+        verdicts=[
+            VerdictOut(rule=rule.id, name=rule.name, acts=not reason, reason=reason)
+            for rule, reason in decision.verdicts
+        ],
+        deliveries=[
+            PlannedOut(destination=id_of(one.target), priority=one.priority)
+            for one in decision.deliveries
+        ],
+        remarks=[
+            RemarkOut(destination=id_of(target), reason=reason)
+            for target, reason in decision.remarks
+        ],
+        archive=decision.routed.archive or None,
+    )

@@ -1,0 +1,422 @@
+"""What travels over the API: pydantic at the edge, our values inside.
+
+Times are UTC seconds as float.
+"""
+
+import zoneinfo
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from fastapi import Path
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from swallowtail.calls.config import Configuration, EndpointKind
+from swallowtail.cloud.model.audit import ChainFault
+from swallowtail.cloud.model.operations import Condition, Severity
+from swallowtail.cloud.model.paging import Page
+from swallowtail.cloud.model.tenancy import MAX_RETENTION_DAYS, CodeState, OrganisationState, Role
+from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.cloud.web.struct_schemas import inline_schema
+from swallowtail.dicom import uids
+
+T = TypeVar("T")
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+]
+"""The same rule as for names in a Link's configuration (calls.config.Name)."""
+MAX_NUMBER: Final = 2**63 - 1
+"""What a row can hold."""
+RowId = Annotated[int, Path(ge=1, le=MAX_NUMBER)]
+Moment = Annotated[float, Field(allow_inf_nan=False)]
+Title = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
+Comment = Annotated[str, StringConstraints(max_length=500)]
+
+
+def _time_zone(name: str) -> str:
+    if name not in zoneinfo.available_timezones():
+        raise ValueError(f"{name!r} is no IANA time zone; one is 'Europe/Berlin'")
+    return name
+
+
+def _uid(text: str) -> str:
+    if not uids.is_valid(text):
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST,
+            "uid",
+            "the path names something that is not a UID",
+            remedy=(
+                "Correct the path: a UID has up to 64 characters, components of digits separated by"
+                " dots."
+            ),
+        )
+    return text
+
+
+_UID_SCHEMA: Final = {
+    "type": "string",
+    "pattern": f"^{uids.PATTERN}$",
+    "maxLength": uids.MAX_LENGTH,
+}
+UidPath = Annotated[str, AfterValidator(_uid), WithJsonSchema(_UID_SCHEMA)]
+"""A UID in a path; anything else is a 400 (PS3.18 8.5)."""
+UidText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=uids.MAX_LENGTH, pattern=f"^{uids.PATTERN}$"),
+]
+"""A UID in a query string or a body."""
+
+TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time_zone)]
+
+
+class Body(BaseModel):
+    """What a client sends: a key that nobody reads is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Out(BaseModel):
+    """What a client gets; it must ignore keys that it does not know."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class PageOut(BaseModel, Generic[T]):
+    """A page of a list: `next` is the cursor for the following one, null at the end."""
+
+    items: list[T]
+    next: str | None = None
+
+
+def page_out(page: Page[Any], make: Callable[[Any], T]) -> PageOut[T]:
+    """Give a page with each item as the client gets it."""
+    return PageOut[T].model_construct(items=[make(item) for item in page.items], next=page.next)
+
+
+class OrganisationOut(Out):
+    """A tenant. What is deleted can be restored for `retention_days`, then it is purged."""
+
+    id: str
+    name: str
+    title: str
+    state: OrganisationState
+    created: float
+    retention_days: int
+
+
+class RetentionChange(Body):
+    """How many days deleted instances can be restored."""
+
+    days: Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS)]
+
+
+class OrganisationNew(Body):
+    """An organisation to create."""
+
+    name: Name
+    title: Title = ""
+
+
+class OrganisationChange(Body):
+    """What to change."""
+
+    title: Title | None = None
+    state: OrganisationState | None = None
+
+
+class FacilityOut(Out):
+    """A place of the organisation."""
+
+    id: str
+    name: str
+    title: str
+    time_zone: str
+
+
+class FacilityNew(Body):
+    """A facility to create; `time_zone` is an IANA name."""
+
+    name: Name
+    title: Title = ""
+    time_zone: TimeZone
+
+
+class FacilityChange(Body):
+    """What to change."""
+
+    title: Title | None = None
+    time_zone: TimeZone | None = None
+
+
+class EndpointOut(Out):
+    """State of a listener or destination of a Link.
+
+    Of a destination by its last answer, `unused` without one lately.
+    """
+
+    name: str
+    kind: EndpointKind
+    state: str
+    detail: str
+    since: float
+    associations: int
+
+
+class FaultOut(Out):
+    """One thing that is wrong in a document."""
+
+    field: str
+    message: str
+
+
+class PresenceOut(BaseModel):
+    """Whether a Link is connected, and how it last was."""
+
+    connected: bool
+    since: float | None = None
+    """Of the present `connected`."""
+    proven: float | None = None
+    """When the last frame came."""
+    address: str = ""
+    release: str = ""
+    round_trip: float | None = None
+    """Seconds."""
+
+
+class LinkOut(Out):
+    """A Link.
+
+    The code itself is shown once, when it is made; `code_until` is when a fresh one ends to be
+    good.
+    """
+
+    id: str
+    name: str
+    facility: str
+    code_state: CodeState
+    code_until: float | None
+    key: str
+    """The bound device key in hex; empty before the first connection."""
+    epoch: int
+    created: float
+    presence: PresenceOut
+
+
+class LinkNew(Body):
+    """A Link to create in a facility, by the facility's id."""
+
+    name: Name
+    facility: str
+
+
+class LinkChange(Body):
+    """What to change."""
+
+    name: Name | None = None
+    facility: str | None = None
+
+
+class LinkWithCode(LinkOut):
+    """A Link together with its new security code, which is never shown again."""
+
+    code: str
+
+
+class PingOut(BaseModel):
+    """A round trip through the Link."""
+
+    seconds: float
+    bytes: int
+
+
+class PolicyOut(Out):
+    """The hospital's policy as the Link read it."""
+
+    source: str
+    summary: list[str]
+
+
+class LinkStatusOut(Out):
+    """How a Link says that it is."""
+
+    release: str
+    platform: str
+    host: str
+    uptime: float
+    configuration: int
+    endpoints: list[EndpointOut]
+    policy: PolicyOut
+    memory: int
+    associations: int
+
+
+class ConfigurationOut(BaseModel):
+    """One version of a Link's configuration; lists leave `document` out."""
+
+    link: str
+    version: int
+    document: dict[str, Any] | None = None
+    author: str
+    created: float
+    comment: str
+    restored_from: int | None = None
+
+
+class ConfigurationNew(Body):
+    """A new document.
+
+    `expected` is the version that it was made from: another one in between is a conflict; null does
+    not ask.
+    """
+
+    document: Annotated[dict[str, Any], WithJsonSchema(inline_schema(Configuration))]
+    expected: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None
+    comment: Comment = ""
+
+
+class Rollback(Body):
+    """Which version becomes the newest again."""
+
+    version: Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+    comment: Comment = ""
+
+
+class EndpointComparison(BaseModel):
+    """One listener or destination: whether it is desired, and its state as the Link reported it.
+
+    A Link of an older release does not report a destination that it has not used lately.
+    """
+
+    name: str
+    kind: EndpointKind
+    desired: bool
+    running: EndpointOut | None = None
+
+
+class Comparison(BaseModel):
+    """Desired against reported configuration.
+
+    `in_step` when the Link runs the newest version and every desired listener listens.
+
+    A destination that fails is listed with its reason and does not affect `in_step`: the Link runs
+    as configured.
+    """
+
+    desired: int
+    running: int
+    in_step: bool
+    connected: bool
+    problems: list[FaultOut]
+    endpoints: list[EndpointComparison]
+
+
+class UnknownDeviceOut(Out):
+    """A system that knocked and is not configured.
+
+    `hint` is the device that would let it in, for the configuration.
+    """
+
+    link: str
+    listener: str
+    address: str
+    calling_ae: str
+    called_ae: str
+    reason: str
+    count: int
+    first: float
+    last: float
+    hint: dict[str, Any]
+
+
+class UnknownDeviceKey(Body):
+    """Which unknown device to dismiss."""
+
+    link: str
+    address: str
+    calling_ae: str
+
+
+class WhoAmI(BaseModel):
+    """Who the token says that you are."""
+
+    id: str
+    name: str
+    role: Role
+    organisation: OrganisationOut | None
+    facilities: list[str] | None
+    archives: list[str] | None
+
+
+class AlarmOut(Out):
+    """A condition that a person should see."""
+
+    id: int
+    condition: Condition
+    subject: str
+    severity: Severity
+    detail: str
+    since: float
+    last: float
+    count: int
+    acknowledged: float | None
+    acknowledged_by: str
+    cleared: float | None
+
+
+class AuditOut(BaseModel):
+    """A record of the audit chain, in the terms of PS3.15 A.5."""
+
+    sequence: int
+    at: float
+    event: str
+    action: str
+    outcome: int
+    type: str
+    actor: str
+    role: str
+    address: str
+    objects: list[tuple[str, str]]
+    detail: str
+    digest: str
+
+
+class HeadOut(Out):
+    """The place and digest of a chain's last record; sequence 0: the chain has none."""
+
+    sequence: int
+    digest: str
+
+
+class ExportedHeadOut(HeadOut):
+    """A head that the Cloud has exported, and when."""
+
+    at: float
+
+
+class ChainOut(Out):
+    """Whether the chain holds.
+
+    `exported` is the head that the Cloud exported last, with which it was compared.
+
+    `broken_at` is the first record that does not fit, `fault` says how: `changed`, `missing`, `key`
+    (written without the Cloud's key), `exported` (another record than the one whose head was
+    exported, or was given with the request) or `listed` (hidden from whoever filters the list).
+    """
+
+    records: int
+    broken_at: int | None
+    fault: ChainFault | None
+    exported: ExportedHeadOut | None
+
+
+def sorted_or_none(values: Iterable[str] | None) -> list[str] | None:
+    """Give a stable list of a set; None stays None."""
+    return None if values is None else sorted(values)

@@ -1,0 +1,88 @@
+"""Instances that were acknowledged but are in no study, because the index has not read them or
+cannot.
+
+They are downloaded and deleted as every instance is: `/instances/{instance_id}`.
+"""
+
+import enum
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import Field
+
+from swallowtail.cloud.model.audit import EventAction, EventId
+from swallowtail.cloud.model.imaging import IndexState, InstanceSearch
+from swallowtail.cloud.web.access import InOrganisation
+from swallowtail.cloud.web.api.index_jobs import Queued
+from swallowtail.cloud.web.api.schemas import MAX_NUMBER, Body, Moment, PageOut, page_out
+from swallowtail.cloud.web.api.studies import InstanceOut, UidKey, instance_out
+from swallowtail.cloud.web.page_parameters import Paging
+
+MAX_NAMED = 1000
+Ids = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...],
+    Field(min_length=1, max_length=MAX_NAMED),
+]
+
+FacilityKey = Annotated[str | None, Query(max_length=64)]
+
+
+class UnindexedState(enum.StrEnum):
+    """Why an instance is not indexed."""
+
+    WAITING = IndexState.WAITING.value
+    QUARANTINED = IndexState.QUARANTINED.value
+
+
+class ReindexUnindexed(Body):
+    """Which instances to index again, by id; left out, every one that is quarantined."""
+
+    instances: Ids | None = None
+
+
+async def list_unindexed_instances(
+    caller: InOrganisation,
+    page: Paging,
+    *,
+    state: UnindexedState | None = None,
+    facility: FacilityKey = None,
+    sop_instance: UidKey = None,
+    received_since: Moment | None = None,
+) -> PageOut[InstanceOut]:
+    """List unindexed instances.
+
+    Returns the instances that wait for the index or that it could not read (`quarantined`, with the
+    `problem`), in the order of arrival, also copies that are not visible. Each was acknowledged
+    when it was stored. Download one with `GET /instances/{id}/file`, delete it with `DELETE
+    /instances/{id}`.
+    """
+    search = InstanceSearch(
+        unindexed=True,
+        state=None if state is None else IndexState(state),
+        facilities=None if facility is None else frozenset({facility}),
+        sop_instances=(sop_instance,) if sop_instance else (),
+        received_since=received_since,
+        hidden=True,
+    )
+    found = await caller.services.query.instances(
+        caller.principal, search, page, address=caller.address
+    )
+    return page_out(found, instance_out)
+
+
+async def reindex_unindexed_instances(caller: InOrganisation, body: ReindexUnindexed) -> Queued:
+    """Index unindexed instances again.
+
+    Queues an index job for each named instance that is not indexed, or for every quarantined one.
+    They are `waiting` until it is done; one that is read then appears in its study, is routed by
+    the rules, and its alarm is cleared. Ids of indexed, unknown or deleted instances are left out
+    of the count.
+    """
+    objects = tuple(("row", str(one)) for one in body.instances or ())
+    event = caller.event(
+        EventAction.EXECUTE, "index.requeue", *objects, event=EventId.APPLICATION_ACTIVITY
+    )
+    reindexing = caller.services.reindexing
+    return Queued(
+        queued=await reindexing.requeue(caller.principal, caller.tenant, body.instances, event)
+    )

@@ -1,0 +1,10 @@
+"""Identifiers that we give."""
+
+import base64
+
+from swallowtail.cloud.model.ports.environment import Randomness
+
+
+def new_id(random: Randomness) -> str:
+    """Give a new identifier: 80 random bits as 16 characters of a-z and 2-7."""
+    return base64.b32encode(random(10)).decode().lower()

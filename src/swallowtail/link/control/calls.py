@@ -1,0 +1,205 @@
+"""What Link answers when the Cloud asks.
+
+Run this configuration, are you there, how are you, store this (`calls.config`, `.diagnostics`,
+`.deliver`).
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from swallowtail.calls.codec import encode
+from swallowtail.calls.config import (
+    CONFIGURE,
+    MAX_DOCUMENT,
+    Applied,
+    Configuration,
+    EndpointState,
+    InvalidConfigurationError,
+    Problem,
+    parse,
+    read_configure,
+    refusal,
+)
+from swallowtail.calls.deliver import DELIVER
+from swallowtail.calls.diagnostics import (
+    CHECK,
+    PING,
+    STATUS,
+    LinkStatus,
+    PolicyStatus,
+    Pong,
+    read_ping,
+    read_status_query,
+)
+from swallowtail.calls.report import Endpoints as EndpointsReport
+from swallowtail.link.directory import Directory
+from swallowtail.link.endpoints import Endpoints
+from swallowtail.link.policy import Policy, summary
+from swallowtail.link.scu.destinations import Destinations
+from swallowtail.link.site import Site
+from swallowtail.wire.channel import Data
+from swallowtail.wire.net import Channel
+from swallowtail.wire.reasons import ResetReason
+
+log = structlog.get_logger()
+
+STATM: Final = Path("/proc/self/statm")
+MAX_SUMMARY: Final = 128
+"""So that every answer is one message (wire §2)."""
+CALL_LIMIT: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What this Link says of itself."""
+
+    release: str
+    platform: str
+    host: str
+    started: float
+    """Loop time."""
+
+
+class Answers:
+    """Serves the channels that the Cloud opens."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        destinations: Destinations,
+        site: Site,
+        *,
+        policy: Policy,
+        about: About,
+        now: Callable[[], float],
+    ) -> None:
+        self._endpoints = endpoints
+        self._destinations = destinations
+        self._site = site
+        self._policy = policy
+        self._about = about
+        self._now = now
+        self._newest = 0
+        self._calls: dict[str, Callable[[Channel], Awaitable[None]]] = {
+            CONFIGURE: self._configure,
+            PING: self._ping,
+            STATUS: self._status,
+            DELIVER: destinations.deliver,
+            CHECK: destinations.check,
+        }
+
+    def greeted(self) -> None:
+        """Learn that a session stands.
+
+        What an earlier one asked for counts no more, and the Cloud hears how the endpoints are.
+        """
+        self._newest = 0
+        self.report_endpoints()
+
+    def report_endpoints(self) -> None:
+        """Note for the Cloud which version runs, and how each endpoint is."""
+        self._site.reports.endpoints(
+            EndpointsReport(version=self._site.version, endpoints=self._states)
+        )
+
+    @property
+    def _states(self) -> tuple[EndpointState, ...]:
+        return (*self._endpoints.states, *self._destinations.states)
+
+    def limit(self, call: str) -> float | None:
+        """Give the seconds that a call may take.
+
+        None for one whose every wait has a deadline of its own.
+        """
+        return None if call == DELIVER else CALL_LIMIT
+
+    async def answer(self, channel: Channel) -> None:
+        """Serve one channel to its end; raises MalformedCallError."""
+        call = self._calls.get(channel.opening.call)
+        if call is None:
+            channel.reset(
+                ResetReason.UNKNOWN_CALL, f"this Link knows no call {channel.opening.call!r}"
+            )
+        else:
+            await call(channel)
+
+    async def _ping(self, channel: Channel) -> None:
+        await channel.message(
+            encode(Pong(payload=read_ping(channel.opening.body).payload)), fin=True
+        )
+
+    async def _status(self, channel: Channel) -> None:
+        read_status_query(channel.opening.body)
+        states = self._states
+        status = LinkStatus(
+            release=self._about.release,
+            platform=self._about.platform,
+            host=self._about.host,
+            uptime=self._now() - self._about.started,
+            configuration=self._site.version,
+            endpoints=states,
+            policy=PolicyStatus(
+                source=self._policy.source, summary=summary(self._policy)[:MAX_SUMMARY]
+            ),
+            memory=_resident_bytes(),
+            associations=sum(state.associations for state in states),
+        )
+        await channel.message(encode(status), fin=True)
+
+    async def _configure(self, channel: Channel) -> None:
+        wish = read_configure(channel.opening.body)
+        self._newest = max(self._newest, wish.version)
+        document = wish.document or await _read_document(channel)
+        if len(document) > MAX_DOCUMENT:
+            channel.reset(ResetReason.LIMIT, f"a document of more than {MAX_DOCUMENT} bytes")
+            return
+        if wish.version < self._newest:  # its document took longer than that of a later wish
+            channel.reset(ResetReason.CANCELLED, f"version {self._newest} was asked for meanwhile")
+            return
+        problems = await self._apply(wish.version, document)
+        log.info(
+            "configuration",
+            version=wish.version,
+            state="refused" if problems else "applied",
+            count=len(problems),
+        )
+        applied = Applied(version=wish.version, endpoints=self._states)
+        await channel.message(
+            encode(refusal(wish.version, problems) if problems else applied), fin=True
+        )
+
+    async def _apply(self, version: int, document: bytes) -> tuple[Problem, ...]:
+        try:
+            configuration = parse(document)
+        except InvalidConfigurationError as error:
+            return error.problems
+        return await self._endpoints.apply(
+            configuration, lambda: self._adopt(version, configuration)
+        )
+
+    def _adopt(self, version: int, configuration: Configuration) -> None:
+        self._site.version = version
+        self._site.directory = Directory.of(configuration.devices)
+        self._destinations.apply(configuration.destinations)
+
+
+async def _read_document(channel: Channel) -> bytes:
+    """Read a document that did not fit into OPEN, to a little more than MAX_DOCUMENT at most."""
+    document = bytearray()
+    while isinstance(event := await channel.receive(), Data) and len(document) <= MAX_DOCUMENT:
+        document += event.view
+        channel.consumed(len(event.view))
+    return bytes(document)
+
+
+def _resident_bytes() -> int:
+    """Give the resident memory; 0 where the system has no /proc."""
+    try:
+        return int(STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0

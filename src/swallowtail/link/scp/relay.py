@@ -1,0 +1,218 @@
+"""The body of one C-STORE from a modality's association into a channel of the wire.
+
+`store` decides, this moves.
+
+Each fragment is copied once, into the frame that leaves. While the Cloud grants no credit nobody
+asks the association for its next event, so its socket is not read and the modality waits. One
+deadline is armed at a time: the one that `store` names.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from swallowtail.calls.codec import MalformedCallError, encode
+from swallowtail.calls.store import STORE, StoreRequest, read_store_answer
+from swallowtail.dicom.dimse import DataSetFragment
+from swallowtail.dicom.net import Connection
+from swallowtail.link.scp.store_machine import Phase, StoreRelay
+from swallowtail.runtime.tasks import Tasks
+from swallowtail.sansio.errors import LocalProtocolError
+from swallowtail.wire.channel import End, Message
+from swallowtail.wire.failures import ChannelResetError, SessionClosedError
+from swallowtail.wire.frames import Priority
+from swallowtail.wire.net import Channel, Session
+from swallowtail.wire.reasons import ResetReason
+
+FLUSH_AFTER: Final = 0.002
+"""Seconds without a fragment after which a frame leaves although it is not full.
+
+The modality's socket has run dry.
+"""
+
+
+async def relay(
+    connection: Connection,
+    session: Session,
+    store: StoreRelay,
+    request: StoreRequest,
+    transfer: bytes,
+) -> None:
+    """Pass a data set on until `store` has its verdict.
+
+    What the peer breaks is raised as by `Connection.next_event`.
+    """
+    channel = await _open(session, store, request, transfer)
+    if channel is None:
+        await discard(connection, store)
+        return
+    way = _Way(connection, channel, store)
+    async with Tasks("store") as tasks:
+        tasks.spawn(way.listen(), name="answer")
+        try:
+            await way.run()
+        finally:
+            way.end()
+
+
+async def _open(
+    session: Session, store: StoreRelay, request: StoreRequest, transfer: bytes
+) -> Channel | None:
+    """Open the channel; to wait for a free one counts as to wait for credit."""
+    loop = asyncio.get_running_loop()
+    store.no_credit(loop.time())
+    try:
+        async with asyncio.timeout_at(store.next_timeout()):
+            channel = await session.open(STORE, encode(request), Priority.BULK, transfer=transfer)
+    except (
+        LocalProtocolError,
+        SessionClosedError,
+        TimeoutError,
+    ):  # the session is full, ending, or gone
+        store.lost(loop.time())
+        return None
+    store.credit()
+    return channel
+
+
+async def discard(connection: Connection, store: StoreRelay) -> None:
+    """Read a message to its end, or to the deadline of a store that has failed already.
+
+    Afterwards it has its verdict.
+    """
+    loop = asyncio.get_running_loop()
+    limit = asyncio.timeout_at(store.next_timeout())
+    try:
+        async with limit:
+            while store.phase is Phase.DISCARDING:
+                event = await connection.next_event()
+                if not isinstance(event, DataSetFragment):
+                    store.abandoned()
+                elif event.last:
+                    store.whole(loop.time())
+    except TimeoutError:
+        store.handle_timeout(
+            max(loop.time(), limit.when() or 0.0)
+        )  # a timer may fire a clock tick early
+
+
+class _Way:
+    """From one association into one channel."""
+
+    def __init__(self, connection: Connection, channel: Channel, store: StoreRelay) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._limit: asyncio.Timeout | None = None
+        self._settled = asyncio.Event()
+        self._sending = False
+        self._flush: asyncio.TimerHandle | None = None
+        self._fresh = False  # something was written since the timer was set
+
+    async def run(self) -> None:
+        """Work until the verdict."""
+        await self._within(self._pass_on, Phase.RELAYING)
+        await self._within(self._settled.wait, Phase.AWAITING)
+        if self._store.phase is Phase.DISCARDING:
+            self.end()
+            await discard(self._connection, self._store)
+
+    def end(self) -> None:
+        """Leave the channel: what it does not know to be committed is cancelled."""
+        if self._flush is not None:
+            self._flush.cancel()
+        self._channel.reset(ResetReason.CANCELLED)  # nothing, when it has ended
+
+    async def _within(self, work: Callable[[], Awaitable[object]], phase: Phase) -> None:
+        while self._store.phase is phase:
+            limit = asyncio.timeout_at(self._store.next_timeout())
+            try:
+                async with limit:
+                    self._limit = limit
+                    await work()
+            except TimeoutError:
+                self._store.handle_timeout(max(self._loop.time(), limit.when() or 0.0))
+            finally:
+                self._limit = None
+
+    # From the modality to the Cloud
+
+    async def _pass_on(self) -> None:
+        try:
+            while self._store.phase is Phase.RELAYING:
+                event = await self._connection.next_event()
+                if not isinstance(event, DataSetFragment):
+                    self._store.abandoned()
+                    return
+                if event.last:
+                    self._store.whole(self._connection.read_at)
+                if self._store.fragment(event.data):
+                    await self._send(event.data)
+                if event.last and self._store.phase is Phase.RELAYING:
+                    await self._waiting(self._channel.message(encode(self._store.end), fin=True))
+                    self._store.sent()
+        except ChannelResetError:
+            self._lost()
+
+    async def _send(self, view: memoryview) -> None:
+        view = view[self._channel.send_nowait(view) :]
+        while view and self._store.phase is Phase.RELAYING:
+            await self._waiting(
+                self._channel.send(view[:1])
+            )  # comes back with the first byte that has credit
+            view = view[1 + self._channel.send_nowait(view[1:]) :]
+        self._fresh = True
+        if self._flush is None:
+            self._flush = self._loop.call_later(FLUSH_AFTER, self._run_dry)
+
+    async def _waiting(self, sending: Awaitable[None]) -> None:
+        """Wait for the Cloud to take something; the timeout around this is the design's 15 s."""
+        self._store.no_credit(self._loop.time(), self._connection.read_at)
+        self._sending = True
+        self._rearm()
+        try:
+            await sending
+        finally:
+            self._sending = False
+        self._store.credit()
+        self._rearm()
+
+    def _run_dry(self) -> None:
+        self._flush = None
+        if self._store.phase is not Phase.RELAYING:
+            return
+        if self._fresh:
+            self._fresh = False
+            self._flush = self._loop.call_later(FLUSH_AFTER, self._run_dry)
+        else:
+            self._channel.flush()
+
+    # From the Cloud
+
+    async def listen(self) -> None:
+        """Hear the Cloud's answer, whenever it comes, or that none will."""
+        try:
+            while self._store.verdict is None:
+                event = await self._channel.receive()
+                if isinstance(event, Message):
+                    self._store.answered(read_store_answer(event.body), self._loop.time())
+                    self._rearm()
+                elif isinstance(event, End):
+                    break
+        except (ChannelResetError, MalformedCallError):
+            pass
+        self._lost()
+
+    def _lost(self) -> None:
+        self._store.lost(self._loop.time())  # changes nothing when there was an answer
+        self._rearm()
+
+    def _rearm(self) -> None:
+        """Have the deadline of now, and wake whoever waits for something that will not come."""
+        if self._store.phase is Phase.OVER:
+            self._settled.set()
+        if self._limit is None or self._limit.expired():
+            return
+        stuck = self._sending and self._store.phase is not Phase.RELAYING
+        self._limit.reschedule(self._loop.time() if stuck else self._store.next_timeout())

@@ -1,0 +1,238 @@
+"""The systems of the hospital that Link stores to.
+
+The calls `deliver` and `check` for the destinations of its configuration.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from swallowtail.calls.codec import MalformedCallError, encode
+from swallowtail.calls.config import Destination, EndpointKind, EndpointState
+from swallowtail.calls.deliver import (
+    About,
+    DeliverAnswer,
+    Delivered,
+    DeliverRequest,
+    NotDelivered,
+    read_deliver_request,
+)
+from swallowtail.calls.diagnostics import read_check_request
+from swallowtail.dicom import uids
+from swallowtail.link.scu.check import Check
+from swallowtail.link.scu.connecting import Reach
+from swallowtail.link.scu.connection import Line, passed_over
+from swallowtail.link.site import Site
+from swallowtail.runtime.tasks import Tasks
+from swallowtail.wire.channel import Data, End
+from swallowtail.wire.failures import ChannelResetError
+from swallowtail.wire.net import Channel
+from swallowtail.wire.reasons import ResetReason
+
+log = structlog.get_logger()
+
+LATELY: Final = 3600.0
+"""Seconds for which the last answer of a destination is reported; afterwards it is `unused`."""
+LAST_WORDS: Final = 10.0
+"""Seconds that the Cloud gets to stop a body whose answer it has."""
+
+
+@dataclass(slots=True)
+class _Use:
+    """How a destination did when it was used last."""
+
+    state: str
+    detail: str
+    since: float
+    """UTC."""
+    at: float
+    """Loop time."""
+
+
+_UNUSED: Final = _Use("unused", "", since=0.0, at=0.0)
+
+
+class Destinations:
+    """Every destination of the running configuration, with the associations that are open."""
+
+    def __init__(self, reach: Reach, site: Site, tasks: Tasks, changed: Callable[[], None]) -> None:
+        self._reach = reach
+        self._site = site
+        self._tasks = tasks
+        self._changed = changed
+        self._stopping = False
+        self._destinations: dict[str, Destination] = {}
+        self._lines: dict[tuple[str, int], Line] = {}
+        self._uses: dict[str, _Use] = {}
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def states(self) -> tuple[EndpointState, ...]:
+        """Return the state of every configured destination: by its last answer, or `unused`."""
+        return tuple(self._state(name) for name in self._destinations)
+
+    def _state(self, name: str) -> EndpointState:
+        use = self._uses.get(name)
+        if use is None or use.at < self._loop.time() - LATELY:
+            use = _UNUSED
+        return EndpointState(
+            name=name,
+            state=use.state,
+            detail=use.detail,
+            since=use.since,
+            associations=sum(
+                line.associated for (owner, _), line in self._lines.items() if owner == name
+            ),
+            kind=EndpointKind.DESTINATION,
+        )
+
+    def apply(self, destinations: Iterable[Destination]) -> None:
+        """Run these from now on.
+
+        Running instances end as they began, what changed is used for the next one.
+        """
+        self._destinations = {destination.name: destination for destination in destinations}
+        for (name, number), line in list(self._lines.items()):
+            destination = self._destinations.get(name)
+            if destination is not None and number < destination.connections:
+                line.update(destination)
+            elif line.over:
+                del self._lines[name, number]
+            else:
+                line.remove()
+        self._uses = {name: use for name, use in self._uses.items() if name in self._destinations}
+
+    async def drain(self, limit: float) -> None:
+        """Begin nothing more.
+
+        Return when what runs has ended and every association is released, after `limit` seconds at
+        most.
+        """
+        self._stopping = True
+        async with Tasks("destinations") as tasks:
+            running = [
+                tasks.spawn(line.drain(limit), name=name) for (name, _), line in self._lines.items()
+            ]
+            if running:
+                await asyncio.wait(running)
+
+    # Calls
+
+    async def deliver(self, channel: Channel) -> None:
+        """Serve one `deliver`.
+
+        Raises MalformedCallError, and ChannelResetError when the Cloud gives it up.
+        """
+        request = read_deliver_request(channel.opening.body)
+        _check(request)
+        answer = await self._deliver(request, channel)
+        await channel.message(encode(answer), fin=True)
+        await _wait_for_end(channel)
+
+    async def _deliver(self, request: DeliverRequest, channel: Channel) -> DeliverAnswer:
+        name, number = request.destination, request.connection
+        if self._stopping:
+            return passed_over("Link stops; it is tried again")
+        if request.configuration > self._site.version:
+            text = (
+                f"Link runs version {self._site.version} of its configuration and was asked for"
+                f" {request.configuration}"
+            )
+            return passed_over(f"{text}; it is tried again")
+        destination = self._destinations.get(name)
+        if destination is None or not 0 <= number < destination.connections:
+            return passed_over(
+                f"there is no destination {name!r} with connection {number} in the configuration of"
+                " this Link"
+            )
+        line = self._lines.get((name, number))
+        if line is None:
+            line = self._lines[name, number] = Line(
+                destination, self._reach, self._tasks, lambda answer: self._note(name, answer)
+            )
+        return await line.deliver(request, channel)
+
+    async def check(self, channel: Channel) -> None:
+        """Serve one `check`; raises MalformedCallError."""
+        name = read_check_request(channel.opening.body).destination
+        destination = self._destinations.get(name)
+        if destination is None:
+            channel.reset(
+                ResetReason.REFUSED,
+                f"there is no destination {name!r} in the configuration that this Link runs",
+            )
+            return
+        # Many a PACS serves one association at a time: ours must not be the one that its check
+        # waits for.
+        rested = [
+            await line.rest() for (owner, _), line in list(self._lines.items()) if owner == name
+        ]
+        checked = await Check(
+            destination, self._reach, self._tasks, delivering=not all(rested)
+        ).run()
+        await channel.message(encode(checked), fin=True)
+
+    def _note(self, name: str, answer: DeliverAnswer) -> None:
+        """Learn how a delivery ended.
+
+        What is about the instance says that the destination answers.
+        """
+        if not isinstance(answer, Delivered):
+            log.info(
+                "a delivery failed",
+                destination=name,
+                phase=answer.phase,
+                reason=answer.about,
+                status=answer.status,
+            )
+            if answer.about is About.LINK:
+                return
+        failed = isinstance(answer, NotDelivered) and answer.about is About.DESTINATION
+        state, detail = (
+            ("failed", answer.detail)
+            if failed and isinstance(answer, NotDelivered)
+            else ("reached", "")
+        )
+        use = self._uses.get(name)
+        if use is None or (use.state, use.detail) != (state, detail):
+            since = use.since if use is not None and use.state == state else self._site.wall()
+            self._uses[name] = _Use(state, detail, since, self._loop.time())
+            self._changed()
+        else:
+            use.at = self._loop.time()
+
+
+def _check(request: DeliverRequest) -> None:
+    """Refuse what no command set and no presentation context can carry."""
+    pairs = (
+        (request.sop_class, request.transfer_syntax),
+        *((each.sop_class, *each.transfer_syntaxes) for each in request.expected),
+    )
+    if not uids.is_valid(request.sop_instance) or not all(
+        uids.is_valid(uid) for pair in pairs for uid in pair
+    ):
+        raise MalformedCallError("a UID of the request is none (PS3.5 9.1)")
+    if not (
+        request.originator_ae.isascii()
+        and len(request.originator_ae) <= 16
+        and 0 <= request.originator_id <= 0xFFFF
+    ):
+        raise MalformedCallError("the move originator of the request is none (PS3.7 9.1.1.1)")
+
+
+async def _wait_for_end(channel: Channel) -> None:
+    """Let the answer arrive before the rest of its body is given up.
+
+    The Cloud gives it up itself when it hears it.
+    """
+    with suppress(TimeoutError, ChannelResetError):
+        async with asyncio.timeout(LAST_WORDS):
+            while not isinstance(event := await channel.receive(), End):
+                if isinstance(event, Data):
+                    channel.consumed(len(event.view))
+            return
+    channel.reset(ResetReason.CANCELLED, "the delivery was answered; nothing more is read")

@@ -1,0 +1,358 @@
+"""Promise 10.
+
+Every row of `calls.answers` is provoked against the real Link, and the sender hears what the row
+says.
+"""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import pytest
+
+from swallowtail.calls.answers import (
+    ANSWERS,
+    FAILED_STORES_UNTIL_ABORT,
+    Abort,
+    Answer,
+    RefuseContext,
+    Reject,
+    Service,
+    Situation,
+    Status,
+)
+from swallowtail.calls.config import Configuration, EchoMeaning, Timeouts
+from swallowtail.calls.store import NotStoredReason, Stored
+from swallowtail.dicom.commands import echo_request, encode, store_request
+from swallowtail.dicom.dimse import CommandReceived
+from swallowtail.dicom.indications import Aborted, AssociateRejected, Released
+from swallowtail.dicom.negotiation import propose
+from swallowtail.dicom.net import Connection
+from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
+from tests.unit.link.stage import (
+    CONFIGURATION,
+    LISTENER,
+    Stage,
+    commit,
+    committed_as,
+    play,
+    refuse,
+    silence,
+)
+
+US, CT = "1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.2"
+WORKLIST = "1.2.840.10008.5.1.4.31"
+UID = "1.2.826.0.1.3680043.8.498.1"
+ECHO, STORE = 1, 3  # context ids, in the order proposed
+BODY = b"an invented data set" * 10
+
+Provocation = Callable[[Stage], Awaitable[Answer]]
+PROVOKED: dict[tuple[Situation, Service], tuple[Provocation, Configuration]] = {}
+
+
+def provokes(situation: Situation, service: Service, **listener: object):
+    """Enter a provocation; `listener` changes the listener's settings."""
+    changed = msgspec.structs.replace(LISTENER, **listener)
+    configuration = msgspec.structs.replace(CONFIGURATION, listeners=(changed,))
+
+    def enter(provocation: Provocation) -> Provocation:
+        PROVOKED[situation, service] = (provocation, configuration)
+        return provocation
+
+    return enter
+
+
+def request(
+    called: str = "SWALLOW", calling: str = "US1", classes: tuple[str, ...] = (VERIFICATION, US)
+):
+    return propose(called, calling, [(uid, (EXPLICIT_VR_LITTLE_ENDIAN,)) for uid in classes])
+
+
+async def asked(stage: Stage, *arguments: str, **more: object) -> Answer:
+    """Ask for an association that is expected to be rejected."""
+    answer = await stage.associate(request(*arguments, **more))
+    assert isinstance(answer, AssociateRejected), answer
+    return Reject(answer.answer.result, answer.answer.source, answer.answer.reason)
+
+
+async def associated(stage: Stage) -> Connection:
+    connection = await stage.associate(request())
+    assert isinstance(connection, Connection), connection
+    return connection
+
+
+async def heard(connection: Connection) -> Answer:
+    """Hear one answer, and whether the association outlives it."""
+    event = await connection.next_event()
+    if isinstance(event, Aborted):
+        return Abort(event.source, event.reason)
+    assert isinstance(event, CommandReceived), event
+    if not connection.closed:
+        connection.release()
+    last = await connection.next_event()
+    assert isinstance(last, Aborted | Released), last
+    return Status(event.command.status, then_abort=isinstance(last, Aborted))
+
+
+async def aborted(connection: Connection) -> Answer:
+    """Hear an A-ABORT; its reason says what was wrong, the table says by whom."""
+    answer = await heard(connection)
+    assert isinstance(answer, Abort)
+    return Abort(answer.source)
+
+
+def begin_store(connection: Connection, *, uid: str = UID, sop_class: str = US) -> None:
+    connection.send(STORE, store_request(connection.new_message_id(), sop_class, uid))
+
+
+def pdv(context_id: int, data: bytes, control: int) -> bytes:
+    return struct.pack(">BxIIBB", 4, len(data) + 6, len(data) + 2, context_id, control) + data
+
+
+async def stored(stage: Stage, **more: str) -> Answer:
+    connection = await associated(stage)
+    begin_store(connection, **more)
+    connection.send_data(BODY, last=True)
+    return await heard(connection)
+
+
+async def echoed(connection: Connection) -> Answer:
+    connection.send(ECHO, echo_request(connection.new_message_id(), VERIFICATION))
+    return await heard(connection)
+
+
+async def lose_the_cloud(stage: Stage) -> None:
+    session = stage.agent.uplink.session
+    assert session is not None
+    stage.cloud.away = True
+    stage.cloud.lose()
+    await asyncio.wait([session.closed])
+
+
+async def reconfigure(stage: Stage, **listener: object) -> None:
+    changed = msgspec.structs.replace(LISTENER, **listener)
+    await stage.cloud.configure(msgspec.structs.replace(CONFIGURATION, listeners=(changed,)))
+
+
+@provokes(Situation.CLOUD_AWAY, Service.ASSOCIATE)
+async def _(stage: Stage) -> Answer:
+    await lose_the_cloud(stage)
+    return await asked(stage)
+
+
+@provokes(Situation.TOO_MANY_ASSOCIATIONS, Service.ASSOCIATE, max_associations_per_address=1)
+async def _(stage: Stage) -> Answer:
+    await associated(stage)
+    return await asked(stage)
+
+
+@provokes(Situation.UNKNOWN_CALLING_AE, Service.ASSOCIATE)
+async def _(stage: Stage) -> Answer:
+    return await asked(stage, "SWALLOW", "NOBODY")
+
+
+@provokes(Situation.UNKNOWN_CALLED_AE, Service.ASSOCIATE)
+async def _(stage: Stage) -> Answer:
+    return await asked(stage, "SPARROW")
+
+
+@provokes(Situation.SERVICE_NOT_ALLOWED, Service.ASSOCIATE, services=("verification",))
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    assert connection.agreement is not None
+    return RefuseContext(connection.agreement.refused[STORE])
+
+
+@provokes(Situation.SOP_CLASS_NOT_CONFIGURED, Service.ASSOCIATE)
+async def _(stage: Stage) -> Answer:
+    connection = await stage.associate(request(classes=(VERIFICATION, WORKLIST)))
+    return RefuseContext(connection.agreement.refused[STORE])
+
+
+@provokes(Situation.BAD_PEER, Service.ASSOCIATE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    connection._pump._transport.write(
+        b"\x09\x00\x00\x00\x00\x04ABCD"
+    )  # a PDU type that does not exist
+    return await aborted(connection)
+
+
+@provokes(Situation.BAD_MESSAGE, Service.ASSOCIATE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    connection._pump._transport.write(
+        pdv(ECHO, BODY, control=2)
+    )  # a data set that no command announced
+    return await aborted(connection)
+
+
+@provokes(Situation.SLOW_PEER, Service.ASSOCIATE, timeouts=Timeouts(idle=20.0))
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    began = stage.loop.time()
+    answer = await heard(connection)
+    assert 19 < stage.loop.time() - began < 21
+    return answer
+
+
+@provokes(Situation.STORED, Service.ECHO)
+async def _(stage: Stage) -> Answer:
+    return await echoed(await associated(stage))
+
+
+@provokes(Situation.LINK_ONLY_ECHO, Service.ECHO, echo=EchoMeaning.LINK)
+async def _(stage: Stage) -> Answer:
+    await lose_the_cloud(stage)
+    return await echoed(await stage.associate(request(classes=(VERIFICATION,))))
+
+
+@provokes(Situation.CLOUD_LOST, Service.ECHO)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    await lose_the_cloud(stage)
+    return await echoed(connection)
+
+
+@provokes(Situation.SERVICE_NOT_ALLOWED, Service.ECHO)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    await reconfigure(stage, services=("storage",))
+    return await echoed(connection)
+
+
+@provokes(Situation.STORED, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    stage.cloud.store = commit
+    return await stored(stage)
+
+
+@provokes(Situation.SAME_AGAIN, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    stage.cloud.store = committed_as(Stored.SAME)
+    return await stored(stage)
+
+
+@provokes(Situation.CONFLICT, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    stage.cloud.store = committed_as(Stored.CONFLICT)
+    return await stored(stage)
+
+
+@provokes(Situation.CLOUD_LOST, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    stage.cloud.store = silence
+    began = stage.loop.time()
+    answer = await stored(stage)
+    assert 20 < stage.loop.time() - began < 25
+    return answer
+
+
+@provokes(Situation.CLOUD_LOST_NOT_WHOLE, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    begin_store(connection)
+    connection.send_data(BODY, last=False)
+    await lose_the_cloud(stage)
+    began = stage.loop.time()
+    answer = await heard(connection)
+    assert 9 < stage.loop.time() - began < 11
+    return answer
+
+
+@provokes(Situation.FAILED_TOO_OFTEN, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    stage.cloud.store = refuse(NotStoredReason.STORAGE_UNAVAILABLE)
+    connection = await associated(stage)
+    for _ in range(FAILED_STORES_UNTIL_ABORT):
+        begin_store(connection)
+        connection.send_data(BODY, last=True)
+        event = await connection.next_event()
+        assert isinstance(event, CommandReceived)
+        assert event.command.status == 0xA700
+    return await heard(connection)
+
+
+@provokes(Situation.STORAGE_UNAVAILABLE, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    stage.cloud.store = refuse(NotStoredReason.STORAGE_UNAVAILABLE)
+    return await stored(stage)
+
+
+@provokes(Situation.TOO_LARGE, Service.STORE, max_object=1_048_576)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    begin_store(connection)
+    for _ in range(17):
+        connection.send_data(bytes(65_536), last=False)
+        await connection.drain()
+    event = await connection.next_event()
+    assert isinstance(event, CommandReceived)
+    assert isinstance(await connection.next_event(), Aborted)
+    return Status(event.command.status, then_abort=True)
+
+
+@provokes(Situation.MALFORMED, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    answer = await stored(stage, uid="../../etc/passwd")
+    assert stage.cloud.bodies == [], "nothing of it goes to the Cloud"
+    return answer
+
+
+@provokes(Situation.SERVICE_NOT_ALLOWED, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    await reconfigure(stage, services=("verification",))
+    begin_store(connection)
+    connection.send_data(BODY, last=True)
+    return await heard(connection)
+
+
+@provokes(Situation.SOP_CLASS_NOT_CONFIGURED, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    return await stored(stage, sop_class=CT)
+
+
+@provokes(Situation.BAD_PEER, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    begin_store(connection)
+    connection.send_data(BODY, last=False)
+    connection._pump._transport.write(b"\x09\x00\x00\x00\x00\x04ABCD")
+    return await aborted(connection)
+
+
+@provokes(Situation.BAD_MESSAGE, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    begin_store(connection)
+    connection.send_data(BODY, last=False)
+    connection._pump._transport.write(
+        pdv(ECHO, encode(echo_request(9, VERIFICATION)), control=3)
+    )  # in the middle of the data set
+    return await aborted(connection)
+
+
+@provokes(Situation.SLOW_PEER, Service.STORE)
+async def _(stage: Stage) -> Answer:
+    connection = await associated(stage)
+    begin_store(connection)
+    connection.send_data(BODY, last=False)
+    return await aborted(connection)
+
+
+@pytest.mark.parametrize("row", ANSWERS, ids=lambda row: f"{row[0].name}-{row[1].name}")
+def test_the_sender_hears_what_the_table_says(row):
+    provocation, configuration = PROVOKED[row]
+    heard_by_sender: list[Answer] = []
+
+    async def scene(stage: Stage) -> None:
+        heard_by_sender.append(await provocation(stage))
+
+    play(scene, configuration=configuration)
+    assert heard_by_sender == [ANSWERS[row]]
+
+
+def test_no_provocation_is_left_over():
+    assert set(PROVOKED) == set(ANSWERS)

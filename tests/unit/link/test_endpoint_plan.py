@@ -1,0 +1,108 @@
+"""From the wished configuration to actions."""
+
+from functools import partial
+
+import msgspec
+import pytest
+
+from swallowtail.calls.config import Configuration, Device, DicomListener
+from swallowtail.link.endpoint_plan import (
+    Close,
+    Keep,
+    Open,
+    Plan,
+    Refusal,
+    Update,
+    plan,
+    retry_delay,
+    socket_of,
+)
+from swallowtail.link.policy import judge_listener, parse
+
+
+def anywhere(*_):
+    return None
+
+
+ECHO_ROOM = DicomListener(name="echo-room", ae_title="SWALLOW", port=11112)
+OR = DicomListener(name="or", ae_title="SWALLOW2", port=11113, address="10.0.0.5")
+
+
+def running(*listeners: DicomListener) -> dict:
+    return {socket_of(listener): listener for listener in listeners}
+
+
+def wish(*listeners: DicomListener) -> Configuration:
+    return Configuration(listeners=listeners)
+
+
+def test_the_first_configuration_opens_everything():
+    assert plan({}, wish(ECHO_ROOM, OR), anywhere) == Plan((Open(ECHO_ROOM), Open(OR)))
+
+
+def test_the_same_configuration_does_nothing():
+    assert plan(running(ECHO_ROOM), wish(ECHO_ROOM), anywhere) == Plan((Keep(("0.0.0.0", 11112)),))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"ae_title": "OTHER"},
+        {"name": "renamed"},
+        {"max_associations": 3},
+        {"services": ("verification",)},
+        {"max_pdu": 16_384},
+    ],
+)
+def test_settings_change_without_closing_the_port(changed):
+    after = msgspec.structs.replace(ECHO_ROOM, **changed)
+    assert plan(running(ECHO_ROOM), wish(after), anywhere) == Plan((Update(after),))
+
+
+def test_devices_alone_touch_no_listener():
+    device = Device(name="us1", ae_title="US1", addresses=("10.0.0.9",))
+    found = plan(
+        running(ECHO_ROOM), Configuration(listeners=(ECHO_ROOM,), devices=(device,)), anywhere
+    )
+    assert found == Plan((Keep(("0.0.0.0", 11112)),))
+
+
+def test_a_new_port_opens_before_the_old_one_closes():
+    moved = msgspec.structs.replace(ECHO_ROOM, port=104)
+    assert plan(running(ECHO_ROOM), wish(moved), anywhere) == Plan(
+        (Open(moved), Close(("0.0.0.0", 11112)))
+    )
+
+
+def test_an_old_port_in_the_way_closes_first():
+    narrowed = msgspec.structs.replace(ECHO_ROOM, address="10.0.0.5")
+    assert plan(running(ECHO_ROOM), wish(narrowed), anywhere) == Plan(
+        (Close(("0.0.0.0", 11112)), Open(narrowed))
+    )
+
+
+def test_two_listeners_may_swap_their_ports_without_closing_one():
+    a, b = (
+        msgspec.structs.replace(ECHO_ROOM, port=11113),
+        msgspec.structs.replace(OR, port=11112, address="0.0.0.0"),
+    )
+    c = msgspec.structs.replace(OR, address="0.0.0.0")
+    assert plan(running(ECHO_ROOM, c), wish(a, b), anywhere) == Plan((Update(a), Update(b)))
+
+
+def test_the_policy_refuses_the_whole():
+    policy = parse(b'[listen]\nallow=[{network="10.0.0.5"}]', "policy.toml")
+    found = plan(running(OR), wish(OR, ECHO_ROOM), partial(judge_listener, policy))
+    assert isinstance(found, Refusal)
+    assert [problem.field for problem in found.problems] == ["$.listeners[1].address"]
+    assert "policy.toml" in found.problems[0].message
+
+
+def test_a_port_on_all_addresses_and_on_one_do_not_go_together():
+    found = plan({}, wish(ECHO_ROOM, msgspec.structs.replace(OR, port=11112)), anywhere)
+    assert isinstance(found, Refusal)
+    assert found.problems[0].field == "$.listeners[1].port"
+
+
+def test_retries_back_off_to_a_ceiling():
+    assert [retry_delay(n) for n in (1, 2, 3, 5, 6, 99)] == [1.0, 2.0, 4.0, 16.0, 30.0, 30.0]
