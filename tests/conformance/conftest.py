@@ -10,10 +10,12 @@ from swallowtail.cloud.blobs.disk import Disk, OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers, ThreadWorkers
+from swallowtail.cloud.model.indexing import Quarantined
 from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
-from tests.conformance.invented import tenants
+from tests.conformance.deletions import commit
+from tests.conformance.invented import NORTH, NOW, admitted_link, indexed, tenants
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +76,23 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     yield Store(blobs, disk)
     if isinstance(workers, ThreadWorkers):
         await workers.close()
+
+
+@pytest.fixture
+async def ward(records: Records) -> Records:
+    """A study of three instances in two series, a second study, and an instance that cannot be
+    indexed.
+    """
+    await admitted_link(records)
+    ids = [await commit(records, f"1.2.{number}", str(number)) for number in range(5)]
+    outcomes = [
+        indexed(ids[0]),
+        indexed(ids[1]),
+        indexed(ids[2], series="1.2.1.2", modality="SR"),
+        indexed(ids[3], study="1.3", series="1.3.1", name="Bittern^Bea"),
+    ]
+    await records.index_jobs.settle(outcomes, now=NOW)
+    await records.index_jobs.settle(
+        [Quarantined(tenant=NORTH, instance=ids[4], problem="no end")], now=NOW
+    )
+    return records

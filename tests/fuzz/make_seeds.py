@@ -160,74 +160,74 @@ def _steps(*steps: tuple[int, int] | bytes) -> bytes:
     return b"".join(_step(step) if isinstance(step, bytes) else STEP.pack(*step) for step in steps)
 
 
-def _sessions() -> Mapping[str, bytes]:
-    wait, opened, write, read, message, finish, send, say = range(8, 16)
-    controls = {name: control_frame(one) for name, one in _controls().items()}
+WAIT, OPENED, WRITE, READ, MESSAGE, FINISH, SEND, PING = range(8, 16)  # steps of a session's seed
+
+
+def _served(first: int) -> bytes:
+    """Return the steps of a channel that the peer opens and that is read."""
     transfer = Opening(
         call="store", priority=Priority.BULK, credit=65_536, transfer=bytes(16), body=b"heron"
     )
+    return _steps(
+        opening_frame(first, transfer, fin=False),
+        frame(FrameType.DATA, first, b"heron" * 9),
+        (READ, 1),
+        frame(FrameType.MESSAGE, first, b"end", fin=True),
+        (READ, 1),
+        (MESSAGE, 3),
+        (SEND, 9),
+    )
+
+
+def _uses(own: int) -> bytes:
+    """Return the steps of a channel that we open and that the peer resets."""
+    return _steps(
+        (OPENED, 101),
+        (SEND, 3),
+        (WRITE, 900),
+        credit_frame(own, Credit(0, 200_000)),
+        (WRITE, 5_000),
+        (SEND, 5),
+        (PING, 1),
+        control_frame(_controls()["echoed"]),
+        reset_frame(own, ResetReason.REFUSED, "no"),
+    )
+
+
+def _sessions() -> Mapping[str, bytes]:
+    controls = {name: control_frame(one) for name, one in _controls().items()}
     asked = Opening(call="ping", priority=Priority.INTERACTIVE, credit=100)
 
-    def served(first: int) -> bytes:
-        data, last = (
-            frame(FrameType.DATA, first, b"heron" * 9),
-            frame(FrameType.MESSAGE, first, b"end", fin=True),
-        )
-        return _steps(
-            opening_frame(first, transfer, fin=False),
-            data,
-            (read, 1),
-            last,
-            (read, 1),
-            (message, 3),
-            (send, 9),
-        )
-
-    def uses(own: int) -> bytes:
-        credit, lost = (
-            credit_frame(own, Credit(0, 200_000)),
-            reset_frame(own, ResetReason.REFUSED, "no"),
-        )
-        return _steps(
-            (opened, 101),
-            (send, 3),
-            (write, 900),
-            credit,
-            (write, 5_000),
-            (send, 5),
-            (say, 1),
-            controls["echoed"],
-            lost,
-        )
-
     return {
-        "cloud-hello": bytes((CLOUD | PROVED,)) + _steps(controls["hello"]) + served(1),
-        "cloud-refuses": bytes((CLOUD,)) + _steps((send, 1), controls["hello"], (send, 2)),
+        "cloud-hello": bytes((CLOUD | PROVED,)) + _steps(controls["hello"]) + _served(1),
+        "cloud-refuses": bytes((CLOUD,)) + _steps((SEND, 1), controls["hello"], (SEND, 2)),
         "cloud-serves": (
             bytes((CLOUD | WELCOMED | PROVED,))
-            + served(1)
-            + served(3)
+            + _served(1)
+            + _served(3)
             + _steps(attach_frame(5, Attach(bytes(16), 9)))
         ),
         "cloud-opens": (
-            bytes((CLOUD | WELCOMED | PROVED,)) + uses(2) + _steps(controls["goodbye"], (finish, 1))
+            bytes((CLOUD | WELCOMED | PROVED,))
+            + _uses(2)
+            + _steps(controls["goodbye"], (FINISH, 1))
         ),
-        "link-hello": bytes((0,)) + _steps(controls["challenge"], controls["welcome"]) + uses(1),
+        "link-hello": bytes((0,)) + _steps(controls["challenge"], controls["welcome"]) + _uses(1),
         "link-refused": bytes((0,)) + _steps(controls["challenge"], controls["refuse"]),
         "link-serves": (
             bytes((WELCOMED,))
-            + served(2)
-            + _steps(opening_frame(4, asked, fin=True), (read, 1), (message, 5))
+            + _served(2)
+            + _steps(opening_frame(4, asked, fin=True), (READ, 1), (MESSAGE, 5))
         ),
         "link-waits": (
             bytes((WELCOMED,))
-            + uses(1)
-            + _steps((wait, 25_000), controls["echo"], (send, 4), (wait, 50_000))
+            + _uses(1)
+            + _steps((WAIT, 25_000), controls["echo"], (SEND, 4), (WAIT, 50_000))
         ),
         "link-leaves": (
             bytes((WELCOMED,))
-            + served(2)
-            + _steps((say, 3), (finish, 2), controls["goodbye"], (wait, 11_000))
+            + _served(2)
+            + _steps((PING, 3), (FINISH, 2), controls["goodbye"], (WAIT, 11_000))
         ),
     }
 
