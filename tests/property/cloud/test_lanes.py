@@ -83,12 +83,13 @@ class Queue(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
         heads = {lane: rows[0] for lane in LANES if (rows := self.open_in(lane))}
+        held = {lane: self.held_in(lane) for lane in LANES}
         claim = self.run(
             self.records.deliveries.claim(NORTH, PACS, limit, now=self.now, until=self.now + LEASE)
         )
         for lease in claim.leases:
             assert heads[lease.delivery.lane][0] == lease.delivery.id
-            assert not self.held_in(lease.delivery.lane)
+            assert not held[lease.delivery.lane]
         self.leases += claim.leases
 
     @precondition(lambda self: self.leases)
@@ -167,7 +168,7 @@ class Queue(RuleBasedStateMachine):
         return [(one.id, one.state) for one in mine]
 
     def held_in(self, lane: str) -> list[int]:
-        """Those whose lease has not lapsed, as this model knows it."""
+        """Return the deliveries of the lane whose lease has not expired."""
         live = {lease.delivery.id for lease in self.leases if lease.until > self.now}
         return [
             one
