@@ -117,6 +117,44 @@ def stored(cloud: CloudProcess, admin: Api, link: dict[str, Any]) -> dict[str, s
     return {name: str(uid) for name, uid in uids.items()}
 
 
+def grounded_ids(made: dict[str, Any], uids: dict[str, str]) -> dict[str, list[Any]]:
+    """Return the values that a parameter or a key of this name can have."""
+    return {
+        "deletion_id": [made["deletion"]],
+        "archive_id": [made["archive"]],
+        "archive": [made["archive"]],
+        "archives": [[made["archive"]]],
+        "series_uid": [uids["series"]],
+        "sop_instance_uid": [uids["instance"]],
+        "organisation_id": [made["spare"]],
+        "facility_id": [made["facility"]],
+        "facility": [made["facility"]],
+        "facilities": [[made["facility"]]],
+        "link_id": [made["link"]],
+        "link": [made["link"]],
+        "destination_id": [made["destination"]],
+        "destination": [made["destination"]],
+        "destinations": [[made["destination"]]],
+        "targets": [[made["destination"]]],
+        "rule_id": [made["rule"]],
+        "rules": [[made["rule"]]],
+        "delivery_id": [made["delivery"]],
+        "deliveries": [[made["delivery"]]],
+        "instance_id": [made["instance"]],
+        "study_uid": [uids["study"]],
+        "study": [uids["study"]],
+        "series": [uids["series"]],
+        "instance": [uids["instance"]],
+        "frames": ["1,2"],
+        "tag": ["7FE00010"],
+        "sop_instance": [uids["instance"]],
+        "token_id": [made["token"]],
+        "alarm_id": [made["alarm"]],
+        "version": [1],
+        "time_zone": ["Europe/Berlin"],
+    }
+
+
 @pytest.fixture(scope="module")
 def world(served: CloudProcess) -> Iterator[World]:
     """One organisation with one of everything, and one that may be suspended and removed."""
@@ -147,50 +185,28 @@ def world(served: CloudProcess) -> Iterator[World]:
     admin("POST", f"deletions/{deletion}/restore", {})
     archive = admin("POST", "archives", {"name": "hearts"}, status=201)["id"]
     (alarm,) = admin("GET", "alarms")["items"]
-    facility = admin("GET", "facilities")["items"][0]["id"]
-    ids: dict[str, list[Any]] = {
-        "deletion_id": [deletion],
-        "archive_id": [archive],
-        "archive": [archive],
-        "archives": [[archive]],
-        "series_uid": [uids["series"]],
-        "sop_instance_uid": [uids["instance"]],
-        "organisation_id": [spare],
-        "facility_id": [facility],
-        "facility": [facility],
-        "facilities": [[facility]],
-        "link_id": [link["id"]],
-        "link": [link["id"]],
-        "destination_id": [destination],
-        "destination": [destination],
-        "destinations": [[destination]],
-        "targets": [[destination]],
-        "rule_id": [rule],
-        "rules": [[rule]],
-        "delivery_id": [delivery],
-        "deliveries": [[delivery]],
-        "instance_id": [instance],
-        "study_uid": [uids["study"]],
-        "study": [uids["study"]],
-        "series": [uids["series"]],
-        "instance": [uids["instance"]],
-        "frames": ["1,2"],
-        "tag": ["7FE00010"],
-        "sop_instance": [uids["instance"]],
-        "token_id": [token],
-        "alarm_id": [alarm["id"]],
-        "version": [1],
-        "time_zone": ["Europe/Berlin"],
+    made = {
+        "spare": spare,
+        "deletion": deletion,
+        "archive": archive,
+        "facility": admin("GET", "facilities")["items"][0]["id"],
+        "link": link["id"],
+        "destination": destination,
+        "rule": rule,
+        "delivery": delivery,
+        "instance": instance,
+        "token": token,
+        "alarm": alarm["id"],
     }
-    made = World(
+    whole = World(
         served.url,
         str(served.ca),
         {Role.OPERATOR: served.facts["token"], **tokens},
         organisation,
-        ids,
+        grounded_ids(made, uids),
     )
-    yield made
-    made.http.close()
+    yield whole
+    whole.http.close()
 
 
 def ground(world: World, case: Case) -> None:

@@ -25,6 +25,7 @@ from swallowtail.cloud.web.openapi_document import describe
 from swallowtail.cloud.web.problems import ProblemError, answer_problem
 from swallowtail.cloud.web.proxies import Network, TrustedProxies
 from swallowtail.cloud.web.rate_limits import AddressLimits, RequestLimits
+from swallowtail.cloud.web.route import router
 
 
 async def _describe(request: Request) -> Response:
@@ -59,7 +60,7 @@ def build(
     app.state.unprotected = {}
     app.state.limits = limits or RequestLimits(time.monotonic)
     for prefix, table in routes.TABLES:
-        app.include_router(routes.router(prefix, table))
+        app.include_router(router(prefix, table))
     app.add_route("/openapi.json", _describe)
     app.router.routes.extend((*pages.ROUTES, *beside))
     for kind in (

@@ -16,6 +16,7 @@ import pytest
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import routes
 from swallowtail.cloud.web.access import Limited
+from swallowtail.cloud.web.route import Route
 from tests.unit.cloud.web.two_facilities import (
     BY_ARCHIVE,
     OURS,
@@ -67,7 +68,7 @@ def title(request: Request) -> str:
     return f"{request.route.method} {request.path} {request.query} {str(request.body)[:120]}"
 
 
-Routes = list[tuple[str, routes.Route]]
+Routes = list[tuple[str, Route]]
 
 
 def by_method(routes: Routes) -> tuple[Routes, Routes, Routes]:

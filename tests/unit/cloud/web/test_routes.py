@@ -12,6 +12,7 @@ from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web import routes
 from swallowtail.cloud.web.dicomweb.dicom_json import PREFIX as DICOMWEB
 from swallowtail.cloud.web.openapi_document import describe
+from swallowtail.cloud.web.route import Route
 from tests.unit.cloud.web.conftest import (
     APP,
     DATA,
@@ -84,7 +85,7 @@ def filled(path: str, values: dict[str, str]) -> str:
     return re.sub(r"{(\w+)}", lambda part: values.get(part[1], "1"), path)
 
 
-def a_role(route: routes.Route) -> Role:
+def a_role(route: Route) -> Role:
     """Give one of the organisation's roles that the route allows."""
     return min(route.roles - {Role.OPERATOR})
 

@@ -40,7 +40,7 @@ from swallowtail.cloud.model.tenancy import (
     Role,
     Tenant,
 )
-from swallowtail.cloud.web import routes
+from swallowtail.cloud.web.route import Route
 from tests.unit.cloud.web.conftest import APP, EVENT, HERON, NOW, SPANS, Cloud
 from tests.unit.cloud.web.dicomweb.test_stow import TYPE, body, sample
 
@@ -376,7 +376,7 @@ class _Keep:
 class Request(NamedTuple):
     """One request to one route; `own`: it names nothing but ours."""
 
-    route: routes.Route
+    route: Route
     path: str
     query: dict[str, str]
     body: Any
@@ -549,7 +549,7 @@ def paths(world: World) -> list[dict[str, str]]:
     return [*filled, *(filled[0] | one for one in mixed)]
 
 
-def requests(world: World, routes: list[tuple[str, routes.Route]]) -> Iterator[Request]:
+def requests(world: World, routes: list[tuple[str, Route]]) -> Iterator[Request]:
     """Walk routes.
 
     Each with every filling of its path, every query and every body, each request once.

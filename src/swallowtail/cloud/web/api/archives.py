@@ -1,6 +1,6 @@
 """Archives: folders of studies. Which studies are in one is asked of the searches, by `archive`."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Response
 from pydantic import StringConstraints
@@ -12,6 +12,8 @@ from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, UidPath, page_out
 from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
+from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS
+from swallowtail.cloud.web.route import FILTERED, REFUSED, Route
 
 ArchiveKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 ArchiveName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
@@ -148,3 +150,38 @@ def _event(
 ) -> AuditEvent:
     objects = (("archive", archive_id), *more)
     return caller.event(action, kind, *objects, event=EventId.APPLICATION_ACTIVITY)
+
+
+ROUTES: Final = (
+    Route("GET", "/archives", list_archives, PATIENT_DATA_READERS, FILTERED, "archives"),
+    Route("POST", "/archives", create_archive, QUEUE_MANAGERS, REFUSED, "archives", 201),
+    Route("GET", "/archives/{archive_id}", get_archive, PATIENT_DATA_READERS, FILTERED, "archives"),
+    Route("PATCH", "/archives/{archive_id}", rename_archive, QUEUE_MANAGERS, REFUSED, "archives"),
+    Route(
+        "DELETE",
+        "/archives/{archive_id}",
+        delete_archive,
+        QUEUE_MANAGERS,
+        REFUSED,
+        "archives",
+        204,
+    ),
+    Route(
+        "PUT",
+        "/archives/{archive_id}/studies/{study_uid}",
+        put_into_archive,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "archives",
+        204,
+    ),
+    Route(
+        "DELETE",
+        "/archives/{archive_id}/studies/{study_uid}",
+        take_out_of_archive,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "archives",
+        204,
+    ),
+)

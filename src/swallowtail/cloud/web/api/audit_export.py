@@ -1,6 +1,6 @@
 """Where an organisation's audit is exported to: a receiver of syslog over TLS."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Response
 from pydantic import Field
@@ -13,6 +13,8 @@ from swallowtail.cloud.web.access import Anywhere, Caller
 from swallowtail.cloud.web.api.oversight import chain_of
 from swallowtail.cloud.web.api.schemas import Body, Out
 from swallowtail.cloud.web.problems import invalid
+from swallowtail.cloud.web.roles import ACCESS_MANAGERS, AUDIT_READERS
+from swallowtail.cloud.web.route import REFUSED, Route
 
 MAX_PEM = 64 * 1024
 Pem = Annotated[str, Field(max_length=MAX_PEM)]
@@ -123,3 +125,18 @@ async def _out(caller: Caller, export: AuditExport) -> AuditExportOut:
         failing_since=export.failing_since,
         detail=export.detail,
     )
+
+
+ROUTES: Final = (
+    Route("GET", "/audit/export", get_audit_export, AUDIT_READERS, REFUSED, "oversight"),
+    Route("PUT", "/audit/export", put_audit_export, ACCESS_MANAGERS, REFUSED, "oversight"),
+    Route(
+        "DELETE",
+        "/audit/export",
+        remove_audit_export,
+        ACCESS_MANAGERS,
+        REFUSED,
+        "oversight",
+        204,
+    ),
+)

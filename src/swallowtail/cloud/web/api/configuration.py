@@ -31,6 +31,8 @@ from swallowtail.cloud.web.api.schemas import (
     page_out,
 )
 from swallowtail.cloud.web.page_parameters import Paging
+from swallowtail.cloud.web.roles import ANYONE, CONFIGURATION_READERS, CONFIGURATORS
+from swallowtail.cloud.web.route import BY_FACILITY, SAME, Route
 from swallowtail.dicom.ae_titles import significant
 
 _read_endpoints: Final = msgspec.msgpack.Decoder(tuple[EndpointState, ...])
@@ -263,3 +265,80 @@ def _out(version: ConfigurationVersion) -> ConfigurationOut:
         comment=version.comment,
         restored_from=version.restored_from,
     )
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/links/{link_id}/configuration",
+        get_configuration,
+        CONFIGURATION_READERS,
+        BY_FACILITY,
+        "configuration",
+    ),
+    Route(
+        "PUT",
+        "/links/{link_id}/configuration",
+        put_configuration,
+        CONFIGURATORS,
+        BY_FACILITY,
+        "configuration",
+    ),
+    Route(
+        "GET",
+        "/links/{link_id}/configuration/versions",
+        configuration_history,
+        CONFIGURATION_READERS,
+        BY_FACILITY,
+        "configuration",
+    ),
+    Route(
+        "GET",
+        "/links/{link_id}/configuration/versions/{version}",
+        configuration_version,
+        CONFIGURATION_READERS,
+        BY_FACILITY,
+        "configuration",
+    ),
+    Route(
+        "POST",
+        "/links/{link_id}/configuration/rollback",
+        roll_back,
+        CONFIGURATORS,
+        BY_FACILITY,
+        "configuration",
+    ),
+    Route(
+        "GET",
+        "/links/{link_id}/configuration/comparison",
+        compare_configuration,
+        CONFIGURATION_READERS,
+        BY_FACILITY,
+        "configuration",
+    ),
+    Route(
+        "GET",
+        "/schemas/configuration",
+        configuration_schema,
+        ANYONE,
+        SAME,
+        "configuration",
+    ),
+    Route(
+        "GET",
+        "/unknown-devices",
+        list_unknown_devices,
+        CONFIGURATION_READERS,
+        BY_FACILITY,
+        "devices",
+    ),
+    Route(
+        "POST",
+        "/unknown-devices/dismiss",
+        dismiss_unknown_device,
+        CONFIGURATORS,
+        BY_FACILITY,
+        "devices",
+        204,
+    ),
+)

@@ -1,6 +1,6 @@
 """Deletion of studies, series and instances, and restoring them."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Query, Response
 from pydantic import Field, StringConstraints
@@ -28,6 +28,8 @@ from swallowtail.cloud.web.api.schemas import (
 from swallowtail.cloud.web.api.studies import InstanceOut, instance_out
 from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
+from swallowtail.cloud.web.roles import ADMINISTRATORS
+from swallowtail.cloud.web.route import BY_FACILITY, REFUSED, Route
 
 MAX_SELECTED = 1000
 Reason = Annotated[
@@ -290,3 +292,97 @@ async def unlock_study(caller: InOrganisation, study_uid: UidPath) -> Response:
     )
     await caller.services.retentions.unlock(caller.tenant, study_uid, now=caller.now, event=event)
     return Response(status_code=204)
+
+
+ROUTES: Final = (
+    Route(
+        "DELETE",
+        "/studies/{study_uid}",
+        delete_study,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "DELETE",
+        "/studies/{study_uid}/series/{series_uid}",
+        delete_series,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "DELETE",
+        "/studies/{study_uid}/series/{series_uid}/instances/{sop_instance_uid}",
+        delete_sop_instance,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "DELETE",
+        "/instances/{instance_id}",
+        delete_instance,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route("GET", "/deletions", list_deletions, ADMINISTRATORS, BY_FACILITY, "deletions"),
+    Route(
+        "GET",
+        "/deletions/{deletion_id}",
+        get_deletion,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "GET",
+        "/deletions/{deletion_id}/instances",
+        list_deleted_instances,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "POST",
+        "/deletions/{deletion_id}/restore",
+        restore_deletion,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "POST",
+        "/deletions/{deletion_id}/purge",
+        purge_deletion,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "deletions",
+    ),
+    Route(
+        "GET",
+        "/retention-locks",
+        list_retention_locks,
+        ADMINISTRATORS,
+        REFUSED,
+        "deletions",
+    ),
+    Route(
+        "PUT",
+        "/studies/{study_uid}/retention-lock",
+        lock_study,
+        ADMINISTRATORS,
+        REFUSED,
+        "deletions",
+    ),
+    Route(
+        "DELETE",
+        "/studies/{study_uid}/retention-lock",
+        unlock_study,
+        ADMINISTRATORS,
+        REFUSED,
+        "deletions",
+        204,
+    ),
+)

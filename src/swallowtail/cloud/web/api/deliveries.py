@@ -6,7 +6,7 @@ sent on request.
 
 import enum
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from fastapi import Query
@@ -40,6 +40,8 @@ from swallowtail.cloud.web.api.studies import UidKey
 from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
+from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS
+from swallowtail.cloud.web.route import BY_FACILITY, Route
 
 Reason = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True)]
 GivenReason = Annotated[str, StringConstraints(min_length=1, max_length=400, strip_whitespace=True)]
@@ -432,3 +434,65 @@ def attempt_out(attempt: DeliveryAttempt) -> AttemptOut:
 
 def _hex(status: int | None) -> str | None:
     return None if status is None else f"{status:04X}"
+
+
+ROUTES: Final = (
+    Route("GET", "/deliveries", list_deliveries, PATIENT_DATA_READERS, BY_FACILITY, "deliveries"),
+    Route("POST", "/deliveries/act", act_on_deliveries, QUEUE_MANAGERS, BY_FACILITY, "deliveries"),
+    Route(
+        "GET",
+        "/deliveries/{delivery_id}",
+        get_delivery,
+        PATIENT_DATA_READERS,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "GET",
+        "/deliveries/{delivery_id}/attempts",
+        list_attempts,
+        PATIENT_DATA_READERS,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "POST",
+        "/deliveries/{delivery_id}/park",
+        park_delivery,
+        QUEUE_MANAGERS,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "POST",
+        "/deliveries/{delivery_id}/resend",
+        resend_delivery,
+        QUEUE_MANAGERS,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "POST",
+        "/deliveries/{delivery_id}/retry",
+        retry_delivery,
+        QUEUE_MANAGERS,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "POST",
+        "/deliveries/{delivery_id}/skip",
+        skip_delivery,
+        QUEUE_MANAGERS,
+        BY_FACILITY,
+        "deliveries",
+    ),
+    Route(
+        "POST",
+        "/studies/{study_uid}/send",
+        send_study,
+        PATIENT_DATA_READERS,
+        BY_FACILITY,
+        "imaging",
+    ),
+)

@@ -45,6 +45,8 @@ from swallowtail.cloud.web.api.schemas import (
 )
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
+from swallowtail.cloud.web.roles import CONFIGURATION_READERS, CONFIGURATORS, QUEUE_MANAGERS
+from swallowtail.cloud.web.route import BY_FACILITY, Route
 from swallowtail.cloud.web.struct_schemas import inline_schema, merge_schema, merged
 
 TRIES: Final = 5
@@ -444,3 +446,73 @@ def _out(row: Row, running: Running | None, state: DestinationState) -> Destinat
         running=EndpointOut.model_validate(used) if used is not None else None,
         queue=QueueOut.model_validate(state),
     )
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/destinations",
+        list_destinations,
+        CONFIGURATION_READERS,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "POST",
+        "/destinations",
+        create_destination,
+        CONFIGURATORS,
+        BY_FACILITY,
+        "destinations",
+        201,
+    ),
+    Route(
+        "GET",
+        "/destinations/{destination_id}",
+        get_destination,
+        CONFIGURATION_READERS,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "PATCH",
+        "/destinations/{destination_id}",
+        change_destination,
+        CONFIGURATORS,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "DELETE",
+        "/destinations/{destination_id}",
+        remove_destination,
+        CONFIGURATORS,
+        BY_FACILITY,
+        "destinations",
+        204,
+    ),
+    Route(
+        "POST",
+        "/destinations/{destination_id}/check",
+        check_destination,
+        QUEUE_MANAGERS,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "POST",
+        "/destinations/{destination_id}/pause",
+        pause_destination,
+        QUEUE_MANAGERS,
+        BY_FACILITY,
+        "destinations",
+    ),
+    Route(
+        "POST",
+        "/destinations/{destination_id}/resume",
+        resume_destination,
+        QUEUE_MANAGERS,
+        BY_FACILITY,
+        "destinations",
+    ),
+)

@@ -1,8 +1,12 @@
 """Index jobs of an organisation."""
 
+from typing import Final
+
 from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.schemas import Body, Out, UidText
+from swallowtail.cloud.web.roles import QUEUE_MANAGERS
+from swallowtail.cloud.web.route import REFUSED, Route
 
 
 class IndexCountsOut(Out):
@@ -39,3 +43,9 @@ async def reindex(caller: InOrganisation, body: Reindex) -> Queued:
         EventAction.EXECUTE, "index.rebuild", *objects, event=EventId.APPLICATION_ACTIVITY
     )
     return Queued(queued=await caller.services.reindexing.queue(caller.tenant, body.study, event))
+
+
+ROUTES: Final = (
+    Route("GET", "/index-jobs", get_index_jobs, QUEUE_MANAGERS, REFUSED, "imaging"),
+    Route("POST", "/index-jobs", reindex, QUEUE_MANAGERS, REFUSED, "imaging", 202),
+)

@@ -3,7 +3,7 @@
 Created with a code that is shown once, rotated, revoked, rebound, and how they are right now.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from fastapi import Query, Response
@@ -27,6 +27,8 @@ from swallowtail.cloud.web.api.schemas import (
 )
 from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
+from swallowtail.cloud.web.roles import ACCESS_MANAGERS, CONFIGURATION_READERS, CONFIGURATORS
+from swallowtail.cloud.web.route import BY_FACILITY, REFUSED, Route
 
 
 async def list_links(
@@ -208,3 +210,19 @@ def _out(caller: Caller, link: Link, running: Running | None) -> LinkOut:
 
 def _with_code(caller: Caller, link: Link, code: str) -> LinkWithCode:
     return LinkWithCode(**_out(caller, link, None).model_dump(), code=code)
+
+
+ROUTES: Final = (
+    Route("GET", "/links", list_links, CONFIGURATION_READERS, BY_FACILITY, "links"),
+    Route("POST", "/links", create_link, CONFIGURATORS, REFUSED, "links", 201),
+    Route("GET", "/links/{link_id}", get_link, CONFIGURATION_READERS, BY_FACILITY, "links"),
+    Route("PATCH", "/links/{link_id}", change_link, CONFIGURATORS, BY_FACILITY, "links"),
+    Route("DELETE", "/links/{link_id}", remove_link, ACCESS_MANAGERS, BY_FACILITY, "links", 204),
+    Route("POST", "/links/{link_id}/rotate", rotate_code, CONFIGURATORS, BY_FACILITY, "links"),
+    Route("POST", "/links/{link_id}/rebind", rebind_link, CONFIGURATORS, BY_FACILITY, "links"),
+    Route("POST", "/links/{link_id}/revoke", revoke_code, CONFIGURATORS, BY_FACILITY, "links"),
+    Route("POST", "/links/{link_id}/ping", ping_link, CONFIGURATORS, BY_FACILITY, "links"),
+    Route(
+        "GET", "/links/{link_id}/status", link_status, CONFIGURATION_READERS, BY_FACILITY, "links"
+    ),
+)

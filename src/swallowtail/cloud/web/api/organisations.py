@@ -1,5 +1,7 @@
 """Organisations (the operator's) and their facilities."""
 
+from typing import Final
+
 from fastapi import Response
 
 from swallowtail.cloud.model.audit import EventAction
@@ -23,6 +25,8 @@ from swallowtail.cloud.web.api.schemas import (
 from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
+from swallowtail.cloud.web.roles import ACCESS_MANAGERS, ANYONE, OPERATORS
+from swallowtail.cloud.web.route import BY_FACILITY, REFUSED, SAME, Route
 
 
 async def who_am_i(caller: Anywhere) -> WhoAmI:
@@ -188,3 +192,69 @@ async def facility_of(caller: Caller, facility_id: str) -> Facility:
     for facility in (await caller.services.people.facilities(caller.tenant, ids=wanted)).items:
         return facility
     raise NotFoundError("there is no such facility")
+
+
+ROUTES: Final = (
+    Route("GET", "/whoami", who_am_i, ANYONE, SAME, "access"),
+    Route(
+        "GET",
+        "/organisations",
+        list_organisations,
+        OPERATORS,
+        REFUSED,
+        "organisations",
+    ),
+    Route(
+        "POST",
+        "/organisations",
+        create_organisation,
+        OPERATORS,
+        REFUSED,
+        "organisations",
+        201,
+    ),
+    Route(
+        "GET",
+        "/organisations/{organisation_id}",
+        get_organisation,
+        OPERATORS,
+        REFUSED,
+        "organisations",
+    ),
+    Route(
+        "PATCH",
+        "/organisations/{organisation_id}",
+        change_organisation,
+        OPERATORS,
+        REFUSED,
+        "organisations",
+    ),
+    Route(
+        "DELETE",
+        "/organisations/{organisation_id}",
+        remove_organisation,
+        OPERATORS,
+        REFUSED,
+        "organisations",
+        204,
+    ),
+    Route("PUT", "/retention", set_retention, ACCESS_MANAGERS, REFUSED, "organisations"),
+    Route("GET", "/facilities", list_facilities, ANYONE, BY_FACILITY, "organisations"),
+    Route("POST", "/facilities", create_facility, ACCESS_MANAGERS, REFUSED, "organisations", 201),
+    Route(
+        "GET",
+        "/facilities/{facility_id}",
+        get_facility,
+        ANYONE,
+        BY_FACILITY,
+        "organisations",
+    ),
+    Route(
+        "PATCH",
+        "/facilities/{facility_id}",
+        change_facility,
+        ACCESS_MANAGERS,
+        BY_FACILITY,
+        "organisations",
+    ),
+)

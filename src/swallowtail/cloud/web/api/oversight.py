@@ -1,7 +1,7 @@
 """Alarms and the audit chain."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Query
 
@@ -24,6 +24,8 @@ from swallowtail.cloud.web.api.schemas import (
 )
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
+from swallowtail.cloud.web.roles import ALARM_READERS, AUDIT_READERS
+from swallowtail.cloud.web.route import REFUSED, Route
 
 Since = Annotated[
     Moment | None, Query(description="Raised or recorded at this time or later, UTC seconds.")
@@ -229,3 +231,19 @@ def _audit(record: AuditRecord) -> AuditOut:
         detail=event.detail,
         digest=record.digest.hex(),
     )
+
+
+ROUTES: Final = (
+    Route("GET", "/alarms", list_alarms, ALARM_READERS, REFUSED, "oversight"),
+    Route(
+        "POST",
+        "/alarms/{alarm_id}/acknowledge",
+        acknowledge_alarm,
+        ALARM_READERS - {Role.AUDITOR},
+        REFUSED,
+        "oversight",
+    ),
+    Route("GET", "/audit", list_audit, AUDIT_READERS, REFUSED, "oversight"),
+    Route("GET", "/audit/head", audit_head, AUDIT_READERS, REFUSED, "oversight"),
+    Route("GET", "/audit/verify", verify_audit, AUDIT_READERS, REFUSED, "oversight"),
+)

@@ -3,7 +3,7 @@
 In their order, and tried on a stored study before anything is sent.
 """
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from fastapi import Depends, Query, Response
@@ -30,6 +30,8 @@ from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, UidText, page_
 from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
+from swallowtail.cloud.web.roles import CONFIGURATION_READERS, CONFIGURATORS, QUEUE_MANAGERS
+from swallowtail.cloud.web.route import REFUSED, Route
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 RuleName = Annotated[
@@ -420,3 +422,14 @@ def _explained(explained: Explained) -> ExplainedOut:
         ],
         archive=decision.routed.archive or None,
     )
+
+
+ROUTES: Final = (
+    Route("GET", "/rules", list_rules, CONFIGURATION_READERS, REFUSED, "rules"),
+    Route("POST", "/rules", create_rule, CONFIGURATORS, REFUSED, "rules", 201),
+    Route("POST", "/rules/dry-run", dry_run, QUEUE_MANAGERS, REFUSED, "rules"),
+    Route("PUT", "/rules/order", order_rules, CONFIGURATORS, REFUSED, "rules"),
+    Route("GET", "/rules/{rule_id}", get_rule, CONFIGURATION_READERS, REFUSED, "rules"),
+    Route("PATCH", "/rules/{rule_id}", change_rule, CONFIGURATORS, REFUSED, "rules"),
+    Route("DELETE", "/rules/{rule_id}", remove_rule, CONFIGURATORS, REFUSED, "rules", 204),
+)

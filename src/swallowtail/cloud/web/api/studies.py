@@ -35,6 +35,8 @@ from swallowtail.cloud.web.api.schemas import (
 from swallowtail.cloud.web.dicomweb.accept import DICOM, OCTETS
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.ranges import Representation, answer
+from swallowtail.cloud.web.roles import ADMINISTRATORS, PATIENT_DATA_READERS
+from swallowtail.cloud.web.route import BY_FACILITY, FILTERED, Route
 
 UidKey = Annotated[UidText | None, Query()]
 LocalTime = Annotated[
@@ -300,3 +302,44 @@ def instance_out(instance: Instance) -> InstanceOut:
 
 _ORIGIN: Final = ("facility", "link", "listener", "device", "calling_ae", "called_ae")
 _OWN: Final = tuple(name for name in InstanceOut.model_fields if name in Instance.__struct_fields__)
+
+
+ROUTES: Final = (
+    Route("GET", "/studies", list_studies, PATIENT_DATA_READERS, FILTERED, "imaging"),
+    Route("GET", "/studies/{study_uid}", get_study, PATIENT_DATA_READERS, FILTERED, "imaging"),
+    Route(
+        "GET", "/studies/{study_uid}/series", list_series, PATIENT_DATA_READERS, FILTERED, "imaging"
+    ),
+    Route("GET", "/instances", list_instances, PATIENT_DATA_READERS, FILTERED, "imaging"),
+    Route(
+        "GET", "/instances/{instance_id}", get_instance, PATIENT_DATA_READERS, FILTERED, "imaging"
+    ),
+    Route(
+        "GET",
+        "/instances/{instance_id}/file",
+        get_file,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "imaging",
+        media=DICOM,
+        ranged=True,
+    ),
+    Route(
+        "GET",
+        "/instances/{instance_id}/dataset",
+        get_data_set,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "imaging",
+        media="application/octet-stream",
+        ranged=True,
+    ),
+    Route(
+        "POST",
+        "/instances/{instance_id}/choose",
+        choose_instance,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "imaging",
+    ),
+)

@@ -36,6 +36,8 @@ from swallowtail.cloud.web.api.schemas import (
 from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
+from swallowtail.cloud.web.roles import ACCESS_MANAGERS, OPERATORS
+from swallowtail.cloud.web.route import REFUSED, Route
 
 MAX_GRACE: Final = 86_400.0
 """Seconds that a replaced secret may stay valid."""
@@ -408,3 +410,36 @@ def _out(token: ApiToken) -> TokenOut:
         "archives": sorted_or_none(token.archives),
     }
     return TokenOut(**msgspec.structs.asdict(token) | listed)
+
+
+ROUTES: Final = (
+    Route("GET", "/tokens", list_tokens, ACCESS_MANAGERS, REFUSED, "access"),
+    Route("POST", "/tokens", create_token, ACCESS_MANAGERS, REFUSED, "access", 201),
+    Route("GET", "/tokens/{token_id}", get_token, ACCESS_MANAGERS, REFUSED, "access"),
+    Route("PATCH", "/tokens/{token_id}", update_token, ACCESS_MANAGERS, REFUSED, "access"),
+    Route("POST", "/tokens/{token_id}/rotate", rotate_token, ACCESS_MANAGERS, REFUSED, "access"),
+    Route("DELETE", "/tokens/{token_id}", revoke_token, ACCESS_MANAGERS, REFUSED, "access", 204),
+    Route("GET", "/operator-tokens", list_operator_tokens, OPERATORS, REFUSED, "access"),
+    Route("POST", "/operator-tokens", create_operator_token, OPERATORS, REFUSED, "access", 201),
+    Route("GET", "/operator-tokens/{token_id}", get_operator_token, OPERATORS, REFUSED, "access"),
+    Route(
+        "PATCH", "/operator-tokens/{token_id}", update_operator_token, OPERATORS, REFUSED, "access"
+    ),
+    Route(
+        "POST",
+        "/operator-tokens/{token_id}/rotate",
+        rotate_operator_token,
+        OPERATORS,
+        REFUSED,
+        "access",
+    ),
+    Route(
+        "DELETE",
+        "/operator-tokens/{token_id}",
+        revoke_operator_token,
+        OPERATORS,
+        REFUSED,
+        "access",
+        204,
+    ),
+)

@@ -5,7 +5,7 @@ They are downloaded and deleted as every instance is: `/instances/{instance_id}`
 """
 
 import enum
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Query
 from pydantic import Field
@@ -17,6 +17,8 @@ from swallowtail.cloud.web.api.index_jobs import Queued
 from swallowtail.cloud.web.api.schemas import MAX_NUMBER, Body, Moment, PageOut, page_out
 from swallowtail.cloud.web.api.studies import InstanceOut, UidKey, instance_out
 from swallowtail.cloud.web.page_parameters import Paging
+from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS
+from swallowtail.cloud.web.route import BY_FACILITY, Route
 
 MAX_NAMED = 1000
 Ids = Annotated[
@@ -86,3 +88,24 @@ async def reindex_unindexed_instances(caller: InOrganisation, body: ReindexUnind
     return Queued(
         queued=await reindexing.requeue(caller.principal, caller.tenant, body.instances, event)
     )
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/unindexed-instances",
+        list_unindexed_instances,
+        PATIENT_DATA_READERS,
+        BY_FACILITY,
+        "imaging",
+    ),
+    Route(
+        "POST",
+        "/unindexed-instances/reindex",
+        reindex_unindexed_instances,
+        QUEUE_MANAGERS,
+        BY_FACILITY,
+        "imaging",
+        202,
+    ),
+)
