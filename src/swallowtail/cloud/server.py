@@ -63,6 +63,7 @@ from swallowtail.cloud.links.unknown import UnknownDevices
 from swallowtail.cloud.metrics.process import StoreMeter, measure_lag
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.credentials import KeyedHash, mint_token
+from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.ports.blobs import Blobs
@@ -90,7 +91,6 @@ from swallowtail.cloud.web.hosts import (
     parse_allowed,
     parse_public_url,
 )
-from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.proxies import Network, parse_proxies
 from swallowtail.cloud.web.rate_limits import DEFAULT_RATES, TOKEN_RATE, Rates, RequestLimits
 from swallowtail.runtime.tasks import Tasks

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from swallowtail.cloud.audit_export.transmission import SendError, context_of
 from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver, key_purpose
 from swallowtail.cloud.model.operations import Condition
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.operations import Alarms, AuditExports
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.secrets.sealing import Seal, SealError

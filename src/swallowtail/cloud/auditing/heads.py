@@ -22,9 +22,9 @@ from swallowtail.cloud.model.audit import (
     EventAction,
     EventId,
 )
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.operations import Alarms, Audit
 from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant, Value

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.ports.operations import Audit
 from swallowtail.cloud.model.tenancy import Tenant
 

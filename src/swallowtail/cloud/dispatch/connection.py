@@ -37,10 +37,10 @@ from swallowtail.cloud.model.delivery import (
     Target,
     Tried,
 )
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.ports.deliveries import Deliveries
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.runtime.tasks import Tasks
 
 log = structlog.get_logger()

@@ -20,10 +20,10 @@ from swallowtail.cloud.dispatch.runner import topic
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.dispatch.tags import tags_for
 from swallowtail.cloud.model.delivery import Routed, Routing, Rule
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.model.ports.deliveries import Rules
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.tenancy import Tenant
 
 TOPIC: Final = "routing"

@@ -26,12 +26,12 @@ from swallowtail.cloud.model.delivery import (
     NewDelivery,
     Target,
 )
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.imaging import InstanceSearch, Study, StudySearch
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest, walk
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.model.ports.deliveries import Deliveries
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.ports.links import Links
 from swallowtail.cloud.model.tenancy import Tenant

@@ -11,14 +11,14 @@ from swallowtail.calls.config import Problem
 from swallowtail.cloud.dispatch.rule_matching import Decision, decide, tag_of
 from swallowtail.cloud.dispatch.sites import SiteBook, Sites
 from swallowtail.cloud.dispatch.tags import Tags, tags_for
-from swallowtail.cloud.model.archives import Archives
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import Rule
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import CloudError, NotFoundError
+from swallowtail.cloud.model.ports.archives import Archives
 from swallowtail.cloud.model.ports.deliveries import Rules
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.dicom import uids
 

@@ -19,11 +19,11 @@ from swallowtail.cloud.dispatch.alarms import DestinationAlarm
 from swallowtail.cloud.dispatch.attempt import Path, Sender
 from swallowtail.cloud.dispatch.connection import Connection, Tools
 from swallowtail.cloud.model.delivery import Due, Target
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.ports.blobs import Blobs
 from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.model.ports.deliveries import Deliveries
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.ports.links import Configuration
 from swallowtail.cloud.model.ports.operations import Alarms

@@ -21,10 +21,10 @@ from swallowtail.cloud.model.delivery import (
     DestinationState,
     Target,
 )
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.ports.deliveries import Deliveries
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.cloud.model.tenancy import Tenant

@@ -10,10 +10,10 @@ from typing import Final
 import structlog
 
 from swallowtail.cloud.index.parser_pool import Parser
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.indexing import IndexOutcome, Quarantined
 from swallowtail.cloud.model.port_errors import CloudError, StorageUnavailableError
 from swallowtail.cloud.model.ports.bus import Bus, Subscription
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.instances import IndexJobs
 
 TOPIC: Final = "index"

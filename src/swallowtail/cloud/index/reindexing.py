@@ -7,10 +7,11 @@ from collections.abc import Collection
 
 from swallowtail.cloud.index.indexer import TOPIC
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.inventory import IndexCounts, Inventory
+from swallowtail.cloud.model.environment import Clock
+from swallowtail.cloud.model.inventory import IndexCounts
 from swallowtail.cloud.model.ports.bus import Bus
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.instances import IndexJobs
+from swallowtail.cloud.model.ports.inventory import Inventory
 from swallowtail.cloud.model.tenancy import Principal, Tenant
 
 

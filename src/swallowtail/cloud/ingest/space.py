@@ -11,10 +11,10 @@ from typing import Final
 import structlog
 from prometheus_client import Gauge
 
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.ports.tenancy import People
 

@@ -24,6 +24,7 @@ from swallowtail.calls.store import (
     TransferEnd,
 )
 from swallowtail.cloud.ingest.alarm import StorageAlarm
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Receipt
 from swallowtail.cloud.model.port_errors import (
     CloudError,
@@ -33,7 +34,6 @@ from swallowtail.cloud.model.port_errors import (
     TooLargeError,
 )
 from swallowtail.cloud.model.ports.blobs import BlobDigest, Blobs, Incoming
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.dicom import uids

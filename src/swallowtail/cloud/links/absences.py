@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 import structlog
 
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Running, Severity
 from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.links import Configuration, Links
 from swallowtail.cloud.model.ports.operations import Alarms
+from swallowtail.cloud.model.ports.sessions import Sessions
 from swallowtail.cloud.model.ports.tenancy import People
-from swallowtail.cloud.model.presence import Sessions
 from swallowtail.cloud.model.tenancy import CodeState, Link, Tenant
 
 log = structlog.get_logger()

@@ -17,8 +17,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from swallowtail.cloud.model.credentials import KeyedHash
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.links import Links
 from swallowtail.cloud.model.tenancy import AdmissionProblem, Admitted
 from swallowtail.wire.control import RefuseReason

@@ -15,10 +15,10 @@ from swallowtail.calls.config import Applied, ConfigurationRefused, ConfigureAns
 from swallowtail.calls.report import Endpoints
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.links.report_call import Reports
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, ConfigurationVersion, NewAlarm, Severity
 from swallowtail.cloud.model.port_errors import NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.ports.bus import Bus
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.links import Configuration, Links
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.presence import LinkAwayError

@@ -26,8 +26,8 @@ from swallowtail.cloud.links.delivering import Outbound, check
 from swallowtail.cloud.links.desired import Desired
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.links.report_call import Reports
+from swallowtail.cloud.model.environment import Clock, Randomness
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.model.ports.environment import Clock, Randomness
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks

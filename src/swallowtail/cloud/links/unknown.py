@@ -11,9 +11,9 @@ from typing import Final
 
 from swallowtail.calls.config import Device
 from swallowtail.cloud.dispatch.sites import SiteBook, Sites
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity, UnknownDevice
 from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.links import Configuration
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.ports.tenancy import People

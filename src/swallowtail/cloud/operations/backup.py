@@ -32,9 +32,9 @@ from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.data_folder.data_folder import BLOBS, DATABASE, LOCK, MASTER_KEY, lock_folder
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.inventory import BlobReference
 from swallowtail.cloud.model.port_errors import DamagedError, NotFoundError, StorageUnavailableError
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.operations.check import references
 from swallowtail.cloud.records.reading import SqliteReader

@@ -12,10 +12,11 @@ from typing import Final
 import msgspec
 
 from swallowtail.cloud.auditing.heads import ExportedHead
-from swallowtail.cloud.model.inventory import BlobReference, Inventory
+from swallowtail.cloud.model.environment import Clock
+from swallowtail.cloud.model.inventory import BlobReference
 from swallowtail.cloud.model.ports.blobs import Blobs
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.instances import Instances
+from swallowtail.cloud.model.ports.inventory import Inventory
 from swallowtail.cloud.model.ports.operations import Audit
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.retention.orphans import orphans

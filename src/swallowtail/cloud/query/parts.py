@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from swallowtail.cloud.data_set.elements import DEFLATED
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.indexing import FrameIndex
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.blobs import Blobs
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.tenancy import Principal, Tenant
 from swallowtail.cloud.query.search import Query, readable
 

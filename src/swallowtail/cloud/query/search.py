@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.imaging import (
     Instance,
     InstanceSearch,
@@ -27,7 +28,6 @@ from swallowtail.cloud.model.indexing import IndexedDocument
 from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.blobs import Blobs
-from swallowtail.cloud.model.ports.environment import Clock
 from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.ports.operations import Audit
 from swallowtail.cloud.model.tenancy import Principal, Role, Tenant

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.tenancy import DAY
 
 TOLERANCE: Final = 300.0

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Final
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.deletion import Deletion, Deletions, NewDeletion, Scope, Selection
+from swallowtail.cloud.model.deletion import Deletion, NewDeletion, Scope, Selection
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.deletions import Deletions
 from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.cloud.model.tenancy import DAY, Principal, Tenant
 

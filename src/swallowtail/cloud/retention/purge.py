@@ -8,9 +8,10 @@ from typing import Final
 import structlog
 
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.deletion import Deletion, Deletions, Retentions, Scope
+from swallowtail.cloud.model.deletion import Deletion, Scope
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.port_errors import ConflictError
-from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.deletions import Deletions, Retentions
 from swallowtail.cloud.model.tenancy import Principal, Tenant
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import AT_ONCE

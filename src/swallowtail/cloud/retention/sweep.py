@@ -15,9 +15,9 @@ from typing import Final
 import structlog
 
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.deletion import UnreferencedBlobs
+from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.ports.blobs import Blobs
-from swallowtail.cloud.model.ports.environment import Clock
+from swallowtail.cloud.model.ports.deletions import UnreferencedBlobs
 from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.tenancy import DAY, Tenant
 from swallowtail.cloud.retention.clock import SteadyClock

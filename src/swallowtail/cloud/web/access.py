@@ -24,19 +24,19 @@ from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.store_instance import Ingest
-from swallowtail.cloud.model.archives import Archives
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.credentials import KeyedHash
 from swallowtail.cloud.model.decisions import not_authenticated
-from swallowtail.cloud.model.deletion import Retentions
+from swallowtail.cloud.model.environment import Clock, Randomness
 from swallowtail.cloud.model.port_errors import NotFoundError
+from swallowtail.cloud.model.ports.archives import Archives
 from swallowtail.cloud.model.ports.bus import Bus
-from swallowtail.cloud.model.ports.environment import Clock, Randomness
+from swallowtail.cloud.model.ports.deletions import Retentions
 from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.ports.links import Configuration, Links
 from swallowtail.cloud.model.ports.operations import Alarms, Audit
+from swallowtail.cloud.model.ports.sessions import Sessions
 from swallowtail.cloud.model.ports.tenancy import People, Tokens
-from swallowtail.cloud.model.presence import Sessions
 from swallowtail.cloud.model.rates import host_of
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
 from swallowtail.cloud.pixels.service import Pixels

@@ -7,10 +7,10 @@ from pydantic import StringConstraints
 
 from swallowtail.cloud.model.archives import Archive, Limits
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, UidPath, page_out
-from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS
 from swallowtail.cloud.web.route import FILTERED, REFUSED, Route

@@ -14,6 +14,7 @@ from swallowtail.cloud.model.deletion import (
     Scope,
     Selection,
 )
+from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.schemas import (
     MAX_NUMBER,
@@ -26,7 +27,6 @@ from swallowtail.cloud.web.api.schemas import (
     page_out,
 )
 from swallowtail.cloud.web.api.studies import InstanceOut, instance_out
-from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.roles import ADMINISTRATORS
 from swallowtail.cloud.web.route import BY_FACILITY, REFUSED, Route

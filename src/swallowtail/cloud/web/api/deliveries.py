@@ -21,6 +21,7 @@ from swallowtail.cloud.model.delivery import (
     DeliveryState,
     Target,
 )
+from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.destinations import destination_of, id_of, objects_of, target_of
@@ -37,7 +38,6 @@ from swallowtail.cloud.web.api.schemas import (
     page_out,
 )
 from swallowtail.cloud.web.api.studies import UidKey
-from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS

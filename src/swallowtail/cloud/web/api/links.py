@@ -10,6 +10,7 @@ from fastapi import Query, Response
 
 from swallowtail.cloud.model.audit import EventAction
 from swallowtail.cloud.model.credentials import mint_code
+from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.operations import Running
 from swallowtail.cloud.model.tenancy import FIRST_CODE_WINDOW, REBIND_WINDOW, Code, Link
 from swallowtail.cloud.web.access import Caller, InOrganisation
@@ -25,7 +26,6 @@ from swallowtail.cloud.web.api.schemas import (
     PresenceOut,
     page_out,
 )
-from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.roles import ACCESS_MANAGERS, CONFIGURATION_READERS, CONFIGURATORS
 from swallowtail.cloud.web.route import BY_FACILITY, REFUSED, Route

@@ -5,6 +5,7 @@ from typing import Final
 from fastapi import Response
 
 from swallowtail.cloud.model.audit import EventAction
+from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import Facility, Organisation, OrganisationState, Tenant
@@ -22,7 +23,6 @@ from swallowtail.cloud.web.api.schemas import (
     page_out,
     sorted_or_none,
 )
-from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import ACCESS_MANAGERS, ANYONE, OPERATORS

@@ -20,6 +20,7 @@ from swallowtail.cloud.dispatch.rule_editing import (
 from swallowtail.cloud.dispatch.rule_matching import matches
 from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.model.delivery import Rule, RuleAction, RuleCondition, Target
+from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.paging import Page, PageRequest, cursor_of, key_of
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.web.access import Caller, InOrganisation
@@ -27,7 +28,6 @@ from swallowtail.cloud.web.api.archives import ArchiveKey
 from swallowtail.cloud.web.api.deliveries import DestinationKey
 from swallowtail.cloud.web.api.destinations import id_of, target_of
 from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, UidText, page_out
-from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import CONFIGURATION_READERS, CONFIGURATORS, QUEUE_MANAGERS

@@ -13,6 +13,7 @@ from pydantic import Field
 from swallowtail.cloud.model.archives import MAX_ARCHIVES
 from swallowtail.cloud.model.audit import AuditEvent, EventAction
 from swallowtail.cloud.model.credentials import mint_token
+from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.tenancy import (
     OPERATOR,
@@ -33,7 +34,6 @@ from swallowtail.cloud.web.api.schemas import (
     page_out,
     sorted_or_none,
 )
-from swallowtail.cloud.web.identifiers import new_id
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import ACCESS_MANAGERS, OPERATORS

@@ -2,7 +2,7 @@
 
 import base64
 
-from swallowtail.cloud.model.ports.environment import Randomness
+from swallowtail.cloud.model.environment import Randomness
 
 
 def new_id(random: Randomness) -> str:
