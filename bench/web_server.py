@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from swallowtail.cloud import server
+from swallowtail.cloud.composition.settings import ServeSettings
 from swallowtail.runtime.log import configure
 
 
@@ -20,11 +21,11 @@ def main() -> None:
     data, files = (Path(argument) for argument in sys.argv[1:])
     build = server.build
 
-    def with_files(services: Any, beside: list[BaseRoute]) -> Any:
-        return build(services, [*beside, Mount("/bench", StaticFiles(directory=files))])
+    def with_files(services: Any, beside: list[BaseRoute], **rest: Any) -> Any:
+        return build(services, [*beside, Mount("/bench", StaticFiles(directory=files))], **rest)
 
     server.build = with_files  # type: ignore[assignment]
-    settings = server.Settings.of(data=data, listen="127.0.0.1:0", cert=None, key=None)
+    settings = ServeSettings.of(data=data, listen="127.0.0.1:0", cert=None, key=None)
     server.run(settings, announce=lambda facts: print(json.dumps(facts), flush=True))
 
 

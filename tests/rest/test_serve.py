@@ -25,9 +25,10 @@ from pydicom.data import get_testdata_file
 from swallowtail.calls.codec import encode
 from swallowtail.calls.store import STORE
 from swallowtail.cli import main
+from swallowtail.cloud.composition.settings import ServeError, ServeSettings
 from swallowtail.cloud.data_folder.certificates import CA_DAYS, ensure_certificate
 from swallowtail.cloud.data_folder.data_folder import DataFolder
-from swallowtail.cloud.server import ServeError, Settings, run
+from swallowtail.cloud.server import run
 from swallowtail.cloud.web.rate_limits import REFUSED_RATE
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.reasons import CloseCode
@@ -246,7 +247,7 @@ def test_apply_says_what_is_wrong_and_what_to_do(served: CloudProcess, tmp_path:
 
 def test_a_second_process_does_not_get_the_folder(served: CloudProcess) -> None:
     with pytest.raises(ServeError, match="another Cloud runs on"):
-        run(Settings(served.ca.parent, "127.0.0.1", 0), announce=pytest.fail)
+        run(ServeSettings(served.ca.parent, "127.0.0.1", 0), announce=pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def test_a_wrong_flag_is_named_with_its_remedy(
 ) -> None:
     with pytest.raises(ServeError) as failed:
         run(
-            Settings.of(data=tmp_path / "data", listen=listen, cert=cert, key=key),
+            ServeSettings.of(data=tmp_path / "data", listen=listen, cert=cert, key=key),
             announce=pytest.fail,
         )
     assert expected in str(failed.value)

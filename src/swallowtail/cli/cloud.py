@@ -156,7 +156,8 @@ def _print_secrets(outcome: Outcome) -> None:
 def serve(*, as_json: bool, log_level: str, **settings: Any) -> None:
     """Serve a Cloud from one folder: API, DICOMweb and Links on one HTTPS port."""
     try:
-        from swallowtail.cloud.server import ServeError, Settings, run
+        from swallowtail.cloud.composition.settings import ServeError, ServeSettings
+        from swallowtail.cloud.server import run
     except ImportError as error:
         raise click.ClickException(
             f"{error.name} is missing; install swallowtail[cloud]"
@@ -166,7 +167,7 @@ def serve(*, as_json: bool, log_level: str, **settings: Any) -> None:
     log.configure(log_level)
     log.take_crashes()
     try:
-        run(Settings.of(**settings), announce=lambda facts: _announce(facts, as_json=as_json))
+        run(ServeSettings.of(**settings), announce=lambda facts: _announce(facts, as_json=as_json))
     except ServeError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

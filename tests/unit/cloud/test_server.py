@@ -1,4 +1,4 @@
-"""What the composition root decides by itself."""
+"""The certificates of the program `cloud serve`, and how it ends."""
 
 import asyncio
 import datetime as dt
@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from swallowtail.cloud import server
+from swallowtail.cloud.composition.settings import ServeError, ServeSettings
 from swallowtail.cloud.data_folder.certificates import ensure_certificate, server_context
 from swallowtail.cloud.data_folder.data_folder import DataFolder
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
@@ -19,62 +20,11 @@ from swallowtail.runtime.tasks import Tasks
 from tests.unit.cloud.data_folder.test_certificates import client_context, handshake
 
 
-@pytest.mark.parametrize(
-    ("listen", "host", "port"),
-    [
-        ("127.0.0.1:8443", "127.0.0.1", 8443),
-        ("[::1]:0", "::1", 0),
-        ("cloud.example:443", "cloud.example", 443),
-    ],
-)
-def test_an_address_is_read(listen: str, host: str, port: int) -> None:
-    settings = server.Settings.of(data=Path("d"), listen=listen, cert=None, key=None)
-    assert (settings.host, settings.port) == (host, port)
-    assert settings.data.is_absolute()
-
-
-@pytest.mark.parametrize(
-    "listen", ["", "8443", ":8443", "host:", "host:port", "host:65536", "host:-1", "host:٣"]
-)
-def test_an_address_that_is_none_is_refused(listen: str) -> None:
-    with pytest.raises(server.ServeError, match="HOST:PORT"):
-        server.Settings.of(data=Path("d"), listen=listen, cert=None, key=None)
-
-
-def test_the_public_address_and_the_hosts_of_proxies_are_read() -> None:
-    settings = server.Settings.of(
-        data=Path("d"),
-        listen="[::]:8443",
-        public_url="https://Cloud.example:8443/",
-        allowed_hosts=["viewer.example", "*.lan.example", "[2001:DB8::1]"],
-    )
-    assert str(settings.public) == "cloud.example:8443"
-    assert settings.allowed == ("viewer.example", "*.lan.example", "2001:db8::1")
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["cloud.example", "http://cloud.example", "https://", "https://cloud.example/pacs", "https://u:p@cloud.example",
-     "https://cloud.example?x", "https://cloud.example:99999", "https://[::1", "https://cl oud"],
-)  # fmt: skip
-def test_a_public_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(server.ServeError, match=r"--public-url.*https://"):
-        server.Settings.of(data=Path("d"), listen="[::]:8443", public_url=url)
-
-
-@pytest.mark.parametrize(
-    "host", ["", "https://viewer.example", "viewer.example:443", "a b", "*", "*.*.example"]
-)
-def test_an_allowed_host_that_is_none_is_refused(host: str) -> None:
-    with pytest.raises(server.ServeError, match="--allowed-host"):
-        server.Settings.of(data=Path("d"), listen="[::]:8443", allowed_hosts=[host])
-
-
 def test_the_own_certificate_names_the_public_address_and_its_names_are_hosts(
     tmp_path: Path,
 ) -> None:
     folder = DataFolder(tmp_path)
-    settings = server.Settings(tmp_path, "192.0.2.7", 0, public=Host("cloud.example", 8443))
+    settings = ServeSettings(tmp_path, "192.0.2.7", 0, public=Host("cloud.example", 8443))
     certificate = server._certificate(settings, folder).certificate
     expected = {"cloud.example", "192.0.2.7", "localhost", "127.0.0.1", "::1"}
     assert expected <= server._own_names(settings, certificate)
@@ -88,8 +38,8 @@ def test_a_cloud_whose_workers_would_not_run_does_not_start(
         raise SandboxError("the kernel offers a layer and refuses it")
 
     monkeypatch.setattr(server, "probe", refused)
-    with pytest.raises(server.ServeError, match="offers a layer"):
-        server.run(server.Settings(tmp_path, "127.0.0.1", 0), announce=pytest.fail)
+    with pytest.raises(ServeError, match="offers a layer"):
+        server.run(ServeSettings(tmp_path, "127.0.0.1", 0), announce=pytest.fail)
 
 
 async def test_a_renewed_certificate_is_served_to_the_next_handshake(
@@ -97,7 +47,7 @@ async def test_a_renewed_certificate_is_served_to_the_next_handshake(
 ) -> None:
     monkeypatch.setattr(server, "RENEW_EVERY", 0.01)
     folder = DataFolder(tmp_path)
-    settings = server.Settings(tmp_path, "127.0.0.1", 0)
+    settings = ServeSettings(tmp_path, "127.0.0.1", 0)
     context = server_context(
         *ensure_certificate(tmp_path, ["old.example"], dt.datetime.now(dt.UTC), folder.seal)
     )
@@ -143,9 +93,7 @@ async def test_a_certificate_that_cannot_be_loaded_is_not_taken_for_served(
     with capture_logs() as logs:
         async with Tasks("test") as tasks:
             tasks.spawn(
-                server._renew(
-                    Context(), server.Settings(tmp_path, "::1", 0), folder, served.append
-                ),
+                server._renew(Context(), ServeSettings(tmp_path, "::1", 0), folder, served.append),
                 name="renew",
             )  # type: ignore[arg-type]
             async with asyncio.timeout(5):

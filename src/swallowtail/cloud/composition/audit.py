@@ -1,29 +1,18 @@
-"""The composition of everything around the audit.
+"""The composition of everything around the audit: chains, heads, counted events, exports."""
 
-Chains and their heads, counted events, exports.
-"""
-
-import random
-import socket
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import structlog
 
 from swallowtail.cloud.alarms.periodic import rounds
-from swallowtail.cloud.audit_export.egress import Network
 from swallowtail.cloud.audit_export.exporter import LOOK_EVERY, AuditExporter
 from swallowtail.cloud.audit_export.settings import ExportSettings
-from swallowtail.cloud.audit_export.transmission import TlsSender
-from swallowtail.cloud.auditing.heads import EXPORT_EVERY, ChainGuard, HeadFile
-from swallowtail.cloud.auditing.keyring import AuditKeyring
+from swallowtail.cloud.auditing.heads import EXPORT_EVERY, ChainGuard
 from swallowtail.cloud.auditing.tally import FLUSH_EVERY, AuditTally
+from swallowtail.cloud.composition.adapters import Adapters
+from swallowtail.cloud.composition.environment import Environment
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.records.records import Records
-from swallowtail.cloud.secrets.sealing import Seal
 from swallowtail.runtime.tasks import Tasks
 
 log = structlog.get_logger()
@@ -39,41 +28,28 @@ class AuditParts:
     exporter: AuditExporter
 
     @classmethod
-    async def open(
-        cls,
-        records: Records,
-        keyring: AuditKeyring,
-        *,
-        seal: Seal,
-        heads: Path,
-        networks: Sequence[Network],
-    ) -> Self:
-        """Wire them to the stores, before anything is appended to a chain.
-
-        `networks` are those that receivers may be in.
-        """
-        clock = time.time
-        await keyring.settle(records.audit, now=clock())
+    def wire(cls, adapters: Adapters, environment: Environment) -> Self:
+        """Wire them to the adapters; `chains.open` has to follow."""
+        records, clock = adapters.records, environment.clock
         chains = ChainGuard(
-            HeadFile(heads, keyring.keys),
+            adapters.heads,
             audit=records.audit,
             people=records.people,
             alarms=records.alarms,
             clock=clock,
         )
-        await chains.open()
         exporter = AuditExporter(
             exports=records.audit_exports,
             audit=records.audit,
             people=records.people,
             alarms=records.alarms,
-            seal=seal,
-            send=TlsSender(networks),
+            seal=adapters.seal,
+            send=adapters.send,
             clock=clock,
-            random=random.random,
-            node=socket.gethostname(),
+            random=environment.random,
+            node=environment.node,
         )
-        exports = ExportSettings(records.audit_exports, records.alarms, seal, clock)
+        exports = ExportSettings(records.audit_exports, records.alarms, adapters.seal, clock)
         return cls(chains, AuditTally(records.audit, clock), exports, exporter)
 
     def start(self, tasks: Tasks) -> None:
@@ -85,8 +61,9 @@ class AuditParts:
         )
 
     async def end(self) -> None:
-        """Append what was counted and export the heads once more, so that nothing can be cut off
-        while no Cloud runs.
+        """Append what was counted and export the heads once more.
+
+        So no record can be cut off unnoticed while no Cloud runs.
         """
         try:
             await self.tally.flush()

@@ -1,0 +1,243 @@
+"""The one composition of a Cloud, for the product, the simulated world and the tests.
+
+`assemble` wires use cases to adapters and starts nothing. What runs is started by `open` and
+`start`, or part by part by who simulates a process.
+"""
+
+from dataclasses import dataclass
+
+from swallowtail.cloud.alarms.periodic import rounds
+from swallowtail.cloud.composition.adapters import Adapters
+from swallowtail.cloud.composition.audit import AuditParts
+from swallowtail.cloud.composition.environment import Environment
+from swallowtail.cloud.dispatch.delivery_creation import Router
+from swallowtail.cloud.dispatch.queues import Queues
+from swallowtail.cloud.dispatch.rule_editing import Rulebook
+from swallowtail.cloud.dispatch.runner import Dispatch, topic
+from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.watch import QueueWatch
+from swallowtail.cloud.index.indexer import TOPIC, Indexer
+from swallowtail.cloud.index.reindexing import Reindexing
+from swallowtail.cloud.ingest.alarm import StorageAlarm
+from swallowtail.cloud.ingest.space import DiskWatch
+from swallowtail.cloud.ingest.store_instance import Ingest
+from swallowtail.cloud.links.absences import Absences
+from swallowtail.cloud.links.authentication import Gate
+from swallowtail.cloud.links.call_table import Calls
+from swallowtail.cloud.links.desired import Desired
+from swallowtail.cloud.links.link_endpoint import LinkSessions
+from swallowtail.cloud.links.report_call import Reports
+from swallowtail.cloud.links.store_call import Stores
+from swallowtail.cloud.links.unknown import UnknownDevices
+from swallowtail.cloud.metrics.process import StoreMeter
+from swallowtail.cloud.query.parts import Frames
+from swallowtail.cloud.query.search import Query
+from swallowtail.cloud.retention.clock import SteadyClock
+from swallowtail.cloud.retention.deleting import Deleting
+from swallowtail.cloud.retention.purge import Purge
+from swallowtail.cloud.retention.sweep import SWEEP_EVERY, BlobSweep
+from swallowtail.cloud.web.access import Services
+from swallowtail.runtime.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class AssembledCloud:
+    """The use cases of one Cloud, wired."""
+
+    adapters: Adapters
+    environment: Environment
+    audit: AuditParts
+    router: Router
+    indexer: Indexer
+    sessions: LinkSessions
+    services: Services
+
+    async def open(self) -> None:
+        """Read what was exported of the audit; before anything is appended to a chain."""
+        await self.audit.chains.open()
+
+    def start(self, tasks: Tasks) -> None:
+        """Start what runs beside the requests: index, routing, periodic checks and maintenance."""
+        tasks.spawn(self.indexer.run(alone=True), name="index")
+        tasks.spawn(self.router.run(), name="routing")
+        self.audit.start(tasks)
+        self._start_checks(tasks)
+        tasks.spawn(rounds("purge", self.services.purge.look), name="purge")
+        tasks.spawn(rounds("sweep", self._sweep().look, every=SWEEP_EVERY), name="sweep")
+
+    async def close(self) -> None:
+        """Bring the audit to its end; after the tasks have ended."""
+        await self.audit.end()
+
+    def _start_checks(self, tasks: Tasks) -> None:
+        records, clock = self.adapters.records, self.environment.clock
+        people, configuration, alarms = records.people, records.configuration, records.alarms
+        sites = SiteBook(records.links, configuration)
+        absences = Absences(
+            people=people,
+            links=records.links,
+            configuration=configuration,
+            alarms=alarms,
+            sessions=self.sessions,
+            clock=clock,
+        )
+        queues = QueueWatch(
+            people=people, deliveries=records.deliveries, sites=sites, alarms=alarms, clock=clock
+        )
+        unknown = UnknownDevices(
+            people=people, configuration=configuration, sites=sites, alarms=alarms, clock=clock
+        )
+        disk = DiskWatch(self.adapters.disk_usage, people=people, alarms=alarms, clock=clock)
+        for kind, look in (
+            ("absences", absences.look),
+            ("queues", queues.look),
+            ("unknown", unknown.look),
+            ("disk", disk.look),
+        ):
+            tasks.spawn(rounds(kind, look), name=kind)
+
+    def _sweep(self) -> BlobSweep:
+        records = self.adapters.records
+        return BlobSweep(
+            self.adapters.blobs,
+            records.unreferenced_blobs,
+            records.instances,
+            records.inventory.tenants,
+            clock=self.environment.clock,
+            steady=_steady(self.environment),
+        )
+
+
+def assemble(adapters: Adapters, environment: Environment) -> AssembledCloud:
+    """Wire the use cases to the adapters; call it on the loop that will serve."""
+    records, bus, clock = adapters.records, adapters.bus, environment.clock
+    audit = AuditParts.wire(adapters, environment)
+    sites = SiteBook(records.links, records.configuration)
+    router = Router(records.rules, sites, bus, clock=clock)
+    ingest = Ingest(
+        records.instances,
+        adapters.blobs,
+        clock=clock,
+        meter=StoreMeter(),
+        alarm=StorageAlarm(records.alarms, clock=clock),
+        on_stored=lambda: bus.publish(TOPIC),
+    )
+    sessions = _sessions(adapters, environment, audit=audit, router=router, ingest=ingest)
+    indexer = Indexer(records.index_jobs, adapters.parser, bus, clock=clock, on_settled=router.wake)
+    services = _services(
+        adapters, environment, audit=audit, sites=sites, ingest=ingest, sessions=sessions
+    )
+    return AssembledCloud(adapters, environment, audit, router, indexer, sessions, services)
+
+
+def _services(
+    adapters: Adapters,
+    environment: Environment,
+    *,
+    audit: AuditParts,
+    sites: SiteBook,
+    ingest: Ingest,
+    sessions: LinkSessions,
+) -> Services:
+    """Wire what the API speaks to."""
+    records, bus, clock = adapters.records, adapters.bus, environment.clock
+    query = Query(records.instances, adapters.blobs, records.audit, clock=clock)
+    return Services(
+        people=records.people,
+        tokens=records.tokens,
+        links=records.links,
+        configuration=records.configuration,
+        instances=records.instances,
+        query=query,
+        frames=Frames(query, adapters.blobs, clock=clock),
+        pixels=adapters.pixels,
+        ingest=ingest,
+        queues=_queues(adapters, environment, sites),
+        retentions=records.retentions,
+        deleting=_deleting(adapters, environment),
+        purge=Purge(
+            records.deletions, records.retentions, clock=clock, steady=_steady(environment)
+        ),
+        rulebook=Rulebook(records.rules, sites, records.archives, clock=clock),
+        reindexing=Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
+        alarms=records.alarms,
+        archives=records.archives,
+        audit=records.audit,
+        chains=audit.chains,
+        tally=audit.tally,
+        audit_exports=audit.exports,
+        bus=bus,
+        sessions=sessions,
+        hashes=adapters.hashes,
+        clock=clock,
+        random=environment.random_bytes,
+    )
+
+
+def _queues(adapters: Adapters, environment: Environment, sites: SiteBook) -> Queues:
+    records = adapters.records
+    return Queues(
+        deliveries=records.deliveries,
+        instances=records.instances,
+        links=records.links,
+        sites=sites,
+        bus=adapters.bus,
+        clock=environment.clock,
+    )
+
+
+def _deleting(adapters: Adapters, environment: Environment) -> Deleting:
+    bus = adapters.bus
+    return Deleting(
+        adapters.records.deletions,
+        adapters.records.people,
+        clock=environment.clock,
+        wake_link=lambda link: bus.publish(topic(link)),
+        wake_index=lambda: bus.publish(TOPIC),
+    )
+
+
+def _sessions(
+    adapters: Adapters,
+    environment: Environment,
+    *,
+    audit: AuditParts,
+    router: Router,
+    ingest: Ingest,
+) -> LinkSessions:
+    """Wire what serves the Links."""
+    records, bus, clock = adapters.records, adapters.bus, environment.clock
+    links, configuration, alarms = records.links, records.configuration, records.alarms
+    reports = Reports(configuration, ended=router.ended, tally=audit.tally)
+    desired = Desired(
+        links=links,
+        configuration=configuration,
+        alarms=alarms,
+        bus=bus,
+        reports=reports,
+        clock=clock,
+    )
+    dispatch = Dispatch(
+        deliveries=records.deliveries,
+        instances=records.instances,
+        blobs=adapters.blobs,
+        configuration=configuration,
+        alarms=alarms,
+        bus=bus,
+        clock=clock,
+        transcoder=adapters.pixels,
+        dice=environment.random,
+    )
+    return LinkSessions(
+        gate=Gate(links, adapters.hashes, clock),
+        calls=Calls(Stores(ingest), reports),
+        desired=desired,
+        reports=reports,
+        dispatch=dispatch,
+        clock=clock,
+        random=environment.random_bytes,
+    )
+
+
+def _steady(environment: Environment) -> SteadyClock:
+    return SteadyClock(environment.clock, environment.monotonic)
