@@ -1,4 +1,4 @@
-"""Writes docs/conformance/answers.md from `swallowtail.calls.answers`.
+"""Writes docs/conformance/answers.md from `swallowtail.calls.dimse_services`.
 
 What each sender is told, in words a site can check.
 
@@ -10,17 +10,16 @@ import sys
 from pathlib import Path
 
 from swallowtail.calls.answers import (
-    ANSWERS,
-    FAILED_STORES_UNTIL_ABORT,
     Abort,
     Answer,
     RefuseContext,
     Reject,
-    Service,
     Situation,
     Status,
 )
 from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dimse_services.storage import FAILED_STORES_UNTIL_ABORT
+from swallowtail.calls.dimse_services.table import RESPONSE_TABLE
 from swallowtail.link.scp.admission import CONNECTIONS, CONNECTIONS_PER_ADDRESS
 
 LIMITS = DicomListener(name="any", ae_title="ANY", port=104)
@@ -28,7 +27,7 @@ LIMITS = DicomListener(name="any", ae_title="ANY", port=104)
 PAGE = Path(__file__).parents[1] / "docs" / "conformance" / "answers.md"
 HEAD = f"""# What each sender is told
 
-Generated from `swallowtail.calls.answers` by `python -m tools.generate_answers`; `tests/unit/link/scp/test_answers.py` walks every row.
+Generated from `swallowtail.calls.dimse_services` by `python -m tools.generate_answers`; `tests/unit/link/scp/test_answers.py` walks every row.
 
 0000 is said for what the Cloud has fsynced and committed, for nothing else; the data set is parsed
 afterwards ([what the sender does not learn](acknowledged.md)). An answer that looks permanent is given for permanent
@@ -71,11 +70,15 @@ def words(answer: Answer) -> str:
 
 def page() -> str:
     """Give the whole page."""
-    lines = [HEAD, "| situation | " + " | ".join(Service) + " |", "|---|" + "---|" * len(Service)]
+    lines = [
+        HEAD,
+        f"| situation | {' | '.join(RESPONSE_TABLE)} |",
+        "|---" * (1 + len(RESPONSE_TABLE)) + "|",
+    ]
     for situation in Situation:
         cells = (
-            words(ANSWERS[situation, service]) if (situation, service) in ANSWERS else "—"
-            for service in Service
+            words(answers[situation]) if situation in answers else "—"
+            for answers in RESPONSE_TABLE.values()
         )
         lines.append(f"| {situation} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

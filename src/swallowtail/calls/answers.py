@@ -8,10 +8,9 @@ silence and half answers are never given.
 """
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-
-from swallowtail.calls.store import NotStoredReason
 
 
 class Situation(enum.StrEnum):
@@ -36,14 +35,6 @@ class Situation(enum.StrEnum):
     BAD_MESSAGE = "message out of order, or a command set that is none"
     SLOW_PEER = "slow peer, timer"
     LINK_ONLY_ECHO = "C-ECHO on a listener that means: Link is up"
-
-
-class Service(enum.StrEnum):
-    """Which service the sender uses."""
-
-    ASSOCIATE = "association"
-    ECHO = "C-ECHO"
-    STORE = "C-STORE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,58 +74,17 @@ Answer = Status | Reject | RefuseContext | Abort
 TRANSIENT_CONGESTION: Final = Reject(2, 3, 1)
 LOCAL_LIMIT: Final = Reject(2, 3, 2)
 
-ANSWERS: Final[dict[tuple[Situation, Service], Answer]] = {
-    # before there is an association
-    (Situation.CLOUD_AWAY, Service.ASSOCIATE): TRANSIENT_CONGESTION,
-    (Situation.TOO_MANY_ASSOCIATIONS, Service.ASSOCIATE): LOCAL_LIMIT,
-    (Situation.UNKNOWN_CALLING_AE, Service.ASSOCIATE): Reject(1, 1, 3),
-    (Situation.UNKNOWN_CALLED_AE, Service.ASSOCIATE): Reject(1, 1, 7),
-    (Situation.SERVICE_NOT_ALLOWED, Service.ASSOCIATE): RefuseContext(1),
-    (Situation.SOP_CLASS_NOT_CONFIGURED, Service.ASSOCIATE): RefuseContext(3),
+ASSOCIATION_ANSWERS: Final[Mapping[Situation, Answer]] = {
+    Situation.CLOUD_AWAY: TRANSIENT_CONGESTION,
+    Situation.TOO_MANY_ASSOCIATIONS: LOCAL_LIMIT,
+    Situation.UNKNOWN_CALLING_AE: Reject(1, 1, 3),
+    Situation.UNKNOWN_CALLED_AE: Reject(1, 1, 7),
+    Situation.SERVICE_NOT_ALLOWED: RefuseContext(1),
+    Situation.SOP_CLASS_NOT_CONFIGURED: RefuseContext(3),
     # PS3.8 9.3.8: source 2 says that a PDU broke the upper layer's protocol. Messages and deadlines
     # are above it: source 0.
-    (Situation.BAD_PEER, Service.ASSOCIATE): Abort(source=2),
-    (Situation.BAD_MESSAGE, Service.ASSOCIATE): Abort(),
-    (Situation.SLOW_PEER, Service.ASSOCIATE): Abort(),
-    # C-ECHO says that the whole way is alive, or (a setting) that Link is up
-    (Situation.STORED, Service.ECHO): Status(0x0000),
-    (Situation.LINK_ONLY_ECHO, Service.ECHO): Status(0x0000),
-    (Situation.CLOUD_LOST, Service.ECHO): Abort(),
-    (Situation.SERVICE_NOT_ALLOWED, Service.ECHO): Status(0x0124),
-    # C-STORE
-    (Situation.STORED, Service.STORE): Status(0x0000),
-    (Situation.SAME_AGAIN, Service.STORE): Status(0x0000),
-    (Situation.CONFLICT, Service.STORE): Status(0x0000),
-    (Situation.CLOUD_LOST, Service.STORE): Status(0xA700),
-    (Situation.CLOUD_LOST_NOT_WHOLE, Service.STORE): Abort(),
-    (Situation.FAILED_TOO_OFTEN, Service.STORE): Abort(),
-    (Situation.STORAGE_UNAVAILABLE, Service.STORE): Status(0xA700),
-    (Situation.TOO_LARGE, Service.STORE): Status(0xA700, then_abort=True),
-    (Situation.MALFORMED, Service.STORE): Status(0xC000),
-    (Situation.SERVICE_NOT_ALLOWED, Service.STORE): Status(0x0124),
-    (Situation.SOP_CLASS_NOT_CONFIGURED, Service.STORE): Status(0x0122),
-    (Situation.BAD_PEER, Service.STORE): Abort(source=2),
-    (Situation.BAD_MESSAGE, Service.STORE): Abort(),
-    (Situation.SLOW_PEER, Service.STORE): Abort(),
+    Situation.BAD_PEER: Abort(source=2),
+    Situation.BAD_MESSAGE: Abort(),
+    Situation.SLOW_PEER: Abort(),
 }
-
-FAILED_STORES_UNTIL_ABORT: Final = 3
-"""After this many A700 on one association Link aborts it.
-
-A modality that ignores statuses must not believe that all went well.
-"""
-
-NOT_STORED: Final[dict[NotStoredReason, Situation]] = {
-    NotStoredReason.STORAGE_UNAVAILABLE: Situation.STORAGE_UNAVAILABLE,
-    NotStoredReason.TOO_LARGE: Situation.TOO_LARGE,
-    NotStoredReason.MALFORMED: Situation.MALFORMED,
-    NotStoredReason.SOP_CLASS: Situation.SOP_CLASS_NOT_CONFIGURED,
-    NotStoredReason.FENCED: Situation.CLOUD_LOST,
-    NotStoredReason.TRANSFER_DAMAGED: Situation.CLOUD_LOST,
-    NotStoredReason.BUSY: Situation.STORAGE_UNAVAILABLE,
-}
-
-
-def answer(situation: Situation, service: Service) -> Answer:
-    """Give what the sender is told; KeyError means that the combination cannot occur."""
-    return ANSWERS[situation, service]
+"""The column of the association; each DIMSE service declares its own (`dimse_services`)."""

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from swallowtail.calls.codec import Call, Reader, encode
+from swallowtail.calls.dimse_services.table import SERVICE_NAME
 from swallowtail.dicom import ae_titles, uids
 
 CONFIGURE: Final = "configure"
@@ -82,7 +83,7 @@ class DicomListener(Document, frozen=True, kw_only=True):
     ae_title: AeTitle
     port: Port
     address: Address = "0.0.0.0"  # noqa: S104 - the policy file narrows it
-    services: tuple[Annotated[str, Meta(pattern="^(verification|storage)" + _END)], ...] = (
+    services: tuple[Annotated[str, Meta(pattern=SERVICE_NAME + _END)], ...] = (
         "verification",
         "storage",
     )

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.calls.answers import ANSWERS, Reject, Service
+from swallowtail.calls.answers import ASSOCIATION_ANSWERS, Reject
 from swallowtail.calls.config import Device, DicomListener
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.pdu import AssociateRQ
@@ -55,4 +55,4 @@ def test_an_invalid_title_is_rejected_with_the_reason_of_its_side(called, callin
         assert isinstance(found, Admitted)
         return
     assert not isinstance(found, Admitted)
-    assert ANSWERS[found.situation, Service.ASSOCIATE] == expected
+    assert ASSOCIATION_ANSWERS[found.situation] == expected

@@ -1,6 +1,6 @@
 """The conformance page says what the code does."""
 
-from swallowtail.calls.answers import ANSWERS
+from swallowtail.calls.dimse_services.table import RESPONSE_TABLE
 from tools.generate_answers import PAGE, main, page, words
 
 
@@ -10,5 +10,6 @@ def test_the_page_is_current():
 
 
 def test_every_answer_stands_in_it_in_words():
-    for answer in ANSWERS.values():
-        assert f"| {words(answer)} |" in page()
+    for answers in RESPONSE_TABLE.values():
+        for answer in answers.values():
+            assert f"| {words(answer)} |" in page()

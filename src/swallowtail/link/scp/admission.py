@@ -12,7 +12,7 @@ machine that opens and dribbles keeps none of them out (threat 16).
 from dataclasses import dataclass, replace
 from typing import Final
 
-from swallowtail.calls.answers import ANSWERS, RefuseContext, Service, Situation
+from swallowtail.calls.answers import ASSOCIATION_ANSWERS, RefuseContext, Situation
 from swallowtail.calls.config import DicomListener, EchoMeaning
 from swallowtail.dicom import ae_titles
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
@@ -173,7 +173,7 @@ def _answer_context(
     listener: DicomListener, sop_class: str, answered: AnsweredContext
 ) -> AnsweredContext:
     situation = _judge_class(listener, sop_class)
-    refusal = None if situation is None else ANSWERS[situation, Service.ASSOCIATE]
+    refusal = None if situation is None else ASSOCIATION_ANSWERS[situation]
     return (
         replace(answered, result=refusal.result) if isinstance(refusal, RefuseContext) else answered
     )

@@ -12,16 +12,11 @@ from typing import Final
 
 import structlog
 
-from swallowtail.calls.answers import (
-    FAILED_STORES_UNTIL_ABORT,
-    Abort,
-    Reject,
-    Service,
-    Situation,
-    Status,
-    answer,
-)
+from swallowtail.calls.answers import ASSOCIATION_ANSWERS, Abort, Reject, Situation, Status
 from swallowtail.calls.config import DicomListener, EchoMeaning
+from swallowtail.calls.dimse_services.declaration import DimseService
+from swallowtail.calls.dimse_services.storage import FAILED_STORES_UNTIL_ABORT, STORAGE
+from swallowtail.calls.dimse_services.verification import VERIFICATION
 from swallowtail.calls.report import AssociationEnded, UnknownDevice
 from swallowtail.calls.store import StoreRequest
 from swallowtail.dicom import uids
@@ -207,7 +202,7 @@ class Association:
 
     def reject(self, rejected: Rejected) -> None:
         """Reject as the table says; what did not match is reported."""
-        told = answer(rejected.situation, Service.ASSOCIATE)
+        told = ASSOCIATION_ANSWERS[rejected.situation]
         assert isinstance(told, Reject)
         self._connection.reject(RejectResult(told.result), RejectSource(told.source), told.reason)
         self._outcome, self._reason = "rejected", rejected.reason or rejected.situation
@@ -276,9 +271,9 @@ class Association:
             return False
         match command.field:
             case CommandField.C_ECHO_RQ:
-                return self._tell(received, self._judge_echo(received), Service.ECHO)
+                return self._tell(received, self._judge_echo(received), VERIFICATION)
             case CommandField.C_STORE_RQ:
-                return self._tell(received, await self._store(received), Service.STORE)
+                return self._tell(received, await self._store(received), STORAGE)
         return await self._refuse_operation(received)
 
     async def _refuse_operation(self, received: CommandReceived) -> bool:
@@ -289,7 +284,7 @@ class Association:
         else:
             unwanted.whole(self._now())
         if unwanted.verdict is not Situation.MALFORMED:
-            return self._tell(received, unwanted.verdict or Situation.BAD_PEER, Service.STORE)
+            return self._tell(received, unwanted.verdict or Situation.BAD_PEER, STORAGE)
         self._connection.send(
             received.context.id, response_to(received.command, Code.UNRECOGNIZED_OPERATION)
         )
@@ -353,12 +348,12 @@ class Association:
 
     # Answers
 
-    def _tell(self, received: CommandReceived, situation: Situation, service: Service) -> bool:
+    def _tell(self, received: CommandReceived, situation: Situation, service: DimseService) -> bool:
         """Answer as the table says; False when that ends the association."""
         if self._connection.closed:
             self._note_end(MID_MESSAGE)
             return False
-        told = answer(situation, service)
+        told = service.responses[situation]
         if isinstance(told, Abort):
             self._reason = f"{situation}"
             self._connection.abort(AbortSource(told.source), AbortReason(told.reason))

@@ -18,7 +18,8 @@ import enum
 import zlib
 from typing import Final
 
-from swallowtail.calls.answers import NOT_STORED, Situation
+from swallowtail.calls.answers import Situation
+from swallowtail.calls.dimse_services.storage import NOT_STORED
 from swallowtail.calls.store import Committed, StoreAnswer, TransferEnd
 from swallowtail.sansio.machine import Bytes
 

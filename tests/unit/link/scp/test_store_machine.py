@@ -4,7 +4,8 @@ import zlib
 
 import pytest
 
-from swallowtail.calls.answers import NOT_STORED, Situation
+from swallowtail.calls.answers import Situation
+from swallowtail.calls.dimse_services.storage import NOT_STORED
 from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored, TransferEnd
 from swallowtail.link.scp.store_machine import (
     ANSWER_LIMIT,
