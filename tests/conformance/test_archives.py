@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from swallowtail.cloud.model import archives
-from swallowtail.cloud.model.archives import Archive, Limits
+from swallowtail.cloud.model.archives import AccessLimits, Archive
 from swallowtail.cloud.model.delivery import Routed, Rule, RuleAction, RuleCondition
 from swallowtail.cloud.model.imaging import InstanceSearch, SeriesSearch, StudySearch
 from swallowtail.cloud.model.paging import PageRequest
@@ -20,7 +20,7 @@ from tests.conformance.invented import (
     indexed,
 )
 
-ANYWHERE = Limits()
+ANYWHERE = AccessLimits()
 HEARTS, LUNGS = frozenset({"hearts"}), frozenset({"lungs"})
 
 
@@ -46,7 +46,7 @@ async def ids(records: Records) -> list[int]:
     return made
 
 
-async def put(records: Records, study: str, archive: str, limits: Limits = ANYWHERE) -> None:
+async def put(records: Records, study: str, archive: str, limits: AccessLimits = ANYWHERE) -> None:
     await records.archives.put(NORTH, study, archive, limits=limits, now=NOW, event=EVENT)
 
 
@@ -131,14 +131,14 @@ async def test_a_study_is_in_one_archive_and_what_comes_later_is_in_it_too(
 
 
 async def test_only_what_lies_within_the_limits_is_moved(records: Records, ids: list[int]) -> None:
-    await put(records, "1.2.1", "hearts", Limits(facilities=frozenset({"tower"})))
+    await put(records, "1.2.1", "hearts", AccessLimits(facilities=frozenset({"tower"})))
     assert await places(records, HEARTS) == {("tower", "1.2.1")}
-    await put(records, "1.2.1", "lungs", Limits(archives=HEARTS))
+    await put(records, "1.2.1", "lungs", AccessLimits(archives=HEARTS))
     assert await places(records, LUNGS) == {("tower", "1.2.1")}
     for study, archive, limits in (
-        ("1.2.1", "hearts", Limits(facilities=frozenset({"beach"}))),
-        ("1.2.1", "hearts", Limits(archives=HEARTS)),
-        ("1.3", "hearts", Limits(archives=LUNGS)),
+        ("1.2.1", "hearts", AccessLimits(facilities=frozenset({"beach"}))),
+        ("1.2.1", "hearts", AccessLimits(archives=HEARTS)),
+        ("1.3", "hearts", AccessLimits(archives=LUNGS)),
         ("1.99", "hearts", ANYWHERE),
         ("1.3", "nowhere", ANYWHERE),
     ):
@@ -146,7 +146,7 @@ async def test_only_what_lies_within_the_limits_is_moved(records: Records, ids: 
             await put(records, study, archive, limits)
     for study, archive, limits in (
         ("1.2.1", "hearts", ANYWHERE),
-        ("1.2.1", "lungs", Limits(facilities=frozenset({"clinic"}))),
+        ("1.2.1", "lungs", AccessLimits(facilities=frozenset({"clinic"}))),
         ("1.3", "lungs", ANYWHERE),
     ):
         with pytest.raises(NotFoundError):

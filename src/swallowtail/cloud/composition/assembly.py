@@ -10,6 +10,7 @@ from swallowtail.cloud.alarms.periodic import rounds
 from swallowtail.cloud.composition.adapters import Adapters
 from swallowtail.cloud.composition.audit import AuditParts
 from swallowtail.cloud.composition.environment import Environment
+from swallowtail.cloud.composition.use_cases import use_cases
 from swallowtail.cloud.dispatch.delivery_creation import Router
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
@@ -143,6 +144,7 @@ def _services(
     records, bus, clock = adapters.records, adapters.bus, environment.clock
     query = Query(records.instances, adapters.blobs, records.audit, clock=clock)
     return Services(
+        use_cases=use_cases(records, bus, clock=clock, random=environment.random_bytes),
         people=records.people,
         tokens=records.tokens,
         links=records.links,

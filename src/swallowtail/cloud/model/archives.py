@@ -21,7 +21,7 @@ class Archive(Value, frozen=True, kw_only=True):
     created: float
 
 
-class Limits(Value, frozen=True, kw_only=True):
+class AccessLimits(Value, frozen=True, kw_only=True):
     """What a study has to lie in for a caller to see it; None: anywhere."""
 
     facilities: frozenset[str] | None = None

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
-from swallowtail.cloud.model.archives import MAX_ARCHIVES, Archive, Limits
+from swallowtail.cloud.model.archives import MAX_ARCHIVES, AccessLimits, Archive
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.delivery import Rule
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
@@ -101,7 +101,7 @@ class ArchiveRecords:
         study: str,
         archive: str,
         *,
-        limits: Limits,
+        limits: AccessLimits,
         now: float,
         event: AuditEvent,
     ) -> None:
@@ -122,7 +122,7 @@ class ArchiveRecords:
         study: str,
         archive: str,
         *,
-        limits: Limits,
+        limits: AccessLimits,
         now: float,
         event: AuditEvent,
     ) -> None:
@@ -171,7 +171,7 @@ def _one(connection: Connection, tenant: Tenant, archive: str) -> Archive:
     return only(connection.execute(ARCHIVE, {"tenant": tenant, "id": archive}), Archive, NOUN)
 
 
-def _study_within(tenant: Tenant, study: str, limits: Limits) -> list[ColumnElement[bool]]:
+def _study_within(tenant: Tenant, study: str, limits: AccessLimits) -> list[ColumnElement[bool]]:
     conditions = [_study.c.tenant == tenant, _study.c.uid == study, _study.c.instances > 0]
     if limits.facilities is not None:
         conditions.append(_study.c.facility.in_(sorted(limits.facilities)))

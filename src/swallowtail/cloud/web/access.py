@@ -24,7 +24,8 @@ from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.store_instance import Ingest
-from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model import caller as model
+from swallowtail.cloud.model.caller import check_unlimited
 from swallowtail.cloud.model.credentials import KeyedHash
 from swallowtail.cloud.model.decisions import not_authenticated
 from swallowtail.cloud.model.environment import Clock, Randomness
@@ -39,6 +40,7 @@ from swallowtail.cloud.model.ports.sessions import Sessions
 from swallowtail.cloud.model.ports.tenancy import People, Tokens
 from swallowtail.cloud.model.rates import host_of
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
+from swallowtail.cloud.model.use_case_errors import ForbiddenError
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.parts import Frames
 from swallowtail.cloud.query.search import Query
@@ -46,6 +48,7 @@ from swallowtail.cloud.retention.deleting import Deleting
 from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.rate_limits import JUDGED, RequestLimits
+from swallowtail.cloud.web.use_cases import UseCases
 
 ROLES_KEY: Final = "x-roles"
 """Where a route keeps its roles.
@@ -79,6 +82,7 @@ class Limited(enum.StrEnum):
 class Services:
     """Everything that the API speaks to; the composition root fills it."""
 
+    use_cases: UseCases
     people: People
     tokens: Tokens
     links: Links
@@ -107,58 +111,16 @@ class Services:
     random: Randomness
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks, in which organisation, from where."""
+@dataclass(frozen=True)
+class Caller(model.Caller):
+    """The caller, with what its handler calls."""
 
-    principal: Principal
-    tenant: Tenant
-    address: str
     services: Services
 
     @property
     def now(self) -> float:
-        """Give UTC seconds."""
+        """Return UTC seconds."""
         return self.services.clock()
-
-    def event(
-        self,
-        action: EventAction,
-        kind: str,
-        *objects: tuple[str, str],
-        event: EventId = EventId.SECURITY_ALERT,
-        detail: str = "",
-    ) -> AuditEvent:
-        """Give the audit event of what this caller does."""
-        return AuditEvent(
-            event=event,
-            action=action,
-            type=kind,
-            actor=self.principal.id,
-            role=self.principal.role,
-            address=self.address,
-            objects=objects,
-            detail=detail,
-        )
-
-    def check_facility(self, facility: str, noun: str) -> None:
-        """Hide what lies in a facility that the caller may not see; raises NotFoundError.
-
-        The message is the one of a `noun` that does not exist, else it would tell that it does.
-        """
-        if self.principal.facilities is not None and facility not in self.principal.facilities:
-            raise NotFoundError(f"there is no such {noun}")
-
-    def check_unlimited(self) -> None:
-        """Refuse what concerns the whole organisation to a caller who is limited to a part of it."""
-        check_unlimited(self.principal)
-
-
-def forbidden(detail: str) -> ProblemError:
-    """Say that the principal may not do this."""
-    return ProblemError(
-        HTTPStatus.FORBIDDEN, "forbidden", detail, remedy="Use a token whose role may do this."
-    )
 
 
 def services_of(request: Request) -> Services:
@@ -217,22 +179,13 @@ async def admit(request: Request, roles: frozenset[Role], limited: Limited) -> P
     principal = await authenticate(request)
     if principal.role not in roles:
         allowed = ", ".join(sorted(roles))
-        raise forbidden(f"the role {principal.role} may not do this; these may: {allowed}")
+        raise ForbiddenError(f"the role {principal.role} may not do this; these may: {allowed}")
     if limited is Limited.REFUSED:
         check_unlimited(principal)
     if limited is Limited.BY_FACILITY and principal.archives is not None:
-        raise forbidden("this is in no archive, and the token is limited to some archives")
+        raise ForbiddenError("this is in no archive, and the token is limited to some archives")
     request.state.principal = principal
     return principal
-
-
-def check_unlimited(principal: Principal) -> None:
-    """Refuse what concerns the whole organisation to a principal that is limited to a part of it."""
-    if principal.facilities is not None or principal.archives is not None:
-        part = "facilities" if principal.facilities is not None else "archives"
-        raise forbidden(
-            f"this concerns the whole organisation, and the token is limited to some of its {part}"
-        )
 
 
 class GuardedRoute(APIRoute):

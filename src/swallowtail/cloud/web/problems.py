@@ -24,6 +24,7 @@ from swallowtail.cloud.model.port_errors import (
     TooLargeError,
 )
 from swallowtail.cloud.model.presence import LinkAwayError
+from swallowtail.cloud.model.use_case_errors import ForbiddenError, InvalidValueError
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER: Final = 5
@@ -79,6 +80,11 @@ MAPPED: Final[Mapping[type[CloudError], tuple[HTTPStatus, str, str]]] = {
         "not-found",
         "Check the id; list the collection to see what there is.",
     ),
+    ForbiddenError: (
+        HTTPStatus.FORBIDDEN,
+        "forbidden",
+        "Use a token whose role and limits allow this.",
+    ),
     ConflictError: (HTTPStatus.CONFLICT, "conflict", "Read the present state, then decide again."),
     FencedError: (HTTPStatus.CONFLICT, "fenced", "Nothing to do: the newer session goes on."),
     InvalidCursorError: (HTTPStatus.BAD_REQUEST, "cursor", "Start the list again without cursor."),
@@ -112,6 +118,8 @@ def problem_of(error: Exception) -> ProblemError:
         case InvalidRuleError():
             faults = tuple(Fault(problem.field, problem.message) for problem in error.problems)
             return _unprocessable("the rule cannot be kept", "invalid-rule", faults)
+        case InvalidValueError():
+            return invalid(error.field, str(error))
         case CloudError():
             kind = next(kind for kind in type(error).__mro__ if kind in MAPPED)
             status, code, remedy = MAPPED[kind]

@@ -20,6 +20,9 @@ from swallowtail.cloud.web.openapi_document import REFUSES_KEY
 FILTERED, BY_FACILITY = Limited.FILTERED, Limited.BY_FACILITY
 REFUSED, SAME = Limited.REFUSED, Limited.SAME
 
+AUDIT_KEY: Final = "x-audit"
+"""Where the OpenAPI document shows the type of the audit event."""
+
 _TEXT: Final = {"schema": {"type": "string"}}
 WHOLE_HEADERS: Final = {
     "ETag": {"description": "Where ranges are given: changes with the bytes", **_TEXT},
@@ -58,6 +61,10 @@ class Route:
     limited: Limited
     tag: str
     status: int = 200
+    use_case: Callable[..., Any] | None = None
+    """The method that the handler calls; it authorises the caller, and records the audit event."""
+    audit: str = ""
+    """The type of the audit event of a successful request; empty: it leaves none."""
     media: str = "application/json"
     """Of a good answer; anything but JSON is described as bytes."""
     or_media: tuple[str, ...] = ()
@@ -115,6 +122,7 @@ def _extra(route: Route) -> dict[str, Any]:
     return {
         ROLES_KEY: sorted(route.roles),
         LIMITED_KEY: route.limited,
+        **({AUDIT_KEY: route.audit} if route.audit else {}),
         REFUSES_KEY: sorted(route.refuses | ({416} if route.ranged else set())),
         "security": [{"token": []}],
         "parameters": [*route.parameters, *ranged],

@@ -13,6 +13,7 @@ from swallowtail.cloud.web.api import (
     deletions,
     deliveries,
     destinations,
+    facilities,
     index_jobs,
     links,
     organisations,
@@ -30,6 +31,7 @@ PREFIX: Final = "/api/v1"
 
 RESOURCES: Final = (
     organisations.ROUTES,
+    facilities.ROUTES,
     links.ROUTES,
     configuration.ROUTES,
     destinations.ROUTES,

@@ -23,6 +23,7 @@ from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
+from swallowtail.cloud.composition.use_cases import use_cases
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.dispatch.sites import SiteBook
@@ -177,6 +178,9 @@ class Cloud:
         query = Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW)
         self.tally = AuditTally(self.records.audit, lambda: NOW)
         self.services = Services(
+            use_cases=use_cases(
+                self.records, self.bus, clock=lambda: NOW, random=secrets.token_bytes
+            ),
             people=self.records.people,
             tokens=self.records.tokens,
             links=self.records.links,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import httpx2
 from sqlalchemy import text
 
-from swallowtail.cloud.model.archives import Archive, Limits
+from swallowtail.cloud.model.archives import AccessLimits, Archive
 from swallowtail.cloud.model.credentials import mint_token
 from swallowtail.cloud.model.deletion import NewDeletion, Scope
 from swallowtail.cloud.model.delivery import (
@@ -158,7 +158,7 @@ class World:
         for tenant, name in sorted(made):
             archive = Archive(id=name, name=name, created=NOW)
             await archives.add(tenant, archive, now=NOW, event=EVENT)
-        limits = {name: Limits(facilities=frozenset({name})) for name in ("ours", "theirs")}
+        limits = {name: AccessLimits(facilities=frozenset({name})) for name in ("ours", "theirs")}
         await archives.put(
             HERON, STUDY, "ours-archive", limits=limits["ours"], now=NOW, event=EVENT
         )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from swallowtail.cloud.model.archives import Archive, Limits
+from swallowtail.cloud.model.archives import AccessLimits, Archive
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
@@ -51,7 +51,7 @@ class Archives(Protocol):
         study: str,
         archive: str,
         *,
-        limits: Limits,
+        limits: AccessLimits,
         now: float,
         event: AuditEvent,
     ) -> None:
@@ -66,7 +66,7 @@ class Archives(Protocol):
         study: str,
         archive: str,
         *,
-        limits: Limits,
+        limits: AccessLimits,
         now: float,
         event: AuditEvent,
     ) -> None:

@@ -1,20 +1,22 @@
-"""Archives: folders of studies. Which studies are in one is asked of the searches, by `archive`."""
+"""The REST resource of archives.
+
+Searches find the studies of an archive by their parameter `archive`.
+"""
 
 from typing import Annotated, Final
 
 from fastapi import Response
 from pydantic import StringConstraints
 
-from swallowtail.cloud.model.archives import Archive, Limits
-from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.identifiers import new_id
-from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.tenancy.archives import ArchiveAdministration
+from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, UidPath, page_out
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS
 from swallowtail.cloud.web.route import FILTERED, REFUSED, Route
+from swallowtail.cloud.web.use_cases import provided
 
+Administration = Annotated[ArchiveAdministration, provided(ArchiveAdministration)]
 ArchiveKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 ArchiveName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
 
@@ -40,148 +42,156 @@ class ArchiveUpdate(Body):
 
 
 async def list_archives(
-    caller: InOrganisation, page: Paging, name: ArchiveName | None = None
+    caller: InOrganisation, archives: Administration, page: Paging, name: ArchiveName | None = None
 ) -> PageOut[ArchiveOut]:
     """List archives.
 
-    Returns the archives of the organisation by name; a token that is limited to archives sees
+    Returns the archives of the organisation by name. A token that is limited to archives sees
     those.
     """
-    allowed = caller.principal.archives
-    found = await caller.services.archives.archives(caller.tenant, page, name=name, ids=allowed)
+    found = await archives.archives(caller, page, name=name)
     return page_out(found, ArchiveOut.model_validate)
 
 
-async def create_archive(caller: InOrganisation, body: ArchiveNew) -> ArchiveOut:
+async def create_archive(
+    caller: InOrganisation, archives: Administration, body: ArchiveNew
+) -> ArchiveOut:
     """Create an archive.
 
     An organisation has at most 1,000.
     """
-    archive = Archive(id=new_id(caller.services.random), name=body.name, created=caller.now)
-    event = _event(caller, EventAction.CREATE, "archive.create", archive.id)
-    await caller.services.archives.add(caller.tenant, archive, now=caller.now, event=event)
-    return ArchiveOut.model_validate(archive)
+    return ArchiveOut.model_validate(await archives.create(caller, body.name))
 
 
-async def get_archive(caller: InOrganisation, archive_id: str) -> ArchiveOut:
-    """Get an archive."""
-    _check(caller, archive_id)
-    return ArchiveOut.model_validate(
-        await caller.services.archives.archive(caller.tenant, archive_id)
-    )
+async def get_archive(
+    caller: InOrganisation, archives: Administration, archive_id: str
+) -> ArchiveOut:
+    """Get an archive.
+
+    Returns one archive.
+    """
+    return ArchiveOut.model_validate(await archives.archive(caller, archive_id))
 
 
 async def rename_archive(
-    caller: InOrganisation, archive_id: str, body: ArchiveUpdate
+    caller: InOrganisation, archives: Administration, archive_id: str, body: ArchiveUpdate
 ) -> ArchiveOut:
     """Rename an archive.
 
     Rules and tokens name it by id, so nothing else changes.
     """
-    event = _event(caller, EventAction.UPDATE, "archive.rename", archive_id)
-    archives = caller.services.archives
-    renamed = await archives.rename(
-        caller.tenant, archive_id, body.name, now=caller.now, event=event
-    )
-    return ArchiveOut.model_validate(renamed)
+    return ArchiveOut.model_validate(await archives.rename(caller, archive_id, body.name))
 
 
-async def delete_archive(caller: InOrganisation, archive_id: str) -> Response:
+async def delete_archive(
+    caller: InOrganisation, archives: Administration, archive_id: str
+) -> Response:
     """Delete an archive.
 
-    Its studies stay stored and are in no archive then. Refused (409) while a rule or a token names
+    Its studies are kept and are in no archive then. Refused (409) while a rule or a token names
     the archive.
     """
-    event = _event(caller, EventAction.DELETE, "archive.delete", archive_id)
-    await caller.services.archives.remove(caller.tenant, archive_id, now=caller.now, event=event)
+    await archives.delete(caller, archive_id)
     return Response(status_code=204)
 
 
-async def put_into_archive(caller: InOrganisation, archive_id: str, study_uid: UidPath) -> Response:
+async def put_into_archive(
+    caller: InOrganisation, archives: Administration, archive_id: str, study_uid: UidPath
+) -> Response:
     """Put a study into an archive.
 
-    The study leaves the archive that it was in. What comes of it later is in the archive too.
+    The study leaves the archive that it was in. Its instances that arrive later are in the archive
+    too.
     """
-    _check(caller, archive_id)
-    await caller.services.archives.put(
-        caller.tenant,
-        study_uid,
-        archive_id,
-        limits=_limits(caller),
-        now=caller.now,
-        event=_event(caller, EventAction.UPDATE, "archive.put", archive_id, ("study", study_uid)),
-    )
+    await archives.add_study(caller, archive_id, study_uid)
     return Response(status_code=204)
 
 
 async def take_out_of_archive(
-    caller: InOrganisation, archive_id: str, study_uid: UidPath
+    caller: InOrganisation, archives: Administration, archive_id: str, study_uid: UidPath
 ) -> Response:
     """Take a study out of an archive.
 
-    It stays stored, and is in no archive then.
+    The study is kept, and is in no archive then.
     """
-    _check(caller, archive_id)
-    await caller.services.archives.take_out(
-        caller.tenant,
-        study_uid,
-        archive_id,
-        limits=_limits(caller),
-        now=caller.now,
-        event=_event(
-            caller, EventAction.UPDATE, "archive.take-out", archive_id, ("study", study_uid)
-        ),
-    )
+    await archives.remove_study(caller, archive_id, study_uid)
     return Response(status_code=204)
 
 
-def _check(caller: Caller, archive_id: str) -> None:
-    """Hide an archive that the caller may not see, with the message of one that does not exist."""
-    if caller.principal.archives is not None and archive_id not in caller.principal.archives:
-        raise NotFoundError("there is no such archive")
-
-
-def _limits(caller: Caller) -> Limits:
-    return Limits(facilities=caller.principal.facilities, archives=caller.principal.archives)
-
-
-def _event(
-    caller: Caller, action: EventAction, kind: str, archive_id: str, *more: tuple[str, str]
-) -> AuditEvent:
-    objects = (("archive", archive_id), *more)
-    return caller.event(action, kind, *objects, event=EventId.APPLICATION_ACTIVITY)
-
+_ARCHIVE: Final = "/archives/{archive_id}"
+_STUDY: Final = f"{_ARCHIVE}/studies/{{study_uid}}"
 
 ROUTES: Final = (
-    Route("GET", "/archives", list_archives, PATIENT_DATA_READERS, FILTERED, "archives"),
-    Route("POST", "/archives", create_archive, QUEUE_MANAGERS, REFUSED, "archives", 201),
-    Route("GET", "/archives/{archive_id}", get_archive, PATIENT_DATA_READERS, FILTERED, "archives"),
-    Route("PATCH", "/archives/{archive_id}", rename_archive, QUEUE_MANAGERS, REFUSED, "archives"),
+    Route(
+        "GET",
+        "/archives",
+        list_archives,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "archives",
+        use_case=ArchiveAdministration.archives,
+    ),
+    Route(
+        "POST",
+        "/archives",
+        create_archive,
+        QUEUE_MANAGERS,
+        REFUSED,
+        "archives",
+        201,
+        use_case=ArchiveAdministration.create,
+        audit="archive.create",
+    ),
+    Route(
+        "GET",
+        _ARCHIVE,
+        get_archive,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "archives",
+        use_case=ArchiveAdministration.archive,
+    ),
+    Route(
+        "PATCH",
+        _ARCHIVE,
+        rename_archive,
+        QUEUE_MANAGERS,
+        REFUSED,
+        "archives",
+        use_case=ArchiveAdministration.rename,
+        audit="archive.rename",
+    ),
     Route(
         "DELETE",
-        "/archives/{archive_id}",
+        _ARCHIVE,
         delete_archive,
         QUEUE_MANAGERS,
         REFUSED,
         "archives",
         204,
+        use_case=ArchiveAdministration.delete,
+        audit="archive.delete",
     ),
     Route(
         "PUT",
-        "/archives/{archive_id}/studies/{study_uid}",
+        _STUDY,
         put_into_archive,
         PATIENT_DATA_READERS,
         FILTERED,
         "archives",
         204,
+        use_case=ArchiveAdministration.add_study,
+        audit="archive.put",
     ),
     Route(
         "DELETE",
-        "/archives/{archive_id}/studies/{study_uid}",
+        _STUDY,
         take_out_of_archive,
         PATIENT_DATA_READERS,
         FILTERED,
         "archives",
         204,
+        use_case=ArchiveAdministration.remove_study,
+        audit="archive.take-out",
     ),
 )

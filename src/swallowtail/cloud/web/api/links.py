@@ -13,8 +13,8 @@ from swallowtail.cloud.model.credentials import mint_code
 from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.operations import Running
 from swallowtail.cloud.model.tenancy import FIRST_CODE_WINDOW, REBIND_WINDOW, Code, Link
+from swallowtail.cloud.model.visibility import visible_facility
 from swallowtail.cloud.web.access import Caller, InOrganisation
-from swallowtail.cloud.web.api.organisations import facility_of
 from swallowtail.cloud.web.api.schemas import (
     LinkChange,
     LinkNew,
@@ -49,7 +49,7 @@ async def create_link(caller: InOrganisation, body: LinkNew) -> LinkWithCode:
 
     The first machine that presents it within 14 days is bound to it.
     """
-    facility = await facility_of(caller, body.facility)
+    facility = await visible_facility(caller.services.people, caller, body.facility)
     now = caller.now
     code, kept = _mint(caller, until=now + FIRST_CODE_WINDOW)
     link = Link(
@@ -78,7 +78,7 @@ async def change_link(caller: InOrganisation, link_id: str, body: LinkChange) ->
         # names are unique in the organisation, so one that is taken would tell
         caller.check_unlimited()
     facility = (
-        (await facility_of(caller, body.facility)).id
+        (await visible_facility(caller.services.people, caller, body.facility)).id
         if body.facility is not None
         else link.facility
     )

@@ -9,7 +9,8 @@ from swallowtail.cloud.model.audit import AuditRecord, AuditSearch, ChainHead, E
 from swallowtail.cloud.model.operations import AlarmSearch, Condition, Severity
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import Role, Tenant
-from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation, forbidden
+from swallowtail.cloud.model.use_case_errors import ForbiddenError
+from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation
 from swallowtail.cloud.web.api.schemas import (
     MAX_NUMBER,
     AlarmOut,
@@ -208,7 +209,7 @@ def chain_of(caller: Caller, organisation: str | None) -> Tenant:
     """Return whose audit a caller means: its own. Raises a 403 or NotFoundError for another's."""
     if organisation is not None and organisation != caller.principal.tenant:
         if caller.principal.role is Role.OPERATOR:
-            raise forbidden(
+            raise ForbiddenError(
                 "an organisation's audit holds patient data, which an operator does not see"
             )
         raise NotFoundError

@@ -24,7 +24,8 @@ from swallowtail.cloud.model.tenancy import (
     TokenSearch,
     TokenState,
 )
-from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation, forbidden
+from swallowtail.cloud.model.use_case_errors import ForbiddenError
+from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation
 from swallowtail.cloud.web.api.schemas import (
     Body,
     Moment,
@@ -274,7 +275,7 @@ async def revoke_operator_token(caller: Anywhere, token_id: str) -> Response:
 def _check_role(role: Role | None) -> None:
     if role is Role.OPERATOR:
         detail = "an operator's token belongs to no organisation; use /api/v1/operator-tokens"
-        raise forbidden(detail)
+        raise ForbiddenError(detail)
 
 
 async def _check_facilities(caller: Caller, facilities: list[str] | None) -> None:
@@ -336,7 +337,7 @@ async def _update(
     given = change.values()
     if token_id == caller.principal.id and given.keys() - {"name"}:
         detail = "a token cannot change its own role, limits or expiry; use another token"
-        raise forbidden(detail)
+        raise ForbiddenError(detail)
     if "expires" in given:
         _check_expiry(caller, given["expires"])
     detail = "; ".join(f"{name} {_told(value)}" for name, value in given.items())

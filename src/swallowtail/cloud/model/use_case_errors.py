@@ -1,0 +1,23 @@
+"""Errors of use cases. The class docstring is the message when none is given.
+
+CloudError
+├── ForbiddenError     the principal may not do this, and may know that the thing exists
+└── InvalidValueError  one value of the request cannot be used; `field` names it
+"""
+
+from swallowtail.cloud.model.port_errors import CloudError
+
+
+class ForbiddenError(CloudError):
+    """The principal is not allowed to do this."""
+
+
+class InvalidValueError(CloudError):
+    """One value of a request cannot be used.
+
+    `field` is its JSON path (`$.name`) or the name of a parameter.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field

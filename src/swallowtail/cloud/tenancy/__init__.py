@@ -1,0 +1,1 @@
+"""Use cases of organisations, facilities and archives."""

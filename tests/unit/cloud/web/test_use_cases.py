@@ -1,0 +1,123 @@
+"""One pattern in all handlers: a row names a use case, and its handler calls exactly that one.
+
+A use case authorises the caller, records the audit event and makes the change (ADR 0031). Nothing
+else that a handler can reach does either: a port, the bus and the live sessions are none of its
+parameters and none of its imports.
+"""
+
+import ast
+import inspect
+import textwrap
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+import swallowtail.cloud.web
+from swallowtail.cloud.web import routes
+from swallowtail.cloud.web.access import Caller
+from swallowtail.cloud.web.route import Route
+from swallowtail.cloud.web.use_cases import UseCases
+from tests.unit.cloud.web.conftest import Cloud
+
+WEB = Path(next(iter(swallowtail.cloud.web.__path__)))
+STORES = ("swallowtail.cloud.records", "swallowtail.cloud.blobs", "swallowtail.cloud.bus")
+ALL = [route for _, table in routes.TABLES for route in table]
+PENDING = {
+    f"swallowtail.cloud.web.{name}"
+    for name in (
+        "api.audit_export",
+        "api.configuration",
+        "api.deletions",
+        "api.deliveries",
+        "api.destinations",
+        "api.index_jobs",
+        "api.links",
+        "api.oversight",
+        "api.rules",
+        "api.studies",
+        "api.tokens",
+        "api.unindexed",
+        "dicomweb.rendered",
+        "dicomweb.search",
+        "dicomweb.stow",
+        "dicomweb.wado",
+    )
+}
+"""Modules whose handlers do not follow the pattern yet; when it is empty it goes."""
+ALL = [route for route in ALL if route.endpoint.__module__ not in PENDING]
+STATIC = {"configuration_schema"}
+"""Answers that depend on no store."""
+
+
+def owner(route: Route) -> str:
+    """Return the name of the class of a row's use case."""
+    assert route.use_case is not None
+    return route.use_case.__qualname__.partition(".")[0]
+
+
+def calls(route: Route) -> Iterator[tuple[str, str]]:
+    """Yield parameter and method of each call that a handler makes on one of its parameters."""
+    endpoint = route.endpoint
+    assert isinstance(endpoint, FunctionType)
+    parameters = set(inspect.signature(endpoint).parameters)
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(endpoint)))):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in parameters:
+                yield name, attribute
+
+
+def provided_classes(route: Route) -> dict[str, type]:
+    """Return the classes of use cases that a handler takes, by parameter."""
+    hints = typing.get_type_hints(route.endpoint, include_extras=True)
+    found: dict[str, type] = {}
+    for name, hint in hints.items():
+        if typing.get_origin(hint) is typing.Annotated and _is_provided(hint):
+            found[name] = typing.get_args(hint)[0]
+    return found
+
+
+def _is_provided(hint: Any) -> bool:
+    dependencies = (getattr(one, "dependency", None) for one in hint.__metadata__)
+    return any(one.__qualname__ == "provided.<locals>.get" for one in dependencies if one)
+
+
+@pytest.mark.parametrize("route", ALL, ids=lambda route: route.endpoint.__name__)
+def test_a_handler_calls_the_use_case_that_its_row_names(route: Route) -> None:
+    if route.use_case is None:
+        assert route.endpoint.__name__ in STATIC
+        return
+    classes = provided_classes(route)
+    called = {method for parameter, method in calls(route) if parameter in classes}
+    assert [one.__name__ for one in classes.values()] == [owner(route)]
+    assert called == {route.use_case.__name__}
+
+
+def test_every_change_names_its_audit_event() -> None:
+    silent = {"ping_link", "check_destination", "dry_run", "dismiss_unknown_device"}
+    for route in ALL:
+        if route.method != "GET" and route.endpoint.__name__ not in silent:
+            assert route.audit, (route.method, route.path)
+
+
+def test_the_audit_event_of_a_row_is_the_one_of_its_use_case() -> None:
+    for route in ALL:
+        if route.audit:
+            assert route.use_case is not None
+            module = inspect.getmodule(route.use_case)
+            assert module is not None
+            assert f'"{route.audit}"' in inspect.getsource(module), route.path
+
+
+async def test_no_use_case_is_a_store(cloud: Cloud) -> None:
+    use_cases: UseCases = cloud.services.use_cases
+    for kind in use_cases:
+        assert not kind.__module__.startswith(STORES), kind
+
+
+def test_the_caller_carries_no_store() -> None:
+    fields = set(Caller.__dataclass_fields__) - {"services"}  # until PENDING is empty
+    assert fields == {"principal", "tenant", "address"}
