@@ -60,6 +60,7 @@ from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import HostNames
 from swallowtail.cloud.web.openapi_document import describe
 from swallowtail.cloud.web.rate_limits import Rates, RequestLimits
+from swallowtail.cloud.web.use_cases import UseCases
 
 NOW = 1_795_500_000.0
 HERON, EGRET = Tenant("heron"), Tenant("egret")
@@ -178,9 +179,7 @@ class Cloud:
         query = Query(self.records.instances, self.blobs, self.records.audit, clock=lambda: NOW)
         self.tally = AuditTally(self.records.audit, lambda: NOW)
         self.services = Services(
-            use_cases=use_cases(
-                self.records, self.bus, clock=lambda: NOW, random=secrets.token_bytes
-            ),
+            use_cases=self._use_cases(),
             people=self.records.people,
             tokens=self.records.tokens,
             links=self.records.links,
@@ -229,6 +228,9 @@ class Cloud:
         APP.state.limits = RequestLimits(lambda: NOW, UNLIMITED)
         transport = httpx2.ASGITransport(app=APP, raise_app_exceptions=False)
         self.http = httpx2.AsyncClient(transport=transport, base_url="https://cloud.example")
+
+    def _use_cases(self) -> UseCases:
+        return use_cases(self.records, self.bus, clock=lambda: NOW, random=secrets.token_bytes)
 
     def _purge(self) -> Purge:
         steady = SteadyClock(lambda: NOW, lambda: 0.0)
