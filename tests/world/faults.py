@@ -22,7 +22,7 @@ from swallowtail.cloud.model.delivery import Claim, DestinationState, Lease, Tar
 from swallowtail.cloud.model.imaging import Arrival, Origin, Receipt
 from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.link.scp.store_machine import StoreRelay
+from swallowtail.link.scp.services.storage.store_machine import StoreRelay
 from swallowtail.link.scu.connection import Line
 from swallowtail.link.scu.outcomes import STATUSES, Row
 from swallowtail.runtime.tasks import Tasks
@@ -232,11 +232,11 @@ FAULTS: Final[dict[str, Fault]] = {
         frozenset({Rule.ECHO, Rule.STUCK}),
     ),
     "every answer is a success": Fault(
-        Parts(patches=(("swallowtail.link.scp.listener.StoreRelay", Optimist),)),
+        Parts(patches=(("swallowtail.link.scp.services.storage.storage.StoreRelay", Optimist),)),
         frozenset({Rule.FALSE_SUCCESS, Rule.LOST}),
     ),
     "no deadline for the Cloud's answer": Fault(
-        Parts(patches=(("swallowtail.link.scp.listener.StoreRelay", Patient),)),
+        Parts(patches=(("swallowtail.link.scp.services.storage.storage.StoreRelay", Patient),)),
         frozenset({Rule.LATE, Rule.SILENT}),
     ),
     "delivery doubled after a lapsed lease": _in_deliveries(

@@ -10,6 +10,7 @@ from swallowtail.dicom.negotiation import agree, propose
 from swallowtail.dicom.uid_table import OTHER_TRANSFER_SYNTAXES, TRANSFER_SYNTAXES
 from swallowtail.dicom.uids import VERIFICATION
 from swallowtail.link.scp.admission import negotiate
+from swallowtail.link.scp.services.table import PROVIDERS
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 WORKLIST = "1.2.840.10008.5.1.4.31"
@@ -62,7 +63,7 @@ def wanted(listener: DicomListener, sop_class: str, proposed: tuple[str, ...]) -
 
 @given(listeners, wishes)
 def test_each_context_gets_the_syntax_that_the_rules_name_or_result_4(listener, wishes):
-    answered = negotiate(listener, propose("SWALLOW", "CT1", wishes)).contexts
+    answered = negotiate(listener, propose("SWALLOW", "CT1", wishes), PROVIDERS).contexts
     assert len(answered) == len(wishes)
     for (sop_class, proposed), context in zip(wishes, answered, strict=True):
         expected = wanted(listener, sop_class, proposed)
@@ -77,7 +78,7 @@ def test_each_context_gets_the_syntax_that_the_rules_name_or_result_4(listener, 
 @given(listeners, wishes)
 def test_a_syntax_that_nobody_knows_is_never_agreed_on(listener, wishes):
     request = propose("SWALLOW", "CT1", wishes)
-    agreed = agree(request, negotiate(listener, request), requestor=False)
+    agreed = agree(request, negotiate(listener, request, PROVIDERS), requestor=False)
     configured = {*listener.transfer_syntaxes, *listener.additional_transfer_syntaxes}
     for context in agreed.contexts.values():
         known = context.transfer_syntax in TRANSFER_SYNTAXES

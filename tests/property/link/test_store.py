@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swallowtail.calls.answers import Situation
 from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored
-from swallowtail.link.scp.store_machine import (
+from swallowtail.link.scp.services.storage.store_machine import (
     ANSWER_LIMIT,
     DISCARD_LIMIT,
     NO_CREDIT_LIMIT,

@@ -11,7 +11,8 @@ from swallowtail.dicom.pdu_codec import HEADER_LENGTH, decode_pdu, encode_pdu
 from swallowtail.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from swallowtail.dicom.violations import ViolationError
 from swallowtail.link.directory import Directory
-from swallowtail.link.scp.admission import Admitted, Load, judge_association
+from swallowtail.link.scp.admission import AssociationAdmitted, Load, judge_association
+from swallowtail.link.scp.services.table import PROVIDERS
 
 KNOWN = Device(name="us1", ae_title="US1", addresses=("10.0.0.9",))
 REQUEST = encode_pdu(propose("", "", [(VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))]))
@@ -45,14 +46,20 @@ def test_an_invalid_title_is_rejected_with_the_reason_of_its_side(called, callin
         name="main", ae_title="SWALLOW", port=104, unknown_devices=unknown_devices
     )
     found = judge_association(
-        listener, Directory.of([KNOWN]), request, "10.0.0.9", Load(), cloud_alive=True
+        listener,
+        Directory.of([KNOWN]),
+        request,
+        "10.0.0.9",
+        Load(),
+        providers=PROVIDERS,
+        cloud_online=True,
     )
     if called.strip(b" \0") != b"SWALLOW":
         expected = Reject(1, 1, 7)
     elif not legal(calling) or (unknown_devices == "reject" and calling.strip(b" \0") != b"US1"):
         expected = Reject(1, 1, 3)
     else:
-        assert isinstance(found, Admitted)
+        assert isinstance(found, AssociationAdmitted)
         return
-    assert not isinstance(found, Admitted)
+    assert not isinstance(found, AssociationAdmitted)
     assert ASSOCIATION_ANSWERS[found.situation] == expected

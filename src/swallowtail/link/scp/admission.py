@@ -1,24 +1,24 @@
-"""Who may open an association on a listener.
+"""Who may open an association on a listener, and what is accepted on it.
 
-Judged by numbers that are given, so that every case is a line in a test.
+Decided by values that are given, so that every case is a line in a test.
 
 There are two bounds. Beyond `max_associations`, in all or from an address, an A-ASSOCIATE-RQ is
 rejected with (2,3,2). Transports have a second, higher bound (CONNECTIONS,
 CONNECTIONS_PER_ADDRESS), so that whoever is over the first still receives that answer; beyond the
-second a connection is closed unread. Of both, a quarter is kept for known devices, so that a
-machine that opens and dribbles keeps none of them out (threat 16).
+second a connection is closed unread. Of both, a quarter is reserved for known devices, so that a
+peer that opens connections and sends slowly does not keep them out (threat 16).
 """
 
 from dataclasses import dataclass, replace
 from typing import Final
 
 from swallowtail.calls.answers import ASSOCIATION_ANSWERS, RefuseContext, Situation
-from swallowtail.calls.config import DicomListener, EchoMeaning
+from swallowtail.calls.config import DicomListener
 from swallowtail.dicom import ae_titles
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
 from swallowtail.dicom.pdu import AnsweredContext, AssociateAC, AssociateRQ
-from swallowtail.dicom.uids import VERIFICATION, is_storage
 from swallowtail.link.directory import Directory
+from swallowtail.link.scp.services.table import Providers, policy
 
 RESERVED_SHARE: Final = 4
 """One in so many slots is for known devices alone."""
@@ -40,10 +40,10 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class AssociationAdmitted:
     """The association may be negotiated.
 
-    `device` is the configured name, empty when any device may come.
+    `device` is the configured name, empty when any device may connect.
     """
 
     device: str
@@ -51,7 +51,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The association is rejected as the table says for `situation`.
+    """The association is rejected as the response table says for `situation`.
 
     `reason` names what did not match, empty for the rest.
     """
@@ -60,15 +60,13 @@ class Rejected:
     reason: str = ""
 
 
-Admission = Admitted | Rejected
+Admission = AssociationAdmitted | Rejected
 
 
 def may_connect(listener: DicomListener, directory: Directory, address: str, load: Load) -> bool:
     """Return whether a connection, of which only the address is known, is kept.
 
-    False closes it unread.
-
-    `load` counts connections here.
+    Otherwise it is closed unread. `load` counts connections here.
     """
     slots = max(CONNECTIONS, 2 * listener.max_associations)
     own = max(CONNECTIONS_PER_ADDRESS, 2 * listener.max_associations_per_address)
@@ -86,11 +84,12 @@ def judge_association(
     address: str,
     load: Load,
     *,
-    cloud_alive: bool,
+    providers: Providers,
+    cloud_online: bool,
 ) -> Admission:
-    """Judge a proposed association.
+    """Judge a requested association.
 
-    The permanent answers come first, since they hold whatever else is the case.
+    Permanent rejections come first, since they hold whatever else is the case.
     """
     if ae_titles.significant(request.called) != ae_titles.significant(listener.ae_title):
         return Rejected(Situation.UNKNOWN_CALLED_AE, "called-ae")
@@ -106,41 +105,50 @@ def judge_association(
         slots -= max(1, slots // RESERVED_SHARE) if directory.by_title and slots > 1 else 0
     if load.associations >= slots:
         return Rejected(Situation.TOO_MANY_ASSOCIATIONS)
-    if not cloud_alive and not (listener.echo is EchoMeaning.LINK and _asks_echo_alone(request)):
+    if not cloud_online and not _all_available_offline(listener, request, providers):
         return Rejected(Situation.CLOUD_AWAY)
-    return Admitted("" if isinstance(device, str) else device.name)
+    return AssociationAdmitted("" if isinstance(device, str) else device.name)
 
 
-def _asks_echo_alone(request: AssociateRQ) -> bool:
-    """An association that wants more is better told (2,3,1), and comes again, than accepted for a
-    C-ECHO with the rest refused.
+def _all_available_offline(
+    listener: DicomListener, request: AssociateRQ, providers: Providers
+) -> bool:
+    """Return whether every proposed context is of a service that does not need the Cloud.
+
+    A requestor that proposes more is rejected with (2,3,1), so that it tries again later: with
+    some contexts accepted it might not.
     """
-    return all(context.abstract_syntax == VERIFICATION for context in request.contexts)
-
-
-def negotiate(listener: DicomListener, request: AssociateRQ) -> AssociateAC:
-    """Plan the A-ASSOCIATE-AC of an admitted association from what the listener serves."""
-    for_echo = answer(request, _verification_policy(listener))
-    for_store = answer(request, storage_policy(listener))
-    contexts = tuple(
-        _answer_context(
-            listener,
-            proposed.abstract_syntax,
-            echo if proposed.abstract_syntax == VERIFICATION else store,
-        )
-        for proposed, echo, store in zip(
-            request.contexts, for_echo.contexts, for_store.contexts, strict=True
-        )
+    found = (
+        providers.of_sop_class(listener, context.abstract_syntax) for context in request.contexts
     )
-    return replace(for_store, contexts=contexts)
+    return bool(request.contexts) and all(
+        one is not None and one.available_offline(listener) for one in found
+    )
 
 
-def judge_message(listener: DicomListener, sop_class: str, context: str) -> Situation | None:
-    """Judge a request on an association that stands.
+def negotiate(listener: DicomListener, request: AssociateRQ, providers: Providers) -> AssociateAC:
+    """Plan the A-ASSOCIATE-AC of an admitted association from what the listener serves."""
+    answers = {one: answer(request, policy(one, listener)) for one in providers}
+    unserved = answer(request, AcceptorPolicy(frozenset(), max_pdu=listener.max_pdu))
+    contexts: list[AnsweredContext] = []
+    for index, proposed in enumerate(request.contexts):
+        provider = providers.of_sop_class(listener, proposed.abstract_syntax)
+        given = (unserved if provider is None else answers[provider]).contexts[index]
+        contexts.append(_answer_context(listener, proposed.abstract_syntax, given, providers))
+    roles = {role.sop_class: role for one in answers.values() for role in one.user.roles}
+    return replace(
+        unserved, contexts=tuple(contexts), user=replace(unserved.user, roles=tuple(roles.values()))
+    )
+
+
+def judge_message(
+    listener: DicomListener, sop_class: str, context: str, providers: Providers
+) -> Situation | None:
+    """Judge a request on an established association.
 
     The configuration may have changed since, and peers mix up contexts.
     """
-    situation = _judge_class(listener, sop_class)
+    situation = _judge_class(listener, sop_class, providers)
     return (
         Situation.SOP_CLASS_NOT_CONFIGURED
         if situation is None and sop_class != context
@@ -148,45 +156,21 @@ def judge_message(listener: DicomListener, sop_class: str, context: str) -> Situ
     )
 
 
-def storage_policy(listener: DicomListener) -> AcceptorPolicy:
-    """Give what the listener takes for storage; a private class has to be listed."""
-    return AcceptorPolicy(
-        sop_classes=frozenset(listener.sop_classes),
-        any_storage=not listener.sop_classes,
-        transfer_syntaxes=frozenset(listener.transfer_syntaxes) or None,
-        additional_transfer_syntaxes=frozenset(listener.additional_transfer_syntaxes),
-        preferred=listener.transfer_syntaxes,
-        max_pdu=listener.max_pdu,
-    )
-
-
-def _verification_policy(listener: DicomListener) -> AcceptorPolicy:
-    """Return what the listener takes for C-ECHO, which has no data set.
-
-    Any known syntax will do.
-    """
-    listed = (*listener.transfer_syntaxes, *listener.additional_transfer_syntaxes)
-    return AcceptorPolicy(additional_transfer_syntaxes=frozenset(listed), max_pdu=listener.max_pdu)
-
-
 def _answer_context(
-    listener: DicomListener, sop_class: str, answered: AnsweredContext
+    listener: DicomListener, sop_class: str, answered: AnsweredContext, providers: Providers
 ) -> AnsweredContext:
-    situation = _judge_class(listener, sop_class)
+    situation = _judge_class(listener, sop_class, providers)
     refusal = None if situation is None else ASSOCIATION_ANSWERS[situation]
     return (
         replace(answered, result=refusal.result) if isinstance(refusal, RefuseContext) else answered
     )
 
 
-def _judge_class(listener: DicomListener, sop_class: str) -> Situation | None:
-    if sop_class == VERIFICATION:
-        return None if "verification" in listener.services else Situation.SERVICE_NOT_ALLOWED
-    known = is_storage(sop_class) or sop_class in listener.sop_classes
-    if known and "storage" not in listener.services:
+def _judge_class(listener: DicomListener, sop_class: str, providers: Providers) -> Situation | None:
+    provider = providers.of_sop_class(listener, sop_class)
+    if provider is None:
+        return Situation.SOP_CLASS_NOT_CONFIGURED
+    if provider.declaration.name not in listener.services:
         return Situation.SERVICE_NOT_ALLOWED
-    return (
-        None
-        if known and storage_policy(listener).takes(sop_class)
-        else Situation.SOP_CLASS_NOT_CONFIGURED
-    )
+    accepted = policy(provider, listener).takes(sop_class)
+    return None if accepted else Situation.SOP_CLASS_NOT_CONFIGURED

@@ -13,7 +13,7 @@ from swallowtail.dicom.uids import (
 )
 from swallowtail.link.directory import Directory
 from swallowtail.link.scp.admission import (
-    Admitted,
+    AssociationAdmitted,
     Load,
     Rejected,
     judge_association,
@@ -21,6 +21,7 @@ from swallowtail.link.scp.admission import (
     may_connect,
     negotiate,
 )
+from swallowtail.link.scp.services.table import PROVIDERS
 
 LISTENER = DicomListener(
     name="echo-room",
@@ -60,7 +61,9 @@ def judge(
     directory=DEVICES,
 ):
     asked = request(called, calling)
-    return judge_association(listener, directory, asked, address, load or Load(), cloud_alive=alive)
+    return judge_association(
+        listener, directory, asked, address, load or Load(), providers=PROVIDERS, cloud_online=alive
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def judge(
     ],
 )
 def test_a_known_device_is_admitted(calling, address, device):
-    assert judge(calling, address) == Admitted(device)
+    assert judge(calling, address) == AssociationAdmitted(device)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +100,8 @@ def test_permanent_answers_come_before_transient_ones():
 
 def test_a_listener_may_accept_anybody():
     listener = msgspec.structs.replace(LISTENER, unknown_devices="accept")
-    assert judge("ANY", "203.0.113.5", listener=listener) == Admitted("")
-    assert judge(listener=listener) == Admitted("us1")
+    assert judge("ANY", "203.0.113.5", listener=listener) == AssociationAdmitted("")
+    assert judge(listener=listener) == AssociationAdmitted("us1")
 
 
 def test_the_cloud_away_is_told_before_the_association():
@@ -108,7 +111,7 @@ def test_the_cloud_away_is_told_before_the_association():
 @pytest.mark.parametrize(
     ("classes", "echo", "found"),
     [
-        ((VERIFICATION,), EchoMeaning.LINK, Admitted("us1")),
+        ((VERIFICATION,), EchoMeaning.LINK, AssociationAdmitted("us1")),
         ((VERIFICATION, US), EchoMeaning.LINK, Rejected(Situation.CLOUD_AWAY)),
         ((VERIFICATION,), EchoMeaning.CLOUD, Rejected(Situation.CLOUD_AWAY)),
     ],
@@ -119,28 +122,34 @@ def test_an_echo_that_means_link_is_admitted_without_the_cloud_and_nothing_else(
     listener = msgspec.structs.replace(LISTENER, echo=echo)
     assert (
         judge_association(
-            listener, DEVICES, request(classes=classes), "10.0.0.9", Load(), cloud_alive=False
+            listener,
+            DEVICES,
+            request(classes=classes),
+            "10.0.0.9",
+            Load(),
+            providers=PROVIDERS,
+            cloud_online=False,
         )
         == found
     )
 
 
 def test_slots_are_capped_in_all_and_per_address():
-    assert judge(load=Load(7, 3)) == Admitted("us1")
+    assert judge(load=Load(7, 3)) == AssociationAdmitted("us1")
     assert judge(load=Load(8, 0)) == Rejected(Situation.TOO_MANY_ASSOCIATIONS)
     assert judge(load=Load(4, 4)) == Rejected(Situation.TOO_MANY_ASSOCIATIONS)
 
 
 def test_a_quarter_of_the_slots_waits_for_known_devices():
     listener = msgspec.structs.replace(LISTENER, unknown_devices="accept")
-    assert judge("ANY", load=Load(5, 0), listener=listener) == Admitted("")
+    assert judge("ANY", load=Load(5, 0), listener=listener) == AssociationAdmitted("")
     assert judge("ANY", load=Load(6, 0), listener=listener) == Rejected(
         Situation.TOO_MANY_ASSOCIATIONS
     )
-    assert judge(load=Load(6, 0), listener=listener) == Admitted("us1")
-    assert judge("ANY", load=Load(7, 0), listener=listener, directory=Directory()) == Admitted(
-        ""
-    ), "none known, none reserved"
+    assert judge(load=Load(6, 0), listener=listener) == AssociationAdmitted("us1")
+    assert judge(
+        "ANY", load=Load(7, 0), listener=listener, directory=Directory()
+    ) == AssociationAdmitted(""), "none known, none reserved"
 
 
 @pytest.mark.parametrize(
@@ -167,10 +176,10 @@ def test_connections_are_at_least_twice_the_associations():
 
 def test_by_default_thirty_two_associations_may_come_from_one_address():
     listener = DicomListener(name="main", ae_title="SWALLOW", port=104)
-    assert judge(listener=listener, load=Load(31, 31)) == Admitted("us1")
+    assert judge(listener=listener, load=Load(31, 31)) == AssociationAdmitted("us1")
     crowded = Rejected(Situation.TOO_MANY_ASSOCIATIONS)
     assert judge(listener=listener, load=Load(32, 32)) == crowded
-    assert judge(listener=listener, load=Load(63, 0)) == Admitted("us1")
+    assert judge(listener=listener, load=Load(63, 0)) == AssociationAdmitted("us1")
     assert judge(listener=listener, load=Load(64, 0)) == crowded
 
 
@@ -187,7 +196,9 @@ def test_addresses_of_known_devices_are_known_to_their_listener_alone():
 def results(listener: DicomListener, classes, syntaxes=BOTH) -> list[int]:
     return [
         context.result
-        for context in negotiate(listener, request(classes=classes, syntaxes=syntaxes)).contexts
+        for context in negotiate(
+            listener, request(classes=classes, syntaxes=syntaxes), PROVIDERS
+        ).contexts
     ]
 
 
@@ -210,7 +221,7 @@ def test_transfer_syntaxes_are_the_first_proposed_or_the_first_preferred_and_not
     def chosen(listener, syntaxes):
         return [
             (one.result, one.transfer_syntax)
-            for one in negotiate(listener, request(syntaxes=syntaxes)).contexts
+            for one in negotiate(listener, request(syntaxes=syntaxes), PROVIDERS).contexts
         ]
 
     assert chosen(LISTENER, (JPEG, IMPLICIT_VR_LITTLE_ENDIAN))[1] == (0, JPEG)
@@ -224,7 +235,7 @@ def test_transfer_syntaxes_are_the_first_proposed_or_the_first_preferred_and_not
 def test_a_private_transfer_syntax_is_passed_over_unless_it_is_configured():
     def chosen(listener, *syntaxes):
         asked = request(classes=(VERIFICATION, US), syntaxes=syntaxes)
-        contexts = negotiate(listener, asked).contexts
+        contexts = negotiate(listener, asked, PROVIDERS).contexts
         return [(one.result, one.transfer_syntax) for one in contexts]
 
     taught = msgspec.structs.replace(LISTENER, additional_transfer_syntaxes=(PRIVATE,))
@@ -238,7 +249,9 @@ def test_a_private_transfer_syntax_is_passed_over_unless_it_is_configured():
 
 def test_the_largest_pdu_is_the_listeners():
     assert (
-        negotiate(msgspec.structs.replace(LISTENER, max_pdu=16_384), request()).user.max_pdu
+        negotiate(
+            msgspec.structs.replace(LISTENER, max_pdu=16_384), request(), PROVIDERS
+        ).user.max_pdu
         == 16_384
     )
 
@@ -256,6 +269,8 @@ def test_the_largest_pdu_is_the_listeners():
 )
 def test_a_message_is_judged_by_the_configuration_of_now(services, sop_class, context, found):
     assert (
-        judge_message(msgspec.structs.replace(LISTENER, services=services), sop_class, context)
+        judge_message(
+            msgspec.structs.replace(LISTENER, services=services), sop_class, context, PROVIDERS
+        )
         is found
     )

@@ -296,7 +296,7 @@ async def test_a_connection_that_was_reset_before_it_was_accepted_is_nobody():
     site = Site(session=lambda: None, random=bytes, wall=lambda: 0.0)
     entity = ApplicationEntity(LISTENER, site)
     gone = SimpleNamespace(peer=("", 0))
-    await entity._meet(gone)
+    await entity._serve(gone)
     assert entity.associations == 0
 
 

@@ -13,9 +13,8 @@ from typing import Final
 
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.store import STORE, StoreRequest, read_store_answer
-from swallowtail.dicom.dimse import DataSetFragment
-from swallowtail.dicom.net import Connection
-from swallowtail.link.scp.store_machine import Phase, StoreRelay
+from swallowtail.link.scp.operation import Operation
+from swallowtail.link.scp.services.storage.store_machine import Phase, StoreRelay
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.channel import End, Message
@@ -32,21 +31,18 @@ The modality's socket has run dry.
 
 
 async def relay(
-    connection: Connection,
+    operation: Operation,
     session: Session,
     store: StoreRelay,
     request: StoreRequest,
     transfer: bytes,
 ) -> None:
-    """Pass a data set on until `store` has its verdict.
-
-    What the peer breaks is raised as by `Connection.next_event`.
-    """
+    """Pass a data set on until `store` has its verdict."""
     channel = await _open(session, store, request, transfer)
     if channel is None:
-        await discard(connection, store)
+        await discard(operation, store)
         return
-    way = _Way(connection, channel, store)
+    way = _Way(operation, channel, store)
     async with Tasks("store") as tasks:
         tasks.spawn(way.listen(), name="answer")
         try:
@@ -75,7 +71,7 @@ async def _open(
     return channel
 
 
-async def discard(connection: Connection, store: StoreRelay) -> None:
+async def discard(operation: Operation, store: StoreRelay) -> None:
     """Read a message to its end, or to the deadline of a store that has failed already.
 
     Afterwards it has its verdict.
@@ -85,10 +81,10 @@ async def discard(connection: Connection, store: StoreRelay) -> None:
     try:
         async with limit:
             while store.phase is Phase.DISCARDING:
-                event = await connection.next_event()
-                if not isinstance(event, DataSetFragment):
+                fragment = await operation.next_fragment()
+                if fragment is None:
                     store.abandoned()
-                elif event.last:
+                elif fragment.last:
                     store.whole(loop.time())
     except TimeoutError:
         store.handle_timeout(
@@ -99,8 +95,8 @@ async def discard(connection: Connection, store: StoreRelay) -> None:
 class _Way:
     """From one association into one channel."""
 
-    def __init__(self, connection: Connection, channel: Channel, store: StoreRelay) -> None:
-        self._connection = connection
+    def __init__(self, operation: Operation, channel: Channel, store: StoreRelay) -> None:
+        self._operation = operation
         self._channel = channel
         self._store = store
         self._loop = asyncio.get_running_loop()
@@ -116,7 +112,7 @@ class _Way:
         await self._within(self._settled.wait, Phase.AWAITING)
         if self._store.phase is Phase.DISCARDING:
             self.end()
-            await discard(self._connection, self._store)
+            await discard(self._operation, self._store)
 
     def end(self) -> None:
         """Leave the channel: what it does not know to be committed is cancelled."""
@@ -141,15 +137,15 @@ class _Way:
     async def _pass_on(self) -> None:
         try:
             while self._store.phase is Phase.RELAYING:
-                event = await self._connection.next_event()
-                if not isinstance(event, DataSetFragment):
+                fragment = await self._operation.next_fragment()
+                if fragment is None:
                     self._store.abandoned()
                     return
-                if event.last:
-                    self._store.whole(self._connection.read_at)
-                if self._store.fragment(event.data):
-                    await self._send(event.data)
-                if event.last and self._store.phase is Phase.RELAYING:
+                if fragment.last:
+                    self._store.whole(self._operation.read_at)
+                if self._store.fragment(fragment.data):
+                    await self._send(fragment.data)
+                if fragment.last and self._store.phase is Phase.RELAYING:
                     await self._waiting(self._channel.message(encode(self._store.end), fin=True))
                     self._store.sent()
         except ChannelResetError:
@@ -168,7 +164,7 @@ class _Way:
 
     async def _waiting(self, sending: Awaitable[None]) -> None:
         """Wait for the Cloud to take something; the timeout around this is the design's 15 s."""
-        self._store.no_credit(self._loop.time(), self._connection.read_at)
+        self._store.no_credit(self._loop.time(), self._operation.read_at)
         self._sending = True
         self._rearm()
         try:

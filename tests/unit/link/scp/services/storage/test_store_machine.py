@@ -7,7 +7,7 @@ import pytest
 from swallowtail.calls.answers import Situation
 from swallowtail.calls.dimse_services.storage import NOT_STORED
 from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored, TransferEnd
-from swallowtail.link.scp.store_machine import (
+from swallowtail.link.scp.services.storage.store_machine import (
     ANSWER_LIMIT,
     DISCARD_LIMIT,
     NO_CREDIT_LIMIT,

@@ -1,0 +1,76 @@
+"""Storage (PS3.4 Annex B): each C-STORE is passed on to the Cloud while it arrives.
+
+The status says what the Cloud committed. A store goes on when the modality has left after the last
+byte: the Cloud may be about to commit.
+"""
+
+import asyncio
+from typing import ClassVar
+
+from swallowtail.calls.answers import Situation, Status
+from swallowtail.calls.dimse_services.declaration import DimseService
+from swallowtail.calls.dimse_services.storage import FAILED_STORES_UNTIL_ABORT, STORAGE
+from swallowtail.calls.store import StoreRequest
+from swallowtail.dicom import uids
+from swallowtail.dicom.commands import Command
+from swallowtail.dicom.status import Status as Code
+from swallowtail.link.scp.operation import Operation
+from swallowtail.link.scp.services.provider import ServiceProvider
+from swallowtail.link.scp.services.storage.relay import discard, relay
+from swallowtail.link.scp.services.storage.store_machine import StoreRelay
+
+
+class StorageProvider(ServiceProvider):
+    """The SCP of Storage."""
+
+    declaration: ClassVar[DimseService] = STORAGE
+    _out_of_resources = 0  # responses with A700 on this association
+
+    def validate(self, command: Command) -> Situation | None:
+        legal = uids.is_valid(command.sop_class) and uids.is_valid(command.sop_instance)
+        return None if legal and command.has_data_set else Situation.MALFORMED
+
+    async def serve(self, operation: Operation) -> None:
+        store = StoreRelay(self.listener.max_object)
+        session = self.site.session()
+        if session is None:
+            store.lost(asyncio.get_running_loop().time())
+        else:
+            request, transfer = self._request(operation), self.site.random(16)
+            await relay(operation, session, store, request, transfer)
+        if store.verdict is None:
+            await discard(operation, store)
+        situation = store.verdict or Situation.BAD_PEER
+        self._count(situation, store.length)
+        await operation.answer(situation)
+        if self.declaration.responses[situation] == Status(Code.OUT_OF_RESOURCES):
+            self._out_of_resources += 1
+        if self._out_of_resources >= FAILED_STORES_UNTIL_ABORT:
+            await operation.answer(Situation.FAILED_TOO_OFTEN)
+
+    async def refuse(self, operation: Operation, situation: Situation) -> None:
+        self._count(situation, 0)
+        await operation.answer(situation)
+
+    def _count(self, situation: Situation, length: int) -> None:
+        self.tally.bytes += length
+        if situation is Situation.STORED:
+            self.tally.stored += 1
+        else:
+            self.tally.failed += 1
+
+    def _request(self, operation: Operation) -> StoreRequest:
+        requestor = self.requestor
+        return StoreRequest(
+            listener=self.listener.name,
+            configuration=self.site.version,
+            peer=requestor.address,
+            calling_ae=requestor.calling_ae,
+            called_ae=requestor.called_ae,
+            device=requestor.device,
+            association=requestor.association,
+            sop_class=operation.command.sop_class,
+            sop_instance=operation.command.sop_instance,
+            transfer_syntax=operation.context.transfer_syntax,
+            received_at=self.site.wall(),
+        )
