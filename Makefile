@@ -9,7 +9,7 @@ export PYTHONPATH := src$(if $(PYTHONPATH),:$(PYTHONPATH))
 # Seconds that each suite may take, and pytest processes where they help: SUITE=SECONDS[/PROCESSES]. Fast is unit, tables, property and fuzz.
 BUDGET_FAST ?= 300/2
 BUDGET_WORLD ?= 240/2
-BUDGET_INTEROP ?= 300
+BUDGET_INTEROP ?= 300/2
 BUDGET_CRASH ?= 180
 BUDGET_BROWSER ?= 240
 BUDGET_REST ?= 480/2
@@ -17,8 +17,8 @@ SUITES ?= fast=$(BUDGET_FAST) world=$(BUDGET_WORLD) interop=$(BUDGET_INTEROP) cr
   rest=$(BUDGET_REST)
 SOAK_SUITES ?= fast=3600/2 world=14400/2 interop=3600 crash=14400 browser=3600 rest=3600
 FUZZ_SECONDS ?= 60
-# The fast suites run a second time, on the other end of the range of Python versions.
-FAST_ELSEWHERE ?= fast@$(if $(findstring 3.13,$(shell $(PYTHON_) --version 2>&1)),3.11,3.13)=$(BUDGET_FAST)
+# The unit tests run a second time, on the other end of the range of Python versions.
+UNIT_ELSEWHERE ?= unit@$(if $(findstring 3.13,$(shell $(PYTHON_) --version 2>&1)),3.11,3.13)=$(BUDGET_FAST)
 
 .PHONY: help demo test check format bench fuzz soak lock environment clean
 
@@ -29,10 +29,10 @@ demo: ## Cloud, Link and a simulated hospital on this machine; ARGS=--once ends 
 	@tools/environment demo && $(PYTHON_) -m swallowtail demo $(ARGS); \
 	status=$$?; echo "demo: $$SECONDS s from make to exit"; exit $$status
 
-test: check ## What CI runs: check, then every suite within its budget; the fast ones on two Python versions
+test: check ## What CI runs: check, then every suite within its budget; the unit tests on two Python versions
 	@tools/debian-packages
 	@tools/ohif
-	@$(PYTHON_) -m tools.suites $(SUITES) $(FAST_ELSEWHERE)
+	@$(PYTHON_) -m tools.suites $(SUITES) $(UNIT_ELSEWHERE)
 
 check: environment ## Style, types, import contracts, sizes, what files must not name, sleeps in tests
 	$(VENV)/bin/ruff check .

@@ -28,6 +28,7 @@ FAST = (
     "property",
     "fuzz",
 )  # of fuzz only what needs no fuzzer: `make fuzz` does the rest
+BY_FILE = ("interop",)  # the tests of a file share servers, which take longest to start
 NO_TESTS = 5  # pytest's exit status when it collected nothing
 GRACE = 10.0  # seconds between asking a suite to end and ending it
 
@@ -125,7 +126,8 @@ def command(suite: Suite, report: Path) -> list[str]:
         f"faulthandler_timeout={hang}",
     ]
     if suite.workers:
-        options += ["-n", str(suite.workers), "--dist", "worksteal"]
+        options += ["-n", str(suite.workers)]
+        options += ["--dist", "loadscope" if suite.name in BY_FILE else "worksteal"]
     return [suite.python, "-m", "pytest", *options, *map(str, suite.folders)]
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.modes import amount
 from tests.world.delivering import DeliveringWorld
 
-SEEDS = 200
+SEEDS = 140
 
 
 def replay(seed):

@@ -10,7 +10,7 @@ import pytest
 from tests.modes import amount
 from tests.world.selective import SelectiveWorld
 
-SEEDS = 100
+SEEDS = 60
 """Of each number of connections."""
 
 

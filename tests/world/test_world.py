@@ -15,7 +15,7 @@ from tests.world.delivering import DeliveringWorld
 from tests.world.selective import SelectiveWorld
 from tests.world.world import World
 
-SEEDS = 500
+SEEDS = 300
 
 
 def replay(seed):
