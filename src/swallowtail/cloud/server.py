@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
 from swallowtail import __version__
+from swallowtail.cloud.access_control.tokens import OperatorTokenAdministration
 from swallowtail.cloud.alarms.certificate_expiring import CertificateWatch
 from swallowtail.cloud.alarms.periodic import rounds
 from swallowtail.cloud.composition.adapters import open_adapters
@@ -35,19 +36,14 @@ from swallowtail.cloud.data_folder.data_folder import DataFolder, DataFolderErro
 from swallowtail.cloud.http.uvicorn_server import BACKLOG, Server, server_of
 from swallowtail.cloud.links.link_endpoint import PATH, LinkSessions
 from swallowtail.cloud.metrics.process import measure_lag
-from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
-from swallowtail.cloud.model.credentials import mint_token
-from swallowtail.cloud.model.identifiers import new_id
-from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.model.tenancy import OPERATOR, ApiToken, Role, TokenSearch, TokenState
 from swallowtail.cloud.processes.probe import probe, report
 from swallowtail.cloud.processes.sandbox import SandboxError
 from swallowtail.cloud.secrets.sealing import SealError
-from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import HostNames
 from swallowtail.cloud.web.rate_limits import RequestLimits
+from swallowtail.cloud.web.use_cases import UseCases
 from swallowtail.runtime.tasks import Tasks
 
 log = structlog.get_logger()
@@ -88,7 +84,7 @@ async def serve(
         async with _cloud(folder, settings, environment or Environment()) as (cloud, tasks):
             services = cloud.services
             facts |= {"release": __version__, "url": _url(settings, listening)}
-            facts |= await _bootstrap(services)
+            facts |= await _bootstrap(services.use_cases)
             hosts = HostNames(public=settings.public, allowed=settings.allowed)
             app = _app(cloud, settings, hosts)
             app.state.unprotected = unprotected
@@ -227,24 +223,10 @@ def _url(settings: ServeSettings, listening: socket.socket) -> str:
     return f"https://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
-async def _bootstrap(services: Services) -> dict[str, str]:
-    """Make an operator's token where no good one is; what it gives is printed and kept nowhere."""
-    now, usable = services.clock(), TokenSearch(state=TokenState.ACTIVE)
-    if (await services.tokens.tokens(OPERATOR, usable, PageRequest(1), now=now)).items:
-        return {}
-    secret = mint_token()
-    token = ApiToken(
-        id=new_id(services.random), tenant=None, name="bootstrap", role=Role.OPERATOR, created=now
-    )
-    event = AuditEvent(
-        event=EventId.APPLICATION_ACTIVITY,
-        action=EventAction.CREATE,
-        type="operator.bootstrap",
-        actor="cloud serve",
-        objects=(("token", token.id),),
-    )
-    await services.tokens.add(token, services.hashes.of_token(secret), now=now, event=event)
-    return {"token": secret}
+async def _bootstrap(use_cases: UseCases) -> dict[str, str]:
+    """Return an operator's token where none can be used; it is printed and kept nowhere."""
+    secret = await use_cases.get(OperatorTokenAdministration).bootstrap()
+    return {} if secret is None else {"token": secret}
 
 
 def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> None:

@@ -3,6 +3,8 @@
 Checks the certificates, and seals the private key before it is kept.
 """
 
+from typing import NamedTuple
+
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -10,63 +12,88 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from swallowtail.cloud.audit_export.transmission import SendError, context_of
-from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.audit import EventAction
+from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver, key_purpose
 from swallowtail.cloud.model.operations import Condition
-from swallowtail.cloud.model.ports.operations import Alarms, AuditExports
+from swallowtail.cloud.model.port_errors import NotFoundError
+from swallowtail.cloud.model.ports.operations import Alarms, Audit, AuditExports
 from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.model.use_case_errors import InvalidValueError
+from swallowtail.cloud.model.visibility import audited_tenant
 from swallowtail.cloud.secrets.sealing import Seal, SealError
 
 
-class InvalidReceiverError(Exception):
-    """A receiver that cannot be used; `field` says which part of it."""
+class ExportProgress(NamedTuple):
+    """An export, and how many records the receiver has not taken yet."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+    export: AuditExport
+    waiting: int
 
 
 class ExportSettings:
-    """Reads and changes the exports of tenants."""
+    """Reads and changes the export of the caller's audit chain.
 
-    def __init__(self, exports: AuditExports, alarms: Alarms, seal: Seal, clock: Clock) -> None:
-        self._exports, self._alarms, self._seal, self._clock = exports, alarms, seal, clock
+    `organisation` is what a request names; another one than the caller's is refused.
+    """
 
-    async def export(self, tenant: Tenant) -> AuditExport | None:
-        """Return a tenant's export, None where there is none."""
-        return await self._exports.export(tenant)
+    def __init__(
+        self, exports: AuditExports, audit: Audit, alarms: Alarms, seal: Seal, clock: Clock
+    ) -> None:
+        self._exports, self._audit, self._alarms = exports, audit, alarms
+        self._seal, self._clock = seal, clock
+
+    async def export(self, caller: Caller, organisation: str | None) -> ExportProgress:
+        """Return the export; raises NotFoundError where there is none."""
+        export = await self._exports.export(audited_tenant(caller, organisation))
+        if export is None:
+            raise NotFoundError("this audit is not exported; set a receiver")
+        return await self._progress(export)
 
     async def put(
         self,
-        tenant: Tenant,
+        caller: Caller,
+        organisation: str | None,
         receiver: AuditReceiver,
         key: str | None,
         *,
         whole: bool,
-        event: AuditEvent,
-    ) -> AuditExport:
-        """Set the receiver; raises InvalidReceiverError.
+    ) -> ExportProgress:
+        """Set the receiver; raises InvalidValueError.
 
         Without `key` the one of the same certificate is kept.
         """
+        tenant = audited_tenant(caller, organisation)
         _check_authorities(receiver.authorities)
         made = await self._with_key(tenant, receiver, key)
         self._check(tenant, made)
-        return await self._exports.put(tenant, made, whole=whole, now=self._clock(), event=event)
+        event = caller.event(
+            EventAction.UPDATE, "audit.export", ("receiver", f"{receiver.host}:{receiver.port}")
+        )
+        now = self._clock()
+        export = await self._exports.put(tenant, made, whole=whole, now=now, event=event)
+        return await self._progress(export)
 
-    async def remove(self, tenant: Tenant, *, event: AuditEvent) -> bool:
-        """End an export and its alarm; False when there was none."""
-        removed = await self._exports.remove(tenant, now=self._clock(), event=event)
-        await self._alarms.keep(tenant, Condition.AUDIT_EXPORT, [], now=self._clock())
-        return removed
+    async def remove(self, caller: Caller, organisation: str | None) -> None:
+        """End the export and clear its alarm; raises NotFoundError where there is none."""
+        tenant, now = audited_tenant(caller, organisation), self._clock()
+        event = caller.event(EventAction.DELETE, "audit.export.remove")
+        removed = await self._exports.remove(tenant, now=now, event=event)
+        await self._alarms.keep(tenant, Condition.AUDIT_EXPORT, [], now=now)
+        if not removed:
+            raise NotFoundError("this audit is not exported")
+
+    async def _progress(self, export: AuditExport) -> ExportProgress:
+        head = await self._audit.head(export.tenant)
+        return ExportProgress(export, max(0, head.sequence - export.sequence))
 
     async def _with_key(
         self, tenant: Tenant, receiver: AuditReceiver, key: str | None
     ) -> AuditReceiver:
         if not receiver.certificate:
             if key:
-                raise InvalidReceiverError("$.key", "belongs to a certificate, and there is none")
+                raise InvalidValueError("$.key", "belongs to a certificate, and there is none")
             return receiver
         if key:
             return msgspec.structs.replace(
@@ -74,7 +101,7 @@ class ExportSettings:
             )
         present = await self._exports.export(tenant)
         if present is None or present.receiver.certificate != receiver.certificate:
-            raise InvalidReceiverError(
+            raise InvalidValueError(
                 "$.key",
                 "is missing; give the private key of the certificate, PEM without a passphrase",
             )
@@ -87,7 +114,7 @@ class ExportSettings:
                 self._seal.passphrase(receiver.key, key_purpose(tenant)) if receiver.key else None,
             )
         except (SendError, SealError) as error:
-            raise InvalidReceiverError("$.certificate", str(error)) from error
+            raise InvalidValueError("$.certificate", str(error)) from error
 
 
 def _check_authorities(pem: str) -> None:
@@ -96,13 +123,11 @@ def _check_authorities(pem: str) -> None:
     try:
         x509.load_pem_x509_certificates(pem.encode())
     except ValueError as error:
-        raise InvalidReceiverError("$.authorities", "holds no certificates in PEM") from error
+        raise InvalidValueError("$.authorities", "holds no certificates in PEM") from error
 
 
 def _private_key(pem: str) -> PrivateKeyTypes:
     try:
         return serialization.load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise InvalidReceiverError(
-            "$.key", "is no private key in PEM without a passphrase"
-        ) from error
+        raise InvalidValueError("$.key", "is no private key in PEM without a passphrase") from error

@@ -144,9 +144,17 @@ def _services(
     records, bus, clock = adapters.records, adapters.bus, environment.clock
     query = Query(records.instances, adapters.blobs, records.audit, clock=clock)
     return Services(
-        use_cases=use_cases(records, bus, clock=clock, random=environment.random_bytes),
+        use_cases=use_cases(
+            records,
+            bus,
+            hashes=adapters.hashes,
+            chains=audit.chains,
+            tally=audit.tally,
+            clock=clock,
+            random=environment.random_bytes,
+            others=(audit.exports,),
+        ),
         people=records.people,
-        tokens=records.tokens,
         links=records.links,
         configuration=records.configuration,
         instances=records.instances,
@@ -163,11 +171,7 @@ def _services(
         rulebook=Rulebook(records.rules, sites, records.archives, clock=clock),
         reindexing=Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
         alarms=records.alarms,
-        archives=records.archives,
         audit=records.audit,
-        chains=audit.chains,
-        tally=audit.tally,
-        audit_exports=audit.exports,
         bus=bus,
         sessions=sessions,
         hashes=adapters.hashes,

@@ -49,7 +49,9 @@ class AuditParts:
             random=environment.random,
             node=environment.node,
         )
-        exports = ExportSettings(records.audit_exports, records.alarms, adapters.seal, clock)
+        exports = ExportSettings(
+            records.audit_exports, records.audit, records.alarms, adapters.seal, clock
+        )
         return cls(chains, AuditTally(records.audit, clock), exports, exporter)
 
     def start(self, tasks: Tasks) -> None:

@@ -1,7 +1,15 @@
 """The use cases that the API calls, each wired to its ports."""
 
-from collections.abc import Iterable
-
+from swallowtail.cloud.access_control.authentication import Authentication
+from swallowtail.cloud.access_control.tokens import (
+    OperatorTokenAdministration,
+    TokenAdministration,
+)
+from swallowtail.cloud.alarms.alarm_administration import AlarmAdministration
+from swallowtail.cloud.auditing.audit_reading import AuditReading
+from swallowtail.cloud.auditing.heads import ChainGuard
+from swallowtail.cloud.auditing.tally import AuditTally
+from swallowtail.cloud.model.credentials import KeyedHash
 from swallowtail.cloud.model.environment import Clock, Randomness
 from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.records.records import Records
@@ -12,15 +20,33 @@ from swallowtail.cloud.web.use_cases import UseCases
 
 
 def use_cases(
-    records: Records, bus: Bus, *, clock: Clock, random: Randomness, others: Iterable[object] = ()
+    records: Records,
+    bus: Bus,
+    *,
+    hashes: KeyedHash,
+    chains: ChainGuard,
+    tally: AuditTally,
+    clock: Clock,
+    random: Randomness,
+    others: tuple[object, ...] = (),
 ) -> UseCases:
     """Create the use cases over the stores; `others` are those that are wired already."""
-    people, links = records.people, records.links
+    people, links, tokens, archives = (
+        records.people,
+        records.links,
+        records.tokens,
+        records.archives,
+    )
     return UseCases(
-        ArchiveAdministration(records.archives, clock=clock, random=random),
+        AlarmAdministration(records.alarms, clock=clock),
+        ArchiveAdministration(archives, clock=clock, random=random),
+        AuditReading(records.audit, chains),
+        Authentication(tokens, people, hashes, clock=clock, on_refused=tally.note),
         FacilityAdministration(people, clock=clock, random=random),
+        OperatorTokenAdministration(tokens, hashes, clock=clock, random=random),
         OrganisationAdministration(
             people, links, records.retentions, bus, clock=clock, random=random
         ),
+        TokenAdministration(tokens, people, archives, hashes, clock=clock, random=random),
         *others,
     )

@@ -1,10 +1,11 @@
-"""Facilities and Links as a caller may see them; what it may not see does not exist for it."""
+"""What a caller may see of its organisation; anything else does not exist for it (404)."""
 
 from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.links import Links
 from swallowtail.cloud.model.ports.tenancy import People
-from swallowtail.cloud.model.tenancy import Facility, Link
+from swallowtail.cloud.model.tenancy import Facility, Link, Role, Tenant
+from swallowtail.cloud.model.use_case_errors import ForbiddenError
 
 
 async def visible_facility(people: People, caller: Caller, facility: str) -> Facility:
@@ -21,3 +22,17 @@ async def visible_link(links: Links, caller: Caller, link: str) -> Link:
     found = await links.link(caller.tenant, link)
     caller.check_facility(found.facility, "Link")
     return found
+
+
+def audited_tenant(caller: Caller, organisation: str | None) -> Tenant:
+    """Return whose audit chain a request means: the caller's own.
+
+    Raises ForbiddenError or NotFoundError for the one of another `organisation`.
+    """
+    if organisation is not None and organisation != caller.principal.tenant:
+        if caller.principal.role is Role.OPERATOR:
+            raise ForbiddenError(
+                "an organisation's audit holds patient data, which an operator does not see"
+            )
+        raise NotFoundError
+    return caller.tenant

@@ -17,9 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from swallowtail.cloud.audit_export.settings import ExportSettings
-from swallowtail.cloud.auditing.heads import ChainGuard
-from swallowtail.cloud.auditing.tally import AuditTally
+from swallowtail.cloud.access_control.authentication import Authentication
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.index.reindexing import Reindexing
@@ -27,19 +25,16 @@ from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.model import caller as model
 from swallowtail.cloud.model.caller import check_unlimited
 from swallowtail.cloud.model.credentials import KeyedHash
-from swallowtail.cloud.model.decisions import not_authenticated
 from swallowtail.cloud.model.environment import Clock, Randomness
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.model.ports.archives import Archives
 from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.model.ports.deletions import Retentions
 from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.ports.links import Configuration, Links
 from swallowtail.cloud.model.ports.operations import Alarms, Audit
 from swallowtail.cloud.model.ports.sessions import Sessions
-from swallowtail.cloud.model.ports.tenancy import People, Tokens
-from swallowtail.cloud.model.rates import host_of
-from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role, Tenant
+from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role
 from swallowtail.cloud.model.use_case_errors import ForbiddenError
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.query.parts import Frames
@@ -84,7 +79,6 @@ class Services:
 
     use_cases: UseCases
     people: People
-    tokens: Tokens
     links: Links
     configuration: Configuration
     instances: Instances
@@ -98,12 +92,8 @@ class Services:
     purge: Purge
     rulebook: Rulebook
     reindexing: Reindexing
-    archives: Archives
     alarms: Alarms
     audit: Audit
-    chains: ChainGuard
-    tally: AuditTally
-    audit_exports: ExportSettings
     bus: Bus
     sessions: Sessions
     hashes: KeyedHash
@@ -137,27 +127,18 @@ async def authenticate(request: Request) -> Principal:
 
     Raises a 429 beyond the limit of the token, or without a good one beyond that of the address.
     """
-    services = services_of(request)
+    authentication = services_of(request).use_cases.get(Authentication)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     limits: RequestLimits = request.app.state.limits
     address = address_of(request)
     setattr(request.state, JUDGED, True)
     if scheme.lower() == "bearer" and secret:
-        digest, now = services.hashes.of_token(secret.strip()), services.clock()
-        token = await services.tokens.find(digest, now=now)
-        if token is not None:
-            limits.count_token(token.id)
-            return Principal(
-                id=token.id,
-                name=token.name,
-                role=token.role,
-                tenant=token.tenant,
-                facilities=token.facilities,
-                archives=token.archives,
-            )
-        limits.count_refused(address)  # beyond it nothing more is read for this request
-        refused = await services.tokens.refusal(digest, now=now)
-        services.tally.note(refused.tenant, not_authenticated(refused, address=host_of(address)))
+        principal = await authentication.principal(secret.strip())
+        if principal is not None:
+            limits.count_token(principal.id)
+            return principal
+        limits.count_refused(address)  # beyond the limit nothing more is read for this request
+        await authentication.record_refusal(secret.strip(), address)
     else:
         limits.count_refused(address)
     raise ProblemError(
@@ -221,7 +202,7 @@ async def caller(request: Request, organisation: str | None = None) -> Caller:
                 "an operator's token belongs to no organisation",
                 remedy="Name the organisation's id with ?organisation=….",
             )
-        tenant = (await services.people.organisation(Tenant(organisation))).id
+        tenant = await services.use_cases.get(Authentication).organisation(organisation)
     elif organisation not in {None, tenant}:
         raise NotFoundError
     return Caller(principal, tenant, address_of(request), services)

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from swallowtail import __version__
+from swallowtail.cloud.access_control.authentication import Authentication
 from swallowtail.cloud.model.port_errors import CloudError
 from swallowtail.cloud.web.access import services_of
 
@@ -59,7 +60,7 @@ async def ready(request: Request) -> Response:
     And which protection workers run without.
     """
     try:
-        await services_of(request).people.organisations(name="")
+        await services_of(request).use_cases.get(Authentication).check_storage()
     except CloudError:
         return PlainTextResponse("storage is not available\n", HTTPStatus.SERVICE_UNAVAILABLE)
     unprotected: Mapping[str, str] = request.app.state.unprotected

@@ -7,7 +7,9 @@ from itertools import chain
 from typing import Final
 
 from swallowtail.cloud.web.api import (
+    alarms,
     archives,
+    audit,
     audit_export,
     configuration,
     deletions,
@@ -17,7 +19,6 @@ from swallowtail.cloud.web.api import (
     index_jobs,
     links,
     organisations,
-    oversight,
     rules,
     studies,
     tokens,
@@ -43,7 +44,8 @@ RESOURCES: Final = (
     index_jobs.ROUTES,
     deletions.ROUTES,
     archives.ROUTES,
-    oversight.ROUTES,
+    alarms.ROUTES,
+    audit.ROUTES,
     audit_export.ROUTES,
 )
 """The table of each resource of the REST API, in the order of the OpenAPI document."""

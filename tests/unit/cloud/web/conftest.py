@@ -30,14 +30,16 @@ from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.store_instance import Ingest, Tally
 from swallowtail.cloud.model.archives import Archive
-from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.audit import AuditEvent, AuditSearch, EventAction, EventId
 from swallowtail.cloud.model.credentials import KeyedHash, mint_token
 from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
+from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.rates import Rate
 from swallowtail.cloud.model.tenancy import (
+    OPERATOR,
     ApiToken,
     Code,
     Facility,
@@ -55,6 +57,7 @@ from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import Deleting
 from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.secrets.sealing import Seal
+from swallowtail.cloud.web import routes
 from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import HostNames
@@ -103,6 +106,17 @@ def described(method: str, target: str) -> frozenset[str] | None:
         if known == method and pattern.fullmatch(path):
             return statuses
     return None
+
+
+def audited(method: str, target: str) -> str:
+    """Return the type of the audit event that a successful request leaves; empty: none."""
+    path = target.partition("?")[0]
+    for prefix, table in routes.TABLES:
+        for route in table:
+            pattern = re.sub(r"{\w+}", "[^/]+", prefix + route.path)
+            if route.method == method and re.fullmatch(pattern, path):
+                return route.audit
+    return ""
 
 
 @dataclass
@@ -181,7 +195,6 @@ class Cloud:
         self.services = Services(
             use_cases=self._use_cases(),
             people=self.records.people,
-            tokens=self.records.tokens,
             links=self.records.links,
             configuration=self.records.configuration,
             instances=self.records.instances,
@@ -205,19 +218,7 @@ class Cloud:
                 self.records.index_jobs, self.records.inventory, self.bus, clock=lambda: NOW
             ),
             alarms=self.records.alarms,
-            archives=self.records.archives,
             audit=self.records.audit,
-            chains=ChainGuard(
-                HeadFile(Path("unused"), INVENTED_KEYS),
-                audit=self.records.audit,
-                people=self.records.people,
-                alarms=self.records.alarms,
-                clock=lambda: NOW,
-            ),
-            tally=self.tally,
-            audit_exports=ExportSettings(
-                self.records.audit_exports, self.records.alarms, Seal(b"m" * 32), lambda: NOW
-            ),
             bus=self.bus,
             sessions=self.sessions,
             hashes=self.hashes,
@@ -230,7 +231,27 @@ class Cloud:
         self.http = httpx2.AsyncClient(transport=transport, base_url="https://cloud.example")
 
     def _use_cases(self) -> UseCases:
-        return use_cases(self.records, self.bus, clock=lambda: NOW, random=secrets.token_bytes)
+        records = self.records
+        chains = ChainGuard(
+            HeadFile(Path("unused"), INVENTED_KEYS),
+            audit=records.audit,
+            people=records.people,
+            alarms=records.alarms,
+            clock=lambda: NOW,
+        )
+        exports = ExportSettings(
+            records.audit_exports, records.audit, records.alarms, Seal(b"m" * 32), lambda: NOW
+        )
+        return use_cases(
+            records,
+            self.bus,
+            hashes=self.hashes,
+            chains=chains,
+            tally=self.tally,
+            clock=lambda: NOW,
+            random=secrets.token_bytes,
+            others=(exports,),
+        )
 
     def _purge(self) -> Purge:
         steady = SteadyClock(lambda: NOW, lambda: 0.0)
@@ -269,7 +290,18 @@ class Cloud:
         answer = await self.http.request(method, target, headers=headers, json=body, params=query)
         if (known := described(method, target)) is not None:
             assert str(int(answer.status_code)) in known, (method, target, answer.text)
+        if answer.is_success and (kind := audited(method, target)):
+            await self._check_audited(kind)
         return answer
+
+    async def _check_audited(self, kind: str) -> None:
+        """Check that a chain has an event of the type that the row of the request names."""
+        search, page = AuditSearch(type=kind), PageRequest(1)
+        chains = [
+            await self.records.audit.records(tenant, page, search=search)
+            for tenant in (HERON, EGRET, OPERATOR)
+        ]
+        assert any(found.items for found in chains), kind
 
     async def populate(self, tenant: Tenant) -> None:
         """Give a tenant one of everything, with the same names in every tenant."""

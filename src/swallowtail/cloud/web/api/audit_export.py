@@ -1,21 +1,19 @@
-"""Where an organisation's audit is exported to: a receiver of syslog over TLS."""
+"""The REST resource of the audit export, to a receiver of syslog over TLS."""
 
 from typing import Annotated, Final
 
 from fastapi import Response
 from pydantic import Field
 
-from swallowtail.cloud.audit_export.settings import InvalidReceiverError
-from swallowtail.cloud.model.audit import EventAction
-from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver
-from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.web.access import Anywhere, Caller
-from swallowtail.cloud.web.api.oversight import chain_of
+from swallowtail.cloud.audit_export.settings import ExportProgress, ExportSettings
+from swallowtail.cloud.model.exporting import AuditReceiver
+from swallowtail.cloud.web.access import Anywhere
 from swallowtail.cloud.web.api.schemas import Body, Out
-from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import ACCESS_MANAGERS, AUDIT_READERS
 from swallowtail.cloud.web.route import REFUSED, Route
+from swallowtail.cloud.web.use_cases import provided
 
+Settings = Annotated[ExportSettings, provided(ExportSettings)]
 MAX_PEM = 64 * 1024
 Pem = Annotated[str, Field(max_length=MAX_PEM)]
 SYSLOG_TLS = 6514
@@ -75,52 +73,49 @@ class AuditExportOut(Out):
     detail: str = Field(description="Why the last try failed, and what to do.")
 
 
-async def get_audit_export(caller: Anywhere, organisation: str | None = None) -> AuditExportOut:
-    """Return the receiver of the audit and how far the export is."""
-    export = await caller.services.audit_exports.export(chain_of(caller, organisation))
-    if export is None:
-        raise NotFoundError("this audit is not exported; set a receiver")
-    return await _out(caller, export)
+async def get_audit_export(
+    caller: Anywhere, exports: Settings, organisation: str | None = None
+) -> AuditExportOut:
+    """Get the audit export.
+
+    Returns the receiver of the audit records, and how many of them it has taken.
+    """
+    return _out(await exports.export(caller, organisation))
 
 
 async def put_audit_export(
-    caller: Anywhere, body: AuditExportPut, organisation: str | None = None
+    caller: Anywhere, exports: Settings, body: AuditExportPut, organisation: str | None = None
 ) -> AuditExportOut:
-    """Set the receiver of the audit: syslog over TLS (RFC 5425) with messages of PS3.15 A.5."""
-    tenant = chain_of(caller, organisation)
+    """Set the audit export.
+
+    Sets the receiver of the audit records: syslog over TLS (RFC 5425) with messages of PS3.15 A.5.
+    """
     receiver = AuditReceiver(
         host=body.host, port=body.port, authorities=body.authorities, certificate=body.certificate
     )
-    event = caller.event(
-        EventAction.UPDATE, "audit.export", ("receiver", f"{body.host}:{body.port}")
-    )
-    try:
-        export = await caller.services.audit_exports.put(
-            tenant, receiver, body.key, whole=body.whole, event=event
-        )
-    except InvalidReceiverError as error:
-        raise invalid(error.field, str(error)) from error
-    return await _out(caller, export)
+    return _out(await exports.put(caller, organisation, receiver, body.key, whole=body.whole))
 
 
-async def remove_audit_export(caller: Anywhere, organisation: str | None = None) -> Response:
-    """End the export of the audit."""
-    tenant = chain_of(caller, organisation)
-    event = caller.event(EventAction.DELETE, "audit.export.remove")
-    if not await caller.services.audit_exports.remove(tenant, event=event):
-        raise NotFoundError("this audit is not exported")
+async def remove_audit_export(
+    caller: Anywhere, exports: Settings, organisation: str | None = None
+) -> Response:
+    """Delete the audit export.
+
+    Ends the export. The receiver keeps the records that it has taken.
+    """
+    await exports.remove(caller, organisation)
     return Response(status_code=204)
 
 
-async def _out(caller: Caller, export: AuditExport) -> AuditExportOut:
-    head = await caller.services.chains.head(export.tenant)
+def _out(progress: ExportProgress) -> AuditExportOut:
+    export, waiting = progress
     return AuditExportOut(
         host=export.receiver.host,
         port=export.receiver.port,
         authorities=export.receiver.authorities,
         certificate=export.receiver.certificate,
         sequence=export.sequence,
-        waiting=max(0, head.sequence - export.sequence),
+        waiting=waiting,
         exported=export.exported,
         failing_since=export.failing_since,
         detail=export.detail,
@@ -128,8 +123,25 @@ async def _out(caller: Caller, export: AuditExport) -> AuditExportOut:
 
 
 ROUTES: Final = (
-    Route("GET", "/audit/export", get_audit_export, AUDIT_READERS, REFUSED, "oversight"),
-    Route("PUT", "/audit/export", put_audit_export, ACCESS_MANAGERS, REFUSED, "oversight"),
+    Route(
+        "GET",
+        "/audit/export",
+        get_audit_export,
+        AUDIT_READERS,
+        REFUSED,
+        "oversight",
+        use_case=ExportSettings.export,
+    ),
+    Route(
+        "PUT",
+        "/audit/export",
+        put_audit_export,
+        ACCESS_MANAGERS,
+        REFUSED,
+        "oversight",
+        use_case=ExportSettings.put,
+        audit="audit.export",
+    ),
     Route(
         "DELETE",
         "/audit/export",
@@ -138,5 +150,7 @@ ROUTES: Final = (
         REFUSED,
         "oversight",
         204,
+        use_case=ExportSettings.remove,
+        audit="audit.export.remove",
     ),
 )

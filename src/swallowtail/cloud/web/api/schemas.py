@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -37,6 +37,12 @@ MAX_NUMBER: Final = 2**63 - 1
 """What a row can hold."""
 RowId = Annotated[int, Path(ge=1, le=MAX_NUMBER)]
 Moment = Annotated[float, Field(allow_inf_nan=False)]
+Since = Annotated[
+    Moment | None, Query(description="Raised or recorded at this time or later, UTC seconds.")
+]
+Before = Annotated[
+    Moment | None, Query(description="Raised or recorded before this time, UTC seconds.")
+]
 Title = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
 Comment = Annotated[str, StringConstraints(max_length=500)]
 

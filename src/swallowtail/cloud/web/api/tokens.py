@@ -1,8 +1,4 @@
-"""API tokens of organisations and of operators: list, create, update, rotate, revoke.
-
-What a token may do is decided by other tokens: none changes its own role, facilities or expiry, so
-that a leaked one can neither widen nor prolong itself.
-"""
+"""The REST resources of API tokens, of an organisation and of operators."""
 
 from typing import Annotated, Any, Final
 
@@ -10,22 +6,20 @@ import msgspec
 from fastapi import Depends, Query, Response
 from pydantic import Field
 
+from swallowtail.cloud.access_control.tokens import (
+    IssuedToken,
+    OperatorTokenAdministration,
+    TokenAdministration,
+)
 from swallowtail.cloud.model.archives import MAX_ARCHIVES
-from swallowtail.cloud.model.audit import AuditEvent, EventAction
-from swallowtail.cloud.model.credentials import mint_token
-from swallowtail.cloud.model.identifiers import new_id
-from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.tenancy import (
-    OPERATOR,
     ApiToken,
     Role,
-    Tenant,
     TokenChange,
     TokenSearch,
     TokenState,
 )
-from swallowtail.cloud.model.use_case_errors import ForbiddenError
-from swallowtail.cloud.web.access import Anywhere, Caller, InOrganisation
+from swallowtail.cloud.web.access import Anywhere, InOrganisation
 from swallowtail.cloud.web.api.schemas import (
     Body,
     Moment,
@@ -36,9 +30,9 @@ from swallowtail.cloud.web.api.schemas import (
     sorted_or_none,
 )
 from swallowtail.cloud.web.page_parameters import Paging
-from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import ACCESS_MANAGERS, OPERATORS
 from swallowtail.cloud.web.route import REFUSED, Route
+from swallowtail.cloud.web.use_cases import provided
 
 MAX_GRACE: Final = 86_400.0
 """Seconds that a replaced secret may stay valid."""
@@ -141,53 +135,58 @@ def _operator_search(
     return TokenSearch(name=name, state=state)
 
 
+Administration = Annotated[TokenAdministration, provided(TokenAdministration)]
+OperatorAdministration = Annotated[
+    OperatorTokenAdministration, provided(OperatorTokenAdministration)
+]
 Searching = Annotated[TokenSearch, Depends(_search)]
 OperatorSearching = Annotated[TokenSearch, Depends(_operator_search)]
 
 
-async def list_tokens(caller: InOrganisation, page: Paging, search: Searching) -> PageOut[TokenOut]:
+async def list_tokens(
+    caller: InOrganisation, tokens: Administration, page: Paging, search: Searching
+) -> PageOut[TokenOut]:
     """List tokens.
 
     Returns the API tokens of the organisation by id, without their secrets. Expired and revoked
     tokens are included unless `state` is given.
     """
-    return await _list(caller, caller.tenant, page, search)
+    return page_out(await tokens.tokens(caller, search, page), _out)
 
 
-async def create_token(caller: InOrganisation, body: TokenNew) -> TokenWithSecret:
+async def create_token(
+    caller: InOrganisation, tokens: Administration, body: TokenNew
+) -> TokenWithSecret:
     """Create a token.
 
     Returns the token with its secret, which is not shown again.
     """
-    _check_role(body.role)
-    await _check_facilities(caller, body.facilities)
-    await _check_archives(caller, body.archives)
-    return await _mint(caller, caller.tenant, body)
+    return _with_secret(await tokens.create(caller, **body.model_dump()))
 
 
-async def get_token(caller: InOrganisation, token_id: str) -> TokenOut:
+async def get_token(caller: InOrganisation, tokens: Administration, token_id: str) -> TokenOut:
     """Get a token.
 
     Returns one API token of the organisation, without its secret.
     """
-    return _out(await caller.services.tokens.token(caller.tenant, token_id))
+    return _out(await tokens.token(caller, token_id))
 
 
-async def update_token(caller: InOrganisation, token_id: str, body: TokenUpdate) -> TokenOut:
+async def update_token(
+    caller: InOrganisation, tokens: Administration, token_id: str, body: TokenUpdate
+) -> TokenOut:
     """Update a token.
 
-    Changes its name, role, facilities, archives or expiry; requests that follow are judged by the
-    new values. A token cannot change its own role, limits or expiry, and a revoked token cannot be
+    Changes its name, role, facilities, archives or expiry; later requests are judged by the new
+    values. A token cannot change its own role, limits or expiry, and a revoked token cannot be
     changed.
     """
-    _check_role(body.role)
-    await _check_facilities(caller, body.facilities)
-    await _check_archives(caller, body.archives)
-    return await _update(caller, caller.tenant, token_id, body)
+    return _out(await tokens.update(caller, token_id, _change(body)))
 
 
 async def rotate_token(
     caller: InOrganisation,
+    tokens: Administration,
     token_id: str,
     body: TokenRotation = AT_ONCE,
 ) -> TokenWithSecret:
@@ -196,19 +195,21 @@ async def rotate_token(
     Replaces its secret and returns the new one, which is not shown again. The old secret ends at
     once, or after `grace` seconds; a secret that an earlier rotation left valid ends at once.
     """
-    return await _rotate(caller, caller.tenant, token_id, body)
+    return _with_secret(await tokens.rotate(caller, token_id, grace=body.grace))
 
 
-async def revoke_token(caller: InOrganisation, token_id: str) -> Response:
+async def revoke_token(caller: InOrganisation, tokens: Administration, token_id: str) -> Response:
     """Revoke a token.
 
     Its secrets end at once. Revoking a revoked token changes nothing.
     """
-    return await _revoke(caller, caller.tenant, token_id)
+    await tokens.revoke(caller, token_id)
+    return Response(status_code=204)
 
 
 async def list_operator_tokens(
     caller: Anywhere,
+    tokens: OperatorAdministration,
     page: Paging,
     search: OperatorSearching,
 ) -> PageOut[TokenOut]:
@@ -217,29 +218,32 @@ async def list_operator_tokens(
     Returns the operators' tokens by id, without their secrets. Expired and revoked tokens are
     included unless `state` is given.
     """
-    return await _list(caller, OPERATOR, page, search)
+    return page_out(await tokens.tokens(caller, search, page), _out)
 
 
-async def create_operator_token(caller: Anywhere, body: TokenNew) -> TokenWithSecret:
+async def create_operator_token(
+    caller: Anywhere, tokens: OperatorAdministration, body: TokenNew
+) -> TokenWithSecret:
     """Create an operator token.
 
     Returns the token with its secret, which is not shown again.
     """
-    if body.role is not Role.OPERATOR or body.facilities is not None or body.archives is not None:
-        raise invalid("$.role", "here the role is operator, without facilities and archives")
-    return await _mint(caller, None, body)
+    return _with_secret(await tokens.create(caller, **body.model_dump()))
 
 
-async def get_operator_token(caller: Anywhere, token_id: str) -> TokenOut:
+async def get_operator_token(
+    caller: Anywhere, tokens: OperatorAdministration, token_id: str
+) -> TokenOut:
     """Get an operator token.
 
     Returns one operator's token, without its secret.
     """
-    return _out(await caller.services.tokens.token(OPERATOR, token_id))
+    return _out(await tokens.token(caller, token_id))
 
 
 async def update_operator_token(
     caller: Anywhere,
+    tokens: OperatorAdministration,
     token_id: str,
     body: OperatorTokenUpdate,
 ) -> TokenOut:
@@ -248,11 +252,12 @@ async def update_operator_token(
     Changes its name or expiry. A token cannot change its own expiry, and a revoked token cannot be
     changed.
     """
-    return await _update(caller, OPERATOR, token_id, body)
+    return _out(await tokens.update(caller, token_id, _change(body)))
 
 
 async def rotate_operator_token(
     caller: Anywhere,
+    tokens: OperatorAdministration,
     token_id: str,
     body: TokenRotation = AT_ONCE,
 ) -> TokenWithSecret:
@@ -261,89 +266,18 @@ async def rotate_operator_token(
     Replaces its secret and returns the new one, which is not shown again. The old secret ends at
     once, or after `grace` seconds; a secret that an earlier rotation left valid ends at once.
     """
-    return await _rotate(caller, OPERATOR, token_id, body)
+    return _with_secret(await tokens.rotate(caller, token_id, grace=body.grace))
 
 
-async def revoke_operator_token(caller: Anywhere, token_id: str) -> Response:
+async def revoke_operator_token(
+    caller: Anywhere, tokens: OperatorAdministration, token_id: str
+) -> Response:
     """Revoke an operator token.
 
     Its secrets end at once. Revoking a revoked token changes nothing.
     """
-    return await _revoke(caller, OPERATOR, token_id)
-
-
-def _check_role(role: Role | None) -> None:
-    if role is Role.OPERATOR:
-        detail = "an operator's token belongs to no organisation; use /api/v1/operator-tokens"
-        raise ForbiddenError(detail)
-
-
-async def _check_facilities(caller: Caller, facilities: list[str] | None) -> None:
-    if not facilities:
-        return
-    people = caller.services.people
-    known = {one.id async for one in walk(lambda page: people.facilities(caller.tenant, page))}
-    if unknown := [one for one in facilities if one not in known]:
-        raise invalid("$.facilities", f"there is no facility {unknown[0]!r} in this organisation")
-
-
-async def _check_archives(caller: Caller, archives: list[str] | None) -> None:
-    known = await caller.services.archives.known(caller.tenant, archives or [])
-    if unknown := [one for one in archives or () if one not in known]:
-        raise invalid("$.archives", f"there is no archive {unknown[0]!r} in this organisation")
-
-
-def _check_expiry(caller: Caller, expires: float | None) -> None:
-    if expires is not None and expires <= caller.now:
-        raise invalid("$.expires", "is in the past; it is UTC seconds")
-
-
-async def _list(
-    caller: Caller,
-    tenant: Tenant,
-    page: Paging,
-    search: TokenSearch,
-) -> PageOut[TokenOut]:
-    found = await caller.services.tokens.tokens(tenant, search, page, now=caller.now)
-    return page_out(found, _out)
-
-
-async def _mint(caller: Caller, tenant: Tenant | None, body: TokenNew) -> TokenWithSecret:
-    now, services = caller.now, caller.services
-    _check_expiry(caller, body.expires)
-    token = ApiToken(
-        id=new_id(services.random),
-        tenant=tenant,
-        name=body.name,
-        role=body.role,
-        facilities=None if body.facilities is None else frozenset(body.facilities),
-        archives=None if body.archives is None else frozenset(body.archives),
-        created=now,
-        expires=body.expires,
-    )
-    secret = mint_token(services.random)
-    event = _event(caller, EventAction.CREATE, "token.create", token.id, f"role {token.role}")
-    await services.tokens.add(token, services.hashes.of_token(secret), now=now, event=event)
-    return _with_secret(token, secret)
-
-
-async def _update(
-    caller: Caller,
-    tenant: Tenant,
-    token_id: str,
-    body: TokenUpdate | OperatorTokenUpdate,
-) -> TokenOut:
-    change = _change(body)
-    given = change.values()
-    if token_id == caller.principal.id and given.keys() - {"name"}:
-        detail = "a token cannot change its own role, limits or expiry; use another token"
-        raise ForbiddenError(detail)
-    if "expires" in given:
-        _check_expiry(caller, given["expires"])
-    detail = "; ".join(f"{name} {_told(value)}" for name, value in given.items())
-    event = _event(caller, EventAction.UPDATE, "token.update", token_id, detail)
-    tokens = caller.services.tokens
-    return _out(await tokens.change(tenant, token_id, change, now=caller.now, event=event))
+    await tokens.revoke(caller, token_id)
+    return Response(status_code=204)
 
 
 def _change(body: TokenUpdate | OperatorTokenUpdate) -> TokenChange:
@@ -358,51 +292,8 @@ def _change(body: TokenUpdate | OperatorTokenUpdate) -> TokenChange:
     return TokenChange(**given)
 
 
-def _told(value: Any) -> str:
-    """Return a changed value as the audit record shows it."""
-    if isinstance(value, frozenset):
-        return ",".join(sorted(value)) or "none"
-    return "unlimited" if value is None else str(value)
-
-
-async def _rotate(
-    caller: Caller,
-    tenant: Tenant,
-    token_id: str,
-    body: TokenRotation,
-) -> TokenWithSecret:
-    now, services = caller.now, caller.services
-    grace, secret = body.grace, mint_token(services.random)
-    detail = f"the old secret ends in {grace:g} s" if grace else "the old secret ends at once"
-    token = await services.tokens.rotate(
-        tenant,
-        token_id,
-        services.hashes.of_token(secret),
-        until=now + grace if grace else None,
-        now=now,
-        event=_event(caller, EventAction.UPDATE, "token.rotate", token_id, detail),
-    )
-    return _with_secret(token, secret)
-
-
-async def _revoke(caller: Caller, tenant: Tenant, token_id: str) -> Response:
-    event = _event(caller, EventAction.DELETE, "token.revoke", token_id)
-    await caller.services.tokens.revoke(tenant, token_id, now=caller.now, event=event)
-    return Response(status_code=204)
-
-
-def _event(
-    caller: Caller,
-    action: EventAction,
-    kind: str,
-    token_id: str,
-    detail: str = "",
-) -> AuditEvent:
-    return caller.event(action, kind, ("token", token_id), detail=detail)
-
-
-def _with_secret(token: ApiToken, secret: str) -> TokenWithSecret:
-    return TokenWithSecret(**_out(token).model_dump(), token=secret)
+def _with_secret(issued: IssuedToken) -> TokenWithSecret:
+    return TokenWithSecret(**_out(issued.token).model_dump(), token=issued.secret)
 
 
 def _out(token: ApiToken) -> TokenOut:
@@ -414,17 +305,104 @@ def _out(token: ApiToken) -> TokenOut:
 
 
 ROUTES: Final = (
-    Route("GET", "/tokens", list_tokens, ACCESS_MANAGERS, REFUSED, "access"),
-    Route("POST", "/tokens", create_token, ACCESS_MANAGERS, REFUSED, "access", 201),
-    Route("GET", "/tokens/{token_id}", get_token, ACCESS_MANAGERS, REFUSED, "access"),
-    Route("PATCH", "/tokens/{token_id}", update_token, ACCESS_MANAGERS, REFUSED, "access"),
-    Route("POST", "/tokens/{token_id}/rotate", rotate_token, ACCESS_MANAGERS, REFUSED, "access"),
-    Route("DELETE", "/tokens/{token_id}", revoke_token, ACCESS_MANAGERS, REFUSED, "access", 204),
-    Route("GET", "/operator-tokens", list_operator_tokens, OPERATORS, REFUSED, "access"),
-    Route("POST", "/operator-tokens", create_operator_token, OPERATORS, REFUSED, "access", 201),
-    Route("GET", "/operator-tokens/{token_id}", get_operator_token, OPERATORS, REFUSED, "access"),
     Route(
-        "PATCH", "/operator-tokens/{token_id}", update_operator_token, OPERATORS, REFUSED, "access"
+        "GET",
+        "/tokens",
+        list_tokens,
+        ACCESS_MANAGERS,
+        REFUSED,
+        "access",
+        use_case=TokenAdministration.tokens,
+    ),
+    Route(
+        "POST",
+        "/tokens",
+        create_token,
+        ACCESS_MANAGERS,
+        REFUSED,
+        "access",
+        201,
+        use_case=TokenAdministration.create,
+        audit="token.create",
+    ),
+    Route(
+        "GET",
+        "/tokens/{token_id}",
+        get_token,
+        ACCESS_MANAGERS,
+        REFUSED,
+        "access",
+        use_case=TokenAdministration.token,
+    ),
+    Route(
+        "PATCH",
+        "/tokens/{token_id}",
+        update_token,
+        ACCESS_MANAGERS,
+        REFUSED,
+        "access",
+        use_case=TokenAdministration.update,
+        audit="token.update",
+    ),
+    Route(
+        "POST",
+        "/tokens/{token_id}/rotate",
+        rotate_token,
+        ACCESS_MANAGERS,
+        REFUSED,
+        "access",
+        use_case=TokenAdministration.rotate,
+        audit="token.rotate",
+    ),
+    Route(
+        "DELETE",
+        "/tokens/{token_id}",
+        revoke_token,
+        ACCESS_MANAGERS,
+        REFUSED,
+        "access",
+        204,
+        use_case=TokenAdministration.revoke,
+        audit="token.revoke",
+    ),
+    Route(
+        "GET",
+        "/operator-tokens",
+        list_operator_tokens,
+        OPERATORS,
+        REFUSED,
+        "access",
+        use_case=OperatorTokenAdministration.tokens,
+    ),
+    Route(
+        "POST",
+        "/operator-tokens",
+        create_operator_token,
+        OPERATORS,
+        REFUSED,
+        "access",
+        201,
+        use_case=OperatorTokenAdministration.create,
+        audit="token.create",
+    ),
+    Route(
+        "GET",
+        "/operator-tokens/{token_id}",
+        get_operator_token,
+        OPERATORS,
+        REFUSED,
+        "access",
+        use_case=OperatorTokenAdministration.token,
+    ),
+    Route(
+        "PATCH",
+        "/operator-tokens/{token_id}",
+        update_operator_token,
+        OPERATORS,
+        REFUSED,
+        "access",
+        use_case=OperatorTokenAdministration.update,
+        audit="token.update",
     ),
     Route(
         "POST",
@@ -433,6 +411,8 @@ ROUTES: Final = (
         OPERATORS,
         REFUSED,
         "access",
+        use_case=OperatorTokenAdministration.rotate,
+        audit="token.rotate",
     ),
     Route(
         "DELETE",
@@ -442,5 +422,7 @@ ROUTES: Final = (
         REFUSED,
         "access",
         204,
+        use_case=OperatorTokenAdministration.revoke,
+        audit="token.revoke",
     ),
 )

@@ -1,0 +1,1 @@
+"""Use cases of access: authentication, and the administration of API tokens."""
