@@ -39,7 +39,6 @@ from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.rates import Rate
 from swallowtail.cloud.model.tenancy import (
-    OPERATOR,
     ApiToken,
     Code,
     Facility,
@@ -298,8 +297,8 @@ class Cloud:
         """Check that a chain has an event of the type that the row of the request names."""
         search, page = AuditSearch(type=kind), PageRequest(1)
         chains = [
-            await self.records.audit.records(tenant, page, search=search)
-            for tenant in (HERON, EGRET, OPERATOR)
+            await self.records.audit.records(head.tenant, page, search=search)
+            for head in await self.records.audit.heads()
         ]
         assert any(found.items for found in chains), kind
 
