@@ -11,7 +11,7 @@ import msgspec
 
 from swallowtail.cloud.data_set.elements import BIG_ENDIAN, IMPLICIT, MalformedDataSetError, Walk
 from swallowtail.cloud.index.parse import parse
-from swallowtail.cloud.index.source import Source, inflated
+from swallowtail.cloud.index.source import FileSource, inflated
 from swallowtail.cloud.model.indexing import Indexed, Quarantined
 from tests.unit.cloud.index.data_sets import job
 
@@ -47,7 +47,7 @@ def check(data: bytes) -> None:
 def _walk(syntax: str, content: bytes) -> None:
     at = 0
     for element in Walk(
-        Source(io.BytesIO(content), len(content)), syntax, lambda _: b"UN"
+        FileSource(io.BytesIO(content), len(content)), syntax, lambda _: b"UN"
     ).elements():
         assert at == element.begin < element.start <= element.end
         for offset, length in element.fragments or ():

@@ -1,14 +1,14 @@
 """The structure of a data set, walked element by element (PS3.5 7).
 
-Every length must fit what contains it, and the whole be consumed.
+Every length must fit what contains it, and all bytes must be consumed.
 
 pydicom is lenient here, on purpose: a pixel data length of 4 GiB before 1,000 bytes passes as 1,000
-bytes. An archive must not be, so this walk judges first and hands over where everything lies at the
-top level, and below it where LARGE values lie. It interprets no value, and its work is bounded by
+bytes. An archive must not be, so this walk checks first and returns the position of every element
+at the top level, and of LARGE values below it. It interprets no value, and its work is bounded by
 MAX_DEPTH, MAX_ITEMS and MAX_ELEMENTS.
 
-Who has only a data set's first bytes takes `beginning`, which gives what stands there whole and
-complains of nothing.
+For the first bytes of a data set there is `beginning`, which returns the complete elements among
+them and reports no defect.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 100_000
 MAX_ELEMENTS: Final = 500_000
 LARGE: Final = 1024
-"""Values of more bytes are told of within sequences, too."""
+"""Values of more bytes are returned from within sequences, too."""
 
 UNDEFINED: Final = 0xFFFFFFFF
 ITEM: Final = 0xFFFEE000
@@ -39,6 +39,7 @@ SHORT: Final = frozenset(
 _FRAGMENTED: Final = frozenset({b"OB", b"OW"})
 
 IMPLICIT: Final = "1.2.840.10008.1.2"
+EXPLICIT: Final = "1.2.840.10008.1.2.1"
 BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 DEFLATED: Final = frozenset(
     {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
@@ -46,45 +47,45 @@ DEFLATED: Final = frozenset(
 
 
 class MalformedDataSetError(Exception):
-    """The data set is not what its transfer syntax says.
+    """The data set violates its transfer syntax.
 
     The message is for a person and holds no values.
     """
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """The bytes of a data set by offset."""
 
     @property
     def length(self) -> int:
-        """Give how many there are."""
+        """Return the number of bytes."""
 
     def take(self, offset: int, size: int) -> bytes:
-        """Give `size` bytes from `offset` on; raises MalformedDataSetError beyond the end."""
+        """Return `size` bytes from `offset` on; raises MalformedDataSetError beyond the end."""
 
 
 class Bytes:
-    """A data set, or its beginning, in memory (`Source`)."""
+    """A data set, or its beginning, in memory (`ByteSource`)."""
 
     def __init__(self, content: bytes) -> None:
         self.length = len(content)
         self._content = content
 
     def take(self, offset: int, size: int) -> bytes:
-        """Give some of them (`Source`)."""
+        """Return some of the bytes (`ByteSource`)."""
         if offset + size > self.length:
             raise MalformedDataSetError(f"it ends at {self.length}, inside what begins at {offset}")
         return self._content[offset : offset + size]
 
 
 Path = tuple[int, ...]
-"""Where an element stands.
+"""The path of an element.
 
 Its tag, after tag and item number (from 0) of each sequence around it.
 """
 
 
-class Element(
+class LocatedElement(
     NamedTuple
 ):  # a frozen dataclass takes three times as long to make, and there may be half a million
     """An element: its header at `begin`, its value from `start` to `end`.
@@ -108,17 +109,20 @@ class _Header(NamedTuple):
 
 
 def name_of(tag: int) -> str:
-    """Give a tag as people write it."""
+    """Return a tag in the usual notation."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 class Walk:
-    """One walk; `vr_of` gives the dictionary's VR of a tag, for Implicit VR, as bytes.
+    """One walk over a data set.
 
-    B"UN" where it knows none.
+    `vr_of` returns the dictionary's VR of a tag, for Implicit VR, as bytes; b"UN" for an unknown
+    one.
     """
 
-    def __init__(self, source: Source, transfer_syntax: str, vr_of: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, source: ByteSource, transfer_syntax: str, vr_of: Callable[[int], bytes]
+    ) -> None:
         self._source = source
         self._implicit = transfer_syntax == IMPLICIT
         order = ">" if transfer_syntax == BIG_ENDIAN else "<"
@@ -129,26 +133,24 @@ class Walk:
         self._items = 0
         self._elements = 0
         self._last = UNDEFINED
-        self.large: dict[Path, Element] = {}
+        self.large: dict[Path, LocatedElement] = {}
         """LARGE values and encapsulated ones within sequences, as far as the walk has come."""
 
-    def elements(self) -> list[Element]:
-        """Walk it all and give the top level.
+    def elements(self) -> list[LocatedElement]:
+        """Return the elements of the top level.
 
-        Raises MalformedDataSetError that says where it breaks.
+        Raises MalformedDataSetError with the position of the first defect.
         """
-        found: list[Element] = []
+        found: list[LocatedElement] = []
         self._level(
             0, self._source.length, (), implicit=self._implicit, delimited=False, found=found
         )
         return found
 
-    def beginning(self, last: int) -> list[Element]:
-        """Give the top level's elements up to the tag `last`, or up to where the bytes end or
-        break.
-        """
+    def beginning(self, last: int) -> list[LocatedElement]:
+        """Return the top level's complete elements, up to the tag `last`."""
         self._last = last
-        found: list[Element] = []
+        found: list[LocatedElement] = []
         with contextlib.suppress(MalformedDataSetError):  # a beginning ends somewhere
             self._level(
                 0, self._source.length, (), implicit=self._implicit, delimited=False, found=found
@@ -163,11 +165,11 @@ class Walk:
         *,
         implicit: bool,
         delimited: bool,
-        found: list[Element] | None = None,
+        found: list[LocatedElement] | None = None,
     ) -> int:
         """Walk the elements of a data set or item up to `limit`, or to the item's delimiter.
 
-        Gives where it ends.
+        Returns the position of its end.
         """
         if len(path) > 2 * MAX_DEPTH:
             raise MalformedDataSetError(
@@ -184,11 +186,13 @@ class Walk:
                 raise MalformedDataSetError(f"it has more than {MAX_ELEMENTS} elements")
             end, fragments = self._value(header, limit, path, implicit)
             if found is not None:
-                found.append(Element(header.tag, header.vr, position, header.start, end, fragments))
+                found.append(
+                    LocatedElement(header.tag, header.vr, position, header.start, end, fragments)
+                )
             elif fragments or (
                 end - header.start > LARGE and header.vr != b"SQ" and header.length != UNDEFINED
             ):
-                self.large[*path, header.tag] = Element(
+                self.large[*path, header.tag] = LocatedElement(
                     header.tag, header.vr, position, header.start, end, fragments
                 )
             position = end
@@ -217,7 +221,7 @@ class Walk:
     ) -> tuple[int, tuple[tuple[int, int], ...] | None]:
         if header.tag >> 16 == 0xFFFE:
             raise MalformedDataSetError(
-                f"{name_of(header.tag)} before {header.start} stands where an element should"
+                f"{name_of(header.tag)} before {header.start} is in the place of an element"
             )
         if header.length == UNDEFINED:
             if header.vr in _FRAGMENTED and not implicit:
@@ -255,7 +259,7 @@ class Walk:
                 return header.start
             if header.tag != ITEM:
                 raise MalformedDataSetError(
-                    f"{name_of(header.tag)} at {position} stands where an item should"
+                    f"{name_of(header.tag)} at {position} is in the place of an item"
                 )
             self._count_item()
             if header.length == UNDEFINED:
@@ -278,7 +282,7 @@ class Walk:
                 return tuple(fragments), header.start
             if header.tag != ITEM or header.length == UNDEFINED:
                 raise MalformedDataSetError(
-                    f"{name_of(header.tag)} at {position} stands where a fragment should"
+                    f"{name_of(header.tag)} at {position} is in the place of a fragment"
                 )
             self._count_item()
             fragments.append((header.start, header.length))

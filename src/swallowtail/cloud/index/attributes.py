@@ -1,6 +1,6 @@
-"""What a study, a series and an instance say of themselves, out of a pydicom data set.
+"""The attributes of a study, a series and an instance, from a pydicom data set.
 
-Odd values are left out, never fatal.
+Invalid values are left out, never fatal.
 """
 
 from datetime import date, time
@@ -16,7 +16,7 @@ from swallowtail.dicom import uids
 
 
 def study_of(data: Dataset) -> Study:
-    """Give the study's attributes (PS3.18 Table 10.6.3-3)."""
+    """Return the study's attributes (PS3.18 Table 10.6.3-3)."""
     return Study(
         uid=required_uid(data, "StudyInstanceUID"),
         patient_name=text(data, "PatientName"),
@@ -34,7 +34,7 @@ def study_of(data: Dataset) -> Study:
 
 
 def series_of(data: Dataset) -> Series:
-    """Give the series' attributes (PS3.18 Table 10.6.3-4)."""
+    """Return the series' attributes (PS3.18 Table 10.6.3-4)."""
     return Series(
         study=required_uid(data, "StudyInstanceUID"),
         uid=required_uid(data, "SeriesInstanceUID"),
@@ -48,7 +48,7 @@ def series_of(data: Dataset) -> Series:
 
 
 def image_of(data: Dataset) -> Image | None:
-    """Give what is said of the pixel data; None where it is too little."""
+    """Return the attributes of the pixel data; None where too many are missing."""
     needed = [number(data, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
     if any(value is None or value < 0 for value in needed):
         return None
@@ -64,7 +64,7 @@ def image_of(data: Dataset) -> Image | None:
 
 
 def required_uid(data: Dataset, keyword: str) -> str:
-    """Give a UID that an instance cannot be without; raises MalformedDataSetError."""
+    """Return a UID that every instance must have; raises MalformedDataSetError."""
     uid = text(data, keyword)
     if not uids.is_valid(uid):
         raise MalformedDataSetError(f"{keyword} is missing or not a UID")
@@ -72,9 +72,9 @@ def required_uid(data: Dataset, keyword: str) -> str:
 
 
 def text(data: Dataset, keyword: str) -> str:
-    """Give a value as text, decoded as the data set's character sets say.
+    """Return a value as text, decoded by the data set's Specific Character Set.
 
-    Several values joined by a backslash.
+    Several values are joined by a backslash.
     """
     value = data.get(keyword)
     if value is None:
@@ -85,7 +85,7 @@ def text(data: Dataset, keyword: str) -> str:
 
 
 def number(data: Dataset, keyword: str) -> int | None:
-    """Give a value as integer; None where it is none."""
+    """Return a value as an integer; None if it is not one."""
     value: Any = data.get(keyword)
     try:
         found = int(value)
@@ -95,9 +95,9 @@ def number(data: Dataset, keyword: str) -> int | None:
 
 
 def day(value: str) -> date | None:
-    """Read a DA, also in the form with dots that PS3.5 6.2 keeps for old files.
+    """Return a DA as a date; None if it is not one.
 
-    None where it is no day.
+    Accepts the form with dots that PS3.5 6.2 retains for old files.
     """
     digits = value.replace(".", "")
     try:
@@ -109,7 +109,10 @@ def day(value: str) -> date | None:
 
 
 def clock(value: str) -> time | None:
-    """Read a TM, from `HH` on, also with colons (PS3.5 6.2); None where it is no time."""
+    """Return a TM as a time; None if it is not one.
+
+    Accepts `HH` alone, and the form with colons (PS3.5 6.2).
+    """
     whole, _, fraction = value.replace(":", "").partition(".")
     try:
         hour, minute, second = (int(whole[start : start + 2] or "0") for start in (0, 2, 4))

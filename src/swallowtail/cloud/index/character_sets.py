@@ -1,6 +1,6 @@
 """The text codecs of data sets, loaded before they are needed.
 
-A worker opens no file by name later.
+A worker process cannot open files by name later.
 """
 
 import codecs

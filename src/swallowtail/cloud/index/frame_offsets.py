@@ -1,13 +1,14 @@
-"""Where each frame's bytes lie in a blob, so that one frame is fetched by range and nothing is
-decoded.
+"""The byte ranges of the frames in a blob.
+
+With them one frame is read by range, without decoding.
 """
 
 import struct
 from dataclasses import dataclass
 from typing import Final
 
-from swallowtail.cloud.data_set.elements import Element, MalformedDataSetError
-from swallowtail.cloud.index.source import Source
+from swallowtail.cloud.data_set.elements import LocatedElement, MalformedDataSetError
+from swallowtail.cloud.index.source import FileSource
 from swallowtail.cloud.model.indexing import FrameIndex
 
 _END_OF_IMAGE: Final = b"\xff\xd9"  # JPEG, JPEG-LS and JPEG 2000 code streams end with it
@@ -15,7 +16,7 @@ _END_OF_IMAGE: Final = b"\xff\xd9"  # JPEG, JPEG-LS and JPEG 2000 code streams e
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What the Image Pixel module says of the pixel data (PS3.3 C.7.6.3)."""
+    """The attributes of the Image Pixel module (PS3.3 C.7.6.3)."""
 
     frames: int
     rows: int
@@ -26,7 +27,7 @@ class Image:
 
     @property
     def frame_bits(self) -> int:
-        """The bits of one frame in native format.
+        """Return the number of bits of one frame in native format.
 
         Chrominance of YBR_FULL_422 is halved (PS3.3 C.7.6.3.1.2).
         """
@@ -34,7 +35,7 @@ class Image:
         return self.rows * self.columns * samples * self.bits_allocated
 
 
-def native(pixels: Element, image: Image) -> FrameIndex:
+def native(pixels: LocatedElement, image: Image) -> FrameIndex:
     """Index uncompressed pixel data (PS3.5 8.1.1).
 
     Raises MalformedDataSetError when it is too short for its frames.
@@ -54,7 +55,7 @@ def native(pixels: Element, image: Image) -> FrameIndex:
 
 
 def encapsulated(
-    pixels: Element, image: Image, source: Source, *, extended: bytes = b""
+    pixels: LocatedElement, image: Image, source: FileSource, *, extended: bytes = b""
 ) -> FrameIndex:
     """Index encapsulated pixel data (PS3.5 A.4).
 
@@ -75,7 +76,7 @@ def encapsulated(
     return FrameIndex(spans=spans, encapsulated=True)
 
 
-def video(pixels: Element) -> FrameIndex:
+def video(pixels: LocatedElement) -> FrameIndex:
     """Index a video (PS3.5 8.2.5 to 8.2.8): all of its fragments together are one stream."""
     _, *fragments = pixels.fragments or ((0, 0),)
     return FrameIndex(
@@ -100,7 +101,7 @@ def _one_each(fragments: list[tuple[int, int]], frames: int) -> Groups:
 
 
 def _by_offset(fragments: list[tuple[int, int]], offsets: list[int]) -> Groups:
-    """Group by a table.
+    """Group the fragments by an offset table.
 
     Its offsets count from the first fragment's item tag, 8 bytes before its value.
     """
@@ -116,7 +117,7 @@ def _by_offset(fragments: list[tuple[int, int]], offsets: list[int]) -> Groups:
     return groups if len(groups) == len(offsets) else []
 
 
-def _by_end_of_image(fragments: list[tuple[int, int]], frames: int, source: Source) -> Groups:
+def _by_end_of_image(fragments: list[tuple[int, int]], frames: int, source: FileSource) -> Groups:
     groups: Groups = [[]]
     for start, length in fragments:
         groups[-1].append((start, length))

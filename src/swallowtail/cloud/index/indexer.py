@@ -1,6 +1,6 @@
-"""Claims jobs, has them parsed, settles them.
+"""The indexer: claims jobs, has them parsed, stores the outcomes.
 
-Batch after batch while there are some, then asleep until something is stored.
+It works batch after batch while there are jobs, then waits until an instance is stored.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 
 class Indexer:
-    """Keeps the index up with what is stored; run one per node."""
+    """The loop that indexes stored instances; one for each node."""
 
     def __init__(
         self,
@@ -70,7 +70,8 @@ class Indexer:
     async def run(self, *, alone: bool = False) -> None:
         """Index until cancelled.
 
-        A node that is `alone` with its store takes over at once what its predecessor had claimed.
+        A node that is `alone` with its store takes over at once the jobs that its previous run had
+        claimed.
         """
         subscription = self._bus.subscribe(TOPIC)
         late = False
@@ -82,26 +83,29 @@ class Indexer:
                 if full and late:
                     continue
                 late = False
-                if await _heard(subscription, 0.0 if full else IDLE):
+                if await _notified(subscription, 0.0 if full else IDLE):
                     late = not await self._calm(subscription)
         finally:
             subscription.close()
 
     async def _calm(self, subscription: Subscription) -> bool:
-        """Wait until nothing was stored for a while; False when patience ended first."""
+        """Wait until no instance was stored for a while.
+
+        Returns False when the patience ended first.
+        """
         try:
             async with asyncio.timeout(self._patience):
                 while True:
                     await asyncio.sleep(
                         self._quiet / 2
                     )  # rather than wake up for each of a hundred stores
-                    if not await _heard(subscription, self._quiet / 2):
+                    if not await _notified(subscription, self._quiet / 2):
                         return True
         except TimeoutError:
             return False
 
     async def step(self) -> int:
-        """Index one batch; gives how many jobs that was."""
+        """Index one batch and return its number of jobs."""
         now = self._clock()
         jobs = await self._jobs.claim(BATCH, now=now, until=now + LEASE)
         if jobs:
@@ -111,18 +115,19 @@ class Indexer:
         return len(jobs)
 
     async def _settle(self, outcomes: Sequence[IndexOutcome]) -> None:
-        """Settle a batch.
+        """Store the outcomes of a batch.
 
-        An outcome that the store cannot hold is quarantined alone, so that it stops nobody.
+        If the store refuses one of them, that instance alone is quarantined, so that it does not
+        block the others.
         """
         try:
             await self._jobs.settle(outcomes, now=self._clock())
         except CloudError:
             raise
-        # values of a stranger's data set that no check foresaw
+        # values of a data set from outside that no check expects
         except Exception as error:  # noqa: BLE001
             log.warning(
-                "index outcome refused by the store",
+                "index outcome refused",
                 reason=type(error).__name__,
                 count=len(outcomes),
             )
@@ -131,7 +136,7 @@ class Indexer:
                     await self._settle([outcome])
             else:
                 (outcome,) = outcomes
-                problem = f"what it says of itself cannot be kept ({type(error).__name__})"
+                problem = f"its attributes cannot be stored ({type(error).__name__})"
                 refused = Quarantined(
                     tenant=outcome.tenant, instance=outcome.instance, problem=problem
                 )
@@ -141,20 +146,19 @@ class Indexer:
         try:
             await self._jobs.release()
         except StorageUnavailableError as error:
-            log.warning(
-                "index waits for the storage", reason=str(error)
-            )  # the claims lapse by themselves
+            # the claims lapse by themselves
+            log.warning("release of claims failed", reason=str(error))
 
     async def _step_safely(self) -> int:
         try:
             return await self.step()
         except StorageUnavailableError as error:
-            log.warning("index waits for the storage", reason=str(error))
+            log.warning("index batch deferred", reason=str(error))
             return 0
 
 
-async def _heard(subscription: Subscription, within: float) -> bool:
-    """Was something stored since it was last asked, or is it within so many seconds?"""
+async def _notified(subscription: Subscription, within: float) -> bool:
+    """Return whether an instance was stored since the last call, or is within so many seconds."""
     try:
         async with asyncio.timeout(within):
             await subscription.wait()

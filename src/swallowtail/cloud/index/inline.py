@@ -1,6 +1,6 @@
 """The parser without a process.
 
-For a simulated world, whose disk has no paths and whose data sets are its own.
+For a simulated Cloud, whose disk has no paths and whose data sets are its own.
 """
 
 import io
@@ -11,9 +11,9 @@ from swallowtail.cloud.model.ports.blobs import Blobs
 
 
 class InlineParser:
-    """Parses on the caller's loop (`pool.Parser`).
+    """A parser that runs on the caller's loop (`pool.Parser`).
 
-    Without limits, so never for bytes that a stranger sent.
+    It has no limits, so it is not for bytes of an unknown sender.
     """
 
     def __init__(self, blobs: Blobs) -> None:

@@ -1,11 +1,10 @@
-"""The DICOM JSON Model (PS3.18 Annex F) of a data set, out of the walk's elements.
+"""The DICOM JSON Model (PS3.18 Annex F) of a data set, from the elements of `Walk`.
 
-Plain values are read here, since pydicom's element objects take most of an object's time (8 of 11
-ms for a CT header); sequences, and what needs the context of other elements, are pydicom's, which
-is the oracle of the tests for all of it. Bulk data is named by a relative URI, to be resolved where
-the document is served: `bulkdata/` and the value's path, tags and item numbers with dots between
-them. `bulk` tells where each value lies that was named. A value that cannot be read is left out, as
-its VR alone.
+Plain values are read here, since pydicom's element objects take most of the time (8 of 11 ms for a
+CT header). Sequences, and values that depend on other elements, are read by pydicom, which is the
+tests' oracle for all of it. Bulk data is named by a relative URI, to be resolved where the document
+is served: `bulkdata/` and the value's path, tags and item numbers with dots between them. `bulk`
+contains the byte range of each named value. A value that cannot be read is reduced to its VR.
 """
 
 import base64
@@ -19,8 +18,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
-from swallowtail.cloud.data_set.elements import LARGE, Element, Path
-from swallowtail.cloud.index.source import Source
+from swallowtail.cloud.data_set.elements import LARGE, LocatedElement, Path
+from swallowtail.cloud.index.source import FileSource
 from swallowtail.cloud.model.indexing import BulkValue
 
 INLINE: Final = LARGE
@@ -56,16 +55,21 @@ Value = dict[str, Any]
 
 
 class JsonModel:
-    """Turns elements of one data set into their JSON.
+    """The JSON of the elements of one data set.
 
-    `data` is the same data set as pydicom read it, `large` as the walk tells.
+    `data` is the same data set as read by pydicom, `large` the large values found by the walk.
     """
 
     def __init__(
-        self, source: Source, data: Dataset, large: Mapping[Path, Element], *, big_endian: bool
+        self,
+        source: FileSource,
+        data: Dataset,
+        large: Mapping[Path, LocatedElement],
+        *,
+        big_endian: bool,
     ) -> None:
         self.bulk: dict[str, BulkValue] = {}
-        self._large: dict[int, dict[Path, Element]] = defaultdict(dict)
+        self._large: dict[int, dict[Path, LocatedElement]] = defaultdict(dict)
         for path, element in large.items():
             self._large[path[0]][path] = element
         self._source = source
@@ -73,8 +77,8 @@ class JsonModel:
         self._order = ">" if big_endian else "<"
         self._encodings = convert_encodings(data.get("SpecificCharacterSet") or None)
 
-    def value(self, element: Element, *, foreign: bool) -> Value:
-        """Give one element; `foreign` leaves it to pydicom."""
+    def value(self, element: LocatedElement, *, foreign: bool) -> Value:
+        """Return one element; `foreign` leaves it to pydicom."""
         read = None if foreign else self._reader(element.vr)
         if read is None:
             return self._by_pydicom(element)
@@ -102,7 +106,7 @@ class JsonModel:
             b"AT": self._tags,
         }.get(vr)
 
-    def _binary(self, element: Element, vr: str, raw: bytes) -> Value:
+    def _binary(self, element: LocatedElement, vr: str, raw: bytes) -> Value:
         if len(raw) > INLINE:
             return self.named(element)
         return {"vr": vr, "InlineBinary": base64.b64encode(raw).decode()} if raw else {"vr": vr}
@@ -148,8 +152,11 @@ class JsonModel:
             for group, element in struct.iter_unpack(f"{self._order}HH", raw)
         ]
 
-    def named(self, element: Element, path: Path = (), vr: str = "") -> Value:
-        """Name a value as bulk data; `path` within a sequence, `vr` where pydicom knows better."""
+    def named(self, element: LocatedElement, path: Path = (), vr: str = "") -> Value:
+        """Name a value as bulk data.
+
+        `path` is its path within a sequence, `vr` pydicom's VR where that is more specific.
+        """
         name = ".".join(
             f"{part:08X}" if number % 2 == 0 else f"{part}"
             for number, part in enumerate(path or (element.tag,))
@@ -160,7 +167,7 @@ class JsonModel:
         self.bulk[name] = BulkValue(spans=spans, encapsulated=element.fragments is not None)
         return {"vr": vr or element.vr.decode(), "BulkDataURI": f"bulkdata/{name}"}
 
-    def _by_pydicom(self, element: Element) -> Value:
+    def _by_pydicom(self, element: LocatedElement) -> Value:
         left: list[None] = []
 
         def leave(_: DataElement) -> str:
@@ -178,10 +185,8 @@ class JsonModel:
             _drop(value)
         return value
 
-    def _name(self, node: Value | None, path: Path, element: Element) -> None:
-        """Name what the walk has found large, where pydicom shows it as binary, or where it is too
-        long whatever it is.
-        """
+    def _name(self, node: Value | None, path: Path, element: LocatedElement) -> None:
+        """Name a large value where pydicom shows it as binary, or where it is always too long."""
         length = element.end - element.start
         if (
             node is None
@@ -196,9 +201,9 @@ class JsonModel:
 
 
 def _at(value: Value, path: Path) -> Value | None:
-    """Give what stands at a path in the JSON of its first tag's element.
+    """Return the value at a path in the JSON of its first tag's element.
 
-    None where pydicom saw no such thing.
+    None where pydicom found no such value.
     """
     try:
         for item, tag in zip(path[1::2], path[2::2], strict=True):
@@ -209,7 +214,7 @@ def _at(value: Value, path: Path) -> Value | None:
 
 
 def _drop(value: Value) -> None:
-    """Leave out, as its VR alone, what is long and that the walk knows nothing of."""
+    """Reduce a long value that the walk did not find to its VR."""
     if value.get("BulkDataURI") == _NAMED:
         del value["BulkDataURI"]
     if value["vr"] == "SQ":
@@ -219,7 +224,7 @@ def _drop(value: Value) -> None:
 
 
 def _decimal(text: str, kind: type[int] | type[float]) -> int | float | str | None:
-    """Give a number, or the text where it is none (PS3.18 F.2.3 allows both)."""
+    """Return a number, or the text where it is not one (PS3.18 F.2.3 allows both)."""
     if not text:
         return None
     try:

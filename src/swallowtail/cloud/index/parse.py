@@ -1,9 +1,9 @@
-"""One blob, one outcome.
+"""One blob to one outcome.
 
-Runs in a worker process: it alone loads pydicom, and it may be killed at any moment.
+Runs in a worker process, the only one that loads pydicom; it may be killed at any moment.
 
-First the walk judges the structure, then pydicom reads the elements that are not bulk, each exactly
-as long as the walk found it.
+First the walk checks the structure, then pydicom reads the elements that are not bulk data, each
+exactly as long as the walk found it.
 """
 
 import io
@@ -23,14 +23,14 @@ from swallowtail.cloud.data_set.elements import (
     DEFLATED,
     IMPLICIT,
     PIXEL_DATA,
-    Element,
+    LocatedElement,
     MalformedDataSetError,
     Walk,
     name_of,
 )
 from swallowtail.cloud.index import attributes, frame_offsets
 from swallowtail.cloud.index.json_model import BULK, JsonModel
-from swallowtail.cloud.index.source import Source, inflated
+from swallowtail.cloud.index.source import FileSource, inflated
 from swallowtail.cloud.model.indexing import (
     FrameIndex,
     Indexed,
@@ -41,11 +41,10 @@ from swallowtail.cloud.model.indexing import (
 from swallowtail.cloud.model.transcoding import VIDEOS
 
 _FOREIGN: Final = frozenset({b"SQ", b"UN"})
-_AMBIGUOUS: Final = frozenset(
-    {b"US", b"OB", b"OW"}
-)  # in Implicit VR the dictionary says "US or SS"; other elements decide
+# in Implicit VR the dictionary has "US or SS"; other elements decide
+_AMBIGUOUS: Final = frozenset({b"US", b"OB", b"OW"})
 PIXELS: Final = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009})
-"""Pixel data of whole and of floating-point numbers (PS3.3 C.7.6.24)."""
+"""Pixel data of integers and of floating-point numbers (PS3.3 C.7.6.24)."""
 _EXTENDED_OFFSETS: Final = 0x7FE00001
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -55,7 +54,7 @@ logging.getLogger("pydicom").setLevel(
 
 
 def parse(job: IndexJob, blob: BinaryIO) -> IndexOutcome:
-    """Read a stored data set; whatever is wrong with it is an outcome too."""
+    """Parse a stored data set; any defect of it is an outcome too."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -75,7 +74,7 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
     if deflated := syntax in DEFLATED:
         content = inflated(blob, length)
         blob, length = io.BytesIO(content), len(content)
-    source = Source(blob, length)
+    source = FileSource(blob, length)
     walk = Walk(source, syntax, vr_of)
     elements = walk.elements()
     data = read_elements(source, [one for one in elements if not _is_bulk(one)], syntax)
@@ -96,7 +95,7 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
     if deflated:
         found = FrameIndex()
     if found.encapsulated and found.spans and pixels is not None:
-        del model.bulk[f"{pixels.tag:08X}"]  # its frames say where they lie
+        del model.bulk[f"{pixels.tag:08X}"]  # its frames have positions of their own
     return Indexed(
         tenant=job.tenant,
         instance=job.instance,
@@ -112,19 +111,19 @@ def _indexed(job: IndexJob, blob: BinaryIO) -> Indexed:
 
 
 def vr_of(tag: int) -> bytes:
-    """Give the dictionary's VR of a tag, b"UN" where it knows none (`Walk`)."""
+    """Return the dictionary's VR of a tag, b"UN" for an unknown one (`Walk`)."""
     try:
         return dictionary_VR(tag)[:2].encode()
     except KeyError:
         return b"UN"
 
 
-def _is_bulk(element: Element) -> bool:
+def _is_bulk(element: LocatedElement) -> bool:
     return element.tag in PIXELS or (element.vr != b"SQ" and element.end - element.start > BULK)
 
 
-def read_elements(source: Source, elements: list[Element], syntax: str) -> Dataset:
-    """Have pydicom read these elements, each exactly as long as the walk found it."""
+def read_elements(source: FileSource, elements: list[LocatedElement], syntax: str) -> Dataset:
+    """Read these elements with pydicom, each exactly as long as the walk found it."""
     parts = (source.take(one.begin, one.end - one.begin) for one in elements)
     content = io.BytesIO(b"".join(parts))
     return read_dataset(
@@ -132,21 +131,24 @@ def read_elements(source: Source, elements: list[Element], syntax: str) -> Datas
     )
 
 
-def _check_identity(job: IndexJob, data: Dataset, elements: list[Element]) -> None:
+def _check_identity(job: IndexJob, data: Dataset, elements: list[LocatedElement]) -> None:
     if elements and elements[0].tag >> 16 <= 2:
         raise MalformedDataSetError(
             f"it begins with {name_of(elements[0].tag)}, which does not belong into a data set"
         )
-    for keyword, said in (
+    for keyword, stated in (
         ("SOPInstanceUID", job.identity.sop_instance),
         ("SOPClassUID", job.sop_class),
     ):
-        if attributes.required_uid(data, keyword) != said:
+        if attributes.required_uid(data, keyword) != stated:
             raise MalformedDataSetError(f"its {keyword} is not the one of the command set")
 
 
 def _frames(
-    source: Source, elements: list[Element], pixels: Element, image: frame_offsets.Image
+    source: FileSource,
+    elements: list[LocatedElement],
+    pixels: LocatedElement,
+    image: frame_offsets.Image,
 ) -> FrameIndex:
     if pixels.fragments is None:
         return frame_offsets.native(pixels, image)
@@ -155,8 +157,8 @@ def _frames(
     return frame_offsets.encapsulated(pixels, image, source, extended=extended)
 
 
-def _document(model: JsonModel, elements: list[Element], *, implicit: bool) -> bytes:
-    """Give the DICOM JSON (PS3.18 Annex F), zlib-compressed."""
+def _document(model: JsonModel, elements: list[LocatedElement], *, implicit: bool) -> bytes:
+    """Return the DICOM JSON (PS3.18 Annex F), zlib-compressed."""
     document = {}
     for one in elements:
         foreign = one.vr in _FOREIGN or (implicit and one.vr in _AMBIGUOUS)

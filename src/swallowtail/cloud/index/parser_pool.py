@@ -1,7 +1,7 @@
-"""The index's worker processes: a job and its blob's descriptor go in, an outcome comes back.
+"""The worker processes of the index: a job and its blob's descriptor go in, an outcome comes back.
 
-A job that a worker does not survive is tried once more in a fresh one; the second time it is
-quarantined. So one object can neither stop the index nor be lost.
+A job whose worker process crashes is repeated once in a new process; if that crashes too, the
+instance is quarantined. So no instance can stop the index or be lost.
 """
 
 import os
@@ -11,21 +11,24 @@ import msgspec
 
 from swallowtail.cloud.model.indexing import IndexJob, IndexOutcome, Quarantined
 from swallowtail.cloud.model.ports.blobs import Blobs
-from swallowtail.cloud.processes.pool import TRIES, Ended, WorkerProcesses, command_of
+from swallowtail.cloud.processes.pool import TRIES, WorkerEnd, WorkerProcesses, command_of
 
 WALL_SECONDS: Final = 30.0
 COMMAND: Final = command_of("swallowtail.cloud.index.parser_process")
 
 
 class Parser(Protocol):
-    """Turns a job into an outcome."""
+    """A parser of index jobs."""
 
     async def parse(self, job: IndexJob) -> IndexOutcome:
-        """Parse the job's blob; whatever is wrong with it is an outcome."""
+        """Parse the job's blob; any defect of it is an outcome."""
 
 
 class WorkerPool:
-    """At most `size` workers, which read blobs that are local files; `close` ends them."""
+    """A pool of at most `size` workers, which read blobs that are local files.
+
+    `close` ends them.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class WorkerPool:
         self._decode = msgspec.msgpack.Decoder[IndexOutcome](IndexOutcome).decode
 
     async def parse(self, job: IndexJob) -> IndexOutcome:
-        """Have a job parsed by the next free worker (`Parser`)."""
+        """Parse a job in the next free worker (`Parser`)."""
         blob = await self._opened(job)
         if blob is None:
             problem = (
@@ -62,7 +65,7 @@ class WorkerPool:
     async def _opened(self, job: IndexJob) -> int | None:
         """Return a descriptor of the job's blob.
 
-        None where it is gone, or is not what was stored.
+        None where it is missing or differs from what was stored.
         """
         path = self._blobs.path(job.tenant, job.identity.sha256)
         if path is None or await self._blobs.length(job.tenant, job.identity.sha256) != job.length:
@@ -73,10 +76,10 @@ class WorkerPool:
             return None
 
     async def _parse(self, job: IndexJob, blob: int) -> IndexOutcome:
-        outcome: IndexOutcome | Ended = await self._processes.ask(
+        outcome: IndexOutcome | WorkerEnd = await self._processes.ask(
             self._encode(job), self._decode, wall_seconds=self._wall_seconds, descriptors=(blob,)
         )
-        if not isinstance(outcome, Ended):
+        if not isinstance(outcome, WorkerEnd):
             return outcome
-        problem = f"reading it took a worker's life {TRIES} times: too long, or too much memory"
+        problem = f"{TRIES} worker processes ended while parsing it: too long, or too much memory"
         return Quarantined(tenant=job.tenant, instance=job.instance, problem=problem)

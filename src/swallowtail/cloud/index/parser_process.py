@@ -1,6 +1,6 @@
 """The process that parses.
 
-A job comes in with its blob as a descriptor, an outcome goes out, both as MessagePack.
+It receives a job with its blob as a descriptor and sends an outcome, both as MessagePack.
 """
 
 import os
@@ -23,7 +23,7 @@ Half of the start, and half of the memory; nothing here decodes.
 
 
 def main() -> None:
-    """Parse until nobody asks any more."""
+    """Parse until the socket is closed."""
     os.nice(NICE)
     modules: dict[str, Any] = dict.fromkeys(CODECS)
     sys.modules.update(modules)  # importing one of them now fails, and pydicom goes without

@@ -1,6 +1,6 @@
-"""Indexing stored instances again.
+"""The repeated indexing of stored instances.
 
-After a restore, after a fault in the index, after a better parser.
+Used after a restore, after a fault in the index, or with a better parser.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from swallowtail.cloud.model.tenancy import Principal, Tenant
 
 
 class Reindexing:
-    """The use cases behind `/index-jobs`, `/unindexed-instances` and `swallowtail cloud reindex`."""
+    """The use cases of `/index-jobs`, `/unindexed-instances` and `swallowtail cloud reindex`."""
 
     def __init__(self, jobs: IndexJobs, inventory: Inventory, bus: Bus, *, clock: Clock) -> None:
         self._jobs, self._inventory, self._bus, self._clock = jobs, inventory, bus, clock
@@ -24,8 +24,7 @@ class Reindexing:
     async def queue(self, tenant: Tenant, study: str | None, event: AuditEvent) -> int:
         """Queue every instance of the tenant, or of one study, and return their number.
 
-        What is indexed stays visible until its job is done. An instance that waits already is
-        queued once.
+        An indexed instance stays visible until its job is done. A queued instance is queued once.
         """
         queued = await self._jobs.rebuild(tenant, study=study, now=self._clock(), event=event)
         self._bus.publish(TOPIC)
@@ -50,5 +49,5 @@ class Reindexing:
         return queued
 
     async def counts(self, tenant: Tenant) -> IndexCounts:
-        """Return how many jobs wait and how many instances are quarantined."""
+        """Return the numbers of waiting jobs and of quarantined instances."""
         return await self._inventory.index(tenant)

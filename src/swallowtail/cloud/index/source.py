@@ -1,6 +1,4 @@
-"""The bytes of a data set by offset, out of a file or out of memory, and inflated where they are
-deflated.
-"""
+"""The bytes of a data set by offset, from a file or from memory, inflated if deflated."""
 
 import struct
 import zlib
@@ -20,9 +18,10 @@ byte of padding.
 """
 
 
-class Source:
-    """A file read through a window (`cloud.data_set.elements.Source`), so that a header costs one read and
-    pixel data none.
+class FileSource:
+    """A file read through a window (`cloud.data_set.elements.ByteSource`).
+
+    A header costs one read, and pixel data none.
     """
 
     def __init__(self, file: BinaryIO, length: int) -> None:
@@ -32,7 +31,7 @@ class Source:
         self._window = b""
 
     def take(self, offset: int, size: int) -> bytes:
-        """Give `size` bytes from `offset` on; raises MalformedDataSetError beyond the end."""
+        """Return `size` bytes from `offset` on; raises MalformedDataSetError beyond the end."""
         if offset + size > self.length:
             raise MalformedDataSetError(f"it ends at {self.length}, inside what begins at {offset}")
         begin = offset - self._start

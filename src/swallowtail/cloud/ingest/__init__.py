@@ -1,1 +1,1 @@
-"""Store in: what an acknowledgement stands on (design, "Cloud"; docs/wire.md §8)."""
+"""Store in: the steps before an acknowledgement (design, "Cloud"; docs/wire.md §8)."""

@@ -1,13 +1,16 @@
 """The use case of every store: bytes to a durable blob, then one commit, then the answer.
 
-Nothing stands between these, nothing after.
+There is no step between these, and none after.
 
-    command set usable?   every byte, then the end     length and CRC-32 agree, blob fsynced     epoch, row, job, audit
-    ───────────────────▶  ───────────────────────────▶ ───────────────────────────────────────▶ ─────────────────────▶  Committed
+    command set usable?
+      → every byte, then the end
+      → length and CRC-32 agree, blob fsynced
+      → epoch, row, job and audit in one commit
+      → Committed
 
-Expected failures are values (style habit 14). Whatever else leaves `store`, such as the session's
-end, has left no row, and no file but one that the next start removes; a blob whose commit failed is
-an orphan, which is never acknowledged and never shown.
+Expected failures are values (style habit 14). Any exception out of `store`, such as the session's
+end, leaves no row, and no file but one that the next start removes. A blob whose commit failed is
+an orphan: it is never acknowledged and never shown.
 """
 
 from collections import Counter
@@ -53,7 +56,7 @@ REASONS: Final[dict[type[CloudError], NotStoredReason]] = {
 
 
 class InstanceKey(NamedTuple):
-    """What the sender says that the data set is."""
+    """The identification of a data set by its sender."""
 
     sop_class: str
     sop_instance: str
@@ -61,7 +64,7 @@ class InstanceKey(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """Who brings an instance through the API, from which address, and for which facility."""
+    """The principal, address and facility of an instance that is stored through the API."""
 
     actor: str
     address: str
@@ -69,13 +72,13 @@ class Upload(NamedTuple):
 
 
 class Meter(Protocol):
-    """Hears of every store that ended, for metrics."""
+    """An observer of finished stores, for metrics."""
 
     def stored(self, stored: Stored, length: int, seconds: float) -> None:
-        """One was committed; `seconds` from its request to its commit."""
+        """Count a committed instance; `seconds` from its request to its commit."""
 
     def refused(self, reason: NotStoredReason) -> None:
-        """One was not."""
+        """Count a store that failed or was refused."""
 
 
 class Tally:
@@ -98,7 +101,7 @@ class Tally:
 
 
 class Ingest:
-    """Stores instances; one for the whole Cloud."""
+    """The store use cases; one instance for the whole Cloud."""
 
     def __init__(
         self,
@@ -120,9 +123,9 @@ class Ingest:
     async def store(
         self, tenant: Tenant, link: str, epoch: int, request: StoreRequest, body: Body
     ) -> StoreAnswer:
-        """Store what a Link's session brings; `epoch` is that of its admission.
+        """Store a data set from a Link's session; `epoch` is that of its admission.
 
-        Send the answer on, whatever it is.
+        The caller sends the answer to Link, whatever it is.
         """
         origin = Origin(
             link=link,
@@ -140,9 +143,9 @@ class Ingest:
     async def upload(
         self, tenant: Tenant, upload: Upload, key: InstanceKey, body: Body
     ) -> StoreAnswer:
-        """Store what the API was given.
+        """Store a data set from the API.
 
-        `key` stands in the file meta information of what was uploaded.
+        `key` comes from the file meta information of the uploaded file.
         """
         origin = Origin(
             link=None, facility=upload.facility, actor=upload.actor, peer=upload.address
@@ -197,9 +200,9 @@ async def _receive(incoming: Incoming, body: Body) -> tuple[BlobDigest, Transfer
 
 
 def _problem(key: InstanceKey, origin: Origin) -> str:
-    """Say what in the command set is not usable.
+    """Return what in the command set is not usable.
 
-    Nothing of it is repeated, since a UID may be anything (PS3.5 9.1).
+    The text repeats none of its values, since a UID may be any text (PS3.5 9.1).
     """
     names = (
         "Affected SOP Class UID",

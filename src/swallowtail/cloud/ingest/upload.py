@@ -1,34 +1,34 @@
-"""A DICOM file as it comes in.
+"""The upload of a DICOM file.
 
-The file meta information is read and taken off, the data set goes on as it is.
+The file meta information is read and removed, the data set is passed on unchanged.
 
-What of the data set's beginning is in memory anyway is looked through for its study and series, so
-that the answer can name them; nothing else is interpreted here, that is the index's.
+The beginning of the data set, which is in memory already, is searched for its study and series UID,
+so that the answer can name them. Anything else is interpreted by the index.
 """
 
 import contextlib
-import struct
 import zlib
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from swallowtail.calls.store import TransferEnd
-from swallowtail.cloud.data_set.elements import DEFLATED, LONG, Bytes, Walk
+from swallowtail.cloud.data_set.elements import DEFLATED, EXPLICIT, Bytes, LocatedElement, Walk
 from swallowtail.cloud.ingest.store_instance import InstanceKey
 
 MAX_META: Final = 32 * 1024
-LOOKED_AT: Final = 64 * 1024
-"""Bytes of a data set's beginning in which its study is looked for."""
+MAX_SEARCHED: Final = 64 * 1024
+"""Bytes of a data set's beginning that are searched for its study."""
+_META_GROUP: Final = 0x0002
 STUDY: Final = 0x0020000D
 SERIES: Final = 0x0020000E
 
 
 class NotAFileError(Exception):
-    """What came is no DICOM file; the message is for a person."""
+    """The content is not a DICOM file; the message is for a person."""
 
 
 class Head(NamedTuple):
-    """What stands before a data set, and what its beginning says."""
+    """The file meta information of a data set, with the UIDs found at its beginning."""
 
     key: InstanceKey
     study: str
@@ -42,22 +42,22 @@ async def read_head(pieces: AsyncIterator[bytes]) -> Head:
     gathered = bytearray()
     async for piece in pieces:
         gathered += piece
-        if len(gathered) >= MAX_META + LOOKED_AT:
+        if len(gathered) >= MAX_META + MAX_SEARCHED:
             break
     buffer = bytes(gathered)
     if buffer[128:132] != b"DICM":
-        raise NotAFileError("it is no DICOM file: after 128 bytes DICM is missing")
-    position, meta = _meta(buffer[: MAX_META + 132])
+        raise NotAFileError("it is not a DICOM file: after 128 bytes DICM is missing")
+    length, meta = _meta(buffer[132 : MAX_META + 132])
     key = InstanceKey(meta.get(0x0002, ""), meta.get(0x0003, ""), meta.get(0x0010, ""))
-    rest = buffer[position:]
-    found = _uids(rest[:LOOKED_AT], key.transfer_syntax)
+    rest = buffer[132 + length :]
+    found = _uids(rest[:MAX_SEARCHED], key.transfer_syntax)
     return Head(key, found.get(STUDY, ""), found.get(SERIES, ""), rest)
 
 
 async def body_of(
     head: Head, pieces: AsyncIterator[bytes]
 ) -> AsyncIterator[memoryview | TransferEnd]:
-    """Give the data set as ingest takes it: its bytes, then their length and CRC-32."""
+    """Return the data set as ingest takes it: its bytes, then their length and CRC-32."""
     length, crc32 = len(head.rest), zlib.crc32(head.rest)
     if head.rest:
         yield memoryview(head.rest)
@@ -67,38 +67,32 @@ async def body_of(
     yield TransferEnd(length=length, crc32=crc32)
 
 
-def _meta(buffer: bytes) -> tuple[int, dict[int, str]]:
-    """Read group 0002, always Explicit VR Little Endian.
+def _meta(content: bytes) -> tuple[int, dict[int, str]]:
+    """Read group 0002, always Explicit VR Little Endian; return its length and its elements.
 
-    Its end is where the group ends, whatever its length element says.
+    It ends at the first element of another group, whatever its group length is.
     """
-    position, found = 132, dict[int, str]()
-    while True:
-        if len(buffer) - position < 12:
-            if len(buffer) - position == 0 and found:
-                return position, found
-            raise NotAFileError(f"its file meta information does not end within {MAX_META} bytes")
-        group, element, vr, length = struct.unpack_from("<HH2sH", buffer, position)
-        if group != 0x0002:
-            return position, found
-        start = position + 8
-        if vr in LONG:
-            (length,) = struct.unpack_from("<I", buffer, start)
-            start += 4
-        if start + length > len(buffer):
-            raise NotAFileError(f"its file meta information does not end within {MAX_META} bytes")
-        found[element] = buffer[start : start + length].rstrip(b"\0 ").decode("latin-1")
-        position = start + length
+    last = _META_GROUP << 16 | 0xFFFF
+    found = Walk(Bytes(content), EXPLICIT, lambda _: b"UN").beginning(last)
+    end = found[-1].end if found else 0
+    following = content[end : end + 2]
+    if (
+        following == _META_GROUP.to_bytes(2, "little")
+        or (end < len(content) and len(following) < 2)
+        or not content
+    ):
+        raise NotAFileError(f"its file meta information does not end within {MAX_META} bytes")
+    return end, {one.tag & 0xFFFF: _text(content, one) for one in found}
+
+
+def _text(content: bytes, element: LocatedElement) -> str:
+    return content[element.start : element.end].rstrip(b"\0 ").decode("latin-1")
 
 
 def _uids(content: bytes, syntax: str) -> dict[int, str]:
-    """Give the study's and the series' UID where they stand in a data set's beginning."""
+    """Return the study's and the series' UID where the data set's beginning contains them."""
     if syntax in DEFLATED:
         with contextlib.suppress(zlib.error):  # then nothing is found
-            content = zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(content, LOOKED_AT)
+            content = zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(content, MAX_SEARCHED)
     found = Walk(Bytes(content), syntax, lambda _: b"UN").beginning(SERIES)
-    return {
-        one.tag: content[one.start : one.end].rstrip(b"\0 ").decode("latin-1")
-        for one in found
-        if one.tag in {STUDY, SERIES}
-    }
+    return {one.tag: _text(content, one) for one in found if one.tag in {STUDY, SERIES}}

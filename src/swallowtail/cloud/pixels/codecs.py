@@ -1,6 +1,6 @@
-"""One frame decoded to an array, one array encoded as a frame.
+"""The decoding of one frame to an array, and the encoding of one array as a frame.
 
-In a worker process, for decoders were made for friendly bytes.
+It runs in a worker process, since decoders are not made for hostile bytes.
 """
 
 import io
@@ -24,7 +24,7 @@ from swallowtail.cloud.model.transcoding import (
     RLE,
 )
 from swallowtail.cloud.pixels import jpeg2000
-from swallowtail.cloud.pixels.stored import Located, malformed, unsupported
+from swallowtail.cloud.pixels.stored import LocatedFrames, malformed, unsupported
 
 BASELINE_QUALITY: Final = 90
 LOSSY: Final = {
@@ -45,7 +45,7 @@ Pixels = NDArray[Any]
 
 
 class Format(NamedTuple):
-    """What the Image Pixel module says of samples (PS3.3 C.7.6.3)."""
+    """The format of samples in the Image Pixel module (PS3.3 C.7.6.3)."""
 
     rows: int
     columns: int
@@ -56,8 +56,8 @@ class Format(NamedTuple):
     photometric: str
 
     @classmethod
-    def of(cls, located: Located, data: Dataset) -> "Format":
-        """Read it; raises RefusedError where it contradicts itself."""
+    def of(cls, located: LocatedFrames, data: Dataset) -> "Format":
+        """Read the format of a data set; raises PixelsRefusedError where it contradicts itself."""
         image = located.image
         stored, high, sign = (
             data.get("BitsStored"),
@@ -69,7 +69,9 @@ class Format(NamedTuple):
             or not 1 <= stored <= image.bits_allocated
             or sign not in {0, 1}
         ):
-            raise malformed("what it says of the bits of its pixels cannot be")
+            raise malformed(
+                "its Bits Allocated, Bits Stored and Pixel Representation contradict each other"
+            )
         if high not in {None, stored - 1}:
             raise unsupported(f"its pixels end at bit {high} instead of {stored - 1}")
         return cls(
@@ -83,8 +85,8 @@ class Format(NamedTuple):
         )
 
     @property
-    def told_gdcm(self) -> int:
-        """Return the Bits Stored that GDCM is told.
+    def gdcm_bits_stored(self) -> int:
+        """Return the Bits Stored for GDCM.
 
         It aborts the process where a byte has fewer than eight.
         """
@@ -92,7 +94,7 @@ class Format(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Give it as pydicom's decoders and encoders take it."""
+        """Return the options of pydicom's decoders and encoders."""
         return {
             "rows": self.rows,
             "columns": self.columns,
@@ -108,10 +110,10 @@ class Format(NamedTuple):
 
 
 class Decoder:
-    """Decodes the frames of one image; `exact` leaves in unused bits what stands there."""
+    """The decoder of the frames of one image; `exact` leaves unused bits unchanged."""
 
     def __init__(
-        self, located: Located, data: Dataset, syntax: str, vr: bytes, *, exact: bool = False
+        self, located: LocatedFrames, data: Dataset, syntax: str, vr: bytes, *, exact: bool = False
     ) -> None:
         self._located = located
         self.format = Format.of(located, data)
@@ -122,7 +124,7 @@ class Decoder:
             "pixel_vr": "OB" if vr == b"OB" else "OW",
         }
         if syntax in _BY_GDCM:
-            self._options["bits_stored"] = self.format.told_gdcm
+            self._options["bits_stored"] = self.format.gdcm_bits_stored
         try:
             self._decoder = get_decoder(UID(syntax))
         except NotImplementedError:
@@ -131,7 +133,7 @@ class Decoder:
             raise unsupported("nobody here decodes its transfer syntax")
 
     def frame(self, number: int, *, colour: bool) -> tuple[Pixels, str]:
-        """Give a frame from 0 and its photometric interpretation.
+        """Return a frame, from 0, and its photometric interpretation.
 
         With `colour`, YBR becomes RGB.
         """
@@ -140,14 +142,16 @@ class Decoder:
             return self._bits(number, stored), self.format.photometric
         source = encapsulate([stored], has_bot=False) if self._located.encapsulated else stored
         try:
-            pixels, told = self._decoder.as_array(source, index=0, raw=not colour, **self._options)
+            pixels, described = self._decoder.as_array(
+                source, index=0, raw=not colour, **self._options
+            )
         except MemoryError:
             raise
         except Exception as error:
             raise malformed(
                 f"frame {number + 1} cannot be decoded ({type(error).__name__})"
             ) from error
-        return pixels, str(told["photometric_interpretation"])
+        return pixels, str(described["photometric_interpretation"])
 
     def _bits(self, number: int, stored: bytes) -> Pixels:
         if self._located.encapsulated or self.format.samples != 1:
@@ -161,9 +165,9 @@ class Decoder:
 
 
 class Encoder:
-    """Encodes frames of one format into one transfer syntax.
+    """The encoder of frames of one format into one transfer syntax.
 
-    Raises RefusedError where it does not take them.
+    Raises PixelsRefusedError for frames that the transfer syntax cannot represent.
     """
 
     def __init__(self, target: str, form: Format) -> None:
@@ -176,7 +180,10 @@ class Encoder:
             )
 
     def encode(self, pixels: Pixels) -> bytes:
-        """Encode a frame; a lossless one was decoded again and found the same."""
+        """Encode a frame.
+
+        A lossless one was decoded again and is identical.
+        """
         if self.target == JPEG_BASELINE:
             return _jpeg(pixels)
         self._check_range(pixels)
@@ -218,7 +225,7 @@ class Encoder:
         )
         options["planar_configuration"] = int(self.target == RLE and self._format.samples > 1)
         if self.target in _BY_GDCM:
-            options["bits_stored"] = self._format.told_gdcm
+            options["bits_stored"] = self._format.gdcm_bits_stored
         return decoder.as_array(source, index=0, raw=True, **options)[0]
 
     def _check(self) -> None:
@@ -249,7 +256,7 @@ class Encoder:
             raise unsupported("JPEG-LS has at least 2 bits for a sample")
 
     def _check_range(self, pixels: Pixels) -> None:
-        """Overlays in unused bits (retired, PS3.5 8.1.2) would be lost without a word."""
+        """Check that the unused bits hold no overlay (retired, PS3.5 8.1.2): it would be lost."""
         form = self._format
         low, high = (
             (-(1 << form.stored - 1), (1 << form.stored - 1) - 1)
@@ -261,7 +268,7 @@ class Encoder:
 
 
 def little(pixels: Pixels) -> bytes:
-    """Give a frame in native format."""
+    """Return a frame in native format."""
     return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
@@ -279,7 +286,7 @@ def _with_gdcm(pixels: Pixels, form: Format, target: str) -> bytes:
     kind = gdcm.PhotometricInterpretation.GetPIType(form.photometric)
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
-    stored = form.told_gdcm
+    stored = form.gdcm_bits_stored
     image.SetPixelFormat(
         gdcm.PixelFormat(form.samples, form.allocated, stored, stored - 1, int(form.signed))
     )

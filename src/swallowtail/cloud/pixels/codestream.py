@@ -1,6 +1,6 @@
-"""What the header of an encoded frame says of its size.
+"""The size in the header of an encoded frame.
 
-Read before a decoder sees it, which would allocate what it claims.
+Read before a decoder allocates memory for it.
 """
 
 import struct
@@ -14,7 +14,7 @@ _SEARCHED: Final = 4096
 
 
 class Size(NamedTuple):
-    """Rows, columns and samples of a pixel as a code stream claims them."""
+    """Rows, columns and samples per pixel in the header of a code stream."""
 
     rows: int
     columns: int
@@ -22,7 +22,7 @@ class Size(NamedTuple):
 
 
 def size_of(frame: bytes) -> Size | None:
-    """Give what a JPEG, JPEG-LS or JPEG 2000 code stream claims; None where none can be found."""
+    """Return the size in a JPEG, JPEG-LS or JPEG 2000 code stream; None where there is none."""
     if frame[:2] == b"\xff\xd8":
         return _jpeg(frame)
     begin = frame.find(_SIZ, 0, _SEARCHED)  # some senders put a JP2 file around it

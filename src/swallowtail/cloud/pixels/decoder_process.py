@@ -1,6 +1,6 @@
 """The process that decodes.
 
-It is handed a blob and a file for the result as descriptors, and opens nothing itself.
+It receives a blob and a file for the result as descriptors, and opens no file itself.
 """
 
 import os
@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from swallowtail.cloud.pixels.jobs import Frames, Job, Render
+from swallowtail.cloud.pixels.jobs import Job, Render, TranscodeFrames
 from swallowtail.cloud.processes.worker_loop import NICE, allow_cpu, confine, serve
 
 MEMORY: Final = 1280 * 1024 * 1024
@@ -20,7 +20,7 @@ RENDER_SECONDS: Final = 20
 
 
 def main() -> None:
-    """Work until nobody asks any more."""
+    """Do jobs until the socket is closed."""
     os.nice(NICE)
     # loaded now: later nothing can be
     from PIL import Image, Jpeg2KImagePlugin, JpegPresets  # noqa: PLC0415, F401
@@ -36,7 +36,7 @@ def main() -> None:
 
     def answer(packed: bytes, descriptors: Sequence[int]) -> bytes:
         job: Job = read(packed)
-        short = isinstance(job, Render) or (isinstance(job, Frames) and not job.long)
+        short = isinstance(job, Render) or (isinstance(job, TranscodeFrames) and not job.long)
         allow_cpu(RENDER_SECONDS if short else TRANSCODE_SECONDS)
         blob, out = descriptors
         with open(blob, "rb", closefd=False) as source, open(out, "wb", closefd=False) as result:

@@ -1,9 +1,9 @@
-"""Data elements in another encoding, value by value as they lie there.
+"""The encoding of data elements in another transfer syntax, value by value.
 
-No text is decoded, so none is changed on its way.
+No text is decoded, so no text is changed.
 
-pydicom's own writer decodes and encodes every text when the encoding changes, and what a wrong
-Specific Character Set makes of a name would then be sent to an archive.
+pydicom's own writer decodes and encodes every text when the encoding changes. With a wrong Specific
+Character Set it would change a name, and send that to an archive.
 """
 
 import struct
@@ -15,7 +15,13 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 
-from swallowtail.cloud.data_set.elements import BIG_ENDIAN, IMPLICIT, LONG, UNDEFINED, Element
+from swallowtail.cloud.data_set.elements import (
+    BIG_ENDIAN,
+    IMPLICIT,
+    LONG,
+    UNDEFINED,
+    LocatedElement,
+)
 from swallowtail.cloud.index.parse import read_elements
 from swallowtail.cloud.pixels.stored import StoredImage
 
@@ -30,7 +36,7 @@ SEQUENCE_END: Final = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
 class Writer:
-    """Writes elements in Implicit or Explicit VR Little Endian."""
+    """A writer of elements in Implicit or Explicit VR Little Endian."""
 
     def __init__(self, stored: StoredImage, *, implicit: bool) -> None:
         self._stored, self._implicit = stored, implicit
@@ -41,14 +47,14 @@ class Writer:
         self._same = not implicit and not self._big and stored.syntax != IMPLICIT
         self._signed = bool(stored.data.get("PixelRepresentation"))
 
-    def copied(self, element: Element) -> bytes:
-        """Give a top-level element of the stored data set."""
+    def copied(self, element: LocatedElement) -> bytes:
+        """Return a top-level element of the stored data set."""
         if self._same:
             return self._stored.source.take(element.begin, element.end - element.begin)
         return self._of(self._data, element.tag)
 
     def header(self, tag: int, vr: bytes, length: int) -> bytes:
-        """Give what stands before a value (PS3.5 7.1)."""
+        """Return the header of a value (PS3.5 7.1)."""
         group, number = tag >> 16, tag & 0xFFFF
         if self._implicit:
             return struct.pack("<HHI", group, number, length)
@@ -57,13 +63,13 @@ class Writer:
         return struct.pack("<HH2sH", group, number, vr, length)
 
     def element(self, tag: int, vr: bytes, value: bytes) -> bytes:
-        """Give a whole element; a value that is too long for its VR becomes UN (PS3.5 6.2.2)."""
+        """Return a complete element; UN if the value is too long for its VR (PS3.5 6.2.2)."""
         if len(value) > 0xFFFE and vr not in LONG:
             vr = b"UN"
         return self.header(tag, vr, len(value)) + value
 
     def swapped(self, vr: bytes, value: bytes, width: int = 0) -> bytes:
-        """Give a value in little-endian order; `width` says more than the VR does."""
+        """Return a value in little-endian order; `width` overrides the VR's."""
         width = width or _WIDTHS.get(vr, 1)
         if not self._big or width == 1:
             return value

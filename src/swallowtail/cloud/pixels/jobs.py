@@ -1,6 +1,6 @@
-"""What a pixel worker is asked and answers.
+"""The jobs of a pixel worker and its answers.
 
-With each job come two descriptors: the blob, and the file that the result goes to.
+Each job has two descriptors: the blob, and the file for the result.
 """
 
 import enum
@@ -11,17 +11,15 @@ from swallowtail.cloud.model.transcoding import Cause
 
 
 class Transcode(msgspec.Struct, frozen=True, tag="transcode"):
-    """Write the whole data set in another transfer syntax."""
+    """A job: write the complete data set in another transfer syntax."""
 
     syntax: str
     length: int
     target: str
 
 
-class Frames(msgspec.Struct, frozen=True, tag="frames"):
-    """Write these frames, from 1, in another transfer syntax, one behind the other and nothing
-    else.
-    """
+class TranscodeFrames(msgspec.Struct, frozen=True, tag="frames"):
+    """A job: write these frames, from 1, one after the other, in another transfer syntax."""
 
     syntax: str
     length: int
@@ -30,20 +28,23 @@ class Frames(msgspec.Struct, frozen=True, tag="frames"):
 
     @property
     def long(self) -> bool:
-        """Does it take a while? One frame, as viewers ask for them, does not wait for cines."""
+        """Return whether the job may take long.
+
+        One frame, as viewers request them, does not wait for cines.
+        """
         return len(self.numbers) > 1
 
 
 class Shape(enum.StrEnum):
-    """How a window maps values to grey (PS3.3 C.11.2.1.2, C.11.2.1.3)."""
+    """The function that maps values to grey by a window (PS3.3 C.11.2.1.2, C.11.2.1.3)."""
 
     LINEAR = "linear"
     LINEAR_EXACT = "linear-exact"
     SIGMOID = "sigmoid"
 
 
-class Window(msgspec.Struct, frozen=True):
-    """A window that a client asks for instead of the data set's (PS3.18 8.3.5.1.4)."""
+class VoiWindow(msgspec.Struct, frozen=True):
+    """A window from the request, instead of the data set's (PS3.18 8.3.5.1.4)."""
 
     center: float
     width: float
@@ -51,9 +52,9 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Viewport(msgspec.Struct, frozen=True):
-    """Which part of the image, in its pixels, fits into how many pixels (PS3.18 8.3.5.1.3).
+    """A part of the image, in its pixels, and the size of its rendering (PS3.18 8.3.5.1.3).
 
-    No part: all of it.
+    Without a part: the complete image.
     """
 
     width: int
@@ -66,7 +67,7 @@ class Viewport(msgspec.Struct, frozen=True):
 
 
 class Render(msgspec.Struct, frozen=True, tag="render"):
-    """Write one frame, from 1, as everybody can show it."""
+    """A job: write one frame, from 1, in a consumer format."""
 
     syntax: str
     length: int
@@ -74,24 +75,24 @@ class Render(msgspec.Struct, frozen=True, tag="render"):
     """None: the one in the middle."""
     png: bool = False
     quality: int = 90
-    window: Window | None = None
+    window: VoiWindow | None = None
     viewport: Viewport | None = None
 
 
 class Made(msgspec.Struct, frozen=True, tag="made"):
-    """The result lies in the file, in its first `length` bytes."""
+    """A result, which is the first `length` bytes of the file."""
 
     length: int
     frames: tuple[int, ...] = ()
     """Bytes of each frame that was asked for."""
 
 
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """It cannot be made; `reason` is for a person and holds no patient data."""
+class JobRefused(msgspec.Struct, frozen=True, tag="refused"):
+    """A job that cannot be done; `reason` is for a person and holds no patient data."""
 
     cause: Cause
     reason: str
 
 
-Job = Transcode | Frames | Render
-Answer = Made | Refused
+Job = Transcode | TranscodeFrames | Render
+Answer = Made | JobRefused

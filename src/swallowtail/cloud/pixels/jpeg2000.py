@@ -26,7 +26,7 @@ _SIGNED: Final = 0x80
 
 
 def applies(rows: int, columns: int, stored: int) -> bool:
-    """Return whether an image of this size and of so many bits has to be encoded here."""
+    """Return whether an image of this size and of so many bits is encoded by this module."""
     return levels(rows, columns) < LEVELS or stored == 1
 
 

@@ -1,6 +1,6 @@
-"""One frame as everybody can show it (PS3.18 8.3.5, 9.4; PS3.4 N.2).
+"""The rendering of one frame in a consumer format (PS3.18 8.3.5, 9.4; PS3.4 N.2).
 
-Decoded, windowed to grey or coloured, cut and scaled, as JPEG or PNG.
+The frame is decoded, windowed to grey or coloured, cropped and scaled, as JPEG or PNG.
 """
 
 from typing import Any, BinaryIO, Final
@@ -13,8 +13,8 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply
 
 from swallowtail.cloud.model.transcoding import Cause
 from swallowtail.cloud.pixels.codecs import Decoder
-from swallowtail.cloud.pixels.jobs import Made, Render, Shape, Viewport, Window
-from swallowtail.cloud.pixels.stored import RefusedError, StoredImage, malformed
+from swallowtail.cloud.pixels.jobs import Made, Render, Shape, Viewport, VoiWindow
+from swallowtail.cloud.pixels.stored import PixelsRefusedError, StoredImage, malformed
 
 MAX_SIDE: Final = 8192
 _RESCALE: Final = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence")
@@ -26,13 +26,15 @@ Numbers = NDArray[Any]
 
 
 def render(job: Render, blob: BinaryIO, out: BinaryIO) -> Made:
-    """Write one frame; raises RefusedError and MalformedDataSetError."""
+    """Write one frame; raises PixelsRefusedError and MalformedDataSetError."""
     stored = StoredImage(blob, job.syntax, job.length)
     image, pixels = stored.image(), stored.pixels
     assert pixels is not None
     number = (image.frames + 1) // 2 if job.frame is None else job.frame
     if not 1 <= number <= image.frames:
-        raise RefusedError(Cause.MISSING, f"it has {image.frames} frames; {number} is none of them")
+        raise PixelsRefusedError(
+            Cause.MISSING, f"it has {image.frames} frames; {number} is none of them"
+        )
     decoder = Decoder(stored.located(image), stored.data, stored.syntax, pixels.vr)
     values, photometric = decoder.frame(number - 1, colour=True)
     picture = Pictures.fromarray(
@@ -48,9 +50,9 @@ def render(job: Render, blob: BinaryIO, out: BinaryIO) -> Made:
 
 
 def _module(data: Dataset, number: int) -> Dataset:
-    """Give what maps a frame's values.
+    """Return the attributes that map a frame's values.
 
-    Of an enhanced image it stands in the functional groups (PS3.3 C.7.6.16).
+    In an enhanced image they are in the functional groups (PS3.3 C.7.6.16).
     """
     groups = list(data.get("SharedFunctionalGroupsSequence") or [])[:1]
     groups += list(data.get("PerFrameFunctionalGroupsSequence") or [])[number - 1 : number]
@@ -65,8 +67,8 @@ def _module(data: Dataset, number: int) -> Dataset:
     return data if found is None else found
 
 
-def _shown(values: Numbers, photometric: str, data: Dataset, window: Window | None) -> Numbers:
-    """Give 8 bits of grey, or of red, green and blue."""
+def _shown(values: Numbers, photometric: str, data: Dataset, window: VoiWindow | None) -> Numbers:
+    """Return 8 bits of grey, or of red, green and blue."""
     if photometric == "PALETTE COLOR":
         if "RedPaletteColorLookupTableDescriptor" not in data:
             raise malformed("its pixels are numbers of colours, and the palette is missing")
@@ -75,10 +77,10 @@ def _shown(values: Numbers, photometric: str, data: Dataset, window: Window | No
         return values if values.dtype == np.uint8 else _eight(values, data.get("BitsStored"))
     modality = apply_modality_lut(values, data)
     if window is None and "VOILUTSequence" in data and "WindowCenter" not in data:
-        looked = apply_voi(
+        mapped = apply_voi(
             modality.astype(values.dtype) if modality.dtype.kind == "f" else modality, data
         )
-        grey = _ramp(looked, 0.0, float(2 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1))
+        grey = _ramp(mapped, 0.0, float(2 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1))
     else:
         window = window or _window_of(data)
         grey = _windowed(modality, window) if window else _full(modality, data)
@@ -86,12 +88,14 @@ def _shown(values: Numbers, photometric: str, data: Dataset, window: Window | No
     return 255 - grey if inverse else grey
 
 
-def _window_of(data: Dataset) -> Window | None:
+def _window_of(data: Dataset) -> VoiWindow | None:
     centre, width = (_first(data.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None:
         return None
     shape = _SHAPES.get(str(data.get("VOILUTFunction", "")), Shape.LINEAR)
-    return Window(centre, width, shape) if width >= (1 if shape is Shape.LINEAR else 1e-9) else None
+    return (
+        VoiWindow(centre, width, shape) if width >= (1 if shape is Shape.LINEAR else 1e-9) else None
+    )
 
 
 def _first(value: Any) -> float | None:
@@ -104,7 +108,7 @@ def _first(value: Any) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _windowed(values: Numbers, window: Window) -> Numbers:
+def _windowed(values: Numbers, window: VoiWindow) -> Numbers:
     centre, width = window.center, window.width
     if window.shape is Shape.SIGMOID:
         power = np.clip(-4.0 * (values.astype(np.float64) - centre) / width, -50.0, 50.0)
@@ -117,9 +121,9 @@ def _windowed(values: Numbers, window: Window) -> Numbers:
 
 
 def _full(values: Numbers, data: Dataset) -> Numbers:
-    """Without any window.
+    """Return the values without a window.
 
-    8 bits as they are, a single bit as black and white, else all that occurs.
+    8 bits are unchanged, a single bit becomes black and white, other values span their range.
     """
     if values.dtype == np.uint8 and data.get("BitsStored") in {1, 8}:
         return values * 255 if data.get("BitsStored") == 1 else values
@@ -139,7 +143,7 @@ def _eight(values: Numbers, bits: int | None = None) -> Numbers:
 
 
 def _seen(picture: Pictures.Image, viewport: Viewport) -> Pictures.Image:
-    """Cut, flip and scale; the proportions stay (PS3.18 8.3.5.1.3)."""
+    """Crop, flip and scale, keeping the proportions (PS3.18 8.3.5.1.3)."""
     wide, high = viewport.source_width or picture.width, viewport.source_height or picture.height
     box = (viewport.left, viewport.top, viewport.left + abs(wide), viewport.top + abs(high))
     box = (
@@ -149,8 +153,8 @@ def _seen(picture: Pictures.Image, viewport: Viewport) -> Pictures.Image:
         min(box[3], picture.height),
     )
     if box[2] - box[0] < 1 or box[3] - box[1] < 1:
-        raise RefusedError(
-            Cause.MISSING, f"this part lies outside the image of {picture.width}x{picture.height}"
+        raise PixelsRefusedError(
+            Cause.MISSING, f"this part is outside the image of {picture.width}x{picture.height}"
         )
     scale = min(viewport.width / (box[2] - box[0]), viewport.height / (box[3] - box[1]))
     size = tuple(

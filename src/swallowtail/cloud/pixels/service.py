@@ -1,10 +1,10 @@
-"""Pixels for those who cannot read them as they are stored.
+"""Transcoded data sets and rendered frames, made by worker processes.
 
-Transcoded data sets and rendered frames, made by worker processes.
+For clients that cannot read the stored encoding.
 
-A result lies in a file without a name in the Cloud's own folder, so that nothing of a patient is
-left when a process dies; the worker gets it, and the blob, as descriptors. Both the jobs that wait
-and the results that are kept are bounded.
+A result is a file without a name in the Cloud's own folder, so that no patient data is left when a
+process crashes. The worker gets it, and the blob, as descriptors. Both the waiting jobs and the
+results that are kept are bounded.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from swallowtail.cloud.model.port_errors import NotFoundError, StorageUnavailabl
 from swallowtail.cloud.model.ports.blobs import Blobs
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.model.transcoding import TARGETS, VIDEOS, Cause, NotTranscoded, Transcoded
-from swallowtail.cloud.pixels.jobs import Answer, Frames, Job, Made, Render, Transcode
-from swallowtail.cloud.processes.pool import Ended, WorkerProcesses, command_of
+from swallowtail.cloud.pixels.jobs import Answer, Job, Made, Render, Transcode, TranscodeFrames
+from swallowtail.cloud.processes.pool import WorkerEnd, WorkerProcesses, command_of
 
 COMMAND: Final = command_of("swallowtail.cloud.pixels.decoder_process")
 RENDER_WALL: Final = 30.0
@@ -40,9 +40,9 @@ PIECE: Final = 1024 * 1024
 
 
 class Pixels:
-    """Makes them (`model.transcoding.Transcoder`); `close` ends the workers.
+    """The transcoder and renderer (`model.transcoding.Transcoder`); `close` ends the workers.
 
-    The caller has checked that they may be read.
+    The caller has checked that the principal may read the instances.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Pixels:
     async def transcode(
         self, tenant: Tenant, instance: Instance, to_syntax: str
     ) -> Transcoded | NotTranscoded:
-        """Give the data set in another transfer syntax (`Transcoder`)."""
+        """Return the data set in another transfer syntax (`Transcoder`)."""
         syntax = instance.identity.transfer_syntax
         if syntax == to_syntax:
             return _AsStored(self._blobs, tenant, instance)
@@ -87,20 +87,20 @@ class Pixels:
     async def frames(
         self, tenant: Tenant, instance: Instance, to_syntax: str, numbers: Sequence[int]
     ) -> "TranscodedFrames | NotTranscoded":
-        """Give frames, from 1, in another transfer syntax; no others are decoded."""
+        """Return frames, from 1, in another transfer syntax; no others are decoded."""
         syntax = instance.identity.transfer_syntax
         if to_syntax not in TARGETS:
             return NotTranscoded(reason="nobody here writes that transfer syntax")
         if syntax in VIDEOS:
             return NotTranscoded(reason="it is a video, whose frames are nowhere decoded")
-        job = Frames(syntax, instance.length, to_syntax, tuple(numbers))
+        job = TranscodeFrames(syntax, instance.length, to_syntax, tuple(numbers))
         wall, turn = (self._transcode_wall, self._long) if job.long else (self._render_wall, None)
         return await self._make(tenant, instance, job, wall, turn)
 
     async def render(
         self, tenant: Tenant, instance: Instance, job: Render
     ) -> bytes | NotTranscoded:
-        """Give a frame as JPEG or PNG."""
+        """Return a frame as JPEG or PNG."""
         if job.syntax in VIDEOS:
             return NotTranscoded(
                 reason="it is a video, whose frames are nowhere decoded; ask for video/mp4"
@@ -146,7 +146,7 @@ class Pixels:
             )
         except (StorageUnavailableError, OSError) as error:
             return NotTranscoded(
-                reason=f"the Cloud's disk has no place for it ({type(error).__name__})",
+                reason=f"the Cloud's disk has no space for it ({type(error).__name__})",
                 cause=Cause.TRANSIENT,
             )
         finally:
@@ -156,21 +156,22 @@ class Pixels:
         self, job: Job, descriptors: tuple[int, int], wall: float
     ) -> Made | NotTranscoded:
         packed = self._encode(job)
-        died = frozenset({Ended.DIED})
+        crashed = frozenset({WorkerEnd.CRASHED})
         answer = await self._processes.ask(
-            packed, self._decode, wall_seconds=wall, descriptors=descriptors, again=died
+            packed, self._decode, wall_seconds=wall, descriptors=descriptors, again=crashed
         )
         match answer:
             case Made():
                 return answer
-            case Ended.DIED:
-                reason = "decoding it took the lives of two workers"
+            case WorkerEnd.CRASHED:
+                reason = "two decoder workers crashed on this instance"
                 return NotTranscoded(reason=reason, cause=Cause.MALFORMED)
-            case Ended.CPU:
+            case WorkerEnd.CPU:
                 return NotTranscoded(
-                    reason="decoding it takes longer than a worker may", cause=Cause.MALFORMED
+                    reason="decoding it takes longer than the CPU time of a worker",
+                    cause=Cause.MALFORMED,
                 )
-            case Ended.WALL:
+            case WorkerEnd.WALL:
                 return NotTranscoded(
                     reason=f"it was not ready after {wall:.0f} s", cause=Cause.TRANSIENT
                 )
@@ -178,10 +179,7 @@ class Pixels:
                 return NotTranscoded(reason=answer.reason, cause=answer.cause)
 
     async def _opened(self, tenant: Tenant, instance: Instance) -> int:
-        """Open the blob, or a copy of it where the store has no files.
-
-        Gives a descriptor to read from.
-        """
+        """Return a descriptor of the blob, or of a copy of it where the store has no files."""
         sha256 = instance.identity.sha256
         path = self._blobs.path(tenant, sha256)
         if path is not None:
@@ -204,12 +202,12 @@ class Pixels:
         return tempfile.TemporaryFile(dir=self._folder, buffering=0)
 
     def keep(self, change: int) -> None:
-        """Count a result that is on the disk, or is no more."""
+        """Count a result that was written to the disk or removed from it."""
         self._kept += change
 
 
 class _Nobody:
-    """Whom nobody has to wait for."""
+    """A context manager for a job that waits for no other."""
 
     async def __aenter__(self) -> None:
         return None
@@ -219,9 +217,7 @@ class _Nobody:
 
 
 class TranscodedFrames:
-    """A result on the disk (`Transcoded`), of which `frames` says how long each is where frames
-    were asked for.
-    """
+    """A result on the disk (`Transcoded`); `frames` holds the lengths of requested frames."""
 
     def __init__(self, owner: Pixels, file: IO[bytes], syntax: str) -> None:
         self._owner, self._file = owner, file
@@ -231,26 +227,26 @@ class TranscodedFrames:
 
     @property
     def descriptor(self) -> int:
-        """Give what the worker writes to."""
+        """Return the descriptor that the worker writes to."""
         return self._file.fileno()
 
     def drop(self) -> None:
-        """Free the disk."""
+        """Free the disk space."""
         if not self._file.closed:
             self._file.close()
             self._owner.keep(-1)
 
     def __del__(self) -> None:
-        """An answer may end before its body begins, and then nobody enters this."""
+        """Free the disk space of an answer that ended before its body began."""
         self.drop()
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Stream it (`Transcoded`)."""
+        """Stream the result (`Transcoded`)."""
         async for piece in self.read([(0, self.length)]):
             yield piece
 
     async def read(self, spans: Sequence[tuple[int, int]]) -> AsyncIterator[bytes]:
-        """Stream ranges of it, given by start and length, one after the other."""
+        """Stream ranges of the result, given by start and length, one after the other."""
         for begin, length in spans:
             for start in range(begin, begin + length, PIECE):
                 size = min(PIECE, begin + length - start)
@@ -272,14 +268,14 @@ class TranscodedFrames:
 
 
 class _AsStored:
-    """What needs no transcoding (`Transcoded`)."""
+    """A result that needs no transcoding (`Transcoded`)."""
 
     def __init__(self, blobs: Blobs, tenant: Tenant, instance: Instance) -> None:
         self._blobs, self._tenant, self._instance = blobs, tenant, instance
         self.transfer_syntax, self.length = instance.identity.transfer_syntax, instance.length
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Stream it (`Transcoded`)."""
+        """Stream the stored bytes (`Transcoded`)."""
         async for piece in self._blobs.read(self._tenant, self._instance.identity.sha256):
             yield piece
 

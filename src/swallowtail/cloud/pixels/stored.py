@@ -1,6 +1,6 @@
-"""A stored image as a pixel worker sees it.
+"""An instance with pixel data in a pixel worker.
 
-Its data set but for the pixels, and its frames one by one as they lie there.
+Its data set without the pixels, and its frames.
 """
 
 import io
@@ -8,11 +8,17 @@ from typing import BinaryIO, Final
 
 from pydicom.dataset import Dataset
 
-from swallowtail.cloud.data_set.elements import BIG_ENDIAN, DEFLATED, PIXEL_DATA, Element, Walk
+from swallowtail.cloud.data_set.elements import (
+    BIG_ENDIAN,
+    DEFLATED,
+    PIXEL_DATA,
+    LocatedElement,
+    Walk,
+)
 from swallowtail.cloud.index import attributes, frame_offsets
 from swallowtail.cloud.index.frame_offsets import Image
 from swallowtail.cloud.index.parse import PIXELS, read_elements, vr_of
-from swallowtail.cloud.index.source import Source, inflated
+from swallowtail.cloud.index.source import FileSource, inflated
 from swallowtail.cloud.model.indexing import FrameIndex
 from swallowtail.cloud.model.transcoding import Cause
 from swallowtail.cloud.pixels.codestream import size_of
@@ -24,12 +30,12 @@ MAX_FRAME: Final = 192 * 1024 * 1024
 MAX_FRAMES: Final = 100_000
 _EXTENDED: Final = 0x7FE00001
 _DROPPED: Final = frozenset({_EXTENDED, 0x7FE00002, 0xFFFCFFFC})
-"""Offset tables, which are made anew, and padding; so are group lengths (PS3.5 7.2)."""
+"""Offset tables, which are computed again, and padding; so are group lengths (PS3.5 7.2)."""
 _CODE_STREAMS: Final = "1.2.840.10008.1.2.4."
 
 
-class RefusedError(Exception):
-    """What was asked cannot be made.
+class PixelsRefusedError(Exception):
+    """The requested result cannot be made.
 
     The message is for a person and holds no values of the patient.
     """
@@ -39,42 +45,45 @@ class RefusedError(Exception):
         self.cause, self.reason = cause, reason
 
 
-def unsupported(reason: str) -> RefusedError:
-    """Say that the instance is sound but not of a kind that can be used."""
-    return RefusedError(Cause.UNSUPPORTED, reason)
+def unsupported(reason: str) -> PixelsRefusedError:
+    """Return the error for a valid instance of a kind that is not supported."""
+    return PixelsRefusedError(Cause.UNSUPPORTED, reason)
 
 
-def malformed(reason: str) -> RefusedError:
-    """Say that the instance is broken."""
-    return RefusedError(Cause.MALFORMED, reason)
+def malformed(reason: str) -> PixelsRefusedError:
+    """Return the error for an invalid instance."""
+    return PixelsRefusedError(Cause.MALFORMED, reason)
 
 
 class StoredImage:
-    """An open one; raises MalformedDataSetError and RefusedError where it cannot be read."""
+    """An open instance.
+
+    Raises MalformedDataSetError and PixelsRefusedError where it cannot be read.
+    """
 
     def __init__(self, blob: BinaryIO, syntax: str, length: int) -> None:
         if syntax in DEFLATED:
             content = inflated(blob, length)
             blob, length = io.BytesIO(content), len(content)
         self.syntax = syntax
-        self.source = Source(blob, length)
+        self.source = FileSource(blob, length)
         elements = Walk(self.source, syntax, vr_of).elements()
         self.pixels = next((one for one in elements if one.tag in PIXELS), None)
         self.rest = [
             one for one in elements if one.tag not in PIXELS | _DROPPED and one.tag & 0xFFFF
         ]
         if sum(one.end - one.begin for one in self.rest) > MAX_HEADER:
-            raise RefusedError(
+            raise PixelsRefusedError(
                 Cause.TOO_LARGE, f"it has more than {MAX_HEADER // 2**20} MiB beside its pixels"
             )
         self.data: Dataset = read_elements(self.source, self.rest, syntax)
         self._extended = next((one for one in elements if one.tag == _EXTENDED), None)
 
     def image(self) -> "Image":
-        """Give what it says of its pixels, within our limits."""
+        """Return the attributes of its pixels, within our limits."""
         image = attributes.image_of(self.data)
         if image is None or self.pixels is None:
-            raise RefusedError(Cause.MISSING, "it has no pixels")
+            raise PixelsRefusedError(Cause.MISSING, "it has no pixels")
         if self.pixels.tag != PIXEL_DATA:
             raise unsupported("its pixels are floating-point numbers")
         if (
@@ -88,14 +97,14 @@ class StoredImage:
             )
         size = image.rows * image.columns * image.samples * max(1, image.bits_allocated // 8)
         if size > MAX_FRAME or image.frames > MAX_FRAMES:
-            raise RefusedError(
+            raise PixelsRefusedError(
                 Cause.TOO_LARGE,
                 f"it claims {image.frames} frames of {image.columns}x{image.rows}; a frame may take"
                 f" {MAX_FRAME // 2**20} MiB, and {MAX_FRAMES} of them are decoded at most",
             )
         return image
 
-    def located(self, image: "Image") -> "Located":
+    def located(self, image: "Image") -> "LocatedFrames":
         """Find its frames."""
         assert self.pixels is not None
         if self.pixels.fragments is None:
@@ -109,33 +118,33 @@ class StoredImage:
             index = frame_offsets.encapsulated(self.pixels, image, self.source, extended=extended)
             if len(index.spans) != image.frames:
                 raise malformed(
-                    "its frames cannot be told apart: there is no offset table, and the fragments"
-                    " do not say"
+                    "its frames cannot be separated: it has no offset table, and the number of"
+                    " fragments differs from the number of frames"
                 )
-        return Located(self, self.pixels, image, index)
+        return LocatedFrames(self, self.pixels, image, index)
 
     @staticmethod
-    def _length(element: Element) -> int:
+    def _length(element: LocatedElement) -> int:
         return element.end - element.start
 
 
-class Located:
-    """A stored image whose frames were found."""
+class LocatedFrames:
+    """An open instance whose frames were found."""
 
     def __init__(
-        self, stored: StoredImage, pixels: Element, image: Image, index: FrameIndex
+        self, stored: StoredImage, pixels: LocatedElement, image: Image, index: FrameIndex
     ) -> None:
         self._stored, self._pixels, self.image, self._index = stored, pixels, image, index
 
     @property
     def encapsulated(self) -> bool:
-        """Are its frames encoded?"""
+        """Return whether its frames are encoded."""
         return self._index.encapsulated
 
     def frame(self, number: int) -> bytes:
-        """Give a frame from 0 as it lies there.
+        """Return a frame, from 0, as stored.
 
-        Single bits of frames that do not begin at bytes come with what precedes them.
+        If frames of single bits do not begin at a byte, the preceding bits are included.
         """
         source, image = self._stored.source, self.image
         if self._index.spans:
@@ -154,23 +163,23 @@ class Located:
         return source.take(self._pixels.start + first, last - first)
 
     def _odd(self, start: int, length: int) -> bytes:
-        """Of swapped words the last byte stands behind its end."""
+        """Return the last byte of swapped words, which is behind their end."""
         if self.image.frames > 1:
             raise unsupported("its frames are of an odd length in words of big-endian order")
         return self._stored.source.take(start, length + 1)
 
     def _check(self, encoded: bytes) -> None:
-        """A decoder allocates what the code stream says, whatever the data set says.
+        """Check that the code stream's size agrees with the data set's.
 
-        So they have to agree.
+        A decoder allocates memory for the former, whatever the data set states.
         """
         if not self._stored.syntax.startswith(_CODE_STREAMS):
             return
         claimed, image = size_of(encoded), self.image
         if claimed is None:
-            raise malformed("a frame is not encoded as its transfer syntax says")
+            raise malformed("a frame is not encoded in its transfer syntax")
         if claimed != (image.rows, image.columns, image.samples):
             raise malformed(
                 f"a frame is encoded as {claimed.columns}x{claimed.rows} of {claimed.samples}"
-                f" samples, where the data set says {image.columns}x{image.rows} of {image.samples}"
+                f" samples, its data set declares {image.columns}x{image.rows} of {image.samples}"
             )

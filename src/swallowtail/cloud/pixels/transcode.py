@@ -1,18 +1,18 @@
-"""A data set in another transfer syntax.
+"""The transcoding of a data set.
 
-Element by element and frame by frame, so that a long cine needs one frame's memory.
+It works element by element and frame by frame, so that a long cine needs one frame's memory.
 """
 
 import struct
 from collections.abc import Iterable
 from typing import BinaryIO, Final
 
-from swallowtail.cloud.data_set.elements import BIG_ENDIAN, UNDEFINED, Element
+from swallowtail.cloud.data_set.elements import BIG_ENDIAN, UNDEFINED, LocatedElement
 from swallowtail.cloud.model.transcoding import EXPLICIT, IMPLICIT, Cause
 from swallowtail.cloud.pixels.codecs import LOSSY, Decoder, Encoder, little
 from swallowtail.cloud.pixels.elements import SEQUENCE_END, Writer
-from swallowtail.cloud.pixels.jobs import Frames, Made, Transcode
-from swallowtail.cloud.pixels.stored import RefusedError, StoredImage, unsupported
+from swallowtail.cloud.pixels.jobs import Made, Transcode, TranscodeFrames
+from swallowtail.cloud.pixels.stored import PixelsRefusedError, StoredImage, unsupported
 
 NATIVE: Final = frozenset({IMPLICIT, EXPLICIT})
 MAX_RESULT: Final = 4 * 1024**3 - 1024**2
@@ -25,11 +25,11 @@ _PIECE: Final = 1024 * 1024
 
 
 def transcode(job: Transcode, blob: BinaryIO, out: BinaryIO) -> Made:
-    """Write the data set in `job.target`; raises RefusedError and MalformedDataSetError."""
+    """Write the data set in `job.target`; raises PixelsRefusedError and MalformedDataSetError."""
     stored = StoredImage(blob, job.syntax, job.length)
     made = _Result(stored, job.target, out)
     if stored.pixels is None and job.target not in NATIVE:
-        raise RefusedError(Cause.MISSING, "it has no pixels to encode")
+        raise PixelsRefusedError(Cause.MISSING, "it has no pixels to encode")
     if stored.pixels is None:
         made.elements(stored.rest)
     elif stored.pixels.fragments is None and job.target in NATIVE:
@@ -39,19 +39,20 @@ def transcode(job: Transcode, blob: BinaryIO, out: BinaryIO) -> Made:
     return Made(out.tell())
 
 
-def transcode_frames(job: Frames, blob: BinaryIO, out: BinaryIO) -> Made:
+def transcode_frames(job: TranscodeFrames, blob: BinaryIO, out: BinaryIO) -> Made:
     """Write frames in `job.target`, decoding no others.
 
-    Raises RefusedError and MalformedDataSetError.
+    Raises PixelsRefusedError and MalformedDataSetError.
 
-    Their colours are what the whole data set would say: RGB, unless lossless YBR_FULL stays what it
-    is.
+    Their colours are those of the transcoded data set: RGB, unless lossless YBR_FULL is unchanged.
     """
     stored = StoredImage(blob, job.syntax, job.length)
     count = stored.image().frames
     missing = next((number for number in job.numbers if not 1 <= number <= count), None)
     if missing is not None or not job.numbers:
-        raise RefusedError(Cause.MISSING, f"it has {count} frames; {missing or 0} is none of them")
+        raise PixelsRefusedError(
+            Cause.MISSING, f"it has {count} frames; {missing or 0} is none of them"
+        )
     encoded = _Frames(stored, job.target, job.numbers[0] - 1)
     if encoded.encoder is None and encoded.size * len(job.numbers) > MAX_RESULT:
         raise _too_many()
@@ -63,8 +64,8 @@ def transcode_frames(job: Frames, blob: BinaryIO, out: BinaryIO) -> Made:
     return Made(out.tell(), tuple(lengths))
 
 
-def _too_many() -> RefusedError:
-    return RefusedError(
+def _too_many() -> PixelsRefusedError:
+    return PixelsRefusedError(
         Cause.TOO_LARGE, "so many frames have more than 4 GiB; ask for fewer at once"
     )
 
@@ -72,7 +73,7 @@ def _too_many() -> RefusedError:
 class _Frames:
     """The frames of an image in another encoding.
 
-    `begin` (from 0) is decoded at once, since only pixels say what they are.
+    `begin` (from 0) is decoded at once, since the header depends on its pixels.
     """
 
     def __init__(self, stored: StoredImage, target: str, begin: int) -> None:
@@ -95,7 +96,7 @@ class _Frames:
         self.size = self._first.nbytes
 
     def frame(self, number: int) -> bytes:
-        """Give one, from 0."""
+        """Return one frame, from 0."""
         pixels = (
             self._first
             if number == self._begin
@@ -110,13 +111,13 @@ class _Result:
         self._writer = Writer(stored, implicit=target == IMPLICIT)
         self._ratio_at = 0
 
-    def elements(self, elements: Iterable[Element]) -> None:
-        """Write elements as they are."""
+    def elements(self, elements: Iterable[LocatedElement]) -> None:
+        """Write elements unchanged."""
         for one in elements:
             self._out.write(self._writer.copied(one))
 
     def copy(self) -> None:
-        """Write all of it, the pixels piece by piece: native ones stay what they are."""
+        """Write the data set, its pixels piece by piece; native ones are unchanged."""
         stored, pixels = self._stored, self._stored.pixels
         assert pixels is not None
         self.elements(one for one in stored.rest if one.tag < pixels.tag)
@@ -130,7 +131,7 @@ class _Result:
         self.elements(one for one in stored.rest if one.tag > pixels.tag)
 
     def image(self) -> None:
-        """Write all of it, each frame decoded and encoded again."""
+        """Write the data set, each frame decoded and encoded again."""
         stored, pixels = self._stored, self._stored.pixels
         assert pixels is not None
         source = _Frames(stored, self._target, 0)
@@ -141,11 +142,11 @@ class _Result:
         if source.encoder is None:
             self._native(frames, size, b"OB" if form.allocated == 8 else b"OW")
         else:
-            self._tell_ratio(size, self._encapsulated(frames, count))
+            self._write_ratio(size, self._encapsulated(frames, count))
         self.elements(one for one in stored.rest if one.tag > pixels.tag)
 
     def _header(self, photometric: str, samples: int) -> None:
-        """Write what stands before the pixels, with what is true of them now."""
+        """Write the elements before the pixels, updated for the new encoding."""
         changes = {_PHOTOMETRIC: (b"CS", _even(photometric))}
         if samples > 1:
             changes[_PLANAR] = (b"US", b"\0\0")
@@ -185,9 +186,9 @@ class _Result:
     def _native(self, frames: Iterable[bytes], size: int, vr: bytes) -> None:
         length = size + size % 2
         if length > MAX_RESULT:
-            raise RefusedError(
+            raise PixelsRefusedError(
                 Cause.TOO_LARGE,
-                f"decoded, its pixels have {size} bytes, and 32 bits say how many there are",
+                f"decoded, its pixels have {size} bytes, more than a length of 32 bits can state",
             )
         self._out.write(self._writer.header(_PIXEL_DATA, vr, length))
         for frame in frames:
@@ -195,9 +196,7 @@ class _Result:
         self._out.write(bytes(size % 2))
 
     def _encapsulated(self, frames: Iterable[bytes], count: int) -> int:
-        """Write one fragment for each frame, and the Basic Offset Table when their places are known
-        (PS3.5 A.4).
-        """
+        """Write one fragment for each frame, then the Basic Offset Table (PS3.5 A.4)."""
         self._out.write(self._writer.header(_PIXEL_DATA, b"OB", UNDEFINED))
         table_at = self._out.tell() + 8
         self._out.write(struct.pack("<HHI", 0xFFFE, 0xE000, 4 * count) + bytes(4 * count))
@@ -205,7 +204,7 @@ class _Result:
         for frame in frames:
             offsets.append(self._out.tell() - base)
             if offsets[-1] > MAX_RESULT:
-                raise RefusedError(
+                raise PixelsRefusedError(
                     Cause.TOO_LARGE,
                     "encoded, it is longer than the 4 GiB that an offset table covers",
                 )
@@ -221,14 +220,14 @@ class _Result:
         self._out.seek(end)
         return end - base
 
-    def _tell_ratio(self, native: int, encoded: int) -> None:
+    def _write_ratio(self, native: int, encoded: int) -> None:
         if self._ratio_at:
             end = self._out.tell()
             self._out.seek(self._ratio_at)
             self._out.write(f"{native / encoded:.2f}".ljust(_RATIO_WIDTH)[:_RATIO_WIDTH].encode())
             self._out.seek(end)
 
-    def _vr(self, pixels: Element) -> bytes:
+    def _vr(self, pixels: LocatedElement) -> bytes:
         if pixels.tag != _PIXEL_DATA:
             return pixels.vr
         return (
@@ -237,8 +236,11 @@ class _Result:
             else b"OW"
         )
 
-    def _width(self, pixels: Element) -> int:
-        """Give the bytes that change places in Big Endian, 0 where the VR says it (PS3.5 7.3)."""
+    def _width(self, pixels: LocatedElement) -> int:
+        """Return the number of bytes to swap in Big Endian (PS3.5 7.3).
+
+        0 where the VR determines it.
+        """
         if self._stored.syntax != BIG_ENDIAN or pixels.vr != b"OW":
             return 0
         return max(2, int(self._stored.data.get("BitsAllocated", 16)) // 8)

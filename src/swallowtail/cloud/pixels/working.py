@@ -1,6 +1,6 @@
 """One job, one answer.
 
-Whatever a stranger's bytes do to a codec becomes a value here, or ends the process.
+Whatever an unknown sender's bytes do to a codec becomes a value here, or ends the process.
 """
 
 import logging
@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 from swallowtail.cloud.data_set.elements import MalformedDataSetError
 from swallowtail.cloud.model.transcoding import Cause
-from swallowtail.cloud.pixels.jobs import Answer, Frames, Job, Made, Refused, Render
+from swallowtail.cloud.pixels.jobs import Answer, Job, JobRefused, Made, Render, TranscodeFrames
 from swallowtail.cloud.pixels.render import render
-from swallowtail.cloud.pixels.stored import RefusedError
+from swallowtail.cloud.pixels.stored import PixelsRefusedError
 from swallowtail.cloud.pixels.transcode import transcode, transcode_frames
 
 logging.getLogger("pydicom").setLevel(
@@ -30,22 +30,24 @@ def work(job: Job, blob: BinaryIO, out: BinaryIO) -> Answer:
             made = _made(job, blob, out)
             out.flush()
             return made
-    except RefusedError as error:
-        return Refused(error.cause, error.reason)
+    except PixelsRefusedError as error:
+        return JobRefused(error.cause, error.reason)
     except MalformedDataSetError as error:
-        return Refused(Cause.MALFORMED, str(error))
+        return JobRefused(Cause.MALFORMED, str(error))
     except MemoryError:
-        return Refused(Cause.TOO_LARGE, "it needs more memory than a worker has")
+        return JobRefused(Cause.TOO_LARGE, "it needs more memory than a worker has")
     except OSError as error:
-        return Refused(Cause.TRANSIENT, f"the disk refuses the result ({error.strerror})")
+        return JobRefused(Cause.TRANSIENT, f"the disk refuses the result ({error.strerror})")
     # any error of the libraries on foreign bytes is a verdict on the bytes
     except Exception as error:  # noqa: BLE001
-        return Refused(Cause.MALFORMED, f"it cannot be read ({type(error).__name__})")
+        return JobRefused(Cause.MALFORMED, f"it cannot be read ({type(error).__name__})")
 
 
 def _made(job: Job, blob: BinaryIO, out: BinaryIO) -> Made:
     if isinstance(job, Render):
         return render(job, blob, out)
     return (
-        transcode_frames(job, blob, out) if isinstance(job, Frames) else transcode(job, blob, out)
+        transcode_frames(job, blob, out)
+        if isinstance(job, TranscodeFrames)
+        else transcode(job, blob, out)
     )

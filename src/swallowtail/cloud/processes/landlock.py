@@ -1,9 +1,9 @@
-"""Landlock.
+"""The Landlock sandbox of worker processes.
 
-A worker process opens no file, binds and connects no TCP port, and signals nobody outside.
+A worker process opens no file, binds and connects no TCP port, and signals no process outside.
 
-The second layer behind the filter of system calls, which says the same in other words: a mistake in
-one of them does not matter alone (`landlock(7)`, Documentation/userspace-api/landlock.rst).
+It is the second layer behind the filter of system calls, with the same rules in another form, so
+that one mistake does not matter (`landlock(7)`, Documentation/userspace-api/landlock.rst).
 """
 
 import ctypes
@@ -31,7 +31,7 @@ def version() -> int:
 
 
 def missing() -> dict[str, str]:
-    """Return which parts this kernel does not restrict, and why."""
+    """Return the parts that this kernel does not restrict, with the reasons."""
     try:
         found = version()
     except OSError as error:
@@ -45,7 +45,7 @@ def missing() -> dict[str, str]:
 
 
 def enter() -> None:
-    """Restrict this thread, and those that it starts, for good; no_new_privs is set.
+    """Restrict this thread, and those that it starts, permanently; no_new_privs is set.
 
     Raises OSError.
     """

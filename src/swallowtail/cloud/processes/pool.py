@@ -1,11 +1,11 @@
-"""Worker processes.
+"""The pool of worker processes.
 
-Started when there is work, fed one job at a time, killed when one takes too long, replaced when it
-dies.
+A process is started when there is work, gets one job at a time, is killed when one takes too long,
+and replaced when it crashes.
 
-Whatever works on foreign bytes at length works in one: the index and the pixel codecs. A job is
-bytes, with open descriptors where it has files; a process is told nothing else, and has nothing to
-lose. A caller that is cancelled frees its process at once.
+All long work on bytes from outside runs in one: the index and the pixel codecs. A job is bytes,
+with open descriptors where it has files. A process receives nothing else, and holds no secret. A
+caller that is cancelled frees its process at once.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from swallowtail.cloud.processes.worker_loop import LENGTH
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 TRIES: Final = 2
-"""A process may die without its job's fault, but hardly twice under the same job."""
+"""A process may crash for another reason than its job, but hardly twice with the same job."""
 JOBS: Final = 1000
-"""After so many a process is replaced: what a codec leaks does not add up."""
+"""After so many jobs a process is replaced, so that memory leaks of a codec do not add up."""
 STOPPED: Final = frozenset({-signal.SIGINT, -signal.SIGTERM})
 
 log = structlog.get_logger()
@@ -37,10 +37,10 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class Ended(enum.Enum):
-    """How the processes ended that a job cost."""
+class WorkerEnd(enum.Enum):
+    """The way in which the processes of a job ended."""
 
-    DIED = "died"
+    CRASHED = "crashed"
     CPU = "cpu"
     """It took all the CPU seconds that a job has."""
     WALL = "wall"
@@ -48,12 +48,12 @@ class Ended(enum.Enum):
 
 
 def command_of(module: str) -> tuple[str, ...]:
-    """Give the command that runs one of our modules."""
+    """Return the command that runs one of our modules."""
     return (sys.executable, "-m", module)
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of a worker process: what it needs to find its modules, and no other."""
+    """Return the environment variables that a worker process needs to find its modules."""
     home = str(Path(swallowtail.__file__).parent.parent)
     return {
         "PYTHONPATH": os.pathsep.join(
@@ -66,7 +66,10 @@ def environment() -> dict[str, str]:
 
 
 class WorkerProcesses:
-    """At most `size` processes of one command, whose `serving.serve` answers; `close` ends them."""
+    """A pool of at most `size` processes of one command, which run `worker_loop.serve`.
+
+    `close` ends them.
+    """
 
     def __init__(self, command: tuple[str, ...], size: int, *, jobs: int = JOBS) -> None:
         self._command = command
@@ -83,18 +86,17 @@ class WorkerProcesses:
         *,
         wall_seconds: float,
         descriptors: Sequence[int] = (),
-        again: frozenset[Ended] = frozenset(Ended),
-    ) -> T | Ended:
-        """Have the next free process do a job, and read its answer.
+        again: frozenset[WorkerEnd] = frozenset(WorkerEnd),
+    ) -> T | WorkerEnd:
+        """Do a job in the next free process, and return its answer.
 
-        An answer that `read` refuses counts as a death.
-
-        It is tried TRIES times while it ends as `again` says. The descriptors stay the caller's.
+        An answer that `read` refuses counts as a crash. The job is tried TRIES times while its
+        process ends as `again` lists. The caller closes the descriptors.
         """
-        answer: T | Ended = Ended.DIED
+        answer: T | WorkerEnd = WorkerEnd.CRASHED
         for _ in range(TRIES):
             answer = await self._try(job, read, descriptors, wall_seconds)
-            if not isinstance(answer, Ended) or answer not in again:
+            if not isinstance(answer, WorkerEnd) or answer not in again:
                 break
         return answer
 
@@ -110,34 +112,30 @@ class WorkerProcesses:
         read: Callable[[bytes], T],
         descriptors: Sequence[int],
         wall_seconds: float,
-    ) -> T | Ended:
-        process, alive = await self._free.get(), None
+    ) -> T | WorkerEnd:
+        process, reusable = await self._free.get(), None
         try:
             process = process or WorkerProcess.start(self._command)
             async with asyncio.timeout(wall_seconds):
                 answer = read(await process.ask(job, descriptors))
-            alive = (
-                process if process.done < self._jobs else None
-            )  # after a failure half a frame may be on its way
+            # after a failure half a frame may be on its way
+            reusable = process if process.done < self._jobs else None
         except TimeoutError:
-            return _noted(Ended.WALL)
+            return _noted(WorkerEnd.WALL)
         except (OSError, EOFError, msgspec.DecodeError):
             if process is None:
-                return _noted(Ended.DIED)
+                return _noted(WorkerEnd.CRASHED)
             return _noted(await process.how_ended(), process.exit_code)
         else:
             return answer
         finally:
-            self._free.put_nowait(alive)
-            if process is not None and alive is None:
+            self._free.put_nowait(reusable)
+            if process is not None and reusable is None:
                 await process.end()
 
 
-def _noted(ended: Ended, exit_code: int | None = None) -> Ended:
-    """Log the end of a process.
-
-    A signal that asked it to end came from whoever ends the program.
-    """
+def _noted(ended: WorkerEnd, exit_code: int | None = None) -> WorkerEnd:
+    """Log the end of a process, unless it was asked to end by a signal."""
     if exit_code in STOPPED:
         log.info("worker process stopped", status=exit_code)
     else:
@@ -154,20 +152,20 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Give the process's id."""
+        """Return the process's id."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """Give how it ended, None while it runs."""
+        """Return its exit code, None while it runs."""
         return self._process.poll()
 
     @classmethod
     def start(cls, command: tuple[str, ...]) -> "WorkerProcess":
-        """Start one; raises OSError.
+        """Start a process; raises OSError.
 
-        The standard library's vfork takes half a millisecond of the loop. The loop's own way forks
-        a process of 100 MB, which took 7 ms, and up to 90 ms on a busy machine.
+        The standard library's vfork takes half a millisecond of the loop. The loop's own method
+        forks a process of 100 MB, which took 7 ms, and up to 90 ms on a busy machine.
         """
         nowhere = subprocess.DEVNULL
         ours, theirs = socket.socketpair()
@@ -187,7 +185,7 @@ class WorkerProcess:
         return cls(process, ours)
 
     async def ask(self, job: bytes, descriptors: Sequence[int]) -> bytes:
-        """Hand over a job and wait for its answer; raises OSError, EOFError."""
+        """Send a job and wait for its answer; raises OSError, EOFError."""
         loop = asyncio.get_running_loop()
         socket.send_fds(
             self._socket, [LENGTH.pack(len(job))], descriptors
@@ -200,16 +198,19 @@ class WorkerProcess:
         self.done += 1
         return answer
 
-    async def how_ended(self) -> Ended:
-        """Say how it ended, if it has, within a second; what still runs has talked nonsense."""
+    async def how_ended(self) -> WorkerEnd:
+        """Return how it ended, waiting at most a second.
+
+        A process that still runs then has sent an invalid answer.
+        """
         try:
             code = await asyncio.to_thread(self._process.wait, 1.0)
         except subprocess.TimeoutExpired:
-            return Ended.DIED
-        return Ended.CPU if code == -signal.SIGXCPU else Ended.DIED
+            return WorkerEnd.CRASHED
+        return WorkerEnd.CPU if code == -signal.SIGXCPU else WorkerEnd.CRASHED
 
     async def end(self) -> None:
-        """Kill it and wait until it is gone."""
+        """Kill it and wait until it has ended."""
         self._socket.close()
         self._process.kill()  # does nothing to one that has ended
         await asyncio.to_thread(self._process.wait)

@@ -1,6 +1,4 @@
-"""What this kernel cannot take from worker processes, found out by a process that enters the
-sandbox.
-"""
+"""The layers of the sandbox that this kernel lacks, found by a process that enters it."""
 
 import json
 import subprocess

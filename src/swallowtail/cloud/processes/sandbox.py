@@ -1,12 +1,11 @@
-"""What a worker process gives up before it looks at a foreign byte, and what this kernel cannot
-take from it.
+"""The sandbox of worker processes.
 
-After that it has its memory, the socket to its Cloud and the descriptors of a job. It opens no file
-by name, creates no process, reaches no network and no other process. So whoever takes over a
-decoder finds neither the keys nor the database nor another patient's images.
+After entering it a process has its memory, the socket to its Cloud and the descriptors of a job. It
+opens no file by name, creates no process, reaches no network and no other process. So a
+compromised decoder gives access to neither the keys nor the database nor another patient's images.
 
-`missing` asks the kernel and changes nothing; `python -m swallowtail.cloud.processes.sandbox`
-enters the sandbox and prints the answer, which is how a Cloud finds out at its start
+`missing` queries the kernel and changes nothing; `python -m swallowtail.cloud.processes.sandbox`
+enters the sandbox and prints the answer, which a Cloud evaluates at its start
 (`processes/probe.py`).
 """
 
@@ -29,7 +28,7 @@ class SandboxError(Exception):
 
 
 def missing() -> dict[str, str]:
-    """Return which of LAYERS this kernel does not offer, and why."""
+    """Return the LAYERS that this kernel does not offer, with the reasons."""
     absent = {}
     if _prctl(_GET_NO_NEW_PRIVS, 0) < 0:
         absent["no-new-privileges"] = errno.errorcode.get(ctypes.get_errno(), "unknown error")
@@ -39,10 +38,10 @@ def missing() -> dict[str, str]:
 
 
 def enter() -> dict[str, str]:
-    """Enter every layer that the kernel offers; returns `missing`. Raises SandboxError.
+    """Enter every layer that the kernel offers, and return `missing`; raises SandboxError.
 
-    Whatever will be imported or opened by name has been by now. There is one thread yet: Landlock
-    restricts the one that calls.
+    Everything that is imported or opened by name must be by now. The process must have one thread:
+    Landlock restricts the calling one.
     """
     absent = missing()
     # imports cost

@@ -1,8 +1,8 @@
 """The system calls that a worker process may still make: a seccomp filter, written as BPF by hand.
 
-What decoders and parsers were seen to call over all test files is allowed, everything else fails
-with EPERM (`seccomp(2)`). Libraries treat that as they treat any failure; killing the process
-instead would turn a newer libc's harmless new call into instances that cannot be read.
+The calls that decoders and parsers made over all test files are allowed, every other one fails with
+EPERM (`seccomp(2)`). Libraries treat that as any failure; killing the process instead would turn a
+newer libc's harmless new call into instances that cannot be read.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ _EMPTY_PATH: Final = 0x1000
 _X32: Final = 0x4000_0000
 
 
-class Call(NamedTuple):
+class SystemCall(NamedTuple):
     """The numbers of a system call."""
 
     x86_64: int
@@ -43,70 +43,70 @@ class Call(NamedTuple):
 
 
 ALWAYS: Final = {
-    "futex": Call(202, 98),
-    "read": Call(0, 63),
-    "write": Call(1, 64),
-    "lseek": Call(8, 62),
-    "close": Call(3, 57),
-    "recvfrom": Call(45, 207),
-    "recvmsg": Call(47, 212),
-    "brk": Call(12, 214),
-    "munmap": Call(11, 215),
-    "mremap": Call(25, 216),
-    "madvise": Call(28, 233),
-    "getrusage": Call(98, 165),
-    "ftruncate": Call(77, 46),
-    "fstat": Call(5, 80),
-    "pread64": Call(17, 67),
-    "pwrite64": Call(18, 68),
-    "readv": Call(19, 65),
-    "writev": Call(20, 66),
-    "clock_gettime": Call(228, 113),
-    "clock_getres": Call(229, 114),
-    "clock_nanosleep": Call(230, 115),
-    "gettimeofday": Call(96, 169),
-    "nanosleep": Call(35, 101),
-    "getrandom": Call(318, 278),
-    "getpid": Call(39, 172),
-    "gettid": Call(186, 178),
-    "getsockname": Call(51, 204),
-    "getsockopt": Call(55, 209),
-    "rt_sigaction": Call(13, 134),
-    "rt_sigprocmask": Call(14, 135),
-    "rt_sigreturn": Call(15, 139),
-    "sigaltstack": Call(131, 132),
-    "restart_syscall": Call(219, 128),
-    "sched_yield": Call(24, 124),
-    "sched_getaffinity": Call(204, 123),
-    "sysinfo": Call(99, 179),
-    "set_robust_list": Call(273, 99),
-    "rseq": Call(334, 293),
-    "getrlimit": Call(97, 163),
-    "setrlimit": Call(160, 164),
-    "exit": Call(60, 93),
-    "exit_group": Call(231, 94),
+    "futex": SystemCall(202, 98),
+    "read": SystemCall(0, 63),
+    "write": SystemCall(1, 64),
+    "lseek": SystemCall(8, 62),
+    "close": SystemCall(3, 57),
+    "recvfrom": SystemCall(45, 207),
+    "recvmsg": SystemCall(47, 212),
+    "brk": SystemCall(12, 214),
+    "munmap": SystemCall(11, 215),
+    "mremap": SystemCall(25, 216),
+    "madvise": SystemCall(28, 233),
+    "getrusage": SystemCall(98, 165),
+    "ftruncate": SystemCall(77, 46),
+    "fstat": SystemCall(5, 80),
+    "pread64": SystemCall(17, 67),
+    "pwrite64": SystemCall(18, 68),
+    "readv": SystemCall(19, 65),
+    "writev": SystemCall(20, 66),
+    "clock_gettime": SystemCall(228, 113),
+    "clock_getres": SystemCall(229, 114),
+    "clock_nanosleep": SystemCall(230, 115),
+    "gettimeofday": SystemCall(96, 169),
+    "nanosleep": SystemCall(35, 101),
+    "getrandom": SystemCall(318, 278),
+    "getpid": SystemCall(39, 172),
+    "gettid": SystemCall(186, 178),
+    "getsockname": SystemCall(51, 204),
+    "getsockopt": SystemCall(55, 209),
+    "rt_sigaction": SystemCall(13, 134),
+    "rt_sigprocmask": SystemCall(14, 135),
+    "rt_sigreturn": SystemCall(15, 139),
+    "sigaltstack": SystemCall(131, 132),
+    "restart_syscall": SystemCall(219, 128),
+    "sched_yield": SystemCall(24, 124),
+    "sched_getaffinity": SystemCall(204, 123),
+    "sysinfo": SystemCall(99, 179),
+    "set_robust_list": SystemCall(273, 99),
+    "rseq": SystemCall(334, 293),
+    "getrlimit": SystemCall(97, 163),
+    "setrlimit": SystemCall(160, 164),
+    "exit": SystemCall(60, 93),
+    "exit_group": SystemCall(231, 94),
 }
-"""Those with which no file, process or machine can be reached that the worker was not handed."""
-MMAP: Final = Call(9, 222)
-MPROTECT: Final = Call(10, 226)
-SENDTO: Final = Call(44, 206)
-CLONE: Final = Call(56, 220)
-CLONE3: Final = Call(435, 435)
-PRLIMIT64: Final = Call(302, 261)
-TGKILL: Final = Call(234, 131)
-NEWFSTATAT: Final = Call(262, 79)
-STATX: Final = Call(332, 291)
-SECCOMP: Final = Call(317, 277)
+"""Calls that reach no file, process or machine but those that the worker was started with."""
+MMAP: Final = SystemCall(9, 222)
+MPROTECT: Final = SystemCall(10, 226)
+SENDTO: Final = SystemCall(44, 206)
+CLONE: Final = SystemCall(56, 220)
+CLONE3: Final = SystemCall(435, 435)
+PRLIMIT64: Final = SystemCall(302, 261)
+TGKILL: Final = SystemCall(234, 131)
+NEWFSTATAT: Final = SystemCall(262, 79)
+STATX: Final = SystemCall(332, 291)
+SECCOMP: Final = SystemCall(317, 277)
 
 
 class Architecture(enum.Enum):
-    """A machine that we know the numbers of; the value is its AUDIT_ARCH."""
+    """A processor architecture with its numbers of system calls; the value is its AUDIT_ARCH."""
 
     X86_64 = 0xC000_003E
     AARCH64 = 0xC000_00B7
 
-    def number(self, call: Call) -> int:
-        """Return a call's number here."""
+    def number(self, call: SystemCall) -> int:
+        """Return a call's number on this architecture."""
         return call.x86_64 if self is Architecture.X86_64 else call.aarch64
 
 
@@ -206,7 +206,7 @@ def missing() -> str | None:
 
 
 def enter() -> None:
-    """Filter the system calls of every thread of this process for good; raises OSError."""
+    """Filter the system calls of every thread of this process permanently; raises OSError."""
     machine = architecture()
     if machine is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -1,11 +1,10 @@
-"""What a worker process does, whatever its work.
+"""The main loop of a worker process.
 
-Jobs come in on the socket that is its stdin, answers go back the same way.
+It receives jobs on the socket that is its stdin, and sends the answers there.
 
-It gives itself less of everything before it looks at a foreign byte: memory, CPU seconds, file
-size, priority, no core dump, and no system calls but those that its work needs (`sandbox`). The
-pool gives it wall time, and kills it. Its stderr goes nowhere: a traceback could carry a patient's
-name.
+Before it reads a byte from outside it reduces its limits: memory, CPU seconds, file size, priority,
+no core dump, and no system calls but those that its work needs (`sandbox`). The pool limits its
+time, and kills it. Its stderr is discarded: a traceback could contain a patient's name.
 """
 
 import os
@@ -27,15 +26,16 @@ Work = Callable[[bytes, Sequence[int]], bytes]
 
 
 def confine(memory: int, file_size: int) -> None:
-    """Confine this process for good.
+    """Confine this process permanently.
 
-    Bytes of address space and of each file that it writes, no core dump, and the sandbox.
+    Limits the bytes of address space and of each file that it writes, disables core dumps and
+    enters the sandbox.
 
     It ends when its program does, whose end of the socket is then closed, and not before: a signal
     that is sent to both leaves the job to the program.
 
-    Call it when everything is imported, and before anything foreign is read: nothing can be opened
-    by name from then on. Raises SandboxError, which ends the process.
+    Call it when everything is imported, and before anything from outside is read: nothing can be
+    opened by name from then on. Raises SandboxError, which ends the process.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group when the program stops
         signal.signal(number, signal.SIG_IGN)
@@ -53,7 +53,7 @@ def allow_cpu(seconds: int) -> None:
 
 
 def serve(work: Work) -> None:
-    """Do jobs until nobody asks any more; the descriptors of a job are closed after it."""
+    """Do jobs until the socket is closed; the descriptors of a job are closed after it."""
     with socket.socket(fileno=0) as asking:
         while True:
             head, descriptors, _, _ = socket.recv_fds(asking, LENGTH.size, MAX_DESCRIPTORS)

@@ -12,12 +12,12 @@ from swallowtail.cloud.data_set.elements import (
     MAX_ITEMS,
     PIXEL_DATA,
     Bytes,
-    Element,
+    LocatedElement,
     MalformedDataSetError,
     Walk,
     name_of,
 )
-from swallowtail.cloud.index.source import Source
+from swallowtail.cloud.index.source import FileSource
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 END = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
@@ -25,10 +25,10 @@ SEQUENCE_END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 UNDEFINED = 0xFFFFFFFF
 
 
-def walk(content: bytes, syntax: str = EXPLICIT) -> list[Element]:
+def walk(content: bytes, syntax: str = EXPLICIT) -> list[LocatedElement]:
     sequences = {0x00081140}
     return Walk(
-        Source(io.BytesIO(content), len(content)),
+        FileSource(io.BytesIO(content), len(content)),
         syntax,
         lambda tag: b"SQ" if tag in sequences else b"LO",
     ).elements()
@@ -112,20 +112,20 @@ def test_every_legal_form_of_a_sequence_is_walked(content: bytes) -> None:
         ),
         (short(0x00100010, b"", b"zz"), "no known VR"),
         (long(0x00081140, item(NAME, 99)), "claims 99 bytes"),
-        (long(0x00081140, NAME), "stands where an item should"),
+        (long(0x00081140, NAME), "is in the place of an item"),
         (long(0x00081140, item(NAME), claim=UNDEFINED), "a sequence has no end"),
         (long(0x00081140, item(NAME, UNDEFINED)), "has no end"),
-        (long(0x00081140, SEQUENCE_END), "stands where an item should"),
+        (long(0x00081140, SEQUENCE_END), "is in the place of an item"),
         (long(0x00081140, item(NAME, len(NAME) + 4) + NAME), "claims"),
-        (END + NAME, "stands where an element should"),
+        (END + NAME, "is in the place of an element"),
         (long(PIXEL_DATA, item(b"") + item(b"jpeg"), b"OB", UNDEFINED), "no end"),
         (
             long(PIXEL_DATA, item(b"") + NAME + SEQUENCE_END, b"OB", UNDEFINED),
-            "where a fragment should",
+            "in the place of a fragment",
         ),
         (
             long(PIXEL_DATA, item(b"", UNDEFINED) + SEQUENCE_END, b"OB", UNDEFINED),
-            "where a fragment should",
+            "in the place of a fragment",
         ),
     ],
 )

@@ -3,9 +3,9 @@ import struct
 
 import pytest
 
-from swallowtail.cloud.data_set.elements import PIXEL_DATA, Element, MalformedDataSetError
+from swallowtail.cloud.data_set.elements import PIXEL_DATA, LocatedElement, MalformedDataSetError
 from swallowtail.cloud.index.frame_offsets import Image, encapsulated, native
-from swallowtail.cloud.index.source import Source
+from swallowtail.cloud.index.source import FileSource
 from swallowtail.cloud.model.indexing import FrameIndex
 
 
@@ -15,8 +15,8 @@ def image(frames: int = 1, **more: object) -> Image:
     )
 
 
-def pixels(length: int) -> Element:
-    return Element(PIXEL_DATA, b"OW", 88, 100, 100 + length)
+def pixels(length: int) -> LocatedElement:
+    return LocatedElement(PIXEL_DATA, b"OW", 88, 100, 100 + length)
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_too_few_pixels_are_malformed() -> None:
         native(pixels(119), image(3))
 
 
-def fragmented(*fragments: bytes, table: bytes = b"") -> tuple[Element, Source]:
+def fragmented(*fragments: bytes, table: bytes = b"") -> tuple[LocatedElement, FileSource]:
     content = bytearray()
     places = []
     for fragment in (table, *fragments):
         content += struct.pack("<HHI", 0xFFFE, 0xE000, len(fragment))
         places.append((len(content), len(fragment)))
         content += fragment
-    return Element(PIXEL_DATA, b"OB", 0, 0, len(content), tuple(places)), Source(
+    return LocatedElement(PIXEL_DATA, b"OB", 0, 0, len(content), tuple(places)), FileSource(
         io.BytesIO(bytes(content)), len(content)
     )
 

@@ -13,10 +13,10 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
-from swallowtail.cloud.data_set.elements import Element
+from swallowtail.cloud.data_set.elements import LocatedElement
 from swallowtail.cloud.index.json_model import BULK, JsonModel
 from swallowtail.cloud.index.parse import parse
-from swallowtail.cloud.index.source import Source, inflated
+from swallowtail.cloud.index.source import FileSource, inflated
 from swallowtail.cloud.model.indexing import Indexed
 from tests.unit.cloud.index.data_sets import file_of, job, stored
 
@@ -209,8 +209,8 @@ def value(vr: bytes, raw: bytes, **charset: Any) -> Any:
     data = Dataset()
     for keyword, said in charset.items():
         setattr(data, keyword, said)
-    model = JsonModel(Source(io.BytesIO(raw), len(raw)), data, {}, big_endian=False)
-    return model.value(Element(0x00091001, vr, 0, 0, len(raw)), foreign=False).get("Value")
+    model = JsonModel(FileSource(io.BytesIO(raw), len(raw)), data, {}, big_endian=False)
+    return model.value(LocatedElement(0x00091001, vr, 0, 0, len(raw)), foreign=False).get("Value")
 
 
 @pytest.mark.parametrize(
@@ -234,12 +234,12 @@ def test_values(vr: bytes, raw: bytes, found: Any) -> None:
 
 def test_long_binary_values_are_named_and_short_ones_inline() -> None:
     raw = bytes(1025)
-    model = JsonModel(Source(io.BytesIO(raw), len(raw)), Dataset(), {}, big_endian=False)
-    assert model.value(Element(0x00091001, b"OB", 0, 0, 1025), foreign=False) == {
+    model = JsonModel(FileSource(io.BytesIO(raw), len(raw)), Dataset(), {}, big_endian=False)
+    assert model.value(LocatedElement(0x00091001, b"OB", 0, 0, 1025), foreign=False) == {
         "vr": "OB",
         "BulkDataURI": "bulkdata/00091001",
     }
-    assert model.value(Element(0x00091001, b"OB", 0, 0, 3), foreign=False) == {
+    assert model.value(LocatedElement(0x00091001, b"OB", 0, 0, 3), foreign=False) == {
         "vr": "OB",
         "InlineBinary": "AAAA",
     }

@@ -10,7 +10,7 @@ import pytest
 
 from swallowtail.cloud.data_set.elements import Walk
 from swallowtail.cloud.index.parse import parse
-from swallowtail.cloud.index.source import Source
+from swallowtail.cloud.index.source import FileSource
 from swallowtail.cloud.model.indexing import Indexed, IndexJob, IndexOutcome, Quarantined
 from tests.unit.cloud.index.data_sets import file_of, stored
 
@@ -105,7 +105,7 @@ def is_boundary(content: bytes, cut: int, job: IndexJob) -> bool:
     of the transfer find.
     """
     whole = Walk(
-        Source(io.BytesIO(content), len(content)), job.identity.transfer_syntax, lambda _: b"UN"
+        FileSource(io.BytesIO(content), len(content)), job.identity.transfer_syntax, lambda _: b"UN"
     ).elements()
     return cut in {element.begin for element in whole}
 

@@ -85,9 +85,9 @@ async def test_a_blob_that_is_gone_is_an_outcome(blobs: FolderBlobs) -> None:
         "import os; os.write(0, b'\\0\\0\\0\\3abc'); os.read(0, 9999); os.read(0, 9)",
         "import os; os.write(0, b'nonsense' * 9); os.read(0, 9999); os.read(0, 9)",
     ],
-    ids=["hangs", "dies", "lies", "lies at length"],
+    ids=["hangs", "crashes", "invalid answer", "invalid answer of a large length"],
 )
-async def test_a_job_that_takes_two_workers_lives_is_quarantined(
+async def test_a_job_that_ends_two_workers_is_quarantined(
     blobs: FolderBlobs, tmp_path: Path, behaviour: str
 ) -> None:
     launches = tmp_path / "launches"
@@ -97,7 +97,7 @@ async def test_a_job_that_takes_two_workers_lives_is_quarantined(
     pool = WorkerPool(blobs, 1, wall_seconds=1.0, command=command)
     outcome = await pool.parse(await kept(blobs, "CT_small.dcm"))
     assert isinstance(outcome, Quarantined)
-    assert "2 times" in outcome.problem
+    assert "2 worker processes ended" in outcome.problem
     assert launches.read_text() == "xx"
     await pool.close()
 

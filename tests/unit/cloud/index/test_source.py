@@ -4,7 +4,7 @@ import zlib
 import pytest
 
 from swallowtail.cloud.data_set.elements import MalformedDataSetError
-from swallowtail.cloud.index.source import Source, inflated
+from swallowtail.cloud.index.source import FileSource, inflated
 
 
 def deflated(content: bytes) -> bytes:
@@ -14,7 +14,7 @@ def deflated(content: bytes) -> bytes:
 
 def test_pieces_come_from_anywhere_and_never_from_beyond() -> None:
     content = bytes(range(256)) * 1000
-    source = Source(io.BytesIO(content), len(content))
+    source = FileSource(io.BytesIO(content), len(content))
     for offset, size in ((0, 4), (255_000, 1000), (70_000, 70_000), (3, 0), (1, 8)):
         assert source.take(offset, size) == content[offset : offset + size]
     with pytest.raises(MalformedDataSetError, match="ends at 256000"):
@@ -23,7 +23,7 @@ def test_pieces_come_from_anywhere_and_never_from_beyond() -> None:
 
 def test_a_file_shorter_than_its_row_says_is_named() -> None:
     with pytest.raises(MalformedDataSetError, match="before its length of 9"):
-        Source(io.BytesIO(b"abc"), 9).take(0, 4)
+        FileSource(io.BytesIO(b"abc"), 9).take(0, 4)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from PIL import Image as Pictures
 from pydicom.dataset import Dataset
 
 from swallowtail.cloud.model.transcoding import Cause
-from swallowtail.cloud.pixels.jobs import Made, Refused, Render, Shape, Viewport, Window
+from swallowtail.cloud.pixels.jobs import JobRefused, Made, Render, Shape, Viewport, VoiWindow
 from swallowtail.cloud.pixels.working import work
 from tests.unit.cloud.pixels.images import Image, files, made, stored
 
@@ -45,11 +45,11 @@ def test_the_window_of_the_data_set_and_that_of_the_client() -> None:
     assert grey[:1024].max() == 0
     assert grey[3072:].min() == 255
     assert abs(grey[2048] - 128) <= 1
-    exact = shown(image, window=Window(100.0, 10.0, Shape.LINEAR_EXACT)).ravel()
+    exact = shown(image, window=VoiWindow(100.0, 10.0, Shape.LINEAR_EXACT)).ravel()
     assert (exact[95], exact[105], exact[100]) == (0, 255, 128)
-    sigmoid = shown(image, window=Window(2048.0, 1000.0, Shape.SIGMOID)).ravel()
+    sigmoid = shown(image, window=VoiWindow(2048.0, 1000.0, Shape.SIGMOID)).ravel()
     assert abs(int(sigmoid[2048]) - 128) <= 1
-    assert (shown(image, window=Window(100.0, 1.0)).ravel()[[99, 100]] == [0, 255]).all()
+    assert (shown(image, window=VoiWindow(100.0, 1.0)).ravel()[[99, 100]] == [0, 255]).all()
 
 
 def test_rescale_counts_before_the_window() -> None:
@@ -104,11 +104,11 @@ def test_a_viewport_keeps_proportions_cuts_and_flips() -> None:
     flipped = shown(image, viewport=Viewport(40, 40, 0.0, 0.0, -40.0, 20.0))
     assert flipped[0, 0, 0] == 255
     answer, _ = answered(image, viewport=Viewport(10, 10, 50.0, 0.0, 5.0, 5.0))
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, JobRefused)
 
 
 def test_a_frame_that_is_not_there() -> None:
     answer, _ = answered(stored("examples_ybr_color.dcm"), frame=31)
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, JobRefused)
     assert answer.cause is Cause.MISSING
     assert "30 frames" in answer.reason

@@ -21,7 +21,7 @@ from swallowtail.cloud.model.transcoding import (
     RLE,
     Cause,
 )
-from swallowtail.cloud.pixels.jobs import Made, Refused, Transcode
+from swallowtail.cloud.pixels.jobs import JobRefused, Made, Transcode
 from swallowtail.cloud.pixels.working import work
 from swallowtail.cloud.query.part10 import header
 from tests.unit.cloud.pixels.images import Image, files, made, stored
@@ -29,7 +29,7 @@ from tests.unit.cloud.pixels.images import Image, files, made, stored
 SHORT = {syntax.rsplit(".", 1)[1]: syntax for syntax in sorted(LOSSLESS_TARGETS)}
 
 
-def transcoded(image: Image, target: str) -> bytes | Refused:
+def transcoded(image: Image, target: str) -> bytes | JobRefused:
     out = BytesIO()
     answer = work(Transcode(image.syntax, len(image.body), target), BytesIO(image.body), out)
     return out.getvalue()[: answer.length] if isinstance(answer, Made) else answer
@@ -52,7 +52,7 @@ def own_pixels(image: Image) -> np.ndarray | None:
 def test_lossless_keeps_every_pixel(name: str, target: str) -> None:
     image = stored(name)
     body = transcoded(image, target)
-    if isinstance(body, Refused):
+    if isinstance(body, JobRefused):
         assert body.reason
         assert body.cause in {Cause.UNSUPPORTED, Cause.MALFORMED, Cause.MISSING}
         return
@@ -69,7 +69,7 @@ def test_lossless_keeps_every_pixel(name: str, target: str) -> None:
 
 @pytest.mark.parametrize("target", SHORT.values(), ids=SHORT)
 def test_most_of_them_can_be_had(target: str) -> None:
-    done = sum(not isinstance(transcoded(stored(name), target), Refused) for name in files())
+    done = sum(not isinstance(transcoded(stored(name), target), JobRefused) for name in files())
     assert done > 40
 
 
@@ -169,7 +169,7 @@ def test_small_images_become_jpeg_2000(shape: tuple[int, ...]) -> None:
 )
 def test_what_cannot_be_had_says_why(image: Image, target: str, part: str) -> None:
     refused = transcoded(image, target)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, JobRefused)
     assert refused.cause is Cause.UNSUPPORTED
     assert part in refused.reason
 

@@ -13,7 +13,7 @@ from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
 from swallowtail.cloud.index.parser_pool import WorkerPool
 from swallowtail.cloud.model.indexing import Indexed
-from swallowtail.cloud.processes.pool import Ended, WorkerProcesses
+from swallowtail.cloud.processes.pool import WorkerEnd, WorkerProcesses
 from tests.unit.cloud.index.test_parser_pool import kept
 
 
@@ -36,7 +36,7 @@ async def test_a_worker_that_is_told_to_stop_is_no_warning_and_one_that_crashes_
     )
     pool = WorkerProcesses((sys.executable, str(script)), 1)
     with capture_logs() as lines:
-        assert await pool.ask(b"job", bytes, wall_seconds=30) is Ended.DIED
+        assert await pool.ask(b"job", bytes, wall_seconds=30) is WorkerEnd.CRASHED
     await pool.close()
     assert {line["log_level"] for line in lines} == {level}
 

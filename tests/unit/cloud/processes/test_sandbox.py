@@ -25,7 +25,7 @@ from swallowtail.cloud.model.transcoding import (
     VIDEOS,
     NotTranscoded,
 )
-from swallowtail.cloud.pixels.jobs import Made, Refused, Render, Transcode
+from swallowtail.cloud.pixels.jobs import JobRefused, Made, Render, Transcode
 from swallowtail.cloud.pixels.service import Pixels
 from swallowtail.cloud.pixels.working import work
 from swallowtail.cloud.processes import landlock, probe, sandbox, seccomp
@@ -212,7 +212,7 @@ async def test_decoders_and_encoders_do_the_same_inside(
         out = BytesIO()
         expected = work(Transcode(image.syntax, len(image.body), target), BytesIO(image.body), out)
         if isinstance(answer, NotTranscoded):
-            assert isinstance(expected, Refused), (name, answer)
+            assert isinstance(expected, JobRefused), (name, answer)
             assert answer.reason == expected.reason
             continue
         assert isinstance(expected, Made), name

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swallowtail.cloud.processes import seccomp
-from swallowtail.cloud.processes.seccomp import Architecture, Call
+from swallowtail.cloud.processes.seccomp import Architecture, SystemCall
 
 PROCESS = 4711
 ALLOW, KILL, REFUSE, UNKNOWN = (
@@ -84,7 +84,7 @@ def test_the_calls_of_another_architecture_end_the_process(machine: Architecture
 @pytest.mark.parametrize("machine", MACHINES)
 @given(arguments=st.lists(words, min_size=6, max_size=6))
 def test_arguments_decide(machine: Architecture, arguments: list[int]) -> None:
-    def verdict(call: Call, *changed: tuple[int, int]) -> int:
+    def verdict(call: SystemCall, *changed: tuple[int, int]) -> int:
         given = list(arguments)
         for index, value in changed:
             given[index] = value

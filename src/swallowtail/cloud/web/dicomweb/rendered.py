@@ -18,7 +18,7 @@ from swallowtail.cloud.model.imaging import InstanceSearch
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.transcoding import VIDEOS, Cause, NotTranscoded
-from swallowtail.cloud.pixels.jobs import Render, Shape, Viewport, Window
+from swallowtail.cloud.pixels.jobs import Render, Shape, Viewport, VoiWindow
 from swallowtail.cloud.query.parts import Located
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.schemas import UidPath
@@ -67,7 +67,7 @@ class Look(NamedTuple):
     """How a frame is to look."""
 
     quality: int = 90
-    window: Window | None = None
+    window: VoiWindow | None = None
     viewport: Viewport | None = None
 
 
@@ -215,7 +215,7 @@ def _job(located: Located, frame: int | None, media: str, look: Look) -> Render:
     )
 
 
-def read_window(text: str) -> Window:
+def read_window(text: str) -> VoiWindow:
     """Read `center,width,function`; raises ProblemError."""
     parts = text.split(",")
     try:
@@ -227,7 +227,7 @@ def read_window(text: str) -> Window:
         ) from None
     if len(parts) > 3 or not math.isfinite(center) or not math.isfinite(width) or width <= 0:
         raise invalid("window", "is center,width,function, with a width above zero")
-    return Window(center, width, shape)
+    return VoiWindow(center, width, shape)
 
 
 def read_viewport(text: str) -> Viewport:

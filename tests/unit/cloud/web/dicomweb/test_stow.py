@@ -90,7 +90,7 @@ async def test_a_part_that_fails_fails_alone(cloud: Cloud) -> None:
     others = answer.json()["0008119A"]["Value"]
     assert [one["00081197"]["Value"] for one in others] == [[0xC000], [0xC000]]
     assert others[0]["00000902"]["Value"] == [
-        "it is no DICOM file: after 128 bytes DICM is missing"
+        "it is not a DICOM file: after 128 bytes DICM is missing"
     ]
     assert "00081198" not in answer.json()
     assert len(answer.json()["00081199"]["Value"]) == 1
