@@ -101,7 +101,7 @@ def sample(site: Installation) -> tuple[list[float], list[float]]:
             ]
         )
         echoes.append(
-            1000 * site.rest.json(f"/api/v1/links/{site.link_id}")["presence"]["round_trip"]
+            1000 * site.rest.json(f"/api/v1/links/{site.link_id}")["session"]["round_trip"]
         )
     return echoes, pings
 

@@ -35,7 +35,7 @@ class Chain:
         made = {"name": name, "host": host, "port": port, "ae_title": called, **settings}
         body = {"link": self.site.link_id, "settings": made}
         key: str = self.site.rest.json("/api/v1/destinations", method="POST", body=body)["id"]
-        self.until(self.site.in_step)
+        self.until(self.site.in_sync)
         return key
 
     def rule(self, *targets: str, **more: Any) -> str:

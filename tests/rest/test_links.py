@@ -49,8 +49,8 @@ async def test_a_fresh_code_binds_the_first_key_and_no_other(place: Place) -> No
         shown = admin("GET", f"links/{link['id']}")
         assert shown["code_state"] == "bound"
         assert shown["key"] == machine.key.public_key().public_bytes_raw().hex()
-        assert shown["presence"]["connected"]
-        assert shown["presence"]["address"] == "127.0.0.1"
+        assert shown["session"]["online"]
+        assert shown["session"]["address"] == "127.0.0.1"
         assert "code" not in shown
     thief = WireLink(machine.url, machine.ca, link["code"], address="127.0.0.3")
     assert (await refusal(thief))[0] == "key"
@@ -115,7 +115,7 @@ async def test_what_ends_a_code_ends_its_session_at_once(
     else:
         return
     async with machine.connected():
-        assert admin("GET", f"links/{link['id']}")["presence"]["connected"]
+        assert admin("GET", f"links/{link['id']}")["session"]["online"]
 
 
 async def test_the_same_machine_again_replaces_its_older_session(place: Place) -> None:
@@ -129,7 +129,7 @@ async def test_the_same_machine_again_replaces_its_older_session(place: Place) -
             assert isinstance(await machine.store(newer, "1.2.3", b"abc"), Committed)
         await eventually(
             lambda: admin("GET", f"links/{link['id']}"),
-            lambda shown: not shown["presence"]["connected"],
+            lambda shown: not shown["session"]["online"],
         )
 
 
@@ -175,10 +175,10 @@ async def test_a_configuration_is_pushed_compared_and_rolled_back(place: Place) 
             assert await machine.versions.get() == 3
         assert machine.documents[0] == machine.documents[2] != machine.documents[1]
         comparison = await eventually(
-            lambda: admin("GET", f"{path}/comparison"), lambda seen: seen["in_step"]
+            lambda: admin("GET", f"{path}/comparison"), lambda seen: seen["in_sync"]
         )
-    assert (comparison["desired"], comparison["running"]) == (3, 3)
-    assert [row["running"]["state"] for row in comparison["endpoints"]] == ["listening"]
+    assert (comparison["desired"], comparison["reported"]) == (3, 3)
+    assert [row["reported"]["state"] for row in comparison["endpoints"]] == ["listening"]
     assert [item["version"] for item in admin("GET", f"{path}/versions")["items"]] == [3, 2, 1]
     assert admin("GET", f"{path}/versions/2")["document"]["listeners"][0]["port"] == 104
 
@@ -211,7 +211,7 @@ async def test_a_refused_configuration_is_shown_and_alarmed_until_one_is_applied
         assert comparison["problems"] == [
             {"field": "$.listeners[0].port", "message": "port 11112 is taken"}
         ]
-        assert not comparison["in_step"]
+        assert not comparison["in_sync"]
         machine.refuses = ""
         await asyncio.to_thread(
             admin, "PUT", path, {"document": DOCUMENT | {"devices": []}, "comment": "again"}
@@ -299,7 +299,7 @@ async def test_ping_goes_through_the_link_and_says_when_it_is_away(place: Place)
     async with machine.connected():
         answer = await asyncio.to_thread(admin, "POST", f"links/{link['id']}/ping")
         assert 0 < answer["seconds"] < 5
-        presence = (await asyncio.to_thread(admin, "GET", f"links/{link['id']}"))["presence"]
+        presence = (await asyncio.to_thread(admin, "GET", f"links/{link['id']}"))["session"]
         assert 0 <= presence["round_trip"] < 5
     answer = admin("POST", f"links/{link['id']}/ping", status=503)
     assert answer["code"] == "link-away"

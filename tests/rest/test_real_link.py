@@ -50,7 +50,7 @@ def echo(site: Installation) -> str:
 
 
 def presence(site: Installation) -> Any:
-    return site.rest.json(f"/api/v1/links/{site.link_id}")["presence"]
+    return site.rest.json(f"/api/v1/links/{site.link_id}")["session"]
 
 
 def audited(site: Installation) -> list[str]:
@@ -77,7 +77,7 @@ def test_configurations_forth_and_back_open_and_close_the_ports(site: Installati
     within(
         KILLED_WITHIN,
         site.link,
-        lambda: accepts(new) and not accepts(old) and site.in_step(),
+        lambda: accepts(new) and not accepts(old) and site.in_sync(),
         "the change of ports",
     )
     assert Modality(new, "SECOND").echo().outcome == "0000"
@@ -91,7 +91,7 @@ def test_configurations_forth_and_back_open_and_close_the_ports(site: Installati
     within(
         KILLED_WITHIN,
         site.link,
-        lambda: accepts(old) and not accepts(new) and site.in_step(),
+        lambda: accepts(old) and not accepts(new) and site.in_sync(),
         "the change back",
     )
     assert echo(site) == "0000"
@@ -101,13 +101,13 @@ def test_configurations_forth_and_back_open_and_close_the_ports(site: Installati
         first["version"],
     )
     comparison = site.rest.json(f"{path}/comparison")
-    assert (comparison["desired"], comparison["running"], comparison["in_step"]) == (
+    assert (comparison["desired"], comparison["reported"], comparison["in_sync"]) == (
         back["version"],
         back["version"],
         True,
     )
     endpoints = [
-        (one["kind"], one["name"], one["running"]["state"]) for one in comparison["endpoints"]
+        (one["kind"], one["name"], one["reported"]["state"]) for one in comparison["endpoints"]
     ]
     assert endpoints == [("listener", "imaging", "listening"), ("destination", "pacs", "unused")]
     history = [
@@ -139,7 +139,7 @@ def test_the_code_on_another_machine_opens_nothing_and_is_alarmed(
         )
         assert audited(site)[0] == "link.refused.key"
         quiet(clone.output)
-    assert presence(site)["connected"]
+    assert presence(site)["online"]
     assert presence(site)["since"] == before["since"]
     assert echo(site) == "0000"
 
@@ -159,7 +159,7 @@ def test_what_ends_a_code_ends_the_session_of_a_real_link_at_once(
     within(
         KILLED_WITHIN,
         site.link,
-        lambda: presence(site)["connected"] is False,
+        lambda: presence(site)["online"] is False,
         "the end of its session in the Cloud",
     )
     within(

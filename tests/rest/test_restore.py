@@ -48,7 +48,7 @@ def test_what_was_backed_up_comes_back_and_link_follows(tmp_path: Path) -> None:
         document["listeners"][0]["port"] = port
         site.rest.json(path, method="PUT", body={"document": document})
         site.link.wait_until(
-            lambda: accepts(port) and site.in_step(), seconds=10, what="the newer configuration"
+            lambda: accepts(port) and site.in_sync(), seconds=10, what="the newer configuration"
         )
         assert Modality(port, "SWALLOWTAIL").send([after.path])[0].stored
 

@@ -415,7 +415,7 @@ async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: P
         assert again.ca.read_bytes() == first.ca.read_bytes()
         api: Api = again.api(token)
         shown = api("GET", "links")["items"][0]
-        assert not shown["presence"]["connected"]
+        assert not shown["session"]["online"]
         (instance,) = api("GET", "instances")["items"]
         assert (
             api.http.get(f"/api/v1/instances/{instance['id']}/dataset").content

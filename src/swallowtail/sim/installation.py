@@ -256,16 +256,16 @@ class Installation:
         """
         ports = [one.port for one in self.listeners.values() if one.address == "127.0.0.1"]
         self.link.wait_until(
-            lambda: all(map(accepts, ports)) and self.in_step(),
+            lambda: all(map(accepts, ports)) and self.in_sync(),
             seconds=seconds,
             what="listening as configured",
         )
 
-    def in_step(self) -> bool:
+    def in_sync(self) -> bool:
         """Say whether the Cloud sees Link run the newest configuration with every listener open."""
         try:
             return bool(
-                self.rest.json(f"/api/v1/links/{self.link_id}/configuration/comparison")["in_step"]
+                self.rest.json(f"/api/v1/links/{self.link_id}/configuration/comparison")["in_sync"]
             )
         except RestFailedError:
             return False

@@ -372,7 +372,7 @@ class Story:
         comparison = self.site.rest.json(
             f"/api/v1/links/{self.site.link_id}/configuration/comparison"
         )
-        return int(comparison["running"])
+        return int(comparison["reported"])
 
     def _store_again(self) -> str:
         detail = self._send(self.later)

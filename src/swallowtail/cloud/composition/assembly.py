@@ -147,6 +147,7 @@ def _services(
         use_cases=use_cases(
             records,
             bus,
+            sessions=sessions,
             hashes=adapters.hashes,
             chains=audit.chains,
             tally=audit.tally,

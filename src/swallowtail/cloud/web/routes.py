@@ -23,6 +23,7 @@ from swallowtail.cloud.web.api import (
     studies,
     tokens,
     unindexed,
+    unknown_devices,
 )
 from swallowtail.cloud.web.dicomweb import dicomweb_routes
 from swallowtail.cloud.web.dicomweb.dicom_json import PREFIX as DICOMWEB_PREFIX
@@ -38,6 +39,7 @@ RESOURCES: Final = (
     destinations.ROUTES,
     deliveries.ROUTES,
     rules.ROUTES,
+    unknown_devices.ROUTES,
     tokens.ROUTES,
     studies.ROUTES,
     unindexed.ROUTES,

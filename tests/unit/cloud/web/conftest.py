@@ -244,6 +244,7 @@ class Cloud:
         return use_cases(
             records,
             self.bus,
+            sessions=self.sessions,
             hashes=self.hashes,
             chains=chains,
             tally=self.tally,

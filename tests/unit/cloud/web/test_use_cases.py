@@ -29,12 +29,10 @@ ALL = [route for _, table in routes.TABLES for route in table]
 PENDING = {
     f"swallowtail.cloud.web.{name}"
     for name in (
-        "api.configuration",
         "api.deletions",
         "api.deliveries",
         "api.destinations",
         "api.index_jobs",
-        "api.links",
         "api.rules",
         "api.studies",
         "api.unindexed",

@@ -23,9 +23,9 @@ from swallowtail.cloud.model.delivery import (
 )
 from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
+from swallowtail.cloud.model.visibility import visible_link
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.destinations import destination_of, id_of, objects_of, target_of
-from swallowtail.cloud.web.api.links import link_of
 from swallowtail.cloud.web.api.schemas import (
     MAX_NUMBER,
     Body,
@@ -361,7 +361,7 @@ async def _search(
         else Target(link=link or "", destination="")
     )
     if target.link:
-        await link_of(caller, target.link)
+        await visible_link(caller.services.links, caller, target.link)
     if link is not None and link != target.link:
         raise invalid("link", "is not the Link of the destination; name one of the two")
     return DeliverySearch(

@@ -25,15 +25,17 @@ from swallowtail.calls.config import (
     dump,
     parse,
 )
+from swallowtail.cloud.link_administration.configuration import (
+    endpoints_of,
+)
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.delivery import BreakerState, DestinationState, Target
 from swallowtail.cloud.model.operations import ConfigurationVersion, Running
 from swallowtail.cloud.model.paging import Page, PageRequest, cursor_of, key_of
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import Link
+from swallowtail.cloud.model.visibility import visible_link
 from swallowtail.cloud.web.access import Caller, InOrganisation
-from swallowtail.cloud.web.api.configuration import endpoints_of, keep
-from swallowtail.cloud.web.api.links import link_of
 from swallowtail.cloud.web.api.schemas import (
     MAX_NUMBER,
     Body,
@@ -137,7 +139,7 @@ async def list_destinations(
     caller: InOrganisation, page: Paging, link: str | None = None
 ) -> PageOut[DestinationOut]:
     """List destinations by Link and name, of one Link if asked for."""
-    links = [await link_of(caller, link)] if link is not None else None
+    links = [await visible_link(caller.services.links, caller, link)] if link is not None else None
     found = await _page(caller, links, page)
     rows = {row.link.id: row for row in found.items}
     running = await caller.services.configuration.running(caller.tenant, list(rows))
@@ -149,7 +151,7 @@ async def list_destinations(
 
 async def create_destination(caller: InOrganisation, body: DestinationNew) -> DestinationOut:
     """Add a destination to a Link's configuration; a connected Link knows it within a second."""
-    link = await link_of(caller, body.link)
+    link = await visible_link(caller.services.links, caller, body.link)
 
     def add(entries: list[dict[str, Any]]) -> int:
         if any(entry.get("name") == body.settings.get("name") for entry in entries):
@@ -177,7 +179,7 @@ async def change_destination(
 ) -> DestinationOut:
     """Change some of its settings; deliveries that wait are sent by the new ones."""
     target = target_of(destination_id)
-    link = await link_of(caller, target.link)
+    link = await visible_link(caller.services.links, caller, target.link)
 
     def change(entries: list[dict[str, Any]]) -> int:
         index = _index(entries, target)
@@ -199,7 +201,7 @@ async def remove_destination(caller: InOrganisation, destination_id: str) -> Res
     Refused while a rule sends there.
     """
     target = target_of(destination_id)
-    link = await link_of(caller, target.link)
+    link = await visible_link(caller.services.links, caller, target.link)
     for rule in await caller.services.rulebook.rules(caller.tenant):
         if target in rule.action.targets:
             sender = (
@@ -311,7 +313,7 @@ def objects_of(target: Target) -> tuple[tuple[str, str], ...]:
 async def destination_of(caller: Caller, destination_id: str) -> Row:
     """Give a destination that the caller may see and that is configured; raises NotFoundError."""
     target = target_of(destination_id)
-    for row in await _rows(caller, await link_of(caller, target.link)):
+    for row in await _rows(caller, await visible_link(caller.services.links, caller, target.link)):
         if row.destination.name == target.destination:
             return row
     raise _missing(target)
@@ -391,8 +393,8 @@ async def _edit(
         index = change(entries)
         configuration = _parsed(document | {"destinations": entries}, index)
         try:
-            version = await keep(
-                caller, link, dump(configuration), act=act, comment=comment, expected=present
+            version = await caller.services.use_cases.get(ConfigurationAdministration).keep(
+                caller, link, dump(configuration), act, comment=comment, expected=present
             )
         except ConflictError:
             continue

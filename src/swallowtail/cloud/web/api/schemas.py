@@ -183,37 +183,33 @@ class FaultOut(Out):
     message: str
 
 
-class PresenceOut(BaseModel):
-    """Whether a Link is connected, and how it last was."""
+class SessionOut(Out):
+    """Whether a Link is online, and its present or last session."""
 
-    connected: bool
-    since: float | None = None
-    """Of the present `connected`."""
-    proven: float | None = None
-    """When the last frame came."""
-    address: str = ""
-    release: str = ""
-    round_trip: float | None = None
-    """Seconds."""
+    online: bool
+    since: float | None = Field(
+        None, description="When it came online or went offline, UTC seconds."
+    )
+    last_seen: float | None = Field(None, description="When its last frame came, UTC seconds.")
+    address: str = Field("", description="The address that it connects from.")
+    release: str = Field("", description="The release that it runs.")
+    round_trip: float | None = Field(None, description="Seconds, of the last echo.")
 
 
 class LinkOut(Out):
-    """A Link.
-
-    The code itself is shown once, when it is made; `code_until` is when a fresh one ends to be
-    good.
-    """
+    """A Link; its security code is returned only when it is created, rotated or rebound."""
 
     id: str
     name: str
     facility: str
     code_state: CodeState
-    code_until: float | None
-    key: str
-    """The bound device key in hex; empty before the first connection."""
-    epoch: int
+    code_until: float | None = Field(
+        description="Until when a fresh code can be bound, UTC seconds."
+    )
+    key: str = Field(description="The bound device key in hex; empty before the first connection.")
+    epoch: int = Field(description="Raised by every session, rotation, rebind and revocation.")
     created: float
-    presence: PresenceOut
+    session: SessionOut
 
 
 class LinkNew(Body):
@@ -230,8 +226,8 @@ class LinkChange(Body):
     facility: str | None = None
 
 
-class LinkWithCode(LinkOut):
-    """A Link together with its new security code, which is never shown again."""
+class LinkWithCodeOut(LinkOut):
+    """A Link with its new security code, which is not shown again."""
 
     code: str
 
@@ -295,39 +291,37 @@ class Rollback(Body):
     comment: Comment = ""
 
 
-class EndpointComparison(BaseModel):
-    """One listener or destination: whether it is desired, and its state as the Link reported it.
-
-    A Link of an older release does not report a destination that it has not used lately.
-    """
+class EndpointComparisonOut(Out):
+    """A listener or destination: whether it is desired, and its state as the Link reported it."""
 
     name: str
     kind: EndpointKind
     desired: bool
-    running: EndpointOut | None = None
+    reported: EndpointOut | None = Field(
+        None, description="null: not reported, as a destination that was not used lately."
+    )
 
 
-class Comparison(BaseModel):
-    """Desired against reported configuration.
+class ComparisonOut(Out):
+    """Desired configuration against reported configuration."""
 
-    `in_step` when the Link runs the newest version and every desired listener listens.
-
-    A destination that fails is listed with its reason and does not affect `in_step`: the Link runs
-    as configured.
-    """
-
-    desired: int
-    running: int
-    in_step: bool
-    connected: bool
-    problems: list[FaultOut]
-    endpoints: list[EndpointComparison]
+    desired: int = Field(description="The newest version; 0: none.")
+    reported: int = Field(description="The version that the Link runs; 0: none.")
+    in_sync: bool = Field(
+        description=(
+            "The Link is online, runs the newest version, and every desired listener listens. A"
+            " failing destination does not affect it."
+        )
+    )
+    online: bool
+    problems: list[FaultOut] = Field(description="Why the Link refused the newest version.")
+    endpoints: list[EndpointComparisonOut]
 
 
 class UnknownDeviceOut(Out):
-    """A system that knocked and is not configured.
+    """A system that connected and is not configured.
 
-    `hint` is the device that would let it in, for the configuration.
+    `hint` is the device entry that would admit it.
     """
 
     link: str

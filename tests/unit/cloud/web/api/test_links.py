@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from swallowtail.calls.config import EndpointKind, EndpointState
+from swallowtail.cloud.link_administration.configuration import compare
 from swallowtail.cloud.model.operations import ConfigurationVersion, Running, UnknownDevice
 from swallowtail.cloud.model.presence import Presence
 from swallowtail.cloud.model.tenancy import Role
-from swallowtail.cloud.web.api.configuration import compare
 from tests.unit.cloud.web.conftest import HERON, NOW, Cloud
 
 LINK = "links/radiology-heron"
@@ -68,7 +68,7 @@ async def test_a_link_moves_and_is_removed(cloud: Cloud) -> None:
 
 async def test_presence_is_the_sessions_own_where_there_is_one(cloud: Cloud) -> None:
     auditor = await cloud.token(Role.AUDITOR)
-    assert not (await cloud.call("GET", LINK, auditor)).json()["presence"]["connected"]
+    assert not (await cloud.call("GET", LINK, auditor)).json()["session"]["online"]
     kept = Running(
         link="radiology-heron",
         connected=False,
@@ -78,8 +78,8 @@ async def test_presence_is_the_sessions_own_where_there_is_one(cloud: Cloud) -> 
         release="0.0.9",
     )
     await cloud.records.configuration.note_running(HERON, kept)
-    presence = (await cloud.call("GET", LINK, auditor)).json()["presence"]
-    assert (presence["connected"], presence["since"], presence["proven"], presence["release"]) == (
+    presence = (await cloud.call("GET", LINK, auditor)).json()["session"]
+    assert (presence["online"], presence["since"], presence["last_seen"], presence["release"]) == (
         False,
         1.0,
         2.0,
@@ -87,8 +87,8 @@ async def test_presence_is_the_sessions_own_where_there_is_one(cloud: Cloud) -> 
     )
     live = Presence(since=3.0, proven=4.0, address="192.0.2.2", release="0.1.0", epoch=1)
     cloud.sessions.live[HERON, "radiology-heron"] = live
-    presence = (await cloud.call("GET", LINK, auditor)).json()["presence"]
-    assert (presence["connected"], presence["since"], presence["address"]) == (
+    presence = (await cloud.call("GET", LINK, auditor)).json()["session"]
+    assert (presence["online"], presence["since"], presence["address"]) == (
         True,
         3.0,
         "192.0.2.2",
@@ -202,7 +202,7 @@ def running(number: int, **states: str) -> Running:
 
 
 @pytest.mark.parametrize(
-    ("desired", "runs", "connected", "in_step"),
+    ("desired", "runs", "online", "in_sync"),
     [
         (None, None, False, False),
         (None, None, True, True),
@@ -215,13 +215,13 @@ def running(number: int, **states: str) -> Running:
         (version(1, "a"), running(1, a="listening", old="closing"), True, True),
     ],
 )
-def test_in_step_means_connected_newest_and_every_desired_listener_listening(
-    desired: ConfigurationVersion | None, runs: Running | None, connected: bool, in_step: bool
+def test_in_sync_means_online_newest_and_every_desired_listener_listening(
+    desired: ConfigurationVersion | None, runs: Running | None, online: bool, in_sync: bool
 ) -> None:
-    assert compare(desired, runs, connected=connected).in_step is in_step
+    assert compare(desired, runs, online=online).in_sync is in_sync
 
 
-def test_the_comparison_lists_every_destination_and_a_failing_one_does_not_affect_in_step() -> None:
+def test_the_comparison_lists_every_destination_and_a_failing_one_does_not_affect_in_sync() -> None:
     document = (
         b'{"listeners":[{"name":"a","ae_title":"A","port":104}],"destinations":['
         b'{"name":"a","ae_title":"P","host":"pacs","port":104},{"name":"b","ae_title":"P","host":"pacs2","port":104}]}'
@@ -240,10 +240,10 @@ def test_the_comparison_lists_every_destination_and_a_failing_one_does_not_affec
         version=1,
         report=msgspec.msgpack.encode(states),
     )
-    comparison = compare(desired, runs, connected=True)
-    assert comparison.in_step
+    comparison = compare(desired, runs, online=True)
+    assert comparison.in_sync
     assert [
-        (one.kind, one.name, one.desired, one.running and one.running.state)
+        (one.kind, one.name, one.desired, one.reported and one.reported.state)
         for one in comparison.endpoints
     ] == [
         ("listener", "a", True, "listening"),

@@ -1,0 +1,1 @@
+"""Use cases of Links: their credentials, sessions and configuration."""
