@@ -26,6 +26,7 @@ from swallowtail.calls.config import (
     parse,
 )
 from swallowtail.cloud.link_administration.configuration import (
+    ConfigurationAdministration,
     endpoints_of,
 )
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
