@@ -13,7 +13,7 @@ from swallowtail.calls.diagnostics import CHECK
 from swallowtail.link.policy import parse
 from swallowtail.link.scu.connecting import Reach
 from swallowtail.link.scu.destinations import Destinations
-from swallowtail.link.site import Site
+from swallowtail.link.state import LinkState
 from swallowtail.runtime.network import AsyncioNetwork, resolve
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.net import Session
@@ -40,7 +40,7 @@ def destination(port: int, called: str = "ANY-SCP", **more: Any) -> Destination:
 async def outbound(*destinations: Destination) -> AsyncIterator[Outbound]:
     """Serve `deliver` and `check` for these destinations."""
     async with joined() as (link, cloud), Tasks("outbound") as tasks:
-        site = Site(session=lambda: link, random=bytes, wall=lambda: 0.0, version=1)
+        site = LinkState(session=lambda: link, random=bytes, wall=lambda: 0.0, version=1)
         reach = Reach(AsyncioNetwork(), resolve, POLICY, lambda: (), tasks)
         served = Destinations(reach, site, tasks, lambda: None)
         served.apply(destinations)

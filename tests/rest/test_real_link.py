@@ -16,7 +16,7 @@ from swallowtail.sim.processes import Program, accepts, free_port
 from tests.programs import quiet, sound
 
 KILLED_WITHIN = 5.0
-# what a modality hears as soon as Link has no session (docs/conformance/answers.md)
+# what a modality hears as soon as Link has no session (docs/conformance/responses.md)
 CLOUD_AWAY = "rejected (2,3,1)"
 
 

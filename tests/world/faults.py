@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection
 
-from swallowtail.calls.answers import Situation
 from swallowtail.calls.deliver import DeliverRequest, NotDelivered
+from swallowtail.calls.responses import Situation
 from swallowtail.calls.store import StoreAnswer, Stored
 from swallowtail.cloud.blobs.disk import Disk, OpenFile
 from swallowtail.cloud.dispatch.connection import EXTEND_EVERY

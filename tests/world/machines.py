@@ -17,7 +17,7 @@ from swallowtail.dicom.buffers import BufferPool
 from swallowtail.link.agent import Agent, Facts
 from swallowtail.link.agent import World as LinkWorld
 from swallowtail.link.cloud_address import UplinkError
-from swallowtail.link.key import DeviceKey
+from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.policy import DEFAULT
 from swallowtail.link.scp import listener
 from swallowtail.link.scu import connecting

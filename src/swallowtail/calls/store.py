@@ -72,7 +72,7 @@ class Committed(Call, tag="committed", frozen=True, kw_only=True):
 
 
 class NotStoredReason(enum.StrEnum):
-    """Why an instance was not stored; `answers` maps each to what the modality hears."""
+    """Why an instance was not stored; `responses.NOT_STORED` maps each to its situation."""
 
     STORAGE_UNAVAILABLE = "storage-unavailable"
     TOO_LARGE = "too-large"

@@ -18,13 +18,13 @@ import structlog
 from swallowtail.calls.config import DicomListener
 from swallowtail.link.cloud_address import Connect
 from swallowtail.link.control.calls import About, Answers
+from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.endpoints import Endpoints
-from swallowtail.link.key import DeviceKey
 from swallowtail.link.policy import Policy, Target, numeric
 from swallowtail.link.scp.listener import ApplicationEntity
 from swallowtail.link.scu.connecting import Reach
 from swallowtail.link.scu.destinations import Destinations
-from swallowtail.link.site import Site
+from swallowtail.link.state import LinkState
 from swallowtail.link.uplink import Identity, Uplink
 from swallowtail.runtime.network import Network, Resolve, resolve
 from swallowtail.runtime.tasks import Tasks
@@ -68,7 +68,7 @@ class Agent:
         self._stop = asyncio.Event()
         self._tasks = Tasks("link", on_failure=self._failed)
         self._bug: BaseException | None = None
-        self.site = Site(
+        self.state = LinkState(
             session=lambda: self.uplink.session, random=world.random_bytes, wall=world.wall
         )
         self.endpoints = Endpoints(
@@ -81,11 +81,11 @@ class Agent:
         )
         about = About(facts.release, facts.platform, facts.host, started=loop.time())
         reach = Reach(world.network, world.resolve, facts.policy, self._own_ports, self._tasks)
-        self.destinations = Destinations(reach, self.site, self._tasks, self._changed)
+        self.destinations = Destinations(reach, self.state, self._tasks, self._changed)
         self.answers = Answers(
             self.endpoints,
             self.destinations,
-            self.site,
+            self.state,
             policy=facts.policy,
             about=about,
             now=loop.time,
@@ -95,7 +95,7 @@ class Agent:
             world.connect,
             identity,
             self.answers,
-            self.site.reports,
+            self.state.reports,
             Backoff(world.random, loop.time()),
         )
 
@@ -124,7 +124,7 @@ class Agent:
             yield numeric(address), port
 
     def _entity(self, listener: DicomListener) -> ApplicationEntity:
-        return ApplicationEntity(listener, self.site)
+        return ApplicationEntity(listener, self.state)
 
     def _failed(self, _: str, error: BaseException) -> None:
         """A listener or the uplink met a bug.

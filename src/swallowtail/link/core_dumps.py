@@ -14,7 +14,7 @@ log = structlog.get_logger()
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
-def keep_from_disk() -> None:
+def disable_core_dumps() -> None:
     """Forbid core dumps of this process, and reading its memory, to everybody but root.
 
     Linux; elsewhere the service's settings do.

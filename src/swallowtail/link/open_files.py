@@ -15,7 +15,7 @@ def raise_open_files() -> int:
     0 on Windows.
 
     The usual soft limit of 1,024 is less than the connections that a few listeners admit
-    (`admission.CONNECTIONS`). Without a file descriptor left, no listener could accept anybody.
+    (`scp.limits.CONNECTIONS`). Without a file descriptor left, no listener could accept anybody.
     """
     if sys.platform == "win32":
         return 0

@@ -11,7 +11,7 @@ A file that the hospital owns and that the Cloud can only narrow.
 
 Everything is judged on resolved addresses, as numbers (threat 7): a name that resolves to something
 else tomorrow is judged by what it resolves to, and an IPv6 address that embeds IPv4 addresses by
-each of them (`link/embedded.py`). Loopback, link-local and multicast addresses are meant only by an
+each of them (`link/ipv4_in_ipv6.py`). Loopback, link-local and multicast addresses are meant only by an
 entry that lies inside those ranges; `0.0.0.0/0` does not open them. The metadata services of clouds
 are never reached.
 """
@@ -27,7 +27,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from swallowtail.link.embedded import Address, endpoints, form_of
+from swallowtail.link.ipv4_in_ipv6 import Address, endpoints, form_of
 
 DEFAULT_SOURCE: Final = "default policy"
 MAX_FILE: Final = 256 * 1024

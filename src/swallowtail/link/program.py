@@ -26,8 +26,8 @@ from swallowtail.link.cloud_address import (
     read_code,
     tls_context,
 )
-from swallowtail.link.core_dumps import keep_from_disk
-from swallowtail.link.key import DeviceKeyError, KeyFile
+from swallowtail.link.core_dumps import disable_core_dumps
+from swallowtail.link.device_key import DeviceKeyError, KeyFile
 from swallowtail.link.open_files import raise_open_files
 from swallowtail.link.policy import InvalidPolicyError, load
 from swallowtail.runtime import log as logs
@@ -108,7 +108,7 @@ def main() -> int:
     """Run Link as the environment says until it is told to stop; gives the exit code."""
     logs.configure()
     logs.take_crashes()
-    keep_from_disk()
+    disable_core_dumps()
     raise_open_files()
     try:
         settings = Settings.of(os.environ)

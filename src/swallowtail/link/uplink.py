@@ -16,7 +16,7 @@ import structlog
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.report import REPORT, Report, read_noted
 from swallowtail.link.cloud_address import Connect, UplinkError
-from swallowtail.link.key import DeviceKey
+from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.reports import Reports
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError

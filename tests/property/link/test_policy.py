@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from swallowtail.link.embedded import FORMS, endpoints
+from swallowtail.link.ipv4_in_ipv6 import FORMS, endpoints
 from swallowtail.link.policy import DEFAULT, Allowance, Policy, judge_target, limited
 
 Embedding = Callable[[ipaddress.IPv4Address, ipaddress.IPv6Address], ipaddress.IPv6Address]

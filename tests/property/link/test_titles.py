@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.calls.answers import ASSOCIATION_ANSWERS, Reject
 from swallowtail.calls.config import Device, DicomListener
+from swallowtail.calls.dimse_services.responses import ASSOCIATION_RESPONSES, AssociationRejection
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.pdu import AssociateRQ
 from swallowtail.dicom.pdu_codec import HEADER_LENGTH, decode_pdu, encode_pdu
@@ -55,11 +55,11 @@ def test_an_invalid_title_is_rejected_with_the_reason_of_its_side(called, callin
         cloud_online=True,
     )
     if called.strip(b" \0") != b"SWALLOW":
-        expected = Reject(1, 1, 7)
+        expected = AssociationRejection(1, 1, 7)
     elif not legal(calling) or (unknown_devices == "reject" and calling.strip(b" \0") != b"US1"):
-        expected = Reject(1, 1, 3)
+        expected = AssociationRejection(1, 1, 3)
     else:
         assert isinstance(found, AssociationAdmitted)
         return
     assert not isinstance(found, AssociationAdmitted)
-    assert ASSOCIATION_ANSWERS[found.situation] == expected
+    assert ASSOCIATION_RESPONSES[found.situation] == expected

@@ -39,7 +39,7 @@ from swallowtail.dicom.net import Connection, associate
 from swallowtail.dicom.pdu import AssociateRQ
 from swallowtail.link.agent import Agent, Facts, World
 from swallowtail.link.cloud_address import UplinkError
-from swallowtail.link.key import DeviceKey
+from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.policy import DEFAULT, Policy
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.channel import Data, End, Message

@@ -13,7 +13,7 @@ FACTS = """
 import ctypes, resource
 print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))  # PR_GET_DUMPABLE
 """
-KEEP = "from swallowtail.link.core_dumps import keep_from_disk; keep_from_disk()\n"
+DISABLE = "from swallowtail.link.core_dumps import disable_core_dumps; disable_core_dumps()\n"
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere the service's settings do it"
@@ -36,7 +36,7 @@ def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_kernel_is_told(tmp_path: Path) -> None:
     before = python(FACTS, tmp_path).stdout
     assert before.endswith(" 1\n")  # as every process begins
-    assert python(KEEP + FACTS, tmp_path).stdout == "(0, 0) 0\n"
+    assert python(DISABLE + FACTS, tmp_path).stdout == "(0, 0) 0\n"
 
 
 def test_a_crash_leaves_nothing(tmp_path: Path) -> None:
@@ -45,11 +45,11 @@ def test_a_crash_leaves_nothing(tmp_path: Path) -> None:
         "import resource; resource.setrlimit(resource.RLIMIT_CORE,"
         " (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)\n"
     )
-    assert python(unlimited + KEEP + crash, tmp_path).returncode == -signal.SIGSEGV
+    assert python(unlimited + DISABLE + crash, tmp_path).returncode == -signal.SIGSEGV
     assert [*tmp_path.iterdir()] == []
 
 
 def test_the_limit_cannot_be_raised_again_by_the_process_itself(tmp_path: Path) -> None:
     drop = "import os, resource; os.geteuid() == 0 and os.setuid(65534)\n"
     again = "resource.setrlimit(resource.RLIMIT_CORE, (1, 1))"
-    assert "ValueError" in python(KEEP + drop + again, tmp_path).stderr
+    assert "ValueError" in python(DISABLE + drop + again, tmp_path).stderr

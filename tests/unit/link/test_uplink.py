@@ -8,8 +8,8 @@ import itertools
 
 import pytest
 
-from swallowtail.calls.answers import Situation
 from swallowtail.calls.report import AssociationEnded, Endpoints
+from swallowtail.calls.responses import Situation
 from swallowtail.dicom.indications import AssociateRejected
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.net import Connection
@@ -77,7 +77,9 @@ def test_listeners_stay_open_while_the_cloud_is_away_and_say_so():
         await back(stage, 2)
         await asyncio.sleep(3)
         ends = [seen for seen in stage.cloud.seen if isinstance(seen, AssociationEnded)]
-        assert [(end.outcome, end.reason) for end in ends] == [("rejected", Situation.CLOUD_AWAY)]
+        assert [(end.outcome, end.reason) for end in ends] == [
+            ("rejected", Situation.CLOUD_OFFLINE)
+        ]
 
     play(scene)
 

@@ -7,7 +7,8 @@ its name in a listener's configuration, and its column of the response table fol
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from swallowtail.calls.answers import Answer, Situation
+from swallowtail.calls.dimse_services.responses import DicomResponse
+from swallowtail.calls.responses import Situation
 from swallowtail.dicom.commands import CommandField
 
 
@@ -22,8 +23,8 @@ class DimseService:
     operations: frozenset[CommandField]
     """The requests that it serves (PS3.7 9.1, 10.1)."""
     sop_classes: frozenset[str]
-    responses: Mapping[Situation, Answer]
-    """Its column of the response table (`docs/conformance/answers.md`)."""
+    responses: Mapping[Situation, DicomResponse]
+    """Its column of the response table (`docs/conformance/responses.md`)."""
     selectable: bool = False
     """Whether a listener's `sop_classes` and `transfer_syntaxes` select what is accepted.
 

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from swallowtail.calls.answers import Abort, Situation, Status
 from swallowtail.calls.dimse_services.declaration import DimseService
-from swallowtail.calls.store import NotStoredReason
+from swallowtail.calls.dimse_services.responses import AssociationAbort, StatusResponse
+from swallowtail.calls.responses import Situation
+from swallowtail.calls.store import NotStoredReason, Stored
 from swallowtail.dicom.commands import CommandField
 from swallowtail.dicom.uid_table import STORAGE_CLASSES
 
@@ -14,20 +15,20 @@ STORAGE: Final = DimseService(
     operations=frozenset({CommandField.C_STORE_RQ}),
     sop_classes=frozenset(STORAGE_CLASSES),
     responses={
-        Situation.STORED: Status(0x0000),
-        Situation.SAME_AGAIN: Status(0x0000),
-        Situation.CONFLICT: Status(0x0000),
-        Situation.CLOUD_LOST: Status(0xA700),
-        Situation.CLOUD_LOST_NOT_WHOLE: Abort(),
-        Situation.FAILED_TOO_OFTEN: Abort(),
-        Situation.STORAGE_UNAVAILABLE: Status(0xA700),
-        Situation.TOO_LARGE: Status(0xA700, then_abort=True),
-        Situation.MALFORMED: Status(0xC000),
-        Situation.SERVICE_NOT_ALLOWED: Status(0x0124),
-        Situation.SOP_CLASS_NOT_CONFIGURED: Status(0x0122),
-        Situation.BAD_PEER: Abort(source=2),
-        Situation.BAD_MESSAGE: Abort(),
-        Situation.SLOW_PEER: Abort(),
+        Situation.STORED: StatusResponse(0x0000),
+        Situation.REPEATED: StatusResponse(0x0000),
+        Situation.REPEATED_DIFFERENTLY: StatusResponse(0x0000),
+        Situation.CLOUD_LOST: StatusResponse(0xA700),
+        Situation.CLOUD_LOST_INCOMPLETE: AssociationAbort(),
+        Situation.THIRD_FAILURE: AssociationAbort(),
+        Situation.STORAGE_UNAVAILABLE: StatusResponse(0xA700),
+        Situation.TOO_LARGE: StatusResponse(0xA700, then_abort=True),
+        Situation.MALFORMED: StatusResponse(0xC000),
+        Situation.SERVICE_NOT_ALLOWED: StatusResponse(0x0124),
+        Situation.SOP_CLASS_NOT_CONFIGURED: StatusResponse(0x0122),
+        Situation.INVALID_PDU: AssociationAbort(source=2),
+        Situation.INVALID_MESSAGE: AssociationAbort(),
+        Situation.PEER_TIMEOUT: AssociationAbort(),
     },
     selectable=True,
 )
@@ -37,6 +38,13 @@ FAILED_STORES_UNTIL_ABORT: Final = 3
 
 A modality that ignores statuses must not believe that all went well.
 """
+
+STORED: Final[dict[Stored, Situation]] = {
+    Stored.NEW: Situation.STORED,
+    Stored.OTHER_SYNTAX: Situation.STORED,
+    Stored.SAME: Situation.REPEATED,
+    Stored.CONFLICT: Situation.REPEATED_DIFFERENTLY,
+}
 
 NOT_STORED: Final[dict[NotStoredReason, Situation]] = {
     NotStoredReason.STORAGE_UNAVAILABLE: Situation.STORAGE_UNAVAILABLE,

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from swallowtail.calls.answers import Abort, Situation, Status
 from swallowtail.calls.dimse_services.declaration import DimseService
+from swallowtail.calls.dimse_services.responses import AssociationAbort, StatusResponse
+from swallowtail.calls.responses import Situation
 from swallowtail.dicom.commands import CommandField
 from swallowtail.dicom.uids import VERIFICATION as VERIFICATION_SOP_CLASS
 
@@ -13,10 +14,10 @@ VERIFICATION: Final = DimseService(
     operations=frozenset({CommandField.C_ECHO_RQ}),
     sop_classes=frozenset({VERIFICATION_SOP_CLASS}),
     responses={
-        Situation.STORED: Status(0x0000),
-        Situation.LINK_ONLY_ECHO: Status(0x0000),
-        Situation.CLOUD_LOST: Abort(),
-        Situation.SERVICE_NOT_ALLOWED: Status(0x0124),
-        Situation.SOP_CLASS_NOT_CONFIGURED: Status(0x0122),
+        Situation.STORED: StatusResponse(0x0000),
+        Situation.LINK_ECHO: StatusResponse(0x0000),
+        Situation.CLOUD_LOST: AssociationAbort(),
+        Situation.SERVICE_NOT_ALLOWED: StatusResponse(0x0124),
+        Situation.SOP_CLASS_NOT_CONFIGURED: StatusResponse(0x0122),
     },
 )

@@ -41,7 +41,7 @@ from swallowtail.link.directory import Directory
 from swallowtail.link.endpoints import Endpoints
 from swallowtail.link.policy import Policy, summary
 from swallowtail.link.scu.destinations import Destinations
-from swallowtail.link.site import Site
+from swallowtail.link.state import LinkState
 from swallowtail.wire.channel import Data
 from swallowtail.wire.net import Channel
 from swallowtail.wire.reasons import ResetReason
@@ -72,7 +72,7 @@ class Answers:
         self,
         endpoints: Endpoints,
         destinations: Destinations,
-        site: Site,
+        state: LinkState,
         *,
         policy: Policy,
         about: About,
@@ -80,7 +80,7 @@ class Answers:
     ) -> None:
         self._endpoints = endpoints
         self._destinations = destinations
-        self._site = site
+        self._state = state
         self._policy = policy
         self._about = about
         self._now = now
@@ -103,8 +103,8 @@ class Answers:
 
     def report_endpoints(self) -> None:
         """Note for the Cloud which version runs, and how each endpoint is."""
-        self._site.reports.endpoints(
-            EndpointsReport(version=self._site.version, endpoints=self._states)
+        self._state.reports.endpoints(
+            EndpointsReport(version=self._state.version, endpoints=self._states)
         )
 
     @property
@@ -141,7 +141,7 @@ class Answers:
             platform=self._about.platform,
             host=self._about.host,
             uptime=self._now() - self._about.started,
-            configuration=self._site.version,
+            configuration=self._state.version,
             endpoints=states,
             policy=PolicyStatus(
                 source=self._policy.source, summary=summary(self._policy)[:MAX_SUMMARY]
@@ -183,8 +183,8 @@ class Answers:
         )
 
     def _adopt(self, version: int, configuration: Configuration) -> None:
-        self._site.version = version
-        self._site.directory = Directory.of(configuration.devices)
+        self._state.version = version
+        self._state.directory = Directory.of(configuration.devices)
         self._destinations.apply(configuration.destinations)
 
 

@@ -12,8 +12,9 @@ peer that opens connections and sends slowly does not keep them out (threat 16).
 from dataclasses import dataclass, replace
 from typing import Final
 
-from swallowtail.calls.answers import ASSOCIATION_ANSWERS, RefuseContext, Situation
 from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dimse_services.responses import ASSOCIATION_RESPONSES, ContextRejection
+from swallowtail.calls.responses import Situation
 from swallowtail.dicom import ae_titles
 from swallowtail.dicom.negotiation import AcceptorPolicy, answer
 from swallowtail.dicom.pdu import AnsweredContext, AssociateAC, AssociateRQ
@@ -106,7 +107,7 @@ def judge_association(
     if load.associations >= slots:
         return Rejected(Situation.TOO_MANY_ASSOCIATIONS)
     if not cloud_online and not _all_available_offline(listener, request, providers):
-        return Rejected(Situation.CLOUD_AWAY)
+        return Rejected(Situation.CLOUD_OFFLINE)
     return AssociationAdmitted("" if isinstance(device, str) else device.name)
 
 
@@ -160,9 +161,11 @@ def _answer_context(
     listener: DicomListener, sop_class: str, answered: AnsweredContext, providers: Providers
 ) -> AnsweredContext:
     situation = _judge_class(listener, sop_class, providers)
-    refusal = None if situation is None else ASSOCIATION_ANSWERS[situation]
+    refusal = None if situation is None else ASSOCIATION_RESPONSES[situation]
     return (
-        replace(answered, result=refusal.result) if isinstance(refusal, RefuseContext) else answered
+        replace(answered, result=refusal.result)
+        if isinstance(refusal, ContextRejection)
+        else answered
     )
 
 

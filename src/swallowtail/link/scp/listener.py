@@ -20,7 +20,7 @@ from swallowtail.link.policy import numeric
 from swallowtail.link.scp.admission import Load, Rejected, judge_association, may_connect
 from swallowtail.link.scp.served_association import ServedAssociation
 from swallowtail.link.scp.services.table import PROVIDERS, Providers
-from swallowtail.link.site import Site
+from swallowtail.link.state import LinkState
 from swallowtail.runtime.network import Network
 
 BUFFERS: Final = BufferPool()
@@ -30,10 +30,10 @@ class ApplicationEntity:
     """One listening port: its settings, its connections, its associations."""
 
     def __init__(
-        self, listener: DicomListener, site: Site, providers: Providers = PROVIDERS
+        self, listener: DicomListener, state: LinkState, providers: Providers = PROVIDERS
     ) -> None:
         self.listener = listener
-        self.site = site
+        self.state = state
         self.providers = providers
         self.stopping = False
         self._port = AssociationListener(self._serve, _limits(listener), BUFFERS)
@@ -96,7 +96,7 @@ class ApplicationEntity:
             return  # it was reset before it was accepted
         address = str(numeric(connection.peer[0]))
         load = Load(self._connected.total(), self._connected[address])
-        if self._closed or not may_connect(self.listener, self.site.directory, address, load):
+        if self._closed or not may_connect(self.listener, self.state.directory, address, load):
             return  # the AssociationListener closes it
         self._connected[address] += 1
         self._running[connection] = None
@@ -118,10 +118,10 @@ class ApplicationEntity:
 
     async def _associate(self, connection: Connection, address: str, request: AssociateRQ) -> None:
         load = Load(self._associated.total(), self._associated[address])
-        online = self.site.session() is not None and not self._closed
+        online = self.state.session() is not None and not self._closed
         admission = judge_association(
             self.listener,
-            self.site.directory,
+            self.state.directory,
             request,
             address,
             load,

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from swallowtail.calls.answers import Abort, Situation, Status
 from swallowtail.calls.dimse_services.declaration import DimseService
+from swallowtail.calls.dimse_services.responses import AssociationAbort, StatusResponse
+from swallowtail.calls.responses import Situation
 from swallowtail.dicom.commands import Value, response_to
 from swallowtail.dicom.dimse import CommandReceived, DataSetFragment, DimseEvent
 from swallowtail.dicom.net import Connection
@@ -110,7 +111,7 @@ class Operation:
         while self.unread:
             fragment = await self.next_fragment()
             if fragment is None:
-                return Situation.BAD_PEER
+                return Situation.INVALID_PDU
             if len(gathered) + len(fragment.data) > limit:
                 return Situation.TOO_LARGE
             gathered += fragment.data
@@ -162,12 +163,14 @@ class Operation:
             return
         assert self._service is not None
         match self._service.responses[situation]:
-            case Status(code, then_abort=True):  # at once, although the message is not complete
+            case StatusResponse(
+                code, then_abort=True
+            ):  # at once, although the message is not complete
                 self._send(code, False, None, situation, None)
                 self.abort(situation)
-            case Status(code):
+            case StatusResponse(code):
                 await self.respond(code, comment="" if code == Code.SUCCESS else situation)
-            case Abort(source, reason):
+            case AssociationAbort(source, reason):
                 self.abort(situation, AbortSource(source), AbortReason(reason))
             case other:
                 raise AssertionError(f"{other} is no answer to a request")
@@ -178,7 +181,7 @@ class Operation:
         source: AbortSource = AbortSource.SERVICE_USER,
         reason: AbortReason = AbortReason.NOT_SPECIFIED,
     ) -> None:
-        """Abort the association; `why` stands in the log and in the report."""
+        """AssociationAbort the association; `why` stands in the log and in the report."""
         if not self.ended:
             self.abort_reason = why
             self._connection.abort(source, reason)

@@ -18,9 +18,14 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from swallowtail.calls.answers import ASSOCIATION_ANSWERS, Abort, Reject, Situation
 from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dimse_services.responses import (
+    ASSOCIATION_RESPONSES,
+    AssociationAbort,
+    AssociationRejection,
+)
 from swallowtail.calls.report import AssociationEnded, UnknownDevice
+from swallowtail.calls.responses import Situation
 from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.indications import (
     Aborted,
@@ -40,7 +45,7 @@ from swallowtail.link.scp.services.provider import (
     ServiceProvider,
 )
 from swallowtail.link.scp.services.table import Providers
-from swallowtail.link.site import Site
+from swallowtail.link.state import LinkState
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import RemoteProtocolError
 
@@ -56,7 +61,7 @@ class Port(Protocol):
     """What an association uses of the application entity that accepted it."""
 
     listener: DicomListener
-    site: Site
+    state: LinkState
     providers: Providers
     stopping: bool
 
@@ -72,11 +77,11 @@ class ServedAssociation:
         self, port: Port, connection: Connection, address: str, request: AssociateRQ, device: str
     ) -> None:
         self._port = port
-        self._site = port.site
+        self._state = port.state
         self._connection = connection
         self._request = request
         self._requestor = AssociationRequestor(
-            address, request.calling, request.called, device, self._site.random(16)
+            address, request.calling, request.called, device, self._state.random(16)
         )
         self._tally = AssociationTally()
         self._providers: dict[type[ServiceProvider], ServiceProvider] = {}
@@ -92,9 +97,9 @@ class ServedAssociation:
         return self._operation is None
 
     def reject(self, rejected: Rejected) -> None:
-        """Reject the association as the response table says, and report it."""
-        told = ASSOCIATION_ANSWERS[rejected.situation]
-        assert isinstance(told, Reject)
+        """AssociationRejection the association as the response table says, and report it."""
+        told = ASSOCIATION_RESPONSES[rejected.situation]
+        assert isinstance(told, AssociationRejection)
         self._connection.reject(RejectResult(told.result), RejectSource(told.source), told.reason)
         self._outcome, self._reason = "rejected", rejected.reason or rejected.situation
         if rejected.reason:
@@ -173,9 +178,9 @@ class ServedAssociation:
             case RemoteProtocolError() as error:
                 raise error
             case ReleaseRequested():
-                violation = ASSOCIATION_ANSWERS[Situation.BAD_PEER]
-                assert isinstance(violation, Abort)
-                self._reason = Situation.BAD_PEER
+                violation = ASSOCIATION_RESPONSES[Situation.INVALID_PDU]
+                assert isinstance(violation, AssociationAbort)
+                self._reason = Situation.INVALID_PDU
                 self._connection.abort(AbortSource(violation.source))
             case _:
                 self._note_end(MID_MESSAGE)
@@ -215,7 +220,7 @@ class ServedAssociation:
             return None
         if found not in self._providers:
             self._providers[found] = found(
-                self._site, lambda: self._port.listener, self._requestor, self._tally
+                self._state, lambda: self._port.listener, self._requestor, self._tally
             )
         return self._providers[found]
 
@@ -246,7 +251,7 @@ class ServedAssociation:
         if (found := provider.validate(operation.command)) is not None:
             return found
         listener, requestor = self._port.listener, self._requestor
-        device = self._site.directory.find(listener.name, requestor.calling_ae, requestor.address)
+        device = self._state.directory.find(listener.name, requestor.calling_ae, requestor.address)
         if isinstance(device, str) and listener.unknown_devices == "reject":
             return Situation.SERVICE_NOT_ALLOWED  # it was removed from the configuration
         return judge_message(
@@ -265,10 +270,10 @@ class ServedAssociation:
     # Reports
 
     def _report_unknown(self, reason: str) -> None:
-        listener, now = self._port.listener.name, self._site.wall()
+        listener, now = self._port.listener.name, self._state.wall()
         address = self._requestor.address
         log.info("unknown device rejected", listener=listener, peer=address, reason=reason)
-        self._site.reports.unknown(
+        self._state.reports.unknown(
             UnknownDevice(
                 listener=listener,
                 address=address,
@@ -294,7 +299,7 @@ class ServedAssociation:
             bytes=self._tally.bytes,
             seconds=seconds,
         )
-        self._site.reports.ended(
+        self._state.reports.ended(
             AssociationEnded(
                 association=self._requestor.association,
                 listener=listener,

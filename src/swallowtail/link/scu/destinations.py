@@ -26,7 +26,7 @@ from swallowtail.dicom import uids
 from swallowtail.link.scu.check import Check
 from swallowtail.link.scu.connecting import Reach
 from swallowtail.link.scu.connection import Line, passed_over
-from swallowtail.link.site import Site
+from swallowtail.link.state import LinkState
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.channel import Data, End
 from swallowtail.wire.failures import ChannelResetError
@@ -59,9 +59,11 @@ _UNUSED: Final = _Use("unused", "", since=0.0, at=0.0)
 class Destinations:
     """Every destination of the running configuration, with the associations that are open."""
 
-    def __init__(self, reach: Reach, site: Site, tasks: Tasks, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, reach: Reach, state: LinkState, tasks: Tasks, changed: Callable[[], None]
+    ) -> None:
         self._reach = reach
-        self._site = site
+        self._state = state
         self._tasks = tasks
         self._changed = changed
         self._stopping = False
@@ -73,9 +75,9 @@ class Destinations:
     @property
     def states(self) -> tuple[EndpointState, ...]:
         """Return the state of every configured destination: by its last answer, or `unused`."""
-        return tuple(self._state(name) for name in self._destinations)
+        return tuple(self._state_of(name) for name in self._destinations)
 
-    def _state(self, name: str) -> EndpointState:
+    def _state_of(self, name: str) -> EndpointState:
         use = self._uses.get(name)
         if use is None or use.at < self._loop.time() - LATELY:
             use = _UNUSED
@@ -137,9 +139,9 @@ class Destinations:
         name, number = request.destination, request.connection
         if self._stopping:
             return passed_over("Link stops; it is tried again")
-        if request.configuration > self._site.version:
+        if request.configuration > self._state.version:
             text = (
-                f"Link runs version {self._site.version} of its configuration and was asked for"
+                f"Link runs version {self._state.version} of its configuration and was asked for"
                 f" {request.configuration}"
             )
             return passed_over(f"{text}; it is tried again")
@@ -199,7 +201,7 @@ class Destinations:
         )
         use = self._uses.get(name)
         if use is None or (use.state, use.detail) != (state, detail):
-            since = use.since if use is not None and use.state == state else self._site.wall()
+            since = use.since if use is not None and use.state == state else self._state.wall()
             self._uses[name] = _Use(state, detail, since, self._loop.time())
             self._changed()
         else:

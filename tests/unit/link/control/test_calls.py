@@ -85,7 +85,7 @@ def test_a_document_that_cannot_be_run_is_refused_and_the_old_one_goes_on():
         answer = read_configure_answer(await ask(stage, CONFIGURE, encode(wish)))
         assert isinstance(answer, ConfigurationRefused)
         assert "exec" in answer.problems[0].message
-        assert stage.agent.site.version == 1
+        assert stage.agent.state.version == 1
         assert PORT in stage.hosts[LINK].ports
 
     play(scene)
@@ -124,8 +124,8 @@ def test_a_document_too_long_for_the_opening_follows_it():
         event = await channel.receive()
         assert isinstance(event, Message)
         assert isinstance(read_configure_answer(event.body), Applied)
-        assert stage.agent.site.version == 5
-        assert len(stage.agent.site.directory.by_title) == 2000
+        assert stage.agent.state.version == 5
+        assert len(stage.agent.state.directory.by_title) == 2000
 
     play(scene)
 
@@ -141,7 +141,7 @@ def test_a_wish_whose_document_is_overtaken_by_a_newer_one_is_dropped():
         slow.finish()
         with pytest.raises(ChannelResetError):
             await slow.receive()
-        assert stage.agent.site.version == 6
+        assert stage.agent.state.version == 6
 
     play(scene)
 

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from swallowtail.calls.answers import Situation
 from swallowtail.calls.config import Device, DicomListener, EchoMeaning
+from swallowtail.calls.responses import Situation
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -105,15 +105,15 @@ def test_a_listener_may_accept_anybody():
 
 
 def test_the_cloud_away_is_told_before_the_association():
-    assert judge(alive=False) == Rejected(Situation.CLOUD_AWAY)
+    assert judge(alive=False) == Rejected(Situation.CLOUD_OFFLINE)
 
 
 @pytest.mark.parametrize(
     ("classes", "echo", "found"),
     [
         ((VERIFICATION,), EchoMeaning.LINK, AssociationAdmitted("us1")),
-        ((VERIFICATION, US), EchoMeaning.LINK, Rejected(Situation.CLOUD_AWAY)),
-        ((VERIFICATION,), EchoMeaning.CLOUD, Rejected(Situation.CLOUD_AWAY)),
+        ((VERIFICATION, US), EchoMeaning.LINK, Rejected(Situation.CLOUD_OFFLINE)),
+        ((VERIFICATION,), EchoMeaning.CLOUD, Rejected(Situation.CLOUD_OFFLINE)),
     ],
 )
 def test_an_echo_that_means_link_is_admitted_without_the_cloud_and_nothing_else(

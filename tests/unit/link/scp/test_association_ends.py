@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from swallowtail.calls.answers import Situation
 from swallowtail.calls.config import DestinationTimeouts
+from swallowtail.calls.responses import Situation
 from swallowtail.dicom.pace import Deadline
 from swallowtail.wire.reasons import ResetReason
 from tests.unit.link.archive import (
@@ -104,7 +104,7 @@ async def _speaks_something_else(stage: Stage, connection: Any) -> None:
 
 
 FROM_MODALITY = [
-    (_cloud_lost, "aborted", Situation.CLOUD_LOST_NOT_WHOLE),
+    (_cloud_lost, "aborted", Situation.CLOUD_LOST_INCOMPLETE),
     (_too_slow, "aborted", f"{Deadline.RATE.value}, {MID_MESSAGE}"),
     (_aborts, "aborted", "by the modality"),
     (_aborts_mid_message, "aborted", f"by the modality, {MID_MESSAGE}"),

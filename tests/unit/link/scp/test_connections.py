@@ -24,7 +24,7 @@ from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from swallowtail.link.directory import Directory
 from swallowtail.link.scp.admission import CONNECTIONS, CONNECTIONS_PER_ADDRESS
 from swallowtail.link.scp.listener import ApplicationEntity
-from swallowtail.link.site import Site
+from swallowtail.link.state import LinkState
 from swallowtail.runtime.network import AsyncioNetwork
 from tests.unit.link.stage import (
     CONFIGURATION,
@@ -182,7 +182,7 @@ async def listening_on_loopback(**settings: object) -> AsyncIterator[Application
     """Run a listener that knows the device US1 at 127.0.0.1, and answers C-ECHO without a Cloud."""
     listener = DicomListener(name="main", ae_title="SWALLOW", port=104, echo=EchoMeaning.LINK)
     device = Device(name="us1", ae_title="US1", addresses=("127.0.0.1",))
-    site = Site(session=lambda: None, random=bytes, wall=lambda: 0.0)
+    site = LinkState(session=lambda: None, random=bytes, wall=lambda: 0.0)
     site.directory = Directory.of([device])
     entity = ApplicationEntity(msgspec.structs.replace(listener, **settings), site)
     await entity.open(AsyncioNetwork(), "127.0.0.1", 0)

@@ -19,7 +19,7 @@ from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.net import Connection
 from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from swallowtail.link.scp.listener import ApplicationEntity
-from swallowtail.link.site import Site
+from swallowtail.link.state import LinkState
 from swallowtail.wire.channel import Data
 from swallowtail.wire.failures import ChannelResetError
 from tests.unit.link.stage import (
@@ -293,7 +293,7 @@ def test_a_port_probe_leaves_nothing_behind():
 
 
 async def test_a_connection_that_was_reset_before_it_was_accepted_is_nobody():
-    site = Site(session=lambda: None, random=bytes, wall=lambda: 0.0)
+    site = LinkState(session=lambda: None, random=bytes, wall=lambda: 0.0)
     entity = ApplicationEntity(LISTENER, site)
     gone = SimpleNamespace(peer=("", 0))
     await entity._serve(gone)

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from swallowtail.calls.answers import Situation
 from swallowtail.calls.config import DicomListener
 from swallowtail.calls.dimse_services.declaration import DimseService
+from swallowtail.calls.responses import Situation
 from swallowtail.dicom.commands import Command
 from swallowtail.link.scp.operation import Operation
-from swallowtail.link.site import Site
+from swallowtail.link.state import LinkState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class ServiceProvider(ABC):
 
     def __init__(
         self,
-        site: Site,
+        state: LinkState,
         listener: Callable[[], DicomListener],
         requestor: AssociationRequestor,
         tally: AssociationTally,
     ) -> None:
-        self.site = site
+        self.state = state
         self.requestor = requestor
         self.tally = tally
         self._listener = listener

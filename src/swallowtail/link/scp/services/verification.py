@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from swallowtail.calls.answers import Situation
 from swallowtail.calls.config import DicomListener, EchoMeaning
 from swallowtail.calls.dimse_services.declaration import DimseService
 from swallowtail.calls.dimse_services.verification import VERIFICATION
+from swallowtail.calls.responses import Situation
 from swallowtail.link.scp.operation import Operation
 from swallowtail.link.scp.services.provider import ServiceProvider
 
@@ -21,8 +21,8 @@ class VerificationProvider(ServiceProvider):
 
     async def serve(self, operation: Operation) -> None:
         if self.listener.echo is EchoMeaning.LINK:
-            situation = Situation.LINK_ONLY_ECHO
-        elif self.site.session() is not None:
+            situation = Situation.LINK_ECHO
+        elif self.state.session() is not None:
             situation = Situation.STORED
         else:
             situation = Situation.CLOUD_LOST

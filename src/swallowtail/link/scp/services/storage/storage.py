@@ -7,9 +7,10 @@ byte: the Cloud may be about to commit.
 import asyncio
 from typing import ClassVar
 
-from swallowtail.calls.answers import Situation, Status
 from swallowtail.calls.dimse_services.declaration import DimseService
-from swallowtail.calls.dimse_services.storage import FAILED_STORES_UNTIL_ABORT, STORAGE
+from swallowtail.calls.dimse_services.responses import StatusResponse
+from swallowtail.calls.dimse_services.storage import FAILED_STORES_UNTIL_ABORT, STORAGE, STORED
+from swallowtail.calls.responses import Situation
 from swallowtail.calls.store import StoreRequest
 from swallowtail.dicom import uids
 from swallowtail.dicom.commands import Command
@@ -32,21 +33,21 @@ class StorageProvider(ServiceProvider):
 
     async def serve(self, operation: Operation) -> None:
         store = StoreRelay(self.listener.max_object)
-        session = self.site.session()
+        session = self.state.session()
         if session is None:
             store.lost(asyncio.get_running_loop().time())
         else:
-            request, transfer = self._request(operation), self.site.random(16)
+            request, transfer = self._request(operation), self.state.random(16)
             await relay(operation, session, store, request, transfer)
         if store.verdict is None:
             await discard(operation, store)
-        situation = store.verdict or Situation.BAD_PEER
+        situation = store.verdict or Situation.INVALID_PDU
         self._count(situation, store.length)
         await operation.answer(situation)
-        if self.declaration.responses[situation] == Status(Code.OUT_OF_RESOURCES):
+        if self.declaration.responses[situation] == StatusResponse(Code.OUT_OF_RESOURCES):
             self._out_of_resources += 1
         if self._out_of_resources >= FAILED_STORES_UNTIL_ABORT:
-            await operation.answer(Situation.FAILED_TOO_OFTEN)
+            await operation.answer(Situation.THIRD_FAILURE)
 
     async def refuse(self, operation: Operation, situation: Situation) -> None:
         self._count(situation, 0)
@@ -54,7 +55,7 @@ class StorageProvider(ServiceProvider):
 
     def _count(self, situation: Situation, length: int) -> None:
         self.tally.bytes += length
-        if situation is Situation.STORED:
+        if situation in STORED.values():
             self.tally.stored += 1
         else:
             self.tally.failed += 1
@@ -63,7 +64,7 @@ class StorageProvider(ServiceProvider):
         requestor = self.requestor
         return StoreRequest(
             listener=self.listener.name,
-            configuration=self.site.version,
+            configuration=self.state.version,
             peer=requestor.address,
             calling_ae=requestor.calling_ae,
             called_ae=requestor.called_ae,
@@ -72,5 +73,5 @@ class StorageProvider(ServiceProvider):
             sop_class=operation.command.sop_class,
             sop_instance=operation.command.sop_instance,
             transfer_syntax=operation.context.transfer_syntax,
-            received_at=self.site.wall(),
+            received_at=self.state.wall(),
         )

@@ -18,8 +18,8 @@ import enum
 import zlib
 from typing import Final
 
-from swallowtail.calls.answers import Situation
-from swallowtail.calls.dimse_services.storage import NOT_STORED
+from swallowtail.calls.dimse_services.storage import NOT_STORED, STORED
+from swallowtail.calls.responses import Situation
 from swallowtail.calls.store import Committed, StoreAnswer, TransferEnd
 from swallowtail.sansio.machine import Bytes
 
@@ -109,7 +109,7 @@ class StoreRelay:
     def abandoned(self) -> None:
         """Learn that the modality has gone: nobody is left to hear an answer."""
         if self.phase is not Phase.OVER:
-            self._over(Situation.BAD_PEER)
+            self._over(Situation.INVALID_PDU)
 
     def answered(self, answer: StoreAnswer, now: float) -> None:
         """Learn what the Cloud says.
@@ -122,7 +122,7 @@ class StoreRelay:
             self.length,
             self.crc32,
         ):
-            self._over(Situation.STORED)
+            self._over(STORED[answer.stored])
         else:
             self._failed(Situation.CLOUD_LOST, now)
 
@@ -138,7 +138,7 @@ class StoreRelay:
         if due is None or now < due:
             return
         if self.phase is Phase.DISCARDING:
-            self._over(Situation.CLOUD_LOST_NOT_WHOLE)
+            self._over(Situation.CLOUD_LOST_INCOMPLETE)
         else:
             self._failed(Situation.CLOUD_LOST, now)
 

@@ -4,8 +4,8 @@ import zlib
 
 import pytest
 
-from swallowtail.calls.answers import Situation
-from swallowtail.calls.dimse_services.storage import NOT_STORED
+from swallowtail.calls.dimse_services.storage import NOT_STORED, STORED
+from swallowtail.calls.responses import Situation
 from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored, TransferEnd
 from swallowtail.link.scp.services.storage.store_machine import (
     ANSWER_LIMIT,
@@ -38,7 +38,7 @@ def awaiting(now: float = 100.0) -> StoreRelay:
 def test_a_commit_with_the_right_numbers_is_believed(stored):
     store = awaiting()
     store.answered(Committed(length=len(BODY), crc32=zlib.crc32(BODY), stored=stored), 101.0)
-    assert store.verdict is Situation.STORED
+    assert store.verdict is STORED[stored]
     assert store.next_timeout() is None
 
 
@@ -108,7 +108,7 @@ def test_a_message_that_is_not_whole_by_then_is_aborted():
     store = relay()
     store.lost(100.0)
     store.handle_timeout(110.0)
-    assert store.verdict is Situation.CLOUD_LOST_NOT_WHOLE
+    assert store.verdict is Situation.CLOUD_LOST_INCOMPLETE
 
 
 def test_no_credit_for_fifteen_seconds_has_failed():
@@ -177,7 +177,7 @@ def test_a_modality_that_goes_away_ends_the_store():
     store = relay()
     store.fragment(BODY)
     store.abandoned()
-    assert store.verdict is Situation.BAD_PEER
+    assert store.verdict is Situation.INVALID_PDU
 
 
 @pytest.mark.parametrize("after", ["lost", "answered", "whole", "timeout", "abandoned"])

@@ -11,17 +11,17 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from swallowtail.calls.answers import (
-    Abort,
-    Answer,
-    RefuseContext,
-    Reject,
-    Situation,
-    Status,
-)
 from swallowtail.calls.config import Configuration, EchoMeaning, Timeouts
+from swallowtail.calls.dimse_services.responses import (
+    AssociationAbort,
+    AssociationRejection,
+    ContextRejection,
+    DicomResponse,
+    StatusResponse,
+)
 from swallowtail.calls.dimse_services.storage import FAILED_STORES_UNTIL_ABORT
 from swallowtail.calls.dimse_services.table import RESPONSE_TABLE
+from swallowtail.calls.responses import Situation
 from swallowtail.calls.store import NotStoredReason, Stored
 from swallowtail.dicom.commands import echo_request, encode, store_request
 from swallowtail.dicom.dimse import CommandReceived
@@ -46,7 +46,7 @@ UID = "1.2.826.0.1.3680043.8.498.1"
 ECHO, STORE = 1, 3  # context ids, in the order proposed
 BODY = b"an invented data set" * 10
 
-Provocation = Callable[[Stage], Awaitable[Answer]]
+Provocation = Callable[[Stage], Awaitable[DicomResponse]]
 PROVOKED: dict[tuple[Situation, str], tuple[Provocation, Configuration]] = {}
 
 
@@ -68,11 +68,11 @@ def request(
     return propose(called, calling, [(uid, (EXPLICIT_VR_LITTLE_ENDIAN,)) for uid in classes])
 
 
-async def asked(stage: Stage, *arguments: str, **more: object) -> Answer:
+async def asked(stage: Stage, *arguments: str, **more: object) -> DicomResponse:
     """Ask for an association that is expected to be rejected."""
     answer = await stage.associate(request(*arguments, **more))
     assert isinstance(answer, AssociateRejected), answer
-    return Reject(answer.answer.result, answer.answer.source, answer.answer.reason)
+    return AssociationRejection(answer.answer.result, answer.answer.source, answer.answer.reason)
 
 
 async def associated(stage: Stage) -> Connection:
@@ -81,24 +81,24 @@ async def associated(stage: Stage) -> Connection:
     return connection
 
 
-async def heard(connection: Connection) -> Answer:
+async def heard(connection: Connection) -> DicomResponse:
     """Hear one answer, and whether the association outlives it."""
     event = await connection.next_event()
     if isinstance(event, Aborted):
-        return Abort(event.source, event.reason)
+        return AssociationAbort(event.source, event.reason)
     assert isinstance(event, CommandReceived), event
     if not connection.closed:
         connection.release()
     last = await connection.next_event()
     assert isinstance(last, Aborted | Released), last
-    return Status(event.command.status, then_abort=isinstance(last, Aborted))
+    return StatusResponse(event.command.status, then_abort=isinstance(last, Aborted))
 
 
-async def aborted(connection: Connection) -> Answer:
+async def aborted(connection: Connection) -> DicomResponse:
     """Hear an A-ABORT; its reason says what was wrong, the table says by whom."""
     answer = await heard(connection)
-    assert isinstance(answer, Abort)
-    return Abort(answer.source)
+    assert isinstance(answer, AssociationAbort)
+    return AssociationAbort(answer.source)
 
 
 def begin_store(connection: Connection, *, uid: str = UID, sop_class: str = US) -> None:
@@ -109,14 +109,14 @@ def pdv(context_id: int, data: bytes, control: int) -> bytes:
     return struct.pack(">BxIIBB", 4, len(data) + 6, len(data) + 2, context_id, control) + data
 
 
-async def stored(stage: Stage, **more: str) -> Answer:
+async def stored(stage: Stage, **more: str) -> DicomResponse:
     connection = await associated(stage)
     begin_store(connection, **more)
     connection.send_data(BODY, last=True)
     return await heard(connection)
 
 
-async def echoed(connection: Connection) -> Answer:
+async def echoed(connection: Connection) -> DicomResponse:
     connection.send(ECHO, echo_request(connection.new_message_id(), VERIFICATION))
     return await heard(connection)
 
@@ -134,43 +134,43 @@ async def reconfigure(stage: Stage, **listener: object) -> None:
     await stage.cloud.configure(msgspec.structs.replace(CONFIGURATION, listeners=(changed,)))
 
 
-@provokes(Situation.CLOUD_AWAY, "association")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.CLOUD_OFFLINE, "association")
+async def _(stage: Stage) -> DicomResponse:
     await lose_the_cloud(stage)
     return await asked(stage)
 
 
 @provokes(Situation.TOO_MANY_ASSOCIATIONS, "association", max_associations_per_address=1)
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     await associated(stage)
     return await asked(stage)
 
 
 @provokes(Situation.UNKNOWN_CALLING_AE, "association")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     return await asked(stage, "SWALLOW", "NOBODY")
 
 
 @provokes(Situation.UNKNOWN_CALLED_AE, "association")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     return await asked(stage, "SPARROW")
 
 
 @provokes(Situation.SERVICE_NOT_ALLOWED, "association", services=("verification",))
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     assert connection.agreement is not None
-    return RefuseContext(connection.agreement.refused[STORE])
+    return ContextRejection(connection.agreement.refused[STORE])
 
 
 @provokes(Situation.SOP_CLASS_NOT_CONFIGURED, "association")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     connection = await stage.associate(request(classes=(VERIFICATION, WORKLIST)))
-    return RefuseContext(connection.agreement.refused[STORE])
+    return ContextRejection(connection.agreement.refused[STORE])
 
 
-@provokes(Situation.BAD_PEER, "association")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.INVALID_PDU, "association")
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     connection._pump._transport.write(
         b"\x09\x00\x00\x00\x00\x04ABCD"
@@ -178,8 +178,8 @@ async def _(stage: Stage) -> Answer:
     return await aborted(connection)
 
 
-@provokes(Situation.BAD_MESSAGE, "association")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.INVALID_MESSAGE, "association")
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     connection._pump._transport.write(
         pdv(ECHO, BODY, control=2)
@@ -187,8 +187,8 @@ async def _(stage: Stage) -> Answer:
     return await aborted(connection)
 
 
-@provokes(Situation.SLOW_PEER, "association", timeouts=Timeouts(idle=20.0))
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.PEER_TIMEOUT, "association", timeouts=Timeouts(idle=20.0))
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     began = stage.loop.time()
     answer = await heard(connection)
@@ -197,57 +197,57 @@ async def _(stage: Stage) -> Answer:
 
 
 @provokes(Situation.STORED, "C-ECHO")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     return await echoed(await associated(stage))
 
 
-@provokes(Situation.LINK_ONLY_ECHO, "C-ECHO", echo=EchoMeaning.LINK)
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.LINK_ECHO, "C-ECHO", echo=EchoMeaning.LINK)
+async def _(stage: Stage) -> DicomResponse:
     await lose_the_cloud(stage)
     return await echoed(await stage.associate(request(classes=(VERIFICATION,))))
 
 
 @provokes(Situation.CLOUD_LOST, "C-ECHO")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     await lose_the_cloud(stage)
     return await echoed(connection)
 
 
 @provokes(Situation.SERVICE_NOT_ALLOWED, "C-ECHO")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     await reconfigure(stage, services=("storage",))
     return await echoed(connection)
 
 
 @provokes(Situation.SOP_CLASS_NOT_CONFIGURED, "C-ECHO")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     connection.send(ECHO, echo_request(connection.new_message_id(), CT))
     return await heard(connection)
 
 
 @provokes(Situation.STORED, "C-STORE")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     stage.cloud.store = commit
     return await stored(stage)
 
 
-@provokes(Situation.SAME_AGAIN, "C-STORE")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.REPEATED, "C-STORE")
+async def _(stage: Stage) -> DicomResponse:
     stage.cloud.store = committed_as(Stored.SAME)
     return await stored(stage)
 
 
-@provokes(Situation.CONFLICT, "C-STORE")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.REPEATED_DIFFERENTLY, "C-STORE")
+async def _(stage: Stage) -> DicomResponse:
     stage.cloud.store = committed_as(Stored.CONFLICT)
     return await stored(stage)
 
 
 @provokes(Situation.CLOUD_LOST, "C-STORE")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     stage.cloud.store = silence
     began = stage.loop.time()
     answer = await stored(stage)
@@ -255,8 +255,8 @@ async def _(stage: Stage) -> Answer:
     return answer
 
 
-@provokes(Situation.CLOUD_LOST_NOT_WHOLE, "C-STORE")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.CLOUD_LOST_INCOMPLETE, "C-STORE")
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     begin_store(connection)
     connection.send_data(BODY, last=False)
@@ -267,8 +267,8 @@ async def _(stage: Stage) -> Answer:
     return answer
 
 
-@provokes(Situation.FAILED_TOO_OFTEN, "C-STORE")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.THIRD_FAILURE, "C-STORE")
+async def _(stage: Stage) -> DicomResponse:
     stage.cloud.store = refuse(NotStoredReason.STORAGE_UNAVAILABLE)
     connection = await associated(stage)
     for _ in range(FAILED_STORES_UNTIL_ABORT):
@@ -281,13 +281,13 @@ async def _(stage: Stage) -> Answer:
 
 
 @provokes(Situation.STORAGE_UNAVAILABLE, "C-STORE")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     stage.cloud.store = refuse(NotStoredReason.STORAGE_UNAVAILABLE)
     return await stored(stage)
 
 
 @provokes(Situation.TOO_LARGE, "C-STORE", max_object=1_048_576)
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     begin_store(connection)
     for _ in range(17):
@@ -296,18 +296,18 @@ async def _(stage: Stage) -> Answer:
     event = await connection.next_event()
     assert isinstance(event, CommandReceived)
     assert isinstance(await connection.next_event(), Aborted)
-    return Status(event.command.status, then_abort=True)
+    return StatusResponse(event.command.status, then_abort=True)
 
 
 @provokes(Situation.MALFORMED, "C-STORE")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     answer = await stored(stage, uid="../../etc/passwd")
     assert stage.cloud.bodies == [], "nothing of it goes to the Cloud"
     return answer
 
 
 @provokes(Situation.SERVICE_NOT_ALLOWED, "C-STORE")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     await reconfigure(stage, services=("verification",))
     begin_store(connection)
@@ -316,12 +316,12 @@ async def _(stage: Stage) -> Answer:
 
 
 @provokes(Situation.SOP_CLASS_NOT_CONFIGURED, "C-STORE")
-async def _(stage: Stage) -> Answer:
+async def _(stage: Stage) -> DicomResponse:
     return await stored(stage, sop_class=CT)
 
 
-@provokes(Situation.BAD_PEER, "C-STORE")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.INVALID_PDU, "C-STORE")
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     begin_store(connection)
     connection.send_data(BODY, last=False)
@@ -329,8 +329,8 @@ async def _(stage: Stage) -> Answer:
     return await aborted(connection)
 
 
-@provokes(Situation.BAD_MESSAGE, "C-STORE")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.INVALID_MESSAGE, "C-STORE")
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     begin_store(connection)
     connection.send_data(BODY, last=False)
@@ -340,8 +340,8 @@ async def _(stage: Stage) -> Answer:
     return await aborted(connection)
 
 
-@provokes(Situation.SLOW_PEER, "C-STORE")
-async def _(stage: Stage) -> Answer:
+@provokes(Situation.PEER_TIMEOUT, "C-STORE")
+async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     begin_store(connection)
     connection.send_data(BODY, last=False)
@@ -358,7 +358,7 @@ ROWS = {
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0].name}-{row[1]}")
 def test_the_sender_hears_what_the_table_says(row):
     provocation, configuration = PROVOKED[row]
-    heard_by_sender: list[Answer] = []
+    heard_by_sender: list[DicomResponse] = []
 
     async def scene(stage: Stage) -> None:
         heard_by_sender.append(await provocation(stage))

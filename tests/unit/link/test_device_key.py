@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from swallowtail.link.key import DeviceKeyError, KeyFile
+from swallowtail.link.device_key import DeviceKeyError, KeyFile
 
 
 def test_a_key_is_made_once_and_signs(tmp_path: Path):

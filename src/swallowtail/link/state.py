@@ -1,4 +1,4 @@
-"""What the parts of one Link share."""
+"""The state that the parts of one Link share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from swallowtail.wire.net import Session
 
 
 @dataclass
-class Site:
-    """The hospital as this Link knows it now.
+class LinkState:
+    """The running configuration, the session with the Cloud, and what every part needs besides.
 
     `directory` and `version` change with the configuration.
     """
 
     session: Callable[[], Session | None]
-    """The session with the Cloud while it is alive by the design's deadlines."""
+    """Return the session with the Cloud; None when there is none within its deadlines."""
     random: Callable[[int], bytes]
     wall: Callable[[], float]
     reports: Reports = field(default_factory=Reports)

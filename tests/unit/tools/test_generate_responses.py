@@ -1,0 +1,15 @@
+"""The conformance page shows the response table of every listener protocol."""
+
+from tools.generate_responses import PAGE, TABLES, main, page
+
+
+def test_the_page_is_current():
+    assert PAGE.read_text() == page(), "run: python -m tools.generate_responses"
+    assert main(["--check"]) == 0
+
+
+def test_every_response_is_on_the_page():
+    for table in TABLES.values():
+        for column in table.values():
+            for response in column.values():
+                assert f"| {response.text} |" in page()
