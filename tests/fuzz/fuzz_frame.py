@@ -9,10 +9,8 @@ from swallowtail.wire.frames import (
     MAX_FRAME,
     MAX_PAYLOAD,
     FrameType,
-    attach_frame,
     credit_frame,
     opening_frame,
-    read_attach,
     read_credit,
     read_opening,
     read_reset,
@@ -48,9 +46,6 @@ def _check(kind: int, payload: memoryview) -> None:
         case FrameType.CREDIT:
             credit = read_credit(payload)
             assert credit_frame(1, credit)[HEADER.size :] == payload
-        case FrameType.ATTACH:
-            attach = read_attach(payload)
-            assert attach_frame(1, attach)[HEADER.size :] == payload
         case FrameType.RESET:
             reason, text = read_reset(payload)
             again_reason, again_text = read_reset(

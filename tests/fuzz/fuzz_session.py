@@ -39,7 +39,6 @@ HELLO = Hello(
     code="AAAA",
     key=KEY,
     proof=bytes(64),
-    instance=ID,
     budget=1 << 22,
     channels=8,
 )
@@ -85,9 +84,7 @@ class _Session:
 
     def _cloud(self) -> CloudHello:
         proved = bool(self._mode & PROVED)
-        return CloudHello(
-            release="heron", capabilities=(), nonce=NONCE, time=0.0, verify=lambda *_: proved
-        )
+        return CloudHello(capabilities=(), nonce=NONCE, verify=lambda *_: proved)
 
     def _link(self) -> LinkHello:
         return LinkHello(
@@ -96,7 +93,6 @@ class _Session:
             code="AAAA",
             key=KEY,
             sign=lambda _: bytes(64),
-            instance=ID,
             channels=8,
         )
 
@@ -104,9 +100,7 @@ class _Session:
         if self._mode & CLOUD:
             self._receive(control_frame(HELLO))
         else:
-            self._receive(
-                control_frame(Challenge(versions=(1, 1), nonce=NONCE, time=0.0, release="heron"))
-            )
+            self._receive(control_frame(Challenge(versions=(1, 1), nonce=NONCE)))
             self._receive(control_frame(WELCOME))
         while self.machine.data_to_send():
             pass
@@ -160,13 +154,11 @@ class _Session:
         return self._channels[size % len(self._channels)]
 
     def _open(self, size: int) -> None:
-        transfer = bytes([size % 256]) * 16 if size & 1 else None
         opened = self.machine.open(
             "heron",
             bytes(size),
             Priority(1 + size % 2),
             now=self._now,
-            transfer=transfer,
             fin=not size % 7,
         )
         self._channels.append(opened)
@@ -174,7 +166,7 @@ class _Session:
     def _write(self, size: int) -> None:
         channel = self._channel(size)
         credit = channel.sending.credit
-        assert channel.write(memoryview(bytes(size)), self._now) == min(size, credit)
+        assert channel.write(memoryview(bytes(size))) == min(size, credit)
         channel.flush()
 
     def _read(self, size: int) -> None:
@@ -184,7 +176,7 @@ class _Session:
                 channel.consumed(len(event.view), self._now)
 
     def _message(self, size: int) -> None:
-        self._channel(size).message(bytes(size), self._now, fin=bool(size & 1))
+        self._channel(size).message(bytes(size), fin=bool(size & 1))
 
     def _finish(self, size: int) -> None:
         channel = self._channel(size)

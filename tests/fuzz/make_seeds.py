@@ -31,12 +31,10 @@ from swallowtail.wire.control import (
 )
 from swallowtail.wire.frames import (
     HEADER,
-    Attach,
     Credit,
     FrameType,
     Opening,
     Priority,
-    attach_frame,
     credit_frame,
     frame,
     opening_frame,
@@ -127,7 +125,7 @@ def _conversations() -> Mapping[str, bytes]:
 
 def _controls() -> dict[str, Control]:
     return {
-        "challenge": Challenge(versions=(1, 1), nonce=bytes(32), time=0.0, release="heron"),
+        "challenge": Challenge(versions=(1, 1), nonce=bytes(32)),
         "hello": HELLO,
         "welcome": WELCOME,
         "refuse": Refuse(reason=RefuseReason.BUSY, detail="heron", retry_after=3.0),
@@ -139,15 +137,12 @@ def _controls() -> dict[str, Control]:
 
 
 def _frames() -> Mapping[str, bytes]:
-    opening = Opening(
-        call="store", priority=Priority.BULK, credit=65_536, transfer=bytes(16), body=b"heron"
-    )
+    opening = Opening(call="store", priority=Priority.BULK, credit=65_536, body=b"heron")
     payloads = {
         **{f"control-{name}": control_frame(message) for name, message in _controls().items()},
         "open": opening_frame(1, opening, fin=False),
         "credit": credit_frame(1, Credit(10, 20)),
         "reset": reset_frame(1, ResetReason.LIMIT, "heron"),
-        "attach": attach_frame(1, Attach(bytes(16), 100)),
     }
     return {name: raw[:1] + raw[HEADER.size :] for name, raw in payloads.items()}
 
@@ -165,9 +160,7 @@ WAIT, OPENED, WRITE, READ, MESSAGE, FINISH, SEND, PING = range(8, 16)  # steps o
 
 def _served(first: int) -> bytes:
     """Return the steps of a channel that the peer opens and that is read."""
-    transfer = Opening(
-        call="store", priority=Priority.BULK, credit=65_536, transfer=bytes(16), body=b"heron"
-    )
+    transfer = Opening(call="store", priority=Priority.BULK, credit=65_536, body=b"heron")
     return _steps(
         opening_frame(first, transfer, fin=False),
         frame(FrameType.DATA, first, b"heron" * 9),
@@ -205,7 +198,6 @@ def _sessions() -> Mapping[str, bytes]:
             bytes((CLOUD | WELCOMED | PROVED,))
             + _served(1)
             + _served(3)
-            + _steps(attach_frame(5, Attach(bytes(16), 9)))
         ),
         "cloud-opens": (
             bytes((CLOUD | WELCOMED | PROVED,))

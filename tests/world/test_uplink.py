@@ -63,7 +63,6 @@ class Pair:
             code="c",
             key=bytes(32),
             sign=lambda _: bytes(64),
-            instance=bytes(16),
         )
         return Session(SessionMachine(hello, now=self.loop.time()), transport)
 

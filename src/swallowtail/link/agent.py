@@ -90,7 +90,7 @@ class Agent:
             about=about,
             now=loop.time,
         )
-        identity = Identity(facts.release, facts.code, facts.key, world.random_bytes(16))
+        identity = Identity(facts.release, facts.code, facts.key)
         self.uplink = Uplink(
             world.connect,
             identity,

@@ -82,8 +82,6 @@ class Identity:
     release: str
     code: str
     key: DeviceKey
-    instance: bytes
-    """16 random bytes, new at each start (wire §3)."""
 
 
 class Uplink:
@@ -170,7 +168,6 @@ class Uplink:
             code=identity.code,
             key=identity.key.public,
             sign=identity.key.sign,
-            instance=identity.instance,
         )
 
     async def _be_welcomed(self, session: Session) -> None:

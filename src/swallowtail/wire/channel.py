@@ -7,7 +7,7 @@ Received DATA waits here, bounded by the credit that was granted, until the owne
 
 import enum
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -30,7 +30,7 @@ from swallowtail.wire.frames import (
 )
 from swallowtail.wire.reasons import ResetReason, WireError
 from swallowtail.wire.strays import CROSSING_FRAMES
-from swallowtail.wire.window import ReceiveWindow, RetainedWindow, SendWindow
+from swallowtail.wire.window import ReceiveWindow, SendWindow
 
 # smaller pieces that wait are put together, or their bookkeeping would outweigh their bytes
 MERGE_BELOW: Final = 4096
@@ -62,7 +62,6 @@ class ChannelInput(enum.Enum):
     SEND_FIN = "send FIN"
     SEND_RESET = "send RESET"
     RECEIVE_OPEN = "receive OPEN"
-    RECEIVE_ATTACH = "receive ATTACH"
     RECEIVE_DATA = "receive DATA or MESSAGE"
     RECEIVE_FIN = "receive FIN"
     RECEIVE_CREDIT = "receive CREDIT"
@@ -85,7 +84,6 @@ CHANNEL_TABLE: Final[
     # nothing has been said
     (_S.IDLE, _I.SEND_OPEN): (_DO, _S.OPEN),
     (_S.IDLE, _I.RECEIVE_OPEN): (_DO, _S.OPEN),
-    (_S.IDLE, _I.RECEIVE_ATTACH): (_DO, _S.OPEN),
     # both directions are open
     (_S.OPEN, _I.SEND_DATA): (_DO, _S.OPEN),
     (_S.OPEN, _I.SEND_FIN): (_DO, _S.HALF_CLOSED_LOCAL),
@@ -186,7 +184,6 @@ class ChannelMachine:
         self.queued = False
         self.sending = send
         self.receiving = receive
-        self.retained = RetainedWindow() if opening.transfer is not None else None
         self.failure: WasReset | None = None
         self.reset_waiting = False  # our RESET has not left yet
         self.fin_left = False  # our FIN has left
@@ -194,7 +191,6 @@ class ChannelMachine:
         self.told_readable = self.told_writable = (
             False  # the session's marks: that event waits already
         )
-        self.counted_transfer = False  # the session's mark: this channel holds its transfer's place
         self._owner = owner
         self._credit_due = False
         self._frame: bytearray | None = None
@@ -254,7 +250,7 @@ class ChannelMachine:
 
     # Sending
 
-    def write(self, view: memoryview, now: float) -> int:
+    def write(self, view: memoryview) -> int:
         """Copy as much of a body as credit allows into frames; answers how many bytes that was.
 
         A frame leaves when it is full, or at `flush`. After a short answer wait for Writable.
@@ -279,7 +275,7 @@ class ChannelMachine:
         self.sending.send(size)
         if size < len(view):
             self.flush()  # the peer grants nothing for bytes that it does not see
-            self.sending.block(now)
+            self.sending.block()
         return size
 
     def flush(self, *, fin: bool = False) -> None:
@@ -294,7 +290,7 @@ class ChannelMachine:
         self._frame = None
         self._queue(full)
 
-    def message(self, body: bytes, now: float, *, fin: bool = False) -> bool:
+    def message(self, body: bytes, *, fin: bool = False) -> bool:
         """Send a message of the call; False when credit does not cover it yet.
 
         Then wait for Writable and call again.
@@ -306,7 +302,7 @@ class ChannelMachine:
         self.step(ChannelInput.SEND_DATA)
         self.flush()
         if len(body) > self.sending.credit:
-            self.sending.block(now, len(body))
+            self.sending.block(len(body))
             return False
         self.sending.send(len(body))
         if fin:
@@ -329,7 +325,6 @@ class ChannelMachine:
         """
         if self.step(ChannelInput.SEND_RESET) is ChannelAction.DO:
             self._give_up()
-            self._forget()
             self.failure = WasReset(reason, text)
             self.reset_waiting = True
             self._owner.send_control(reset_frame(self.number, reason, text), self)
@@ -337,8 +332,6 @@ class ChannelMachine:
             self._ignore()
 
     def _queue(self, full: Frame) -> None:
-        if self.retained is not None and len(full) > HEADER.size:
-            self.retained.sent(full)
         self.outbox.append(full)
         self._owner.send_frames(self)
 
@@ -463,15 +456,12 @@ class ChannelMachine:
         self.receiving.end()
         self._inbox.append(End())
 
-    def receive_credit(self, payload: memoryview, now: float) -> None:
+    def receive_credit(self, payload: memoryview) -> None:
         """Take a CREDIT frame."""
         credit = read_credit(payload)
         if self.step(ChannelInput.RECEIVE_CREDIT) is ChannelAction.DROP:
             return
-        raised = self.sending.credited(credit, now)
-        if self.retained is not None:
-            self.retained.forget(self.sending.received)
-        if raised:
+        if self.sending.credited(credit):
             self._owner.writable(self)
 
     def receive_reset(self, payload: memoryview) -> None:
@@ -481,11 +471,9 @@ class ChannelMachine:
         self._fail(ChannelInput.RECEIVE_RESET, reason, text)
         # on a channel that both had finished, our last frames may not have left
         self.outbox.clear()
-        self._forget()
 
     def lose(self, text: str) -> None:
-        """The session ended under this channel; the retained window stays (wire §8)."""
-        self.flush()
+        """Fail the channel because its session has ended."""
         self._fail(ChannelInput.LOSE_SESSION, ResetReason.SESSION_LOST, text)
 
     def _fail(self, what: ChannelInput, reason: ResetReason, text: str) -> None:
@@ -508,13 +496,3 @@ class ChannelMachine:
         self._inbox.clear()
         self._messages_waiting = self._pulled = self._deferred = 0
         self.receiving.drop()
-
-    def _forget(self) -> None:
-        if self.retained is not None:
-            self.retained.forget(self.retained.end)
-
-    def resend(self, offset: int) -> Iterator[tuple[int, memoryview]]:
-        """Say what would be sent again from `offset` (wire §8); only a transfer's sender can."""
-        if self.retained is None:
-            raise LocalProtocolError("this channel carries no transfer")
-        return self.retained.since(offset)

@@ -11,7 +11,9 @@ import msgspec
 from swallowtail.wire.frames import FrameType, frame
 from swallowtail.wire.reasons import WireError
 
-VERSION: Final = 1
+LOWEST_VERSION: Final = 1
+HIGHEST_VERSION: Final = 1
+"""The versions of the wire that this release supports (wire §3)."""
 MAX_ECHO_AFTER: Final = 20.0  # wire §4
 MAX_DEAD_AFTER: Final = 45.0
 
@@ -50,12 +52,10 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class Challenge(Control, tag="challenge", frozen=True, kw_only=True):
-    """Cloud → Link, the first word."""
+    """Cloud → Link, the first message: the versions that the Cloud supports, and a nonce."""
 
     versions: tuple[int, int]
     nonce: Bytes32
-    time: float
-    release: Text
 
 
 class Hello(Control, tag="hello", frozen=True, kw_only=True):
@@ -67,7 +67,6 @@ class Hello(Control, tag="hello", frozen=True, kw_only=True):
     code: Text
     key: Bytes32
     proof: Bytes64
-    instance: Bytes16
     budget: U64
     channels: U64
 

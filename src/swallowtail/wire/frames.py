@@ -20,12 +20,10 @@ HEADER: Final = struct.Struct(">BBHI")  # type, flags, reserved, channel
 FIN: Final = 1
 MAX_RESET_TEXT: Final = 256
 MAX_OPENING_CREDIT: Final = 1 << 20  # wire §5
-TRANSFER_SIZE: Final = 16
 
 Frame = bytes | bytearray
 
 _CREDIT = struct.Struct(">QQ")
-_ATTACH = struct.Struct(">16sQ")
 _REASON = struct.Struct(">H")
 
 
@@ -38,7 +36,6 @@ class FrameType(enum.IntEnum):
     MESSAGE = 3
     CREDIT = 4
     RESET = 5
-    ATTACH = 6
 
 
 class Priority(enum.IntEnum):
@@ -54,7 +51,6 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     call: str
     priority: Priority
     credit: int = 0
-    transfer: bytes | None = None
     body: bytes = b""
 
 
@@ -66,16 +62,6 @@ class Credit(NamedTuple):
 
     received: int
     limit: int
-
-
-class Attach(NamedTuple):
-    """The payload of ATTACH.
-
-    Which transfer goes on, and the highest offset that its sender has sent so far.
-    """
-
-    transfer: bytes
-    end: int
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -102,8 +88,6 @@ def read_opening(payload: memoryview) -> Opening:
         raise WireError(f"OPEN cannot be read: {error} (wire §2)") from error
     if len(opening.call) > 64:
         raise WireError("OPEN names a call of more than 64 characters (wire §2)")
-    if opening.transfer is not None and len(opening.transfer) != TRANSFER_SIZE:
-        raise WireError("OPEN carries a transfer that is not 16 bytes long (wire §2)")
     if not 0 <= opening.credit <= MAX_OPENING_CREDIT:
         raise WireError(f"OPEN grants itself {opening.credit} bytes (wire §5)")
     return opening
@@ -131,16 +115,6 @@ def read_reset(payload: memoryview) -> tuple[ResetReason, str]:
         raise WireError(f"RESET has a payload of {len(payload)} bytes (wire §2)")
     (code,) = _REASON.unpack_from(payload)
     return ResetReason.read(code), str(payload[_REASON.size :], "utf-8", "replace")
-
-
-def attach_frame(channel: int, attach: Attach) -> bytes:
-    """Build ATTACH."""
-    return frame(FrameType.ATTACH, channel, _ATTACH.pack(*attach))
-
-
-def read_attach(payload: memoryview) -> Attach:
-    """Read ATTACH."""
-    return Attach._make(_unpack(_ATTACH, payload, "ATTACH"))
 
 
 def _unpack(layout: struct.Struct, payload: memoryview, name: str) -> tuple[Any, ...]:

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.control import (
-    VERSION,
+    HIGHEST_VERSION,
+    LOWEST_VERSION,
     Challenge,
     Control,
     Hello,
@@ -28,6 +29,8 @@ from swallowtail.wire.window import START_BUDGET
 STEP_SECONDS: Final = 10.0  # wire §3
 HELLO_SECONDS: Final = 20.0
 DEFAULT_CHANNELS: Final = 256
+OUTDATED_WAIT: Final = 60.0
+"""Seconds until a Link that is too old or too new may try again (wire §3)."""
 PROOF_CONTEXT: Final = b"swallowtail link 1\0"
 
 Sign = Callable[[bytes], bytes]
@@ -99,11 +102,12 @@ class HelloReceived(NamedTuple):
 
 
 class Welcomed(NamedTuple):
-    """The session stands; `peer_channels` and `peer_budget` are what the other side allows us."""
+    """The session is open; the rest is what the peer announced of itself."""
 
     welcome: Welcome
     peer_channels: int
     peer_budget: int
+    peer_capabilities: tuple[str, ...]
 
 
 class Refused(NamedTuple):
@@ -186,11 +190,11 @@ class LinkHello(_Hello):
         code: str,
         key: bytes,
         sign: Sign,
-        instance: bytes,
         channels: int = DEFAULT_CHANNELS,
     ) -> None:
         super().__init__(HelloState.EXPECT_CHALLENGE, channels=channels)
-        self._release, self._capabilities, self._instance = release, capabilities, instance
+        self._release, self._capabilities = release, capabilities
+        self._version = HIGHEST_VERSION
         self._code, self._key, self._sign = code, key, sign
 
     def _take(self, message: Control) -> HelloEvent | None:
@@ -199,28 +203,31 @@ class LinkHello(_Hello):
                 self.outbox.append(self._answer(message))
                 return None
             case Welcome():
-                if message.version != VERSION:
+                if message.version != self._version:
                     raise WireError(
                         f"welcome to version {message.version}, which was not offered (wire §3)"
                     )
-                return Welcomed(message, message.channels, message.budget)
+                return Welcomed(message, message.channels, message.budget, message.capabilities)
             case Refuse():
                 return Refused(message)
         raise AssertionError(message)
 
     def _answer(self, challenge: Challenge) -> Hello:
-        """Answer with our highest version even when there is none in common.
+        """Return the hello with the highest version in common, or this Link's highest if none is.
 
-        The refusal then names the range.
+        The Cloud's refusal then names the range.
         """
+        lowest, highest = challenge.versions
+        common = min(highest, HIGHEST_VERSION)
+        if common >= max(lowest, LOWEST_VERSION):
+            self._version = common
         return Hello(
-            version=VERSION,
+            version=self._version,
             release=self._release,
             capabilities=self._capabilities,
             code=self._code,
             key=self._key,
             proof=self._sign(proof_message(challenge.nonce, self._code, self._key)),
-            instance=self._instance,
             budget=START_BUDGET,
             channels=self.channels,
         )
@@ -238,41 +245,30 @@ class CloudHello(_Hello):
     def __init__(
         self,
         *,
-        release: str,
         capabilities: tuple[str, ...],
         nonce: bytes,
-        time: float,
         verify: Verify,
+        required: tuple[str, ...] = (),
         channels: int = DEFAULT_CHANNELS,
     ) -> None:
         super().__init__(HelloState.EXPECT_HELLO, channels=channels)
-        self._release, self._capabilities, self._nonce, self._time, self._verify = (
-            release,
-            capabilities,
-            nonce,
-            time,
-            verify,
-        )
+        self._capabilities, self._required = capabilities, required
+        self._nonce, self._verify = nonce, verify
         self._hello: Hello | None = None
         self._proved = False
 
     def start(self, now: float) -> None:
         super().start(now)
-        self.outbox.append(
-            Challenge(
-                versions=(VERSION, VERSION),
-                nonce=self._nonce,
-                time=self._time,
-                release=self._release,
-            )
-        )
+        self.outbox.append(Challenge(versions=(LOWEST_VERSION, HIGHEST_VERSION), nonce=self._nonce))
 
     def _take(self, message: Control) -> HelloEvent | None:
         assert isinstance(message, Hello)
-        if message.version != VERSION:
-            return self.refuse(
-                RefuseReason.VERSION, f"the Cloud speaks {VERSION} to {VERSION}", retry_after=60.0
-            )
+        if not LOWEST_VERSION <= message.version <= HIGHEST_VERSION:
+            supported = f"the Cloud supports versions {LOWEST_VERSION} to {HIGHEST_VERSION}"
+            return self.refuse(RefuseReason.VERSION, supported, retry_after=OUTDATED_WAIT)
+        missing = [name for name in self._required if name not in message.capabilities]
+        if missing:
+            return self.refuse(RefuseReason.CAPABILITY, missing[0], retry_after=OUTDATED_WAIT)
         self._hello = message
         self._proved = self._verify(
             message.key, message.proof, proof_message(self._nonce, message.code, message.key)
@@ -286,12 +282,11 @@ class CloudHello(_Hello):
         if self._hello is None or not self._proved:
             raise LocalProtocolError("welcome to a Link that has proved nothing")
         self._step(HelloInput.SEND_WELCOME)
-        offered = set(self._hello.capabilities)
         answer = Welcome(
-            version=VERSION,
+            version=self._hello.version,
             session=session,
             epoch=epoch,
-            capabilities=tuple(name for name in self._capabilities if name in offered),
+            capabilities=self._capabilities,
             budget=START_BUDGET,
             channels=self.channels,
             time=time,
@@ -299,7 +294,8 @@ class CloudHello(_Hello):
             dead_after=dead_after,
         )
         self.outbox.append(answer)
-        return Welcomed(answer, self._hello.channels, self._hello.budget)
+        hello = self._hello
+        return Welcomed(answer, hello.channels, hello.budget, hello.capabilities)
 
     def refuse(self, reason: RefuseReason, detail: str, *, retry_after: float) -> Refused:
         """Send the Link away."""

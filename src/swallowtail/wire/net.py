@@ -53,26 +53,8 @@ class Channel:
 
     @property
     def opening(self) -> Opening:
-        """The call, its first message (`body`), priority and transfer."""
+        """The call, its first message (`body`) and priority."""
         return self.machine.opening
-
-    @property
-    def credit(self) -> int:
-        """How many bytes can be sent without waiting."""
-        return self.machine.sending.credit
-
-    @property
-    def unreceived(self) -> int:
-        """How many of the bytes sent have no owner at the peer yet, as far as it has said."""
-        return self.machine.sending.sent - self.machine.sending.received
-
-    @property
-    def stalled_since(self) -> float | None:
-        """Since when (loop time) the peer has let us send nothing and has consumed nothing.
-
-        None while there is credit.
-        """
-        return self.machine.sending.blocked_since
 
     def send_nowait(self, view: memoryview) -> int:
         """Copy what credit allows into frames, without a task switch.
@@ -80,7 +62,7 @@ class Channel:
         Answers how many bytes that was.
         """
         self._check()
-        size = self.machine.write(view, self._session.time())
+        size = self.machine.write(view)
         self._session.kick()
         return size
 
@@ -102,7 +84,7 @@ class Channel:
     async def message(self, body: bytes, *, fin: bool = False) -> None:
         """Send a message of the call, waiting for credit; `fin`: and nothing more."""
         self._check()
-        while not self.machine.message(body, self._session.time(), fin=fin):
+        while not self.machine.message(body, fin=fin):
             self._session.kick()
             await self._writable()
             self._check()
@@ -303,7 +285,6 @@ class Session:
         body: bytes,
         priority: Priority,
         *,
-        transfer: bytes | None = None,
         fin: bool = False,
     ) -> Channel:
         """Open a channel, waiting while the peer allows no more of them.
@@ -315,9 +296,7 @@ class Session:
             if self.machine.can_open:
                 break
             await self._change.wait()
-        machine = self.machine.open(
-            call, body, priority, now=self.time(), transfer=transfer, fin=fin
-        )
+        machine = self.machine.open(call, body, priority, now=self.time(), fin=fin)
         channel = self._channels[machine.number] = Channel(machine, self)
         self.kick()
         return channel

@@ -30,15 +30,15 @@ class ResetReason(enum.IntEnum):
     DEADLINE = 5
     LIMIT = 6
     UNAVAILABLE = 7
-    NOT_RESUMABLE = 8
-    FENCED = 9
-    INTERNAL = 10
-    SESSION_LOST = 11
+    FENCED = 8
+    INTERNAL = 9
+    SESSION_LOST = 0
+    """Never sent: reported locally by a channel whose session has ended."""
 
     @classmethod
     def read(cls, code: int) -> "ResetReason":
         """Give the reason that `code` names; an unknown one is INTERNAL (wire §7)."""
-        return cls(code) if 1 <= code <= 10 else cls.INTERNAL
+        return cls(code) if 1 <= code <= 9 else cls.INTERNAL
 
 
 class WireError(RemoteProtocolError):

@@ -50,7 +50,6 @@ from swallowtail.wire.frames import (
     Opening,
     Priority,
     opening_frame,
-    read_attach,
     read_opening,
 )
 from swallowtail.wire.handshake import CloudHello, HelloEvent, LinkHello, Refused, Welcomed
@@ -84,6 +83,7 @@ class SessionMachine:
     ) -> None:
         self.closing: Close | None = None
         self.ready = False
+        self.peer_capabilities: frozenset[str] = frozenset()
         self.budget = SessionBudget(node)
         self._send_budget = SendBudget()
         self._hello = hello
@@ -92,7 +92,6 @@ class SessionMachine:
         self._events: deque[SessionEvent] = deque()  # bounded: see the head of this file
         self._error: WireError | None = None
         self._channels: dict[int, ChannelMachine] = {}
-        self._transfers: set[bytes] = set()  # that the peer has running
         self._next = hello.opens_first
         self._peer_next = 3 - hello.opens_first
         self._own_open = self._peer_open = self._peer_limit = 0
@@ -236,7 +235,6 @@ class SessionMachine:
         priority: Priority,
         *,
         now: float,
-        transfer: bytes | None = None,
         fin: bool = False,
     ) -> ChannelMachine:
         """Open a channel with the call's first message.
@@ -249,7 +247,7 @@ class SessionMachine:
             raise LocalProtocolError(f"the peer allows {self._peer_limit} channels at a time")
         taken = sum(size for number, size in self._opening.items() if number % 2 == self._next % 2)
         credit = 0 if fin else opening_credit(max(0, self._peer_allowance - taken))
-        opening = Opening(call=call, priority=priority, credit=credit, transfer=transfer, body=body)
+        opening = Opening(call=call, priority=priority, credit=credit, body=body)
         frame = opening_frame(self._next, opening, fin=fin)
         if len(frame) > MAX_FRAME:
             raise LocalProtocolError(
@@ -348,13 +346,13 @@ class SessionMachine:
                 raise WireError("CONTROL on a channel (wire §2)")
             self._receive_control(memoryview(message)[HEADER.size :], now)
             return
-        if kind > FrameType.ATTACH:
+        if kind > FrameType.RESET:
             self._strays.unknown(now)
             return  # a frame of unknown type is ignored (wire §2)
         if not self.ready:
             raise WireError(f"{FrameType(kind).name} before welcome (wire §3)")
-        if kind in (FrameType.OPEN, FrameType.ATTACH):
-            self._receive_opening(kind, flags, number, memoryview(message)[HEADER.size :], now)
+        if kind == FrameType.OPEN:
+            self._receive_opening(flags, number, memoryview(message)[HEADER.size :], now)
             return
         channel = self._channels.get(number)
         if channel is not None:
@@ -388,7 +386,7 @@ class SessionMachine:
         elif kind == FrameType.MESSAGE:
             channel.receive_message(message, flags)
         elif kind == FrameType.CREDIT:
-            channel.receive_credit(memoryview(message)[HEADER.size :], now)
+            channel.receive_credit(memoryview(message)[HEADER.size :])
             self._wake_short()
         else:
             channel.receive_reset(memoryview(message)[HEADER.size :])
@@ -406,19 +404,12 @@ class SessionMachine:
     def _was_open(self, number: int) -> bool:
         return 0 < number < (self._next if number % 2 == self._next % 2 else self._peer_next)
 
-    def _receive_opening(
-        self, kind: int, flags: int, number: int, payload: memoryview, now: float
-    ) -> None:
+    def _receive_opening(self, flags: int, number: int, payload: memoryview, now: float) -> None:
         if number % 2 != self._peer_next % 2 or number < self._peer_next:
             raise WireError(f"channel {number} cannot be opened by the peer now (wire §2)")
         if self._peer_open >= self._hello.channels:
             raise WireError(f"more than {self._hello.channels} channels (wire §6)", CloseCode.LIMIT)
-        if kind == FrameType.ATTACH:
-            opening = Opening(
-                call="", priority=Priority.BULK, transfer=read_attach(payload).transfer
-            )
-        else:
-            opening = read_opening(payload)
+        opening = read_opening(payload)
         granted = opening.credit + sum(
             size
             for other, size in self._opening.items()
@@ -435,25 +426,15 @@ class SessionMachine:
         channel = self._add(
             number, opening, SendWindow(INITIAL_LIMIT, self._send_budget), opening.credit, now
         )
-        channel.step(
-            ChannelInput.RECEIVE_ATTACH if kind == FrameType.ATTACH else ChannelInput.RECEIVE_OPEN
-        )
+        channel.step(ChannelInput.RECEIVE_OPEN)
         if flags & FIN:
             channel.receive_fin()
-        self._accept(channel, kind, now)
+        self._accept(channel, now)
 
-    def _accept(self, channel: ChannelMachine, kind: int, now: float) -> None:
-        transfer = channel.opening.transfer
-        if kind == FrameType.ATTACH:
-            channel.reset(ResetReason.NOT_RESUMABLE, "this release resumes no transfer")  # wire §8
-        elif self._leaving:
+    def _accept(self, channel: ChannelMachine, now: float) -> None:
+        if self._leaving:
             channel.reset(ResetReason.UNAVAILABLE, "the session is ending")
-        elif transfer is not None and transfer in self._transfers:
-            channel.reset(ResetReason.REFUSED, "this transfer is running already")  # wire §8
         else:
-            if transfer is not None:
-                self._transfers.add(transfer)
-                channel.counted_transfer = True
             channel.accept(now)
             channel.announced = False
             self._events.append(Opened(channel))
@@ -501,6 +482,7 @@ class SessionMachine:
     def _stand(self, welcomed: Welcomed) -> None:
         self.ready = True
         self._peer_limit = welcomed.peer_channels
+        self.peer_capabilities = frozenset(welcomed.peer_capabilities)
         self._peer_allowance = allowance(welcomed.peer_budget)
         self._echo_after, self._dead_after = (
             welcomed.welcome.echo_after,
@@ -560,8 +542,6 @@ class SessionMachine:
                 self._events.append(Roomy())
         else:
             self._peer_open -= 1
-            if channel.counted_transfer and channel.opening.transfer is not None:
-                self._transfers.discard(channel.opening.transfer)
         if self._drain is not None and not self._channels:
             self._end(self._drain[1])
 

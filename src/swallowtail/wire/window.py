@@ -6,12 +6,9 @@ Every number is an offset from 0 in one direction of one channel. `held` is what
 promised room for and what its owner has not consumed yet; it is what budgets are about.
 """
 
-from collections import deque
-from collections.abc import Iterator
 from typing import Final
 
-from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.frames import HEADER, MAX_OPENING_CREDIT, MAX_PAYLOAD, Credit, Frame
+from swallowtail.wire.frames import MAX_OPENING_CREDIT, MAX_PAYLOAD, Credit
 from swallowtail.wire.reasons import CloseCode, WireError
 
 KIB: Final = 1 << 10
@@ -55,19 +52,18 @@ class SendBudget:
 
 
 class SendWindow:
-    """How far this side may send on a channel, and since when it could not."""
+    """How far this side may send on a channel."""
 
     def __init__(self, limit: int, budget: SendBudget | None = None) -> None:
         self.limit = limit
         self.sent = 0
         self.received = 0
-        self.blocked_since: float | None = None
         self._budget = SendBudget() if budget is None else budget
         self._waits = False
 
     @property
     def credit(self) -> int:
-        """How many bytes may be sent now."""
+        """Return how many bytes may be sent now."""
         granted = self.limit - self.sent
         return (
             granted
@@ -84,26 +80,23 @@ class SendWindow:
         self.sent += size
         self._budget.room -= size
 
-    def block(self, now: float, need: int = 1) -> None:
-        """Note that `need` more bytes would be sent if there were credit for them."""
-        if self.blocked_since is None:
-            self.blocked_since = now
+    def block(self, need: int = 1) -> None:
+        """Record that `need` more bytes would be sent if there were credit for them."""
         self._wait(self.limit - self.sent >= need)
 
     def wake(self) -> bool:
-        """Stop waiting for the session's budget if that has room now."""
+        """Stop waiting for the session's budget if it covers bytes of this channel again."""
         if not self._waits or not self.credit:
             return False
         self._wait(False)
-        self.blocked_since = None
         return True
 
     def _wait(self, waits: bool) -> None:
         self._budget.waiting += waits - self._waits
         self._waits = waits
 
-    def credited(self, credit: Credit, now: float) -> bool:
-        """Take the peer's CREDIT; True when `limit` rose.
+    def credited(self, credit: Credit) -> bool:
+        """Take the peer's CREDIT; return whether `limit` rose.
 
         Lower numbers are ignored; impossible ones are a violation (wire §5).
         """
@@ -112,8 +105,6 @@ class SendWindow:
                 "CREDIT for bytes that were never sent, or beyond the largest window (wire §5)"
             )
         raised = credit.limit > self.limit
-        if self.blocked_since is not None and (raised or credit.received > self.received):
-            self.blocked_since = None if raised else now
         self.limit = max(self.limit, credit.limit)
         self._budget.room += max(0, credit.received - self.received)
         self.received = max(self.received, credit.received)
@@ -124,48 +115,6 @@ class SendWindow:
         self._wait(False)
         self._budget.room += self.sent - self.received
         self.received = self.sent
-
-
-class RetainedWindow:
-    """The sent frames of a transfer that hold bytes at or above the last `received`.
-
-    The very objects that were sent (wire §5).
-    """
-
-    def __init__(self) -> None:
-        self.received = 0
-        self.end = 0
-        self._frames: deque[tuple[int, Frame]] = (
-            deque()
-        )  # start offset; bounded by the channel's window
-
-    def __len__(self) -> int:
-        return self.end - self.received
-
-    def sent(self, frame: Frame) -> None:
-        """Keep a frame whose payload follows directly on `end`."""
-        self._frames.append((self.end, frame))
-        self.end += len(frame) - HEADER.size
-
-    def forget(self, received: int) -> None:
-        """Let go of what lies below `received`."""
-        self.received = max(self.received, received)
-        while (
-            self._frames
-            and self._frames[0][0] + len(self._frames[0][1]) - HEADER.size <= self.received
-        ):
-            self._frames.popleft()
-
-    def since(self, offset: int) -> Iterator[tuple[int, memoryview]]:
-        """Say what would be sent again from `offset`: offsets and payloads, in order."""
-        if not self.received <= offset <= self.end:
-            raise LocalProtocolError(
-                f"the bytes from {offset} on are not here: {self.received} to {self.end} are"
-            )
-        for start, frame in self._frames:
-            skip = max(0, offset - start)
-            if skip < len(frame) - HEADER.size:
-                yield start + skip, memoryview(frame)[HEADER.size + skip :]
 
 
 class NodeBudget:

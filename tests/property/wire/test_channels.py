@@ -25,12 +25,9 @@ class Owners:
 
     def step(self, now: float) -> None:
         if self.dice.random() < 0.3 and self.machine.can_open:
-            transfer = self.dice.choice((None, self.dice.randbytes(16)))
             priority = self.dice.choice(list(Priority))
             self.channels.append(
-                self.machine.open(
-                    "c", b"r", priority, now=now, transfer=transfer, fin=self.dice.random() < 0.2
-                )
+                self.machine.open("c", b"r", priority, now=now, fin=self.dice.random() < 0.2)
             )
         if self.channels:
             self.act(self.dice.choice(self.channels), now)
@@ -52,10 +49,10 @@ class Owners:
                     channel.finish()
                 case 1:
                     channel.message(
-                        bytes(self.dice.choice((1, 65_528))), now, fin=self.dice.random() < 0.3
+                        bytes(self.dice.choice((1, 65_528))), fin=self.dice.random() < 0.3
                     )
                 case _:
-                    channel.write(memoryview(bytes(self.dice.choice((1, 10, 300_000)))), now)
+                    channel.write(memoryview(bytes(self.dice.choice((1, 10, 300_000)))))
                     channel.flush()
 
 
@@ -95,6 +92,5 @@ def test_well_behaved_sessions_never_accuse_each_other(seed, channels):
         assert machine.closing is None
         assert not machine._channels
         assert not machine._opening
-        assert not machine._transfers
         assert machine._own_open == machine._peer_open == 0
         assert not machine.sending

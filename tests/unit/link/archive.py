@@ -1,7 +1,6 @@
 """A PACS on the stage's network that follows the test's script, and the Cloud's half of `deliver`."""
 
 import asyncio
-import itertools
 import random
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
@@ -62,11 +61,6 @@ def to(*destinations: Destination) -> Configuration:
 
 
 POLICY = AcceptorPolicy(sop_classes=frozenset({uids.VERIFICATION}), any_storage=True)
-_TRANSFERS = itertools.count(1)
-"""Each attempt is a transfer of its own, as the Cloud's are.
-
-The last one's channel may not be closed yet.
-"""
 Respond = Callable[[Connection, CommandReceived], Awaitable[None]]
 
 
@@ -193,9 +187,7 @@ def request_for(number: int, body: bytes, **fields: Any) -> DeliverRequest:
 
 async def open_delivery(stage: Stage, request: DeliverRequest) -> Channel:
     """Open a `deliver` channel."""
-    return await stage.cloud.sessions[-1].open(
-        DELIVER, encode(request), Priority.BULK, transfer=next(_TRANSFERS).to_bytes(16)
-    )
+    return await stage.cloud.sessions[-1].open(DELIVER, encode(request), Priority.BULK)
 
 
 async def send_body(

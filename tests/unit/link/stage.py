@@ -138,7 +138,7 @@ class Cloud:
     async def meet(self, link: uplink.SimulatedUplink) -> None:
         """Live one session."""
         self.links.append(link)
-        hello = CloudHello(release="1", capabilities=(), nonce=bytes(32), time=0.0, verify=_verify)
+        hello = CloudHello(capabilities=(), nonce=bytes(32), verify=_verify)
         async with (
             Session(SessionMachine(hello, now=asyncio.get_running_loop().time()), link) as session,
             Tasks("cloud") as tasks,

@@ -110,9 +110,7 @@ def test_a_refused_link_waits_as_the_wire_says(reason, floor):
 
         async def refuse(link: simulated.SimulatedUplink) -> None:
             met.append(stage.loop.time())
-            hello = CloudHello(
-                release="1", capabilities=(), nonce=bytes(32), time=0.0, verify=lambda *_: True
-            )
+            hello = CloudHello(capabilities=(), nonce=bytes(32), verify=lambda *_: True)
             async with Session(SessionMachine(hello, now=stage.loop.time()), link) as session:
                 await session.hello()
                 session.refuse(reason, "for a test")

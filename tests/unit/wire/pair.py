@@ -31,17 +31,14 @@ def link_hello(**changes: Any) -> LinkHello:
         "code": "CODE",
         "key": KEY,
         "sign": sign,
-        "instance": b"i" * 16,
     }
     return LinkHello(**(fields | changes))
 
 
 def cloud_hello(**changes: Any) -> CloudHello:
     fields = {
-        "release": "1.1",
         "capabilities": ("two", "three"),
         "nonce": b"n" * 32,
-        "time": 1.5,
         "verify": verify,
     }
     return CloudHello(**(fields | changes))

@@ -18,7 +18,6 @@ from swallowtail.wire.channel import (
 from swallowtail.wire.frames import FIN, FrameType, Opening, Priority
 from swallowtail.wire.reasons import ResetReason
 from swallowtail.wire.window import ReceiveWindow, SendWindow, SessionBudget
-from tests.unit.wire.pair import Pair
 
 
 class Owner:
@@ -43,11 +42,9 @@ class Owner:
         self.events.append("writable")
 
 
-def channel(
-    *, send: int = 1 << 20, receive: int = 1 << 20, transfer: bytes | None = None
-) -> tuple[ChannelMachine, Owner]:
+def channel(*, send: int = 1 << 20, receive: int = 1 << 20) -> tuple[ChannelMachine, Owner]:
     owner = Owner()
-    opening = Opening(call="c", priority=Priority.BULK, transfer=transfer)
+    opening = Opening(call="c", priority=Priority.BULK)
     made = ChannelMachine(
         7, opening, owner, SendWindow(send), ReceiveWindow(receive, SessionBudget(), 0.0)
     )
@@ -69,9 +66,9 @@ DATA, MESSAGE = FrameType.DATA, FrameType.MESSAGE
 
 def test_pieces_fill_frames_and_large_ones_are_cut():
     machine, owner = channel()
-    machine.write(memoryview(b"a" * 60_000), 0.0)
+    machine.write(memoryview(b"a" * 60_000))
     assert not machine.outbox
-    machine.write(memoryview(b"b" * 150_000), 0.0)
+    machine.write(memoryview(b"b" * 150_000))
     assert out(machine) == [(DATA, 0, 65_528)] * 3
     assert owner.ready == 3
     machine.flush()
@@ -83,15 +80,15 @@ def test_pieces_fill_frames_and_large_ones_are_cut():
 @pytest.mark.parametrize("piece", [1000, 65_528])
 def test_fin_goes_with_the_last_frame(piece):
     machine, _ = channel()
-    machine.write(memoryview(bytes(piece)), 0.0)
+    machine.write(memoryview(bytes(piece)))
     machine.finish()
     assert out(machine) == (
         [(DATA, FIN, 1000)] if piece == 1000 else [(DATA, 0, 65_528), (DATA, FIN, 0)]
     )
     for more in (
         machine.finish,
-        lambda: machine.write(memoryview(b""), 0.0),
-        lambda: machine.message(b"x", 0.0),
+        lambda: machine.write(memoryview(b"")),
+        lambda: machine.message(b"x"),
     ):
         with pytest.raises(LocalProtocolError, match="half closed"):
             more()
@@ -99,20 +96,19 @@ def test_fin_goes_with_the_last_frame(piece):
 
 def test_a_message_keeps_its_place_behind_the_bytes_before_it():
     machine, _ = channel()
-    machine.write(memoryview(b"body"), 0.0)
-    assert machine.message(b"end", 0.0, fin=True)
+    machine.write(memoryview(b"body"))
+    assert machine.message(b"end", fin=True)
     assert out(machine) == [(DATA, 0, 4), (MESSAGE, FIN, 3)]
 
 
 def test_without_credit_what_was_written_leaves_and_the_rest_waits():
     machine, owner = channel(send=100)
-    assert machine.write(memoryview(bytes(150)), 4.0) == 100
+    assert machine.write(memoryview(bytes(150))) == 100
     assert out(machine) == [(DATA, 0, 100)]
-    assert not machine.message(b"x", 5.0)
-    assert machine.sending.blocked_since == 4.0
-    machine.receive_credit(memoryview(frames.credit_frame(7, frames.Credit(100, 101))[8:]), 6.0)
+    assert not machine.message(b"x")
+    machine.receive_credit(memoryview(frames.credit_frame(7, frames.Credit(100, 101))[8:]))
     assert owner.events == ["writable"]
-    assert machine.message(b"x", 6.0)
+    assert machine.message(b"x")
     assert machine.sending.credit == 0
 
 
@@ -175,11 +171,11 @@ def test_messages_that_nobody_reads_reset_the_channel():
 
 
 def test_a_reset_drops_what_waits_and_gives_its_reason_once():
-    machine, owner = channel(transfer=b"t" * 16)
-    machine.write(memoryview(bytes(100_000)), 0.0)
+    machine, owner = channel()
+    machine.write(memoryview(bytes(100_000)))
     machine.receive_data(data(b"unread"), 0)
     machine.receive_reset(memoryview(frames.reset_frame(7, ResetReason.DEADLINE, "slow")[8:]))
-    assert (list(machine.outbox), len(machine.retained)) == ([], 0)
+    assert not machine.outbox
     assert owner.events[-2:] == ["readable", "writable"]
     assert [machine.next_event(0.0) for _ in range(2)] == [
         WasReset(ResetReason.DEADLINE, "slow"),
@@ -210,32 +206,3 @@ def test_the_end_comes_behind_what_was_sent():
     assert bytes(machine.next_event(0.0).view) == b"last"
     assert machine.next_event(0.0) == End()
     assert machine.next_event(0.0) is CLOSED
-
-
-def test_what_is_kept_of_a_transfer_is_the_very_frames_that_left():
-    pair = Pair()
-    ours, _ = pair.open(transfer=b"t" * 16)
-    assert ours.write(memoryview(bytes(150_000)), 0.0) == 150_000
-    ours.flush()
-    left = [pair.link.data_to_send() for _ in range(3)]
-    again = list(ours.resend(0))
-    assert [view.obj for _, view in again] == left
-    assert all(view.obj is frame for (_, view), frame in zip(again, left, strict=True))
-
-
-def test_what_a_lost_session_leaves_behind_can_be_sent_again():
-    machine, _ = channel(transfer=b"t" * 16)
-    body = bytes(range(256)) * 600
-    machine.write(memoryview(body), 0.0)
-    sent = list(machine.outbox)
-    machine.receive_credit(
-        memoryview(frames.credit_frame(7, frames.Credit(70_000, 1 << 20))[8:]), 0.0
-    )
-    machine.lose("cut")
-    again = list(machine.resend(100_000))
-    assert b"".join(bytes(view) for _, view in again) == body[100_000:]
-    assert again[0][1].obj is sent[1]
-    with pytest.raises(LocalProtocolError, match="70000 to 153600"):
-        list(machine.resend(69_999))
-    with pytest.raises(LocalProtocolError, match="no transfer"):
-        channel()[0].resend(0)

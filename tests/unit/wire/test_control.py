@@ -7,7 +7,7 @@ from swallowtail.wire import control
 from swallowtail.wire.reasons import WireError
 
 MESSAGES = [
-    control.Challenge(versions=(1, 2), nonce=b"n" * 32, time=1.5, release="1"),
+    control.Challenge(versions=(1, 2), nonce=b"n" * 32),
     control.Hello(
         version=1,
         release="1",
@@ -15,7 +15,6 @@ MESSAGES = [
         code="C",
         key=b"k" * 32,
         proof=b"p" * 64,
-        instance=b"i" * 16,
         budget=5,
         channels=6,
     ),

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from swallowtail.wire import frames
-from swallowtail.wire.frames import Attach, Credit, FrameType, Opening, Priority
+from swallowtail.wire.frames import Credit, FrameType, Opening, Priority
 from swallowtail.wire.reasons import ResetReason, WireError
 
 
@@ -18,10 +18,6 @@ def test_frames_are_the_page_s_byte_by_byte():
         == b"\x04\0\0\0\0\0\0\5" + bytes(7) + b"\1" + bytes(7) + b"\2"
     )
     assert frames.reset_frame(5, ResetReason.LIMIT, "é") == b"\x05\0\0\0\0\0\0\5\0\6\xc3\xa9"
-    assert (
-        frames.attach_frame(7, Attach(b"t" * 16, 9))
-        == b"\x06\0\0\0\0\0\0\7" + b"t" * 16 + bytes(7) + b"\x09"
-    )
     opening = frames.opening_frame(
         1, Opening(call="c", priority=Priority.BULK, credit=3), fin=False
     )
@@ -46,7 +42,6 @@ def test_a_reset_s_text_is_cut_between_characters():
         {"call": "c" * 65, "priority": 1},
         {"call": "c", "priority": 1, "credit": -1},
         {"call": "c", "priority": 1, "credit": (1 << 20) + 1},
-        {"call": "c", "priority": 1, "transfer": bytes(15)},
         {"call": "c", "priority": 1, "body": 5},
     ],
 )

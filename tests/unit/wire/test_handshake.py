@@ -2,15 +2,17 @@
 
 import hashlib
 
+import msgspec
 import pytest
 
 from swallowtail.sansio.errors import LocalProtocolError
+from swallowtail.wire import handshake
 from swallowtail.wire.control import Challenge, Hello, Refuse, RefuseReason, Welcome
 from swallowtail.wire.handshake import HelloReceived, HelloState, Refused, Welcomed, proof_message
 from swallowtail.wire.reasons import WireError
 from tests.unit.wire.pair import KEY, cloud_hello, link_hello
 
-CHALLENGE = Challenge(versions=(1, 1), nonce=b"n" * 32, time=1.5, release="1.1")
+CHALLENGE = Challenge(versions=(1, 1), nonce=b"n" * 32)
 WELCOME = Welcome(
     version=1, session=b"s" * 16, epoch=3, capabilities=("two",), budget=5, channels=6, time=0.0
 )
@@ -75,22 +77,45 @@ def test_a_version_that_is_not_ours_is_refused_with_the_range():
     assert isinstance(event, Refused)
     assert (event.refuse.reason, event.refuse.detail, event.refuse.retry_after) == (
         "version",
-        "the Cloud speaks 1 to 1",
+        "the Cloud supports versions 1 to 1",
         60.0,
     )
     with pytest.raises(LocalProtocolError):
         accept(cloud)
 
 
-def test_both_sides_agree_on_what_both_can():
+@pytest.mark.parametrize(
+    ("offered", "version"), [((1, 1), 1), ((1, 9), 3), ((2, 2), 2), ((3, 9), 3), ((4, 9), 3)]
+)
+def test_the_link_chooses_the_highest_version_in_common(monkeypatch, offered, version):
+    monkeypatch.setattr(handshake, "HIGHEST_VERSION", 3)
+    link = link_hello()
+    link.receive(Challenge(versions=offered, nonce=b"n" * 32), 0.0)
+    assert link.outbox.pop().version == version
+    welcome = msgspec.structs.replace(WELCOME, version=version)
+    assert link.receive(welcome, 0.0) == Welcomed(welcome, 6, 5, ("two",))
+
+
+def test_a_link_without_a_required_capability_is_refused_with_its_name():
+    cloud = cloud_hello(required=("one", "four", "five"))
+    cloud.start(0.0)
+    event = cloud.receive(hello(), 0.0)
+    assert isinstance(event, Refused)
+    assert (event.refuse.reason, event.refuse.detail) == ("capability", "four")
+    with pytest.raises(LocalProtocolError):
+        accept(cloud)
+
+
+def test_each_side_learns_what_the_other_can():
     cloud = waiting_cloud()
     cloud.receive(hello(), 0.0)
     welcomed = accept(cloud)
-    assert welcomed.welcome.capabilities == ("two",)
+    assert welcomed.welcome.capabilities == ("two", "three")
+    assert welcomed.peer_capabilities == ("one", "two")
     assert (welcomed.peer_channels, welcomed.peer_budget) == (256, 4 << 20)
     link = link_hello()
     link.receive(CHALLENGE, 0.0)
-    assert link.receive(WELCOME, 0.0) == Welcomed(WELCOME, 6, 5)
+    assert link.receive(WELCOME, 0.0) == Welcomed(WELCOME, 6, 5, ("two",))
     assert link.state is cloud.state is HelloState.WELCOMED
     assert link.deadline() is cloud.deadline() is None
 

@@ -123,13 +123,9 @@ async def read_all(channel) -> tuple[bytes, list[bytes]]:
 
 
 async def store(link, cloud, body: bytes) -> None:
-    ours = await link.open("store", b"request", Priority.BULK, transfer=b"t" * 16)
+    ours = await link.open("store", b"request", Priority.BULK)
     theirs = await accept(cloud)
-    assert (theirs.opening.call, theirs.opening.body, theirs.opening.transfer) == (
-        "store",
-        b"request",
-        b"t" * 16,
-    )
+    assert (theirs.opening.call, theirs.opening.body) == ("store", b"request")
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(read_all(theirs))
         await ours.send(memoryview(body))
@@ -151,20 +147,17 @@ async def test_a_body_larger_than_every_window_arrives_and_is_answered():
     assert (await link.closed).code == (await cloud.closed).code == CloseCode.DONE
 
 
-async def test_a_sender_without_credit_waits_can_be_cancelled_and_knows_since_when():
+async def test_a_sender_without_credit_waits_and_can_be_cancelled():
     async with joined() as (link, cloud):
         ours = await link.open("store", b"r", Priority.BULK)
         theirs = await accept(cloud)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await ours.send(memoryview(bytes(3_000_000)))
-        assert ours.credit == 0 < ours.unreceived
-        assert ours.stalled_since <= link.time()
         assert ours.send_nowait(memoryview(b"x")) == 0
         event = await theirs.receive()
         theirs.consumed(len(event.view))
         await link.echo()
-        assert ours.stalled_since is None
         assert ours.send_nowait(memoryview(b"x")) == 1
 
 

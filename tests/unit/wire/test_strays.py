@@ -111,7 +111,7 @@ def test_after_the_peer_s_own_reset_nothing_is_on_its_way() -> None:
 def test_after_the_peer_s_fin_only_credit_and_reset_are_on_their_way() -> None:
     pair = Pair()
     ours, theirs = pair.open()
-    assert theirs.message(b"answer", 0.0, fin=True)
+    assert theirs.message(b"answer", fin=True)
     ours.finish()
     pair.run()
     assert not pair.cloud._channels
@@ -136,7 +136,7 @@ def test_a_credit_for_every_small_message_may_cross_a_reset() -> None:
     ours, theirs = pair.open()
     theirs.finish()
     for _ in range(500):
-        assert ours.message(b"x", 0.0)
+        assert ours.message(b"x")
     pair.run()
     while theirs.waiting:
         theirs.next_event(0.0)

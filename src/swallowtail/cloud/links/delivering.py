@@ -3,7 +3,6 @@ calls.diagnostics).
 """
 
 import asyncio
-import secrets
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
@@ -87,9 +86,7 @@ class Outbound:
         Cancelling it gives the channel up.
         """
         try:
-            channel = await self._live.session.open(
-                DELIVER, encode(request), Priority.BULK, transfer=secrets.token_bytes(16)
-            )
+            channel = await self._live.session.open(DELIVER, encode(request), Priority.BULK)
         except (SessionClosedError, LocalProtocolError, MalformedCallError) as error:
             raise LinkAwayError(f"nothing can be sent to the Link: {error}") from error
         try:

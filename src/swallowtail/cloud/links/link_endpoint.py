@@ -16,7 +16,6 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from swallowtail import __version__
 from swallowtail.calls.diagnostics import Checked, LinkStatus
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.links.asgi_transport import SHORT_WAY, AsgiFrames
@@ -128,10 +127,8 @@ class LinkSessions:
         address = websocket.client.host if websocket.client else ""
         frames = AsgiFrames(receive, send, loop, scope.get("extensions", {}).get(SHORT_WAY))
         hello = CloudHello(
-            release=__version__,
             capabilities=CAPABILITIES,
             nonce=self._random(32),
-            time=self._clock(),
             verify=verify,
         )
         machine = SessionMachine(hello, now=loop.time(), node=self._node)

@@ -72,7 +72,6 @@ class Place:
             code=code,
             key=key,
             proof=bytes(64),
-            instance=bytes(16),
             budget=0,
             channels=1,
         )

@@ -155,7 +155,6 @@ class World:
             code=self.place.code,
             key=public,
             sign=self.key.sign,
-            instance=bytes(16),
         )
         machine = SessionMachine(hello, now=asyncio.get_running_loop().time())
         async with Session(machine, pipe) as session:

@@ -240,20 +240,11 @@ def test_a_modality_that_goes_away_leaves_no_store_behind():
     play(scene)
 
 
-def test_each_store_has_a_transfer_of_its_own_and_one_association():
+def test_the_stores_of_an_association_name_it():
     async def scene(stage: Stage) -> None:
-        transfers = []
-
-        async def note(channel, body: Body) -> None:
-            transfers.append(channel.opening.transfer)
-            await commit(channel, body)
-
-        stage.cloud.store = note
         connection = await stage.associate(REQUEST)
         for _ in range(3):
             assert await store(connection, b"body") == 0
-        assert len({*transfers}) == 3
-        assert all(len(transfer) == 16 for transfer in transfers)
         assert len({body.request.association for body in stage.cloud.bodies}) == 1
 
     play(scene)

@@ -35,10 +35,9 @@ async def relay(
     session: Session,
     store: StoreRelay,
     request: StoreRequest,
-    transfer: bytes,
 ) -> None:
     """Pass a data set on until `store` has its verdict."""
-    channel = await _open(session, store, request, transfer)
+    channel = await _open(session, store, request)
     if channel is None:
         await discard(operation, store)
         return
@@ -52,14 +51,14 @@ async def relay(
 
 
 async def _open(
-    session: Session, store: StoreRelay, request: StoreRequest, transfer: bytes
+    session: Session, store: StoreRelay, request: StoreRequest
 ) -> Channel | None:
     """Open the channel; to wait for a free one counts as to wait for credit."""
     loop = asyncio.get_running_loop()
     store.no_credit(loop.time())
     try:
         async with asyncio.timeout_at(store.next_timeout()):
-            channel = await session.open(STORE, encode(request), Priority.BULK, transfer=transfer)
+            channel = await session.open(STORE, encode(request), Priority.BULK)
     except (
         LocalProtocolError,
         SessionClosedError,

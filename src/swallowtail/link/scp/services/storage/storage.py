@@ -37,8 +37,7 @@ class StorageProvider(ServiceProvider):
         if session is None:
             store.lost(asyncio.get_running_loop().time())
         else:
-            request, transfer = self._request(operation), self.state.random(16)
-            await relay(operation, session, store, request, transfer)
+            await relay(operation, session, store, self._request(operation))
         if store.verdict is None:
             await discard(operation, store)
         situation = store.verdict or Situation.INVALID_PDU
