@@ -194,11 +194,7 @@ def _sessions() -> Mapping[str, bytes]:
     return {
         "cloud-hello": bytes((CLOUD | PROVED,)) + _steps(controls["hello"]) + _served(1),
         "cloud-refuses": bytes((CLOUD,)) + _steps((SEND, 1), controls["hello"], (SEND, 2)),
-        "cloud-serves": (
-            bytes((CLOUD | WELCOMED | PROVED,))
-            + _served(1)
-            + _served(3)
-        ),
+        "cloud-serves": (bytes((CLOUD | WELCOMED | PROVED,)) + _served(1) + _served(3)),
         "cloud-opens": (
             bytes((CLOUD | WELCOMED | PROVED,))
             + _uses(2)

@@ -180,7 +180,6 @@ class WireLink:
             code=self.code,
             key=self.key.public_key().public_bytes_raw(),
             sign=self.key.sign,
-            instance=secrets.token_bytes(16),
         )
         machine = SessionMachine(hello, now=asyncio.get_running_loop().time())
         async with Session(machine, WebSocketTransport(socket)) as session:

@@ -40,9 +40,7 @@ class Pair:
         )
 
     async def accept(self, transport):
-        hello = CloudHello(
-            release="0", capabilities=(), nonce=bytes(32), time=0.0, verify=lambda *_: True
-        )
+        hello = CloudHello(capabilities=(), nonce=bytes(32), verify=lambda *_: True)
         async with Session(SessionMachine(hello, now=self.loop.time()), transport) as session:
             self.cloud = session
             await session.hello()
