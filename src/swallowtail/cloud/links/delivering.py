@@ -4,10 +4,11 @@ calls.diagnostics).
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.deliver import (
@@ -115,8 +116,8 @@ async def _exchange(
     A destination that cannot be reached is answered before the body has found any credit.
     """
     async with Tasks("deliver") as tasks:
-        sending = tasks.spawn(_caught(_send(channel, pieces, progress)), name="send")
-        answering = tasks.spawn(_caught(_answer(channel)), name="answer")
+        sending = tasks.spawn(_caught(partial(_send, channel, pieces, progress)), name="send")
+        answering = tasks.spawn(_caught(partial(_answer, channel)), name="answer")
         await asyncio.wait([sending, answering], return_when=asyncio.FIRST_COMPLETED)
         if sending.done() and not answering.done():
             _value(sending.result())
@@ -133,13 +134,13 @@ async def _exchange(
     return NotDelivered(about=About.LINK, phase=DeliveryPhase.TRANSFER, detail=text)
 
 
-async def _caught(work: Coroutine[Any, Any, T]) -> T | _Failed:
+async def _caught(work: Callable[[], Awaitable[T]]) -> T | _Failed:
     """Give what can be expected to fail as a value.
 
     Raised in a task of its own it would be told as a fault of ours.
     """
     try:
-        return await work
+        return await work()  # made here: a task cancelled before its start awaits nothing
     except (*GIVEN_UP, CloudError) as error:
         return _Failed(error)
 
