@@ -1,7 +1,6 @@
 """A real Cloud in a process of its own, a client of its API, and a Link that is only a wire client."""
 
 import asyncio
-import secrets
 import signal
 import ssl
 import time
@@ -226,9 +225,7 @@ class WireLink:
     ) -> StoreAnswer:
         """Store a data set and give the Cloud's answer."""
         request = store_request(uid, sop_class, transfer_syntax)
-        channel = await session.open(
-            STORE, encode(request), Priority.BULK, transfer=secrets.token_bytes(16)
-        )
+        channel = await session.open(STORE, encode(request), Priority.BULK)
         await channel.send(memoryview(data))
         end = TransferEnd(length=len(data), crc32=zlib.crc32(data) if crc32 is None else crc32)
         await channel.message(encode(end), fin=True)

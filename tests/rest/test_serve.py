@@ -374,9 +374,7 @@ async def test_neither_a_store_without_end_nor_a_deaf_link_holds_up_the_stop_for
             WireLink(cloud.url, cloud.ca, link["code"]).connected() as session,
             WireLink(cloud.url, cloud.ca, deaf["code"]).connected() as silent,
         ):
-            channel = await session.open(
-                STORE, encode(store_request("1.2.3")), Priority.BULK, transfer=bytes(16)
-            )
+            channel = await session.open(STORE, encode(store_request("1.2.3")), Priority.BULK)
             await channel.send(memoryview(b"the first half"))
             channel.flush()
             await session.echo()

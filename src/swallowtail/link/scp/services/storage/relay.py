@@ -50,9 +50,7 @@ async def relay(
             way.end()
 
 
-async def _open(
-    session: Session, store: StoreRelay, request: StoreRequest
-) -> Channel | None:
+async def _open(session: Session, store: StoreRelay, request: StoreRequest) -> Channel | None:
     """Open the channel; to wait for a free one counts as to wait for credit."""
     loop = asyncio.get_running_loop()
     store.no_credit(loop.time())
