@@ -45,26 +45,26 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     print(line, flush=True)
 
 
 def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
-    """Measure what is wanted; each row comes as soon as it is known."""
+    """Measure the selected rows; each is returned as soon as it is measured."""
     cases = store_in.cases(wanted.only)
     if wanted.peers or wanted.receiver:
         other = Bare(wanted.receiver) if wanted.receiver else None
-        yield from store_in.measure(cases, lambda _: other, folder, full=wanted.full, say=say)
+        yield from store_in.measure(cases, lambda _: other, folder, full=wanted.full, report=report)
         return
     if wanted.only in {None, "footprint"}:
-        yield from footprint.measure(folder / "footprint", say)
+        yield from footprint.measure(folder / "footprint", report)
     if wanted.only in {None, "narrow"}:
         if reason := narrow.possible():
-            say(f"missing: the row behind 10 Mbit/s ({reason})")
+            report(f"missing: the row behind 10 Mbit/s ({reason})")
         else:
-            yield from narrow.measure(folder / "narrow", say)
+            yield from narrow.measure(folder / "narrow", report)
     if wanted.only in {None, "wado"}:
-        yield from web_frames.measure(folder / "wado", say)
+        yield from web_frames.measure(folder / "wado", report)
     if cases:
         site = ours.start(folder / "site")
         try:
@@ -73,15 +73,15 @@ def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
                 lambda case: ours.Ours(site, case.pdu, load(case.what)),
                 folder,
                 full=wanted.full,
-                say=say,
+                report=report,
             )
             yield from footprint.loop_lag(site)
         finally:
             site.stop()
     if wanted.only == "slow":
-        yield from slow.measure(folder / "slow", say, seconds=wanted.seconds)
+        yield from slow.measure(folder / "slow", report, seconds=wanted.seconds)
     if outbound := store_out.cases(wanted.only):
-        yield from store_out.measure(outbound, folder / "out", say)
+        yield from store_out.measure(outbound, folder / "out", report)
 
 
 def main() -> None:
@@ -92,20 +92,20 @@ def main() -> None:
     )  # unwinds, so that every program that was started is stopped
     CACHE.mkdir(parents=True, exist_ok=True)
     for name, remedy in missing().items():
-        say(f"missing: {name} (not measured; {remedy})")
+        report(f"missing: {name} (not measured; {remedy})")
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE.parent))
     found: list[table.Row] = []
     try:
         found.extend(rows(wanted, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        say("\n" + table.render(found))
+        report("\n" + table.render(found))
         if wanted.json:
             table.write(found, wanted.json)
-    say("\n" + table.render_bars(found))
-    say(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
+    report("\n" + table.render_bars(found))
+    report(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
     if missed := table.new_misses(found):
-        say(
+        report(
             f"\n{len(missed)} bars are missed that are not on the list of known misses"
             " (bench/table.py)"
         )

@@ -1,11 +1,11 @@
-"""A receiver that somebody else runs, measured in place of ours.
+"""A receiver that another program runs, measured in place of ours.
 
 For work on the DICOM layer alone.
 """
 
 
 class Bare:
-    """What listens on a port of this machine; nothing is known of where it puts things."""
+    """A receiver on a port of this machine, whose storage is not accessible."""
 
     name = "bare receiver"
     called_ae = "ANY-SCP"
@@ -15,10 +15,10 @@ class Bare:
         self.sender_environment: dict[str, str] = {}
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        """Do nothing."""
 
     def wait_for_all(self, count: int) -> None:
-        """Believe the sender's report."""
+        """Accept the sender's report."""
 
     def after(self) -> None:
-        """Nothing to look at."""
+        """Do nothing."""

@@ -1,9 +1,10 @@
-"""Runs receivers in turn over one set: the protocol of the benchmark.
+"""The protocol of the benchmark: receivers run in turn over one set.
 
-A round runs every receiver once, ours among them, so that each pair of ours and a peer saw the same
-minute of the machine. Before each run the set gets new UIDs, the receiver forgets, and the disk's
-dirty pages are written, all untimed. The first run of a receiver is its warm-up and not counted; if
-it took longer than SLOW seconds it counts, and the receiver has three runs instead of five.
+Each turn runs every receiver once, ours among them, so that each pair of ours and a peer shares the
+same minute of the machine. Before each run the set gets new UIDs, the receiver is reset, and the
+disk's dirty pages are written, all untimed. The first run of a receiver is its warm-up and not
+counted; if it took longer than SLOW seconds it counts, and the receiver has three runs instead of
+five.
 """
 
 import os
@@ -54,7 +55,10 @@ class Runs:
 
 
 def store_run(receiver: Receiver, what: Set, senders: int, folder: Path) -> float:
-    """Send the set to the receiver once and give the seconds until it is where it must be."""
+    """Send the set to the receiver once.
+
+    Returns the seconds until it is at its destination.
+    """
     what.renew()
     receiver.reset()
     os.sync()
@@ -84,7 +88,7 @@ def floor_run(what: Set, folder: Path) -> float:
 
 
 def competitors(receivers: Sequence[Receiver], what: Set, senders: int, folder: Path) -> list[Runs]:
-    """Give the receivers and the floor, none of them run yet."""
+    """Return the receivers and the floor, without runs."""
 
     def of(receiver: Receiver) -> Runs:
         return Runs(receiver.name, lambda: store_run(receiver, what, senders, folder))
@@ -95,7 +99,7 @@ def competitors(receivers: Sequence[Receiver], what: Set, senders: int, folder: 
     ]
 
 
-def compare(runs: Sequence[Runs], say: Callable[[str], None]) -> dict[str, Runs]:
+def compare(runs: Sequence[Runs], report: Callable[[str], None]) -> dict[str, Runs]:
     """Run everything in turn until each has its runs."""
     for one in runs:
         one.warm_up()
@@ -103,5 +107,5 @@ def compare(runs: Sequence[Runs], say: Callable[[str], None]) -> dict[str, Runs]
         for one in waiting:
             one.seconds.append(one.run())
     for one in runs:
-        say(f"  {one.name:<18} {one.median:8.2f} s   ({one.spread}, {len(one.seconds)} runs)")
+        report(f"  {one.name:<18} {one.median:8.2f} s   ({one.spread}, {len(one.seconds)} runs)")
     return {one.name: one for one in runs}

@@ -1,6 +1,7 @@
 """The durability floor.
 
-What the disk alone takes for a set, one object after the other, in one thread and a bare loop.
+The time that the disk alone takes for a set, one object after the other, in one thread and a bare
+loop.
 """
 
 import os
@@ -14,7 +15,7 @@ from bench.sets import Set
 def floor(what: Set, folder: Path) -> float:
     """Write, fsync, rename, fsync the folder and commit one SQLite row (WAL, FULL) per object.
 
-    Give the seconds.
+    Returns the seconds.
     """
     folder.mkdir(parents=True)
     bodies = [path.read_bytes() for path in what.files]

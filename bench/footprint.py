@@ -1,6 +1,6 @@
-"""What Link takes while it does nothing, holds idle associations, or passes very large objects.
+"""The memory of Link when idle, with idle associations, and with very large objects.
 
-How late the Cloud's loop is.
+Also the loop lag of the Cloud.
 """
 
 import re
@@ -21,30 +21,30 @@ IDLE_AFTER: Final = 60.0
 ASSOCIATIONS: Final = 20
 WATCHED: Final = 20.0
 GB: Final = 10**9
-LARGE: Final = {"1 GB": GB, "4 GB": 4 * 2**30}  # more than 32 bits can say
+LARGE: Final = {"1 GB": GB, "4 GB": 4 * 2**30}  # beyond 32 bits
 
 
-def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
-    """Give the rows; takes some three minutes."""
+def measure(folder: Path, report: Callable[[str], None]) -> Iterator[Row]:
+    """Return the rows; takes some three minutes."""
     site = ours.start(folder)
     try:
-        say(f"footprint: idle for {IDLE_AFTER:g} s")
+        report(f"footprint: idle for {IDLE_AFTER:g} s")
         time.sleep(IDLE_AFTER)
         idle = ours.resident(site.link.pid)
         yield alone(
             "link memory idle", idle, "MB", note="RSS, three listeners, 60 s after the start"
         )
         yield alone("cloud memory idle", ours.resident(site.cloud.pid), "MB")
-        yield from _idle_associations(site, say)
+        yield from _idle_associations(site, report)
         for name, size in LARGE.items():
-            say(f"footprint: an object of {name}")
+            report(f"footprint: an object of {name}")
             yield from _large(site, name, size, idle)
     finally:
         site.stop()
 
 
-def _idle_associations(site: Installation, say: Callable[[str], None]) -> Iterator[Row]:
-    say(f"footprint: {ASSOCIATIONS} idle associations for {WATCHED:g} s")
+def _idle_associations(site: Installation, report: Callable[[str], None]) -> Iterator[Row]:
+    report(f"footprint: {ASSOCIATIONS} idle associations for {WATCHED:g} s")
     port, called = site.port("default"), site.called_ae("default")
     streams = [Stream(port, called) for _ in range(ASSOCIATIONS)]
     try:
@@ -65,7 +65,7 @@ def _idle_associations(site: Installation, say: Callable[[str], None]) -> Iterat
 def _large(site: Installation, name: str, size: int, idle: float) -> Iterator[Row]:
     pids = {"link": site.link.pid, "cloud": site.cloud.pid}
     for pid in pids.values():
-        ours.forget_peak(pid)
+        ours.reset_peak(pid)
     before = {role: ours.cpu_seconds(pid) for role, pid in pids.items()}
     stream, started = Stream(site.port("default"), site.called_ae("default")), time.monotonic()
     stream.store(fresh_uid(), size)
@@ -82,7 +82,7 @@ def _large(site: Installation, name: str, size: int, idle: float) -> Iterator[Ro
 
 
 def loop_lag(site: Installation) -> Iterator[Row]:
-    """Give how late the Cloud's loop was since its start."""
+    """Return the loop lag of the Cloud since its start."""
     context = ssl.create_default_context(cafile=str(site.ca))
     with urllib.request.urlopen(f"{site.url}/metrics", context=context, timeout=10) as answer:
         text = answer.read().decode()

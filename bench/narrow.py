@@ -1,6 +1,6 @@
-"""Link in a network namespace of its own behind 10 Mbit/s, eight bulk stores running.
+"""Link in a network namespace of its own behind 10 Mbit/s, with eight bulk stores running.
 
-What an echo and a ping still take.
+The time of an echo and of a ping meanwhile.
 
 Needs root (`ip netns`, `tc`). Two namespaces' ends of one veth pair, `tbf rate 10mbit burst 32kb
 latency 50ms` at both.
@@ -30,7 +30,7 @@ SHAPE: Final = "tbf rate 10mbit burst 32kb latency 50ms"
 
 
 def possible() -> str:
-    """Say why this cannot be measured here; empty when it can."""
+    """Return why this cannot be measured on this machine; empty when it can."""
     if os.geteuid() != 0:
         return "needs root for ip netns and tc"
     lacking = [name for name in ("ip", "tc") if shutil.which(name) is None]
@@ -39,7 +39,10 @@ def possible() -> str:
 
 @contextmanager
 def namespace() -> Iterator[list[str]]:
-    """Make the namespace and its shaped way out; give the prefix that runs a program inside."""
+    """Create the namespace and its shaped uplink.
+
+    Returns the prefix that runs a program inside.
+    """
     inside = ["ip", "netns", "exec", NAMESPACE]
     _run("ip", "netns", "add", NAMESPACE)
     try:
@@ -58,14 +61,14 @@ def namespace() -> Iterator[list[str]]:
         _run("ip", "netns", "delete", NAMESPACE)  # takes the pair with it
 
 
-def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
-    """Give the rows."""
+def measure(folder: Path, report: Callable[[str], None]) -> Iterator[Row]:
+    """Return the rows."""
     with namespace() as inside:
         listening = Listening("default", address="0.0.0.0", more=ANY_DEVICE)
         with Installation(
             folder, listeners=[listening], link_prefix=inside, cloud_host=CLOUD
         ) as site:
-            say("behind 10 Mbit/s: quiet")
+            report("behind 10 Mbit/s: quiet")
             yield from _rows("quiet", *sample(site))
             argv = [
                 *inside,
@@ -83,7 +86,7 @@ def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
                 sender.wait_until(
                     lambda: "associated" in sender.text(), seconds=30, what="eight associations"
                 )
-                say(f"behind 10 Mbit/s: {SENDERS} bulk stores")
+                report(f"behind 10 Mbit/s: {SENDERS} bulk stores")
                 echoes, pings = sample(site)
                 if not sender.running:
                     raise sender.failure("ended before the samples were taken")

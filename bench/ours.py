@@ -32,7 +32,7 @@ LISTENERS: Final = {
 class Ours:
     """One listener of a running installation.
 
-    `cpu` and `found` keep what each run cost besides its seconds.
+    `cpu` and `found` keep the other costs of each run.
     """
 
     site: Installation
@@ -56,13 +56,12 @@ class Ours:
         self._before = {name: cpu_seconds(program.pid) for name, program in self.programs().items()}
 
     def wait_for_all(self, count: int) -> None:
-        """Nothing to wait for: the last 0000 was said when everything was durable."""
+        """Do nothing: at the last 0000 every instance was durable."""
 
     def after(self) -> None:
-        """Untimed.
+        """Record the CPU time, untimed.
 
-        Note the CPU time, and wait until QIDO finds everything, which also proves that everything
-        is there.
+        Wait until QIDO finds every instance, which also proves that all are stored.
         """
         self.found.append(
             self.site.wait_for_instances(len(self.what.files), self.what.study, seconds=120)
@@ -71,7 +70,7 @@ class Ours:
             self.cpu.setdefault(name, []).append(cpu_seconds(program.pid) - self._before[name])
 
     def rows(self, case: str) -> Iterator[Row]:
-        """Give what the runs of a case cost besides their seconds."""
+        """Return the costs of the runs of a case besides their seconds."""
         yield alone(
             f"until QIDO finds all, {case}",
             statistics.median(self.found),
@@ -99,7 +98,7 @@ def start(folder: Path, **more: Any) -> Installation:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the CPU seconds of a process and of its children, dead ones included."""
+    """Return the CPU seconds of a process and of its children, ended ones included."""
     total = 0.0
     process = psutil.Process(pid)
     for one in (process, *process.children(recursive=True)):
@@ -112,20 +111,20 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident(pid: int) -> float:
-    """Give the resident memory of a process in MB (10⁶ bytes)."""
+    """Return the resident memory of a process in MB (10⁶ bytes)."""
     return psutil.Process(pid).memory_info().rss / 1e6
 
 
 def peak(pid: int) -> float:
-    """Give the largest resident memory of a process since `forget_peak` in MB (10⁶ bytes)."""
+    """Return the largest resident memory of a process since `reset_peak` in MB (10⁶ bytes)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise OSError(f"/proc/{pid}/status has no VmHWM")
 
 
-def forget_peak(pid: int) -> None:
-    """Begin a new measurement of the peak."""
+def reset_peak(pid: int) -> None:
+    """Start a new measurement of the peak."""
     descriptor = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY)
     try:
         os.write(descriptor, b"5")

@@ -1,4 +1,4 @@
-"""The peers, each a receiver that is started, reset before a run, and says when it has everything."""
+"""The peers: receivers that are started, reset before a run, and report completion."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ NODELAY: Final = {"TCP_NODELAY": "1"}  # DCMTK reads it: Nagle's algorithm off
 
 
 class Receiver(Protocol):
-    """Something that dcmsend can send to."""
+    """A receiver for dcmsend."""
 
     name: str
     port: int
@@ -25,13 +25,13 @@ class Receiver(Protocol):
     """What the sender runs under, so that a setting holds at both ends."""
 
     def reset(self) -> None:
-        """Forget the last run, untimed."""
+        """Reset to the state before the last run, untimed."""
 
     def wait_for_all(self, count: int) -> None:
         """Return when the path's far end has `count` more instances than at `reset`; timed."""
 
     def after(self) -> None:
-        """Look at what a run has cost, untimed."""
+        """Record the cost of a run, untimed."""
 
 
 class Dcmtk:
@@ -63,7 +63,7 @@ class Dcmtk:
         self._received.mkdir()
 
     def count(self) -> int:
-        """Give the number of instances it has, one that is being written included."""
+        """Return the number of instances that it has, including one that is being written."""
         return sum(1 for _ in self._received.iterdir())
 
     def wait_for_all(self, count: int) -> None:
@@ -71,7 +71,7 @@ class Dcmtk:
             raise ProgramFailedError(f"storescp has {found} of {count} instances")
 
     def after(self) -> None:
-        """Nothing to look at."""
+        """Do nothing."""
 
     def close(self) -> None:
         self._program.stop()
@@ -107,15 +107,16 @@ class Pynetdicom:
             raise ProgramFailedError(f"pynetdicom has {found} of {count} instances")
 
     def after(self) -> None:
-        """Nothing to look at."""
+        """Do nothing."""
 
     def close(self) -> None:
         self._program.stop()
 
 
 class Orthanc:
-    """One Orthanc with Debian's settings but for ports, folders and, in a chain, the Lua line that
-    forwards what arrives.
+    """One Orthanc with Debian's settings except for ports and folders.
+
+    In a chain, a line of Lua forwards what arrives.
     """
 
     def __init__(self, folder: Path, *, name: str, forward_to: int | None = None) -> None:
@@ -149,7 +150,7 @@ class Orthanc:
         return self._http
 
     def count(self) -> int:
-        """Give the number of instances it has."""
+        """Return the number of instances that it has."""
         with urllib.request.urlopen(
             f"http://127.0.0.1:{self._http}/statistics", timeout=30
         ) as answer:
@@ -183,7 +184,7 @@ class OrthancChain:
             time.sleep(0.02)
 
     def after(self) -> None:
-        """Nothing to look at."""
+        """Do nothing."""
 
     def close(self) -> None:
         self._first.program.stop()
@@ -191,7 +192,7 @@ class OrthancChain:
 
 
 def missing() -> dict[str, str]:
-    """Name the peers that this machine lacks, each with what to install."""
+    """Return the peers that this machine lacks, each with the package to install."""
     wanted = {
         "storescp": ("/usr/bin/storescp", "apt install dcmtk"),
         "orthanc chain": ("/usr/sbin/Orthanc", "apt install orthanc"),
@@ -201,9 +202,9 @@ def missing() -> dict[str, str]:
 
 @contextmanager
 def peers(folder: Path, *, max_pdu: int | None, fork: bool) -> Iterator[list[Receiver]]:
-    """Start every peer that is here.
+    """Start every peer that is installed.
 
-    This Orthanc lets nobody set its PDU length, so it stands in the default rows only.
+    This Orthanc has no setting for its PDU length, so it is in the default rows only.
     """
     absent = missing()
     with ExitStack() as stack:

@@ -30,7 +30,10 @@ def send(
     environment: Mapping[str, str],
     folder: Path,
 ) -> float:
-    """Send the whole set over `senders` associations at a time and give the seconds that it took."""
+    """Send the whole set over `senders` associations at a time.
+
+    Returns the seconds that it took.
+    """
     parts = what.parts(senders)
     reports = [folder / f"report-{number}.txt" for number in range(len(parts))]
     started = time.monotonic()

@@ -1,11 +1,11 @@
 """The sets that are sent.
 
-Valid CT and Ultrasound Multi-frame objects with random pixels, made once, given new UIDs for each
+Valid CT and Ultrasound Multi-frame objects with random pixels, written once, with new UIDs for each
 run.
 
-A Cloud that has seen an instance stores nothing at the second sight, so every run needs UIDs of its
-own. All UIDs have the same length and stand at known offsets, so a renewal overwrites a few bytes
-per file instead of writing the set again.
+A Cloud that has stored an instance stores nothing when it comes again, so every run needs UIDs of
+its own. All UIDs have the same length and known offsets, so a renewal overwrites a few bytes per
+file instead of writing the set again.
 """
 
 import functools
@@ -32,7 +32,7 @@ KINDS: Final = ("sop", "series", "study")
 
 @dataclass(frozen=True)
 class Shape:
-    """What one set consists of."""
+    """The composition of one set."""
 
     name: str
     count: int
@@ -52,7 +52,7 @@ SHAPES: Final = {
 
 
 def fresh_uid() -> str:
-    """Give a UID of UID_LENGTH characters under 2.25 (PS3.5 B.2)."""
+    """Return a UID of UID_LENGTH characters under 2.25 (PS3.5 B.2)."""
     digits = UID_LENGTH - len("2.25.")
     return "2.25." + str(secrets.randbelow(9 * 10 ** (digits - 1)) + 10 ** (digits - 1))
 
@@ -139,7 +139,7 @@ class Set:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Return the number of bytes of all files."""
         return sum(path.stat().st_size for path in self.files)
 
     def _generate(self, index: Path) -> None:
@@ -154,7 +154,7 @@ class Set:
         index.write_text(json.dumps(places))
 
     def renew(self) -> None:
-        """Give every instance a new UID, and all of them one new series and study.
+        """Write a new UID into every instance, and one new series and study into all of them.
 
         Reads the set into the page cache.
         """
@@ -170,7 +170,7 @@ class Set:
                     pass
 
     def parts(self, count: int) -> list[list[Path]]:
-        """Deal the files to `count` senders; with fewer files than senders, one file each."""
+        """Divide the files among `count` senders; with fewer files than senders, one file each."""
         dealt = [self.files[number::count] for number in range(count)]
         return [part for part in dealt if part]
 
@@ -190,5 +190,5 @@ def _offsets(path: Path, uids: dict[str, str]) -> dict[str, list[int]]:
 
 @functools.cache
 def load(name: str) -> Set:
-    """Give the set called `ct`, `cine` or `small`, made at the first call."""
+    """Return the set called `ct`, `cine` or `small`, written at the first call."""
     return Set(SHAPES[name])

@@ -1,6 +1,6 @@
-"""A PACS that accepts and then reads nothing and one that refuses all.
+"""Deliveries to a healthy destination beside two that fail.
 
-What deliveries to a third one take beside them.
+One PACS accepts and then reads nothing, one refuses all.
 
 `python -m bench --only slow [--seconds 600]`. Every PACE one instance is sent: to the healthy
 destination alone for a fifth of the time, then to all three. A delivery's time is that from its row
@@ -37,7 +37,7 @@ BEYOND: Final = "p99 beside two bad PACS, over its bar"
 
 
 class Deaf:
-    """Accepts every association, and reads nothing after the request for it."""
+    """A peer that accepts every association, and reads nothing after the request for it."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -70,8 +70,10 @@ class Deaf:
                 self.accepted += 1
 
 
-def measure(folder: Path, say: Callable[[str], None], *, seconds: float = SECONDS) -> Iterator[Row]:
-    """Give the rows; takes 1.2 times `seconds`, and a minute."""
+def measure(
+    folder: Path, report: Callable[[str], None], *, seconds: float = SECONDS
+) -> Iterator[Row]:
+    """Return the rows; takes 1.2 times `seconds`, and a minute."""
     with ExitStack() as stack:
         healthy = Dcmtk(folder / "healthy", nodelay=False, max_pdu=None, fork=False)
         stack.callback(healthy.close)
@@ -90,7 +92,7 @@ def measure(folder: Path, say: Callable[[str], None], *, seconds: float = SECOND
         site = ours.start(folder / "site", destinations=places)
         stack.callback(site.stop)
         traffic = Traffic(site, stored(site, load("ct"), folder))
-        say(
+        report(
             f"slow: {seconds / 5:g} s to the healthy destination alone, then {seconds:g} s to all"
             " three"
         )
@@ -102,7 +104,7 @@ def measure(folder: Path, say: Callable[[str], None], *, seconds: float = SECOND
 
 
 class Traffic:
-    """Sends instances of one study, one after the other, at a steady pace."""
+    """A sender of instances of one study, one after the other, at a steady pace."""
 
     def __init__(self, site: Installation, study: str) -> None:
         self._site, self._study = site, study
@@ -110,7 +112,10 @@ class Traffic:
         self._newest = 0
 
     def run(self, destinations: list[str], seconds: float) -> list[float]:
-        """Send for so long; gives the milliseconds of every delivery to the healthy destination."""
+        """Send for so long.
+
+        Returns the milliseconds of every delivery to the healthy destination.
+        """
         started, number = time.monotonic(), 0
         while (due := started + number * PACE) < started + seconds:
             time.sleep(max(0.0, due - time.monotonic()))
@@ -141,7 +146,7 @@ class Traffic:
 
 
 def _bad_as_meant(site: Installation, deaf: Deaf) -> None:
-    """Hold the two bad ones to being bad: a run in which they are not there measures nothing."""
+    """Check that both failing destinations failed: a run without them measures nothing."""
     queues = {
         name: site.rest.json(f"/api/v1/destinations/{site.link_id}:{name}")["queue"]
         for name in ("deaf", "refusing")
@@ -156,7 +161,7 @@ def _bad_as_meant(site: Installation, deaf: Deaf) -> None:
 
 
 def rows(without: list[float], beside: list[float]) -> Iterator[Row]:
-    """Give both percentiles, and by how much the bar is missed: 0 or less is within it."""
+    """Return both percentiles, and by how much the bar is missed: 0 or less is within it."""
     alone_p99, beside_p99 = (statistics.quantiles(times, n=100)[98] for times in (without, beside))
     for name, times, p99 in (
         ("alone", without, alone_p99),

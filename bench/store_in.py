@@ -1,4 +1,4 @@
-"""Store in: how long until a set is where it must be, ours beside the peers."""
+"""Store in: the time until a set is at its destination, ours beside the peers."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -32,9 +32,9 @@ class Case:
 
 
 def cases(only: str | None) -> list[Case]:
-    """Give the cases whose name contains `only`.
+    """Return the cases whose name contains `only`.
 
-    The default PDU length first, since it decides who is slow.
+    The default PDU length first, since it determines which receivers are slow.
     """
     every = (
         Case(what, senders, pdu)
@@ -51,12 +51,12 @@ def measure(
     folder: Path,
     *,
     full: bool,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Iterator[Row]:
-    """Run the cases; `ours` gives our receiver for a case, or None where nothing of ours runs."""
+    """Run the cases; `ours` returns our receiver for a case, or None where ours does not run."""
     slow: set[tuple[str, str, str]] = set()
     for case in wanted:
-        say(case.name)
+        report(case.name)
         max_pdu = PDU_128K if case.pdu == "128k" else None
         with peers(folder / "peers", max_pdu=max_pdu, fork=case.senders == "eight") as found:
             kept = [
@@ -65,7 +65,7 @@ def measure(
             mine = ours(case)
             receivers: list[Receiver] = [mine, *kept] if mine else kept
             what = load(case.what)
-            done = compare(competitors(receivers, what, SENDERS[case.senders], folder), say)
+            done = compare(competitors(receivers, what, SENDERS[case.senders], folder), report)
             slow |= {(case.what, case.senders, runs.name) for runs in done.values() if runs.slow}
         shutil.rmtree(folder / "peers")
         yield from rows_of(case, done, mine.name if mine else None)
@@ -74,9 +74,7 @@ def measure(
 
 
 def rows_of(case: Case, done: dict[str, Runs], ours: str | None) -> list[Row]:
-    """Compare ours with each peer, and with the sum that a durable receiver without Nagle could
-    reach.
-    """
+    """Compare ours with each peer, and with the bound of a durable receiver without Nagle."""
     mine = done[ours] if ours else None
     value = mine.median if mine else None
     spread = f"ours {mine.spread}; " if mine else ""

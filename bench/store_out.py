@@ -54,15 +54,13 @@ CASES: Final = (
 
 
 def cases(only: str | None) -> list[Case]:
-    """Give the cases whose name contains `only`."""
+    """Return the cases whose name contains `only`."""
     return [case for case in CASES if only is None or only in case.name]
 
 
 @dataclass
 class Out:
-    """One destination of a running installation, the storescp behind it, and a study that the Cloud
-    holds.
-    """
+    """One destination of a running installation, with its storescp and a study in the Cloud."""
 
     site: Installation
     receiver: Dcmtk
@@ -72,7 +70,7 @@ class Out:
     cpu: dict[str, list[float]] = field(default_factory=dict)
 
     def run(self) -> float:
-        """Send the study once; gives the seconds until the last delivery is delivered."""
+        """Send the study once, and return the seconds until the last delivery is delivered."""
         self.receiver.reset()
         programs = {"link": self.site.link, "cloud": self.site.cloud}
         spent = {name: ours.cpu_seconds(program.pid) for name, program in programs.items()}
@@ -110,7 +108,7 @@ class Out:
             time.sleep(PACE)
 
     def rows(self, case: Case, size: int) -> Iterator[Row]:
-        """Give the CPU time of the runs."""
+        """Return the CPU time of the runs."""
         for role, seconds in self.cpu.items():
             median = statistics.median(seconds)
             yield alone(
@@ -123,7 +121,7 @@ class Out:
 
 @contextmanager
 def installed(folder: Path) -> Iterator[tuple[Installation, dict[str, Dcmtk]]]:
-    """Run a site whose Link has one destination for each kind of storescp."""
+    """Run an installation whose Link has one destination for each kind of storescp."""
     receivers = {
         name: Dcmtk(folder / name, nodelay=nodelay, max_pdu=None, fork=False)
         for name, nodelay in ENDS.items()
@@ -144,7 +142,7 @@ def installed(folder: Path) -> Iterator[tuple[Installation, dict[str, Dcmtk]]]:
 
 
 def stored(site: Installation, what: Set, folder: Path) -> str:
-    """Have the Cloud hold the set, indexed; gives its study."""
+    """Store and index the set, and return its study."""
     what.renew()
     send(
         what,
@@ -158,15 +156,15 @@ def stored(site: Installation, what: Set, folder: Path) -> str:
     return what.study
 
 
-def measure(wanted: list[Case], folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
-    """Run the cases, ours and the peer by turns."""
+def measure(wanted: list[Case], folder: Path, report: Callable[[str], None]) -> Iterator[Row]:
+    """Run the cases, ours and the peer alternately."""
     with installed(folder) as (site, receivers):
         studies = {
             name: stored(site, load(name), folder)
             for name in dict.fromkeys(case.what for case in wanted)
         }
         for case in wanted:
-            say(case.name)
+            report(case.name)
             what = load(case.what)
             mine = Out(
                 site,
@@ -177,7 +175,7 @@ def measure(wanted: list[Case], folder: Path, say: Callable[[str], None]) -> Ite
             )
             peer = Dcmtk(folder / "peer", nodelay=ENDS[case.ends], max_pdu=None, fork=False)
             try:
-                done = compare([Runs(OURS, mine.run), _straight(peer, what, folder)], say)
+                done = compare([Runs(OURS, mine.run), _straight(peer, what, folder)], report)
             finally:
                 peer.close()
             shutil.rmtree(folder / "peer")

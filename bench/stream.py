@@ -1,6 +1,6 @@
-"""A raw sender: objects of any size from a repeated piece of memory, so that 4 GB need no file.
+"""A raw sender (PS3.8, PS3.7): objects of any size from a repeated piece of memory.
 
-PS3.8 and PS3.7, by hand.
+So 4 GB need no file.
 
 Also a program: `python -m bench.stream PORT CALLED_AE SENDERS BYTES` sends one object of BYTES over
 each of SENDERS associations.
@@ -17,16 +17,15 @@ from typing import Final
 from bench.sets import fresh_uid
 
 ULTRASOUND_MULTIFRAME: Final = "1.2.840.10008.5.1.4.1.1.3.1"
-JPEG_BASELINE: Final = (
-    "1.2.840.10008.1.2.4.50"  # encapsulated, so the pixel data may be longer than 32 bits can say
-)
+# encapsulated, so the pixel data may be longer than 4 GiB
+JPEG_BASELINE: Final = "1.2.840.10008.1.2.4.50"
 CONTEXT: Final = 1
 FRAGMENT: Final = 1 << 20
 DEADLINE: Final = 600.0
 
 
 class StreamFailedError(Exception):
-    """The receiver refused, aborted or answered otherwise than it must."""
+    """The receiver refused, aborted or sent another status than expected."""
 
 
 def _item(kind: int, body: bytes) -> bytes:
@@ -67,8 +66,9 @@ def _command(sop_instance: str) -> bytes:
 
 
 def data_set(sop_instance: str, study: str, size: int) -> Iterator[bytes]:
-    """Give a cine's data set of about `size` bytes in pieces, PS3.5 A.4 encapsulated, explicit VR
-    little endian.
+    """Return a cine's data set of about `size` bytes in pieces.
+
+    Explicit VR Little Endian, encapsulated (PS3.5 A.4).
     """
 
     def text(group: int, element: int, vr: str, value: str) -> bytes:
@@ -95,7 +95,7 @@ def data_set(sop_instance: str, study: str, size: int) -> Iterator[bytes]:
 
 
 class Stream:
-    """One association. `store` may be called again and again; `close` releases."""
+    """One association; `store` may be called repeatedly; `close` releases."""
 
     def __init__(self, port: int, called_ae: str, calling_ae: str = "BENCH") -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
@@ -149,7 +149,7 @@ class Stream:
         return data
 
     def close(self) -> None:
-        """Release the association (PS3.8 9.3.6) and hang up."""
+        """Release the association (PS3.8 9.3.6) and close the connection."""
         self._socket.sendall(struct.pack(">BBII", 5, 0, 4, 0))
         self._read()
         self._socket.close()

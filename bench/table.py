@@ -1,4 +1,4 @@
-"""Rows and bars: what is printed and what `--json` writes."""
+"""Rows and bars: the printed table and the file of `--json`."""
 
 import enum
 import json
@@ -37,7 +37,7 @@ def alone(name: str, value: float, unit: str, *, note: str = "") -> Row:
 
 
 class Verdict(enum.Enum):
-    """What a run says of a bar."""
+    """The verdict of a run on a bar."""
 
     PASS = "pass"
     MISS = "MISS"
@@ -46,9 +46,9 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True)
 class Bar:
-    """What a row must reach: at least `least` for ratios, at most `most` for figures of ours.
+    """The bound of a row: at least `least` for ratios, at most `most` for figures of ours.
 
-    `aim` is what we hope for.
+    `aim` is the goal.
     """
 
     row: str
@@ -119,12 +119,12 @@ A run that misses another one fails.
 
 
 def new_misses(rows: Sequence[Row]) -> list[Bar]:
-    """Return the bars that are missed and not known to be."""
+    """Return the bars that are missed and not listed as missed."""
     return [bar for bar in BARS if bar.verdict(rows) is Verdict.MISS and bar not in KNOWN_MISSES]
 
 
 def render(rows: Sequence[Row]) -> str:
-    """Give the table as text."""
+    """Return the table as text."""
     lines = [f"{'name':<42}{'ours':>10}  {'peer':>10}  {'ratio':>7}  peer, unit"]
     for row in rows:
         figures = f"{_figure(row.ours):>10}  {_figure(row.peer):>10}  {_figure(row.ratio):>7}"
@@ -133,7 +133,7 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def render_bars(rows: Sequence[Row]) -> str:
-    """Give each bar with pass or miss."""
+    """Return each bar with pass or miss."""
     return "\n".join(f"{bar.row:<42}{bar.peer_name:<26}{bar.judge(rows)}" for bar in BARS)
 
 

@@ -1,6 +1,6 @@
 """A frame of a stored cine over WADO-RS beside a static file of the same size.
 
-One server, one connection, turn by turn.
+One server, one connection, alternately.
 """
 
 import http.client
@@ -31,7 +31,7 @@ PEER: Final = "static file"
 
 
 class Client:
-    """One connection, kept."""
+    """One persistent connection."""
 
     def __init__(self, url: str, ca: str) -> None:
         parts = urlsplit(url)
@@ -42,7 +42,7 @@ class Client:
         self.token = ""
 
     def __call__(self, method: str, path: str, body: bytes | None = None, **headers: str) -> bytes:
-        """Send one request and give its body; it must be a success."""
+        """Send one request and return its body; it must be a success."""
         sent = {"Authorization": f"Bearer {self.token}"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
@@ -61,8 +61,8 @@ class Client:
         )
 
 
-def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
-    """Give the row; takes half a minute."""
+def measure(folder: Path, report: Callable[[str], None]) -> Iterator[Row]:
+    """Return the row; takes half a minute."""
     static = folder / "static"
     static.mkdir(parents=True)
     command = [sys.executable, "-m", "bench.web_server", str(folder / "data"), str(static)]
@@ -76,14 +76,14 @@ def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
             frame = _stored(client, facts["token"])
             size = len(client("GET", frame, Accept=SINGLE))
             (static / "frame").write_bytes(secrets.token_bytes(size))
-            say(f"wado: {ROUNDS} frames of {size} bytes beside a static file")
+            report(f"wado: {ROUNDS} frames of {size} bytes beside a static file")
             yield _compared(client, frame, size)
         finally:
             server.terminate()
 
 
 def _stored(client: Client, operator: str) -> str:
-    """Store a cine as a new organisation's clinician; gives the path of its first frame."""
+    """Store a cine as a new organisation's clinician, and return the path of its first frame."""
     client.token = operator
     organisation = client.api("POST", "organisations", {"name": "bench"})["id"]
     query = f"?organisation={organisation}"

@@ -1,6 +1,6 @@
 """`python -m bench.web_server DATA FILES`.
 
-The Cloud as it is, with a folder of static files beside it at /bench.
+The Cloud, with a folder of static files beside it at /bench.
 """
 
 import json

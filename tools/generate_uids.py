@@ -1,4 +1,4 @@
-"""Write src/swallowtail/dicom/uid_table.py from the UID lists of pydicom and pynetdicom.
+"""The module src/swallowtail/dicom/uid_table.py, from the UID lists of pydicom and pynetdicom.
 
 `python tools/generate_uids.py`.
 """
@@ -25,8 +25,8 @@ TABLES = {
 
 def tables() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {name: {} for name in TABLES}
-    # the only list it has
-    newer = {uid: (keyword, "SOP Class") for keyword, uid in sop_class._STORAGE_CLASSES.items()}  # noqa: SLF001
+    storage = sop_class._STORAGE_CLASSES  # noqa: SLF001 - the only list it has
+    newer = {uid: (keyword, "SOP Class") for keyword, uid in storage.items()}
     for uid, (name, kind, *_) in {**newer, **UID_dictionary}.items():
         if table := _table_of(name, kind):
             found[table][uid] = name

@@ -1,8 +1,10 @@
-"""Draw the wire's three state machines from their tables into docs/wire-states.md.
+"""The page docs/wire-states.md: the wire's state machines, drawn from their tables.
 
-`python -m tools.generate_wire_states`.
+python -m tools.generate_wire_states           writes the file
+python -m tools.generate_wire_states --check   fails when it is not current
 """
 
+import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -10,13 +12,14 @@ from typing import Final
 
 from swallowtail.wire.channel import CHANNEL_TABLE, ChannelAction
 from swallowtail.wire.handshake import CLOUD_HELLO_TABLE, LINK_HELLO_TABLE
+from tools import generated_page
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "wire-states.md"
 
 HEAD: Final = """# The wire's states
 
-Generated from `swallowtail.wire` by `python -m tools.generate_wire_states`; `docs/wire.md` says what each input is. What has no
-arrow is a violation by whoever did it (wire §9).
+Generated from `swallowtail.wire` by `python -m tools.generate_wire_states`; `docs/wire.md` specifies
+each input. What has no arrow is a violation by whoever did it (wire §9).
 
 ## A channel
 
@@ -61,7 +64,7 @@ def _dropped() -> Iterator[str]:
 
 
 def render() -> str:
-    """Give the page's text."""
+    """Return the page."""
     channel: list[Arrow] = [
         (before, what.value, after)
         for (before, what), (action, after) in CHANNEL_TABLE.items()
@@ -87,4 +90,4 @@ def render() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(), encoding="utf-8")
+    sys.exit(generated_page.run(PAGE, render, "generate_wire_states", sys.argv[1:]))

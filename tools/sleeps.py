@@ -1,4 +1,4 @@
-"""Checks that no test waits for real time to pass.
+"""The check that no test waits for real time to pass.
 
 A test may sleep on a loop of virtual time, which its module shows by importing from VIRTUAL, and
 inside a `while` loop that waits for a condition. Everywhere else it waits for an event, or lets the
@@ -33,8 +33,9 @@ def is_virtual(name: str, tree: ast.Module) -> bool:
 
 
 def sleeps(node: ast.AST, *, waits: bool = False) -> Iterator[int]:
-    """Return the line of every call that sleeps, but for those inside a `while` loop and those of 0
-    seconds.
+    """Return the line of every call that sleeps.
+
+    Calls inside a `while` loop and those of 0 seconds are left out.
     """
     for child in ast.iter_child_nodes(node):
         inside = (waits or isinstance(child, ast.While)) and not isinstance(
@@ -48,7 +49,7 @@ def sleeps(node: ast.AST, *, waits: bool = False) -> Iterator[int]:
 
 
 def complaints(root: Path = TESTS) -> Iterator[str]:
-    """Return what is wrong, as `file:line: what, and what to do`."""
+    """Return the findings as `file:line: what, and what to do`."""
     for path in sorted(root.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         name = ".".join((root.name, *path.relative_to(root).with_suffix("").parts))
@@ -60,7 +61,7 @@ def complaints(root: Path = TESTS) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print every complaint; return 1 when there is one."""
+    """Print every finding; return 1 when there is one."""
     found = [*complaints()]
     for complaint in found:
         print(f"sleeps: {complaint}")

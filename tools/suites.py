@@ -1,12 +1,11 @@
-"""Runs the test suites one after the other, each under pytest and within its budget, and prints one
-table at the end.
+"""The test suites, each under pytest and within its budget, with one table at the end.
 
     python -m tools.suites [--reports FOLDER] SUITE[@VERSION]=SECONDS[/WORKERS] ...
 
 A suite is the folder of that name under `tests`; `fast` is what a developer runs all day (FAST),
 `rest` is what no other covers. `@3.13` runs it on that version of Python, in an environment of its
-own; where the machine has no such interpreter, a line says so. A suite without a test file is left
-out. A suite that outlives its budget is ended and has failed. No test at all is a failure too.
+own; if the machine has no such interpreter, a line is printed. A suite that exceeds its budget has
+failed.
 """
 
 import argparse
@@ -35,7 +34,7 @@ GRACE = 10.0  # seconds between asking a suite to end and ending it
 
 @dataclass(frozen=True)
 class Suite:
-    """One line of the table: which folders, for how long, in how many processes."""
+    """One line of the table: its folders, its budget in seconds, its processes."""
 
     name: str
     budget: float
@@ -46,7 +45,10 @@ class Suite:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one suite did. `status` is pytest's exit status, None when the budget ended it."""
+    """The outcome of one suite.
+
+    `status` is pytest's exit status, None when the budget ended it.
+    """
 
     suite: Suite
     status: int | None
@@ -61,7 +63,7 @@ class Outcome:
 
 
 def planned(words: Sequence[str], root: Path = TESTS) -> list[Suite]:
-    """The suites named by `words` (`world=240/2`) that have a test file.
+    """Return the suites named by `words` (`world=240/2`).
 
     Raises ValueError for a word of another form.
     """
@@ -90,7 +92,7 @@ def planned(words: Sequence[str], root: Path = TESTS) -> list[Suite]:
 
 
 def environment_of(version: str) -> str | None:
-    """Return the interpreter of an environment for a version of Python, made if need be.
+    """Return the interpreter of an environment for a version of Python, created if needed.
 
     None where the machine lacks it.
     """
@@ -112,9 +114,9 @@ def environment_of(version: str) -> str | None:
 
 
 def command(suite: Suite, report: Path) -> list[str]:
-    """The pytest command line of one suite.
+    """Return the pytest command line of one suite.
 
-    A test that hangs shows where: faulthandler prints every thread's stack.
+    If a test hangs, faulthandler prints every thread's stack.
     """
     hang = max(10, min(60, int(suite.budget / 3)))
     options = [
@@ -132,9 +134,9 @@ def command(suite: Suite, report: Path) -> list[str]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the suite to stop, as Ctrl-C does, so that pytest says what it was doing.
+    """Stop a suite as Ctrl-C does, so that pytest reports its position.
 
-    Then end its whole process group.
+    Then kill its whole process group.
     """
     process.send_signal(signal.SIGINT)
     try:
@@ -148,9 +150,9 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def counts(report: Path) -> tuple[int, int, int]:
-    """Passed, failed, skipped, as pytest's report has them.
+    """Return the numbers of passed, failed and skipped tests in pytest's report.
 
-    Nothing when the suite did not get to write one.
+    All 0 when there is no report.
     """
     if not report.exists():
         return (0, 0, 0)
@@ -190,16 +192,16 @@ def run(suite: Suite, reports: Path) -> Outcome:
 
 
 def verdict(outcome: Outcome) -> str:
-    """One word, or what went wrong."""
+    """Return one word, or the cause of the failure."""
     if outcome.status is None:
         return "OVER BUDGET, ended"
     return "ok" if outcome.held else f"FAILED (pytest exit {outcome.status})"
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """All suites, time against budget."""
+    """Return all suites with their times and budgets."""
     lines = [
-        f"{'suite':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8} {'budget':>7}  verdict"
+        "suite       passed  failed  skipped  seconds  budget  verdict",
     ]
     for one in outcomes:
         figures = (
@@ -211,7 +213,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what was asked for; 0 when every suite held and at least one test ran."""
+    """Run the suites; return 0 when every one passed and at least one test ran."""
     parser = argparse.ArgumentParser(description="Runs the test suites, each within its budget.")
     parser.add_argument("suites", nargs="+", metavar="SUITE=SECONDS[/WORKERS]")
     parser.add_argument("--reports", type=Path, default=Path(".make/reports"))

@@ -1,5 +1,6 @@
-"""Checks what no tracked file may name, a package registry's address or a path of one machine, and
-the lengths of documents.
+"""The check of what no tracked file may contain, and of the lengths of documents.
+
+A package registry's address, or a path of one machine.
 """
 
 import re
@@ -9,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REGISTRY = re.compile(
-    r"\b[a-z]+://[^\s\"'<>)]*\b(?:pypi|pythonhosted|npmjs|yarnpkg|debian|ubuntu|crates|rubygems|anaconda|docker)\.(?:org|com|io)\b",
+    r"\b[a-z]+://[^\s\"'<>)]*\b(?:pypi|pythonhosted|npmjs|yarnpkg|debian|ubuntu|crates|rubygems"
+    r"|anaconda|docker)\.(?:org|com|io)\b",
     re.IGNORECASE,
 )
 MACHINE_PATH = re.compile(
-    r"(?<![\w.$}/-])/(?:work|root|opt/(?:pypi|wheels))(?:/|\b(?![\w-]))|(?<![\w.$}/-])/(?:home|Users)/\w+/"
+    r"(?<![\w.$}/-])/(?:work|root|opt/(?:pypi|wheels))(?:/|\b(?![\w-]))"
+    r"|(?<![\w.$}/-])/(?:home|Users)/\w+/"
 )
 ANY_ADDRESS = re.compile(
     r"\b[a-z]+://|^--(?:index|extra-index|find-links)", re.IGNORECASE | re.MULTILINE
@@ -27,7 +30,7 @@ EXEMPT = {"LICENSE"}
 
 
 def complaints(name: str, text: str) -> Iterator[str]:
-    """What is wrong in one file, as `file:line: what, and what to do`."""
+    """Return the findings in one file as `file:line: what, and what to do`."""
     for number, line in enumerate(text.splitlines(), 1):
         if found := REGISTRY.search(line):
             yield f"{name}:{number}: names a package registry ({found[0]}); leave the address out"
@@ -44,7 +47,7 @@ def complaints(name: str, text: str) -> Iterator[str]:
 
 
 def tracked() -> Iterator[tuple[str, str]]:
-    """Every text file that git tracks or would track, by name, with its text."""
+    """Return every text file that git tracks or would track, by name, with its text."""
     asked = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     for name in subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split(
         "\0"
@@ -58,7 +61,7 @@ def tracked() -> Iterator[tuple[str, str]]:
 
 
 def main() -> int:
-    """Print every complaint; 1 when there is one."""
+    """Print every finding; return 1 when there is one."""
     found = [complaint for name, text in tracked() for complaint in complaints(name, text)]
     for complaint in found:
         print(f"tracked: {complaint}")

@@ -17,17 +17,17 @@ COMMANDS: Final = {
 
 
 class LazyGroup(click.Group):
-    """Loads a command's module when the command is used.
+    """A group that loads a command's module when the command is used.
 
     The list of all commands loads them all.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the names."""
+        """Return the names of the commands."""
         return sorted({*COMMANDS, *super().list_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Give one command."""
+        """Return one command."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
@@ -37,6 +37,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup)
 @click.version_option(package_name="swallowtail")
 def main() -> None:
-    """Swallowtail connects a hospital's imaging and record systems to a cloud through one outbound
-    encrypted WebSocket.
+    """Connect a hospital's imaging and record systems to a cloud.
+
+    Swallowtail uses one outbound encrypted WebSocket.
     """

@@ -1,6 +1,6 @@
-"""`swallowtail demo`.
+"""`swallowtail demo`: Cloud, Link and a simulated hospital on one machine.
 
-Cloud, Link and a simulated hospital on one machine, a story through every path, then it stays up.
+A story through every path; afterwards the programs keep running.
 """
 
 import shutil
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--once", is_flag=True, help="End after the story: exit code 0 if all held, else 1.")
 def demo(*, once: bool) -> None:
-    """Play a hospital's day: store, find, fetch, send to the PACS, kill PACS and Link, recover.
+    """Run a hospital's day: store, find, fetch, send to the PACS, kill PACS and Link, recover.
 
-    Then stay up until Ctrl-C.
+    Keep running afterwards until Ctrl-C.
     """
     try:
         from swallowtail.sim.progress import progress
@@ -65,8 +65,10 @@ def _stay_up(story: "Story") -> None:
 The Cloud serves on    {site.url}
   its own CA is        {site.ca}
   administrator token  {site.token}
-Link listens as        {site.called_ae("imaging")} on 127.0.0.1:{site.port("imaging")}, for calling AE title ULTRASOUND1
-The PACS has got        {story.pacs.received}, by a rule that sends all ultrasound there
+Link listens on        127.0.0.1:{site.port("imaging")}
+  its AE title         {site.called_ae("imaging")}
+  calling AE title     ULTRASOUND1
+The PACS received      {story.pacs.received}, by a rule that sends all ultrasound there
 
   curl --cacert {site.ca} -H "Authorization: Bearer {site.token}" {site.url}/dicomweb/studies
   storescu -aet ULTRASOUND1 -aec {site.called_ae("imaging")} 127.0.0.1 {site.port("imaging")} FILE

@@ -15,7 +15,7 @@ DEFAULT_STATE: Final = Path("/var/lib/swallowtail")
 
 @click.group()
 def link() -> None:
-    """Link: connects this hospital to its Cloud."""
+    """Run Link, which connects this hospital to its Cloud."""
 
 
 @link.command()
@@ -51,7 +51,7 @@ def link() -> None:
 )
 @LOG_LEVEL
 def run(**flags: Any) -> None:
-    """Run Link until it is told to stop (SIGTERM, Ctrl-C)."""
+    """Run Link until SIGTERM or Ctrl-C."""
     from swallowtail.link.program import environment
 
     os.environ.update(environment(flags))

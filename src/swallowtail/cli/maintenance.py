@@ -43,9 +43,7 @@ LOWER_PRIORITY: Final = 10
 
 @click.command()
 @DATA
-@click.option(
-    "--quick", is_flag=True, help="Compare the length of each blob instead of reading it whole."
-)
+@click.option("--quick", is_flag=True, help="Compare the length of each blob instead of its hash.")
 @MASTER_KEY
 @click.option(
     "--audit-heads", type=FILE, envvar="SWALLOWTAIL_AUDIT_HEADS", help="As for `cloud serve`."
@@ -54,7 +52,7 @@ LOWER_PRIORITY: Final = 10
 def check(
     data: Path, *, quick: bool, audit_heads: Path | None, master_key: Path | None, as_json: bool
 ) -> None:
-    """Check everything that the data folder holds, also while its Cloud serves.
+    """Check the contents of the data folder. Its Cloud may be running.
 
     Compares every row with its blob (by hash), the index and the audit chains, and counts blobs
     without a row. Changes nothing. Exit status: 0 without a finding, 1 with findings, 3 when the
@@ -100,11 +98,11 @@ def check(
 def backup(
     data: Path, target: Path, keep: int | None, *, without_master_key: bool, as_json: bool
 ) -> None:
-    """Take a snapshot of the data folder into a backup, also while its Cloud serves.
+    """Write a snapshot of the data folder to a backup. Its Cloud may be running.
 
-    Blobs that the backup holds already are not copied again. Exit status: 0 for a whole snapshot, 1
-    when blobs were missing or damaged (they are listed, the rest is in the snapshot), 3 when no
-    snapshot was made.
+    Blobs that the backup holds already are not copied again. Exit status: 0 for a complete
+    snapshot, 1 when blobs were missing or damaged (they are listed, the rest is in the snapshot), 3
+    when no snapshot was written.
     """
     from swallowtail.cloud.operations.backup import back_up, prune
 
@@ -138,7 +136,7 @@ def restore(
 ) -> None:
     """Restore a snapshot of BACKUP into an empty data folder, comparing the hash of every file.
 
-    When it was interrupted, the same command continues. Exit status: 0 for a whole restore, 1 when
+    After an interruption, the same command continues. Exit status: 0 for a complete restore, 1 when
     data sets are missing in it, 3 when nothing can be served from the folder.
     """
     from swallowtail.cloud.operations.restore import lacks_master_key
@@ -170,9 +168,10 @@ def restore(
 @DATA
 @MASTER_KEY
 def reseal(data: Path, master_key: Path | None) -> None:
-    """Make a new master key and seal every secret of the data folder anew. Stop the Cloud before.
+    """Create a new master key and seal every secret of the data folder with it.
 
-    When it was interrupted, the same command continues; the Cloud starts in between too.
+    Stop the Cloud before. After an interruption, the same command continues; the Cloud starts in
+    between too.
     """
     from swallowtail.cloud.operations.reseal import reseal as reseal_folder
 
@@ -184,7 +183,7 @@ def reseal(data: Path, master_key: Path | None) -> None:
 
 
 class _Progress:
-    """Prints a line on standard error, at most one a second, where that is a terminal."""
+    """A line of progress on standard error, at most once a second, on a terminal only."""
 
     def __init__(self, text: Callable[[Any], str]) -> None:
         self._text = text
@@ -205,7 +204,7 @@ class _Progress:
 
 
 def _run(work: Callable[[], Awaitable[T]]) -> T:
-    """Run to the end; print why it failed and exit with FAILED."""
+    """Run a command; if it fails, print the cause and exit with FAILED."""
     from swallowtail.cloud.data_folder.data_folder import DataFolderError
     from swallowtail.cloud.model.port_errors import CloudError
     from swallowtail.cloud.operations.backup import BackupError

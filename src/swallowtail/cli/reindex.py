@@ -29,7 +29,7 @@ def reindex(
 ) -> None:
     """Index stored instances again, with the token of an administrator or integrator.
 
-    What is indexed stays visible meanwhile. Stores have priority, so on a busy Cloud the index
+    Indexed instances stay visible meanwhile. Stores have priority, so on a busy Cloud the index
     takes longer.
     """
     try:
@@ -48,7 +48,7 @@ def reindex(
 
 
 def _wait(client: RestClient) -> dict[str, int]:
-    """Return the counts of the index when nothing waits; print progress on a terminal."""
+    """Return the counts of the index when no job waits; print progress on a terminal."""
     while True:
         counts: dict[str, int] = client.call("GET", "/index-jobs")
         if sys.stderr.isatty():
