@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from swallowtail.cli import main
 from swallowtail.cli.api_client import RestClient, RestError
 from swallowtail.cloud import server
+from swallowtail.cloud.composition.settings import ServeSettings
 from swallowtail.cloud.web.hosts import Host
 from swallowtail.cloud.web.proxies import parse_proxies
 from swallowtail.cloud.web.rate_limits import Rates
@@ -30,11 +31,11 @@ levels: list[str] = []
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[server.Settings]:
-    seen: list[server.Settings] = []
+def started(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
+    seen: list[ServeSettings] = []
     levels.clear()
 
-    def run(settings: server.Settings, *, announce: Any) -> None:
+    def run(settings: ServeSettings, *, announce: Any) -> None:
         seen.append(settings)
         announce(dict(FACTS))
 
@@ -58,7 +59,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("as_variables", [False, True])
-def test_every_setting_of_serve_arrives(started: list[server.Settings], as_variables: bool) -> None:
+def test_every_setting_of_serve_arrives(started: list[ServeSettings], as_variables: bool) -> None:
     variables = (
         {
             f"SWALLOWTAIL_{flag[2:].upper().replace('-', '_')}": value
@@ -74,13 +75,13 @@ def test_every_setting_of_serve_arrives(started: list[server.Settings], as_varia
     public, allowed = Host("cloud.example", 9443), ("viewer.example",)
     rates, proxies = Rates.of_tokens(50), parse_proxies(["10.0.0.0/24"])
     given = (public, allowed, rates, proxies)
-    expected = server.Settings(Path("/d"), "::", 9443, Path("/c.pem"), Path("/k.pem"), None, *given)
+    expected = ServeSettings(Path("/d"), "::", 9443, Path("/c.pem"), Path("/k.pem"), None, *given)
     assert settings == expected
     assert levels == ["debug"]
 
 
 def test_serve_prints_what_a_person_needs_or_one_line_for_a_program(
-    started: list[server.Settings],
+    started: list[ServeSettings],
 ) -> None:
     shown = CliRunner().invoke(main, ["cloud", "serve", "--data", "/d"]).output
     for word in (
@@ -93,11 +94,11 @@ def test_serve_prints_what_a_person_needs_or_one_line_for_a_program(
         assert word in shown
     line = CliRunner().invoke(main, ["cloud", "serve", "--data", "/d", "--json"]).output
     assert json.loads(line) == FACTS
-    assert started[0] == server.Settings(Path("/d"), "127.0.0.1", 8443)
+    assert started[0] == ServeSettings(Path("/d"), "127.0.0.1", 8443)
 
 
 def test_serve_says_why_it_cannot(
-    monkeypatch: pytest.MonkeyPatch, started: list[server.Settings]
+    monkeypatch: pytest.MonkeyPatch, started: list[ServeSettings]
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise server.ServeError("another Cloud runs on /d")
@@ -140,7 +141,7 @@ def test_an_address_that_is_no_clouds_is_refused_with_an_example(url: str) -> No
 
 
 def test_the_default_rate_of_serve_is_the_one_of_the_limits(
-    started: list[server.Settings],
+    started: list[ServeSettings],
 ) -> None:
     CliRunner().invoke(main, ["cloud", "serve", "--data", "/d"])
     assert started[0].rates == Rates()
@@ -148,10 +149,10 @@ def test_the_default_rate_of_serve_is_the_one_of_the_limits(
 
 def test_several_proxies_are_taken_and_what_is_none_is_refused() -> None:
     flags = {"data": Path("/d"), "listen": "h:1"}
-    settings = server.Settings.of(**flags, trusted_proxies=["10.0.0.5", "fd00::/8"])
+    settings = ServeSettings.of(**flags, trusted_proxies=["10.0.0.5", "fd00::/8"])
     assert len(settings.proxies) == 2
     with pytest.raises(server.ServeError, match=r"--trusted-proxy: .*nginx.*10\.0\.0\.5"):
-        server.Settings.of(**flags, trusted_proxies=["nginx"])
+        ServeSettings.of(**flags, trusted_proxies=["nginx"])
 
 
 def test_the_list_of_commands_names_them_all() -> None:
