@@ -93,9 +93,9 @@ async def serve(
             tasks.spawn(measure_lag(), name="lag")
             watch = CertificateWatch(
                 own=settings.certificate is None,
-                people=services.people,
-                alarms=services.alarms,
-                clock=services.clock,
+                people=cloud.adapters.records.people,
+                alarms=cloud.adapters.records.alarms,
+                clock=cloud.environment.clock,
             )
 
             def serving(path: Path) -> None:

@@ -14,7 +14,9 @@ from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.ingest.store_instance import Ingest, InstanceKey, Tally, Upload
+from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.deletion import Scope, Selection
+from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import DAY, Principal, Role
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
@@ -23,10 +25,19 @@ from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import Deleting
 from swallowtail.cloud.retention.purge import Purge, subject_of
 from swallowtail.cloud.retention.sweep import BlobSweep
-from tests.conformance.invented import EVENT, EXPLICIT, NORTH, NOW, US, tenants
+from tests.conformance.invented import EXPLICIT, NORTH, NOW, US, tenants
 from tests.world.loop import Process, WorldLoop
 
-ADMIN = Principal(id="admin", name="admin", role=Role.ADMINISTRATOR, tenant=NORTH)
+ADMIN = Caller(
+    Principal(id="admin", name="admin", role=Role.ADMINISTRATOR, tenant=NORTH), NORTH, address=""
+)
+
+
+def deletion_id(number: int) -> str:
+    """Return the id of a deletion by its number."""
+    return new_id(lambda size: number.to_bytes(size, "big"))
+
+
 UPLOAD = Upload(actor="modality", address="192.0.2.1", facility="clinic")
 Span = tuple[float, float]
 """When something began and ended; one that a kill cut off ended then."""
@@ -73,7 +84,9 @@ class Retained:
         self.deleting = Deleting(
             records.deletions,
             records.people,
+            records.audit,
             clock=self.wall,
+            random=lambda size: self.deletions.to_bytes(size, "big"),
             wake_link=lambda _: None,
             wake_index=lambda: None,
         )
@@ -150,14 +163,7 @@ class Retained:
         spans.append((began, float("inf")))
         place, self.deletions = len(spans) - 1, self.deletions + 1
         try:
-            await self.deleting.delete(
-                ADMIN,
-                NORTH,
-                f"d{self.deletions}",
-                Scope(sop_instance=uid),
-                reason="test",
-                event=EVENT,
-            )
+            await self.deleting.delete_instance(ADMIN, Scope(sop_instance=uid), "test")
         except NotFoundError:
             pass
         finally:
@@ -166,7 +172,7 @@ class Retained:
     async def restore(self, number: int) -> None:
         """Restore a deletion, if there is one of this number."""
         try:
-            await self.deleting.restore(ADMIN, NORTH, f"d{number}", Selection(), event=EVENT)
+            await self.deleting.restore(ADMIN, deletion_id(number), Selection())
         except NotFoundError:
             return
 
@@ -188,10 +194,10 @@ class Retained:
 
     async def _purge_one(self, number: int) -> None:
         try:
-            found = await self.deleting.deletion(ADMIN, NORTH, f"d{number}")
+            found = await self.deleting.deletion(ADMIN, deletion_id(number))
         except NotFoundError:
             return
-        await self.purge.purge(ADMIN, NORTH, found.id, subject_of(found.scope), address="")
+        await self.purge.purge(ADMIN, found.id, subject_of(found.scope))
 
     async def _purging(self, work: Coroutine[Any, Any, None]) -> None:
         began = self.loop.time()

@@ -14,11 +14,10 @@ from swallowtail.cloud.composition.use_cases import use_cases
 from swallowtail.cloud.dispatch.delivery_creation import Router
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
-from swallowtail.cloud.dispatch.runner import Dispatch, topic
+from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.dispatch.watch import QueueWatch
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
-from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.ingest.space import DiskWatch
 from swallowtail.cloud.ingest.store_instance import Ingest
@@ -31,10 +30,7 @@ from swallowtail.cloud.links.report_call import Reports
 from swallowtail.cloud.links.store_call import Stores
 from swallowtail.cloud.links.unknown import UnknownDevices
 from swallowtail.cloud.metrics.process import StoreMeter
-from swallowtail.cloud.query.parts import Frames
-from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.retention.clock import SteadyClock
-from swallowtail.cloud.retention.deleting import Deleting
 from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.retention.sweep import SWEEP_EVERY, BlobSweep
 from swallowtail.cloud.web.access import Services
@@ -63,7 +59,7 @@ class AssembledCloud:
         tasks.spawn(self.router.run(), name="routing")
         self.audit.start(tasks)
         self._start_checks(tasks)
-        tasks.spawn(rounds("purge", self.services.purge.look), name="purge")
+        tasks.spawn(rounds("purge", self.services.use_cases.get(Purge).look), name="purge")
         tasks.spawn(rounds("sweep", self._sweep().look, every=SWEEP_EVERY), name="sweep")
 
     async def close(self) -> None:
@@ -141,41 +137,15 @@ def _services(
     sessions: LinkSessions,
 ) -> Services:
     """Wire what the API speaks to."""
-    records, bus, clock = adapters.records, adapters.bus, environment.clock
-    query = Query(records.instances, adapters.blobs, records.audit, clock=clock)
+    records, clock = adapters.records, environment.clock
     return Services(
-        use_cases=use_cases(
-            records,
-            bus,
-            sessions=sessions,
-            hashes=adapters.hashes,
-            chains=audit.chains,
-            tally=audit.tally,
-            clock=clock,
-            random=environment.random_bytes,
-            others=(audit.exports,),
-        ),
-        people=records.people,
+        use_cases=use_cases(adapters, environment, audit=audit, ingest=ingest, sessions=sessions),
         links=records.links,
         configuration=records.configuration,
-        instances=records.instances,
-        query=query,
-        frames=Frames(query, adapters.blobs, clock=clock),
-        pixels=adapters.pixels,
-        ingest=ingest,
         queues=_queues(adapters, environment, sites),
-        retentions=records.retentions,
-        deleting=_deleting(adapters, environment),
-        purge=Purge(
-            records.deletions, records.retentions, clock=clock, steady=_steady(environment)
-        ),
         rulebook=Rulebook(records.rules, sites, records.archives, clock=clock),
-        reindexing=Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
-        alarms=records.alarms,
         audit=records.audit,
-        bus=bus,
         sessions=sessions,
-        hashes=adapters.hashes,
         clock=clock,
         random=environment.random_bytes,
     )
@@ -190,17 +160,6 @@ def _queues(adapters: Adapters, environment: Environment, sites: SiteBook) -> Qu
         sites=sites,
         bus=adapters.bus,
         clock=environment.clock,
-    )
-
-
-def _deleting(adapters: Adapters, environment: Environment) -> Deleting:
-    bus = adapters.bus
-    return Deleting(
-        adapters.records.deletions,
-        adapters.records.people,
-        clock=environment.clock,
-        wake_link=lambda link: bus.publish(topic(link)),
-        wake_index=lambda: bus.publish(TOPIC),
     )
 
 

@@ -7,16 +7,24 @@ from swallowtail.cloud.access_control.tokens import (
 )
 from swallowtail.cloud.alarms.alarm_administration import AlarmAdministration
 from swallowtail.cloud.auditing.audit_reading import AuditReading
-from swallowtail.cloud.auditing.heads import ChainGuard
-from swallowtail.cloud.auditing.tally import AuditTally
+from swallowtail.cloud.composition.adapters import Adapters
+from swallowtail.cloud.composition.audit import AuditParts
+from swallowtail.cloud.composition.environment import Environment
+from swallowtail.cloud.dispatch.runner import topic
+from swallowtail.cloud.index.indexer import TOPIC
+from swallowtail.cloud.index.reindexing import Reindexing
+from swallowtail.cloud.ingest.instance_upload import InstanceUpload
+from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.link_administration.configuration import ConfigurationAdministration
 from swallowtail.cloud.link_administration.links import LinkAdministration
 from swallowtail.cloud.link_administration.unknown_devices import UnknownDeviceAdministration
-from swallowtail.cloud.model.credentials import KeyedHash
-from swallowtail.cloud.model.environment import Clock, Randomness
-from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.model.ports.sessions import Sessions
-from swallowtail.cloud.records.records import Records
+from swallowtail.cloud.query.parts import Frames
+from swallowtail.cloud.query.search import Query
+from swallowtail.cloud.retention.clock import SteadyClock
+from swallowtail.cloud.retention.deleting import Deleting
+from swallowtail.cloud.retention.locks import RetentionLocking
+from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.tenancy.archives import ArchiveAdministration
 from swallowtail.cloud.tenancy.facilities import FacilityAdministration
 from swallowtail.cloud.tenancy.organisations import OrganisationAdministration
@@ -24,27 +32,30 @@ from swallowtail.cloud.web.use_cases import UseCases
 
 
 def use_cases(
-    records: Records,
-    bus: Bus,
+    adapters: Adapters,
+    environment: Environment,
     *,
+    audit: AuditParts,
+    ingest: Ingest,
     sessions: Sessions,
-    hashes: KeyedHash,
-    chains: ChainGuard,
-    tally: AuditTally,
-    clock: Clock,
-    random: Randomness,
-    others: tuple[object, ...] = (),
 ) -> UseCases:
-    """Create the use cases over the stores; `others` are those that are wired already."""
+    """Create every use case that the API calls; a new one is a line here."""
+    records, bus, hashes = adapters.records, adapters.bus, adapters.hashes
+    clock, random = environment.clock, environment.random_bytes
     people, tokens, archives = records.people, records.tokens, records.archives
     links, configuration = records.links, records.configuration
+    query = Query(records.instances, adapters.blobs, records.audit, clock=clock)
     return UseCases(
         AlarmAdministration(records.alarms, clock=clock),
         ArchiveAdministration(archives, clock=clock, random=random),
-        AuditReading(records.audit, chains),
-        Authentication(tokens, people, hashes, clock=clock, on_refused=tally.note),
+        audit.exports,
+        AuditReading(records.audit, audit.chains),
+        Authentication(tokens, people, hashes, clock=clock, on_refused=audit.tally.note),
         ConfigurationAdministration(links, configuration, sessions, bus, clock=clock),
+        _deleting(adapters, environment),
         FacilityAdministration(people, clock=clock, random=random),
+        Frames(query, adapters.blobs, clock=clock),
+        InstanceUpload(ingest, people),
         LinkAdministration(
             links,
             people,
@@ -59,7 +70,30 @@ def use_cases(
         OrganisationAdministration(
             people, links, records.retentions, bus, clock=clock, random=random
         ),
+        adapters.pixels,
+        _purge(adapters, environment),
+        query,
+        Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
+        RetentionLocking(records.retentions, clock=clock),
         TokenAdministration(tokens, people, archives, hashes, clock=clock, random=random),
         UnknownDeviceAdministration(links, configuration),
-        *others,
     )
+
+
+def _deleting(adapters: Adapters, environment: Environment) -> Deleting:
+    records, bus = adapters.records, adapters.bus
+    return Deleting(
+        records.deletions,
+        records.people,
+        records.audit,
+        clock=environment.clock,
+        random=environment.random_bytes,
+        wake_link=lambda link: bus.publish(topic(link)),
+        wake_index=lambda: bus.publish(TOPIC),
+    )
+
+
+def _purge(adapters: Adapters, environment: Environment) -> Purge:
+    records, clock = adapters.records, environment.clock
+    steady = SteadyClock(clock, environment.monotonic)
+    return Purge(records.deletions, records.retentions, clock=clock, steady=steady)

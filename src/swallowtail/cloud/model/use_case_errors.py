@@ -1,8 +1,9 @@
 """Errors of use cases. The class docstring is the message when none is given.
 
 CloudError
-├── ForbiddenError     the principal may not do this, and may know that the thing exists
-└── InvalidValueError  one value of the request cannot be used; `field` names it
+├── AmbiguousFacilityError  a facility has to be named
+├── ForbiddenError          the principal may not do this, and may know that the thing exists
+└── InvalidValueError       one value of the request cannot be used; `field` names it
 """
 
 from swallowtail.cloud.model.port_errors import CloudError
@@ -21,3 +22,7 @@ class InvalidValueError(CloudError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class AmbiguousFacilityError(CloudError):
+    """The request names no facility, and there is not exactly one."""

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from swallowtail.cloud.data_set.elements import DEFLATED
+from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.indexing import FrameIndex
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.blobs import Blobs
-from swallowtail.cloud.model.tenancy import Principal, Tenant
+from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.query.search import Query, readable
 
 REMEMBERED: Final = 30.0
@@ -73,24 +74,23 @@ class Frames:
         self._kept: OrderedDict[tuple[object, ...], tuple[float, Located]] = OrderedDict()
         self._spans = 0
 
-    async def locate(
-        self, principal: Principal, study: str, series: str, sop_instance: str, *, address: str = ""
-    ) -> Located:
+    async def locate(self, caller: Caller, study: str, series: str, sop_instance: str) -> Located:
         """Give the visible instance of these UIDs with its frame index; audited.
 
         Raises NotFoundError.
         """
+        principal = caller.principal
         tenant = readable(principal)
-        key = (tenant, principal, address, study, series, sop_instance)
+        key = (tenant, principal, caller.address, study, series, sop_instance)
         now = self._clock()
         if (kept := self._kept.get(key)) is not None and 0 <= now - kept[0] < REMEMBERED:
             self._kept.move_to_end(key)
             if principal.archives is not None:  # it may have left the archive since
-                await self._query.by_id(principal, kept[1].instance.id)
+                await self._query.by_id(caller, kept[1].instance.id)
             return kept[1]
-        instance = await self._query.instance(principal, sop_instance, study=study, series=series)
-        document = (await self._query.documents(principal, (instance,))).get(instance.id)
-        await self._query.accessed(principal, instance, address)
+        instance = await self._query.instance(caller, sop_instance, study=study, series=series)
+        document = (await self._query.documents(caller, (instance,))).get(instance.id)
+        await self._query.accessed(caller, instance)
         located = Located(tenant, instance, document.frames if document else FrameIndex())
         self._keep(key, now, located)
         return located

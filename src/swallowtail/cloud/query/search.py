@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.imaging import (
     Instance,
@@ -84,109 +85,129 @@ class Query:
 
     async def studies(
         self,
-        principal: Principal,
+        caller: Caller,
         search: StudySearch,
         page: PageRequest = FIRST_PAGE,
-        *,
-        address: str = "",
     ) -> Page[Study]:
         """Find studies, the latest updated first."""
-        tenant = readable(principal)
-        await self._record(tenant, principal, address, _asked("study", search))
-        return await self._instances.studies(tenant, _limited(search, principal), page)
+        tenant = readable(caller.principal)
+        await self._record(caller, _asked("study", search))
+        return await self._instances.studies(tenant, _limited(search, caller.principal), page)
 
     async def series(
         self,
-        principal: Principal,
+        caller: Caller,
         search: SeriesSearch,
         page: PageRequest = FIRST_PAGE,
-        *,
-        address: str = "",
     ) -> Page[Series]:
         """Find series, by study and UID."""
-        tenant = readable(principal)
-        await self._record(tenant, principal, address, _asked("series", search))
-        return await self._instances.series(tenant, _limited(search, principal), page)
+        tenant = readable(caller.principal)
+        await self._record(caller, _asked("series", search))
+        return await self._instances.series(tenant, _limited(search, caller.principal), page)
 
     async def instances(
         self,
-        principal: Principal,
+        caller: Caller,
         search: InstanceSearch,
         page: PageRequest = FIRST_PAGE,
-        *,
-        address: str = "",
     ) -> Page[Instance]:
         """Find instances, in the order of arrival, or within a study or series by these first."""
-        tenant = readable(principal)
-        await self._record(tenant, principal, address, _asked("instance", search))
-        return await self._instances.instances(tenant, _limited(search, principal), page)
+        tenant = readable(caller.principal)
+        await self._record(caller, _asked("instance", search))
+        return await self._instances.instances(tenant, _limited(search, caller.principal), page)
 
-    async def remaining(self, principal: Principal, search: "Search", seen: int) -> int:
+    async def remaining(self, caller: Caller, search: "Search", seen: int) -> int:
         """Say how many matches there are beyond the first `seen`, counting at most COUNTED.
 
         The search itself was recorded.
         """
         found = await self._instances.count(
-            readable(principal), _limited(search, principal), seen + COUNTED
+            readable(caller.principal), _limited(search, caller.principal), seen + COUNTED
         )
         return max(0, found - seen)
 
     async def parents(
-        self, principal: Principal, studies: frozenset[str], series: frozenset[str] = frozenset()
+        self, caller: Caller, studies: frozenset[str], series: frozenset[str] = frozenset()
     ) -> tuple[dict[Place, Study], dict[tuple[str, str, str], Series]]:
         """Return these studies by facility and UID, and of their series those of `series` by
         facility, study and UID.
 
         This is where things belong that were just found.
         """
-        tenant, page = readable(principal), PageRequest(MAX_PAGE)
+        tenant, page = readable(caller.principal), PageRequest(MAX_PAGE)
         wanted = StudySearch(uids=tuple(sorted(studies)))
-        found = await self._instances.studies(tenant, _limited(wanted, principal), page)
+        found = await self._instances.studies(tenant, _limited(wanted, caller.principal), page)
         by_place = {(one.facility, one.uid): one for one in found.items}
         if not series:
             return by_place, {}
-        narrowed = _limited(SeriesSearch(studies=wanted, uids=tuple(sorted(series))), principal)
+        narrowed = _limited(
+            SeriesSearch(studies=wanted, uids=tuple(sorted(series))), caller.principal
+        )
         rows = await self._instances.series(tenant, narrowed, page)
         return by_place, {(one.facility, one.study, one.uid): one for one in rows.items}
 
     async def instance(
-        self, principal: Principal, sop_instance: str, *, study: str = "", series: str = ""
+        self, caller: Caller, sop_instance: str, *, study: str = "", series: str = ""
     ) -> Instance:
         """Give the visible instance of a UID, within `study` and `series` if given.
 
         NotFoundError otherwise.
         """
-        copies = await self.copies(principal, sop_instance)
+        copies = await self.copies(caller, sop_instance)
         for one in copies:
             if one.visible and study in ("", one.study) and series in ("", one.series):
                 return one
         raise NotFoundError("there is no such instance")
 
-    async def copies(self, principal: Principal, sop_instance: str) -> tuple[Instance, ...]:
+    async def copies(self, caller: Caller, sop_instance: str) -> tuple[Instance, ...]:
         """Give everything kept under a UID that this principal may see, the visible one first."""
-        copies = await self._instances.copies(readable(principal), sop_instance)
-        return await self._visible(principal, copies)
+        copies = await self._instances.copies(readable(caller.principal), sop_instance)
+        return await self._visible(caller, copies)
 
-    async def by_id(self, principal: Principal, instance: int) -> Instance:
+    async def by_id(self, caller: Caller, instance: int) -> Instance:
         """Return one instance, visible or not, that this principal may see.
 
         Raises NotFoundError.
         """
-        found = await self._instances.instance(readable(principal), instance)
-        if not await self._visible(principal, (found,)):
+        found = await self._instances.instance(readable(caller.principal), instance)
+        if not await self._visible(caller, (found,)):
             raise NotFoundError("there is no such instance")
         return found
 
+    async def read(self, caller: Caller, instance: int) -> Instance:
+        """Return one instance, visible or not, to whoever reads what it says; audited."""
+        found = await self.by_id(caller, instance)
+        event = caller.event(
+            EventAction.READ,
+            "instance.look",
+            ("instance", found.identity.sop_instance),
+            event=EventId.INSTANCES_ACCESSED,
+        )
+        await self._audit.append(caller.tenant, [event], now=self._clock())
+        return found
+
+    async def choose(self, caller: Caller, instance: int) -> Instance:
+        """Make a copy the visible one of its SOP Instance UID, to resolve a conflict."""
+        found = await self.by_id(caller, instance)
+        event = caller.event(
+            EventAction.UPDATE,
+            "instance.choose",
+            ("instance", found.identity.sop_instance),
+            event=EventId.APPLICATION_ACTIVITY,
+        )
+        now = self._clock()
+        return await self._instances.choose(caller.tenant, instance, now=now, event=event)
+
     async def documents(
-        self, principal: Principal, instances: tuple[Instance, ...]
+        self, caller: Caller, instances: tuple[Instance, ...]
     ) -> dict[int, IndexedDocument]:
         """Give the DICOM JSON (compressed) and frame index of instances that this principal has
         found.
         """
-        ids = [one.id for one in await self._visible(principal, instances)]
-        return await self._instances.documents(readable(principal), ids)
+        ids = [one.id for one in await self._visible(caller, instances)]
+        return await self._instances.documents(readable(caller.principal), ids)
 
-    async def file(self, principal: Principal, instance: Instance, *, address: str = "") -> Fetched:
+    async def file(self, caller: Caller, instance: Instance) -> Fetched:
         """Fetch a DICOM file: the header that we write and the data set as received."""
         identity, origin = instance.identity, instance.origin
         head = header(
@@ -196,43 +217,32 @@ class Query:
             receiving_ae=origin.called_ae,
             sending_ae=origin.calling_ae,
         )
-        return await self._fetch(principal, instance, head, address)
+        return await self._fetch(caller, instance, head)
 
-    async def data_set(
-        self, principal: Principal, instance: Instance, *, address: str = ""
-    ) -> Fetched:
+    async def data_set(self, caller: Caller, instance: Instance) -> Fetched:
         """Fetch the data set alone, byte by byte as received.
 
         Its SHA-256 is `instance.identity.sha256`.
         """
-        return await self._fetch(principal, instance, b"", address)
+        return await self._fetch(caller, instance, b"")
 
-    async def span(
-        self,
-        principal: Principal,
-        instance: Instance,
-        start: int,
-        length: int,
-        *,
-        address: str = "",
-    ) -> AsyncIterator[bytes]:
-        """Fetch a range of the data set: a frame, by its span in the frame index."""
-        tenant = await self.accessed(principal, instance, address)
-        return self._blobs.read(tenant, instance.identity.sha256, start, length)
+    async def file_of(self, caller: Caller, instance: int) -> Fetched:
+        """Fetch the DICOM file of an instance by its id, visible or not."""
+        return await self.file(caller, await self.by_id(caller, instance))
 
-    async def _fetch(
-        self, principal: Principal, instance: Instance, head: bytes, address: str
-    ) -> Fetched:
-        tenant = await self.accessed(principal, instance, address)
+    async def data_set_of(self, caller: Caller, instance: int) -> Fetched:
+        """Fetch the data set of an instance by its id, visible or not."""
+        return await self.data_set(caller, await self.by_id(caller, instance))
+
+    async def _fetch(self, caller: Caller, instance: Instance, head: bytes) -> Fetched:
+        tenant = await self.accessed(caller, instance)
         sha256 = instance.identity.sha256
         if await self._blobs.length(tenant, sha256) is None:
             raise NotFoundError("the instance's blob is missing; restore it from a backup")
         read = partial(self._blobs.read, tenant, sha256)
         return Fetched(instance, head, len(head) + instance.length, read)
 
-    async def looked(
-        self, principal: Principal, instances: tuple[Instance, ...], *, address: str = ""
-    ) -> None:
+    async def record_reading(self, caller: Caller, instances: tuple[Instance, ...]) -> None:
         """Record that a principal reads what these instances, which it has just found, say of their
         patients.
         """
@@ -242,65 +252,63 @@ class Query:
             event=EventId.INSTANCES_ACCESSED,
             action=EventAction.READ,
             type="instance.metadata",
-            actor=principal.id,
-            role=principal.role,
-            address=address,
+            actor=caller.principal.id,
+            role=caller.principal.role,
+            address=caller.address,
             objects=objects,
             detail=f"{len(instances)} instances",
         )
-        await self._audit.append(readable(principal), [event], now=self._clock())
+        await self._audit.append(readable(caller.principal), [event], now=self._clock())
 
-    async def accessed(self, principal: Principal, instance: Instance, address: str) -> Tenant:
+    async def accessed(self, caller: Caller, instance: Instance) -> Tenant:
         """Record that a principal fetches an instance; NotFoundError where it may not see it."""
-        tenant = readable(principal)
-        await self.by_id(principal, instance.id)
+        tenant = readable(caller.principal)
+        await self.by_id(caller, instance.id)
         objects = (("instance", instance.identity.sop_instance), ("study", instance.study))
         event = AuditEvent(
             event=EventId.INSTANCES_ACCESSED,
             action=EventAction.READ,
             type="instance.fetch",
-            actor=principal.id,
-            role=principal.role,
-            address=address,
+            actor=caller.principal.id,
+            role=caller.principal.role,
+            address=caller.address,
             objects=objects,
         )
         await self._audit.append(tenant, [event], now=self._clock())
         return tenant
 
     async def _visible(
-        self, principal: Principal, instances: tuple[Instance, ...]
+        self, caller: Caller, instances: tuple[Instance, ...]
     ) -> tuple[Instance, ...]:
         """Return those of the instances that lie in the principal's facilities and archives."""
-        facilities = principal.facilities
+        facilities = caller.principal.facilities
         mine = tuple(
             one for one in instances if facilities is None or one.origin.facility in facilities
         )
-        if principal.archives is None or not mine:
+        if caller.principal.archives is None or not mine:
             return mine
         search = _limited(
-            InstanceSearch(ids=frozenset(one.id for one in mine), hidden=True), principal
+            InstanceSearch(ids=frozenset(one.id for one in mine), hidden=True), caller.principal
         )
-        tenant = readable(principal)
+        tenant = readable(caller.principal)
         if await self._instances.count(tenant, search, len(mine)) == len(mine):
             return mine
         found = await self._instances.instances(tenant, search, PageRequest(MAX_PAGE))
         filed = {one.id for one in found.items}
         return tuple(one for one in mine if one.id in filed)
 
-    async def _record(
-        self, tenant: Tenant, principal: Principal, address: str, asked: tuple[str, str]
-    ) -> None:
+    async def _record(self, caller: Caller, asked: tuple[str, str]) -> None:
         kind, keys = asked
         event = AuditEvent(
             event=EventId.QUERY,
             action=EventAction.EXECUTE,
             type=f"{kind}.search",
-            actor=principal.id,
-            role=principal.role,
-            address=address,
+            actor=caller.principal.id,
+            role=caller.principal.role,
+            address=caller.address,
             detail=keys,
         )
-        await self._audit.append(tenant, [event], now=self._clock())
+        await self._audit.append(readable(caller.principal), [event], now=self._clock())
 
 
 def readable(principal: Principal) -> Tenant:

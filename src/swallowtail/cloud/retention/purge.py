@@ -8,11 +8,12 @@ from typing import Final
 import structlog
 
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.deletion import Deletion, Scope
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.port_errors import ConflictError
 from swallowtail.cloud.model.ports.deletions import Deletions, Retentions
-from swallowtail.cloud.model.tenancy import Principal, Tenant
+from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import AT_ONCE
 
@@ -62,21 +63,20 @@ class Purge:
             total += count
         log.info("organisation purged", tenant=tenant, count=total)
 
-    async def purge(
-        self, principal: Principal, tenant: Tenant, deletion: str, confirmed: str, *, address: str
-    ) -> Deletion:
+    async def purge(self, caller: Caller, deletion: str, confirmed: str) -> Deletion:
         """Purge a deletion before its retention ends.
 
         ConflictError: `confirmed` is not what the deletion is about, in its narrowest term, or a
         retention lock keeps the study.
         """
+        principal, tenant = caller.principal, caller.tenant
         facilities = principal.facilities
         found = await self._deletions.deletion(tenant, deletion, facilities=facilities)
         if confirmed != subject_of(found.scope):
             raise ConflictError(
                 "the confirmation does not name what was deleted; compare it with the deletion"
             )
-        event = purged(found, actor=principal.id, role=principal.role, address=address)
+        event = purged(found, actor=principal.id, role=principal.role, address=caller.address)
         await self._all(tenant, found, facilities, event)
         return await self._deletions.deletion(tenant, deletion, facilities=facilities)
 

@@ -20,27 +20,15 @@ from starlette.responses import Response
 from swallowtail.cloud.access_control.authentication import Authentication
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
-from swallowtail.cloud.index.reindexing import Reindexing
-from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.model import caller as model
 from swallowtail.cloud.model.caller import check_unlimited
-from swallowtail.cloud.model.credentials import KeyedHash
 from swallowtail.cloud.model.environment import Clock, Randomness
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.model.ports.bus import Bus
-from swallowtail.cloud.model.ports.deletions import Retentions
-from swallowtail.cloud.model.ports.instances import Instances
 from swallowtail.cloud.model.ports.links import Configuration, Links
-from swallowtail.cloud.model.ports.operations import Alarms, Audit
+from swallowtail.cloud.model.ports.operations import Audit
 from swallowtail.cloud.model.ports.sessions import Sessions
-from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role
 from swallowtail.cloud.model.use_case_errors import ForbiddenError
-from swallowtail.cloud.pixels.service import Pixels
-from swallowtail.cloud.query.parts import Frames
-from swallowtail.cloud.query.search import Query
-from swallowtail.cloud.retention.deleting import Deleting
-from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.web.problems import ProblemError
 from swallowtail.cloud.web.rate_limits import JUDGED, RequestLimits
 from swallowtail.cloud.web.use_cases import UseCases
@@ -78,25 +66,12 @@ class Services:
     """Everything that the API speaks to; the composition root fills it."""
 
     use_cases: UseCases
-    people: People
     links: Links
     configuration: Configuration
-    instances: Instances
-    query: Query
-    frames: Frames
-    pixels: Pixels
-    ingest: Ingest
     queues: Queues
-    retentions: Retentions
-    deleting: Deleting
-    purge: Purge
     rulebook: Rulebook
-    reindexing: Reindexing
-    alarms: Alarms
     audit: Audit
-    bus: Bus
     sessions: Sessions
-    hashes: KeyedHash
     clock: Clock
     random: Randomness
 
@@ -118,6 +93,11 @@ def services_of(request: Request) -> Services:
     services = request.app.state.services
     assert isinstance(services, Services)
     return services
+
+
+def use_cases_of(request: Request) -> UseCases:
+    """Return the use cases that the composition root has wired."""
+    return services_of(request).use_cases
 
 
 async def authenticate(request: Request) -> Principal:

@@ -24,7 +24,11 @@ from swallowtail.cloud.model.port_errors import (
     TooLargeError,
 )
 from swallowtail.cloud.model.presence import LinkAwayError
-from swallowtail.cloud.model.use_case_errors import ForbiddenError, InvalidValueError
+from swallowtail.cloud.model.use_case_errors import (
+    AmbiguousFacilityError,
+    ForbiddenError,
+    InvalidValueError,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER: Final = 5
@@ -84,6 +88,11 @@ MAPPED: Final[Mapping[type[CloudError], tuple[HTTPStatus, str, str]]] = {
         HTTPStatus.FORBIDDEN,
         "forbidden",
         "Use a token whose role and limits allow this.",
+    ),
+    AmbiguousFacilityError: (
+        HTTPStatus.BAD_REQUEST,
+        "facility",
+        "Name the facility's id with ?facility=….",
     ),
     ConflictError: (HTTPStatus.CONFLICT, "conflict", "Read the present state, then decide again."),
     FencedError: (HTTPStatus.CONFLICT, "fenced", "Nothing to do: the newer session goes on."),

@@ -75,13 +75,10 @@ class World:
     """A Cloud with tokens of every role that are limited to `ours`."""
 
     def __init__(self, *, together: bool, theirs_first: bool, who: str) -> None:
-        self.cloud = Cloud()
+        counter = itertools.count(1)
+        self.cloud = Cloud(lambda size: next(counter).to_bytes(size, "big"))
         self.owner = HERON if together else ELSEWHERE
         self.together, self.theirs_first, self.who = together, theirs_first, who
-        counter = itertools.count(1)
-        object.__setattr__(
-            self.cloud.services, "random", lambda size: next(counter).to_bytes(size, "big")
-        )
         self.tokens: dict[tuple[str, Role], str] = {}
         self.ours, self.theirs = Ids([], []), Ids([], [])
         self.deleted: dict[str, int] = {}

@@ -1,21 +1,21 @@
-"""Deletion of studies, series and instances, and restoring them."""
+"""The REST resources of deletions and retention locks."""
 
 from typing import Annotated, Final
 
 from fastapi import Query, Response
 from pydantic import Field, StringConstraints
 
-from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.model.deletion import (
     MAX_REASON,
     Deletion,
     DeletionState,
-    RetentionLock,
     Scope,
     Selection,
 )
-from swallowtail.cloud.model.identifiers import new_id
-from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.retention.deleting import Deleting
+from swallowtail.cloud.retention.locks import RetentionLocking
+from swallowtail.cloud.retention.purge import Purge
+from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.schemas import (
     MAX_NUMBER,
     Body,
@@ -30,7 +30,11 @@ from swallowtail.cloud.web.api.studies import InstanceOut, instance_out
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.roles import ADMINISTRATORS
 from swallowtail.cloud.web.route import BY_FACILITY, REFUSED, Route
+from swallowtail.cloud.web.use_cases import provided
 
+Administration = Annotated[Deleting, provided(Deleting)]
+Purging = Annotated[Purge, provided(Purge)]
+Locking = Annotated[RetentionLocking, provided(RetentionLocking)]
 MAX_SELECTED = 1000
 Reason = Annotated[
     str,
@@ -103,134 +107,112 @@ class RetentionLockOut(Out):
     since: float
 
 
-async def delete_study(caller: InOrganisation, study_uid: UidPath, reason: Reason) -> DeletionOut:
-    """Delete a study: what the caller may see of it, with all copies.
+async def delete_study(
+    caller: InOrganisation, deleting: Administration, study_uid: UidPath, reason: Reason
+) -> DeletionOut:
+    """Delete a study.
 
-    It can be restored until its retention ends.
-
-    Deliveries that wait are skipped. Sending an instance again stores it anew. Repeating the
-    request returns the same deletion.
+    Deletes all copies of it that the caller may see. They can be restored until the retention
+    ends. Pending deliveries are skipped, and sending an instance again stores it anew. Repeating
+    the request returns the same deletion.
     """
-    return await _delete(
-        caller, Scope(study=study_uid), reason, "study.delete", EventId.STUDY_DELETED
-    )
+    return _out(await deleting.delete_study(caller, Scope(study=study_uid), reason))
 
 
 async def delete_series(
-    caller: InOrganisation, study_uid: UidPath, series_uid: UidPath, reason: Reason
+    caller: InOrganisation,
+    deleting: Administration,
+    study_uid: UidPath,
+    series_uid: UidPath,
+    reason: Reason,
 ) -> DeletionOut:
-    """Delete a series of a study, as a study is deleted."""
-    return await _delete(caller, Scope(study=study_uid, series=series_uid), reason, "series.delete")
+    """Delete a series.
+
+    Deletes the series as `DELETE /studies/{study_uid}` deletes a study.
+    """
+    scope = Scope(study=study_uid, series=series_uid)
+    return _out(await deleting.delete_series(caller, scope, reason))
 
 
 async def delete_sop_instance(
     caller: InOrganisation,
+    deleting: Administration,
     study_uid: UidPath,
     series_uid: UidPath,
+    *,
     sop_instance_uid: UidPath,
     reason: Reason,
 ) -> DeletionOut:
-    """Delete an instance by its UIDs, with all copies in this series, as a study is deleted."""
+    """Delete an instance by UID.
+
+    Deletes all copies of it in this series, as `DELETE /studies/{study_uid}` deletes a study.
+    """
     scope = Scope(study=study_uid, series=series_uid, sop_instance=sop_instance_uid)
-    return await _delete(caller, scope, reason, "instance.delete")
+    return _out(await deleting.delete_instance(caller, scope, reason))
 
 
 async def delete_instance(
-    caller: InOrganisation, instance_id: RowId, reason: Reason
+    caller: InOrganisation, deleting: Administration, instance_id: RowId, reason: Reason
 ) -> DeletionOut:
-    """Delete one copy of an instance by its id, also one that could not be indexed, as a study is
-    deleted.
+    """Delete an instance.
+
+    Deletes one copy by its id, also one that is not indexed.
     """
-    return await _delete(caller, Scope(instance=instance_id), reason, "instance.delete")
+    return _out(await deleting.delete_instance(caller, Scope(instance=instance_id), reason))
 
 
-async def list_deletions(caller: InOrganisation, page: Paging) -> PageOut[DeletionOut]:
-    """List deletions, the newest first."""
-    found = await caller.services.deleting.deletions(caller.principal, caller.tenant, page)
-    return page_out(found, _out)
+async def list_deletions(
+    caller: InOrganisation, deleting: Administration, page: Paging
+) -> PageOut[DeletionOut]:
+    """List deletions.
+
+    Returns the deletions of the organisation, newest first.
+    """
+    return page_out(await deleting.deletions(caller, page), _out)
 
 
-async def get_deletion(caller: InOrganisation, deletion_id: str) -> DeletionOut:
-    """Return one deletion."""
-    return _out(
-        await caller.services.deleting.deletion(caller.principal, caller.tenant, deletion_id)
-    )
+async def get_deletion(
+    caller: InOrganisation, deleting: Administration, deletion_id: str
+) -> DeletionOut:
+    """Get a deletion.
+
+    Returns one deletion.
+    """
+    return _out(await deleting.deletion(caller, deletion_id))
 
 
 async def list_deleted_instances(
-    caller: InOrganisation, deletion_id: str, page: Paging
+    caller: InOrganisation, deleting: Administration, deletion_id: str, page: Paging
 ) -> PageOut[InstanceOut]:
-    """List the instances of a deletion that can be restored, in the order of arrival."""
-    found = await caller.services.deleting.deleted(
-        caller.principal, caller.tenant, deletion_id, page
-    )
-    event = caller.event(
-        EventAction.READ,
-        "deletion.look",
-        ("deletion", deletion_id),
-        event=EventId.INSTANCES_ACCESSED,
-    )
-    await caller.services.audit.append(caller.tenant, [event], now=caller.now)
-    return page_out(found, instance_out)
+    """List deleted instances.
 
-
-async def restore_deletion(caller: InOrganisation, deletion_id: str, body: Restore) -> DeletionOut:
-    """Restore a deletion, or a part of it.
-
-    Deliveries that were skipped stay so: resend them where they are body.
-
-    An instance that has been stored again since is left in the deletion, for the same is there.
+    Returns the instances of a deletion that can be restored, in the order of arrival.
     """
-    event = caller.event(
-        EventAction.CREATE,
-        "deletion.restore",
-        ("deletion", deletion_id),
-        event=EventId.INSTANCES_ACCESSED,
-    )
-    selection = Selection(series=body.series, instances=body.instances)
-    return _out(
-        await caller.services.deleting.restore(
-            caller.principal, caller.tenant, deletion_id, selection, event=event
-        )
-    )
+    return page_out(await deleting.deleted(caller, deletion_id, page), instance_out)
 
 
-async def purge_deletion(caller: InOrganisation, deletion_id: str, body: PurgeNow) -> DeletionOut:
-    """Purge a deletion now: what the caller may see of it can no longer be restored.
-
-    There is no way back.
-
-    `confirm` repeats what was deleted. What is being delivered at the moment stays; ask again when
-    it has ended.
-    """
-    purge = caller.services.purge.purge
-    found = await purge(
-        caller.principal, caller.tenant, deletion_id, body.confirm, address=caller.address
-    )
-    return _out(found)
-
-
-async def _delete(
-    caller: Caller, scope: Scope, reason: str, act: str, event: EventId = EventId.INSTANCES_ACCESSED
+async def restore_deletion(
+    caller: InOrganisation, deleting: Administration, deletion_id: str, body: Restore
 ) -> DeletionOut:
-    deletion = new_id(caller.services.random)
-    objects = [("deletion", deletion)]
-    objects += [(kind, uid) for kind, uid in _named(scope) if uid]
-    made = caller.event(EventAction.DELETE, act, *objects, event=event, detail=reason)
-    found = await caller.services.deleting.delete(
-        caller.principal, caller.tenant, deletion, scope, reason=reason, event=made
-    )
-    return _out(found)
+    """Restore a deletion.
+
+    Restores all or some of its instances. Skipped deliveries stay skipped; resend the instances
+    where needed. An instance that has been stored again since stays deleted, because the same
+    bytes are stored.
+    """
+    selection = Selection(series=body.series, instances=body.instances)
+    return _out(await deleting.restore(caller, deletion_id, selection))
 
 
-def _named(scope: Scope) -> tuple[tuple[str, str], ...]:
-    row = "" if scope.instance is None else str(scope.instance)
-    return (
-        ("study", scope.study),
-        ("series", scope.series),
-        ("instance", scope.sop_instance),
-        ("row", row),
-    )
+async def purge_deletion(
+    caller: InOrganisation, purge: Purging, deletion_id: str, body: PurgeNow
+) -> DeletionOut:
+    """Purge a deletion.
+
+    Removes for good what the caller may see of it. `confirm` repeats what was deleted. Instances
+    that are being delivered are kept; repeat the request when the deliveries have ended.
+    """
+    return _out(await purge.purge(caller, deletion_id, body.confirm))
 
 
 def _out(deletion: Deletion) -> DeletionOut:
@@ -252,72 +234,70 @@ def _out(deletion: Deletion) -> DeletionOut:
     )
 
 
-async def list_retention_locks(caller: InOrganisation, page: Paging) -> PageOut[RetentionLockOut]:
-    """List the studies of which nothing may be deleted, by UID."""
-    found = await caller.services.retentions.locks(caller.tenant, page)
-    return page_out(found, RetentionLockOut.model_validate)
+async def list_retention_locks(
+    caller: InOrganisation, locking: Locking, page: Paging
+) -> PageOut[RetentionLockOut]:
+    """List retention locks.
+
+    Returns the studies of which nothing may be deleted, by UID.
+    """
+    return page_out(await locking.locks(caller, page), RetentionLockOut.model_validate)
 
 
 async def lock_study(
-    caller: InOrganisation, study_uid: UidPath, body: RetentionLockNew
+    caller: InOrganisation, locking: Locking, study_uid: UidPath, body: RetentionLockNew
 ) -> RetentionLockOut:
-    """Lock a study: nothing of it is deleted or purged, in any facility, until the lock is removed.
+    """Lock a study.
 
-    Locking again keeps the first lock.
+    Nothing of it can be deleted or purged in any facility until the lock is removed. Locking a
+    locked study keeps the first lock.
     """
-    lock = RetentionLock(
-        study=study_uid, reason=body.reason, locked_by=caller.principal.id, since=caller.now
-    )
-    event = caller.event(
-        EventAction.CREATE,
-        "retention.lock",
-        ("study", study_uid),
-        event=EventId.APPLICATION_ACTIVITY,
-        detail=body.reason,
-    )
-    kept = await caller.services.retentions.lock(caller.tenant, lock, now=caller.now, event=event)
-    return RetentionLockOut.model_validate(kept)
+    return RetentionLockOut.model_validate(await locking.lock(caller, study_uid, body.reason))
 
 
-async def unlock_study(caller: InOrganisation, study_uid: UidPath) -> Response:
-    """Remove the lock of a study.
+async def unlock_study(caller: InOrganisation, locking: Locking, study_uid: UidPath) -> Response:
+    """Unlock a study.
 
     Deletions whose retention has ended meanwhile are purged at once.
     """
-    event = caller.event(
-        EventAction.DELETE,
-        "retention.unlock",
-        ("study", study_uid),
-        event=EventId.APPLICATION_ACTIVITY,
-    )
-    await caller.services.retentions.unlock(caller.tenant, study_uid, now=caller.now, event=event)
+    await locking.unlock(caller, study_uid)
     return Response(status_code=204)
 
+
+_STUDY: Final = "/studies/{study_uid}"
+_SERIES: Final = f"{_STUDY}/series/{{series_uid}}"
+_DELETION: Final = "/deletions/{deletion_id}"
 
 ROUTES: Final = (
     Route(
         "DELETE",
-        "/studies/{study_uid}",
+        _STUDY,
         delete_study,
         ADMINISTRATORS,
         BY_FACILITY,
         "deletions",
+        use_case=Deleting.delete_study,
+        audit="study.delete",
     ),
     Route(
         "DELETE",
-        "/studies/{study_uid}/series/{series_uid}",
+        _SERIES,
         delete_series,
         ADMINISTRATORS,
         BY_FACILITY,
         "deletions",
+        use_case=Deleting.delete_series,
+        audit="series.delete",
     ),
     Route(
         "DELETE",
-        "/studies/{study_uid}/series/{series_uid}/instances/{sop_instance_uid}",
+        f"{_SERIES}/instances/{{sop_instance_uid}}",
         delete_sop_instance,
         ADMINISTRATORS,
         BY_FACILITY,
         "deletions",
+        use_case=Deleting.delete_instance,
+        audit="instance.delete",
     ),
     Route(
         "DELETE",
@@ -326,39 +306,56 @@ ROUTES: Final = (
         ADMINISTRATORS,
         BY_FACILITY,
         "deletions",
+        use_case=Deleting.delete_instance,
+        audit="instance.delete",
     ),
-    Route("GET", "/deletions", list_deletions, ADMINISTRATORS, BY_FACILITY, "deletions"),
     Route(
         "GET",
-        "/deletions/{deletion_id}",
+        "/deletions",
+        list_deletions,
+        ADMINISTRATORS,
+        BY_FACILITY,
+        "deletions",
+        use_case=Deleting.deletions,
+    ),
+    Route(
+        "GET",
+        _DELETION,
         get_deletion,
         ADMINISTRATORS,
         BY_FACILITY,
         "deletions",
+        use_case=Deleting.deletion,
     ),
     Route(
         "GET",
-        "/deletions/{deletion_id}/instances",
+        f"{_DELETION}/instances",
         list_deleted_instances,
         ADMINISTRATORS,
         BY_FACILITY,
         "deletions",
+        use_case=Deleting.deleted,
+        audit="deletion.look",
     ),
     Route(
         "POST",
-        "/deletions/{deletion_id}/restore",
+        f"{_DELETION}/restore",
         restore_deletion,
         ADMINISTRATORS,
         BY_FACILITY,
         "deletions",
+        use_case=Deleting.restore,
+        audit="deletion.restore",
     ),
     Route(
         "POST",
-        "/deletions/{deletion_id}/purge",
+        f"{_DELETION}/purge",
         purge_deletion,
         ADMINISTRATORS,
         BY_FACILITY,
         "deletions",
+        use_case=Purge.purge,
+        audit="deletion.purge",
     ),
     Route(
         "GET",
@@ -367,22 +364,27 @@ ROUTES: Final = (
         ADMINISTRATORS,
         REFUSED,
         "deletions",
+        use_case=RetentionLocking.locks,
     ),
     Route(
         "PUT",
-        "/studies/{study_uid}/retention-lock",
+        f"{_STUDY}/retention-lock",
         lock_study,
         ADMINISTRATORS,
         REFUSED,
         "deletions",
+        use_case=RetentionLocking.lock,
+        audit="retention.lock",
     ),
     Route(
         "DELETE",
-        "/studies/{study_uid}/retention-lock",
+        f"{_STUDY}/retention-lock",
         unlock_study,
         ADMINISTRATORS,
         REFUSED,
         "deletions",
         204,
+        use_case=RetentionLocking.unlock,
+        audit="retention.unlock",
     ),
 )

@@ -1,12 +1,15 @@
-"""Index jobs of an organisation."""
+"""The REST resource of index jobs."""
 
-from typing import Final
+from typing import Annotated, Final
 
-from swallowtail.cloud.model.audit import EventAction, EventId
+from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.schemas import Body, Out, UidText
 from swallowtail.cloud.web.roles import QUEUE_MANAGERS
 from swallowtail.cloud.web.route import REFUSED, Route
+from swallowtail.cloud.web.use_cases import provided
+
+Administration = Annotated[Reindexing, provided(Reindexing)]
 
 
 class IndexCountsOut(Out):
@@ -28,24 +31,42 @@ class Queued(Out):
     queued: int
 
 
-async def get_index_jobs(caller: InOrganisation) -> IndexCountsOut:
-    """Return how many index jobs wait and how many instances are quarantined."""
-    return IndexCountsOut.model_validate(await caller.services.reindexing.counts(caller.tenant))
+async def get_index_jobs(caller: InOrganisation, jobs: Administration) -> IndexCountsOut:
+    """Get the state of the index.
 
-
-async def reindex(caller: InOrganisation, body: Reindex) -> Queued:
-    """Queue an index job for every instance of the organisation, or of one study.
-
-    What is indexed stays visible meanwhile.
+    Returns how many index jobs wait and how many instances are quarantined.
     """
-    objects = () if body.study is None else (("study", body.study),)
-    event = caller.event(
-        EventAction.EXECUTE, "index.rebuild", *objects, event=EventId.APPLICATION_ACTIVITY
-    )
-    return Queued(queued=await caller.services.reindexing.queue(caller.tenant, body.study, event))
+    return IndexCountsOut.model_validate(await jobs.counts(caller))
+
+
+async def reindex(caller: InOrganisation, jobs: Administration, body: Reindex) -> Queued:
+    """Index again.
+
+    Queues an index job for every instance of the organisation, or of one study. What is indexed
+    stays visible meanwhile.
+    """
+    return Queued(queued=await jobs.queue(caller, body.study))
 
 
 ROUTES: Final = (
-    Route("GET", "/index-jobs", get_index_jobs, QUEUE_MANAGERS, REFUSED, "imaging"),
-    Route("POST", "/index-jobs", reindex, QUEUE_MANAGERS, REFUSED, "imaging", 202),
+    Route(
+        "GET",
+        "/index-jobs",
+        get_index_jobs,
+        QUEUE_MANAGERS,
+        REFUSED,
+        "imaging",
+        use_case=Reindexing.counts,
+    ),
+    Route(
+        "POST",
+        "/index-jobs",
+        reindex,
+        QUEUE_MANAGERS,
+        REFUSED,
+        "imaging",
+        202,
+        use_case=Reindexing.queue,
+        audit="index.rebuild",
+    ),
 )

@@ -6,13 +6,12 @@ Listed, found, and fetched as a file or as the bytes that the modality sent.
 import datetime as dt
 from typing import Annotated, Any, Final
 
-from fastapi import Query
+from fastapi import Query as QueryParameter
 from pydantic import WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
 from swallowtail.calls.store import Stored
-from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.model.imaging import (
     IndexState,
     Instance,
@@ -21,8 +20,8 @@ from swallowtail.cloud.model.imaging import (
     StudySearch,
 )
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.query.search import Fetched
-from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.query.search import Fetched, Query
+from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.schemas import (
     Moment,
     Out,
@@ -37,14 +36,16 @@ from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.ranges import Representation, answer
 from swallowtail.cloud.web.roles import ADMINISTRATORS, PATIENT_DATA_READERS
 from swallowtail.cloud.web.route import BY_FACILITY, FILTERED, Route
+from swallowtail.cloud.web.use_cases import provided
 
-UidKey = Annotated[UidText | None, Query()]
+Reading = Annotated[Query, provided(Query)]
+UidKey = Annotated[UidText | None, QueryParameter()]
 LocalTime = Annotated[
     dt.time,
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"}),
 ]
 """Of the place where it was acquired: without the offset that JSON Schema's `time` demands."""
-TextKey = Annotated[str, Query(max_length=64)]
+TextKey = Annotated[str, QueryParameter(max_length=64)]
 
 
 class StudyOut(Out):
@@ -121,6 +122,7 @@ class InstanceOut(Out):
 
 async def list_studies(
     caller: InOrganisation,
+    query: Reading,
     page: Paging,
     *,
     patient_name: TextKey = "",
@@ -149,41 +151,36 @@ async def list_studies(
         date_from=date_from,
         date_to=date_to,
     )
-    found = await caller.services.query.studies(
-        caller.principal, search, page, address=caller.address
-    )
+    found = await query.studies(caller, search, page)
     return page_out(found, StudyOut.model_validate)
 
 
-async def get_study(caller: InOrganisation, study_uid: UidPath) -> StudyOut:
+async def get_study(caller: InOrganisation, query: Reading, study_uid: UidPath) -> StudyOut:
     """Get a study.
 
     Returns one study.
     """
-    found = await caller.services.query.studies(
-        caller.principal, StudySearch(uids=(study_uid,)), address=caller.address
-    )
+    found = await query.studies(caller, StudySearch(uids=(study_uid,)))
     if not found.items:
         raise NotFoundError("there is no such study")
     return StudyOut.model_validate(found.items[0])
 
 
 async def list_series(
-    caller: InOrganisation, study_uid: UidPath, page: Paging
+    caller: InOrganisation, query: Reading, study_uid: UidPath, page: Paging
 ) -> PageOut[SeriesOut]:
     """List the series of a study.
 
     Returns the series, by UID.
     """
     search = SeriesSearch(study=study_uid)
-    found = await caller.services.query.series(
-        caller.principal, search, page, address=caller.address
-    )
+    found = await query.series(caller, search, page)
     return page_out(found, SeriesOut.model_validate)
 
 
 async def list_instances(
     caller: InOrganisation,
+    query: Reading,
     page: Paging,
     *,
     study: UidKey = None,
@@ -210,74 +207,50 @@ async def list_instances(
         received_since=received_since,
         hidden=hidden,
     )
-    found = await caller.services.query.instances(
-        caller.principal, search, page, address=caller.address
-    )
+    found = await query.instances(caller, search, page)
     return page_out(found, instance_out)
 
 
-async def get_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOut:
+async def get_instance(caller: InOrganisation, query: Reading, instance_id: RowId) -> InstanceOut:
     """Get an instance.
 
     Returns one instance, visible or not.
     """
-    instance = await instance_of(caller, instance_id)
-    event = caller.event(
-        EventAction.READ,
-        "instance.look",
-        ("instance", instance.identity.sop_instance),
-        event=EventId.INSTANCES_ACCESSED,
-    )
-    await caller.services.audit.append(caller.tenant, [event], now=caller.now)
-    return instance_out(instance)
+    return instance_out(await query.read(caller, instance_id))
 
 
-async def get_file(caller: InOrganisation, request: Request, instance_id: RowId) -> Response:
+async def get_file(
+    caller: InOrganisation, query: Reading, request: Request, instance_id: RowId
+) -> Response:
     """Download an instance.
 
     Returns it as a DICOM file (PS3.10), or one range of its bytes. The ETag changes exactly when
     the bytes do.
     """
-    instance = await instance_of(caller, instance_id)
-    query = caller.services.query
-    fetched = await query.file(caller.principal, instance, address=caller.address)
+    fetched = await query.file_of(caller, instance_id)
     return await answer(request, representation_of(fetched, DICOM))
 
 
-async def get_data_set(caller: InOrganisation, request: Request, instance_id: RowId) -> Response:
+async def get_data_set(
+    caller: InOrganisation, query: Reading, request: Request, instance_id: RowId
+) -> Response:
     """Download the data set of an instance.
 
     Returns the bytes as the modality sent them, without preamble and group 0002, or one range of
     them. The ETag is their SHA-256.
     """
-    instance = await instance_of(caller, instance_id)
-    query = caller.services.query
-    fetched = await query.data_set(caller.principal, instance, address=caller.address)
+    fetched = await query.data_set_of(caller, instance_id)
     return await answer(request, representation_of(fetched, OCTETS))
 
 
-async def choose_instance(caller: InOrganisation, instance_id: RowId) -> InstanceOut:
+async def choose_instance(
+    caller: InOrganisation, query: Reading, instance_id: RowId
+) -> InstanceOut:
     """Choose the visible copy.
 
     Makes this copy the visible one of its SOP Instance UID, to resolve a conflict.
     """
-    instance = await instance_of(caller, instance_id)
-    event = caller.event(
-        EventAction.UPDATE,
-        "instance.choose",
-        ("instance", instance.identity.sop_instance),
-        event=EventId.APPLICATION_ACTIVITY,
-    )
-    return instance_out(
-        await caller.services.instances.choose(
-            caller.tenant, instance.id, now=caller.now, event=event
-        )
-    )
-
-
-async def instance_of(caller: Caller, instance_id: RowId) -> Instance:
-    """Give an instance that the caller may see; raises NotFoundError."""
-    return await caller.services.query.by_id(caller.principal, instance_id)
+    return instance_out(await query.choose(caller, instance_id))
 
 
 def representation_of(fetched: Fetched, media: str) -> Representation:
@@ -305,14 +278,55 @@ _OWN: Final = tuple(name for name in InstanceOut.model_fields if name in Instanc
 
 
 ROUTES: Final = (
-    Route("GET", "/studies", list_studies, PATIENT_DATA_READERS, FILTERED, "imaging"),
-    Route("GET", "/studies/{study_uid}", get_study, PATIENT_DATA_READERS, FILTERED, "imaging"),
     Route(
-        "GET", "/studies/{study_uid}/series", list_series, PATIENT_DATA_READERS, FILTERED, "imaging"
+        "GET",
+        "/studies",
+        list_studies,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "imaging",
+        use_case=Query.studies,
+        audit="study.search",
     ),
-    Route("GET", "/instances", list_instances, PATIENT_DATA_READERS, FILTERED, "imaging"),
     Route(
-        "GET", "/instances/{instance_id}", get_instance, PATIENT_DATA_READERS, FILTERED, "imaging"
+        "GET",
+        "/studies/{study_uid}",
+        get_study,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "imaging",
+        use_case=Query.studies,
+        audit="study.search",
+    ),
+    Route(
+        "GET",
+        "/studies/{study_uid}/series",
+        list_series,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "imaging",
+        use_case=Query.series,
+        audit="series.search",
+    ),
+    Route(
+        "GET",
+        "/instances",
+        list_instances,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "imaging",
+        use_case=Query.instances,
+        audit="instance.search",
+    ),
+    Route(
+        "GET",
+        "/instances/{instance_id}",
+        get_instance,
+        PATIENT_DATA_READERS,
+        FILTERED,
+        "imaging",
+        use_case=Query.read,
+        audit="instance.look",
     ),
     Route(
         "GET",
@@ -321,6 +335,8 @@ ROUTES: Final = (
         PATIENT_DATA_READERS,
         FILTERED,
         "imaging",
+        use_case=Query.file_of,
+        audit="instance.fetch",
         media=DICOM,
         ranged=True,
     ),
@@ -331,6 +347,8 @@ ROUTES: Final = (
         PATIENT_DATA_READERS,
         FILTERED,
         "imaging",
+        use_case=Query.data_set_of,
+        audit="instance.fetch",
         media="application/octet-stream",
         ranged=True,
     ),
@@ -341,5 +359,7 @@ ROUTES: Final = (
         ADMINISTRATORS,
         BY_FACILITY,
         "imaging",
+        use_case=Query.choose,
+        audit="instance.choose",
     ),
 )

@@ -1,5 +1,4 @@
-"""Instances that were acknowledged but are in no study, because the index has not read them or
-cannot.
+"""The REST resource of unindexed instances: stored, but not in a study (yet).
 
 They are downloaded and deleted as every instance is: `/instances/{instance_id}`.
 """
@@ -7,15 +6,16 @@ They are downloaded and deleted as every instance is: `/instances/{instance_id}`
 import enum
 from typing import Annotated, Final
 
-from fastapi import Query
+from fastapi import Query as QueryParameter
 from pydantic import Field
 
-from swallowtail.cloud.model.audit import EventAction, EventId
+from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.model.imaging import IndexState, InstanceSearch
+from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.web.access import InOrganisation
-from swallowtail.cloud.web.api.index_jobs import Queued
+from swallowtail.cloud.web.api.index_jobs import Administration, Queued
 from swallowtail.cloud.web.api.schemas import MAX_NUMBER, Body, Moment, PageOut, page_out
-from swallowtail.cloud.web.api.studies import InstanceOut, UidKey, instance_out
+from swallowtail.cloud.web.api.studies import InstanceOut, Reading, UidKey, instance_out
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS
 from swallowtail.cloud.web.route import BY_FACILITY, Route
@@ -26,7 +26,7 @@ Ids = Annotated[
     Field(min_length=1, max_length=MAX_NAMED),
 ]
 
-FacilityKey = Annotated[str | None, Query(max_length=64)]
+FacilityKey = Annotated[str | None, QueryParameter(max_length=64)]
 
 
 class UnindexedState(enum.StrEnum):
@@ -44,6 +44,7 @@ class ReindexUnindexed(Body):
 
 async def list_unindexed_instances(
     caller: InOrganisation,
+    query: Reading,
     page: Paging,
     *,
     state: UnindexedState | None = None,
@@ -66,13 +67,13 @@ async def list_unindexed_instances(
         received_since=received_since,
         hidden=True,
     )
-    found = await caller.services.query.instances(
-        caller.principal, search, page, address=caller.address
-    )
+    found = await query.instances(caller, search, page)
     return page_out(found, instance_out)
 
 
-async def reindex_unindexed_instances(caller: InOrganisation, body: ReindexUnindexed) -> Queued:
+async def reindex_unindexed_instances(
+    caller: InOrganisation, reindexing: Administration, body: ReindexUnindexed
+) -> Queued:
     """Index unindexed instances again.
 
     Queues an index job for each named instance that is not indexed, or for every quarantined one.
@@ -80,14 +81,7 @@ async def reindex_unindexed_instances(caller: InOrganisation, body: ReindexUnind
     the rules, and its alarm is cleared. Ids of indexed, unknown or deleted instances are left out
     of the count.
     """
-    objects = tuple(("row", str(one)) for one in body.instances or ())
-    event = caller.event(
-        EventAction.EXECUTE, "index.requeue", *objects, event=EventId.APPLICATION_ACTIVITY
-    )
-    reindexing = caller.services.reindexing
-    return Queued(
-        queued=await reindexing.requeue(caller.principal, caller.tenant, body.instances, event)
-    )
+    return Queued(queued=await reindexing.requeue(caller, body.instances))
 
 
 ROUTES: Final = (
@@ -98,6 +92,8 @@ ROUTES: Final = (
         PATIENT_DATA_READERS,
         BY_FACILITY,
         "imaging",
+        use_case=Query.instances,
+        audit="instance.search",
     ),
     Route(
         "POST",
@@ -107,5 +103,7 @@ ROUTES: Final = (
         BY_FACILITY,
         "imaging",
         202,
+        use_case=Reindexing.requeue,
+        audit="index.requeue",
     ),
 )

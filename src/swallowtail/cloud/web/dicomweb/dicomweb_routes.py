@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from swallowtail.cloud.ingest.instance_upload import InstanceUpload
+from swallowtail.cloud.query.parts import Frames
+from swallowtail.cloud.query.search import Query
 from swallowtail.cloud.web.dicomweb import rendered, search, stow, wado
 from swallowtail.cloud.web.dicomweb.accept import DICOM, JSON, MULTIPART
 from swallowtail.cloud.web.dicomweb.dicom_schema import STORE_BODY, search_parameters
@@ -13,8 +16,15 @@ from swallowtail.cloud.web.dicomweb.wado import MP4
 from swallowtail.cloud.web.roles import PATIENT_DATA_READERS
 from swallowtail.cloud.web.route import BY_FACILITY, FILTERED, Route
 
+_LEVELS: Final = {"studies": "study", "series": "series", "instances": "instance"}
 
-def _qido(path: str, endpoint: Callable[..., Any], *levels: Mapping[str, str]) -> Route:
+
+def _qido(
+    path: str,
+    endpoint: Callable[..., Any],
+    use_case: Callable[..., Any],
+    *levels: Mapping[str, str],
+) -> Route:
     return Route(
         "GET",
         path,
@@ -24,6 +34,8 @@ def _qido(path: str, endpoint: Callable[..., Any], *levels: Mapping[str, str]) -
         "dicomweb",
         media=JSON,
         may_be_empty=True,
+        use_case=use_case,
+        audit=f"{_LEVELS[use_case.__name__]}.search",
         parameters=tuple(search_parameters(*levels)),
         refuses=frozenset({406, 413}),
     )
@@ -32,6 +44,7 @@ def _qido(path: str, endpoint: Callable[..., Any], *levels: Mapping[str, str]) -
 def _wado(
     path: str,
     endpoint: Callable[..., Any],
+    use_case: Callable[..., Any],
     media: str = MULTIPART,
     *more: str,
     ranged: bool = False,
@@ -45,13 +58,15 @@ def _wado(
         "dicomweb",
         media=media,
         or_media=more,
+        use_case=use_case,
+        audit="instance.metadata" if media == JSON else "instance.fetch",
         refuses=frozenset({406, 408, 413, 422}),
         ranged=ranged,
     )
 
 
 def _picture(path: str, endpoint: Callable[..., Any], *more: str, ranged: bool = False) -> Route:
-    return _wado(path, endpoint, JPEG, PNG, *more, ranged=ranged)
+    return _wado(path, endpoint, Frames.locate, JPEG, PNG, *more, ranged=ranged)
 
 
 def _stow(path: str, endpoint: Callable[..., Any]) -> Route:
@@ -63,6 +78,8 @@ def _stow(path: str, endpoint: Callable[..., Any]) -> Route:
         BY_FACILITY,
         "dicomweb",
         media=JSON,
+        use_case=InstanceUpload.store,
+        audit="instance.new",
         also=((202, "Some were not stored"), (409, "None was stored")),
         body=STORE_BODY,
         refuses=frozenset({406, 415}),
@@ -73,24 +90,25 @@ ALL_KEYS: Final = (STUDY_KEYS, SERIES_KEYS, INSTANCE_KEYS)
 _SERIES: Final = "/studies/{study}/series/{series}"
 _INSTANCE: Final = f"{_SERIES}/instances/{{instance}}"
 ROUTES: Final = (
-    _qido("/series", search.search_all_series, STUDY_KEYS, SERIES_KEYS),
-    _qido("/instances", search.search_all_instances, *ALL_KEYS),
-    _qido("/studies/{study}/instances", search.search_study_instances, *ALL_KEYS),
-    _qido("/studies", search.search_studies, STUDY_KEYS),
+    _qido("/series", search.search_all_series, Query.series, STUDY_KEYS, SERIES_KEYS),
+    _qido("/instances", search.search_all_instances, Query.instances, *ALL_KEYS),
+    _qido("/studies/{study}/instances", search.search_study_instances, Query.instances, *ALL_KEYS),
+    _qido("/studies", search.search_studies, Query.studies, STUDY_KEYS),
     _stow("/studies", stow.store_instances),
     _stow("/studies/{study}", stow.store_study_instances),
-    _wado("/studies/{study}", wado.retrieve_study),
-    _wado("/studies/{study}/metadata", wado.study_metadata, JSON),
-    _qido("/studies/{study}/series", search.search_series, STUDY_KEYS, SERIES_KEYS),
-    _wado(_SERIES, wado.retrieve_series),
-    _wado(f"{_SERIES}/metadata", wado.series_metadata, JSON),
-    _qido(f"{_SERIES}/instances", search.search_instances, *ALL_KEYS),
-    _wado(_INSTANCE, wado.retrieve_instance, MULTIPART, DICOM, ranged=True),
-    _wado(f"{_INSTANCE}/metadata", wado.instance_metadata, JSON),
-    _wado(f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames),
+    _wado("/studies/{study}", wado.retrieve_study, Query.file),
+    _wado("/studies/{study}/metadata", wado.study_metadata, Query.record_reading, JSON),
+    _qido("/studies/{study}/series", search.search_series, Query.series, STUDY_KEYS, SERIES_KEYS),
+    _wado(_SERIES, wado.retrieve_series, Query.file),
+    _wado(f"{_SERIES}/metadata", wado.series_metadata, Query.record_reading, JSON),
+    _qido(f"{_SERIES}/instances", search.search_instances, Query.instances, *ALL_KEYS),
+    _wado(_INSTANCE, wado.retrieve_instance, Query.file, MULTIPART, DICOM, ranged=True),
+    _wado(f"{_INSTANCE}/metadata", wado.instance_metadata, Query.record_reading, JSON),
+    _wado(f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames, Frames.locate),
     _wado(
         f"{_INSTANCE}/bulkdata/{{tag}}",
         wado.retrieve_bulk_data,
+        Frames.locate,
         MULTIPART,
         *PIXEL_MEDIA,
         ranged=True,

@@ -20,9 +20,9 @@ from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.transcoding import VIDEOS, Cause, NotTranscoded
 from swallowtail.cloud.pixels.jobs import Render, Shape, Viewport, VoiWindow
 from swallowtail.cloud.query.parts import Located
-from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.schemas import UidPath
 from swallowtail.cloud.web.dicomweb.accept import MULTIPART, choices, not_acceptable
+from swallowtail.cloud.web.dicomweb.retrieval import Retrieval, Retrieving
 from swallowtail.cloud.web.problems import ProblemError, invalid
 from swallowtail.runtime.tasks import Tasks
 
@@ -88,7 +88,7 @@ Small = Annotated[Look, Depends(_small)]
 
 
 async def render_instance(
-    caller: Caller, request: Request, located: Located, frame: int | None, look: Look
+    caller: Retrieval, request: Request, located: Located, frame: int | None, look: Look
 ) -> Response:
     """Give one frame, the middle one where none is named."""
     media = _media(request)
@@ -97,7 +97,7 @@ async def render_instance(
 
 
 async def render_frames(
-    caller: Caller, request: Request, located: Located, frames: list[int], look: Look
+    caller: Retrieval, request: Request, located: Located, frames: list[int], look: Look
 ) -> Response:
     """Give frames, several as parts."""
     if len(frames) == 1:
@@ -118,7 +118,7 @@ async def render_frames(
 
 
 async def study_thumbnail(
-    caller: InOrganisation, request: Request, study: UidPath, look: Small
+    caller: Retrieving, request: Request, study: UidPath, look: Small
 ) -> Response:
     """Get the thumbnail of a study.
 
@@ -128,7 +128,7 @@ async def study_thumbnail(
 
 
 async def series_thumbnail(
-    caller: InOrganisation, request: Request, study: UidPath, series: UidPath, look: Small
+    caller: Retrieving, request: Request, study: UidPath, series: UidPath, look: Small
 ) -> Response:
     """Get the thumbnail of a series.
 
@@ -165,28 +165,24 @@ async def _left(request: Request) -> None:
 
 
 async def _thumbnail(
-    caller: Caller, request: Request, search: InstanceSearch, look: Look
+    caller: Retrieval, request: Request, search: InstanceSearch, look: Look
 ) -> Response:
-    query = caller.services.query
-    found = await query.instances(
-        caller.principal, search, PageRequest(LOOKED_AT), address=caller.address
-    )
+    query = caller.query
+    found = await query.instances(caller, search, PageRequest(LOOKED_AT))
     images = [
         one for one in found.items if one.frames and one.identity.transfer_syntax not in VIDEOS
     ]
     if not images:
         raise NotFoundError("there is no image to show")
     one = images[0]
-    frames = caller.services.frames
-    located = await frames.locate(
-        caller.principal, one.study, one.series, one.identity.sop_instance, address=caller.address
-    )
+    frames = caller.frames
+    located = await frames.locate(caller, one.study, one.series, one.identity.sop_instance)
     return await render_instance(caller, request, located, None, look)
 
 
-async def _picture(caller: Caller, request: Request, located: Located, job: Render) -> bytes:
+async def _picture(caller: Retrieval, request: Request, located: Located, job: Render) -> bytes:
     made = await while_connected(
-        request, caller.services.pixels.render(located.tenant, located.instance, job)
+        request, caller.pixels.render(located.tenant, located.instance, job)
     )
     if isinstance(made, NotTranscoded):
         raise problem_of(made)

@@ -16,7 +16,6 @@ from starlette.responses import Response, StreamingResponse
 from swallowtail.cloud.model.imaging import Instance, Study
 from swallowtail.cloud.model.paging import Page, PageRequest
 from swallowtail.cloud.query.search import COUNTED
-from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.schemas import UidPath
 from swallowtail.cloud.web.dicomweb import includefield, qido
 from swallowtail.cloud.web.dicomweb.accept import JSON, check_json
@@ -28,12 +27,13 @@ from swallowtail.cloud.web.dicomweb.dicom_json import (
     study_json,
 )
 from swallowtail.cloud.web.dicomweb.narrowing import NAMES, Search, narrowed
+from swallowtail.cloud.web.dicomweb.retrieval import Retrieval, Retrieving
 
 AT_ONCE: Final = 50
 """Results that are written before the loop may do something else."""
 
 
-async def search_studies(caller: InOrganisation, request: Request) -> Response:
+async def search_studies(caller: Retrieving, request: Request) -> Response:
     """Search for studies.
 
     Returns the studies that match every given key (QIDO-RS, PS3.18 10.6), latest updated first;
@@ -43,15 +43,13 @@ async def search_studies(caller: InOrganisation, request: Request) -> Response:
     check_json(request)
     await includefield.read(_query(request))
     search, root = narrowed(qido.study_search(keys, fuzzy=fuzzy), request), root_of(request)
-    found = await caller.services.query.studies(
-        caller.principal, search, _page(window), address=caller.address
-    )
+    found = await caller.query.studies(caller, search, _page(window))
     return await _answer(
         caller, search, window, found, (study_json(study, root) for study in found.items)
     )
 
 
-async def search_series(caller: InOrganisation, request: Request, study: UidPath) -> Response:
+async def search_series(caller: Retrieving, request: Request, study: UidPath) -> Response:
     """Search for series of a study.
 
     Returns the series of one study that match every given key; 204 when there is none.
@@ -59,7 +57,7 @@ async def search_series(caller: InOrganisation, request: Request, study: UidPath
     return await _search_series(caller, request, study)
 
 
-async def search_all_series(caller: InOrganisation, request: Request) -> Response:
+async def search_all_series(caller: Retrieving, request: Request) -> Response:
     """Search for series.
 
     Returns the series of all studies that match every given key, each with the attributes of its
@@ -69,7 +67,7 @@ async def search_all_series(caller: InOrganisation, request: Request) -> Respons
 
 
 async def search_instances(
-    caller: InOrganisation, request: Request, study: UidPath, series: UidPath
+    caller: Retrieving, request: Request, study: UidPath, series: UidPath
 ) -> Response:
     """Search for instances of a series.
 
@@ -78,9 +76,7 @@ async def search_instances(
     return await _search_instances(caller, request, study, series)
 
 
-async def search_study_instances(
-    caller: InOrganisation, request: Request, study: UidPath
-) -> Response:
+async def search_study_instances(caller: Retrieving, request: Request, study: UidPath) -> Response:
     """Search for instances of a study.
 
     Returns the instances of one study that match every given key, each with the attributes of its
@@ -89,7 +85,7 @@ async def search_study_instances(
     return await _search_instances(caller, request, study, "")
 
 
-async def search_all_instances(caller: InOrganisation, request: Request) -> Response:
+async def search_all_instances(caller: Retrieving, request: Request) -> Response:
     """Search for instances.
 
     Returns the instances of all studies that match every given key, each with the attributes of
@@ -98,21 +94,19 @@ async def search_all_instances(caller: InOrganisation, request: Request) -> Resp
     return await _search_instances(caller, request, "", "")
 
 
-async def _search_series(caller: Caller, request: Request, study: str) -> Response:
+async def _search_series(caller: Retrieval, request: Request, study: str) -> Response:
     keys, window, fuzzy = qido.read_keys(_query(request), qido.STUDY_KEYS, qido.SERIES_KEYS)
     check_json(request)
     await includefield.read(_query(request))
     search, root, query = (
         narrowed(qido.series_search(keys, study, fuzzy=fuzzy), request),
         root_of(request),
-        caller.services.query,
+        caller.query,
     )
-    found = await query.series(caller.principal, search, _page(window), address=caller.address)
+    found = await query.series(caller, search, _page(window))
     studies: dict[tuple[str, str], Study] = {}
     if not study and found.items:
-        studies, _ = await query.parents(
-            caller.principal, frozenset(one.study for one in found.items)
-        )
+        studies, _ = await query.parents(caller, frozenset(one.study for one in found.items))
     above = {place: study_json(one, root) for place, one in studies.items()}
     made = (
         above.get((one.facility, one.study), {}) | series_json(one, root) for one in found.items
@@ -120,7 +114,9 @@ async def _search_series(caller: Caller, request: Request, study: str) -> Respon
     return await _answer(caller, search, window, found, made)
 
 
-async def _search_instances(caller: Caller, request: Request, study: str, series: str) -> Response:
+async def _search_instances(
+    caller: Retrieval, request: Request, study: str, series: str
+) -> Response:
     keys, window, fuzzy = qido.read_keys(
         _query(request), qido.STUDY_KEYS, qido.SERIES_KEYS, qido.INSTANCE_KEYS
     )
@@ -129,16 +125,16 @@ async def _search_instances(caller: Caller, request: Request, study: str, series
     search, root, query = (
         narrowed(qido.instance_search(keys, study, series, fuzzy=fuzzy), request),
         root_of(request),
-        caller.services.query,
+        caller.query,
     )
-    found = await query.instances(caller.principal, search, _page(window), address=caller.address)
+    found = await query.instances(caller, search, _page(window))
     above: dict[tuple[str, str, str], dict[str, Any]] = {}
     if not series and found.items:
         uids = (
             frozenset(one.study for one in found.items),
             frozenset(one.series for one in found.items),
         )
-        studies, several = await query.parents(caller.principal, *uids)
+        studies, several = await query.parents(caller, *uids)
         told = {} if study else {place: study_json(one, root) for place, one in studies.items()}
         above = {
             key: told.get(key[:2], {}) | series_json(one, root) for key, one in several.items()
@@ -157,7 +153,7 @@ async def _search_instances(caller: Caller, request: Request, study: str, series
 
 
 async def _with_documents(
-    caller: Caller,
+    caller: Retrieval,
     instances: tuple[Instance, ...],
     found: Iterator[dict[str, Any]],
     wanted: includefield.Wanted,
@@ -169,7 +165,7 @@ async def _with_documents(
     before = b"["
     for start in range(0, len(instances), AT_ONCE):
         some = instances[start : start + AT_ONCE]
-        documents = await caller.services.query.documents(caller.principal, some)
+        documents = await caller.query.documents(caller, some)
         for instance, row in zip(some, found, strict=False):
             extra: dict[str, Any] = {}
             if instance.id in documents:
@@ -185,7 +181,7 @@ def _page(window: qido.Window) -> PageRequest:
 
 
 async def _answer(
-    caller: Caller,
+    caller: Retrieval,
     search: Search,
     window: qido.Window,
     page: Page[Any],
@@ -206,14 +202,12 @@ async def _answer(
 
 
 async def _more(
-    caller: Caller, search: Search, window: qido.Window, page: Page[Any]
+    caller: Retrieval, search: Search, window: qido.Window, page: Page[Any]
 ) -> dict[str, str]:
     """Give the header that says how much follows (PS3.18 8.3.4.4)."""
     if page.next is None:
         return {}
-    more = await caller.services.query.remaining(
-        caller.principal, search, window.offset + len(page.items)
-    )
+    more = await caller.query.remaining(caller, search, window.offset + len(page.items))
     about = f"{more}" if more < COUNTED else f"at least {COUNTED}"
     return {
         "Warning": f'299 swallowtail "There are {about} additional results that can be requested"'

@@ -13,11 +13,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from swallowtail.calls.store import Committed, NotStored, NotStoredReason
-from swallowtail.cloud.ingest.store_instance import InstanceKey, Upload
+from swallowtail.cloud.ingest.instance_upload import BegunUpload, InstanceUpload
+from swallowtail.cloud.ingest.store_instance import InstanceKey
 from swallowtail.cloud.ingest.upload import NotAFileError, body_of, read_head
-from swallowtail.cloud.model.paging import walk
-from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.model.caller import Caller
+from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.schemas import UidPath
 from swallowtail.cloud.web.dicomweb.accept import DICOM, JSON, MULTIPART, check_json
 from swallowtail.cloud.web.dicomweb.dicom_json import root_of
@@ -27,6 +27,7 @@ from swallowtail.cloud.web.dicomweb.multipart import (
     parameters_of,
 )
 from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.cloud.web.use_cases import provided
 from swallowtail.dicom import uids
 
 CANNOT_UNDERSTAND: Final = 0xC000
@@ -40,10 +41,11 @@ REASONS: Final = {
 }
 """PS3.18 Table I.2-2, with the codes of PS3.4 Table B.2-1."""
 
+Storing = Annotated[InstanceUpload, provided(InstanceUpload)]
 Facility = Annotated[str | None, Query(max_length=64)]
 
 
-class Outcome(NamedTuple):
+class PartOutcome(NamedTuple):
     """What became of one part; `comment` says of a failure what a person has to know."""
 
     key: InstanceKey
@@ -58,36 +60,42 @@ UNKNOWN: Final = InstanceKey("", "", "")
 
 
 async def store_instances(
-    caller: InOrganisation, request: Request, facility: Facility = None
+    caller: InOrganisation, storing: Storing, request: Request, facility: Facility = None
 ) -> Response:
     """Store instances.
 
     Stores DICOM files (STOW-RS, PS3.18 10.5) in a facility, by default the only one that the token
     sees. Returns which were stored and which were not, and why.
     """
-    return await _store(caller, request, facility, "")
+    return await _store(caller, storing, request, facility, "")
 
 
 async def store_study_instances(
-    caller: InOrganisation, request: Request, study: UidPath, facility: Facility = None
+    caller: InOrganisation,
+    storing: Storing,
+    request: Request,
+    study: UidPath,
+    facility: Facility = None,
 ) -> Response:
     """Store instances of a study.
 
     Stores DICOM files of one study; those of another study are refused, each by itself. Returns
     which were stored and which were not, and why.
     """
-    return await _store(caller, request, facility, study)
+    return await _store(caller, storing, request, facility, study)
 
 
-async def _store(caller: Caller, request: Request, facility: str | None, study: str) -> Response:
+async def _store(
+    caller: Caller, storing: InstanceUpload, request: Request, facility: str | None, study: str
+) -> Response:
     check_json(request)
     boundary = _boundary(request)
-    upload = Upload(caller.principal.id, caller.address, await _facility(caller, facility))
-    outcomes: list[Outcome] = []
+    upload = await storing.begin(caller, facility)
+    outcomes: list[PartOutcome] = []
     try:
         parts = Parts(request.stream(), boundary)
         while (media := await parts.head()) is not None:
-            outcomes.append(await _store_part(caller, upload, parts.data(), media, study))
+            outcomes.append(await _store_part(storing, upload, parts.data(), media, study))
     except MalformedMultipartError as error:
         raise _bad_body(f"the body is no multipart/related: {error}", outcomes) from error
     except ClientDisconnect as error:
@@ -98,31 +106,33 @@ async def _store(caller: Caller, request: Request, facility: str | None, study: 
 
 
 async def _store_part(
-    caller: Caller, upload: Upload, pieces: AsyncIterator[bytes], media: str, study: str
-) -> Outcome:
+    storing: InstanceUpload,
+    upload: BegunUpload,
+    pieces: AsyncIterator[bytes],
+    media: str,
+    study: str,
+) -> PartOutcome:
     if media not in {DICOM, ""}:
-        return Outcome(UNKNOWN, "", "", CANNOT_UNDERSTAND, f"its Content-Type is not {DICOM}")
+        return PartOutcome(UNKNOWN, "", "", CANNOT_UNDERSTAND, f"its Content-Type is not {DICOM}")
     try:
         head = await read_head(pieces)
     except NotAFileError as error:
-        return Outcome(UNKNOWN, "", "", CANNOT_UNDERSTAND, str(error))
+        return PartOutcome(UNKNOWN, "", "", CANNOT_UNDERSTAND, str(error))
     if study and head.study != study:
-        return Outcome(
+        return PartOutcome(
             head.key,
             head.study,
             head.series,
             NO_MATCH,
             "its study is not the one that the path names",
         )
-    answer = await caller.services.ingest.upload(
-        caller.tenant, upload, head.key, body_of(head, pieces)
-    )
+    answer = await storing.store(upload, head.key, body_of(head, pieces))
     match answer:
         case Committed():
-            return Outcome(head.key, head.study, head.series, None)
+            return PartOutcome(head.key, head.study, head.series, None)
         case NotStored():
             down = answer.reason is NotStoredReason.STORAGE_UNAVAILABLE
-            return Outcome(
+            return PartOutcome(
                 head.key,
                 head.study,
                 head.series,
@@ -149,30 +159,7 @@ def _boundary(request: Request) -> str:
     return parameters["boundary"]
 
 
-async def _facility(caller: Caller, wanted: str | None) -> str:
-    """Give the facility that the instances belong to.
-
-    Raises a 400 where there is a choice and none was made.
-    """
-    people = caller.services.people
-    known = [one.id async for one in walk(lambda page: people.facilities(caller.tenant, page))]
-    allowed = caller.principal.facilities
-    visible = [one for one in known if allowed is None or one in allowed]
-    if wanted is not None:
-        if wanted not in visible:
-            raise NotFoundError("there is no such facility")
-        return wanted
-    if len(visible) != 1:
-        raise ProblemError(
-            HTTPStatus.BAD_REQUEST,
-            "facility",
-            f"there are {len(visible)} facilities that the instances could belong to",
-            remedy="Name the facility's id with ?facility=….",
-        )
-    return visible[0]
-
-
-def _bad_body(detail: str, outcomes: list[Outcome]) -> ProblemError:
+def _bad_body(detail: str, outcomes: list[PartOutcome]) -> ProblemError:
     kept = sum(one.failure is None for one in outcomes)
     remedy = (
         f"Send it again; {kept} instances before that were stored, and storing them twice changes"
@@ -181,7 +168,7 @@ def _bad_body(detail: str, outcomes: list[Outcome]) -> ProblemError:
     return ProblemError(HTTPStatus.BAD_REQUEST, "body", detail, remedy=remedy)
 
 
-def _answer(outcomes: list[Outcome], root: str) -> Response:
+def _answer(outcomes: list[PartOutcome], root: str) -> Response:
     """PS3.18 10.5.3 and Annex I.2.2: what was stored and what was not, one by one."""
     stored, failed = (
         [one for one in outcomes if one.failure is None],
@@ -209,16 +196,16 @@ def _answer(outcomes: list[Outcome], root: str) -> Response:
     return Response(msgspec.json.encode(body), status, media_type=JSON)
 
 
-def _is_named(outcome: Outcome) -> bool:
+def _is_named(outcome: PartOutcome) -> bool:
     return uids.is_valid(outcome.key.sop_class) and uids.is_valid(outcome.key.sop_instance)
 
 
-def _item(outcome: Outcome) -> dict[str, Any]:
+def _item(outcome: PartOutcome) -> dict[str, Any]:
     pairs = (("00081150", outcome.key.sop_class), ("00081155", outcome.key.sop_instance))
     return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in pairs}
 
 
-def _failure(outcome: Outcome) -> dict[str, Any]:
+def _failure(outcome: PartOutcome) -> dict[str, Any]:
     """Give Failure Reason, and as Error Comment (an LO) why, which the standard has no place for."""
     return {
         "00000902": {"vr": "LO", "Value": [outcome.comment[:64]]},
@@ -226,7 +213,7 @@ def _failure(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _place(outcome: Outcome, root: str) -> dict[str, Any]:
+def _place(outcome: PartOutcome, root: str) -> dict[str, Any]:
     known = uids.is_valid(outcome.study) and uids.is_valid(
         outcome.series
     )  # else once it is indexed

@@ -24,7 +24,6 @@ from swallowtail.cloud.query.part10 import header
 from swallowtail.cloud.query.parts import PIXEL_DATA, Located, Span
 from swallowtail.cloud.query.search import Fetched
 from swallowtail.cloud.web import ranges
-from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.schemas import UidPath
 from swallowtail.cloud.web.api.studies import representation_of
 from swallowtail.cloud.web.dicomweb.accept import (
@@ -54,6 +53,7 @@ from swallowtail.cloud.web.dicomweb.rendered import (
     render_instance,
     while_connected,
 )
+from swallowtail.cloud.web.dicomweb.retrieval import Retrieval, Retrieving
 from swallowtail.cloud.web.problems import ProblemError
 
 AT_ONCE: Final = 100
@@ -81,7 +81,7 @@ def _place(study: UidPath, series: UidPath, instance: UidPath) -> InstancePath:
 Place = Annotated[InstancePath, Depends(_place)]
 
 
-async def retrieve_study(caller: InOrganisation, request: Request, study: UidPath) -> Response:
+async def retrieve_study(caller: Retrieving, request: Request, study: UidPath) -> Response:
     """Retrieve a study.
 
     Returns every instance of the study, each as one part (WADO-RS, PS3.18 10.4).
@@ -90,7 +90,7 @@ async def retrieve_study(caller: InOrganisation, request: Request, study: UidPat
 
 
 async def retrieve_series(
-    caller: InOrganisation, request: Request, study: UidPath, series: UidPath
+    caller: Retrieving, request: Request, study: UidPath, series: UidPath
 ) -> Response:
     """Retrieve a series.
 
@@ -99,7 +99,7 @@ async def retrieve_series(
     return await _files(caller, request, InstanceSearch(study=study, series=series))
 
 
-async def retrieve_instance(caller: InOrganisation, request: Request, place: Place) -> Response:
+async def retrieve_instance(caller: Retrieving, request: Request, place: Place) -> Response:
     """Retrieve an instance.
 
     Returns one instance as a part, or alone as `Accept: application/dicom` asks; alone and as it
@@ -109,7 +109,7 @@ async def retrieve_instance(caller: InOrganisation, request: Request, place: Pla
     return await _files(caller, request, search, alone=True)
 
 
-async def study_metadata(caller: InOrganisation, request: Request, study: UidPath) -> Response:
+async def study_metadata(caller: Retrieving, request: Request, study: UidPath) -> Response:
     """Retrieve the metadata of a study.
 
     Returns the data set of every instance of the study, without bulk data.
@@ -118,7 +118,7 @@ async def study_metadata(caller: InOrganisation, request: Request, study: UidPat
 
 
 async def series_metadata(
-    caller: InOrganisation, request: Request, study: UidPath, series: UidPath
+    caller: Retrieving, request: Request, study: UidPath, series: UidPath
 ) -> Response:
     """Retrieve the metadata of a series.
 
@@ -127,7 +127,7 @@ async def series_metadata(
     return await _metadata(caller, request, InstanceSearch(study=study, series=series))
 
 
-async def instance_metadata(caller: InOrganisation, request: Request, place: Place) -> Response:
+async def instance_metadata(caller: Retrieving, request: Request, place: Place) -> Response:
     """Retrieve the metadata of an instance.
 
     Returns the data set of one instance, without bulk data.
@@ -140,14 +140,14 @@ async def instance_metadata(caller: InOrganisation, request: Request, place: Pla
 
 
 async def retrieve_frames(
-    caller: InOrganisation, request: Request, place: Place, frames: str
+    caller: Retrieving, request: Request, place: Place, frames: str
 ) -> Response:
     """Retrieve frames.
 
     Returns frames by their numbers from 1, like `1,2,5-9`, as they are stored or in the encoding
     that Accept names.
     """
-    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    located = await caller.frames.locate(caller, *place)
     if video_type(located.instance.identity.transfer_syntax):
         raise NotFoundError("a video's frames are not to be had alone; ask for its rendered form")
     numbers = _numbers(frames)
@@ -156,14 +156,14 @@ async def retrieve_frames(
 
 
 async def retrieve_bulk_data(
-    caller: InOrganisation, request: Request, place: Place, tag: str
+    caller: Retrieving, request: Request, place: Place, tag: str
 ) -> Response:
     """Retrieve bulk data.
 
     Returns the value that a BulkDataURI of the metadata names, with one part for each encapsulated
     frame; a single value alone also in ranges.
     """
-    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    located = await caller.frames.locate(caller, *place)
     parts, encapsulated = located.value(tag)
     syntax, alone = located.instance.identity.transfer_syntax, len(parts) == 1
     wanted = choices(request)
@@ -179,7 +179,11 @@ async def retrieve_bulk_data(
 
 
 async def _frames(
-    caller: Caller, request: Request, located: Located, numbers: list[int], stored: list[list[Span]]
+    caller: Retrieval,
+    request: Request,
+    located: Located,
+    numbers: list[int],
+    stored: list[list[Span]],
 ) -> Response:
     """Give frames as they are stored where any choice takes that, else transcoded."""
     syntax, wanted, alone = (
@@ -192,9 +196,7 @@ async def _frames(
         return await _answer(_stored(caller, located), stored, *chosen)
     if (chosen := _choose(wanted, others, alone=alone, octets=False)) is None:
         raise _none_of([*offers, *others], alone=alone)
-    making = caller.services.pixels.frames(
-        located.tenant, located.instance, chosen[0].syntax, numbers
-    )
+    making = caller.pixels.frames(located.tenant, located.instance, chosen[0].syntax, numbers)
     made = await while_connected(request, making)
     if isinstance(made, NotTranscoded):
         raise problem_of(made)
@@ -203,12 +205,12 @@ async def _frames(
     return await _answer(made.read, spans, *chosen, hold=made)
 
 
-def _stored(caller: Caller, located: Located) -> Read:
-    return partial(caller.services.frames.read, located)
+def _stored(caller: Retrieval, located: Located) -> Read:
+    return partial(caller.frames.read, located)
 
 
 def _part_of(
-    caller: Caller, located: Located, spans: list[Span], media: str, name: str
+    caller: Retrieval, located: Located, spans: list[Span], media: str, name: str
 ) -> ranges.Representation:
     """Return parts of a data set; `name` tells them from its other parts."""
     stored = _stored(caller, located)
@@ -221,7 +223,7 @@ def _part_of(
 
 
 async def retrieve_rendered(
-    caller: InOrganisation,
+    caller: Retrieving,
     request: Request,
     place: Place,
     look: Looking,
@@ -230,7 +232,7 @@ async def retrieve_rendered(
 
     Returns the middle frame as JPEG or PNG. A video is returned as it is stored, also in ranges.
     """
-    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    located = await caller.frames.locate(caller, *place)
     media = video_type(located.instance.identity.transfer_syntax)
     if media is None:
         return await render_instance(caller, request, located, None, look)
@@ -240,9 +242,7 @@ async def retrieve_rendered(
     head = b"".join(
         [
             piece
-            async for piece in caller.services.frames.read(
-                located, [(spans[0][0], min(12, spans[0][1]))]
-            )
+            async for piece in caller.frames.read(located, [(spans[0][0], min(12, spans[0][1]))])
         ]
     )
     if media == MP4 and head[4:8] != b"ftyp":
@@ -253,7 +253,7 @@ async def retrieve_rendered(
 
 
 async def retrieve_rendered_frames(
-    caller: InOrganisation,
+    caller: Retrieving,
     request: Request,
     place: Place,
     frames: str,
@@ -263,34 +263,34 @@ async def retrieve_rendered_frames(
 
     Returns frames as JPEG or PNG, several of them as parts.
     """
-    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    located = await caller.frames.locate(caller, *place)
     return await render_frames(caller, request, located, _numbers(frames), look)
 
 
 async def instance_thumbnail(
-    caller: InOrganisation, request: Request, place: Place, look: Small
+    caller: Retrieving, request: Request, place: Place, look: Small
 ) -> Response:
     """Get the thumbnail of an instance.
 
     Returns its middle frame as a small JPEG or PNG.
     """
-    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    located = await caller.frames.locate(caller, *place)
     return await render_instance(caller, request, located, None, look)
 
 
 async def frame_thumbnail(
-    caller: InOrganisation, request: Request, place: Place, frames: str, look: Small
+    caller: Retrieving, request: Request, place: Place, frames: str, look: Small
 ) -> Response:
     """Get the thumbnail of a frame.
 
     Returns the frame as a small JPEG or PNG.
     """
-    located = await caller.services.frames.locate(caller.principal, *place, address=caller.address)
+    located = await caller.frames.locate(caller, *place)
     return await render_instance(caller, request, located, _numbers(frames)[0], look)
 
 
 async def _files(
-    caller: Caller, request: Request, search: InstanceSearch, *, alone: bool = False
+    caller: Retrieval, request: Request, search: InstanceSearch, *, alone: bool = False
 ) -> Response:
     wanted = [
         one
@@ -301,10 +301,8 @@ async def _files(
         raise not_acceptable(
             [f'{MULTIPART}; type="{DICOM}"; transfer-syntax=*', *([DICOM] if alone else [])]
         )
-    query, search = caller.services.query, narrowed(search, request)
-    first = await query.instances(
-        caller.principal, search, PageRequest(AT_ONCE), address=caller.address
-    )
+    query, search = caller.query, narrowed(search, request)
+    first = await query.instances(caller, search, PageRequest(AT_ONCE))
     if not first.items:
         raise NotFoundError("nothing is stored under this UID")
     choice = _choice_of(wanted, first)
@@ -364,7 +362,7 @@ class _File(NamedTuple):
 
 
 async def _made(
-    caller: Caller, request: Request, instance: Instance, syntax: str, *, or_stored: bool = False
+    caller: Retrieval, request: Request, instance: Instance, syntax: str, *, or_stored: bool = False
 ) -> _File:
     """Give a file as it is stored, or transcoded where another syntax is asked for.
 
@@ -377,10 +375,8 @@ async def _made(
     identity = instance.identity
     if syntax in {"", "*", identity.transfer_syntax}:
         return await _as_stored(caller, instance)
-    tenant = await caller.services.query.accessed(caller.principal, instance, caller.address)
-    made = await while_connected(
-        request, caller.services.pixels.transcode(tenant, instance, syntax)
-    )
+    tenant = await caller.query.accessed(caller, instance)
+    made = await while_connected(request, caller.pixels.transcode(tenant, instance, syntax))
     if isinstance(made, NotTranscoded):
         if or_stored and not made.transient:
             return await _as_stored(caller, instance)
@@ -389,8 +385,8 @@ async def _made(
     return _File(syntax, len(head) + made.length, head, made)
 
 
-async def _as_stored(caller: Caller, instance: Instance) -> _File:
-    fetched = await caller.services.query.file(caller.principal, instance, address=caller.address)
+async def _as_stored(caller: Retrieval, instance: Instance) -> _File:
+    fetched = await caller.query.file(caller, instance)
     return _File(instance.identity.transfer_syntax, fetched.length, fetched.head, fetched)
 
 
@@ -403,7 +399,7 @@ class _Wanted(NamedTuple):
 
 
 async def _parts(
-    caller: Caller, request: Request, wanted: _Wanted, boundary: str, first: _File
+    caller: Retrieval, request: Request, wanted: _Wanted, boundary: str, first: _File
 ) -> AsyncIterator[bytes]:
     made: _File | None = first
     async for instance in _walk(caller, wanted.search, wanted.page):
@@ -419,7 +415,7 @@ async def _parts(
 
 
 async def _walk(
-    caller: Caller, search: InstanceSearch, page: Page[Instance]
+    caller: Retrieval, search: InstanceSearch, page: Page[Instance]
 ) -> AsyncIterator[Instance]:
     while True:
         for instance in page.items:
@@ -427,29 +423,25 @@ async def _walk(
         if page.next is None:
             return
         rest = PageRequest(AT_ONCE, page.next)
-        page = await caller.services.query.instances(
-            caller.principal, search, rest, address=caller.address
-        )
+        page = await caller.query.instances(caller, search, rest)
 
 
-async def _metadata(caller: Caller, request: Request, search: InstanceSearch) -> Response:
+async def _metadata(caller: Retrieval, request: Request, search: InstanceSearch) -> Response:
     check_json(request)
     search = narrowed(search, request)
-    first = await caller.services.query.instances(
-        caller.principal, search, PageRequest(AT_ONCE), address=caller.address
-    )
+    first = await caller.query.instances(caller, search, PageRequest(AT_ONCE))
     if not first.items:
         raise NotFoundError("nothing is stored under this UID")
     return StreamingResponse(_documents(caller, search, first, root_of(request)), media_type=JSON)
 
 
 async def _documents(
-    caller: Caller, search: InstanceSearch, page: Page[Instance], root: str
+    caller: Retrieval, search: InstanceSearch, page: Page[Instance], root: str
 ) -> AsyncIterator[bytes]:
-    query, before = caller.services.query, b"["
+    query, before = caller.query, b"["
     while True:
-        await query.looked(caller.principal, page.items, address=caller.address)
-        documents = await query.documents(caller.principal, page.items)
+        await query.record_reading(caller, page.items)
+        documents = await query.documents(caller, page.items)
         for instance in page.items:
             if instance.id not in documents:
                 continue  # it is being indexed anew
@@ -457,9 +449,7 @@ async def _documents(
             before = b","
         if page.next is None:
             break
-        page = await query.instances(
-            caller.principal, search, PageRequest(AT_ONCE, page.next), address=caller.address
-        )
+        page = await query.instances(caller, search, PageRequest(AT_ONCE, page.next))
     yield b"[]" if before == b"[" else b"]"
 
 
