@@ -12,7 +12,7 @@ import pytest
 
 from swallowtail.sim.cloud_client import RestFailedError
 from swallowtail.sim.installation import ANY_DEVICE, Installation, Listening
-from swallowtail.wire.backoff import ESTABLISHED_SECONDS
+from swallowtail.wire.reconnect import ESTABLISHED_SECONDS
 from tests.modes import SOAK, amount
 from tests.programs import quiet, sound
 

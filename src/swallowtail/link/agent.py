@@ -28,7 +28,7 @@ from swallowtail.link.state import LinkState
 from swallowtail.link.uplink import Identity, Uplink
 from swallowtail.runtime.network import Network, Resolve, resolve
 from swallowtail.runtime.tasks import Tasks
-from swallowtail.wire.backoff import Backoff
+from swallowtail.wire.reconnect import ReconnectSchedule
 
 log = structlog.get_logger()
 
@@ -96,7 +96,7 @@ class Agent:
             identity,
             self.answers,
             self.state.reports,
-            Backoff(world.random, loop.time()),
+            ReconnectSchedule(world.random, loop.time()),
         )
 
     def stop(self) -> None:

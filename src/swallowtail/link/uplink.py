@@ -20,7 +20,6 @@ from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.reports import Reports
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.backoff import Backoff, Ending
 from swallowtail.wire.channel import Message
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
 from swallowtail.wire.events import Close
@@ -29,6 +28,7 @@ from swallowtail.wire.frames import Priority
 from swallowtail.wire.handshake import LinkHello
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.reasons import CloseCode, ResetReason
+from swallowtail.wire.reconnect import ReconnectSchedule, SessionEnding
 from swallowtail.wire.session import SessionMachine
 
 log = structlog.get_logger()
@@ -93,13 +93,13 @@ class Uplink:
         identity: Identity,
         answering: Answering,
         reports: Reports,
-        backoff: Backoff,
+        reconnect: ReconnectSchedule,
     ) -> None:
         self._connect = connect
         self._identity = identity
         self._answering = answering
         self._reports = reports
-        self._backoff = backoff
+        self._reconnect = reconnect
         self._current: Session | None = None
         self._news = asyncio.Event()
         reports.on_news = self._news.set
@@ -118,12 +118,12 @@ class Uplink:
         """Connect, live, wait, and connect again, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._backoff.due - loop.time())
+            await asyncio.sleep(self._reconnect.due - loop.time())
             try:
                 ending, retry_after = await self.connect_once()
             except UplinkError as error:
                 ending, retry_after = (
-                    Ending.ABSENT if error.absent else Ending.FAILED,
+                    SessionEnding.ABSENT if error.absent else SessionEnding.FAILED,
                     error.retry_after,
                 )
                 log.warning(
@@ -132,10 +132,10 @@ class Uplink:
                     reason=error.what[:120],
                     remedy=error.remedy[:120],
                 )
-            due = self._backoff.ended(loop.time(), ending, retry_after)
+            due = self._reconnect.ended(loop.time(), ending, retry_after)
             log.info("reconnect scheduled", seconds=round(due - loop.time(), 1))
 
-    async def connect_once(self) -> tuple[Ending, float]:
+    async def connect_once(self) -> tuple[SessionEnding, float]:
         """Run one session from its connection to its close.
 
         Returns how it ended, and how many seconds the Cloud asks Link to wait at least. Raises
@@ -182,10 +182,10 @@ class Uplink:
             ) from error
         except SessionClosedError as error:
             raise UplinkError("hello", str(error), "Link tries again by itself") from error
-        self._backoff.welcomed(session.time())
+        self._reconnect.welcomed(session.time())
         log.info("session with the Cloud", epoch=welcome.epoch, session=welcome.session.hex())
 
-    async def _live(self, session: Session) -> tuple[Ending, float]:
+    async def _live(self, session: Session) -> tuple[SessionEnding, float]:
         """Answer and report until the session ends."""
         async with Tasks("calls") as tasks:
             tasks.spawn(self._accept(session, tasks), name="accept")
@@ -258,6 +258,8 @@ class Uplink:
                 self._reports.restore(batch)
 
 
-def _ending(close: Close) -> Ending:
+def _ending(close: Close) -> SessionEnding:
     """Return how a session ended, for the next try."""
-    return Ending.EXPELLED if close.by_peer and close.code in EXPULSIONS else Ending.LOST
+    return (
+        SessionEnding.EXPELLED if close.by_peer and close.code in EXPULSIONS else SessionEnding.LOST
+    )

@@ -9,6 +9,7 @@ costs us time is closed.
 
 from typing import Final
 
+from swallowtail.sansio.token_bucket import Rate, TokenBucket
 from swallowtail.wire.reasons import CloseCode, WireError
 
 CROSSING_FRAMES: Final = 3
@@ -18,8 +19,8 @@ An empty FIN, RESET, and the CREDIT that answers OPEN.
 """
 MAX_CROSSING: Final = 64 * 1024 * 1024
 """More than a session can ever have granted at once (wire §5)."""
-BURST: Final = 256.0
-PER_SECOND: Final = 16.0
+UNCOVERED: Final = Rate(per_second=16.0, burst=256.0)
+"""Frames that no channel explains (wire §2)."""
 
 
 class Strays:
@@ -33,7 +34,7 @@ class Strays:
 
     def __init__(self, now: float) -> None:
         self.crossing = 0
-        self._tokens, self._since = BURST, now
+        self._uncovered = TokenBucket(UNCOVERED, now)
 
     def channel_ended(self, under_way: int) -> None:
         """Learn how much an honest peer may still have on its way on a channel that has ended."""
@@ -51,10 +52,7 @@ class Strays:
 
     def unknown(self, now: float) -> None:
         """Bear a frame that belongs to nothing; raises WireError when it is one too many."""
-        self._tokens = min(BURST, self._tokens + (now - self._since) * PER_SECOND)
-        self._since = now
-        if self._tokens < 1.0:
+        if self._uncovered.take(now):
             raise WireError(
                 "too many frames that belong to no channel or call (wire §2)", CloseCode.LIMIT
             )
-        self._tokens -= 1.0

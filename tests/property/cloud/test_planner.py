@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from swallowtail.calls.config import AtCap, Destination
 from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliveryPhase, NotDelivered
-from swallowtail.cloud.dispatch.planner import LAST_CEILING, OPEN_AFTER, LinkAway, plan
+from swallowtail.cloud.dispatch.planner import OPEN_AFTER, RETRY, LinkAway, plan
 from swallowtail.cloud.model.delivery import (
     BreakerState,
     Delivery,
@@ -95,7 +95,7 @@ def test_a_delivery_is_tried_until_it_is_there_or_refused_so_often(
             )
         else:
             assert settled.state is DeliveryState.WAITING
-            assert now <= settled.next_at <= now + LAST_CEILING
+            assert now <= settled.next_at <= now + RETRY.last
             assert not planned.done
         _check_breaker(state, planned.state, outcome, now)
         if settled.state is not DeliveryState.WAITING:
@@ -128,7 +128,7 @@ def _check_breaker(
         opens = after.failures >= OPEN_AFTER or before.breaker is BreakerState.HALF_OPEN
         assert after.breaker is (BreakerState.OPEN if opens else BreakerState.CLOSED)
         assert after.failing_since is not None
-        assert not opens or now <= after.retry_at <= now + LAST_CEILING
+        assert not opens or now <= after.retry_at <= now + RETRY.last
     else:
         assert after.failures == before.failures
         assert after.breaker is not BreakerState.HALF_OPEN

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.cloud.model.rates import BucketTable, Rate, TokenBucket
+from swallowtail.cloud.model.rates import BucketTable
+from swallowtail.sansio.token_bucket import Rate, TokenBucket
 
 RATES = st.builds(
     Rate,

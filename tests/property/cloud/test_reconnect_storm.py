@@ -16,7 +16,7 @@ from swallowtail.cloud.http.connection_limits import (
     ConnectionLimits,
     accepted,
 )
-from swallowtail.wire.backoff import Backoff, Ending
+from swallowtail.wire.reconnect import ReconnectSchedule, SessionEnding
 from tests.modes import amount
 
 LINKS = 10_000
@@ -42,13 +42,15 @@ class Storm:
 
     def __post_init__(self) -> None:
         dice = random.Random(self.seed)
-        self.backoffs = [Backoff(dice.random, 0.0) for _ in range(LINKS)]
+        self.backoffs = [ReconnectSchedule(dice.random, 0.0) for _ in range(LINKS)]
         self.limits = ConnectionLimits(0.0)
         self.links: dict[AcceptedConnection, tuple[int, float]] = {}
         self.events: list[tuple[float, int, int]] = []  # time, what, Link
         for link, backoff in enumerate(self.backoffs):
             backoff.welcomed(-3600.0)
-            heapq.heappush(self.events, (backoff.ended(0.0, Ending.LOST, retry_after=1.0), 0, link))
+            heapq.heappush(
+                self.events, (backoff.ended(0.0, SessionEnding.LOST, retry_after=1.0), 0, link)
+            )
 
     def run(self) -> None:
         """Run until every Link is back."""
@@ -63,13 +65,13 @@ class Storm:
     def _try(self, link: int) -> None:
         self.tries[link] += 1
         if self.now < self.down:
-            self._fail(link, Ending.ABSENT)
+            self._fail(link, SessionEnding.ABSENT)
             return
         self.arrivals[int(self.now)] += 1
         one = accepted(f"10.{link % self.hosts // 250}.0.{link % self.hosts % 250}", lambda: None)
         self.links[one] = (link, self.now)
         if (dropped := self.limits.offer(one)) is not None:
-            self._fail(self.links.pop(dropped)[0], Ending.FAILED)
+            self._fail(self.links.pop(dropped)[0], SessionEnding.FAILED)
 
     def _start(self) -> None:
         while isinstance(found := self.limits.start(self.now), AcceptedConnection):
@@ -83,7 +85,7 @@ class Storm:
             self.next_start = self.now + found + 1e-6
             heapq.heappush(self.events, (self.next_start, 1, -1))
 
-    def _fail(self, link: int, ending: Ending) -> None:
+    def _fail(self, link: int, ending: SessionEnding) -> None:
         heapq.heappush(self.events, (self.backoffs[link].ended(self.now, ending), 0, link))
 
 

@@ -13,7 +13,7 @@ from swallowtail.wire.events import Close
 from swallowtail.wire.frames import FrameType, Opening, Priority
 from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
-from swallowtail.wire.strays import BURST, CROSSING_FRAMES, MAX_CROSSING, PER_SECOND, Strays
+from swallowtail.wire.strays import CROSSING_FRAMES, MAX_CROSSING, UNCOVERED, Strays
 from swallowtail.wire.window import NodeBudget
 from tests.modes import amount
 from tests.unit.wire.pair import Pair, drain
@@ -63,13 +63,17 @@ def ended(pair: Pair, side: str, *, credit: int = 100_000) -> tuple[SessionMachi
 def test_what_a_later_release_says_is_ignored_but_not_without_end(
     side: str, message: bytes
 ) -> None:
-    assert flood(getattr(Pair(), side), message, 1_000) == BURST
-    assert flood(getattr(Pair(), side), message, 5_000, gap=1 / PER_SECOND) == 5_000
-    assert BURST < flood(getattr(Pair(), side), message, 20_000, gap=0.9 / PER_SECOND) < 11 * BURST
+    assert flood(getattr(Pair(), side), message, 1_000) == UNCOVERED.burst
+    assert flood(getattr(Pair(), side), message, 5_000, gap=1 / UNCOVERED.per_second) == 5_000
+    assert (
+        UNCOVERED.burst
+        < flood(getattr(Pair(), side), message, 20_000, gap=0.9 / UNCOVERED.per_second)
+        < 11 * UNCOVERED.burst
+    )
 
 
 def test_before_welcome_as_well() -> None:
-    assert flood(Pair(stand=False).cloud, UNKNOWN_KIND, 1_000) == BURST
+    assert flood(Pair(stand=False).cloud, UNKNOWN_KIND, 1_000) == UNCOVERED.burst
 
 
 @pytest.mark.parametrize("side", ["link", "cloud"])
@@ -78,8 +82,8 @@ def test_everything_that_was_granted_may_still_come_after_a_reset_in_any_pieces(
     assert crossing == 100_000 + CROSSING_FRAMES
     piece = frames.frame(FrameType.DATA, number, b"x")
     assert flood(machine, piece, 100_000) == 100_000
-    assert machine._strays._tokens == BURST
-    assert flood(machine, piece, 1_000) == CROSSING_FRAMES + BURST
+    assert machine._strays._uncovered.is_full(0.0)
+    assert flood(machine, piece, 1_000) == CROSSING_FRAMES + UNCOVERED.burst
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,10 @@ def test_a_flood_on_an_ended_channel_is_closed_whatever_it_consists_of(
     machine, number, crossing = ended(Pair(), side, credit=70_000)
     payload = bytes(16) if kind is FrameType.CREDIT else bytes(2)
     costs = 1 if kind in (FrameType.CREDIT, FrameType.RESET) else 2
-    assert flood(machine, frames.frame(kind, number, payload), 100_000) == crossing // costs + BURST
+    assert (
+        flood(machine, frames.frame(kind, number, payload), 100_000)
+        == crossing // costs + UNCOVERED.burst
+    )
 
 
 def test_after_the_peer_s_own_reset_nothing_is_on_its_way() -> None:
@@ -105,7 +112,7 @@ def test_after_the_peer_s_own_reset_nothing_is_on_its_way() -> None:
     )
     cloud.receive_data(frames.reset_frame(1, ResetReason.CANCELLED, ""), 0.0)
     assert cloud._strays.crossing == 0
-    assert flood(cloud, frames.frame(FrameType.DATA, 1, b"x"), 1_000) == BURST
+    assert flood(cloud, frames.frame(FrameType.DATA, 1, b"x"), 1_000) == UNCOVERED.burst
 
 
 def test_after_the_peer_s_fin_only_credit_and_reset_are_on_their_way() -> None:
@@ -116,7 +123,10 @@ def test_after_the_peer_s_fin_only_credit_and_reset_are_on_their_way() -> None:
     pair.run()
     assert not pair.cloud._channels
     assert pair.cloud._strays.crossing == len(b"answer") + CROSSING_FRAMES
-    assert flood(pair.cloud, frames.frame(FrameType.DATA, ours.number, bytes(100)), 1_000) == BURST
+    assert (
+        flood(pair.cloud, frames.frame(FrameType.DATA, ours.number, bytes(100)), 1_000)
+        == UNCOVERED.burst
+    )
 
 
 def test_a_reset_that_has_not_left_yet_gives_no_more_than_one_that_has() -> None:
@@ -125,7 +135,7 @@ def test_a_reset_that_has_not_left_yet_gives_no_more_than_one_that_has() -> None
     theirs.reset(ResetReason.CANCELLED)
     granted = theirs.receiving.limit - theirs.receiving.arrived
     borne = flood(pair.cloud, frames.frame(FrameType.DATA, ours.number, bytes(1_000)), 10_000)
-    assert borne == (granted + CROSSING_FRAMES) // 1_000 + BURST
+    assert borne == (granted + CROSSING_FRAMES) // 1_000 + UNCOVERED.burst
 
 
 def test_a_credit_for_every_small_message_may_cross_a_reset() -> None:
@@ -141,11 +151,11 @@ def test_a_credit_for_every_small_message_may_cross_a_reset() -> None:
     while theirs.waiting:
         theirs.next_event(0.0)
         pair.send("cloud")
-    assert sum(frame[0] == FrameType.CREDIT for frame in pair.to_link) > BURST
+    assert sum(frame[0] == FrameType.CREDIT for frame in pair.to_link) > UNCOVERED.burst
     ours.reset(ResetReason.CANCELLED)
     pair.run()
     assert pair.link.closing is None
-    assert pair.link._strays._tokens == BURST
+    assert pair.link._strays._uncovered.is_full(0.0)
 
 
 def test_resets_that_cross_cost_nothing() -> None:
@@ -157,7 +167,7 @@ def test_resets_that_cross_cost_nothing() -> None:
     pair.run()
     for machine in (pair.link, pair.cloud):
         assert machine.closing is None
-        assert machine._strays._tokens == BURST
+        assert machine._strays._uncovered.is_full(0.0)
         assert not machine._channels
 
 
@@ -188,7 +198,9 @@ def test_any_flood_of_strays_is_closed_after_a_bounded_number(side, grants, mixt
         while machine.data_to_send():
             pass
     mixture = [(FrameType.DATA, 30_000), *mixture]
-    bound = machine._strays.crossing + 3 * BURST  # of which the gap refills less than the half
+    bound = (
+        machine._strays.crossing + 3 * UNCOVERED.burst
+    )  # of which the gap refills less than the half
     sent = 0
     while machine.closing is None:
         kind, size = mixture[sent % len(mixture)]

@@ -30,6 +30,7 @@ from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.secrets.sealing import Seal, SealError
 from swallowtail.runtime.tasks import Tasks
+from swallowtail.sansio.backoff import Backoff
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -38,8 +39,7 @@ LOOK_EVERY: Final = 2.0
 """Seconds from a record's commit to its export, at most, while the receiver takes everything."""
 BATCH: Final = 500
 MAX_BATCH_BYTES: Final = 1024 * 1024
-FIRST_WAIT: Final = 5.0
-LONGEST_WAIT: Final = 300.0
+RETRY: Final = Backoff(first=5.0, last=300.0)
 ALARM_AFTER: Final = 3
 """Failures in a row."""
 AT_ONCE: Final = 8
@@ -182,7 +182,7 @@ class AuditExporter:
 
     def _postpone(self, export: AuditExport) -> _Failures:
         failures = self._failures.setdefault(export.tenant, _Failures(export.receiver))
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures.count, 16))
+        wait = RETRY.ceiling(failures.count)
         failures.count += 1
         failures.next_at = self._clock() + wait * (0.8 + 0.4 * self._random())
         return failures

@@ -29,11 +29,11 @@ from swallowtail.cloud.model.delivery import (
     Lease,
     Settlement,
 )
+from swallowtail.sansio.backoff import Backoff
 
 OPEN_AFTER: Final = 3
 """Failures of a destination in a row that open its breaker."""
-FIRST_CEILING: Final = 2.0
-LAST_CEILING: Final = 300.0
+RETRY: Final = Backoff(first=2.0, last=300.0)
 LINK_CEILING: Final = 2.0
 MAX_DETAIL: Final = 400
 CUTS_PER_ATTEMPT: Final = 2
@@ -101,7 +101,7 @@ def wait(failures: int, dice: float) -> float:
 
     `dice` is from 0 to 1, 1 excluded.
     """
-    return dice * min(FIRST_CEILING * 2.0 ** min(max(failures - 1, 0), 30), LAST_CEILING)
+    return RETRY.delay(failures - 1, dice)
 
 
 def is_cut(outcome: Outcome) -> bool:
@@ -269,7 +269,7 @@ def _link_failed(
     lease: Lease, state: DestinationState, outcome: NotDelivered | LinkAway, now: float, dice: float
 ) -> Plan:
     gone = isinstance(outcome, LinkAway) and outcome.gone
-    named = min(outcome.after, LAST_CEILING) if isinstance(outcome, NotDelivered) else 0.0
+    named = min(outcome.after, RETRY.last) if isinstance(outcome, NotDelivered) else 0.0
     retry_at = (
         now if gone else now + named + LINK_CEILING * dice
     )  # without a session nobody tries before the next one

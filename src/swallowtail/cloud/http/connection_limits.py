@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from swallowtail.cloud.model.rates import BucketTable, Rate, TokenBucket, host_of
+from swallowtail.cloud.model.rates import BucketTable, host_of
+from swallowtail.sansio.token_bucket import Rate, TokenBucket
 
 STARTS: Final = Rate(per_second=200.0, burst=8.0)
 """Of all addresses.

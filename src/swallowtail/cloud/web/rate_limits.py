@@ -16,8 +16,9 @@ import structlog
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from swallowtail.cloud.model.rates import BucketTable, Rate, TokenBucket, host_of
+from swallowtail.cloud.model.rates import BucketTable, host_of
 from swallowtail.cloud.web.problems import ProblemError
+from swallowtail.sansio.token_bucket import Rate, TokenBucket
 
 log = structlog.get_logger()
 

@@ -18,8 +18,7 @@ from swallowtail.cloud.audit_export import exporter
 from swallowtail.cloud.audit_export.exporter import (
     ALARM_AFTER,
     BATCH,
-    FIRST_WAIT,
-    LONGEST_WAIT,
+    RETRY,
     AuditExporter,
 )
 from swallowtail.cloud.audit_export.transmission import SendError
@@ -202,9 +201,9 @@ async def test_a_receiver_that_is_away_is_tried_less_and_less_and_raises_an_alar
         assert cloud.exporter._failures[NORTH].count == number  # not yet
         cloud.now = cloud.exporter._failures[NORTH].next_at
         waits.append(cloud.now - before)
-    assert waits[0] == pytest.approx(FIRST_WAIT)
+    assert waits[0] == pytest.approx(RETRY.first)
     assert waits == sorted(waits)
-    assert waits[-1] == pytest.approx(LONGEST_WAIT)
+    assert waits[-1] == pytest.approx(RETRY.last)
     export = await cloud.export()
     assert (export.failing_since, export.sequence) == (NOW, 0)
     assert "check that it runs" in export.detail
@@ -317,7 +316,7 @@ async def _check(steps: list[str]) -> None:
             case "append":
                 await cloud.append(3)
             case "look":
-                cloud.now += LONGEST_WAIT * 2
+                cloud.now += RETRY.last * 2
                 await cloud.look()
             case "fail":
                 cloud.repository.fails = refuse
@@ -327,19 +326,19 @@ async def _check(steps: list[str]) -> None:
                 cloud.restart()
             case "crash":
                 cloud.repository.after = die
-                cloud.now += LONGEST_WAIT * 2
+                cloud.now += RETRY.last * 2
                 await cloud.look()
                 cloud.repository.after = None
                 cloud.restart()
             case "rows":
                 cloud.rows.unavailable = True
-                cloud.now += LONGEST_WAIT * 2
+                cloud.now += RETRY.last * 2
                 await cloud.look()
                 cloud.rows.unavailable = False
     cloud.repository.fails = None
-    cloud.now += LONGEST_WAIT * 2
+    cloud.now += RETRY.last * 2
     await cloud.look()
-    cloud.now += LONGEST_WAIT * 2
+    cloud.now += RETRY.last * 2
     await cloud.look()
     taken = cloud.repository.taken["north"]
     head = (await cloud.records.audit.head(NORTH)).sequence

@@ -6,8 +6,8 @@ import pytest
 from swallowtail.calls.config import AtCap, Destination
 from swallowtail.calls.deliver import About, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.planner import (
-    LAST_CEILING,
     LINK_CEILING,
+    RETRY,
     Culprit,
     LinkAway,
     Outcome,
@@ -198,7 +198,7 @@ def test_what_link_returned_is_due_at_once_and_says_nothing_about_the_destinatio
     assert made.state == DestinationState(target=PACS)
 
 
-@pytest.mark.parametrize(("after", "seconds"), [(42.0, 42.0), (1e9, LAST_CEILING)])
+@pytest.mark.parametrize(("after", "seconds"), [(42.0, 42.0), (1e9, RETRY.last)])
 def test_a_link_that_says_when_is_asked_then_and_no_breaker_counts_it(
     after: float, seconds: float
 ) -> None:

@@ -39,7 +39,6 @@ from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, S
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
-from swallowtail.cloud.model.rates import Rate
 from swallowtail.cloud.model.tenancy import (
     ApiToken,
     Code,
@@ -59,6 +58,7 @@ from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import HostNames
 from swallowtail.cloud.web.openapi_document import describe
 from swallowtail.cloud.web.rate_limits import Rates, RequestLimits
+from swallowtail.sansio.token_bucket import Rate
 
 NOW = 1_795_500_000.0
 HERON, EGRET = Tenant("heron"), Tenant("egret")

@@ -5,7 +5,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from swallowtail.cloud.model.rates import Rate
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import HostNames
@@ -17,6 +16,7 @@ from swallowtail.cloud.web.rate_limits import (
     Rates,
     RequestLimits,
 )
+from swallowtail.sansio.token_bucket import Rate
 from tests.unit.cloud.web.conftest import APP, INSTANCE, SERIES, STUDY, Cloud
 
 SMALL = Rates(token=Rate(1.0, 5.0), address=Rate(1.0, 3.0), refused=Rate(0.5, 2.0))

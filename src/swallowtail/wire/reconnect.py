@@ -1,40 +1,41 @@
-"""When to connect again (wire §9).
+"""When to connect again (docs/wire.md §9, ADR 0022).
 
-Full jitter under a ceiling that depends on how the last try ended.
+The ceiling of the delay depends on how the last attempt ended.
 """
 
 import enum
 from collections.abc import Callable
 from typing import Final
 
-FIRST_CEILING: Final = 1.0
-LAST_CEILING: Final = 30.0
+from swallowtail.sansio.backoff import Backoff
+
+RETRY: Final = Backoff(first=1.0, last=30.0)
 ABSENT_CEILING: Final = 2.0
 """While nothing listens at the Cloud's address: a refused connection costs the Cloud nothing."""
 ABSENT_SECONDS: Final = 60.0
-"""How long after the last session this holds; a restart takes seconds."""
+"""How long after the last session this applies; a restart takes seconds."""
 ESTABLISHED_SECONDS: Final = 2.0
 """A session of this length ends a series of failures; shorter ones may be a loop of failures."""
 FLOOR_JITTER: Final = 0.25
 
 
-class Ending(enum.Enum):
-    """How a try to have a session ended."""
+class SessionEnding(enum.Enum):
+    """How an attempt to have a session ended."""
 
     ABSENT = "absent"
     """The connection was refused: the Cloud does not run."""
     FAILED = "failed"
-    """There was no session for any other reason: no answer in time, overload, a refused hello."""
+    """There was no session for any other reason: no response in time, overload, a refused hello."""
     LOST = "lost"
     """The session ended through no fault of this Link: network, restart of the Cloud."""
     EXPELLED = "expelled"
     """The Cloud ended the session for what this Link did, or for another with its key."""
 
 
-class Backoff:
-    """Computes when the next try is `due`, in seconds on the caller's clock.
+class ReconnectSchedule:
+    """The time of the next attempt, `due`, in seconds on the caller's clock.
 
-    `random` returns a float from 0 to 1, 1 excluded. Call `welcomed` and `ended` for each try.
+    `random` returns a float from 0 to 1, 1 excluded. Call `welcomed` and `ended` for each attempt.
     """
 
     def __init__(self, random: Callable[[], float], now: float) -> None:
@@ -42,19 +43,19 @@ class Backoff:
         self._failures = 0
         self._welcomed_at: float | None = None
         self._offline_since = now
-        self.due = now + random() * FIRST_CEILING
+        self.due = now + RETRY.delay(0, random())
 
     def welcomed(self, now: float) -> None:
-        """Note that the hello was accepted."""
+        """Record that the hello was accepted."""
         self._welcomed_at = now
 
-    def ended(self, now: float, ending: Ending, retry_after: float = 0.0) -> float:
-        """Note the end of a try or of its session; returns when the next try is due.
+    def ended(self, now: float, ending: SessionEnding, retry_after: float = 0.0) -> float:
+        """Record the end of an attempt or of its session; return when the next attempt is due.
 
-        `retry_after`, from the Cloud, is a floor in seconds.
+        `retry_after`, from the Cloud, is a minimum in seconds.
         """
         if self._welcomed_at is not None:
-            if ending is Ending.LOST and now - self._welcomed_at >= ESTABLISHED_SECONDS:
+            if ending is SessionEnding.LOST and now - self._welcomed_at >= ESTABLISHED_SECONDS:
                 self._failures = 0
             self._offline_since = now
         self._welcomed_at = None
@@ -62,11 +63,11 @@ class Backoff:
         self.due = now + max(self._random() * self._next_ceiling(now, ending), floor)
         return self.due
 
-    def _next_ceiling(self, now: float, ending: Ending) -> float:
-        ceiling = min(FIRST_CEILING * 2.0**self._failures, LAST_CEILING)
-        if ending is Ending.ABSENT and now - self._offline_since < ABSENT_SECONDS:
+    def _next_ceiling(self, now: float, ending: SessionEnding) -> float:
+        ceiling = RETRY.ceiling(self._failures)
+        if ending is SessionEnding.ABSENT and now - self._offline_since < ABSENT_SECONDS:
             self._failures = max(self._failures, 1)
             return min(ceiling, ABSENT_CEILING)
-        if ceiling < LAST_CEILING:
+        if ceiling < RETRY.last:
             self._failures += 1
         return ceiling
