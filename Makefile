@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing before them: they make their own environment. `make help` lists the rest.
+# `make demo` and `make test` create their own environment. `make help` lists the rest.
 SHELL := /bin/bash
 VENV ?= .venv
 ARGS ?=
@@ -6,19 +6,22 @@ PYTHON_ = $(VENV)/bin/python
 export VENV
 export PYTHONPATH := src$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-# Seconds that each suite may take, and pytest processes where they help: SUITE=SECONDS[/PROCESSES]. Fast is unit, tables, property and fuzz.
+# Budget of each suite, and its pytest processes: SUITE=SECONDS[/PROCESSES].
+# Fast is unit, tables, property and fuzz.
 BUDGET_FAST ?= 300/2
 BUDGET_WORLD ?= 240/2
 BUDGET_INTEROP ?= 300/2
 BUDGET_CRASH ?= 180
 BUDGET_BROWSER ?= 240
 BUDGET_REST ?= 480/2
-SUITES ?= fast=$(BUDGET_FAST) world=$(BUDGET_WORLD) interop=$(BUDGET_INTEROP) crash=$(BUDGET_CRASH) browser=$(BUDGET_BROWSER) \
+SUITES ?= fast=$(BUDGET_FAST) world=$(BUDGET_WORLD) interop=$(BUDGET_INTEROP) \
+  crash=$(BUDGET_CRASH) browser=$(BUDGET_BROWSER) \
   rest=$(BUDGET_REST)
 SOAK_SUITES ?= fast=3600/2 world=14400/2 interop=3600 crash=14400 browser=3600 rest=3600
 FUZZ_SECONDS ?= 60
 # The unit tests run a second time, on the other end of the range of Python versions.
-UNIT_ELSEWHERE ?= unit@$(if $(findstring 3.13,$(shell $(PYTHON_) --version 2>&1)),3.11,3.13)=$(BUDGET_FAST)
+VERSION_ = $(shell $(PYTHON_) --version 2>&1)
+UNIT_ELSEWHERE ?= unit@$(if $(findstring 3.13,$(VERSION_)),3.11,3.13)=$(BUDGET_FAST)
 
 .PHONY: help demo test check format bench fuzz soak lock environment clean
 
@@ -29,12 +32,12 @@ demo: ## Cloud, Link and a simulated hospital on this machine; ARGS=--once ends 
 	@tools/environment demo && $(PYTHON_) -m swallowtail demo $(ARGS); \
 	status=$$?; echo "demo: $$SECONDS s from make to exit"; exit $$status
 
-test: check ## What CI runs: check, then every suite within its budget; the unit tests on two Python versions
+test: check ## Check, then every suite within its budget; unit tests on two versions of Python
 	@tools/debian-packages
 	@tools/ohif
 	@$(PYTHON_) -m tools.suites $(SUITES) $(UNIT_ELSEWHERE)
 
-check: environment ## Style, types, import contracts, sizes, what files must not name, sleeps in tests
+check: environment ## Style, types, import contracts, sizes, language, content of files
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -64,7 +67,8 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS; ARGS=NAME for one; what breaks it st
 	@tools/fuzz $(FUZZ_SECONDS) $(ARGS)
 
 lock: environment ## Resolve requirements/*.lock anew
-	@[ -x .make/uv/bin/uv ] || $(PYTHON_) -m pip install -qq --disable-pip-version-check --target .make/uv uv
+	@[ -x .make/uv/bin/uv ] || \
+	  $(PYTHON_) -m pip install -qq --disable-pip-version-check --target .make/uv uv
 	@tools/lock .make/uv/bin/uv
 
 environment: ## The environment for development, in .venv

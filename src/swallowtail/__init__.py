@@ -1,5 +1,3 @@
-"""Swallowtail connects a hospital's imaging and record systems to a cloud through one outbound
-encrypted WebSocket.
-"""
+"""Swallowtail: a hospital's systems connected to a cloud through one outbound WebSocket."""
 
 __version__ = "0.1.0"

@@ -1,12 +1,13 @@
-"""The documents point at what is there.
-
-Every relative link has its file, every test that is named exists.
-"""
+"""The documents refer to existing files and tests, and the glossary is enforced."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from swallowtail import __version__
+from tools.language import Vocabulary
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("changes/*.md")])
@@ -44,3 +45,22 @@ def test_every_runbook_is_in_their_list() -> None:
     listed = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
     pages = {path.name for path in ROOT.glob("docs/runbooks/*.md")} - {"README.md"}
     assert {page for page in pages if f"({page})" not in listed} == set()
+
+
+def test_words_that_the_glossary_excludes_are_in_the_list_of_words() -> None:
+    vocabulary = Vocabulary.load(ROOT / "tools/language.toml")
+    covered = {word for entry in vocabulary.words for word in entry.covers}
+    rows = re.findall(
+        r"^\|.*\|.*\|([^|]+)\|$",
+        (ROOT / "docs/glossary.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    excluded = {word for cell in rows for word in re.findall(r"`([^`]+)`", cell)}
+    assert len(excluded) > 20
+    assert excluded - covered == set()
+
+
+def test_the_version_is_one_and_has_a_line_in_the_releases() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == __version__
+    assert f"| {__version__} |" in (ROOT / "docs/releases.md").read_text(encoding="utf-8")
