@@ -11,6 +11,9 @@ from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.ingest.store_instance import Ingest, Tally
+from swallowtail.cloud.link_administration.admission import LinkAdmission
+from swallowtail.cloud.link_administration.reported_states import ReportedStates
+from swallowtail.cloud.link_administration.session_watch import SessionWatch
 from swallowtail.cloud.links.authentication import Gate
 from swallowtail.cloud.links.call_table import Calls
 from swallowtail.cloud.links.desired import Desired
@@ -39,7 +42,9 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
         records.rules, SiteBook(records.links, records.configuration), machine.bus, clock=clock
     )
     reports = Reports(
-        records.configuration, ended=router.ended, tally=AuditTally(records.audit, clock)
+        ReportedStates(records.configuration),
+        ended=router.ended,
+        tally=AuditTally(records.audit, clock),
     )
     ingest = Ingest(
         machine.parts.instances(records.instances),
@@ -49,14 +54,12 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
         on_stored=lambda: machine.bus.publish(TOPIC),
     )
     desired = Desired(
-        links=records.links,
-        configuration=records.configuration,
-        alarms=records.alarms,
-        bus=machine.bus,
-        reports=reports,
-        clock=clock,
+        SessionWatch(
+            records.links, records.configuration, records.alarms, machine.bus, clock=clock
+        ),
+        reports,
     )
-    gate = Gate(records.links, machine.hashes, clock)
+    gate = Gate(LinkAdmission(records.links, machine.hashes, clock=clock))
     calls, dice = Calls(Stores(ingest), reports), machine.dice
     dispatch = Dispatch(
         deliveries=machine.parts.deliveries(records.deliveries),

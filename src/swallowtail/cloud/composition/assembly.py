@@ -21,6 +21,9 @@ from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.ingest.space import DiskWatch
 from swallowtail.cloud.ingest.store_instance import Ingest
+from swallowtail.cloud.link_administration.admission import LinkAdmission
+from swallowtail.cloud.link_administration.reported_states import ReportedStates
+from swallowtail.cloud.link_administration.session_watch import SessionWatch
 from swallowtail.cloud.links.absences import Absences
 from swallowtail.cloud.links.authentication import Gate
 from swallowtail.cloud.links.call_table import Calls
@@ -174,15 +177,8 @@ def _sessions(
     """Wire what serves the Links."""
     records, bus, clock = adapters.records, adapters.bus, environment.clock
     links, configuration, alarms = records.links, records.configuration, records.alarms
-    reports = Reports(configuration, ended=router.ended, tally=audit.tally)
-    desired = Desired(
-        links=links,
-        configuration=configuration,
-        alarms=alarms,
-        bus=bus,
-        reports=reports,
-        clock=clock,
-    )
+    reports = Reports(ReportedStates(configuration), ended=router.ended, tally=audit.tally)
+    desired = Desired(SessionWatch(links, configuration, alarms, bus, clock=clock), reports)
     dispatch = Dispatch(
         deliveries=records.deliveries,
         instances=records.instances,
@@ -195,7 +191,7 @@ def _sessions(
         dice=environment.random,
     )
     return LinkSessions(
-        gate=Gate(links, adapters.hashes, clock),
+        gate=Gate(LinkAdmission(links, adapters.hashes, clock=clock)),
         calls=Calls(Stores(ingest), reports),
         desired=desired,
         reports=reports,

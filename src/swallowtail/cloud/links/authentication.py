@@ -16,10 +16,8 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from swallowtail.cloud.model.credentials import KeyedHash
-from swallowtail.cloud.model.environment import Clock
+from swallowtail.cloud.link_administration.admission import LinkAdmission
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.model.ports.links import Links
 from swallowtail.cloud.model.tenancy import AdmissionProblem, Admitted
 from swallowtail.wire.control import RefuseReason
 from swallowtail.wire.handshake import HelloReceived
@@ -47,8 +45,8 @@ class Refusal:
 class Gate:
     """Judges the hellos of one node."""
 
-    def __init__(self, links: Links, hashes: KeyedHash, clock: Clock) -> None:
-        self._links, self._hashes, self._clock = links, hashes, clock
+    def __init__(self, admission: LinkAdmission) -> None:
+        self._admission = admission
 
     async def judge(self, received: HelloReceived, address: str) -> Admitted | Refusal:
         """Judge a hello.
@@ -56,11 +54,9 @@ class Gate:
         Admission binds a fresh code's key and raises the epoch, in one transaction.
         """
         hello = received.hello
-        digest = self._hashes.of_code(hello.code if received.proved else "")
+        code = hello.code if received.proved else ""
         try:
-            admission = await self._links.admit(
-                digest, hello.key, address=address, now=self._clock()
-            )
+            admission = await self._admission.admit(code, hello.key, address=address)
         except StorageUnavailableError:
             return Refusal(RefuseReason.BUSY, "the Cloud's storage is not available", STORAGE_WAIT)
         if isinstance(admission, Admitted):

@@ -6,21 +6,17 @@ The bus wakes this on every change of the Link; since a wake-up may be lost it a
 now and then.
 """
 
-import asyncio
 from typing import Final
 
 import structlog
 
 from swallowtail.calls.config import Applied, ConfigurationRefused, ConfigureAnswer
 from swallowtail.calls.report import Endpoints
+from swallowtail.cloud.link_administration.session_watch import SessionWatch
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.links.report_call import Reports
-from swallowtail.cloud.model.environment import Clock
-from swallowtail.cloud.model.operations import Condition, ConfigurationVersion, NewAlarm, Severity
-from swallowtail.cloud.model.port_errors import NotFoundError, StorageUnavailableError
-from swallowtail.cloud.model.ports.bus import Bus
-from swallowtail.cloud.model.ports.links import Configuration, Links
-from swallowtail.cloud.model.ports.operations import Alarms
+from swallowtail.cloud.model.operations import ConfigurationVersion
+from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import CodeState, Link
 from swallowtail.wire.control import GoodbyeReason
@@ -36,33 +32,16 @@ RETRY_AFTER: Final = 2.0
 class Desired:
     """Watches over the connected Links of a node."""
 
-    def __init__(
-        self,
-        *,
-        links: Links,
-        configuration: Configuration,
-        alarms: Alarms,
-        bus: Bus,
-        reports: Reports,
-        clock: Clock,
-    ) -> None:
-        self._links, self._configuration, self._alarms = links, configuration, alarms
-        self._bus, self._reports, self._clock = bus, reports, clock
+    def __init__(self, watch: SessionWatch, reports: Reports) -> None:
+        self._watch, self._reports = watch, reports
 
     async def watch(self, live: LiveLink) -> None:
         """Run until the session ends; ends it when its credentials do not hold any more."""
-        subscription = self._bus.subscribe(f"link/{live.link}")
         pushed = 0
-        try:
+        with self._watch.changes(live.link) as changes:
             while not live.session.closed.done():
                 pushed, pause = await self._step(live, pushed)
-                try:
-                    async with asyncio.timeout(pause):
-                        await subscription.wait()
-                except TimeoutError:
-                    continue
-        finally:
-            subscription.close()
+                await changes.wait(pause)
 
     async def _step(self, live: LiveLink, pushed: int) -> tuple[int, float]:
         """Look once; gives the version that the Link has answered to, and when to look again."""
@@ -72,7 +51,7 @@ class Desired:
                 log.info("a session is ended", link=live.link, reason=reason)
                 live.session.goodbye(reason)
                 return pushed, LOOK_EVERY
-            desired = await self._configuration.desired(live.tenant, live.link)
+            desired = await self._watch.desired(live.tenant, live.link)
             if desired is not None and desired.version > pushed:
                 await self._push(live, desired)
                 return desired.version, LOOK_EVERY
@@ -81,10 +60,8 @@ class Desired:
         return pushed, LOOK_EVERY
 
     async def _end_of(self, live: LiveLink) -> GoodbyeReason | None:
-        try:
-            return end_of(await self._links.link(live.tenant, live.link), live.epoch)
-        except NotFoundError:
-            return GoodbyeReason.REVOKED
+        link = await self._watch.link(live.tenant, live.link)
+        return GoodbyeReason.REVOKED if link is None else end_of(link, live.epoch)
 
     async def _push(self, live: LiveLink, desired: ConfigurationVersion) -> None:
         answer = await live.configure(desired.version, desired.document)
@@ -95,9 +72,7 @@ class Desired:
             case Applied():
                 endpoints = Endpoints(version=answer.version, endpoints=answer.endpoints)
                 await self._reports.note_running(live, endpoints)
-                await self._alarms.clear(
-                    live.tenant, Condition.CONFIGURATION_REFUSED, live.link, now=self._clock()
-                )
+                await self._watch.record_applied(live.tenant, live.link)
             case ConfigurationRefused():
                 await self._refused(live, answer)
 
@@ -105,20 +80,7 @@ class Desired:
         log.warning("a Link refuses its configuration", link=live.link, version=answer.version)
         problems = tuple((problem.field, problem.message) for problem in answer.problems)
         await self._reports.note_problems(live, problems)
-        first = (
-            f"{answer.problems[0].field}: {answer.problems[0].message}"
-            if answer.problems
-            else "no reason was given"
-        )
-        alarm = NewAlarm(
-            condition=Condition.CONFIGURATION_REFUSED,
-            subject=live.link,
-            severity=Severity.MAJOR,
-            detail=(
-                f"version {answer.version} is refused, the Link runs what it ran before; {first}"
-            ),
-        )
-        await self._alarms.raise_alarm(live.tenant, alarm, now=self._clock())
+        await self._watch.record_refused(live.tenant, live.link, answer)
 
 
 def end_of(link: Link, epoch: int) -> GoodbyeReason | None:

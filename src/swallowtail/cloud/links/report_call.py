@@ -20,10 +20,10 @@ from swallowtail.calls.report import (
     read_report,
 )
 from swallowtail.cloud.auditing.tally import MAX_TEXT, AuditTally
+from swallowtail.cloud.link_administration.reported_states import ReportedStates
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.model import operations
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
-from swallowtail.cloud.model.ports.links import Configuration
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.wire.net import Channel
 
@@ -47,8 +47,8 @@ Ended = Callable[[Tenant, str, Collection[bytes]], Awaitable[None]]
 class Reports:
     """Serves the call `report` and keeps what Links say of themselves."""
 
-    def __init__(self, configuration: Configuration, *, ended: Ended, tally: AuditTally) -> None:
-        self._configuration, self._ended, self._tally = configuration, ended, tally
+    def __init__(self, states: ReportedStates, *, ended: Ended, tally: AuditTally) -> None:
+        self._states, self._ended, self._tally = states, ended, tally
 
     async def serve(self, live: LiveLink, channel: Channel) -> None:
         """Keep a batch, then say so."""
@@ -61,7 +61,7 @@ class Reports:
         ]
         self._audit_rejections(live, report.observations)
         if devices:
-            await self._configuration.note_unknown(live.tenant, devices)
+            await self._states.record_unknown(live.tenant, devices)
         endpoints = [seen for seen in report.observations if isinstance(seen, Endpoints)]
         if endpoints:
             await self.note_running(live, endpoints[-1])
@@ -110,7 +110,7 @@ class Reports:
             report=msgspec.msgpack.encode(endpoints.endpoints),
             problems=problems,
         )
-        await self._configuration.note_running(live.tenant, running)
+        await self._states.record(live.tenant, running)
 
     async def note_connected(self, live: LiveLink) -> None:
         """Keep that a session has begun; what runs is known with the first report."""
@@ -133,13 +133,14 @@ class Reports:
 
     async def _change(self, live: LiveLink, **values: Any) -> None:
         """Change what is kept of a Link, unless a newer session has begun."""
-        before = (await self._configuration.running(live.tenant, [live.link])).get(live.link)
-        kept = before or operations.Running(
-            link=live.link, connected=True, since=live.since, seen=live.since, epoch=live.epoch
+        reported = operations.Running(
+            link=live.link,
+            connected=True,
+            since=live.since,
+            seen=live.presence.proven,
+            epoch=live.epoch,
         )
-        if kept.epoch <= live.epoch:
-            changed = msgspec.structs.replace(kept, seen=live.presence.proven, **values)
-            await self._configuration.note_running(live.tenant, changed)
+        await self._states.change(live.tenant, reported, **values)
 
 
 def rejected(link: str, seen: UnknownDevice | AssociationEnded) -> AuditEvent:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from swallowtail.cloud.link_administration.admission import LinkAdmission
 from swallowtail.cloud.links.authentication import CODE_WAIT, Gate, Refusal, verify
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.credentials import KeyedHash, mint_code
@@ -38,7 +39,7 @@ class Place:
     def __init__(self) -> None:
         self.records = Records(MemoryDatabase(CommittedRows()))
         self.hashes, self.code = KeyedHash(b"p" * 32), mint_code()
-        self.gate = Gate(self.records.links, self.hashes, lambda: NOW)
+        self.gate = Gate(LinkAdmission(self.records.links, self.hashes, clock=lambda: NOW))
         self.asked: list[bytes] = []
         admit = self.records.links.admit
 
@@ -128,7 +129,7 @@ async def test_another_key_hears_of_it_and_raises_the_alarm(place: Place) -> Non
 
 
 async def test_a_fresh_code_that_waited_too_long_is_no_code(place: Place) -> None:
-    late = Gate(place.records.links, place.hashes, lambda: NOW + 61)
+    late = Gate(LinkAdmission(place.records.links, place.hashes, clock=lambda: NOW + 61))
     place.gate = late
     refused = await place.judge(place.code)
     assert isinstance(refused, Refusal)

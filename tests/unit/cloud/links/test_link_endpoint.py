@@ -19,6 +19,8 @@ from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.dispatch.runner import Dispatch
+from swallowtail.cloud.link_administration.reported_states import ReportedStates
+from swallowtail.cloud.link_administration.session_watch import SessionWatch
 from swallowtail.cloud.links.call_table import Calls
 from swallowtail.cloud.links.delivering import Outbound
 from swallowtail.cloud.links.desired import Desired
@@ -97,14 +99,14 @@ class World:
         )
         self.tally = AuditTally(records.audit, lambda: NOW)
         self.ended: list[tuple[str, str, bytes]] = []
-        reports = Reports(records.configuration, ended=self._ended, tally=self.tally)
+        reports = Reports(
+            ReportedStates(records.configuration), ended=self._ended, tally=self.tally
+        )
         desired = Desired(
-            links=records.links,
-            configuration=records.configuration,
-            alarms=records.alarms,
-            bus=self.bus,
-            reports=reports,
-            clock=lambda: NOW,
+            SessionWatch(
+                records.links, records.configuration, records.alarms, self.bus, clock=lambda: NOW
+            ),
+            reports,
         )
         calls = Calls(self.stores, reports)  # type: ignore[arg-type]
         dispatch = Dispatch(
