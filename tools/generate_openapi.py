@@ -2,8 +2,10 @@
 
 The contract of /api/v1, which changes only by addition.
 
-python -m tools.generate_openapi           writes the file
-python -m tools.generate_openapi --check   fails when it is not current
+python -m tools.generate_openapi              writes the file
+python -m tools.generate_openapi --check      fails when it is not current
+python -m tools.generate_openapi --baseline   takes the API as it is for the baseline, which is
+                                              docs/openapi-v1.json: later changes only add to it
 """
 
 import json
@@ -15,6 +17,7 @@ from swallowtail.cloud.web.openapi_document import describe
 from tools import generated_page
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "openapi.json"
+BASELINE = DOCUMENT.with_name("openapi-v1.json")
 
 
 def page() -> str:
@@ -23,7 +26,10 @@ def page() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the document, or compare it."""
+    """Write the document, compare it, or take it for the baseline."""
+    if arguments == ["--baseline"]:
+        BASELINE.write_text(page(), encoding="utf-8")
+        return 0
     return generated_page.run(DOCUMENT, page, "generate_openapi", arguments)
 
 
