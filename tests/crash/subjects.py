@@ -18,7 +18,7 @@ from swallowtail.calls.store import Committed, StoreRequest, TransferEnd
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
-from swallowtail.cloud.ingest.store_instance import Ingest, Tally
+from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.deletion import NewDeletion, Scope
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
@@ -29,6 +29,7 @@ from swallowtail.cloud.records.sqlite import SqliteDatabase
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.retention.sweep import BlobSweep
+from tests.store_tally import StoreTally
 
 TENANT: Final = Tenant("heron")
 LINK: Final = "ward"
@@ -59,7 +60,9 @@ class _Cloud:
         self.workers = ThreadWorkers(1)
         self.blobs = FolderBlobs(OsDisk(folder), self.workers, on_fatal=_fatal)
         self.records = Records(self.database)
-        self.ingest = Ingest(self.records.instances, self.blobs, clock=lambda: NOW, meter=Tally())
+        self.ingest = Ingest(
+            self.records.instances, self.blobs, clock=lambda: NOW, meter=StoreTally()
+        )
 
     async def admit(self) -> int:
         """Begin a session of the Link."""

@@ -10,7 +10,7 @@ from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.inline import InlineParser
-from swallowtail.cloud.ingest.store_instance import Ingest, Tally
+from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.link_administration.admission import LinkAdmission
 from swallowtail.cloud.link_administration.reported_states import ReportedStates
 from swallowtail.cloud.link_administration.session_watch import SessionWatch
@@ -21,6 +21,7 @@ from swallowtail.cloud.links.link_endpoint import LinkSessions
 from swallowtail.cloud.links.report_call import Reports
 from swallowtail.cloud.links.store_call import Stores
 from swallowtail.cloud.records.records import Records
+from tests.store_tally import StoreTally
 
 if TYPE_CHECKING:
     from tests.world.cloud import CloudMachine
@@ -50,7 +51,7 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
         machine.parts.instances(records.instances),
         machine.parts.blobs(blobs),
         clock=clock,
-        meter=Tally(),
+        meter=StoreTally(),
         on_stored=lambda: machine.bus.publish(TOPIC),
     )
     desired = Desired(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from swallowtail.cli import maintenance, reindex
+from swallowtail.cli import operations, reindex
 from swallowtail.cli.api_client import RestClient, RestError
 from swallowtail.cli.apply import Application, Outcome
 from swallowtail.cli.hospital import InvalidHospitalError, Step, read
@@ -22,10 +22,10 @@ def cloud() -> None:
 
 
 for command in (
-    maintenance.check,
-    maintenance.backup,
-    maintenance.restore,
-    maintenance.reseal,
+    operations.check,
+    operations.backup,
+    operations.restore,
+    operations.reseal,
     reindex.reindex,
 ):
     cloud.add_command(command)

@@ -13,7 +13,7 @@ from swallowtail.calls.store import Committed, TransferEnd
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
-from swallowtail.cloud.ingest.store_instance import Ingest, InstanceKey, Tally, Upload
+from swallowtail.cloud.ingest.store_instance import Ingest, InstanceKey, Upload
 from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.deletion import Scope, Selection
 from swallowtail.cloud.model.identifiers import new_id
@@ -26,6 +26,7 @@ from swallowtail.cloud.retention.deleting import Deleting
 from swallowtail.cloud.retention.purge import Purge, subject_of
 from swallowtail.cloud.retention.sweep import BlobSweep
 from tests.conformance.invented import EXPLICIT, NORTH, NOW, US, tenants
+from tests.store_tally import StoreTally
 from tests.world.loop import Process, WorldLoop
 
 ADMIN = Caller(
@@ -80,7 +81,7 @@ class Retained:
         self.blobs = FolderBlobs(self.platter.mount(), workers, on_fatal=lambda error: None)
         self.records = records = Records(database)
         steady = SteadyClock(self.wall, self.wall)
-        self.ingest = Ingest(records.instances, self.blobs, clock=self.wall, meter=Tally())
+        self.ingest = Ingest(records.instances, self.blobs, clock=self.wall, meter=StoreTally())
         self.deleting = Deleting(
             records.deletions,
             records.people,

@@ -13,7 +13,6 @@ end, leaves no row, and no file but one that the next start removes. A blob whos
 an orphan: it is never acknowledged and never shown.
 """
 
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Final, NamedTuple, Protocol
 
@@ -79,25 +78,6 @@ class Meter(Protocol):
 
     def refused(self, reason: NotStoredReason) -> None:
         """Count a store that failed or was refused."""
-
-
-class Tally:
-    """A meter that counts."""
-
-    def __init__(self) -> None:
-        self.outcomes: Counter[str] = Counter()
-        self.bytes = 0
-        self.seconds = 0.0
-
-    def stored(self, stored: Stored, length: int, seconds: float) -> None:
-        """Count a commit (`Meter`)."""
-        self.outcomes[stored] += 1
-        self.bytes += length
-        self.seconds += seconds
-
-    def refused(self, reason: NotStoredReason) -> None:
-        """Count a refusal (`Meter`)."""
-        self.outcomes[reason] += 1
 
 
 class Ingest:

@@ -22,11 +22,12 @@ from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.ingest.alarm import StorageAlarm
-from swallowtail.cloud.ingest.store_instance import Ingest, InstanceKey, Tally, Upload
+from swallowtail.cloud.ingest.store_instance import Ingest, InstanceKey, Upload
 from swallowtail.cloud.model.imaging import Arrival, InstanceSearch, Receipt
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import NORTH, NOW, US, admitted_link, digest, tenants
+from tests.store_tally import StoreTally
 
 DATA_SET = b"the bytes of a data set" * 1000
 REQUEST = StoreRequest(
@@ -70,7 +71,7 @@ class Cloud:
         self.blobs = FolderBlobs(
             self.platter.mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=1_000_000
         )
-        self.tally = Tally()
+        self.tally = StoreTally()
         self.woken: list[str] = []
         self.ingest = Ingest(
             self.records.instances,

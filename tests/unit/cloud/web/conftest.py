@@ -29,7 +29,7 @@ from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.index.inline import InlineParser
-from swallowtail.cloud.ingest.store_instance import Ingest, Tally
+from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.model.archives import Archive
 from swallowtail.cloud.model.audit import AuditEvent, AuditSearch, EventAction, EventId
 from swallowtail.cloud.model.credentials import KeyedHash, mint_token
@@ -59,6 +59,7 @@ from swallowtail.cloud.web.hosts import HostNames
 from swallowtail.cloud.web.openapi_document import describe
 from swallowtail.cloud.web.rate_limits import Rates, RequestLimits
 from swallowtail.sansio.token_bucket import Rate
+from tests.store_tally import StoreTally
 
 NOW = 1_795_500_000.0
 HERON, EGRET = Tenant("heron"), Tenant("egret")
@@ -214,7 +215,7 @@ class Cloud:
         audit = AuditParts.wire(adapters, environment)
         self.tally = audit.tally
         records, sites = self.records, SiteBook(self.records.links, self.records.configuration)
-        ingest = Ingest(records.instances, self.blobs, clock=lambda: NOW, meter=Tally())
+        ingest = Ingest(records.instances, self.blobs, clock=lambda: NOW, meter=StoreTally())
         queues = Queues(
             deliveries=records.deliveries,
             instances=records.instances,
