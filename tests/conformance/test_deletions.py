@@ -11,6 +11,7 @@ from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import EventId
 from swallowtail.cloud.model.deletion import DeletionState, Scope, Selection
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     DeliverySearch,
     DeliveryState,
     NewDelivery,
@@ -401,31 +402,34 @@ async def test_deliveries_that_wait_are_skipped_with_the_reason_and_their_lanes_
     ward: Records,
 ) -> None:
     wanted = [
-        NewDelivery(target=PACS, instance=instance, cause="rule:r/1") for instance in (1, 2, 4)
+        NewDelivery(target=PACS, kind=INSTANCE, reference=instance, cause="rule:r/1")
+        for instance in (1, 2, 4)
     ]
     await ward.deliveries.add(NORTH, wanted, now=NOW)
     new = deletion()
     batch = await ward.deletions.delete(NORTH, new, limit=99, now=NOW, event=DELETED)
     assert batch.links == {"ward"}
     found = (await ward.deliveries.deliveries(NORTH, DeliverySearch())).items
-    assert [(one.instance, one.state) for one in found] == [
-        (4, DeliveryState.WAITING),
+    assert [(one.payload.reference, one.state) for one in found] == [
+        (4, DeliveryState.PENDING),
         (2, DeliveryState.SKIPPED),
         (1, DeliveryState.SKIPPED),
     ]
     assert "was deleted" in found[1].detail
     (lease,) = (await ward.deliveries.claim(NORTH, PACS, 9, now=NOW, until=NOW + 9)).leases
-    assert lease.delivery.instance == 4
+    assert lease.delivery.payload.reference == 4
 
 
 @pytest.mark.parametrize(
-    "state", [DeliveryState.WAITING, DeliveryState.STOPPED, DeliveryState.DEAD]
+    "state", [DeliveryState.PENDING, DeliveryState.STOPPED, DeliveryState.DEAD_LETTER]
 )
 async def test_a_delivery_under_way_is_kept_if_it_arrives_and_ends_if_it_fails(
     ward: Records, state: DeliveryState
 ) -> None:
     wanted = [
-        NewDelivery(target=PACS, instance=number, lane=f"{number}", cause="rule:r/1")
+        NewDelivery(
+            target=PACS, kind=INSTANCE, reference=number, lane=f"{number}", cause="rule:r/1"
+        )
         for number in (1, 2)
     ]
     await ward.deliveries.add(NORTH, wanted, now=NOW)
@@ -444,7 +448,7 @@ async def test_a_delivery_under_way_is_kept_if_it_arrives_and_ends_if_it_fails(
     )
     assert len(await ward.deliveries.settle([arrived, failed], None, now=NOW)) == 2
     found = {
-        one.instance: one
+        one.payload.reference: one
         for one in (await ward.deliveries.deliveries(NORTH, DeliverySearch())).items
     }
     assert (found[1].state, found[2].state) == (DeliveryState.DELIVERED, DeliveryState.SKIPPED)
@@ -454,11 +458,11 @@ async def test_a_delivery_under_way_is_kept_if_it_arrives_and_ends_if_it_fails(
 
 async def test_the_alarm_of_a_dead_letter_is_cleared_with_its_instance(ward: Records) -> None:
     await ward.deliveries.add(
-        NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW
+        NORTH, [NewDelivery(target=PACS, kind=INSTANCE, reference=1, cause="rule:r/1")], now=NOW
     )
     (lease,) = (await ward.deliveries.claim(NORTH, PACS, 9, now=NOW, until=NOW + 9)).leases
     dead = Settlement(
-        tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DEAD
+        tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=DeliveryState.DEAD_LETTER
     )
     await ward.deliveries.settle([dead], None, now=NOW)
     assert PACS.subject in {one.subject for one in (await ward.alarms.alarms(NORTH)).items}
@@ -472,19 +476,22 @@ async def test_rules_that_judged_an_instance_before_it_was_deleted_queue_nothing
     judged = await ward.rules.unrouted(10, now=NOW)
     await delete(ward)
     wanted = [
-        NewDelivery(target=PACS, instance=one.instance.id, cause="rule:r/1") for one in judged
+        NewDelivery(target=PACS, kind=INSTANCE, reference=one.instance.id, cause="rule:r/1")
+        for one in judged
     ]
     routed = [Routed(instance=one.instance.id) for one in judged]
     assert await ward.rules.routed(NORTH, routed, wanted, now=NOW) == 1
     (made,) = (await ward.deliveries.deliveries(NORTH, DeliverySearch())).items
-    assert made.instance == 4
+    assert made.payload.reference == 4
 
 
 async def test_a_person_cannot_send_what_is_deleted(ward: Records) -> None:
     await delete(ward)
     with pytest.raises(NotFoundError):
         await ward.deliveries.add(
-            NORTH, [NewDelivery(target=PACS, instance=1, cause="person:p/1")], now=NOW
+            NORTH,
+            [NewDelivery(target=PACS, kind=INSTANCE, reference=1, cause="person:p/1")],
+            now=NOW,
         )
 
 

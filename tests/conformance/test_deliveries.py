@@ -4,19 +4,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from swallowtail.calls.deliver import About, DeliveryPhase
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     MAX_ATTEMPTS,
+    AttemptFacts,
     BreakerState,
     DeliveryAttempt,
     DeliverySearch,
     DeliveryState,
     DestinationState,
+    FailureSubject,
     Lease,
     NewDelivery,
     Settlement,
     Target,
-    Tried,
 )
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
@@ -57,7 +58,9 @@ def new(
     priority: int = 0,
     cause: str = "rule:r/1",
 ) -> NewDelivery:
-    return NewDelivery(target=target, instance=instance, lane=lane, priority=priority, cause=cause)
+    return NewDelivery(
+        target=target, kind=INSTANCE, reference=instance, lane=lane, priority=priority, cause=cause
+    )
 
 
 async def queued(records: Records, ids: list[int], **more: Any) -> None:
@@ -73,18 +76,18 @@ async def claimed(
     return list(claim.leases)
 
 
-def tried(step: int) -> Tried:
-    return Tried(
+def tried(step: int) -> AttemptFacts:
+    return AttemptFacts(
         began=NOW + step,
         ended=NOW + step + 0.5,
         epoch=3,
         configuration=2,
         connection=1,
-        sent_syntax=EXPLICIT,
+        sent_format=EXPLICIT,
     )
 
 
-def fields(value: Tried) -> dict[str, Any]:
+def fields(value: AttemptFacts) -> dict[str, Any]:
     return msgspec.structs.asdict(value)
 
 
@@ -128,7 +131,7 @@ async def test_a_lane_gives_its_deliveries_one_by_one_in_order(
     for step in range(4):
         (lease,) = await claimed(records, NOW + step)
         assert await claimed(records, NOW + step) == []
-        sent.append(lease.delivery.instance)
+        sent.append(lease.delivery.payload.reference)
         assert await settle(records, lease, now=NOW + step)
     assert sent == ids
     assert await claimed(records, NOW + 9) == []
@@ -139,13 +142,13 @@ async def test_a_claim_says_what_will_be_sent_and_soon(records: Records, ids: li
     await queued(records, ids)
     claim = await records.deliveries.claim(NORTH, PACS, 1, now=NOW, until=NOW + 30)
     delivery = claim.leases[0].delivery
-    assert (delivery.sop_instance, delivery.study, delivery.facility) == (
+    assert (delivery.payload.identifier, delivery.payload.parent, delivery.payload.facility) == (
         "1.2.0",
         "1.2.1",
         "clinic",
     )
-    assert (delivery.state, delivery.tries, delivery.until) == (DeliveryState.LEASED, 1, NOW + 30)
-    assert claim.expected == ((US, EXPLICIT),)
+    assert (delivery.state, delivery.tries, delivery.until) == (DeliveryState.SENDING, 1, NOW + 30)
+    assert claim.expected == ((INSTANCE, US, EXPLICIT),)
     assert claim.state == DestinationState(target=PACS)
 
 
@@ -158,16 +161,18 @@ async def test_priority_goes_first_within_its_lane_but_not_past_what_is_under_wa
     assert await claimed(records, NOW) == []
     await settle(records, first, now=NOW)
     (urgent,) = await claimed(records, NOW)
-    assert urgent.delivery.instance == ids[2]
+    assert urgent.delivery.payload.reference == ids[2]
 
 
 async def test_lanes_of_patients_go_side_by_side(records: Records, ids: list[int]) -> None:
     await queued(records, ids[:2], lane="H-1")
     await queued(records, ids[2:], lane="H-2")
     first = await claimed(records, NOW)
-    assert [lease.delivery.instance for lease in first] == [ids[0], ids[2]]
+    assert [lease.delivery.payload.reference for lease in first] == [ids[0], ids[2]]
     await settle(records, first[0], now=NOW)
-    assert [lease.delivery.instance for lease in await claimed(records, NOW, limit=1)] == [ids[1]]
+    assert [lease.delivery.payload.reference for lease in await claimed(records, NOW, limit=1)] == [
+        ids[1]
+    ]
 
 
 async def test_a_patients_lane_begins_when_the_destinations_own_is_empty(
@@ -177,11 +182,11 @@ async def test_a_patients_lane_begins_when_the_destinations_own_is_empty(
     await queued(records, ids[2:3], lane="A")
     for expected in ids[:3]:
         (lease,) = await claimed(records, NOW)
-        assert (lease.delivery.instance, lease.delivery.lane) == (expected, "")
+        assert (lease.delivery.payload.reference, lease.delivery.lane) == (expected, "")
         assert await settle(records, lease, now=NOW)
     await queued(records, ids[3:], lane="A")
     (lease,) = await claimed(records, NOW)
-    assert (lease.delivery.instance, lease.delivery.lane) == (ids[3], "A")
+    assert (lease.delivery.payload.reference, lease.delivery.lane) == (ids[3], "A")
 
 
 async def test_a_lapsed_lease_is_claimable_again_and_its_old_token_settles_nothing(
@@ -222,14 +227,14 @@ async def test_the_next_of_a_lane_can_be_fetched_by_who_holds_the_first(
     await queued(records, ids)
     (first,) = await claimed(records, NOW)
     (second,) = await claimed(records, NOW, after=first)
-    assert second.delivery.instance == ids[1]
+    assert second.delivery.payload.reference == ids[1]
     assert await claimed(records, NOW, after=first) == []
     assert await claimed(records, NOW) == []
-    await settle(records, first, now=NOW, state=DeliveryState.WAITING, next_at=NOW + 10)
-    await settle(records, second, now=NOW, state=DeliveryState.WAITING)
+    await settle(records, first, now=NOW, state=DeliveryState.PENDING, next_at=NOW + 10)
+    await settle(records, second, now=NOW, state=DeliveryState.PENDING)
     assert await claimed(records, NOW + 9) == []
     (again,) = await claimed(records, NOW + 10)
-    assert again.delivery.instance == ids[0]
+    assert again.delivery.payload.reference == ids[0]
     assert await claimed(records, NOW, after=first) == []  # its token holds no more
 
 
@@ -237,19 +242,19 @@ async def test_a_retry_waits_its_time_and_keeps_its_place(records: Records, ids:
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)
     why = {
-        "about": About.INSTANCE,
-        "phase": DeliveryPhase.RESPONSE,
+        "about": FailureSubject.PAYLOAD,
+        "phase": "response",
         "status": 0xA900,
         "detail": "refused",
         "refused": True,
     }
-    await settle(records, lease, now=NOW, state=DeliveryState.WAITING, next_at=NOW + 10, **why)
+    await settle(records, lease, now=NOW, state=DeliveryState.PENDING, next_at=NOW + 10, **why)
     kept = await records.deliveries.delivery(NORTH, lease.delivery.id)
     assert (kept.refusals, kept.status, kept.about, kept.phase) == (
         1,
         0xA900,
-        About.INSTANCE,
-        DeliveryPhase.RESPONSE,
+        FailureSubject.PAYLOAD,
+        "response",
     )
     (due,) = await records.deliveries.due(NORTH, "ward")
     assert (due.target, due.at) == (PACS, NOW + 10)
@@ -258,7 +263,7 @@ async def test_a_retry_waits_its_time_and_keeps_its_place(records: Records, ids:
 
 
 @pytest.mark.parametrize(
-    ("state", "goes_on"), [(DeliveryState.DEAD, True), (DeliveryState.STOPPED, False)]
+    ("state", "goes_on"), [(DeliveryState.DEAD_LETTER, True), (DeliveryState.STOPPED, False)]
 )
 async def test_a_dead_letter_lets_its_lane_go_on_and_a_stopped_one_does_not(
     records: Records, ids: list[int], state: DeliveryState, goes_on: bool
@@ -277,7 +282,8 @@ async def test_an_open_breaker_gives_nothing_and_then_one(records: Records, ids:
         target=PACS, breaker=BreakerState.OPEN, failures=3, retry_at=NOW + 20, failing_since=NOW
     )
     waits = [
-        settled(one, DeliveryState.WAITING, about=About.DESTINATION) for one in (first, second)
+        settled(one, DeliveryState.PENDING, about=FailureSubject.DESTINATION)
+        for one in (first, second)
     ]
     await records.deliveries.settle(waits, broken, now=NOW)
     assert [due.at for due in await records.deliveries.due(NORTH, "ward")] == [NOW + 20]
@@ -300,7 +306,7 @@ async def test_a_lapsed_probe_is_repeated(records: Records, ids: list[int]) -> N
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)
     broken = DestinationState(target=PACS, breaker=BreakerState.OPEN, retry_at=NOW + 20)
-    await records.deliveries.settle([settled(lease, DeliveryState.WAITING)], broken, now=NOW)
+    await records.deliveries.settle([settled(lease, DeliveryState.PENDING)], broken, now=NOW)
     assert len(await claimed(records, NOW + 20)) == 1
     assert len(await claimed(records, NOW + 50)) == 1
 
@@ -314,9 +320,9 @@ async def test_a_paused_destination_gives_nothing_and_resuming_closes_its_breake
     broken = DestinationState(
         target=PACS, breaker=BreakerState.OPEN, failures=9, retry_at=NOW + 999
     )
-    await deliveries.settle([settled(lease, DeliveryState.WAITING)], broken, now=NOW)
+    await deliveries.settle([settled(lease, DeliveryState.PENDING)], broken, now=NOW)
     paused = await deliveries.pause(NORTH, PACS, paused=True, now=NOW, event=EVENT)
-    assert (paused.paused, paused.paused_by, paused.counts) == (True, "invented", {"waiting": 4})
+    assert (paused.paused, paused.paused_by, paused.counts) == (True, "invented", {"pending": 4})
     assert (await claimed(records, NOW + 9999), await deliveries.due(NORTH, "ward")) == ([], ())
     resumed = await deliveries.pause(NORTH, PACS, paused=False, now=NOW, event=EVENT)
     assert (resumed.paused, resumed.breaker, resumed.failures) == (False, BreakerState.CLOSED, 0)
@@ -338,16 +344,16 @@ async def test_people_park_skip_and_resend(records: Records, ids: list[int]) -> 
     act = {"reason": "not wanted", "now": NOW, "event": EVENT}
     assert await deliveries.act(NORTH, ALL, [first], DeliveryState.PARKED, **act) == 1
     (lease,) = await claimed(records, NOW)
-    assert lease.delivery.instance == ids[1]
+    assert lease.delivery.payload.reference == ids[1]
     with pytest.raises(ConflictError):
         await deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.PARKED, **act)
     with pytest.raises(NotFoundError):
         await deliveries.act(SOUTH, ALL, [first], DeliveryState.SKIPPED, **act)
     await settle(records, lease, now=NOW)
-    assert await deliveries.act(NORTH, ALL, [first], DeliveryState.WAITING, **act) == 1
+    assert await deliveries.act(NORTH, ALL, [first], DeliveryState.PENDING, **act) == 1
     order = []
     while leases := await claimed(records, NOW):
-        order.append(leases[0].delivery.instance)
+        order.append(leases[0].delivery.payload.reference)
         await settle(records, leases[0], now=NOW)
     assert order == [ids[2], ids[3], ids[0]]
     assert (
@@ -355,7 +361,9 @@ async def test_people_park_skip_and_resend(records: Records, ids: list[int]) -> 
     )  # it is delivered
 
 
-@pytest.mark.parametrize("left", [DeliveryState.STOPPED, DeliveryState.DEAD, DeliveryState.WAITING])
+@pytest.mark.parametrize(
+    "left", [DeliveryState.STOPPED, DeliveryState.DEAD_LETTER, DeliveryState.PENDING]
+)
 async def test_one_can_be_tried_now_in_its_old_place_with_its_counters(
     records: Records, ids: list[int], left: DeliveryState
 ) -> None:
@@ -363,10 +371,10 @@ async def test_one_can_be_tried_now_in_its_old_place_with_its_counters(
     (lease,) = await claimed(records, NOW)
     now = {"in_place": True, "reason": "", "now": NOW + 1, "event": EVENT}
     with pytest.raises(ConflictError):
-        await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now)
+        await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.PENDING, **now)
     await settle(records, lease, state=left, refused=True, next_at=NOW + 900, now=NOW)
     assert (
-        await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now)
+        await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.PENDING, **now)
         == 1
     )
     (again,) = await claimed(records, NOW + 1)
@@ -377,7 +385,7 @@ async def test_one_can_be_tried_now_in_its_old_place_with_its_counters(
     )
     await settle(records, again, now=NOW + 1)
     assert (
-        await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, **now)
+        await records.deliveries.act(NORTH, ALL, [lease.delivery.id], DeliveryState.PENDING, **now)
         == 0
     ), "it is delivered"
 
@@ -387,7 +395,7 @@ async def test_many_are_changed_at_once_but_not_what_is_under_way(
 ) -> None:
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)
-    search = DeliverySearch(link="ward", destination="pacs", study="1.2.1")
+    search = DeliverySearch(link="ward", destination="pacs", parent="1.2.1")
     done = await records.deliveries.act(
         NORTH, search, (), DeliveryState.SKIPPED, reason="wrong patient", now=NOW, event=EVENT
     )
@@ -414,7 +422,7 @@ async def test_a_limited_search_needs_both_the_instance_and_the_destination(
     await queued(records, [ids[1], theirs.id], target=Target(link="tower-link", destination="pacs"))
     found = {
         name: [
-            (one.instance, one.target.link)
+            (one.payload.reference, one.target.link)
             for one in (await records.deliveries.deliveries(NORTH, search)).items
         ]
         for name in ("clinic", "tower")
@@ -430,7 +438,7 @@ async def test_a_limited_search_needs_both_the_instance_and_the_destination(
     states = await records.deliveries.destinations(
         NORTH, [PACS], now=NOW, facilities=frozenset({"tower"})
     )
-    assert (states[PACS].counts, states[PACS].oldest) == ({"waiting": 1}, NOW)
+    assert (states[PACS].counts, states[PACS].oldest) == ({"pending": 1}, NOW)
     states = await records.deliveries.destinations(
         NORTH, [PACS], now=NOW, facilities=frozenset({"beach"})
     )
@@ -440,7 +448,7 @@ async def test_a_limited_search_needs_both_the_instance_and_the_destination(
 async def test_a_lapsed_lease_can_be_taken_by_a_person(records: Records, ids: list[int]) -> None:
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)
-    search = DeliverySearch(sop_instance="1.2.0")
+    search = DeliverySearch(identifier="1.2.0")
     assert (
         await records.deliveries.act(
             NORTH, search, (), DeliveryState.SKIPPED, reason="", now=NOW + 30, event=EVENT
@@ -458,8 +466,8 @@ async def test_one_destination_does_not_hold_up_another(records: Records, ids: l
     claim = await records.deliveries.claim(NORTH, ARCHIVE, 1, now=NOW, until=NOW + 30)
     assert len(claim.leases) == 1
     states = await records.deliveries.destinations(NORTH, [PACS, ARCHIVE], now=NOW)
-    assert (states[PACS].counts, states[PACS].oldest) == ({"waiting": 3, "stopped": 1}, NOW)
-    assert states[ARCHIVE].counts == {"leased": 1}
+    assert (states[PACS].counts, states[PACS].oldest) == ({"pending": 3, "stopped": 1}, NOW)
+    assert states[ARCHIVE].counts == {"sending": 1}
 
 
 @pytest.mark.parametrize(
@@ -481,7 +489,7 @@ async def test_breaker_and_pause_are_each_destinations_own(
         detail="down",
         failing_since=NOW,
     )
-    await records.deliveries.settle([settled(lease, DeliveryState.WAITING)], broken, now=NOW)
+    await records.deliveries.settle([settled(lease, DeliveryState.PENDING)], broken, now=NOW)
     (probe,) = await claimed(records, NOW + 20)
     await records.deliveries.extend([probe], until=NOW + 60)
     await records.deliveries.pause(NORTH, PACS, paused=True, now=NOW + 21, event=EVENT)
@@ -507,7 +515,7 @@ async def test_deliveries_page_newest_first_within_the_facilities(
     await queued(records, ids)
     first = await records.deliveries.deliveries(NORTH, ALL, PageRequest(3))
     rest = await records.deliveries.deliveries(NORTH, ALL, PageRequest(3, first.next))
-    assert [one.instance for one in (*first.items, *rest.items)] == ids[::-1]
+    assert [one.payload.reference for one in (*first.items, *rest.items)] == ids[::-1]
     nowhere = DeliverySearch(facilities=frozenset())
     assert (await records.deliveries.deliveries(NORTH, nowhere)).items == ()
     with pytest.raises(NotFoundError):
@@ -519,17 +527,17 @@ async def test_each_attempt_is_kept_with_its_outcome_the_newest_first(
 ) -> None:
     await queued(records, ids[:2])
     why = {
-        "about": About.INSTANCE,
-        "phase": DeliveryPhase.RESPONSE,
+        "about": FailureSubject.PAYLOAD,
+        "phase": "response",
         "status": 0xA900,
         "detail": "it does not match",
     }
     (lease,) = await claimed(records, NOW)
     await settle(
-        records, lease, now=NOW, state=DeliveryState.WAITING, refused=True, tried=tried(0), **why
+        records, lease, now=NOW, state=DeliveryState.PENDING, refused=True, attempt=tried(0), **why
     )
     (lease,) = await claimed(records, NOW + 1)
-    await settle(records, lease, now=NOW + 1, state=DeliveryState.WAITING)  # nothing began
+    await settle(records, lease, now=NOW + 1, state=DeliveryState.PENDING)  # nothing began
     (lease,) = await claimed(records, NOW + 2)
     await settle(
         records,
@@ -538,16 +546,18 @@ async def test_each_attempt_is_kept_with_its_outcome_the_newest_first(
         state=DeliveryState.WARNED,
         status=0xB000,
         detail="coerced",
-        tried=tried(2),
+        attempt=tried(2),
     )
-    assert not await settle(records, lease, now=NOW + 3, tried=tried(3)), "its token holds no more"
+    assert not await settle(records, lease, now=NOW + 3, attempt=tried(3)), (
+        "its token holds no more"
+    )
     found = (await records.deliveries.attempts(NORTH, lease.delivery.id)).items
     warned = DeliveryAttempt(
         **fields(tried(2)), number=3, state=DeliveryState.WARNED, status=0xB000, detail="coerced"
     )
     assert found == (
         warned,
-        DeliveryAttempt(**fields(tried(0)), number=1, state=DeliveryState.WAITING, **why),
+        DeliveryAttempt(**fields(tried(0)), number=1, state=DeliveryState.PENDING, **why),
     )
     assert (await records.deliveries.attempts(SOUTH, lease.delivery.id)).items == ()
     assert (await records.deliveries.attempts(NORTH, lease.delivery.id + 1)).items == ()
@@ -559,15 +569,17 @@ async def test_the_last_attempts_are_kept_also_over_a_resend(
     await queued(records, ids[:1])
     for step in range(MAX_ATTEMPTS + 3):
         (lease,) = await claimed(records, NOW + step)
-        await settle(records, lease, now=NOW + step, state=DeliveryState.WAITING, tried=tried(step))
+        await settle(
+            records, lease, now=NOW + step, state=DeliveryState.PENDING, attempt=tried(step)
+        )
     await records.deliveries.act(
         NORTH, ALL, [lease.delivery.id], DeliveryState.SKIPPED, reason="", now=NOW, event=EVENT
     )
     await records.deliveries.act(
-        NORTH, ALL, [lease.delivery.id], DeliveryState.WAITING, reason="", now=NOW, event=EVENT
+        NORTH, ALL, [lease.delivery.id], DeliveryState.PENDING, reason="", now=NOW, event=EVENT
     )
     (lease,) = await claimed(records, NOW + 99)
-    await settle(records, lease, now=NOW + 99, tried=tried(99))
+    await settle(records, lease, now=NOW + 99, attempt=tried(99))
     first = await records.deliveries.attempts(NORTH, lease.delivery.id, PageRequest(9))
     rest = await records.deliveries.attempts(NORTH, lease.delivery.id, PageRequest(99, first.next))
     began = [one.began - NOW for one in (*first.items, *rest.items)]
@@ -581,7 +593,7 @@ async def test_the_last_attempts_are_kept_also_over_a_resend(
 async def test_what_came_to_its_end_is_audited(records: Records, ids: list[int]) -> None:
     await queued(records, ids)
     (lease,) = await claimed(records, NOW)
-    await settle(records, lease, now=NOW, state=DeliveryState.WAITING)
+    await settle(records, lease, now=NOW, state=DeliveryState.PENDING)
     (lease,) = await claimed(records, NOW)
     await settle(records, lease, now=NOW, state=DeliveryState.WARNED, status=0xB000)
     types = [record.event.type for record in (await records.audit.records(NORTH)).items]
@@ -610,8 +622,8 @@ async def test_every_destination_that_was_used_is_known(records: Records, ids: l
     await queued(records, ids[:1], target=ARCHIVE)
     found = await records.deliveries.destinations(NORTH, None, now=NOW)
     assert {target: state.counts for target, state in found.items()} == {
-        PACS: {"waiting": 2},
-        ARCHIVE: {"waiting": 1},
+        PACS: {"pending": 2},
+        ARCHIVE: {"pending": 1},
     }
     assert await records.deliveries.destinations(SOUTH, None, now=NOW) == {}
 
@@ -622,16 +634,18 @@ async def test_what_waits_can_be_made_dead_letters_and_sent_again(
     await queued(records, ids[:3])
     (lease,) = await claimed(records, NOW)
     act = {"reason": "there is no such destination", "event": EVENT}
-    assert await records.deliveries.act(NORTH, ALL, [], DeliveryState.DEAD, now=NOW, **act) == 2
+    assert (
+        await records.deliveries.act(NORTH, ALL, [], DeliveryState.DEAD_LETTER, now=NOW, **act) == 2
+    )
     assert await settle(records, lease, now=NOW)
     assert await claimed(records, NOW + 99) == []
-    dead = DeliverySearch(states=frozenset({DeliveryState.DEAD}))
+    dead = DeliverySearch(states=frozenset({DeliveryState.DEAD_LETTER}))
     assert {one.detail for one in (await records.deliveries.deliveries(NORTH, dead)).items} == {
         act["reason"]
     }
     assert (
         await records.deliveries.act(
-            NORTH, dead, [], DeliveryState.WAITING, reason="", now=NOW, event=EVENT
+            NORTH, dead, [], DeliveryState.PENDING, reason="", now=NOW, event=EVENT
         )
         == 2
     )

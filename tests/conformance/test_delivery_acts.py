@@ -6,6 +6,7 @@ Every cell of the table, and what becomes of its lane.
 import pytest
 
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     DeliverySearch,
     DeliveryState,
     Lease,
@@ -19,14 +20,14 @@ from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, 
 
 PACS = Target(link="ward", destination="pacs")
 S = DeliveryState
-BY_SETTLING = (S.STOPPED, S.DEAD, S.DELIVERED, S.WARNED)
+BY_SETTLING = (S.STOPPED, S.DEAD_LETTER, S.DELIVERED, S.WARNED)
 BY_HAND = (S.PARKED, S.SKIPPED)
 MAY = {
-    "park": {S.WAITING, S.STOPPED},
-    "skip": {S.WAITING, S.STOPPED, S.PARKED, S.DEAD},
-    "end": {S.WAITING, S.STOPPED},
-    "resend": {S.STOPPED, S.PARKED, S.DEAD, S.SKIPPED, S.DELIVERED, S.WARNED},
-    "retry": {S.WAITING, S.STOPPED, S.PARKED, S.DEAD},
+    "park": {S.PENDING, S.STOPPED},
+    "skip": {S.PENDING, S.STOPPED, S.PARKED, S.DEAD_LETTER},
+    "end": {S.PENDING, S.STOPPED},
+    "resend": {S.STOPPED, S.PARKED, S.DEAD_LETTER, S.SKIPPED, S.DELIVERED, S.WARNED},
+    "retry": {S.PENDING, S.STOPPED, S.PARKED, S.DEAD_LETTER},
 }
 """Which states a delivery may be in for each act.
 
@@ -35,9 +36,9 @@ What waits anyway needs no resend, and what is done is not retried.
 BECOMES = {
     "park": S.PARKED,
     "skip": S.SKIPPED,
-    "end": S.DEAD,
-    "resend": S.WAITING,
-    "retry": S.WAITING,
+    "end": S.DEAD_LETTER,
+    "resend": S.PENDING,
+    "retry": S.PENDING,
 }
 
 
@@ -47,7 +48,7 @@ async def claim(records: Records, now: float) -> Lease | None:
 
 
 async def act(records: Records, what: str, now: float) -> int:
-    first = DeliverySearch(sop_instance="1.2.0")
+    first = DeliverySearch(identifier="1.2.0")
     more = {"in_place": what == "retry", "reason": "invented", "now": now, "event": EVENT}
     return await records.deliveries.act(NORTH, first, (), BECOMES[what], **more)
 
@@ -61,7 +62,9 @@ async def brought_to(records: Records, state: DeliveryState) -> None:
     ]
     await records.index_jobs.settle([indexed(one) for one in made], now=NOW)
     await records.deliveries.add(
-        NORTH, [NewDelivery(target=PACS, instance=one, cause="rule:r/1") for one in made], now=NOW
+        NORTH,
+        [NewDelivery(target=PACS, kind=INSTANCE, reference=one, cause="rule:r/1") for one in made],
+        now=NOW,
     )
     lease = await claim(records, NOW)
     assert lease is not None
@@ -73,8 +76,8 @@ async def brought_to(records: Records, state: DeliveryState) -> None:
         "cuts": 1,
         "status": 0xA900,
     }
-    if state is not S.LEASED:
-        settled = state if state in BY_SETTLING else S.WAITING
+    if state is not S.SENDING:
+        settled = state if state in BY_SETTLING else S.PENDING
         await records.deliveries.settle(
             [Settlement(**key, state=settled, next_at=NOW + 99)], None, now=NOW
         )
@@ -88,9 +91,9 @@ async def test_an_act_changes_a_delivery_in_these_states_and_no_other(
     records: Records, state: DeliveryState, what: str
 ) -> None:
     await brought_to(records, state)
-    before = (
-        await records.deliveries.deliveries(NORTH, DeliverySearch(sop_instance="1.2.0"))
-    ).items[0]
+    before = (await records.deliveries.deliveries(NORTH, DeliverySearch(identifier="1.2.0"))).items[
+        0
+    ]
     assert before.state is state
     verified = (await records.audit.verify(NORTH)).records
     changed = state in MAY[what]
@@ -110,11 +113,13 @@ async def test_an_act_changes_a_delivery_in_these_states_and_no_other(
     following = await claim(records, NOW + 1)
     assert following is not None
     keeps_place = what == "retry" or (what == "resend" and state is S.STOPPED)
-    assert following.delivery.sop_instance == ("1.2.0" if keeps_place else "1.2.1")
+    assert following.delivery.payload.identifier == ("1.2.0" if keeps_place else "1.2.1")
     assert after.tries == before.tries
 
 
-@pytest.mark.parametrize(("state", "last"), [(S.DEAD, True), (S.SKIPPED, True), (S.STOPPED, False)])
+@pytest.mark.parametrize(
+    ("state", "last"), [(S.DEAD_LETTER, True), (S.SKIPPED, True), (S.STOPPED, False)]
+)
 async def test_what_is_sent_again_goes_last_unless_it_had_stopped_its_lane(
     records: Records, state: DeliveryState, last: bool
 ) -> None:
@@ -122,7 +127,7 @@ async def test_what_is_sent_again_goes_last_unless_it_had_stopped_its_lane(
     await act(records, "resend", NOW + 1)
     order = []
     while (lease := await claim(records, NOW + 2)) is not None:
-        order.append(lease.delivery.sop_instance)
+        order.append(lease.delivery.payload.identifier)
         done = Settlement(
             tenant=NORTH, delivery=lease.delivery.id, token=lease.token, state=S.DELIVERED
         )
@@ -134,7 +139,7 @@ async def raised(records: Records) -> list[tuple[Condition, str]]:
     return [(one.condition, one.subject) for one in (await records.alarms.alarms(NORTH)).items]
 
 
-ALARMS = {S.DEAD: Condition.DEAD_LETTER, S.STOPPED: Condition.LANE_STOPPED}
+ALARMS = {S.DEAD_LETTER: Condition.DEAD_LETTER, S.STOPPED: Condition.LANE_STOPPED}
 
 
 @pytest.mark.parametrize("state", S)
@@ -160,29 +165,29 @@ async def test_its_alarm_is_cleared_with_what_a_person_decides(
 async def test_an_alarm_of_dead_letters_stays_until_the_last_is_decided_and_is_new_with_each(
     records: Records,
 ) -> None:
-    await brought_to(records, S.DEAD)
+    await brought_to(records, S.DEAD_LETTER)
     (alarm,) = (await records.alarms.alarms(NORTH)).items
     await records.alarms.acknowledge(NORTH, alarm.id, now=NOW, event=EVENT)
     lease = await claim(records, NOW)
     assert lease is not None
     key = {"tenant": NORTH, "delivery": lease.delivery.id, "token": lease.token, "refused": True}
     await records.deliveries.settle(
-        [Settlement(**key, state=S.DEAD, detail="it is refused")], None, now=NOW
+        [Settlement(**key, state=S.DEAD_LETTER, detail="it is refused")], None, now=NOW
     )
     (alarm,) = (await records.alarms.alarms(NORTH)).items
     assert (alarm.count, alarm.acknowledged, "it is refused" in alarm.detail) == (2, None, True)
     await act(records, "skip", NOW + 1)
     assert await raised(records) == [(Condition.DEAD_LETTER, "ward/pacs")]
     await records.deliveries.act(
-        NORTH, DeliverySearch(), [lease.delivery.id], S.WAITING, reason="", now=NOW + 1, event=EVENT
+        NORTH, DeliverySearch(), [lease.delivery.id], S.PENDING, reason="", now=NOW + 1, event=EVENT
     )
     assert await raised(records) == []
 
 
 async def test_what_the_machinery_ends_is_alarmed_once(records: Records) -> None:
-    await brought_to(records, S.WAITING)
+    await brought_to(records, S.PENDING)
     await records.deliveries.act(
-        NORTH, DeliverySearch(), (), S.DEAD, reason="put it back", now=NOW, event=EVENT
+        NORTH, DeliverySearch(), (), S.DEAD_LETTER, reason="put it back", now=NOW, event=EVENT
     )
     (alarm,) = (await records.alarms.alarms(NORTH)).items
     assert (alarm.condition, alarm.count, "put it back" in alarm.detail) == (

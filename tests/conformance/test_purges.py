@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.deletion import DeletionState, Scope
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     DeliveryState,
     NewDelivery,
     Settlement,
@@ -79,7 +80,8 @@ async def test_a_purge_leaves_nothing_of_the_instances_but_their_blobs_for_a_whi
         [indexed(4, study="1.3", series="1.3.1", name="Bittern^Bea")], now=NOW
     )
     wanted = [
-        NewDelivery(target=PACS, instance=instance, cause="rule:r/1") for instance in (1, 2, 4)
+        NewDelivery(target=PACS, kind=INSTANCE, reference=instance, cause="rule:r/1")
+        for instance in (1, 2, 4)
     ]
     await ward.deliveries.add(NORTH, wanted, now=NOW)
     before = await everything(ward)
@@ -148,7 +150,7 @@ async def test_only_what_has_expired_is_due_for_the_purge(ward: Records) -> None
 
 async def test_what_is_being_delivered_is_purged_later(ward: Records) -> None:
     await ward.deliveries.add(
-        NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW
+        NORTH, [NewDelivery(target=PACS, kind=INSTANCE, reference=1, cause="rule:r/1")], now=NOW
     )
     (lease,) = (await ward.deliveries.claim(NORTH, PACS, 1, now=NOW, until=NOW + 25)).leases
     await delete(ward)
@@ -167,7 +169,7 @@ async def test_a_lapsed_lease_holds_up_no_purge_and_settles_nothing_afterwards(
     ward: Records,
 ) -> None:
     await ward.deliveries.add(
-        NORTH, [NewDelivery(target=PACS, instance=1, cause="rule:r/1")], now=NOW
+        NORTH, [NewDelivery(target=PACS, kind=INSTANCE, reference=1, cause="rule:r/1")], now=NOW
     )
     (lease,) = (await ward.deliveries.claim(NORTH, PACS, 1, now=NOW, until=NOW + 25)).leases
     await delete(ward)

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from swallowtail.cloud.model.deletion import RetentionLock
-from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Target
+from swallowtail.cloud.model.delivery import INSTANCE, NewDelivery, Rule, RuleAction, Target
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import DAY, OPERATOR, OrganisationState, Tenant
 from swallowtail.cloud.records import schema
@@ -51,7 +51,9 @@ async def populate(records: Records, tenant: Tenant) -> None:
     ]
     await records.index_jobs.settle([indexed(one, tenant=tenant) for one in made], now=NOW)
     await records.deliveries.add(
-        tenant, [NewDelivery(target=PACS, instance=made[1], cause="rule:r/1")], now=NOW
+        tenant,
+        [NewDelivery(target=PACS, kind=INSTANCE, reference=made[1], cause="rule:r/1")],
+        now=NOW,
     )
     rule = Rule(
         id="r", name="all", position=1, action=RuleAction(targets=(PACS,)), created=NOW, changed=NOW

@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     DeliverySearch,
     NewDelivery,
     Routed,
@@ -87,7 +88,7 @@ async def test_an_instance_is_given_to_the_rules_once_when_it_is_indexed(
         "\\H-1",
     )
     assert (found[0].association_open, found[0].quiet_since) == (True, NOW + 2)
-    wish = NewDelivery(target=PACS, instance=ids[0], cause="rule:r1/1")
+    wish = NewDelivery(target=PACS, kind=INSTANCE, reference=ids[0], cause="rule:r1/1")
     assert (
         await records.rules.routed(NORTH, [Routed(instance=one) for one in ids], [wish], now=NOW)
         == 1
@@ -109,7 +110,7 @@ async def test_an_instance_can_be_looked_at_again_and_remembers_which_rules_fire
 
 
 async def test_routing_and_queueing_are_one_transaction(records: Records, ids: list[int]) -> None:
-    nobodys = NewDelivery(target=PACS, instance=99, cause="rule:r1/1")
+    nobodys = NewDelivery(target=PACS, kind=INSTANCE, reference=99, cause="rule:r1/1")
     with pytest.raises(NotFoundError):
         await records.rules.routed(NORTH, [Routed(instance=ids[0])], [nobodys], now=NOW)
     assert len(await records.rules.unrouted(9, now=NOW + 99)) == len(ids)

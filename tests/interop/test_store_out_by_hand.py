@@ -104,7 +104,7 @@ def test_a_paused_queue_is_parked_skipped_resent_and_resumed(chain: Chain, tmp_p
         chain.act(f"destinations/{pacs}/pause")
         chain.rule(pacs)
         chain.acquire(*(sample.path for sample in samples))
-        chain.until(lambda: chain.states(pacs) == {"waiting": len(samples)})
+        chain.until(lambda: chain.states(pacs) == {"pending": len(samples)})
         first, second, *_ = chain.deliveries(pacs)
         assert (
             chain.act(f"deliveries/{first['id']}/park", reason="look at it first")["state"]
@@ -118,8 +118,8 @@ def test_a_paused_queue_is_parked_skipped_resent_and_resumed(chain: Chain, tmp_p
         chain.until(
             lambda: chain.states(pacs) == {"delivered": len(samples) - 2, "parked": 1, "skipped": 1}
         )
-        assert chain.act(f"deliveries/{first['id']}/retry")["state"] == "waiting"
-        assert chain.act("deliveries/act", act="resend", destination=pacs, states=["skipped"]) == {
-            "changed": 1
-        }
+        assert chain.act(f"deliveries/{first['id']}/retry")["state"] == "pending"
+        assert chain.act(
+            "deliveries/bulk-actions", action="resend", destination=pacs, states=["skipped"]
+        ) == {"changed": 1}
         chain.until_delivered(pacs, len(samples))

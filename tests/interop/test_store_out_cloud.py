@@ -50,10 +50,10 @@ def test_storescp_has_every_byte(chain: Chain, tmp_path: Path, sender: str) -> N
         found = sorted(data_set_of(path.read_bytes()) for path in received.iterdir())
     assert found == sorted(chain.stored(*samples).values())
     assert sender == "dcmsend" or found == sorted(sample.data_set() for sample in samples)
-    sent = {one["sop_instance"]: one for one in chain.deliveries(pacs)}
+    sent = {one["payload"]["sop_instance"]: one for one in chain.deliveries(pacs)}
     for sample in samples:
         one = sent[sample.sop_instance]
-        assert (one["sent_syntax"], one["tries"], one["study"]) == (
+        assert (one["sent_format"], one["tries"], one["payload"]["study"]) == (
             sample.transfer_syntax,
             1,
             sample.study,
@@ -142,12 +142,12 @@ def test_a_refused_syntax_ends_with_that_reason_and_the_others_arrive(
         pacs = chain.destination("picky", archive.port, transcoding="never")
         chain.rule(pacs)
         chain.acquire(cine.path, still.path)
-        chain.until(lambda: chain.states(pacs) == {"dead": 1, "delivered": 1})
-    (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead"]
-    assert (dead["sop_instance"], dead["phase"], dead["about"]) == (
+        chain.until(lambda: chain.states(pacs) == {"dead-letter": 1, "delivered": 1})
+    (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead-letter"]
+    assert (dead["payload"]["sop_instance"], dead["phase"], dead["about"]) == (
         cine.sop_instance,
         "context",
-        "instance",
+        "payload",
     )
     assert "JPEG Baseline" in dead["detail"]
     assert dead["tries"] == 1, "what cannot succeed is not tried again"
@@ -170,7 +170,7 @@ def test_a_lane_that_stops_is_alarmed_and_a_resend_keeps_its_place(
         chain.until(lambda: chain.states(pacs) == {"stopped": 1})
         (alarm,) = _alarms_of(chain, "lane-stopped", "stops")
         chain.acquire(*(one.path for one in stills))
-        chain.until(lambda: chain.states(pacs) == {"stopped": 1, "waiting": 2})
+        chain.until(lambda: chain.states(pacs) == {"stopped": 1, "pending": 2})
     archive.accept(cine.sop_class, cine.transfer_syntax)
     with archive.serving():
         (stopped,) = [one for one in chain.deliveries(pacs) if one["state"] == "stopped"]
@@ -197,16 +197,22 @@ def test_storescp_that_refuses_jpeg_gets_it_decoded_where_that_is_allowed(
         chain.rule(pacs)
         chain.acquire(cine.path, still.path)
         if transcoding == "never":
-            chain.until(lambda: chain.states(pacs) == {"dead": 1, "delivered": 1})
-            (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead"]
-            assert (dead["sop_instance"], dead["phase"], "JPEG Baseline" in dead["detail"]) == (
+            chain.until(lambda: chain.states(pacs) == {"dead-letter": 1, "delivered": 1})
+            (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead-letter"]
+            assert (
+                dead["payload"]["sop_instance"],
+                dead["phase"],
+                "JPEG Baseline" in dead["detail"],
+            ) == (
                 cine.sop_instance,
                 "context",
                 True,
             )
             return
         chain.until_delivered(pacs, 2)
-        sent = {one["sop_instance"]: one["sent_syntax"] for one in chain.deliveries(pacs)}
+        sent = {
+            one["payload"]["sop_instance"]: one["sent_format"] for one in chain.deliveries(pacs)
+        }
         (theirs,) = [
             one
             for one in map(dcmread, received.iterdir())
@@ -225,7 +231,7 @@ def test_a_pacs_that_refuses_all_is_tried_for_ever(chain: Chain, tmp_path: Path)
         chain.until(lambda: chain.queue(pacs)["breaker"] == "open")
         (one,) = chain.deliveries(pacs)
         assert (one["state"], one["phase"], one["about"], one["refusals"]) == (
-            "waiting",
+            "pending",
             "associate",
             "destination",
             0,
@@ -233,7 +239,9 @@ def test_a_pacs_that_refuses_all_is_tried_for_ever(chain: Chain, tmp_path: Path)
         assert [*received.iterdir()] == []
     chain.until(lambda: _failing(chain, "refuses"))
     assert (
-        chain.act("deliveries/act", act="skip", destination=pacs, reason="only a test")["changed"]
+        chain.act("deliveries/bulk-actions", action="skip", destination=pacs, reason="only a test")[
+            "changed"
+        ]
         == 1
     )
 
@@ -246,7 +254,7 @@ def test_a_destination_that_the_hospitals_policy_forbids_says_so(
     chain.acquire(small(tmp_path, 1)[0].path)
     chain.until(lambda: chain.queue(pacs)["breaker"] == "open")
     (one,) = chain.deliveries(pacs)
-    assert (one["state"], one["phase"]) == ("waiting", "policy")
+    assert (one["state"], one["phase"]) == ("pending", "policy")
     assert "policy" in one["detail"]
     (alarm,) = _failing(chain, "forbidden")
     assert one["detail"] in alarm["detail"]
@@ -258,10 +266,10 @@ def test_what_waits_for_a_destination_that_is_removed_ends_visibly(
     pacs = chain.destination("removed", free_port())
     rule = chain.rule(pacs)
     chain.acquire(small(tmp_path, 1)[0].path)
-    chain.until(lambda: chain.states(pacs) == {"waiting": 1} and chain.queue(pacs)["failures"])
+    chain.until(lambda: chain.states(pacs) == {"pending": 1} and chain.queue(pacs)["failures"])
     for path in (f"rules/{rule}", f"destinations/{pacs}"):
         chain.site.rest.json(f"/api/v1/{path}", method="DELETE")
-    chain.until(lambda: chain.states(pacs) == {"dead": 1})
+    chain.until(lambda: chain.states(pacs) == {"dead-letter": 1})
     (one,) = chain.deliveries(pacs)
     assert "no longer in the configuration" in one["detail"]
 
@@ -279,7 +287,7 @@ def test_a_destination_that_takes_nothing_stalls_only_itself(chain: Chain, tmp_p
         chain.until_delivered(well, len(samples), seconds=20.0)
         assert chain.states(stuck)["delivered"] == 0
         chain.act(f"destinations/{stuck}/pause")
-    chain.until(lambda: chain.states(stuck) == {"waiting": len(samples)})
+    chain.until(lambda: chain.states(stuck) == {"pending": len(samples)})
 
 
 def test_an_instance_that_makes_the_pacs_abort_is_set_aside(chain: Chain, tmp_path: Path) -> None:
@@ -296,9 +304,13 @@ def test_an_instance_that_makes_the_pacs_abort_is_set_aside(chain: Chain, tmp_pa
         pacs = chain.destination("allergic", archive.port, attempts=1)
         chain.rule(pacs)
         chain.acquire(*(sample.path for sample in samples))
-        chain.until(lambda: chain.states(pacs) == {"dead": 1, "delivered": 2})
-        (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead"]
-        assert (dead["sop_instance"], dead["about"], dead["tries"]) == (poison, "instance", 2)
+        chain.until(lambda: chain.states(pacs) == {"dead-letter": 1, "delivered": 2})
+        (dead,) = [one for one in chain.deliveries(pacs) if one["state"] == "dead-letter"]
+        assert (dead["payload"]["sop_instance"], dead["about"], dead["tries"]) == (
+            poison,
+            "payload",
+            2,
+        )
         assert "in a row" in dead["detail"]
         archive.on_store = lambda event, number: 0
         chain.act(f"deliveries/{dead['id']}/resend")

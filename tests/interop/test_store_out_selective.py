@@ -117,7 +117,7 @@ def test_each_accepted_instance_arrives_once_in_order_with_its_attempts(
         )
         assert all(one.stored for one in heard)
         expected = {
-            "dead": sum(one.letter == "R" for one in acquired),
+            "dead-letter": sum(one.letter == "R" for one in acquired),
             "delivered": sum(one.letter == "J" for one in acquired),
         }
         chain.until(lambda: chain.states(pacs) == expected, seconds=90)
@@ -135,14 +135,16 @@ def _judge_histories(chain: Chain, pacs: str, acquired: list[Acquired], *, failu
     """Check that each history has the one attempt of its instance, and the failed one before it
     where there was one.
     """
-    histories = {one["sop_instance"]: _outcomes(chain, one) for one in chain.deliveries(pacs)}
+    histories = {
+        one["payload"]["sop_instance"]: _outcomes(chain, one) for one in chain.deliveries(pacs)
+    }
     for one in acquired:
         last, *earlier = histories[one.uid]
         assert last == (
-            (None, "dead", "context") if one.letter == "R" else ("0000", "delivered", None)
+            (None, "dead-letter", "context") if one.letter == "R" else ("0000", "delivered", None)
         )
         assert all(
-            each in {("A700", "waiting", "response"), (None, "waiting", "response")}
+            each in {("A700", "pending", "response"), (None, "pending", "response")}
             for each in earlier
         )
     assert sum(map(len, histories.values())) == len(acquired) + failures

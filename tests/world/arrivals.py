@@ -28,7 +28,7 @@ ON_ITS_WAY: Final = 60.0
 that of its twin.
 """
 CUTS_PER_ATTEMPT: Final = 2
-SET_ASIDE: Final = frozenset({"dead", "skipped", "parked"})
+SET_ASIDE: Final = frozenset({"dead-letter", "skipped", "parked"})
 DELIVERED: Final = frozenset({"delivered", "warned"})
 Key = tuple[str, str, str]
 """Destination, SOP instance, transfer syntax: there is one delivery of each."""

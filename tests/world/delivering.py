@@ -31,11 +31,11 @@ A breaker waits 300 s at most, and so long is a dead Cloud's claim on index jobs
 """
 LOOK_EVERY: Final = 5.0
 QUEUED: Final = """
-    SELECT d.destination, d.sop_instance, d.transfer_syntax, d.lane, d.rank, d.place, d.state, i.received
-    FROM delivery d JOIN instance i ON i.id = d.instance ORDER BY d.id
+    SELECT d.destination, d.identifier, d.format, d.lane, d.rank, d.place, d.state, i.received
+    FROM delivery d JOIN instance i ON d.kind = 'instance' AND i.id = d.reference ORDER BY d.id
 """
 RECORDED: Final = """
-    SELECT d.destination, d.sop_instance, d.transfer_syntax, a.began, a.ended,
+    SELECT d.destination, d.identifier, d.format, a.began, a.ended,
         a.status IS NULL AND a.phase IN ('send', 'response')
     FROM attempt a JOIN delivery d ON d.id = a.delivery ORDER BY a.delivery, a.token
 """

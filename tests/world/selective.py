@@ -98,7 +98,7 @@ class SelectiveWorld(DeliveringWorld):
             TENANT,
             STOPPED,
             (),
-            DeliveryState.WAITING if retries else DeliveryState.SKIPPED,
+            DeliveryState.PENDING if retries else DeliveryState.SKIPPED,
             in_place=retries,
             reason="" if retries else "the destination does not accept it",
             now=self.cloud.wall(),

@@ -46,7 +46,7 @@ class Hospital:
         )
         for place, instance in enumerate((FIRST, SECOND)):
             self.oracle.sends(Sending("US1", "store", 0.0, instance))
-            row = Queued("pacs0", instance.sop_instance, EXPLICIT, "", (0, place), "waiting", 0.0)
+            row = Queued("pacs0", instance.sop_instance, EXPLICIT, "", (0, place), "pending", 0.0)
             self.rows[instance] = row
 
     def queued(self):
@@ -118,7 +118,7 @@ def test_what_arrived_and_is_not_known_to_have(hospital):
 def test_a_dead_letter_needs_as_many_refusals_as_there_are_attempts(hospital, refusals, rules):
     for _ in range(refusals):
         hospital.attempt(FIRST, status=0xC000, keeps=False)
-    hospital.settle(FIRST, "dead")
+    hospital.settle(FIRST, "dead-letter")
     hospital.arrivals.judge_end([FIRST])
     assert hospital.rules == rules
 
@@ -198,7 +198,7 @@ def test_what_the_destination_refuses_a_context_for_is_set_aside_with_its_reason
     hospital.arrivals.accepts = lambda key: False
     if why:
         hospital.history.append(Recorded(hospital.rows[FIRST].key, 0.0, 0.0))
-    hospital.settle(FIRST, "dead")
+    hospital.settle(FIRST, "dead-letter")
     del hospital.rows[SECOND]
     hospital.arrivals.judge_end([FIRST])
     assert hospital.rules == rules
@@ -230,7 +230,7 @@ def test_an_overtaker(hospital):
     assert hospital.rules == [Rule.OUT_OF_ORDER]
 
 
-@pytest.mark.parametrize("change", [{"state": "dead"}, {"lane": "another"}])
+@pytest.mark.parametrize("change", [{"state": "dead-letter"}, {"lane": "another"}])
 def test_what_is_set_aside_or_in_another_lane_is_not_overtaken(hospital, change):
     hospital.rows[FIRST] = replace(hospital.rows[FIRST], **change)
     hospital.attempt(SECOND)

@@ -94,7 +94,7 @@ class About(enum.StrEnum):
     LINK = "link"
     """Link cannot now: it stops, runs another configuration, or the transfer was cut.
 
-    Tried again without counting.
+    AttemptFacts again without counting.
     """
 
 

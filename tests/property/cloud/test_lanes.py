@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     OPEN_STATES,
     DeliverySearch,
     DeliveryState,
@@ -73,7 +74,8 @@ class Queue(RuleBasedStateMachine):
         self.queued += 1
         wish = NewDelivery(
             target=PACS,
-            instance=self.instances[instance],
+            kind=INSTANCE,
+            reference=self.instances[instance],
             lane=lane,
             priority=priority,
             cause=f"person:t/{self.queued}",
@@ -111,7 +113,7 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(
         data=st.data(),
-        state=st.sampled_from(["delivered", "waiting", "dead", "stopped"]),
+        state=st.sampled_from(["delivered", "pending", "dead-letter", "stopped"]),
         wait=st.sampled_from([0.0, 5.0]),
     )
     def settle(self, data: st.DataObject, state: str, wait: float) -> None:
@@ -130,14 +132,14 @@ class Queue(RuleBasedStateMachine):
             )
         )
         if kept:
-            assert known.state is DeliveryState.LEASED
+            assert known.state is DeliveryState.SENDING
             if state == "delivered":
                 self.settled.append(lease.delivery.id)
 
     @precondition(lambda self: self.queued)
     @rule(
         data=st.data(),
-        state=st.sampled_from([DeliveryState.PARKED, DeliveryState.SKIPPED, DeliveryState.WAITING]),
+        state=st.sampled_from([DeliveryState.PARKED, DeliveryState.SKIPPED, DeliveryState.PENDING]),
     )
     def act(self, data: st.DataObject, state: DeliveryState) -> None:
         every = self.run(self.records.deliveries.deliveries(NORTH, DeliverySearch())).items
@@ -148,10 +150,10 @@ class Queue(RuleBasedStateMachine):
         try:
             done = self.run(act)
         except ConflictError:
-            assert one.state is DeliveryState.LEASED
+            assert one.state is DeliveryState.SENDING
             assert one.until > self.now
             return
-        if done and state is DeliveryState.WAITING and one.id in self.settled:
+        if done and state is DeliveryState.PENDING and one.id in self.settled:
             self.settled.remove(one.id)
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 5.0, LEASE]))
@@ -173,7 +175,7 @@ class Queue(RuleBasedStateMachine):
         return [
             one
             for one, state in self.open_in(lane)
-            if state is DeliveryState.LEASED and one in live
+            if state is DeliveryState.SENDING and one in live
         ]
 
     @invariant()
@@ -194,7 +196,7 @@ class Queue(RuleBasedStateMachine):
         ready = [
             lane
             for lane in LANES
-            if (rows := self.open_in(lane)) and rows[0][1] is DeliveryState.WAITING
+            if (rows := self.open_in(lane)) and rows[0][1] is DeliveryState.PENDING
         ]
         assert bool(due) or not ready
 

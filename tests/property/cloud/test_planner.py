@@ -11,11 +11,13 @@ from swallowtail.calls.config import AtCap, Destination
 from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.planner import OPEN_AFTER, RETRY, LinkAway, plan
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     BreakerState,
     Delivery,
     DeliveryState,
     DestinationState,
     Lease,
+    Payload,
     Target,
 )
 from swallowtail.cloud.model.tenancy import Tenant
@@ -24,16 +26,19 @@ TARGET = Target(link="ward", destination="pacs")
 NEW = Delivery(
     id=1,
     target=TARGET,
-    instance=1,
-    facility="clinic",
-    study="1.2",
-    sop_instance="1.2.3",
-    sop_class="1.2.840.10008.5.1.4.1.1.6.1",
-    transfer_syntax="1.2.840.10008.1.2.1",
+    payload=Payload(
+        kind=INSTANCE,
+        reference=1,
+        facility="clinic",
+        parent="1.2",
+        identifier="1.2.3",
+        type="1.2.840.10008.5.1.4.1.1.6.1",
+        format="1.2.840.10008.1.2.1",
+    ),
     lane="",
     priority=0,
     cause="rule:r/1",
-    state=DeliveryState.LEASED,
+    state=DeliveryState.SENDING,
     place=1,
     created=0.0,
     changed=0.0,
@@ -91,14 +96,16 @@ def test_a_delivery_is_tried_until_it_is_there_or_refused_so_often(
             assert planned.done
         elif refused and refusals >= destination.attempts:
             assert settled.state is (
-                DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD
+                DeliveryState.STOPPED
+                if destination.at_cap is AtCap.STOP
+                else DeliveryState.DEAD_LETTER
             )
         else:
-            assert settled.state is DeliveryState.WAITING
+            assert settled.state is DeliveryState.PENDING
             assert now <= settled.next_at <= now + RETRY.last
             assert not planned.done
         _check_breaker(state, planned.state, outcome, now)
-        if settled.state is not DeliveryState.WAITING:
+        if settled.state is not DeliveryState.PENDING:
             return
         state = planned.state
         now = max(now, settled.next_at, state.retry_at)

@@ -24,7 +24,7 @@ from swallowtail.calls.deliver import (
     NotDelivered,
 )
 from swallowtail.cloud.dispatch.planner import Culprit, LinkAway, Outcome, is_suspect
-from swallowtail.cloud.model.delivery import Lease
+from swallowtail.cloud.model.delivery import INSTANCE, Lease
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.port_errors import NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.ports.blobs import Blobs
@@ -125,7 +125,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     destination: Destination
     configuration: int
     connection: int
-    expected: tuple[tuple[str, str], ...] = ()
+    expected: tuple[tuple[str, str, str], ...] = ()
     behind: int = 0
     may_blame: bool = False
     """A cut may be found to be the instance's fault."""
@@ -179,26 +179,28 @@ class Sender:
 
     async def _try(self, order: Order, progress: Progress) -> tuple[DeliverAnswer | LinkAway, str]:
         delivery = order.lease.delivery
-        key = (order.destination.name, delivery.sop_class, delivery.transfer_syntax)
+        key = (order.destination.name, delivery.payload.type, delivery.payload.format)
         try:
-            instance = await self._instances.instance(order.lease.tenant, delivery.instance)
+            instance = await self._instances.instance(
+                order.lease.tenant, delivery.payload.reference
+            )
             if key in self._refused and order.destination.transcoding is not Transcoding.NEVER:
                 return await self._transcoded(order, instance, self._refused[key], progress)
             answer = await self._stored(order, instance, progress)
             instead = self._instead(order.destination, answer)
             if instead is None:
-                return answer, delivery.transfer_syntax
+                return answer, delivery.payload.format
             self._refused[key] = instead
             progress.restart()
             return await self._transcoded(order, instance, instead, progress)
         except LinkAwayError as error:
-            return LinkAway(str(error), gone=self._path.gone), delivery.transfer_syntax
+            return LinkAway(str(error), gone=self._path.gone), delivery.payload.format
         except NotFoundError:
-            return _unreadable(), delivery.transfer_syntax
+            return _unreadable(), delivery.payload.format
         except StorageUnavailableError as error:
             return (
                 NotDelivered(about=About.LINK, phase=DeliveryPhase.TRANSFER, detail=str(error)),
-                delivery.transfer_syntax,
+                delivery.payload.format,
             )
 
     async def _stored(self, order: Order, instance: Instance, progress: Progress) -> DeliverAnswer:
@@ -235,7 +237,7 @@ class Sender:
                 order.lease.delivery
             )  # the next try finds out anew what the destination takes
             self._refused.pop(
-                (order.destination.name, delivery.sop_class, delivery.transfer_syntax), None
+                (order.destination.name, delivery.payload.type, delivery.payload.format), None
             )
         return answer, instead.syntax
 
@@ -286,23 +288,25 @@ def _request(order: Order, syntax: str, length: int) -> DeliverRequest:
         delivery=delivery.id,
         attempt=delivery.tries,
         behind=order.behind,
-        sop_class=delivery.sop_class,
-        sop_instance=delivery.sop_instance,
+        sop_class=delivery.payload.type,
+        sop_instance=delivery.payload.identifier,
         transfer_syntax=syntax,
         length=length,
         expected=_expected(order.expected),
     )
 
 
-def _expected(pairs: tuple[tuple[str, str], ...]) -> tuple[Expected, ...]:
+def _expected(found: tuple[tuple[str, str, str], ...]) -> tuple[Expected, ...]:
     syntaxes: dict[str, list[str]] = {}
-    for sop_class, syntax in pairs:
+    for kind, sop_class, syntax in found:
+        if kind != INSTANCE:
+            continue
         syntaxes.setdefault(sop_class, []).append(syntax)
-    found = [
+    contexts = [
         Expected(sop_class=name, transfer_syntaxes=tuple(many[:MAX_SYNTAXES]))
         for name, many in syntaxes.items()
     ]
-    return tuple(found[:MAX_EXPECTED])
+    return tuple(contexts[:MAX_EXPECTED])
 
 
 def _arrival(outcome: Outcome) -> Arrival:

@@ -29,13 +29,13 @@ from swallowtail.cloud.dispatch.alarms import DestinationAlarm
 from swallowtail.cloud.dispatch.attempt import Arrival, Order, Path, Progress, Sender
 from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, Returned, plan
 from swallowtail.cloud.model.delivery import (
+    AttemptFacts,
     Claim,
     DeliverySearch,
     DeliveryState,
     DestinationState,
     Lease,
     Target,
-    Tried,
 )
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.paging import PageRequest
@@ -62,7 +62,7 @@ waited for.
 ATTEMPTS: Final = Counter(
     "swallowtail_delivery_attempts", "Attempts to deliver, by the state that they left", ["state"]
 )
-BLAMED_STATES: Final = frozenset({DeliveryState.DEAD, DeliveryState.STOPPED})
+BLAMED_STATES: Final = frozenset({DeliveryState.DEAD_LETTER, DeliveryState.STOPPED})
 LOOK_BACK: Final = 20
 """Dead letters, the newest, among which those are looked for that were set aside for cuts."""
 
@@ -107,7 +107,7 @@ class Connection:
         self._tools, self._target, self._destination = tools, target, destination
         self._configuration, self._number = configuration, number
         self._line: deque[Attempt] = deque()
-        self._expected: tuple[tuple[str, str], ...] = ()
+        self._expected: tuple[tuple[str, str, str], ...] = ()
         self._state = DestinationState(target=target)
         self._since = 0.0
         self._claiming: asyncio.Task[Claim | StorageUnavailableError] | None = None
@@ -312,11 +312,11 @@ class Connection:
                 self._state,
                 self._destination,
                 outcome,
-                sent_syntax=syntax,
+                sent_format=syntax,
                 now=now,
                 dice=self._tools.dice(),
             )
-            settlement = msgspec.structs.replace(planned.settlement, tried=tried)
+            settlement = msgspec.structs.replace(planned.settlement, attempt=tried)
             changed = planned.state if planned.state != self._state else None
             try:
                 kept = await self._tools.deliveries.settle([settlement], changed, now=now)
@@ -347,14 +347,14 @@ class Connection:
         self._keep(claim)
         return planned is not None
 
-    def _tried(self, attempt: Attempt, syntax: str) -> Tried:
-        return Tried(
+    def _tried(self, attempt: Attempt, syntax: str) -> AttemptFacts:
+        return AttemptFacts(
             began=attempt.began,
             ended=self._tools.clock(),
             epoch=self._tools.path.epoch,
             configuration=self._configuration,
             connection=self._number,
-            sent_syntax=syntax or attempt.lease.delivery.transfer_syntax,
+            sent_format=syntax or attempt.lease.delivery.payload.format,
         )
 
     async def _give_back(self) -> None:

@@ -26,6 +26,7 @@ from swallowtail.cloud.model.delivery import (
     BreakerState,
     DeliveryState,
     DestinationState,
+    FailureSubject,
     Lease,
     Settlement,
 )
@@ -36,6 +37,11 @@ OPEN_AFTER: Final = 3
 RETRY: Final = Backoff(first=2.0, last=300.0)
 LINK_CEILING: Final = 2.0
 MAX_DETAIL: Final = 400
+SUBJECTS: Final = {
+    About.DESTINATION: FailureSubject.DESTINATION,
+    About.INSTANCE: FailureSubject.PAYLOAD,
+    About.LINK: FailureSubject.ROUTE,
+}
 CUTS_PER_ATTEMPT: Final = 2
 """Times the destination's attempts, so many cuts in a row make an instance suspect.
 
@@ -92,7 +98,7 @@ class Plan:
         return self.settlement.state in {
             DeliveryState.DELIVERED,
             DeliveryState.WARNED,
-            DeliveryState.DEAD,
+            DeliveryState.DEAD_LETTER,
         }
 
 
@@ -127,17 +133,17 @@ def plan(
     destination: Destination,
     outcome: Outcome,
     *,
-    sent_syntax: str = "",
+    sent_format: str = "",
     now: float,
     dice: float,
 ) -> Plan:
     """Decide about one attempt.
 
-    `sent_syntax` is the transfer syntax that the instance was sent in.
+    `sent_format` is the transfer syntax that the instance was sent in.
     """
     match outcome:
         case Delivered():
-            return _delivered(lease, state, outcome, sent_syntax, now)
+            return _delivered(lease, state, outcome, sent_format, now)
         case NotDelivered(about=About.DESTINATION):
             return _destination_failed(lease, state, outcome, now, dice)
         case NotDelivered(about=About.INSTANCE):
@@ -147,7 +153,7 @@ def plan(
         case Culprit(answer):
             return _culprit(lease, state, destination, answer)
         case Returned():
-            return Plan(_settlement(lease, DeliveryState.WAITING, outcome, next_at=now), state)
+            return Plan(_settlement(lease, DeliveryState.PENDING, outcome, next_at=now), state)
         case NotDelivered() | LinkAway():
             return _link_failed(lease, state, outcome, now, dice)
 
@@ -167,7 +173,7 @@ def _settlement(
         state=state,
         next_at=next_at,
         status=answer.status if answer else None,
-        about=answer.about if answer else About.LINK,
+        about=SUBJECTS[answer.about] if answer else FailureSubject.ROUTE,
         phase=answer.phase if answer else None,
         detail=outcome.detail[:MAX_DETAIL],
         cuts=_cuts(lease, outcome),
@@ -193,7 +199,7 @@ def _closed(state: DestinationState) -> DestinationState:
 
 
 def _delivered(
-    lease: Lease, state: DestinationState, outcome: Delivered, sent_syntax: str, now: float
+    lease: Lease, state: DestinationState, outcome: Delivered, sent_format: str, now: float
 ) -> Plan:
     settlement = Settlement(
         tenant=lease.tenant,
@@ -202,7 +208,7 @@ def _delivered(
         state=DeliveryState.WARNED if outcome.status else DeliveryState.DELIVERED,  # PS3.4 B.2.3
         status=outcome.status,
         detail=outcome.comment if outcome.status else "",
-        sent_syntax=sent_syntax or lease.delivery.transfer_syntax,
+        sent_format=sent_format or lease.delivery.payload.format,
     )
     return Plan(settlement, msgspec.structs.replace(_closed(state), delivered_at=now))
 
@@ -214,7 +220,7 @@ def _destination_failed(
         state.breaker is BreakerState.OPEN
     ):  # it was under way when another opened the breaker: the same outage, counted once
         return Plan(
-            _settlement(lease, DeliveryState.WAITING, outcome, next_at=state.retry_at), state
+            _settlement(lease, DeliveryState.PENDING, outcome, next_at=state.retry_at), state
         )
     failures = state.failures + 1
     retry_at = now + wait(failures, dice)
@@ -227,7 +233,7 @@ def _destination_failed(
         detail=outcome.detail[:MAX_DETAIL],
         failing_since=now if state.failing_since is None else state.failing_since,
     )
-    return Plan(_settlement(lease, DeliveryState.WAITING, outcome, next_at=retry_at), failing)
+    return Plan(_settlement(lease, DeliveryState.PENDING, outcome, next_at=retry_at), failing)
 
 
 def _instance_refused(
@@ -238,9 +244,11 @@ def _instance_refused(
     retry_at: float,
 ) -> Plan:
     if not outcome.permanent and lease.delivery.refusals + 1 < destination.attempts:
-        settlement = _settlement(lease, DeliveryState.WAITING, outcome, next_at=retry_at)
+        settlement = _settlement(lease, DeliveryState.PENDING, outcome, next_at=retry_at)
     else:
-        end = DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD
+        end = (
+            DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD_LETTER
+        )
         settlement = _settlement(lease, end, outcome)
     return Plan(msgspec.structs.replace(settlement, refused=True), _closed(state))
 
@@ -248,7 +256,7 @@ def _instance_refused(
 def _culprit(
     lease: Lease, state: DestinationState, destination: Destination, outcome: NotDelivered
 ) -> Plan:
-    end = DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD
+    end = DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD_LETTER
     times = (
         f"{lease.delivery.cuts + 1} times in a row the association ended under this instance, and"
         f" {destination.name} answers"
@@ -275,4 +283,4 @@ def _link_failed(
     )  # without a session nobody tries before the next one
     if state.breaker is BreakerState.HALF_OPEN:  # the probe did not tell: the next one may go
         state = msgspec.structs.replace(state, breaker=BreakerState.OPEN, retry_at=retry_at)
-    return Plan(_settlement(lease, DeliveryState.WAITING, outcome, next_at=retry_at), state)
+    return Plan(_settlement(lease, DeliveryState.PENDING, outcome, next_at=retry_at), state)

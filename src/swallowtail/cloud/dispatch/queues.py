@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from swallowtail.calls.config import Destination
+from swallowtail.cloud.dispatch.payloads.kind import Kinds
+from swallowtail.cloud.dispatch.payloads.table import KINDS
 from swallowtail.cloud.dispatch.rule_matching import lane_of
 from swallowtail.cloud.dispatch.runner import topic
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     BreakerState,
     Delivery,
     DeliveryAttempt,
@@ -64,7 +67,9 @@ class Queues:
         sites: SiteBook,
         bus: Bus,
         clock: Clock,
+        kinds: Kinds = KINDS,
     ) -> None:
+        self.kinds = kinds
         self._deliveries, self._instances, self._links = deliveries, instances, links
         self._sites, self._bus, self._clock = sites, bus, clock
 
@@ -84,7 +89,7 @@ class Queues:
         found = await self._deliveries.delivery(tenant, delivery)
         if facilities is None:
             return found
-        if found.facility in facilities:
+        if found.payload.facility in facilities:
             with contextlib.suppress(NotFoundError):  # a Link that was removed
                 if (await self._links.link(tenant, found.target.link)).facility in facilities:
                     return found
@@ -148,7 +153,7 @@ class Queues:
         They go to the end of their lanes, after what was queued since; one that has stopped its
         lane keeps its place.
         """
-        return await self._act(tenant, search, deliveries, DeliveryState.WAITING, event=event)
+        return await self._act(tenant, search, deliveries, DeliveryState.PENDING, event=event)
 
     async def retry(
         self,
@@ -169,7 +174,7 @@ class Queues:
             raise ConflictError(f"the destination {found.target.destination} is paused; resume it")
         search = DeliverySearch(link=found.target.link, facilities=facilities)
         count = await self._act(
-            tenant, search, [delivery], DeliveryState.WAITING, in_place=True, event=event
+            tenant, search, [delivery], DeliveryState.PENDING, in_place=True, event=event
         )
         if count and state.breaker is not BreakerState.CLOSED:
             await self.resume(tenant, found.target, event=event)
@@ -215,7 +220,8 @@ class Queues:
         wanted = [
             NewDelivery(
                 target=target,
-                instance=one.id,
+                kind=INSTANCE,
+                reference=one.id,
                 lane=lanes.get(one.origin.facility, ""),
                 priority=priority,
                 cause=cause,

@@ -12,6 +12,7 @@ from swallowtail.calls.config import Destination, Device
 from swallowtail.cloud.dispatch.sites import Sites
 from swallowtail.cloud.dispatch.tags import Tags, digits_of
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     NewDelivery,
     Routed,
     Routing,
@@ -155,7 +156,8 @@ class _Targets:
     def _delivery(self, rule: Rule, target: Target, destination: Destination | None) -> NewDelivery:
         return NewDelivery(
             target=target,
-            instance=self._routing.instance.id,
+            kind=INSTANCE,
+            reference=self._routing.instance.id,
             lane=lane_of(destination, self._routing.patient),
             priority=rule.action.priority,
             cause=f"rule:{rule.id}/1",

@@ -123,7 +123,7 @@ class QueueWatch:
         )
         search = DeliverySearch(link=target.link, destination=target.destination)
         count = await self._deliveries.act(
-            tenant, search, (), DeliveryState.DEAD, reason=reason, now=now, event=event
+            tenant, search, (), DeliveryState.DEAD_LETTER, reason=reason, now=now, event=event
         )
         log.warning(
             "what waited for a destination that is gone was set aside",
@@ -149,7 +149,7 @@ def measure(states: list[DestinationState], now: float) -> None:
         sum(
             state.counts.get(kind, 0)
             for state in states
-            for kind in (DeliveryState.PARKED, DeliveryState.DEAD)
+            for kind in (DeliveryState.PARKED, DeliveryState.DEAD_LETTER)
         )
     )
     for state in sorted(states, key=_depth, reverse=True)[:MAX_MEASURED]:

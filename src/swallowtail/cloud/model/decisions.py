@@ -52,13 +52,13 @@ def transferred(arrival: Arrival, stored: Stored) -> AuditEvent:
     )
 
 
-def delivered(delivery: Delivery) -> AuditEvent:
-    """The audit event of a delivery that has come to its end.
+def delivered(delivery: Delivery, event: EventId) -> AuditEvent:
+    """Return the audit event of a delivery that has ended.
 
-    DICOM Instances Transferred (PS3.15 A.5.3.7).
+    `event` is the payload's: of instances, DICOM Instances Transferred (PS3.15 A.5.3.7).
     """
     return AuditEvent(
-        event=EventId.INSTANCES_TRANSFERRED,
+        event=event,
         action=EventAction.READ,
         outcome=(
             EventOutcome.SUCCESS if delivery.state in DONE_STATES else EventOutcome.SERIOUS_FAILURE
@@ -66,7 +66,7 @@ def delivered(delivery: Delivery) -> AuditEvent:
         type=f"delivery.{delivery.state}",
         actor="dispatch",
         objects=(
-            ("instance", delivery.sop_instance),
+            (delivery.payload.kind, delivery.payload.identifier),
             ("link", delivery.target.link),
             ("destination", delivery.target.destination),
         ),
@@ -75,7 +75,7 @@ def delivered(delivery: Delivery) -> AuditEvent:
 
 
 AWAITING_PERSON: Final = {
-    DeliveryState.DEAD: Condition.DEAD_LETTER,
+    DeliveryState.DEAD_LETTER: Condition.DEAD_LETTER,
     DeliveryState.STOPPED: Condition.LANE_STOPPED,
 }
 """States in which a delivery waits for a person, and the alarm that says so."""

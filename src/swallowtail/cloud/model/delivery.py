@@ -1,10 +1,9 @@
-"""Deliveries: which instance goes to which destination, in which lane, and how far it has come.
+"""Deliveries, destinations and rules.
 
-Destinations, rules.
-
-A *destination* is named by a Link's configuration (`calls.config.Destination`); what the Cloud
-knows of it beside is here. A *lane* is an ordered queue of one destination: the whole destination
-(''), or one patient where it has more than one connection.
+A delivery is one payload on its way to one destination. A *payload* is of a kind (an instance,
+later a message or an event) and refers to a row of that kind. A *destination* is named by the
+configuration of the Link that sends to it. A *lane* is an ordered queue of one destination: the
+whole destination (''), or one patient where it has more than one connection.
 """
 
 import enum
@@ -12,64 +11,98 @@ from typing import Final
 
 import msgspec
 
-from swallowtail.calls.deliver import About, DeliveryPhase
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.tenancy import Tenant, Value
 
 
 class DeliveryState(enum.StrEnum):
-    """Where a delivery is."""
+    """The state of a delivery."""
 
-    WAITING = "waiting"
-    """For its turn, or for `next_at`."""
-    LEASED = "leased"
-    """A node works on it until `until`."""
+    PENDING = "pending"
+    """It waits for its turn, or until `next_at`."""
+    SENDING = "sending"
+    """A node holds its lease until `until`."""
     STOPPED = "stopped"
-    """At the head of its lane, which waits for a person (`at_cap = stop`)."""
+    """It was refused at the cap (`at_cap = stop`). Its lane waits until a person acts."""
     PARKED = "parked"
-    """Set aside by a person; its lane goes on."""
-    DEAD = "dead"
-    """A dead letter: parked by the cap, or its destination is configured no more.
+    """A person parked it. Its lane continues."""
+    DEAD_LETTER = "dead-letter"
+    """It was refused at the cap, or its destination is no longer configured.
 
-    Its lane goes on.
+    Its lane continues.
     """
     SKIPPED = "skipped"
-    """Given up by a person, with a reason."""
+    """A person skipped it, with a reason."""
     DELIVERED = "delivered"
     WARNED = "warned"
-    """Delivered with a warning (B000, B006, B007)."""
+    """Delivered with a warning."""
 
 
-OPEN_STATES = frozenset({DeliveryState.WAITING, DeliveryState.LEASED, DeliveryState.STOPPED})
-"""Those that keep their place in the lane."""
+INSTANCE: Final = "instance"
+"""The payload kind of DICOM instances."""
+OPEN_STATES = frozenset({DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.STOPPED})
+"""States in which a delivery keeps its place in the lane."""
 MAX_ATTEMPTS: Final = 20
-"""Attempts of a delivery that are kept.
-
-A destination that is down for days must not fill the disk.
-"""
+"""Attempts that are kept of a delivery, so that a long outage does not fill the disk."""
 DONE_STATES = frozenset({DeliveryState.DELIVERED, DeliveryState.WARNED, DeliveryState.SKIPPED})
 
 
+class FailureSubject(enum.StrEnum):
+    """What a failed attempt is about."""
+
+    DESTINATION = "destination"
+    """It cannot be reached or is out of resources: retried without limit, opens the breaker."""
+    PAYLOAD = "payload"
+    """The destination refused this payload: counts towards the cap."""
+    ROUTE = "route"
+    """The Link, or the Cloud itself, could not make the attempt: retried without counting."""
+
+
 class Target(Value, frozen=True, kw_only=True):
-    """A destination's place: the Link that reaches it and its name there."""
+    """The key of a destination: the Link that sends to it and its name there.
+
+    `link` is empty where the Cloud itself sends.
+    """
 
     link: str
     destination: str
 
     @property
     def subject(self) -> str:
-        """What an alarm about this destination names."""
+        """Return the subject of an alarm about this destination."""
         return f"{self.link}/{self.destination}"
 
 
-class NewDelivery(Value, frozen=True, kw_only=True):
-    """What a rule or a person wants sent.
+class Payload(Value, frozen=True, kw_only=True):
+    """What a delivery sends.
 
-    The same (target, instance, cause) again makes no second row.
+    The texts are those of its kind; they stay with the delivery when the row is deleted.
+    """
+
+    kind: str
+    reference: int
+    """Id of the row, among those of its kind."""
+    facility: str
+    """The facility that it came from."""
+    parent: str = ""
+    """What it is part of: the Study Instance UID of an instance."""
+    identifier: str = ""
+    """Its own identifier: the SOP Instance UID of an instance."""
+    type: str = ""
+    """The SOP Class UID of an instance."""
+    format: str = ""
+    """How it is encoded: the transfer syntax of an instance."""
+
+
+class NewDelivery(Value, frozen=True, kw_only=True):
+    """A delivery that a rule or a person requests.
+
+    The same (target, kind, reference, cause) again adds no second row.
     """
 
     target: Target
-    instance: int
+    kind: str
+    reference: int
     lane: str = ""
     priority: int = 0
     """Higher goes first within its lane; equal ones in order."""
@@ -78,18 +111,11 @@ class NewDelivery(Value, frozen=True, kw_only=True):
 
 
 class Delivery(Value, frozen=True, kw_only=True):
-    """One instance on its way to one destination."""
+    """One payload on its way to one destination."""
 
     id: int
     target: Target
-    instance: int
-    facility: str
-    """Where the instance came from."""
-    study: str
-    sop_instance: str
-    sop_class: str
-    transfer_syntax: str
-    """The instance's own."""
+    payload: Payload
     lane: str
     priority: int
     cause: str
@@ -105,24 +131,25 @@ class Delivery(Value, frozen=True, kw_only=True):
     until: float = 0.0
     """End of the lease."""
     tries: int = 0
-    """Every lease."""
+    """Number of leases."""
     refusals: int = 0
-    """Attempts that the destination answered about the instance: what the cap counts."""
+    """Attempts that failed about the payload: the cap counts them."""
     cuts: int = 0
-    """Attempts in a row in which the association ended while the instance was under way."""
+    """Attempts in a row whose connection ended during the transfer."""
     status: int | None = None
-    about: About | None = None
-    phase: DeliveryPhase | None = None
+    about: FailureSubject | None = None
+    phase: str | None = None
+    """How far the last attempt came, in the terms of its route."""
     detail: str = ""
-    """Of the last failure or warning, or why a person skipped it."""
-    sent_syntax: str = ""
-    """The transfer syntax it was delivered in; another than its own where it was transcoded."""
+    """Cause of the last failure or warning, or the reason of the skip."""
+    sent_format: str = ""
+    """The format it was delivered in; not its own where it was transcoded."""
 
 
 class Lease(Value, frozen=True, kw_only=True):
-    """A delivery that a node may work on until `until`.
+    """The right of a node to attempt a delivery until `until`.
 
-    It shows `token` to settle it, so that a lapsed lease settles nothing.
+    Settling requires `token`, so that an expired lease settles nothing.
     """
 
     tenant: Tenant
@@ -163,60 +190,61 @@ class DestinationState(Value, frozen=True, kw_only=True):
 
 
 class Claim(Value, frozen=True, kw_only=True):
-    """What a claim gave.
-
-    The leases, the destination as it is now (without counts), and what its queue will need soon.
-    """
+    """The result of a claim: leases and the state of the destination, without counts."""
 
     leases: tuple[Lease, ...] = ()
     state: DestinationState
-    expected: tuple[tuple[str, str], ...] = ()
-    """(SOP class, transfer syntax) of the oldest open deliveries, each pair once."""
+    expected: tuple[tuple[str, str, str], ...] = ()
+    """(kind, type, format) of the oldest open deliveries, each once."""
 
 
 class Due(Value, frozen=True, kw_only=True):
-    """A destination with open deliveries, and from when on one can be claimed."""
+    """A destination with open deliveries, and the time from which one can be claimed."""
 
     target: Target
     at: float
 
 
-class Tried(Value, frozen=True, kw_only=True):
-    """How an attempt was made that had begun: times, and by which session and settings."""
+class AttemptFacts(Value, frozen=True, kw_only=True):
+    """Times, session and settings of an attempt that had begun."""
 
     began: float
     ended: float
     epoch: int
-    """The Link's session (`tenancy.Link.epoch`)."""
+    """Number of the Link's session (`tenancy.Link.epoch`)."""
     configuration: int
-    """The version of the Link's configuration whose destination was meant."""
+    """Version of the configuration that named the destination."""
     connection: int
-    """Which of the destination's connections, from 0."""
-    sent_syntax: str
-    """The transfer syntax that was sent, or would have been."""
+    """Number of the destination's connection, from 0."""
+    sent_format: str
+    """The format that was sent, or would have been."""
+    seconds: float | None = None
+    """Duration of the transfer to the destination, where it succeeded and the route measures it."""
+    comment: str = ""
+    """The destination's own text (Error Comment, 0000,0902), which may hold anything."""
 
 
-class DeliveryAttempt(Tried, frozen=True, kw_only=True):
-    """One attempt at a delivery, as it ended.
+class DeliveryAttempt(AttemptFacts, frozen=True, kw_only=True):
+    """One attempt at a delivery and its outcome.
 
-    What people do with a delivery is in the audit log instead.
+    Actions of people are in the audit log.
     """
 
     number: int
-    """The delivery's `tries` then, which go on over a resend.
+    """`tries` of the delivery at that time; a resend does not reset it.
 
-    A missing number was a lease under which nothing began, or whose node died before it could tell.
+    A missing number is a lease under which nothing began, or whose node crashed before it settled.
     """
     state: DeliveryState
-    """Where it left the delivery."""
+    """State of the delivery after it."""
     status: int | None = None
-    about: About | None = None
-    phase: DeliveryPhase | None = None
+    about: FailureSubject | None = None
+    phase: str | None = None
     detail: str = ""
 
 
 class Settlement(Value, frozen=True, kw_only=True):
-    """What became of a lease; the planner (`dispatch`) has decided it."""
+    """The outcome of a lease, as `dispatch.planner` decided it."""
 
     tenant: Tenant
     delivery: int
@@ -224,29 +252,29 @@ class Settlement(Value, frozen=True, kw_only=True):
     state: DeliveryState
     next_at: float = 0.0
     refused: bool = False
-    """Counts towards the cap."""
+    """Whether it counts towards the cap."""
     cuts: int = 0
-    """As the delivery's from now on."""
+    """New value of the delivery's `cuts`."""
     status: int | None = None
-    about: About | None = None
-    phase: DeliveryPhase | None = None
+    about: FailureSubject | None = None
+    phase: str | None = None
     detail: str = ""
-    sent_syntax: str = ""
-    tried: Tried | None = None
-    """None: the attempt never began, so the delivery's history leaves it out."""
+    sent_format: str = ""
+    attempt: AttemptFacts | None = None
+    """None: the attempt did not begin, and the history omits it."""
 
 
 class DeliverySearch(Value, frozen=True, kw_only=True):
-    """Which deliveries."""
+    """Conditions on deliveries; an empty one matches all."""
 
     link: str = ""
     destination: str = ""
     states: frozenset[DeliveryState] = frozenset()
-    study: str = ""
-    sop_instance: str = ""
+    kind: str = ""
+    parent: str = ""
+    identifier: str = ""
     facilities: frozenset[str] | None = None
-    """Those whose instance came from one of these, and whose destination's Link is in one of these.
-    """
+    """Only payloads of these facilities to destinations of Links in these facilities."""
 
 
 class RuleCondition(Value, frozen=True, kw_only=True):

@@ -1,13 +1,13 @@
-"""What is kept of each delivery's attempts.
+"""The last attempts of each delivery.
 
-Within the caller's transaction, each step by the key: every settlement adds one.
+Everything runs within the caller's transaction and finds its rows by the key.
 """
 
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from swallowtail.cloud.model.delivery import MAX_ATTEMPTS, DeliveryAttempt, Settlement, Tried
+from swallowtail.cloud.model.delivery import MAX_ATTEMPTS, AttemptFacts, DeliveryAttempt, Settlement
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.rows import Listing, values
@@ -15,7 +15,7 @@ from swallowtail.cloud.records.rows import Listing, values
 _attempt = schema.attempt
 _SETTLED: Final = ("tenant", "delivery", "token", "state", "status", "about", "phase", "detail")
 ADD = Prepared(insert(_attempt))
-_LAST_TOO_MANY = (
+_LAST_SURPLUS = (
     select(_attempt.c.token)
     .where(_attempt.c.delivery == bindparam("of"))
     .order_by(_attempt.c.token.desc())
@@ -25,7 +25,7 @@ _LAST_TOO_MANY = (
 )
 TRIM = Prepared(
     delete(_attempt).where(
-        _attempt.c.delivery == bindparam("of"), _attempt.c.token <= _LAST_TOO_MANY
+        _attempt.c.delivery == bindparam("of"), _attempt.c.token <= _LAST_SURPLUS
     )
 )
 ATTEMPTS = Listing(
@@ -38,13 +38,13 @@ ATTEMPTS = Listing(
 )
 
 
-def add(connection: Connection, settlement: Settlement, tried: Tried, number: int) -> None:
-    """Keep an attempt as settled, `number` being the delivery's `tries`.
+def add(connection: Connection, settlement: Settlement, facts: AttemptFacts, number: int) -> None:
+    """Add an attempt as settled, and delete the oldest beyond MAX_ATTEMPTS.
 
-    The oldest goes where there are too many.
+    `number` is the delivery's `tries`.
     """
     row: dict[str, Any] = {name: getattr(settlement, name) for name in _SETTLED}
-    ADD.run(connection, row | values(tried) | {"number": number})
+    ADD.run(connection, row | values(facts) | {"number": number})
     if (
         settlement.token > MAX_ATTEMPTS
     ):  # each attempt has a token of its own: before that there cannot be too many

@@ -34,6 +34,7 @@ from sqlalchemy import (
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.deletion import DeletedBatch, Deletion, NewDeletion, Scope, Selection
+from swallowtail.cloud.model.delivery import INSTANCE
 from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
@@ -325,7 +326,7 @@ def _move_out(
     purging.raise_mark(connection, max(ids))
     note_parts(connection, tenant, deletion, "instances", [row.facility for row in rows])
     places, uids = _places(rows), {row.sop_instance for row in rows}
-    links = deliveries.skipped(connection, tenant, ids, now)
+    links = deliveries.skipped(connection, tenant, INSTANCE, ids, now)
     _show_first(connection, tenant, uids)
     clear_resolved(connection, tenant, uids, now)
     _take_attributes_anew(connection, tenant, places, ids)

@@ -1,10 +1,20 @@
-"""The queues: the statements of the port `Deliveries`. What may be claimed stands in `lanes`."""
+"""The statements of the port `Deliveries`. What may be claimed is in `lanes`."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.decisions import AWAITING_PERSON, delivered
@@ -20,45 +30,31 @@ from swallowtail.cloud.model.delivery import (
     Due,
     Lease,
     NewDelivery,
+    Payload,
     Settlement,
     Target,
 )
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records import attempts, lanes, schema, set_aside
+from swallowtail.cloud.records import attempts, lanes, payloads, schema, set_aside
 from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.payloads import SOURCES, Sources
 from swallowtail.cloud.records.prepared import Prepared
-from swallowtail.cloud.records.rows import Listing, paged, plain
+from swallowtail.cloud.records.rows import Listing, paged, plain, values
 
-MAX_ACT: Final = 10_000
-"""Deliveries that one act of a person changes: a transaction holds up every store."""
+MAX_CHANGED: Final = 10_000
+"""Deliveries that one action changes, since its transaction delays every store."""
 LOOK_AHEAD: Final = 64
 DAY: Final = 86_400.0
-DELETED: Final = (
-    "the instance was deleted; restore it and resend, or have it sent to the Cloud again"
-)
 
-_delivery, _instance = schema.delivery, schema.instance
+_delivery = schema.delivery
 _TENANT = _delivery.c.tenant == bindparam("tenant")
-SENT = Prepared(
-    select(
-        _instance.c.facility,
-        _instance.c.study,
-        _instance.c.sop_instance,
-        _instance.c.sop_class,
-        _instance.c.transfer_syntax,
-    ).where(_instance.c.tenant == bindparam("tenant"), _instance.c.id == bindparam("instance"))
-)
-STORED = Prepared(
-    select(_instance.c.id)
-    .join(_delivery, _delivery.c.instance == _instance.c.id)
-    .where(_delivery.c.id == bindparam("delivery"), _instance.c.tenant == bindparam("tenant"))
-)
 KNOWN = Prepared(
     select(_delivery.c.id).where(
         *lanes.OF_DESTINATION,
-        _delivery.c.instance == bindparam("instance"),
+        _delivery.c.kind == bindparam("kind"),
+        _delivery.c.reference == bindparam("reference"),
         _delivery.c.cause == bindparam("cause"),
     )
 )
@@ -74,7 +70,7 @@ LEASE = Prepared(
     update(_delivery)
     .where(_delivery.c.id == bindparam("taken"))
     .values(
-        state=DeliveryState.LEASED,
+        state=DeliveryState.SENDING,
         until=bindparam("end"),
         changed=bindparam("at"),
         token=_delivery.c.token + 1,
@@ -85,15 +81,20 @@ _HELD = (
     _delivery.c.tenant == bindparam("of"),
     _delivery.c.id == bindparam("held"),
     _delivery.c.token == bindparam("shown"),
-    lanes.IS_LEASED,
+    lanes.IS_SENDING,
 )
 HOLDS = Prepared(
-    select(*(_delivery.c[name] for name in ("link", "destination", "lane", "tries"))).where(*_HELD)
+    select(
+        *(
+            _delivery.c[name]
+            for name in ("link", "destination", "lane", "tries", "kind", "reference")
+        )
+    ).where(*_HELD)
 )
 EXTEND = Prepared(
     update(_delivery).where(_delivery.c.id == bindparam("held")).values(until=bindparam("end"))
 )
-_SETTLED: Final = ("state", "next_at", "status", "about", "phase", "detail", "sent_syntax", "cuts")
+_SETTLED: Final = ("state", "next_at", "status", "about", "phase", "detail", "sent_format", "cuts")
 SETTLE = Prepared(
     update(_delivery)
     .where(_delivery.c.id == bindparam("held"))
@@ -107,7 +108,7 @@ SETTLE = Prepared(
     )
 )
 SOON = Prepared(
-    select(_delivery.c.sop_class, _delivery.c.transfer_syntax)
+    select(_delivery.c.kind, _delivery.c.type, _delivery.c.format)
     .where(*lanes.OF_DESTINATION, lanes.IS_OPEN)
     .order_by(_delivery.c.created)
     .limit(LOOK_AHEAD)
@@ -117,11 +118,11 @@ DESTINATIONS = select(schema.destination).where(
     schema.destination.c.link == bindparam("link"),
 )
 _COUNTED = (
-    DeliveryState.WAITING,
-    DeliveryState.LEASED,
+    DeliveryState.PENDING,
+    DeliveryState.SENDING,
     DeliveryState.STOPPED,
     DeliveryState.PARKED,
-    DeliveryState.DEAD,
+    DeliveryState.DEAD_LETTER,
 )
 COUNT = Prepared(
     select(func.count()).where(
@@ -132,25 +133,31 @@ COUNT = Prepared(
 )
 OLDEST = Prepared(select(func.min(_delivery.c.created)).where(*lanes.OF_DESTINATION, lanes.IS_OPEN))
 FROM: Final = {
-    DeliveryState.PARKED: frozenset({DeliveryState.WAITING, DeliveryState.STOPPED}),
+    DeliveryState.PARKED: frozenset({DeliveryState.PENDING, DeliveryState.STOPPED}),
     DeliveryState.SKIPPED: frozenset(
-        {DeliveryState.WAITING, DeliveryState.STOPPED, DeliveryState.PARKED, DeliveryState.DEAD}
+        {
+            DeliveryState.PENDING,
+            DeliveryState.STOPPED,
+            DeliveryState.PARKED,
+            DeliveryState.DEAD_LETTER,
+        }
     ),
-    DeliveryState.DEAD: frozenset({DeliveryState.WAITING, DeliveryState.STOPPED}),
-    DeliveryState.WAITING: frozenset(DeliveryState) - {DeliveryState.WAITING, DeliveryState.LEASED},
+    DeliveryState.DEAD_LETTER: frozenset({DeliveryState.PENDING, DeliveryState.STOPPED}),
+    DeliveryState.PENDING: frozenset(DeliveryState)
+    - {DeliveryState.PENDING, DeliveryState.SENDING},
 }
-"""What a delivery may be made into, and from which states."""
+"""The states from which a delivery can be changed into each state."""
 RETRIED: Final = frozenset(
-    {DeliveryState.WAITING, DeliveryState.STOPPED, DeliveryState.PARKED, DeliveryState.DEAD}
+    {DeliveryState.PENDING, DeliveryState.STOPPED, DeliveryState.PARKED, DeliveryState.DEAD_LETTER}
 )
-"""What may be tried at once, in its place."""
+"""The states from which a delivery can be retried in its place."""
 
 
 class DeliveryRecords:
     """The port `Deliveries` over a database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, sources: Sources = SOURCES) -> None:
+        self._database, self._sources = database, sources
 
     async def add(
         self,
@@ -163,7 +170,7 @@ class DeliveryRecords:
         def add(unit: Unit) -> int:
             if event is not None:
                 unit.audit(tenant, event, now)
-            return added(unit.connection, tenant, deliveries, now)
+            return added(unit.connection, self._sources, tenant, deliveries, now)
 
         return await self._database.write(add)
 
@@ -222,7 +229,7 @@ class DeliveryRecords:
         self, settlements: Sequence[Settlement], destination: DestinationState | None, *, now: float
     ) -> frozenset[int]:
         def settle(unit: Unit) -> frozenset[int]:
-            kept = [one for one in settlements if _settle(unit, one, now)]
+            kept = [one for one in settlements if _settle(unit, self._sources, one, now)]
             if kept and destination is not None:
                 lanes.set_breaker(unit.connection, kept[0].tenant, destination)
             return frozenset(one.delivery for one in kept)
@@ -246,21 +253,21 @@ class DeliveryRecords:
         leavable = RETRIED if in_place else FROM[state]
 
         def act(unit: Unit) -> int:
-            meant = _meant(unit.connection, tenant, search, deliveries, leavable)
+            chosen = _chosen(unit.connection, tenant, search, deliveries, leavable)
             if deliveries and any(
-                row["state"] == DeliveryState.LEASED and row["until"] > now for row in meant
+                row["state"] == DeliveryState.SENDING and row["until"] > now for row in chosen
             ):
                 raise ConflictError(
                     "the delivery is under way; wait for its outcome, then decide again"
                 )
-            rows = _changeable(meant, leavable, now)
+            rows = _changeable(chosen, leavable, now)
             for row in rows:
-                changed = _moved(row, state, now) if in_place else _acted(row, state, reason, now)
+                changed = _moved(row, state, now) if in_place else _changed(row, state, reason, now)
                 unit.connection.execute(
                     update(_delivery).where(_delivery.c.id == row["id"]).values(changed)
                 )
                 if (
-                    state is DeliveryState.WAITING
+                    state is DeliveryState.PENDING
                     and not in_place
                     and row["state"] != DeliveryState.STOPPED
                 ):
@@ -334,32 +341,33 @@ class DeliveryRecords:
 
 
 def added(
-    connection: Connection, tenant: Tenant, deliveries: Iterable[NewDelivery], now: float
+    connection: Connection,
+    sources: Sources,
+    tenant: Tenant,
+    deliveries: Iterable[NewDelivery],
+    now: float,
 ) -> int:
     """Queue deliveries at the end of their lanes, within the caller's transaction.
 
-    Gives how many were new.
+    Returns how many were new. NotFoundError: the row of a payload does not exist.
     """
-    touched: dict[
-        tuple[Target, str], None
-    ] = {}  # in order: lanes that are due at once are served as they were made
+    touched: dict[tuple[Target, str], None] = {}  # ordered: due lanes are served as they were made
     count, place = 0, _last_place(connection)
     ordered: dict[Target, bool] = {}
     for new in deliveries:
-        key = lanes.key_of(tenant, new.target) | {"instance": new.instance}
+        key = lanes.key_of(tenant, new.target) | {"kind": new.kind, "reference": new.reference}
         if KNOWN.rows(connection, key | {"cause": new.cause}):
             continue
-        sent = SENT.rows(connection, key)
-        if not sent:
-            raise NotFoundError("there is no such instance")
+        payload = payloads.find(connection, sources, tenant, new.kind, new.reference)
+        if payload is None:
+            raise NotFoundError(f"there is no such {new.kind}")
         count, place = count + 1, place + 1
-        names = ("facility", "study", "sop_instance", "sop_class", "transfer_syntax")
         if new.target not in ordered:
             ordered[new.target] = lanes.is_open(connection, tenant, new.target, "")
         lane = (
             "" if ordered[new.target] else new.lane
         )  # it must not overtake its patient's in there
-        row = key | dict(zip(names, sent[0], strict=True)) | {"lane": lane, "cause": new.cause}
+        row = key | values(payload) | {"lane": lane, "cause": new.cause}
         ADD.run(
             connection,
             row | _NEW | {"rank": -new.priority, "place": place, "created": now, "changed": now},
@@ -379,14 +387,14 @@ _FRESH: Final[dict[str, Any]] = {
     "phase": None,
     "detail": "",
 }
-"""What the cap counts, and the last outcome: a resend begins these anew, while `tries` go on."""
+"""What the cap counts, and the last outcome: a resend resets these, but not `tries`."""
 _NEW: Final[dict[str, Any]] = _FRESH | {
-    "state": DeliveryState.WAITING,
+    "state": DeliveryState.PENDING,
     "tries": 0,
     "next_at": 0.0,
     "until": 0.0,
     "token": 0,
-    "sent_syntax": "",
+    "sent_format": "",
 }
 
 
@@ -424,9 +432,9 @@ def _lease(
 
 def _expected(
     connection: Connection, tenant: Tenant, target: Target
-) -> tuple[tuple[str, str], ...]:
-    pairs = SOON.rows(connection, lanes.key_of(tenant, target))
-    return tuple(dict.fromkeys((sop_class, syntax) for sop_class, syntax in pairs))
+) -> tuple[tuple[str, str, str], ...]:
+    found = SOON.rows(connection, lanes.key_of(tenant, target))
+    return tuple(dict.fromkeys((kind, type_, format_) for kind, type_, format_ in found))
 
 
 def _holds(
@@ -437,38 +445,35 @@ def _holds(
 
 
 def skipped(
-    connection: Connection, tenant: Tenant, instances: Collection[int], now: float
+    connection: Connection, tenant: Tenant, kind: str, references: Collection[int], now: float
 ) -> frozenset[str]:
-    """Skip what is not under way of the deliveries of deleted instances.
-
-    Returns the Links concerned.
-    """
+    """Skip the deliveries of deleted rows but for those under way; return the Links concerned."""
     states = FROM[DeliveryState.SKIPPED]
-    query = DELIVERIES.query.where(
-        _delivery.c.instance.in_(instances), _delivery.c.state.in_(states)
-    )
+    query = DELIVERIES.query.where(*_of_payloads(kind, references), _delivery.c.state.in_(states))
     rows = [plain(row) for row in connection.execute(query, {"tenant": tenant}).mappings()]
     for row in rows:
-        changed = _acted(row, DeliveryState.SKIPPED, DELETED, now)
+        changed = _changed(row, DeliveryState.SKIPPED, SOURCES[kind].deleted, now)
         connection.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(changed))
     _refresh_all(connection, tenant, rows, now)
     return frozenset(row["link"] for row in rows)
 
 
 def under_way(
-    connection: Connection, tenant: Tenant, instances: Collection[int], now: float
+    connection: Connection, tenant: Tenant, kind: str, references: Collection[int], now: float
 ) -> frozenset[int]:
-    """Return those of the instances that are being delivered."""
-    mine = (_delivery.c.tenant == tenant, _delivery.c.instance.in_(instances))
-    leased = (_delivery.c.state == DeliveryState.LEASED, _delivery.c.until > now)
+    """Return those of the rows that are being delivered."""
+    mine = (_delivery.c.tenant == tenant, *_of_payloads(kind, references))
+    leased = (_delivery.c.state == DeliveryState.SENDING, _delivery.c.until > now)
     return frozenset(
-        connection.execute(select(_delivery.c.instance).where(*mine, *leased)).scalars()
+        connection.execute(select(_delivery.c.reference).where(*mine, *leased)).scalars()
     )
 
 
-def removed(connection: Connection, tenant: Tenant, instances: Collection[int], now: float) -> None:
-    """Remove the deliveries of instances that are removed."""
-    query = DELIVERIES.query.where(_delivery.c.instance.in_(instances))
+def removed(
+    connection: Connection, tenant: Tenant, kind: str, references: Collection[int], now: float
+) -> None:
+    """Remove the deliveries of rows that are removed."""
+    query = DELIVERIES.query.where(*_of_payloads(kind, references))
     rows = [plain(row) for row in connection.execute(query, {"tenant": tenant}).mappings()]
     if rows:
         connection.execute(delete(_delivery).where(_delivery.c.id.in_([row["id"] for row in rows])))
@@ -477,43 +482,39 @@ def removed(connection: Connection, tenant: Tenant, instances: Collection[int], 
     set_aside.clear_alarms(connection, tenant, targets, now)
 
 
-def _settle(unit: Unit, settlement: Settlement, now: float) -> bool:
+def _of_payloads(kind: str, references: Collection[int]) -> tuple[ColumnElement[bool], ...]:
+    return (_delivery.c.kind == kind, _delivery.c.reference.in_(references))
+
+
+def _settle(unit: Unit, sources: Sources, settlement: Settlement, now: float) -> bool:
     held = _holds(unit.connection, settlement.tenant, settlement.delivery, settlement.token)
     if held is None:
         return False
-    if settlement.state not in DONE_STATES and not _is_stored(unit.connection, settlement):
+    link, destination, lane, tries, kind, reference = held
+    if settlement.state not in DONE_STATES and not payloads.find(
+        unit.connection, sources, settlement.tenant, kind, reference
+    ):  # it was deleted meanwhile, so it cannot be sent again
         settlement = msgspec.structs.replace(
-            settlement, state=DeliveryState.SKIPPED, next_at=0.0, detail=DELETED
+            settlement, state=DeliveryState.SKIPPED, next_at=0.0, detail=sources[kind].deleted
         )
     row = {f"new_{name}": getattr(settlement, name) for name in _SETTLED}
     SETTLE.run(
         unit.connection,
         row | {"held": settlement.delivery, "at": now, "refused": int(settlement.refused)},
     )
-    link, destination, lane, tries = held
-    if settlement.tried is not None:
-        attempts.add(unit.connection, settlement, settlement.tried, tries)
+    if settlement.attempt is not None:
+        attempts.add(unit.connection, settlement, settlement.attempt, tries)
     lanes.refresh(
         unit.connection, settlement.tenant, Target(link=link, destination=destination), lane
     )
     if (
-        settlement.state is not DeliveryState.WAITING
+        settlement.state is not DeliveryState.PENDING
     ):  # a destination that is down for days must not fill the chain
         done = delivery_of(_row(unit.connection, settlement.tenant, settlement.delivery))
-        unit.audit(settlement.tenant, delivered(done), now)
+        unit.audit(settlement.tenant, delivered(done, sources[kind].transferred), now)
         if done.state in AWAITING_PERSON:
             set_aside.raise_alarm(unit.connection, settlement.tenant, done, now)
     return True
-
-
-def _is_stored(connection: Connection, settlement: Settlement) -> bool:
-    """Return whether the instance of a delivery is there.
-
-    One that was deleted cannot be sent again.
-    """
-    return bool(
-        STORED.rows(connection, {"tenant": settlement.tenant, "delivery": settlement.delivery})
-    )
 
 
 def _due(connection: Connection, tenant: Tenant, row: dict[str, Any]) -> Due | None:
@@ -526,23 +527,23 @@ def _due(connection: Connection, tenant: Tenant, row: dict[str, Any]) -> Due | N
     )
 
 
-def _meant(
+def _chosen(
     connection: Connection,
     tenant: Tenant,
     search: DeliverySearch,
     named: Collection[int],
     states: frozenset[DeliveryState],
 ) -> list[dict[str, Any]]:
-    """Give what a person means: all that is named, else what is in a state that can be left."""
+    """Return the named deliveries, or without names those that match and can be changed."""
     only_these = (
         _delivery.c.id.in_(named)
         if named
-        else _delivery.c.state.in_(states | {DeliveryState.LEASED})
+        else _delivery.c.state.in_(states | {DeliveryState.SENDING})
     )
     query = (
         DELIVERIES.where(*_conditions(search), only_these)
         .query.order_by(_delivery.c.id)
-        .limit(MAX_ACT)
+        .limit(MAX_CHANGED)
     )
     found = [plain(row) for row in connection.execute(query, {"tenant": tenant}).mappings()]
     if len(found) < len(set(named)):
@@ -553,27 +554,24 @@ def _meant(
 def _changeable(
     rows: Iterable[dict[str, Any]], states: frozenset[DeliveryState], now: float
 ) -> list[dict[str, Any]]:
-    """Give those that can become what a person wants.
-
-    A lapsed lease is nobody's and counts as waiting.
-    """
-    lapsed = DeliveryState.LEASED if DeliveryState.WAITING in states else None
+    """Return those that can be changed. One whose lease has expired counts as pending."""
+    expired = DeliveryState.SENDING if DeliveryState.PENDING in states else None
     return [
         row
         for row in rows
-        if row["state"] in states or (row["state"] == lapsed and row["until"] <= now)
+        if row["state"] in states or (row["state"] == expired and row["until"] <= now)
     ]
 
 
-def _acted(row: dict[str, Any], state: DeliveryState, reason: str, now: float) -> dict[str, Any]:
-    more = _FRESH | {"created": now} if state is DeliveryState.WAITING else {"detail": reason}
+def _changed(row: dict[str, Any], state: DeliveryState, reason: str, now: float) -> dict[str, Any]:
+    more = _FRESH | {"created": now} if state is DeliveryState.PENDING else {"detail": reason}
     return _moved(row, state, now) | more
 
 
 def _moved(row: dict[str, Any], state: DeliveryState, now: float) -> dict[str, Any]:
-    """Give what every change of state sets.
+    """Return what every change of state sets.
 
-    What is leased under the old token can no longer be settled.
+    The new token prevents that a lease under the old one is settled.
     """
     return {"state": state, "changed": now, "until": 0.0, "next_at": 0.0, "token": row["token"] + 1}
 
@@ -581,9 +579,7 @@ def _moved(row: dict[str, Any], state: DeliveryState, now: float) -> dict[str, A
 def _refresh_all(
     connection: Connection, tenant: Tenant, rows: Collection[dict[str, Any]], now: float
 ) -> None:
-    """Set when the lanes of changed deliveries are due, and raise or clear the alarms of their
-    destinations.
-    """
+    """Update the lanes of changed deliveries and the alarms of their destinations."""
     _refresh_lanes(connection, tenant, rows)
     of_target = {
         Target(link=row["link"], destination=row["destination"]): row["id"] for row in rows
@@ -604,7 +600,7 @@ def _conditions(search: DeliverySearch) -> list[Any]:
     table = _delivery.c
     given = [
         table[name] == value
-        for name in ("link", "destination", "study", "sop_instance")
+        for name in ("link", "destination", "kind", "parent", "identifier")
         if (value := getattr(search, name))
     ]
     if search.states:
@@ -652,9 +648,10 @@ def _row(connection: Connection, tenant: Tenant, delivery: int) -> dict[str, Any
 
 
 def delivery_of(row: dict[str, Any]) -> Delivery:
-    """Make the model's delivery of a row."""
+    """Create the model's delivery from a row."""
     made = {
         "target": {"link": row["link"], "destination": row["destination"]},
+        "payload": {name: row[name] for name in Payload.__struct_fields__},
         "priority": -row["rank"],
     }
     return msgspec.convert(row | made, Delivery)

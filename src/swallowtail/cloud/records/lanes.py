@@ -24,7 +24,7 @@ from swallowtail.cloud.records.prepared import Prepared
 
 _delivery, _lane, _destination = schema.delivery, schema.lane, schema.destination
 IS_OPEN: Final = text(schema.OPEN)
-IS_LEASED: Final = text("state = 'leased'")
+IS_SENDING: Final = text("state = 'sending'")
 _KEY: Final = ("tenant", "link", "destination")
 OF_DESTINATION: Final = tuple(_delivery.c[name] == bindparam(name) for name in _KEY)
 _IN_LANE: Final = (*OF_DESTINATION, _delivery.c.lane == bindparam("lane"))
@@ -36,7 +36,7 @@ AHEAD = Prepared(
     .order_by(_delivery.c.rank, _delivery.c.place)
     .limit(bindparam("count"))
 )
-LEASED_UNTIL = Prepared(select(func.max(_delivery.c.until)).where(*_IN_LANE, IS_LEASED))
+LEASED_UNTIL = Prepared(select(func.max(_delivery.c.until)).where(*_IN_LANE, IS_SENDING))
 LANE = Prepared(
     select(_lane.c.due).where(*(_lane.c[name] == bindparam(name) for name in (*_KEY, "lane")))
 )
@@ -101,7 +101,7 @@ def _due(head: Sequence[Any], leased_until: float | None) -> float | None:
     _, state, next_at, created = head
     if state == DeliveryState.STOPPED:
         return None
-    ready = max(next_at, created) if state == DeliveryState.WAITING else 0.0
+    ready = max(next_at, created) if state == DeliveryState.PENDING else 0.0
     return max(ready, leased_until or 0.0)
 
 
@@ -126,7 +126,7 @@ def follower(connection: Connection, tenant: Tenant, held: Delivery, now: float)
     """
     ahead = AHEAD.rows(connection, key_of(tenant, held.target) | {"lane": held.lane, "count": 2})
     others = [row for row in ahead if row[0] != held.id]
-    if not others or others[0][1] != DeliveryState.WAITING or others[0][2] > now:
+    if not others or others[0][1] != DeliveryState.PENDING or others[0][2] > now:
         return None
     return int(others[0][0])
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.delivery import INSTANCE
 from swallowtail.cloud.model.port_errors import ConflictError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import deliveries, schema
@@ -47,7 +48,7 @@ def purge_rows(
 
     One that is being delivered stays.
     """
-    busy = deliveries.under_way(connection, tenant, [row.id for row in rows], now)
+    busy = deliveries.under_way(connection, tenant, INSTANCE, [row.id for row in rows], now)
     gone = [row for row in rows if row.id not in busy]
     drop_instances(connection, tenant, _deleted, gone, now)
     places = {(row.facility, row.study, row.series) for row in gone if row.study}
@@ -82,7 +83,7 @@ def drop_instances(
     Note the blobs that no row refers to any more.
     """
     ids = [row.id for row in rows]
-    deliveries.removed(connection, tenant, ids, now)
+    deliveries.removed(connection, tenant, INSTANCE, ids, now)
     for of_instance in _BY_INSTANCE:
         connection.execute(delete(of_instance).where(of_instance.c.instance.in_(ids)))
     connection.execute(delete(table).where(table.c.tenant == tenant, table.c.id.in_(ids)))

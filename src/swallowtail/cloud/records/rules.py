@@ -17,6 +17,7 @@ from swallowtail.cloud.records.archives import put_by_rule
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.deliveries import added
 from swallowtail.cloud.records.instances import instance_of
+from swallowtail.cloud.records.payloads import SOURCES
 from swallowtail.cloud.records.rows import Listing, paged, plain
 
 MAX_ENDED: Final = 10_000
@@ -225,8 +226,9 @@ class RuleRecords:
                     unit.connection.execute(AGAIN, again)
             return added(
                 unit.connection,
+                SOURCES,
                 tenant,
-                [one for one in deliveries if one.instance not in gone],
+                [one for one in deliveries if one.reference not in gone],
                 now,
             )
 

@@ -380,28 +380,20 @@ delivery = Table(
         "rank", Integer, nullable=False
     ),  # -priority, so that a lane's index rises along its order
     Column("place", _Big, nullable=False),  # the order within a rank; a resend takes the last place
-    Column("instance", _Big, nullable=False),
+    _text("kind"),  # of the payload; `reference` is the id of its row among those of its kind
+    Column("reference", _Big, nullable=False),
     *(
         _text(name)
-        for name in (
-            "facility",
-            "study",
-            "sop_instance",
-            "sop_class",
-            "transfer_syntax",
-            "cause",
-            "state",
-        )
+        for name in ("facility", "parent", "identifier", "type", "format", "cause", "state")
     ),
     *(_moment(name) for name in ("created", "changed", "next_at", "until")),
-    *(Column(name, Integer, nullable=False) for name in ("token", "tries", "refusals")),
+    *(Column(name, Integer, nullable=False) for name in ("token", "tries", "refusals", "cuts")),
     Column("status", Integer),
     *(Column(name, Text) for name in ("about", "phase")),
-    *(_text(name) for name in ("detail", "sent_syntax")),
-    Column("cuts", Integer, nullable=False, server_default=text("0")),
-    UniqueConstraint("tenant", "link", "destination", "instance", "cause"),
+    *(_text(name) for name in ("detail", "sent_format")),
+    UniqueConstraint("tenant", "link", "destination", "kind", "reference", "cause"),
 )
-OPEN: Final = "state IN ('waiting', 'leased', 'stopped')"
+OPEN: Final = "state IN ('pending', 'sending', 'stopped')"
 """`model.delivery.OPEN_STATES` as the partial indexes and the statements that use them write it."""
 _of_destination = (delivery.c.tenant, delivery.c.link, delivery.c.destination)
 Index(
@@ -413,21 +405,21 @@ Index(
     **_where(OPEN),
 )
 Index(
-    "ix_delivery_leased",
+    "ix_delivery_sending",
     *_of_destination,
     delivery.c.lane,
     delivery.c.until,
-    **_where("state = 'leased'"),
+    **_where("state = 'sending'"),
 )
 Index("ix_delivery_oldest", *_of_destination, delivery.c.created, **_where(OPEN))
 Index("ix_delivery_state", *_of_destination, delivery.c.state, delivery.c.changed)
-Index("ix_delivery_study", delivery.c.tenant, delivery.c.study)
+Index("ix_delivery_parent", delivery.c.tenant, delivery.c.parent)
 Index("ix_delivery_place", delivery.c.place)
-Index("ix_delivery_instance", delivery.c.instance)
+Index("ix_delivery_reference", delivery.c.reference, delivery.c.kind)
 Index("ix_delivery_newest", delivery.c.tenant, delivery.c.id)
 
 attempt = Table(
-    "attempt",  # the last of each delivery, which take their end with it
+    "attempt",  # the last of each delivery; deleted with it
     metadata,
     Column(
         "delivery",
@@ -446,7 +438,8 @@ attempt = Table(
     *(Column(name, Integer, nullable=False) for name in ("epoch", "configuration", "connection")),
     Column("status", Integer),
     *(Column(name, Text) for name in ("about", "phase")),
-    *(_text(name) for name in ("detail", "sent_syntax")),
+    *(_text(name) for name in ("detail", "sent_format", "comment")),
+    Column("seconds", Double),
     sqlite_with_rowid=False,
 )
 

@@ -23,6 +23,7 @@ from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.dispatch.runner import Dispatch, topic
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     Delivery,
     DeliverySearch,
     DeliveryState,
@@ -163,7 +164,11 @@ class Stage:
     async def queue(self, *uids: str, target: Target = PACS, lane: str = "") -> None:
         wanted = [
             NewDelivery(
-                target=target, instance=await self.instance(uid), lane=lane, cause="rule:r/1"
+                target=target,
+                kind=INSTANCE,
+                reference=await self.instance(uid),
+                lane=lane,
+                cause="rule:r/1",
             )
             for uid in uids
         ]

@@ -8,14 +8,14 @@ import asyncio
 import msgspec
 import pytest
 
-from swallowtail.calls.deliver import About, DeliveryPhase
-from swallowtail.cloud.model.delivery import DeliveryAttempt, DeliveryState
+from swallowtail.calls.deliver import DeliveryPhase
+from swallowtail.cloud.model.delivery import DeliveryAttempt, DeliveryState, FailureSubject
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EXPLICIT, NORTH, NOW
 from tests.unit.cloud.dispatch.stage import DESTINATION, DOWN, Stage, delivered
 
-DONE, WAITING = DeliveryState.DELIVERED, DeliveryState.WAITING
+DONE, WAITING = DeliveryState.DELIVERED, DeliveryState.PENDING
 
 
 async def histories(stage: Stage) -> list[list[DeliveryAttempt]]:
@@ -42,11 +42,11 @@ async def test_each_try_leaves_its_outcome_and_those_behind_a_failure_leave_none
     (failed,) = first
     assert (failed.number, failed.state, failed.began, failed.ended) == (1, WAITING, NOW, NOW + 3)
     assert (failed.about, failed.phase, failed.detail) == (
-        About.DESTINATION,
+        FailureSubject.DESTINATION,
         DeliveryPhase.CONNECT,
         DOWN.detail,
     )
-    assert (failed.epoch, failed.configuration, failed.connection, failed.sent_syntax) == (
+    assert (failed.epoch, failed.configuration, failed.connection, failed.sent_format) == (
         7,
         1,
         0,
@@ -71,7 +71,12 @@ async def test_a_session_that_is_lost_leaves_all_that_may_have_been_begun(
     served.cancel()
     await stage.settled(WAITING, WAITING)
     (lost,), behind = await histories(stage)
-    assert (lost.state, lost.about, lost.phase, lost.status) == (WAITING, About.LINK, None, None)
+    assert (lost.state, lost.about, lost.phase, lost.status) == (
+        WAITING,
+        FailureSubject.ROUTE,
+        None,
+        None,
+    )
     assert "given up by the Cloud" in lost.detail
     assert [one.state for one in behind] == [WAITING], (
         "the first may have arrived, and its answer been lost"
@@ -100,7 +105,7 @@ async def test_one_that_may_have_begun_when_the_session_was_lost_is_kept(
     await stage.until(lambda: len(stage.link.opened) == 2)
     stage.link.hold = asyncio.Event()  # for the second one
     first.set()
-    await stage.settled(DONE, DeliveryState.LEASED)
+    await stage.settled(DONE, DeliveryState.SENDING)
     served.cancel()
     await stage.settled(DONE, WAITING)
     assert [[one.state for one in each] for each in await histories(stage)] == [[DONE], [WAITING]]

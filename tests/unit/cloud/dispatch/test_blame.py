@@ -44,9 +44,9 @@ NO_CONTEXT = NotDelivered(
     about=About.INSTANCE, phase=DeliveryPhase.CONTEXT, detail="it does not take the SOP class"
 )
 WAITING, STOPPED, DEAD, DONE = (
-    DeliveryState.WAITING,
+    DeliveryState.PENDING,
     DeliveryState.STOPPED,
-    DeliveryState.DEAD,
+    DeliveryState.DEAD_LETTER,
     DeliveryState.DELIVERED,
 )
 MANY = 4 * DESTINATION.attempts + OPEN_AFTER
@@ -63,7 +63,7 @@ async def tried(stage: Stage, times: int) -> None:
         first = (await stage.deliveries())[0]
         if first.tries < times:
             stage.pass_time(400)
-        return first.tries >= times and first.state is not DeliveryState.LEASED
+        return first.tries >= times and first.state is not DeliveryState.SENDING
 
     await stage.until(holds)
 

@@ -46,7 +46,7 @@ class Desk:
             await self.stage.instance(uid, listener="store", **more)
 
     async def queued(self) -> list[str]:
-        return [one.sop_instance for one in await self.stage.deliveries()]
+        return [one.payload.identifier for one in await self.stage.deliveries()]
 
 
 @pytest.fixture

@@ -18,11 +18,13 @@ from swallowtail.cloud.dispatch.planner import (
     wait,
 )
 from swallowtail.cloud.model.delivery import (
+    INSTANCE,
     BreakerState,
     Delivery,
     DeliveryState,
     DestinationState,
     Lease,
+    Payload,
 )
 from tests.conformance.invented import EXPLICIT, NORTH, NOW, US
 from tests.unit.cloud.dispatch.stage import (
@@ -37,8 +39,18 @@ from tests.unit.cloud.dispatch.stage import (
 )
 
 DELIVERY = Delivery(
-    id=1, target=PACS, instance=1, facility="clinic", study="1.2", sop_instance="1.2.3", sop_class=US, transfer_syntax=EXPLICIT,
-    lane="", priority=0, cause="rule:r/1", state=DeliveryState.LEASED, place=1, created=NOW, changed=NOW, tries=1,
+    id=1,
+    target=PACS,
+    payload=Payload(
+        kind=INSTANCE,
+        reference=1,
+        facility="clinic",
+        parent="1.2",
+        identifier="1.2.3",
+        type=US,
+        format=EXPLICIT,
+    ),
+    lane="", priority=0, cause="rule:r/1", state=DeliveryState.SENDING, place=1, created=NOW, changed=NOW, tries=1,
 )  # fmt: skip
 AWAY = LinkAway("gone")
 NO_CONTEXT = NotDelivered(
@@ -77,17 +89,17 @@ def planned(
     [
         (delivered(b""), DeliveryState.DELIVERED, 0, 0),
         (delivered(b"", 0xB000), DeliveryState.WARNED, 0, 0),
-        (DOWN, DeliveryState.WAITING, 2, 1),
-        (REJECTED, DeliveryState.WAITING, 2, 1),
-        (FORBIDDEN, DeliveryState.WAITING, 2, 1),
-        (OUT_OF_RESOURCES, DeliveryState.WAITING, 0, 1),
-        (ABORTED, DeliveryState.WAITING, 3, 1),
-        (STALLED, DeliveryState.WAITING, 3, 1),
-        (REFUSED, DeliveryState.WAITING, 0, 0),
-        (LINK_STOPS, DeliveryState.WAITING, 2, 0),
-        (LATER, DeliveryState.WAITING, 2, 0),
-        (AWAY, DeliveryState.WAITING, 2, 0),
-        (Culprit(ABORTED), DeliveryState.DEAD, 3, 0),
+        (DOWN, DeliveryState.PENDING, 2, 1),
+        (REJECTED, DeliveryState.PENDING, 2, 1),
+        (FORBIDDEN, DeliveryState.PENDING, 2, 1),
+        (OUT_OF_RESOURCES, DeliveryState.PENDING, 0, 1),
+        (ABORTED, DeliveryState.PENDING, 3, 1),
+        (STALLED, DeliveryState.PENDING, 3, 1),
+        (REFUSED, DeliveryState.PENDING, 0, 0),
+        (LINK_STOPS, DeliveryState.PENDING, 2, 0),
+        (LATER, DeliveryState.PENDING, 2, 0),
+        (AWAY, DeliveryState.PENDING, 2, 0),
+        (Culprit(ABORTED), DeliveryState.DEAD_LETTER, 3, 0),
     ],
 )
 def test_outcomes(outcome: Outcome, state: DeliveryState, cuts: int, failures: int) -> None:
@@ -152,12 +164,13 @@ def test_an_instance_that_was_refused_waits_longer_each_time(refusals: int, seco
     made = planned(
         REFUSED, held=lease(refusals=refusals), to=msgspec.structs.replace(DESTINATION, attempts=9)
     )
-    assert (made.settlement.state, made.settlement.refused) == (DeliveryState.WAITING, True)
+    assert (made.settlement.state, made.settlement.refused) == (DeliveryState.PENDING, True)
     assert made.settlement.next_at == NOW + seconds
 
 
 @pytest.mark.parametrize(
-    ("at_cap", "state"), [(AtCap.STOP, DeliveryState.STOPPED), (AtCap.PARK, DeliveryState.DEAD)]
+    ("at_cap", "state"),
+    [(AtCap.STOP, DeliveryState.STOPPED), (AtCap.PARK, DeliveryState.DEAD_LETTER)],
 )
 def test_the_last_refusal_stops_the_lane_or_makes_a_dead_letter(
     at_cap: AtCap, state: DeliveryState
@@ -170,12 +183,13 @@ def test_the_last_refusal_stops_the_lane_or_makes_a_dead_letter(
     assert (made.settlement.state, made.settlement.refused, made.done) == (
         state,
         True,
-        state is DeliveryState.DEAD,
+        state is DeliveryState.DEAD_LETTER,
     )
 
 
 @pytest.mark.parametrize(
-    ("at_cap", "state"), [(AtCap.STOP, DeliveryState.STOPPED), (AtCap.PARK, DeliveryState.DEAD)]
+    ("at_cap", "state"),
+    [(AtCap.STOP, DeliveryState.STOPPED), (AtCap.PARK, DeliveryState.DEAD_LETTER)],
 )
 def test_what_cannot_succeed_is_at_the_cap_at_once(at_cap: AtCap, state: DeliveryState) -> None:
     patient = msgspec.structs.replace(DESTINATION, attempts=5, at_cap=at_cap)
@@ -183,15 +197,15 @@ def test_what_cannot_succeed_is_at_the_cap_at_once(at_cap: AtCap, state: Deliver
     assert (made.settlement.state, made.settlement.refused, made.done) == (
         state,
         True,
-        state is DeliveryState.DEAD,
+        state is DeliveryState.DEAD_LETTER,
     )
-    assert planned(NO_CONTEXT, to=patient).settlement.state is DeliveryState.WAITING
+    assert planned(NO_CONTEXT, to=patient).settlement.state is DeliveryState.PENDING
 
 
 def test_what_link_returned_is_due_at_once_and_says_nothing_about_the_destination() -> None:
     made = planned(Returned("the one before it did not arrive"))
     assert (made.settlement.state, made.settlement.next_at, made.settlement.refused) == (
-        DeliveryState.WAITING,
+        DeliveryState.PENDING,
         NOW,
         False,
     )

@@ -21,7 +21,7 @@ from swallowtail.cloud.model.ports.bus import Subscription
 from tests.conformance.invented import EVENT, NORTH, SOUTH
 from tests.unit.cloud.dispatch.stage import DESTINATION, PACS, Stage
 
-WAITING, PARKED, SKIPPED = DeliveryState.WAITING, DeliveryState.PARKED, DeliveryState.SKIPPED
+WAITING, PARKED, SKIPPED = DeliveryState.PENDING, DeliveryState.PARKED, DeliveryState.SKIPPED
 ALL = DeliverySearch()
 OF_PACS = DeliverySearch(link="ward", destination="pacs")
 
@@ -133,7 +133,7 @@ async def test_what_a_person_sends_goes_before_what_waits_and_wakes_the_queue(st
     (lease,) = (
         await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)
     ).leases
-    assert (lease.delivery.cause, lease.delivery.priority, lease.delivery.sop_instance) == (
+    assert (lease.delivery.cause, lease.delivery.priority, lease.delivery.payload.identifier) == (
         "person:invented/r1",
         5,
         "1.2",
@@ -145,12 +145,12 @@ async def test_destinations_are_those_configured_and_those_once_used(stage: Stag
     (unused,) = await queues.destinations(NORTH, "ward")
     assert (unused.target, unused.configured, unused.state.counts) == (PACS, DESTINATION, {})
     await stage.queue("1.1")
-    assert (await queues.destination(NORTH, PACS)).state.counts == {"waiting": 1}
+    assert (await queues.destination(NORTH, PACS)).state.counts == {"pending": 1}
     await stage.records.configuration.put(
         NORTH, "ward", dump(Configuration()), author="test", now=stage.now, event=EVENT
     )
     (gone,) = await queues.destinations(NORTH, "ward")
-    assert (gone.target, gone.configured, gone.state.counts) == (PACS, None, {"waiting": 1})
+    assert (gone.target, gone.configured, gone.state.counts) == (PACS, None, {"pending": 1})
     assert await queues.destinations(SOUTH, "ward") == ()
     with pytest.raises(NotFoundError):
         await queues.destination(SOUTH, PACS)

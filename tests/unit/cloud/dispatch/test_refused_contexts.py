@@ -24,7 +24,7 @@ from tests.conformance.invented import EVENT, EXPLICIT, NORTH
 from tests.unit.cloud.dispatch.stage import DESTINATION, SUCCESS, Stage, delivered
 
 UIDS = ("1.1", "1.2", "1.3", "1.4")
-DONE, DEAD, WAITING = DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.WAITING
+DONE, DEAD, WAITING = DeliveryState.DELIVERED, DeliveryState.DEAD_LETTER, DeliveryState.PENDING
 NO_CONTEXT = NotDelivered(
     about=About.INSTANCE,
     phase=DeliveryPhase.CONTEXT,
@@ -71,7 +71,7 @@ async def test_a_refused_syntax_is_transcoded_and_from_then_on_at_once(tasks: Ta
     await stage.until(lambda: _all_done(stage))
     assert [body for _, body in stage.link.got] == [b"transcoded"] * 4
     assert stage.link.uids == list(UIDS)
-    assert {one.sent_syntax for one in await stage.deliveries()} == {IMPLICIT}
+    assert {one.sent_format for one in await stage.deliveries()} == {IMPLICIT}
     assert sum(request.transfer_syntax == EXPLICIT for request in stage.link.opened) <= 2
     assert {one.refusals for one in await stage.deliveries()} == {0}
 
@@ -117,7 +117,7 @@ async def test_what_could_not_be_transcoded_is_sent_as_it_is_once_the_destinatio
         NORTH, DeliverySearch(), (), WAITING, reason="", now=stage.now, event=EVENT
     )
     await stage.settled(DONE)
-    assert {one.sent_syntax for one in await stage.deliveries()} == {EXPLICIT}
+    assert {one.sent_format for one in await stage.deliveries()} == {EXPLICIT}
 
 
 @pytest.mark.parametrize("refused", ["1.1", "1.2", "1.3"])

@@ -206,7 +206,7 @@ def test_a_delivery_says_why_and_with_which_priority_and_lane() -> None:
     (one, other) = judged(
         changed(action=RuleAction(targets=(PACS, ARCHIVE), priority=7))
     ).deliveries
-    assert (one.target, one.instance, one.lane, one.priority, one.cause) == (
+    assert (one.target, one.reference, one.lane, one.priority, one.cause) == (
         PACS,
         1,
         "",

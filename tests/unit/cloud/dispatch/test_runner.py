@@ -21,7 +21,15 @@ from swallowtail.calls.deliver import (
 from swallowtail.cloud.dispatch import connection
 from swallowtail.cloud.dispatch.connection import LEASE
 from swallowtail.cloud.dispatch.planner import CUTS_PER_ATTEMPT, MAX_BLAMED, OPEN_AFTER
-from swallowtail.cloud.model.delivery import BreakerState, Claim, DeliveryState, NewDelivery, Target
+from swallowtail.cloud.model.delivery import (
+    INSTANCE,
+    BreakerState,
+    Claim,
+    DeliveryState,
+    FailureSubject,
+    NewDelivery,
+    Target,
+)
 from swallowtail.cloud.model.operations import Condition
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, EXPLICIT, NORTH
@@ -38,7 +46,7 @@ from tests.unit.cloud.dispatch.stage import (
     delivered,
 )
 
-DONE, WAITING, DEAD = DeliveryState.DELIVERED, DeliveryState.WAITING, DeliveryState.DEAD
+DONE, WAITING, DEAD = DeliveryState.DELIVERED, DeliveryState.PENDING, DeliveryState.DEAD_LETTER
 UIDS = ("1.1", "1.2", "1.3", "1.4")
 
 
@@ -56,7 +64,7 @@ async def test_what_waits_is_sent_in_order_byte_by_byte(stage: Stage, tasks: Tas
         3,
     )
     assert first.expected[0].transfer_syntaxes == (EXPLICIT,)
-    assert {one.sent_syntax for one in await stage.deliveries()} == {EXPLICIT}
+    assert {one.sent_format for one in await stage.deliveries()} == {EXPLICIT}
 
 
 async def test_what_is_queued_later_is_sent_when_the_bus_tells(stage: Stage, tasks: Tasks) -> None:
@@ -74,7 +82,7 @@ async def test_the_next_is_opened_while_the_last_awaits_its_response_and_no_more
     await stage.queue(*UIDS)
     stage.serve(tasks)
     await stage.until(lambda: len(stage.link.opened) == 2)
-    assert await stage.states() == [DeliveryState.LEASED, DeliveryState.LEASED, WAITING, WAITING]
+    assert await stage.states() == [DeliveryState.SENDING, DeliveryState.SENDING, WAITING, WAITING]
     first, second = stage.link.opened
     assert (first.behind, second.behind) == (0, first.delivery)
     stage.link.hold.set()
@@ -99,7 +107,7 @@ async def test_the_next_but_one_is_claimed_while_an_outcome_is_kept_and_begun_no
     await stage.until(lambda: len(stage.link.opened) == 2)
     stage.link.hold.set()
     await stage.until(
-        lambda: _states_are(stage, DONE, DeliveryState.LEASED, DeliveryState.LEASED, WAITING)
+        lambda: _states_are(stage, DONE, DeliveryState.SENDING, DeliveryState.SENDING, WAITING)
     )
     assert len(stage.link.opened) == 2
     kept.set()
@@ -267,7 +275,7 @@ async def test_an_instance_that_is_refused_is_parked_by_the_cap_and_its_lane_goe
     assert (refused.refusals, refused.status, refused.about, refused.detail) == (
         2,
         0xA900,
-        About.INSTANCE,
+        FailureSubject.PAYLOAD,
         REFUSED.detail,
     )
 
@@ -301,7 +309,7 @@ async def test_an_instance_that_makes_the_destination_abort_is_set_aside_in_the_
         == poison.cuts
     )
     assert (poison.about, poison.phase, stage.link.echoed) == (
-        About.INSTANCE,
+        FailureSubject.PAYLOAD,
         DeliveryPhase.RESPONSE,
         ["pacs"],
     )
@@ -395,7 +403,7 @@ async def test_a_delivery_that_takes_long_keeps_its_lease(
 
 
 async def _kept(stage: Stage) -> bool:
-    leased = [one for one in await stage.deliveries() if one.state is DeliveryState.LEASED]
+    leased = [one for one in await stage.deliveries() if one.state is DeliveryState.SENDING]
     return len(leased) == 2 and all(one.until == stage.now + LEASE for one in leased)
 
 
@@ -413,7 +421,7 @@ async def test_a_link_that_says_nothing_beyond_every_deadline_is_not_waited_for(
     await stage.until(lambda: _given_up(stage))
     first = (await stage.deliveries())[0]
     assert (first.about, first.refusals, "given up by the Cloud" in first.detail) == (
-        About.LINK,
+        FailureSubject.ROUTE,
         0,
         True,
     )
@@ -459,7 +467,9 @@ async def test_one_bad_destination_stalls_only_itself(tasks: Tasks, bad: str) ->
     other = Target(link="ward", destination="archive")
     await stage.queue("1.1", "1.2")
     wanted = [
-        NewDelivery(target=other, instance=await stage.instance(uid), cause="rule:r/1")
+        NewDelivery(
+            target=other, kind=INSTANCE, reference=await stage.instance(uid), cause="rule:r/1"
+        )
         for uid in ("2.1", "2.2")
     ]
     await stage.records.deliveries.add(NORTH, wanted, now=stage.now)
@@ -553,7 +563,7 @@ async def test_a_claim_that_a_session_does_not_outlive_is_given_back(
     await stage.queue(*UIDS[:2])
     serving = stage.serve(tasks)
     await committed.wait()
-    assert await stage.states() == [DeliveryState.LEASED, WAITING]
+    assert await stage.states() == [DeliveryState.SENDING, WAITING]
     serving.cancel()
     await asyncio.sleep(0)
     answered.set()

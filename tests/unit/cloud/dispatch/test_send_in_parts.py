@@ -49,4 +49,4 @@ async def test_what_a_failure_leaves_out_is_queued_by_the_next_try(
         await people.send(NORTH, "1.2.1", PACS, request="r1", event=EVENT)
     assert await people.send(NORTH, "1.2.1", PACS, request="r1", event=EVENT) == 3
     assert parts == [2, 0, 2, 2, 1]
-    assert [one.sop_instance for one in await stage.deliveries()] == UIDS
+    assert [one.payload.identifier for one in await stage.deliveries()] == UIDS

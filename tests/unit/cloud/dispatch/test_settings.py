@@ -9,7 +9,7 @@ from tests.conformance.invented import EVENT, NORTH
 from tests.turns import turns
 from tests.unit.cloud.dispatch.stage import DESTINATION, REFUSED, Stage
 
-WAITING, DEAD, DONE = DeliveryState.WAITING, DeliveryState.DEAD, DeliveryState.DELIVERED
+WAITING, DEAD, DONE = DeliveryState.PENDING, DeliveryState.DEAD_LETTER, DeliveryState.DELIVERED
 
 
 async def configured(stage: Stage, *destinations: Destination) -> None:

@@ -19,7 +19,7 @@ from tests.conformance.invented import EVENT, NORTH, SOUTH
 from tests.unit.cloud.dispatch.stage import DESTINATION, PACS, Stage
 from tests.unit.cloud.dispatch.test_queues import ALL, OF_PACS, queues_of
 
-WAITING, DEAD = DeliveryState.WAITING, DeliveryState.DEAD
+WAITING, DEAD = DeliveryState.PENDING, DeliveryState.DEAD_LETTER
 
 
 @pytest.fixture
@@ -119,7 +119,10 @@ async def test_what_waits_for_a_destination_that_is_gone_ends_visibly_and_can_be
     ).leases
     await put(stage, Configuration())
     await watch_of(stage).look()
-    assert await stage.states() == [DeliveryState.LEASED, DEAD]  # what is under way has its own end
+    assert await stage.states() == [
+        DeliveryState.SENDING,
+        DEAD,
+    ]  # what is under way has its own end
     stage.now = lease.until
     await watch_of(stage).look()
     assert await stage.states() == [DEAD, DEAD]

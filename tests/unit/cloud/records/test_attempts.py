@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, select
 
-from swallowtail.cloud.model.delivery import DeliveryState, NewDelivery, Settlement, Target, Tried
+from swallowtail.cloud.model.delivery import (
+    INSTANCE,
+    AttemptFacts,
+    DeliveryState,
+    NewDelivery,
+    Settlement,
+    Target,
+)
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.database import Database
 from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
@@ -25,10 +32,12 @@ async def _tried(database: Database) -> None:
         (await records.instances.commit(NORTH, arrival(f"1.{n}", str(n)), now=NOW)).id
         for n in range(2)
     ]
-    wanted = [NewDelivery(target=PACS, instance=one, cause="rule:r/1") for one in made]
+    wanted = [
+        NewDelivery(target=PACS, kind=INSTANCE, reference=one, cause="rule:r/1") for one in made
+    ]
     await records.deliveries.add(NORTH, wanted, now=NOW)
-    tried = Tried(
-        began=NOW, ended=NOW, epoch=1, configuration=1, connection=0, sent_syntax=EXPLICIT
+    tried = AttemptFacts(
+        began=NOW, ended=NOW, epoch=1, configuration=1, connection=0, sent_format=EXPLICIT
     )
     for _ in made:
         (lease,) = (await records.deliveries.claim(NORTH, PACS, 1, now=NOW, until=NOW + 9)).leases
@@ -37,7 +46,7 @@ async def _tried(database: Database) -> None:
             delivery=lease.delivery.id,
             token=lease.token,
             state=DeliveryState.DELIVERED,
-            tried=tried,
+            attempt=tried,
         )
         assert await records.deliveries.settle([settlement], None, now=NOW)
 
@@ -48,7 +57,7 @@ async def _removed_with_one(database: Database) -> None:
     assert await database.read(lambda connection: connection.execute(count).scalar_one()) == 2
     await database.write(
         lambda unit: unit.connection.execute(
-            delete(schema.delivery).where(schema.delivery.c.instance == 1)
+            delete(schema.delivery).where(schema.delivery.c.reference == 1)
         )
     )
     left = await database.read(

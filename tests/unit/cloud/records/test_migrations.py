@@ -140,6 +140,39 @@ def test_what_audit_records_are_listed_by_is_filled_from_their_events(tmp_path: 
     ]
 
 
+def test_deliveries_and_their_attempts_keep_their_places_and_states(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    with engine.connect() as connection:
+        upgrade(connection, "0017_pre")
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute(
+            "INSERT INTO delivery (id, tenant, link, destination, lane, rank, place, instance,"
+            " facility, study, sop_instance, sop_class, transfer_syntax, cause, state, created,"
+            " changed, next_at, until, token, tries, refusals, about, phase, detail, sent_syntax)"
+            " VALUES (7, 'north', 'ward', 'pacs', '', -5, 3, 4, 'clinic', '1.5', '1.5.1', '1.2',"
+            " '1', 'rule:r/1', 'dead', 1, 2, 0, 0, 2, 2, 2, 'instance', 'response', 'x', '')"
+        )
+        old.execute(
+            "INSERT INTO attempt (delivery, token, tenant, number, began, ended, state, epoch,"
+            " configuration, connection, about, detail, sent_syntax)"
+            " VALUES (7, 1, 'north', 1, 1, 2, 'waiting', 1, 1, 0, 'link', 'y', '1')"
+        )
+    old.close()
+    with engine.connect() as connection:
+        upgrade(connection)
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as new, new:
+        names = "id, rank, place, kind, reference, parent, identifier, type, format, state, about"
+        deliveries = new.execute(f"SELECT {names} FROM delivery").fetchall()
+        attempts = new.execute("SELECT delivery, state, about, sent_format FROM attempt").fetchall()
+    new.close()
+    assert deliveries == [
+        (7, -5, 3, "instance", 4, "1.5", "1.5.1", "1.2", "1", "dead-letter", "payload")
+    ]
+    assert attempts == [(7, "pending", "route", "1")]
+
+
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'db'}", poolclass=NullPool)
     with engine.connect() as connection:
@@ -164,7 +197,7 @@ def test_partial_unique_indexes_survive_the_migration(tmp_path: Path) -> None:
         )
     connection.close()
     unique = {"uq_organisation_name", "uq_instance_visible", "uq_alarm_raised"}
-    of_queues = {"ix_delivery_lane", "ix_delivery_leased", "ix_delivery_oldest"}
+    of_queues = {"ix_delivery_lane", "ix_delivery_sending", "ix_delivery_oldest"}
     others = {
         "ix_alarm_raised",
         "ix_api_token_previous",

@@ -35,6 +35,7 @@ from swallowtail.cloud.records import (
     inventory,
     lanes,
     links,
+    payloads,
     rules,
     schema,
     searching,
@@ -112,7 +113,7 @@ STATEMENTS = {
     "counted": deliveries.COUNT.statement,
     "associations of a study": rules.ASSOCIATIONS,
     "unrouted": rules.READY,
-    "stored instance of a delivery": deliveries.STORED.statement,
+    **{f"payload: {kind}": source.find.statement for kind, source in payloads.SOURCES.items()},
     "blobs of instances": inventory.BLOBS[0],
     "blobs of deleted instances": inventory.BLOBS[1],
     "deletions": deletions.listing(None).query.order_by(

@@ -319,7 +319,9 @@ class Cloud:
         await self.records.rules.put(tenant, rule, now=NOW, event=EVENT)
         archive = Archive(id=f"archive-{tenant}", name="hearts", created=NOW)
         await self.records.archives.add(tenant, archive, now=NOW, event=EVENT)
-        wish = NewDelivery(target=target, instance=instance, cause=f"rule:{rule.id}/1")
+        wish = NewDelivery(
+            target=target, kind="instance", reference=instance, cause=f"rule:{rule.id}/1"
+        )
         await self.records.deliveries.add(tenant, [wish], now=NOW)
 
     async def configure(self, tenant: Tenant, link: str, document: Any) -> None:

@@ -60,7 +60,7 @@ BODIES: dict[str, Any] = {
     "change_destination": {"settings": {}},
     "park_delivery": {},
     "skip_delivery": {"reason": "x"},
-    "act_on_deliveries": {"act": "resend", "destination": "annex-link-egret:pacs"},
+    "change_deliveries": {"action": "resend", "destination": "annex-link-egret:pacs"},
     "send_study": {"destinations": ["annex-link-heron:pacs"]},
     "create_rule": {"name": "x", "action": {"targets": ["annex-link-heron:pacs"]}},
     "change_rule": {"enabled": False},

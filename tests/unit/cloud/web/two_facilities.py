@@ -19,13 +19,13 @@ from swallowtail.cloud.model.archives import AccessLimits, Archive
 from swallowtail.cloud.model.credentials import mint_token
 from swallowtail.cloud.model.deletion import NewDeletion, Scope
 from swallowtail.cloud.model.delivery import (
+    AttemptFacts,
     DeliveryState,
     NewDelivery,
     Rule,
     RuleAction,
     Settlement,
     Target,
-    Tried,
 )
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed, Quarantined
@@ -267,7 +267,9 @@ class World:
         ]
         add = self.cloud.records.deliveries.add
         for number, (tenant, target, instance, side) in enumerate(wishes, 1):
-            wish = NewDelivery(target=target, instance=instance, cause=f"rule:r/{number}")
+            wish = NewDelivery(
+                target=target, kind="instance", reference=instance, cause=f"rule:r/{number}"
+            )
             assert await add(tenant, [wish], now=NOW) == 1
             side.deliveries.append(number)
         await self._attempt(HERON, ours)
@@ -285,15 +287,15 @@ class World:
     async def _attempt(self, tenant: Tenant, target: Target) -> None:
         deliveries = self.cloud.records.deliveries
         (lease,) = (await deliveries.claim(tenant, target, 1, now=NOW, until=NOW + 9)).leases
-        tried = Tried(
-            began=NOW, ended=NOW + 1, epoch=1, configuration=2, connection=0, sent_syntax=SYNTAX
+        tried = AttemptFacts(
+            began=NOW, ended=NOW + 1, epoch=1, configuration=2, connection=0, sent_format=SYNTAX
         )
         settlement = Settlement(
             tenant=tenant,
             delivery=lease.delivery.id,
             token=lease.token,
             state=DeliveryState.STOPPED,
-            tried=tried,
+            attempt=tried,
         )
         await deliveries.settle([settlement], None, now=NOW)
 
@@ -431,7 +433,7 @@ def queries() -> dict[str, list[dict[str, str]]]:
         "list_unknown_devices": [*links, {}],
         "list_deliveries": [
             {}, *links, {"destination": "ours-link:pacs"}, {"destination": "theirs-link:pacs"},
-            {"study": STUDY}, {"study": GUESSED}, {"sop_instance": SOP}, {"state": "waiting"}, {"limit": "1"},
+            {"study": STUDY}, {"study": GUESSED}, {"sop_instance": SOP}, {"state": "pending"}, {"limit": "1"},
         ],
         "list_deletions": [{}, {"limit": "1"}],
         **{f"delete_{kind}": [{"reason": "mistaken"}] for kind in ("study", "series", "sop_instance", "instance")},
@@ -469,15 +471,19 @@ def bodies(world: World) -> dict[str, list[Any]]:
         "change_destination": [{"settings": {"port": 105}}],
         "park_delivery": [{}],
         "skip_delivery": [{"reason": "x"}],
-        "act_on_deliveries": [
-            {"act": "resend", "destination": "ours-link:pacs"},
+        "change_deliveries": [
+            {"action": "resend", "destination": "ours-link:pacs"},
             *(
-                {"act": "skip", "reason": "x"} | more
-                for more in ({"study": STUDY}, {"study": GUESSED}, {"link": "theirs-link"})
+                {"action": "skip", "reason": "x"} | more
+                for more in (
+                    {"payload": {"study": STUDY}},
+                    {"payload": {"study": GUESSED}},
+                    {"link": "theirs-link"},
+                )
             ),
-            *({"act": "park", "deliveries": [one]} for one in everything),
-            {"act": "resend", "deliveries": everything},
-            {"act": "resend", "study": STUDY},
+            *({"action": "park", "deliveries": [one]} for one in everything),
+            {"action": "resend", "deliveries": everything},
+            {"action": "resend", "payload": {"study": STUDY}},
         ],
         "send_study": [
             {"destinations": ["ours-link:pacs"], "request": "r"},

@@ -1,24 +1,22 @@
-"""Deliveries.
-
-Looked at one by one or by what they have in common, set aside, given up, sent again, and studies
-sent on request.
-"""
+"""The resource `deliveries`: list, retry, park, skip, resend; and sending a stored study."""
 
 import enum
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import Query
-from pydantic import Field, StringConstraints
+from fastapi import Depends, Query
+from pydantic import Field, StringConstraints, WithJsonSchema
 
-from swallowtail.calls.deliver import About, DeliveryPhase
+from swallowtail.cloud.dispatch.payloads.kind import PayloadKind
+from swallowtail.cloud.dispatch.payloads.table import KINDS
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.delivery import (
     Delivery,
     DeliveryAttempt,
     DeliverySearch,
     DeliveryState,
+    FailureSubject,
     Target,
 )
 from swallowtail.cloud.model.identifiers import new_id
@@ -26,6 +24,12 @@ from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.visibility import visible_link
 from swallowtail.cloud.web.access import Caller, InOrganisation
 from swallowtail.cloud.web.api.destinations import destination_of, id_of, objects_of, target_of
+from swallowtail.cloud.web.api.payload_filters import (
+    Conditions,
+    body_filters,
+    body_schema,
+    query_filters,
+)
 from swallowtail.cloud.web.api.schemas import (
     MAX_NUMBER,
     Body,
@@ -37,7 +41,6 @@ from swallowtail.cloud.web.api.schemas import (
     UidText,
     page_out,
 )
-from swallowtail.cloud.web.api.studies import UidKey
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS
@@ -46,52 +49,50 @@ from swallowtail.cloud.web.route import BY_FACILITY, Route
 Reason = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True)]
 GivenReason = Annotated[str, StringConstraints(min_length=1, max_length=400, strip_whitespace=True)]
 DestinationKey = Annotated[str, StringConstraints(min_length=3, max_length=128)]
+PayloadText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 MAX_NAMED = 1000
 MAX_PRIORITY = 1000
 
 
 class DeliveryOut(Out):
-    """One instance on its way to one destination, with the outcome of its last attempt.
+    """One payload on its way to one destination, with the outcome of its last attempt.
 
-    `tries` are all attempts, `refusals` those that the destination answered about this instance,
-    which are what its cap counts. `status` is the DIMSE status in hex. `about` and `phase` say what
-    the last failure was about and how far it had come.
+    `tries` counts all attempts, `refusals` those that the destination refused because of the
+    payload, which the cap limits. `status` is the destination's, for instances the DIMSE status in
+    hexadecimal. `about` and `phase` say what the last failure was about and how far it had come.
     """
 
     id: int
     destination: str
     link: str
-    instance: int
     facility: str
-    study: str
-    sop_instance: str
-    sop_class: str
-    transfer_syntax: str
+    payload: Annotated[
+        dict[str, Any], WithJsonSchema({"oneOf": [kind.schema() for kind in KINDS.values()]})
+    ]
     priority: int
     cause: str
     state: DeliveryState
     created: float
     changed: float
     next_at: float
-    """Not tried again before; 0: as soon as it is its turn."""
+    """Time of the next attempt; 0: as soon as it is its turn."""
     tries: int
     refusals: int
     status: str | None
-    about: About | None
-    phase: DeliveryPhase | None
+    about: FailureSubject | None
+    phase: str | None
     detail: str
-    sent_syntax: str
+    sent_format: str
+    """The format that was delivered, for instances the transfer syntax."""
 
 
 class AttemptOut(Out):
-    """One attempt to deliver, and how it ended.
+    """One attempt at a delivery and its outcome.
 
-    `state` is where it left the delivery, the rest as with a delivery.
-
-    `number` is the delivery's `tries` then; they go on over a resend. A missing one was not begun,
-    because something before it failed or the Link was away, or the Cloud was killed before it could
-    keep the outcome. `epoch` is the Link's session, `configuration` the version of the Link's
-    configuration that held.
+    `state` is the delivery's after the attempt. `number` is the delivery's `tries` at that time; a
+    resend does not reset it. A missing number is an attempt that did not begin, because the one
+    before it failed or the Link was offline, or whose outcome was lost with the Cloud's process.
+    `epoch` is the Link's session, `configuration` the version of the Link's configuration.
     """
 
     number: int
@@ -99,49 +100,55 @@ class AttemptOut(Out):
     ended: float
     state: DeliveryState
     status: str | None
-    about: About | None
-    phase: DeliveryPhase | None
+    about: FailureSubject | None
+    phase: str | None
     detail: str
-    sent_syntax: str
-    """The transfer syntax that was sent, or would have been."""
+    comment: str
+    """The destination's own text, for instances the Error Comment (0000,0902)."""
+    seconds: float | None
+    """Duration of the transfer from the Link to the destination, of a success."""
+    sent_format: str
+    """The format that was sent, or would have been."""
     epoch: int
     configuration: int
     connection: int
-    """Which of the destination's connections, from 0."""
+    """Number of the destination's connection, from 0."""
 
 
 class Skip(Body):
-    """Why a delivery is given up; it is kept with it."""
+    """The reason of a skip, which is kept with the delivery."""
 
     reason: GivenReason
 
 
 class Park(Body):
-    """Why a delivery is set aside."""
+    """The reason of parking a delivery."""
 
     reason: Reason = ""
 
 
-class Act(enum.StrEnum):
-    """What can be done with many deliveries at once."""
+class BulkActionType(enum.StrEnum):
+    """An action on many deliveries."""
 
     PARK = "park"
     SKIP = "skip"
     RESEND = "resend"
 
 
-class ActOnMany(Body):
-    """What to do with which deliveries.
+class BulkAction(Body):
+    """An action on every delivery that matches, or of these on those that `deliveries` names.
 
-    All that match every given key, or of these the ones that `deliveries` names by id.
-
-    At least one of `destination`, `link`, `study` and `deliveries` is given. `skip` needs a reason.
+    At least one of `destination`, `link`, `payload` and `deliveries` is required. `skip` requires a
+    reason.
     """
 
-    act: Act
+    action: BulkActionType
     destination: DestinationKey | None = None
     link: str | None = None
-    study: UidText | None = None
+    payload: Annotated[dict[str, PayloadText], WithJsonSchema(body_schema(KINDS))] = Field(
+        default_factory=dict
+    )
+    """Fields of the payload and the values they must have."""
     states: tuple[DeliveryState, ...] = ()
     deliveries: Annotated[
         tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...], Field(max_length=MAX_NAMED)
@@ -149,17 +156,20 @@ class ActOnMany(Body):
     reason: Reason = ""
 
 
-class ActedOut(Out):
-    """How many deliveries changed; at most 10,000 do at once, so ask again until none does."""
+class BulkActionResult(Out):
+    """The number of deliveries that changed.
+
+    One request changes at most 10,000; repeat it until the number is 0.
+    """
 
     changed: int
 
 
 class Send(Body):
-    """Where to send a stored study, or of it the named instances.
+    """The destinations of a stored study, or of the named instances of it.
 
-    The same `request` again queues nothing twice, so that it can be repeated after a failure; left
-    out, it is a new one.
+    A request with the same `request` queues nothing twice, so that it can be repeated after a
+    failure. Without it a new one is generated.
     """
 
     destinations: Annotated[list[DestinationKey], Field(min_length=1, max_length=16)]
@@ -169,7 +179,7 @@ class Send(Body):
 
 
 class SentOut(Out):
-    """How many deliveries are new; `request` is the one to repeat."""
+    """The number of new deliveries, and the `request` to repeat."""
 
     request: str
     queued: int
@@ -178,72 +188,80 @@ class SentOut(Out):
 async def list_deliveries(
     caller: InOrganisation,
     page: Paging,
+    conditions: Annotated[Conditions, Depends(query_filters(KINDS))],
     *,
     destination: Annotated[str | None, Query(max_length=128)] = None,
     link: str | None = None,
     state: Annotated[list[DeliveryState] | None, Query()] = None,
-    study: UidKey = None,
-    sop_instance: UidKey = None,
 ) -> PageOut[DeliveryOut]:
-    """List deliveries, the newest first; several `state` mean any of them."""
+    """List deliveries.
+
+    Returns the deliveries that match, newest first. Several `state` match any of them.
+    """
     search = await _search(
-        caller,
-        destination,
-        link,
-        states=frozenset(state or ()),
-        study=study or "",
-        sop_instance=sop_instance or "",
+        caller, destination, link, states=frozenset(state or ()), conditions=conditions
     )
-    return page_out(
-        await caller.services.queues.deliveries(caller.tenant, search, page), delivery_out
-    )
+    found = await caller.services.queues.deliveries(caller.tenant, search, page)
+    return page_out(found, lambda one: _out(caller, one))
 
 
 async def get_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
-    """Give one delivery with the outcome of its last attempt."""
-    return delivery_out(await _delivery(caller, delivery_id))
+    """Get a delivery.
+
+    Returns one delivery with the outcome of its last attempt.
+    """
+    return _out(caller, await _delivery(caller, delivery_id))
 
 
 async def list_attempts(
     caller: InOrganisation, delivery_id: RowId, page: Paging
 ) -> PageOut[AttemptOut]:
-    """List the attempts at a delivery, the newest first; the last 20 are kept.
+    """List the attempts at a delivery.
 
-    What people did with it is in the audit log.
+    Returns the last 20 attempts, newest first. The audit log has the actions of people.
     """
+    delivery = await _delivery(caller, delivery_id)
     attempts = await caller.services.queues.attempts(
         caller.tenant, delivery_id, page, facilities=caller.principal.facilities
     )
-    return page_out(attempts, attempt_out)
+    kind = caller.services.queues.kinds[delivery.payload.kind]
+    return page_out(attempts, lambda one: attempt_out(one, kind))
 
 
 async def skip_delivery(caller: InOrganisation, delivery_id: RowId, body: Skip) -> DeliveryOut:
-    """Give a delivery up, with a reason; its lane goes on."""
+    """Skip a delivery.
+
+    It is not sent, and its lane continues. The reason is kept with it.
+    """
 
     async def skip(search: DeliverySearch, event: AuditEvent) -> int:
         return await caller.services.queues.skip(
             caller.tenant, search, [delivery_id], reason=body.reason, event=event
         )
 
-    return await _on_one(caller, delivery_id, "skip", skip, detail=body.reason)
+    return await _change_one(caller, delivery_id, "skip", skip, detail=body.reason)
 
 
 async def park_delivery(caller: InOrganisation, delivery_id: RowId, body: Park) -> DeliveryOut:
-    """Set a delivery aside until a person acts; its lane goes on."""
+    """Park a delivery.
+
+    It is not sent before it is resent or retried. Its lane continues.
+    """
 
     async def park(search: DeliverySearch, event: AuditEvent) -> int:
         return await caller.services.queues.park(
             caller.tenant, search, [delivery_id], reason=body.reason, event=event
         )
 
-    return await _on_one(caller, delivery_id, "park", park, detail=body.reason)
+    return await _change_one(caller, delivery_id, "park", park, detail=body.reason)
 
 
 async def resend_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
-    """Queue a delivery again, whatever became of it, with its refusals counted from zero.
+    """Resend a delivery.
 
-    It goes to the end of its lane, so the order changes: what was queued since is sent before it.
-    One that has stopped its lane keeps its place. To send a dead letter in its old place, retry it.
+    Queues it again from any state and resets its refusals. It goes to the end of its lane, so what
+    was queued since is sent before it. One that has stopped its lane keeps its place. To send a
+    dead letter in its old place, retry it.
     """
 
     async def resend(search: DeliverySearch, event: AuditEvent) -> int:
@@ -251,16 +269,15 @@ async def resend_delivery(caller: InOrganisation, delivery_id: RowId) -> Deliver
             caller.tenant, search, [delivery_id], event=event
         )
 
-    return await _on_one(caller, delivery_id, "resend", resend)
+    return await _change_one(caller, delivery_id, "resend", resend)
 
 
 async def retry_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
-    """Try a delivery now, in its old place, instead of when its waiting ends.
+    """Retry a delivery.
 
-    Also one that is stopped, parked or dead.
-
-    Its refusals count on: when the destination refuses it again at the cap, it stops or is dead
-    again after that one attempt.
+    Makes a delivery that is pending, stopped, parked or a dead letter due now, in its old place.
+    Its refusals are not reset: when the destination refuses it again at the cap, it is stopped or a
+    dead letter again after that one attempt.
     """
 
     async def retry(search: DeliverySearch, event: AuditEvent) -> int:
@@ -268,49 +285,55 @@ async def retry_delivery(caller: InOrganisation, delivery_id: RowId) -> Delivery
             caller.tenant, delivery_id, facilities=search.facilities, event=event
         )
 
-    return await _on_one(caller, delivery_id, "retry", retry)
+    return await _change_one(caller, delivery_id, "retry", retry)
 
 
-async def act_on_deliveries(caller: InOrganisation, body: ActOnMany) -> ActedOut:
-    """Park, skip or resend many deliveries: all dead letters of a destination, for example.
+async def change_deliveries(caller: InOrganisation, body: BulkAction) -> BulkActionResult:
+    """Park, skip or resend many deliveries.
 
-    What is under way is left out.
+    Changes all dead letters of a destination, for example. Deliveries that are being sent are
+    omitted.
     """
-    if body.act is Act.SKIP and not body.reason:
-        raise invalid("$.reason", "say why these are given up; it is kept with each")
-    if not (body.destination or body.link or body.study or body.deliveries):
-        raise invalid(
-            "$.destination", "say which are meant, by destination, link, study or deliveries"
-        )
+    if body.action is BulkActionType.SKIP and not body.reason:
+        raise invalid("$.reason", "a skip requires a reason, which is kept with each delivery")
+    if not (body.destination or body.link or body.payload or body.deliveries):
+        raise invalid("$.destination", "give a destination, link, payload or deliveries")
+    queues, named = caller.services.queues, body.deliveries
     search = await _search(
-        caller, body.destination, body.link, states=frozenset(body.states), study=body.study or ""
+        caller,
+        body.destination,
+        body.link,
+        states=frozenset(body.states),
+        conditions=body_filters(queues.kinds, body.payload, field="$.payload"),
     )
-    objects = (("destination", search.destination), ("link", search.link), ("study", search.study))
+    objects = (("destination", search.destination), ("link", search.link), *body.payload.items())
     event = caller.event(
         EventAction.UPDATE,
-        f"deliveries.{body.act}",
+        f"deliveries.{body.action}",
         *(pair for pair in objects if pair[1]),
         *(("delivery", str(one)) for one in body.deliveries),
         event=EventId.APPLICATION_ACTIVITY,
         detail=body.reason,
     )
-    queues, named = caller.services.queues, body.deliveries
-    match body.act:
-        case Act.PARK:
+    match body.action:
+        case BulkActionType.PARK:
             changed = await queues.park(
                 caller.tenant, search, named, reason=body.reason, event=event
             )
-        case Act.SKIP:
+        case BulkActionType.SKIP:
             changed = await queues.skip(
                 caller.tenant, search, named, reason=body.reason, event=event
             )
-        case Act.RESEND:
+        case BulkActionType.RESEND:
             changed = await queues.resend(caller.tenant, search, named, event=event)
-    return ActedOut(changed=changed)
+    return BulkActionResult(changed=changed)
 
 
 async def send_study(caller: InOrganisation, study_uid: UidPath, body: Send) -> SentOut:
-    """Send what is stored of a study to destinations, whatever the rules say."""
+    """Send a study.
+
+    Queues what is stored of a study for destinations, independently of the rules.
+    """
     targets = [await _target(caller, index, one) for index, one in enumerate(body.destinations)]
     request = body.request or new_id(caller.services.random)
     queued = 0
@@ -347,13 +370,12 @@ async def _search(
     destination: str | None,
     link: str | None,
     *,
-    states: frozenset[DeliveryState] = frozenset(),
-    study: str = "",
-    sop_instance: str = "",
+    states: frozenset[DeliveryState],
+    conditions: Conditions,
 ) -> DeliverySearch:
-    """Make a search within the caller's facilities.
+    """Create a search within the caller's facilities.
 
-    A destination may be one that is configured no more.
+    The destination may be one that is no longer configured.
     """
     target = (
         target_of(destination)
@@ -368,8 +390,7 @@ async def _search(
         link=target.link,
         destination=target.destination,
         states=states,
-        study=study,
-        sop_instance=sop_instance,
+        **conditions,
         facilities=caller.principal.facilities,
     )
 
@@ -380,65 +401,77 @@ async def _delivery(caller: Caller, delivery_id: int) -> Delivery:
     )
 
 
-async def _on_one(
+async def _change_one(
     caller: Caller,
     delivery_id: int,
-    act: str,
-    do: Callable[[DeliverySearch, AuditEvent], Awaitable[int]],
+    action: str,
+    change: Callable[[DeliverySearch, AuditEvent], Awaitable[int]],
     *,
     detail: str = "",
 ) -> DeliveryOut:
     before = await _delivery(caller, delivery_id)
     objects = (
         ("delivery", str(before.id)),
-        ("instance", before.sop_instance),
+        (before.payload.kind, before.payload.identifier),
         *objects_of(before.target),
     )
     event = caller.event(
         EventAction.UPDATE,
-        f"delivery.{act}",
+        f"delivery.{action}",
         *objects,
         event=EventId.APPLICATION_ACTIVITY,
         detail=detail,
     )
-    if not await do(DeliverySearch(facilities=caller.principal.facilities), event):
+    if not await change(DeliverySearch(facilities=caller.principal.facilities), event):
         raise ConflictError(
-            f"a delivery that is {before.state} cannot be changed by {act}; look at its state and"
-            " decide again"
+            f"{action} failed: the delivery is {before.state}. Get it and decide again"
         )
-    return delivery_out(await _delivery(caller, delivery_id))
+    return _out(caller, await _delivery(caller, delivery_id))
 
 
-def delivery_out(delivery: Delivery) -> DeliveryOut:
-    """Give a delivery as the client gets it."""
+def _out(caller: Caller, delivery: Delivery) -> DeliveryOut:
+    return delivery_out(delivery, caller.services.queues.kinds[delivery.payload.kind])
+
+
+def delivery_out(delivery: Delivery, kind: PayloadKind) -> DeliveryOut:
+    """Return a delivery as the API shows it."""
     given = {
         name: getattr(delivery, name)
         for name in DeliveryOut.model_fields
         if hasattr(delivery, name)
     }
-    status = _hex(delivery.status)
     return DeliveryOut(
         **given
         | {
             "destination": id_of(delivery.target),
             "link": delivery.target.link,
-            "status": status,
+            "facility": delivery.payload.facility,
+            "payload": kind.represent(delivery.payload),
+            "status": _status(delivery.status, kind),
         }
     )
 
 
-def attempt_out(attempt: DeliveryAttempt) -> AttemptOut:
-    """Give an attempt as the client gets it."""
-    return AttemptOut(**msgspec.structs.asdict(attempt) | {"status": _hex(attempt.status)})
+def attempt_out(attempt: DeliveryAttempt, kind: PayloadKind) -> AttemptOut:
+    """Return an attempt as the API shows it."""
+    given = msgspec.structs.asdict(attempt)
+    return AttemptOut(**given | {"status": _status(attempt.status, kind)})
 
 
-def _hex(status: int | None) -> str | None:
-    return None if status is None else f"{status:04X}"
+def _status(status: int | None, kind: PayloadKind) -> str | None:
+    return None if status is None else kind.write_status(status)
 
 
 ROUTES: Final = (
     Route("GET", "/deliveries", list_deliveries, PATIENT_DATA_READERS, BY_FACILITY, "deliveries"),
-    Route("POST", "/deliveries/act", act_on_deliveries, QUEUE_MANAGERS, BY_FACILITY, "deliveries"),
+    Route(
+        "POST",
+        "/deliveries/bulk-actions",
+        change_deliveries,
+        QUEUE_MANAGERS,
+        BY_FACILITY,
+        "deliveries",
+    ),
     Route(
         "GET",
         "/deliveries/{delivery_id}",

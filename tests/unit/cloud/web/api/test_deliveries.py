@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from swallowtail.calls.deliver import About, DeliveryPhase
 from swallowtail.cloud.model.delivery import (
+    AttemptFacts,
     BreakerState,
     DeliveryState,
     DestinationState,
+    FailureSubject,
     NewDelivery,
     Settlement,
     Target,
-    Tried,
 )
 from swallowtail.cloud.model.tenancy import Role
 from tests.unit.cloud.web.conftest import EGRET, HERON, INSTANCE, NOW, STUDY, Cloud
@@ -42,19 +42,24 @@ async def settle(
 async def test_a_delivery_shows_its_last_outcome_in_dicoms_own_words(cloud: Cloud) -> None:
     refused = {
         "status": 0xA900,
-        "about": About.INSTANCE,
-        "phase": DeliveryPhase.RESPONSE,
+        "about": FailureSubject.PAYLOAD,
+        "phase": "response",
         "detail": "the data set does not match",
     }
-    await settle(cloud, DeliveryState.DEAD, refused=True, **refused)
+    await settle(cloud, DeliveryState.DEAD_LETTER, refused=True, **refused)
     shown = (await cloud.call("GET", DELIVERY, await cloud.token(Role.CLINICIAN))).json()
     assert (shown["state"], shown["status"], shown["about"], shown["phase"]) == (
-        "dead",
+        "dead-letter",
         "A900",
-        "instance",
+        "payload",
         "response",
     )
-    assert (shown["tries"], shown["refusals"], shown["destination"], shown["sop_instance"]) == (
+    assert (
+        shown["tries"],
+        shown["refusals"],
+        shown["destination"],
+        shown["payload"]["sop_instance"],
+    ) == (
         1,
         1,
         ID,
@@ -64,22 +69,22 @@ async def test_a_delivery_shows_its_last_outcome_in_dicoms_own_words(cloud: Clou
 
 
 async def test_the_attempts_of_a_delivery_tell_what_happened(cloud: Cloud) -> None:
-    tried = Tried(
+    tried = AttemptFacts(
         began=NOW,
         ended=NOW + 2,
         epoch=3,
         configuration=1,
         connection=0,
-        sent_syntax="1.2.840.10008.1.2",
+        sent_format="1.2.840.10008.1.2",
     )
     refused = {
         "status": 0xA900,
-        "about": About.INSTANCE,
-        "phase": DeliveryPhase.RESPONSE,
+        "about": FailureSubject.PAYLOAD,
+        "phase": "response",
         "detail": "the data set does not match",
     }
-    await settle(cloud, DeliveryState.WAITING, refused=True, tried=tried, **refused)
-    await settle(cloud, DeliveryState.DELIVERED, status=0, tried=tried)
+    await settle(cloud, DeliveryState.PENDING, refused=True, attempt=tried, **refused)
+    await settle(cloud, DeliveryState.DELIVERED, status=0, attempt=tried)
     clinician = await cloud.token(Role.CLINICIAN)
     first = (await cloud.call("GET", f"{DELIVERY}/attempts", clinician, limit=1)).json()
     second = (
@@ -93,12 +98,14 @@ async def test_the_attempts_of_a_delivery_tell_what_happened(cloud: Cloud) -> No
             "number": 1,
             "began": NOW,
             "ended": NOW + 2,
-            "state": "waiting",
+            "state": "pending",
             "status": "A900",
-            "about": "instance",
+            "about": "payload",
             "phase": "response",
             "detail": "the data set does not match",
-            "sent_syntax": "1.2.840.10008.1.2",
+            "comment": "",
+            "seconds": None,
+            "sent_format": "1.2.840.10008.1.2",
             "epoch": 3,
             "configuration": 1,
             "connection": 0,
@@ -112,8 +119,8 @@ async def test_the_attempts_of_a_delivery_tell_what_happened(cloud: Cloud) -> No
     ("query", "found"),
     [
         ({}, True),
-        ({"state": ["waiting", "dead"]}, True),
-        ({"state": "dead"}, False),
+        ({"state": ["pending", "dead-letter"]}, True),
+        ({"state": "dead-letter"}, False),
         ({"destination": ID}, True),
         ({"destination": f"{LINK}:other"}, False),
         ({"link": LINK}, True),
@@ -157,8 +164,8 @@ async def test_park_resend_and_skip_follow_each_other(cloud: Cloud) -> None:
     assert (parked["state"], parked["detail"]) == ("parked", "ask the sender")
     again = await cloud.call("POST", f"{DELIVERY}/park", admin, {})
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
-    assert "is parked cannot be changed by park" in again.json()["detail"]
-    assert (await cloud.call("POST", f"{DELIVERY}/resend", admin)).json()["state"] == "waiting"
+    assert "park failed: the delivery is parked" in again.json()["detail"]
+    assert (await cloud.call("POST", f"{DELIVERY}/resend", admin)).json()["state"] == "pending"
     skipped = (
         await cloud.call("POST", f"{DELIVERY}/skip", admin, {"reason": "wrong patient"})
     ).json()
@@ -191,7 +198,10 @@ async def test_what_is_under_way_is_let_end(cloud: Cloud) -> None:
         answer = await cloud.call("POST", f"{DELIVERY}/{act}", admin, body)
         assert answer.status_code == 409, act
     many = await cloud.call(
-        "POST", "deliveries/act", admin, {"act": "skip", "destination": ID, "reason": "x"}
+        "POST",
+        "deliveries/bulk-actions",
+        admin,
+        {"action": "skip", "destination": ID, "reason": "x"},
     )
     assert many.json() == {"changed": 0}
 
@@ -203,11 +213,11 @@ async def test_retry_tries_at_once_in_its_place_even_a_destination_that_waits(cl
     )
     await settle(
         cloud,
-        DeliveryState.WAITING,
+        DeliveryState.PENDING,
         failing,
         next_at=NOW + 300,
         status=None,
-        about=About.DESTINATION,
+        about=FailureSubject.DESTINATION,
     )
     assert not (
         await cloud.records.deliveries.claim(HERON, PACS, 1, now=NOW, until=NOW + 60)
@@ -222,7 +232,7 @@ async def test_retry_tries_at_once_in_its_place_even_a_destination_that_waits(cl
         HERON, PACS, 1, now=NOW, until=NOW - 1
     )  # a lease that has lapsed
     shown = (await cloud.call("POST", f"{DELIVERY}/retry", admin)).json()
-    assert (shown["state"], shown["next_at"]) == ("waiting", 0.0)
+    assert (shown["state"], shown["next_at"]) == ("pending", 0.0)
     assert (
         len((await cloud.records.deliveries.claim(HERON, PACS, 1, now=NOW, until=NOW + 60)).leases)
         == 1
@@ -232,19 +242,25 @@ async def test_retry_tries_at_once_in_its_place_even_a_destination_that_waits(cl
 async def test_all_dead_letters_of_a_destination_are_sent_again_at_once(cloud: Cloud) -> None:
     admin = await cloud.token(Role.ADMINISTRATOR)
     await cloud.store(HERON, "radiology-heron", "1.2.3.1.1.2", b"second")
-    wish = NewDelivery(target=PACS, instance=3, cause="person:x/1")
+    wish = NewDelivery(target=PACS, kind="instance", reference=3, cause="person:x/1")
     await cloud.records.deliveries.add(HERON, [wish], now=NOW)
     for _ in range(2):
-        await settle(cloud, DeliveryState.DEAD)
-    body = {"act": "resend", "destination": ID, "states": ["dead"]}
-    assert (await cloud.call("POST", "deliveries/act", admin, body)).json() == {"changed": 2}
-    assert (await cloud.call("POST", "deliveries/act", admin, body)).json() == {"changed": 0}
+        await settle(cloud, DeliveryState.DEAD_LETTER)
+    body = {"action": "resend", "destination": ID, "states": ["dead-letter"]}
+    assert (await cloud.call("POST", "deliveries/bulk-actions", admin, body)).json() == {
+        "changed": 2
+    }
+    assert (await cloud.call("POST", "deliveries/bulk-actions", admin, body)).json() == {
+        "changed": 0
+    }
     states = [
         item["state"] for item in (await cloud.call("GET", "deliveries", admin)).json()["items"]
     ]
-    assert states == ["waiting", "waiting"]
-    some = {"act": "park", "deliveries": [1], "reason": "one of them"}
-    assert (await cloud.call("POST", "deliveries/act", admin, some)).json() == {"changed": 1}
+    assert states == ["pending", "pending"]
+    some = {"action": "park", "deliveries": [1], "reason": "one of them"}
+    assert (await cloud.call("POST", "deliveries/bulk-actions", admin, some)).json() == {
+        "changed": 1
+    }
     event = (await cloud.records.audit.records(HERON)).items[0].event
     assert (event.type, event.objects, event.detail) == (
         "deliveries.park",
@@ -256,19 +272,21 @@ async def test_all_dead_letters_of_a_destination_are_sent_again_at_once(cloud: C
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [
-        ({"act": "skip", "destination": ID}, 422, "$.reason"),
-        ({"act": "resend"}, 422, "$.destination"),
-        ({"act": "resend", "states": ["dead"]}, 422, "$.destination"),
-        ({"act": "burn", "destination": ID}, 422, "$.act"),
-        ({"act": "resend", "deliveries": [2]}, 404, None),
-        ({"act": "resend", "deliveries": [0]}, 422, "$.deliveries[0]"),
-        ({"act": "resend", "destination": "annex-link-egret:pacs"}, 404, None),
+        ({"action": "skip", "destination": ID}, 422, "$.reason"),
+        ({"action": "resend"}, 422, "$.destination"),
+        ({"action": "resend", "states": ["dead-letter"]}, 422, "$.destination"),
+        ({"action": "burn", "destination": ID}, 422, "$.action"),
+        ({"action": "resend", "deliveries": [2]}, 404, None),
+        ({"action": "resend", "deliveries": [0]}, 422, "$.deliveries[0]"),
+        ({"action": "resend", "destination": "annex-link-egret:pacs"}, 404, None),
     ],
 )
 async def test_a_wish_for_many_says_what_is_wrong_with_it(
     cloud: Cloud, body: Any, status: int, field: str | None
 ) -> None:
-    answer = await cloud.call("POST", "deliveries/act", await cloud.token(Role.ADMINISTRATOR), body)
+    answer = await cloud.call(
+        "POST", "deliveries/bulk-actions", await cloud.token(Role.ADMINISTRATOR), body
+    )
     assert answer.status_code == status, answer.text
     if field:
         assert answer.json()["errors"][0]["field"] == field
@@ -327,8 +345,8 @@ async def test_facilities_limit_what_is_seen_changed_and_sent(cloud: Cloud) -> N
         name: await cloud.token(Role.INTEGRATOR, facilities=frozenset({f"{name}-heron"}))
         for name in ("main", "annex")
     }
-    many = {"act": "skip", "reason": "x", "study": STUDY}
-    named = {"act": "skip", "reason": "x", "deliveries": [1]}
+    many = {"action": "skip", "reason": "x", "payload": {"study": STUDY}}
+    named = {"action": "skip", "reason": "x", "deliveries": [1]}
     for token in limited.values():
         assert (await cloud.call("GET", DELIVERY, token)).status_code == 404
         assert (await cloud.call("GET", f"{DELIVERY}/attempts", token)).status_code == 404
@@ -342,8 +360,12 @@ async def test_facilities_limit_what_is_seen_changed_and_sent(cloud: Cloud) -> N
             assert (
                 await cloud.call("POST", f"{DELIVERY}/{act}", token, body)
             ).status_code == 404, act
-        assert (await cloud.call("POST", "deliveries/act", token, many)).json() == {"changed": 0}
-        assert (await cloud.call("POST", "deliveries/act", token, named)).status_code == 404
+        assert (await cloud.call("POST", "deliveries/bulk-actions", token, many)).json() == {
+            "changed": 0
+        }
+        assert (
+            await cloud.call("POST", "deliveries/bulk-actions", token, named)
+        ).status_code == 404
     assert (
         await cloud.call("GET", "deliveries", limited["main"], destination=ID)
     ).status_code == 404
@@ -363,15 +385,19 @@ async def test_facilities_limit_what_is_seen_changed_and_sent(cloud: Cloud) -> N
     )
     both = await cloud.token(Role.INTEGRATOR, facilities=frozenset({"main-heron", "annex-heron"}))
     (shown,) = (await cloud.call("GET", "destinations", both)).json()["items"]
-    assert shown["queue"]["counts"] == {"waiting": 1}
+    assert shown["queue"]["counts"] == {"pending": 1}
     assert (await cloud.call("GET", DELIVERY, both)).status_code == 200
-    assert (await cloud.call("POST", "deliveries/act", both, many)).json() == {"changed": 1}
+    assert (await cloud.call("POST", "deliveries/bulk-actions", both, many)).json() == {
+        "changed": 1
+    }
 
 
 async def test_another_tenants_queue_is_untouched(cloud: Cloud) -> None:
     admin = await cloud.token(Role.ADMINISTRATOR)
-    body = {"act": "skip", "study": STUDY, "reason": "x"}
-    assert (await cloud.call("POST", "deliveries/act", admin, body)).json() == {"changed": 1}
+    body = {"action": "skip", "payload": {"study": STUDY}, "reason": "x"}
+    assert (await cloud.call("POST", "deliveries/bulk-actions", admin, body)).json() == {
+        "changed": 1
+    }
     theirs = await cloud.records.deliveries.delivery(EGRET, 2)
-    assert theirs.state is DeliveryState.WAITING
-    assert msgspec.structs.asdict(theirs)["study"] == STUDY
+    assert theirs.state is DeliveryState.PENDING
+    assert msgspec.structs.asdict(theirs)["payload"].parent == STUDY
