@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.calls.dimse_services.storage import FAILED_STORES_UNTIL_ABORT
 from swallowtail.calls.dimse_services.table import RESPONSE_TABLE
 from swallowtail.calls.responses import ResponseTable, Situation

@@ -221,7 +221,7 @@ def _sessions() -> Mapping[str, bytes]:
 
 
 def _calls() -> Mapping[str, bytes]:
-    endpoint = config.EndpointState(name="main", state="listening", since=1.0, associations=2)
+    endpoint = config.EndpointState(name="main", state="listening", since=1.0, connections=2)
     policy = diagnostics.PolicyStatus(
         source="default policy", summary=("may connect to 10.0.0.0/8",)
     )
@@ -247,7 +247,7 @@ def _calls() -> Mapping[str, bytes]:
         (9, "status-query", diagnostics.StatusQuery()),
         (10, "status", diagnostics.LinkStatus(
             release="0.1.0", platform="linux", host="heron", uptime=1.0, configuration=1, endpoints=(endpoint,), policy=policy,
-            memory=1 << 20, associations=0)),
+            memory=1 << 20, connections=0)),
     )  # fmt: skip
     assert len({index for index, *_ in said}) == len(fuzz_call.READERS), "every reader has a seed"
     return {name: bytes((index,)) + encode(message) for index, name, message in said}

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.pdu_codec import encode_pdu
 from swallowtail.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION

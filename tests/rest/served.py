@@ -22,11 +22,11 @@ from swallowtail.calls.config import (
     Applied,
     ConfigurationRefused,
     EndpointState,
-    Problem,
     parse,
     read_configure,
 )
 from swallowtail.calls.diagnostics import PING, Pong, read_ping
+from swallowtail.calls.document import Problem
 from swallowtail.calls.report import REPORT, Observation, Report, read_noted
 from swallowtail.calls.store import STORE, StoreAnswer, StoreRequest, TransferEnd, read_store_answer
 from swallowtail.runtime.tasks import Tasks
@@ -175,7 +175,7 @@ class WireLink:
         assert isinstance(socket, LinkConnection)
         hello = LinkHello(
             release="0.1.0",
-            capabilities=(),
+            capabilities=("listener:dicom",),
             code=self.code,
             key=self.key.public_key().public_bytes_raw(),
             sign=self.key.sign,

@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from swallowtail.calls.config import Configuration, Destination, Device, DicomListener, dump
+from swallowtail.calls.config import Configuration, Destination, Device, dump
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.cloud.blobs.disk import Disk, FileFacts, OpenFile
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk, _File, _Folder

@@ -8,51 +8,36 @@ one.
 """
 
 import enum
+import functools
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Union
 
 import msgspec
 from msgspec import Meta
 
 from swallowtail.calls.codec import Call, Reader, encode
-from swallowtail.calls.dimse_services.table import SERVICE_NAME
-from swallowtail.dicom import ae_titles, uids
+from swallowtail.calls.dicom_listener import DicomListener
+from swallowtail.calls.document import (
+    END,
+    MAX_TEXT,
+    Address,
+    AeTitle,
+    Document,
+    ListenerSettings,
+    Name,
+    Port,
+    Problem,
+    Seconds,
+    problem_of,
+)
 
 CONFIGURE: Final = "configure"
 
-# the end: Python's `$` alone would let a line feed pass, and JSON Schema knows no `\Z`
-_END: Final = r"$(?!\n)"
-
-_AE_TITLE: Final = f"^{ae_titles.PATTERN}{_END}"
-AeTitle = Annotated[str, Meta(min_length=1, max_length=ae_titles.MAX_LENGTH, pattern=_AE_TITLE)]
-_NAME: Final = r"^[a-z0-9][a-z0-9._-]*" + _END
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NAME)]
-_UID: Final = f"^{uids.PATTERN}{_END}"
-Uid = Annotated[str, Meta(min_length=1, max_length=uids.MAX_LENGTH, pattern=_UID)]
-Address = Annotated[str, Meta(max_length=64)]
-"""An IP address, or where it says so a network; what it must look like is in `problems`."""
-Port = Annotated[int, Meta(ge=1, le=65535)]
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-
-
-class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the document's parts.
-
-    A key that nobody reads is an error, since a person wrote it for a reason.
-    """
-
-
-class EchoMeaning(enum.StrEnum):
-    """What a C-ECHO answered with 0000 says."""
-
-    CLOUD = "cloud"
-    """The way to the Cloud is alive; without it the association is refused with (2,3,1)."""
-    LINK = "link"
-    """Link is up."""
+MAX_LISTENERS: Final = 64
 
 
 class Device(Document, frozen=True, kw_only=True):
@@ -67,52 +52,9 @@ class Device(Document, frozen=True, kw_only=True):
     description: Annotated[str, Meta(max_length=200)] = ""
 
 
-class Timeouts(Document, frozen=True, kw_only=True):
-    """Deadlines of a DICOM listener, in seconds."""
-
-    associate: Seconds = 30.0
-    """From the connection to the complete A-ASSOCIATE-RQ (ARTIM, PS3.8 9.1.5)."""
-    idle: Seconds = 300.0
-    """An association on which nothing is said."""
-
-
-class DicomListener(Document, frozen=True, kw_only=True):
-    """A port on which Link is a DICOM application entity."""
-
-    name: Name
-    ae_title: AeTitle
-    port: Port
-    address: Address = "0.0.0.0"  # noqa: S104 - the policy file narrows it
-    services: tuple[Annotated[str, Meta(pattern=SERVICE_NAME + _END)], ...] = (
-        "verification",
-        "storage",
-    )
-    sop_classes: Annotated[tuple[Uid, ...], Meta(max_length=256)] = ()
-    """Storage SOP classes that are accepted; empty: every storage SOP class."""
-    transfer_syntaxes: Annotated[tuple[Uid, ...], Meta(max_length=64)] = ()
-    """Transfer syntaxes that are accepted, the preferred one first; empty.
-
-    Every one of the standard, the first that is proposed.
-    """
-    additional_transfer_syntaxes: Annotated[tuple[Uid, ...], Meta(max_length=64)] = ()
-    """Private transfer syntaxes that are accepted besides.
-
-    Their data sets are kept as they come.
-    """
-    unknown_devices: Annotated[str, Meta(pattern="^(reject|accept)" + _END)] = "reject"
-    echo: EchoMeaning = EchoMeaning.CLOUD
-    max_associations: Annotated[int, Meta(ge=1, le=256)] = 64
-    max_associations_per_address: Annotated[int, Meta(ge=1, le=256)] = 32
-    """Several modalities may share an address, behind a router or NAT."""
-    max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 262_144
-    max_object: Annotated[int, Meta(ge=1_048_576)] = 17_179_869_184
-    """Bytes of one data set."""
-    timeouts: Timeouts = Timeouts()
-
-
 Host = Annotated[
     str,
-    Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?" + _END),
+    Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?" + END),
 ]
 """A host name or an IP address; what it resolves to is judged by the hospital's policy."""
 
@@ -148,7 +90,7 @@ class DestinationTimeouts(Document, frozen=True, kw_only=True):
     """How long an association without work is kept before it is released."""
 
 
-class Destination(Document, frozen=True, kw_only=True):
+class Destination(Document, frozen=True, kw_only=True, tag_field="protocol", tag="dicom"):
     """A system in the hospital that Link stores to."""
 
     name: Name
@@ -178,18 +120,18 @@ class Destination(Document, frozen=True, kw_only=True):
 
 
 class Configuration(Document, frozen=True, kw_only=True):
-    """Everything that a Link does, but for what the hospital's policy file forbids."""
+    """Everything that a Link does, within the limits of the hospital's policy file."""
 
-    listeners: Annotated[tuple[DicomListener, ...], Meta(max_length=64)] = ()
+    listeners: Annotated[tuple[ListenerSettings, ...], Meta(max_length=MAX_LISTENERS)] = ()
     devices: Annotated[tuple[Device, ...], Meta(max_length=4096)] = ()
     destinations: Annotated[tuple[Destination, ...], Meta(max_length=256)] = ()
 
 
-class Problem(Call, frozen=True, kw_only=True):
-    """Why a document is refused: where in it, what is wrong, and the remedy."""
-
-    field: str
-    message: str
+DEFAULT_PROTOCOL: Final = "dicom"
+"""The protocol of a listener or destination that names none."""
+DESTINATION_PROTOCOLS: Final = frozenset({"dicom"})
+LISTENERS: Final[dict[str, type[ListenerSettings]]] = {"dicom": DicomListener}
+"""The protocols that Link listens on, with their settings; Link serves each (`link.protocols`)."""
 
 
 class Configure(Call, frozen=True, kw_only=True):
@@ -221,7 +163,8 @@ class EndpointState(Call, frozen=True, kw_only=True):
     """
     detail: str = ""
     since: float = 0.0
-    associations: int = 0
+    connections: int = 0
+    """Open connections; with DICOM, associations."""
     kind: EndpointKind = EndpointKind.LISTENER
 
 
@@ -248,13 +191,11 @@ MAX_PROBLEMS: Final = 100
 """So many are named at most, each in MAX_TEXT characters, and no more than MAX_REFUSAL bytes of
 them.
 """
-MAX_TEXT: Final = 400
 MAX_REFUSAL: Final = 60_000
 """So that a refusal is one message (wire §2)."""
 
 read_configure: Reader[Configure] = Reader(Configure)
 read_configure_answer: Reader[ConfigureAnswer] = Reader(ConfigureAnswer)
-_json = msgspec.json.Decoder(Configuration)
 
 
 class InvalidConfigurationError(Exception):
@@ -263,6 +204,83 @@ class InvalidConfigurationError(Exception):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
         self.problems = problems
+
+
+def listener_type() -> Any:
+    """Return the union of the settings of every protocol."""
+    return Union[(*LISTENERS.values(),)]
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a document."""
+    found = msgspec.json.schema(configuration_type())
+    make_protocol_optional(found["$defs"])
+    return found
+
+
+def make_protocol_optional(definitions: Mapping[str, Any]) -> None:
+    """Change JSON Schemas of structs so that `protocol`, their tag, may be left out."""
+    for part in definitions.values():
+        if "protocol" in part.get("required", ()):
+            part["required"].remove("protocol")
+            part["properties"]["protocol"]["default"] = DEFAULT_PROTOCOL
+
+
+def configuration_type() -> type[Configuration]:
+    """Return the struct that a document is read as: with the listeners of every protocol."""
+    return _configuration_type(listener_type())
+
+
+@functools.cache
+def _configuration_type(listener: Any) -> type[Configuration]:
+    listeners = Annotated[tuple[listener, ...], Meta(max_length=MAX_LISTENERS)]
+    configuration = msgspec.defstruct(
+        "Configuration",
+        [("listeners", listeners, ())],
+        bases=(Configuration,),
+        frozen=True,
+        kw_only=True,
+    )
+    assert issubclass(configuration, Configuration)
+    return configuration
+
+
+class _Protocol(msgspec.Struct):
+    protocol: str | None = None
+
+
+class _Protocols(msgspec.Struct):
+    listeners: tuple[_Protocol, ...] = ()
+    destinations: tuple[_Protocol, ...] = ()
+
+
+def add_protocols(tables: Iterable[dict[str, Any]]) -> None:
+    """Enter the default protocol into the listeners or destinations that name none."""
+    for table in tables:
+        table.setdefault("protocol", DEFAULT_PROTOCOL)
+
+
+def _unsupported(found: _Protocols) -> Iterator[Problem]:
+    for index, listener in enumerate(found.listeners):
+        yield from unsupported_protocol(f"$.listeners[{index}]", listener.protocol, LISTENERS)
+    for index, destination in enumerate(found.destinations):
+        yield from unsupported_protocol(
+            f"$.destinations[{index}]", destination.protocol, DESTINATION_PROTOCOLS
+        )
+
+
+def unsupported_protocol(
+    field: str, protocol: str | None, supported: Iterable[str]
+) -> Iterator[Problem]:
+    """Check the protocol of a listener or destination; None: the document names none."""
+    if protocol is not None and protocol not in (names := sorted(supported)):
+        message = f"{protocol[:64]!r} is not supported; this release supports {', '.join(names)}"
+        yield Problem(field=f"{field}.protocol", message=message)
+
+
+def listener_capability(protocol: str) -> str:
+    """Return the capability that a Link announces for a protocol that it listens on (wire §3)."""
+    return f"listener:{protocol}"
 
 
 def parse(document: bytes) -> Configuration:
@@ -274,13 +292,28 @@ def parse(document: bytes) -> Configuration:
         raise InvalidConfigurationError(
             (Problem(field="$", message=f"is longer than {MAX_DOCUMENT} bytes"),)
         )
-    try:
-        configuration = _json.decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidConfigurationError((problem_of(str(error)),)) from error
+    configuration = _read(document)
     if found := tuple(islice(problems(configuration), MAX_PROBLEMS)):
         raise InvalidConfigurationError(found)
     return configuration
+
+
+def _read(document: bytes) -> Configuration:
+    try:
+        found = msgspec.json.decode(document, type=_Protocols)
+        if unsupported := tuple(islice(_unsupported(found), MAX_PROBLEMS)):
+            raise InvalidConfigurationError(unsupported)
+        if all(entry.protocol is not None for entry in (*found.listeners, *found.destinations)):
+            read = msgspec.json.decode(document, type=configuration_type())
+        else:
+            tables = msgspec.json.decode(document)
+            add_protocols((*tables.get("listeners", ()), *tables.get("destinations", ())))
+            read = msgspec.convert(tables, configuration_type())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidConfigurationError((problem_of(str(error)),)) from error
+    return Configuration(
+        listeners=read.listeners, devices=read.devices, destinations=read.destinations
+    )
 
 
 def refusal(version: int, problems: tuple[Problem, ...]) -> ConfigurationRefused:
@@ -301,33 +334,39 @@ def dump(configuration: Configuration) -> bytes:
     return msgspec.json.encode(configuration, order="deterministic")
 
 
-def problem_of(message: str) -> Problem:
-    """Translate a validation error of msgspec.
+def settings_for(document: bytes, capabilities: Collection[str]) -> bytes:
+    """Return a stored document as a Link with these capabilities gets it.
 
-    A pattern is replaced by the rule that it stands for.
+    It leaves out the fields that have their default: so a Link of an older release, which does not
+    have a field, runs the document until somebody sets the field; then it refuses it (ADR 0025).
+    Raises InvalidConfigurationError when the Link does not support a protocol of a listener.
     """
-    text, _, path = message.partition(" - at ")
-    text = _RULES.get(text, text)
-    return Problem(field=path.strip("`") or "$", message=text[:MAX_TEXT])
+    configuration = _read(document)
+    protocols = {listener.protocol for listener in configuration.listeners}
+    if missing := sorted(
+        name for name in protocols if listener_capability(name) not in capabilities
+    ):
+        message = (
+            f"this Link does not support protocol {', '.join(missing)}; update Link, or remove the"
+            " listeners of this protocol"
+        )
+        raise InvalidConfigurationError((Problem(field="$.listeners", message=message),))
+    return msgspec.json.encode(_settings(configuration), order="deterministic")
 
 
-_RULES: Final = {
-    f"Expected `str` matching regex {pattern!r}": rule
-    for pattern, rule in {
-        _AE_TITLE: (
-            "is not an AE title: 1 to 16 ASCII characters, not only spaces, without backslash "
-            "and control characters (PS3.5 6.2)"
-        ),
-        _UID: (
-            "is not a UID: 1 to 64 characters, components of digits separated by single dots (PS3.5"
-            " 9.1)"
-        ),
-        _NAME: (
-            "is not a name: lower-case letters, digits, '.', '_' and '-', beginning with a letter"
-            " or digit"
-        ),
-    }.items()
-}
+def _settings(part: Any) -> Any:
+    if isinstance(part, tuple):
+        return [_settings(entry) for entry in part]
+    if not isinstance(part, msgspec.Struct):
+        return part
+    config, changed = part.__struct_config__, {}
+    if config.tag_field is not None:
+        changed[config.tag_field] = config.tag
+    for field in msgspec.structs.fields(part):
+        value = getattr(part, field.name)
+        if value != field.default:
+            changed[field.name] = _settings(value)
+    return changed
 
 
 def problems(configuration: Configuration) -> Iterator[Problem]:
@@ -357,11 +396,8 @@ def problems(configuration: Configuration) -> Iterator[Problem]:
         return
     names = {listener.name for listener in configuration.listeners}
     for index, listener in enumerate(configuration.listeners):
-        if not _is_address(listener.address):
-            yield Problem(
-                field=f"$.listeners[{index}].address",
-                message=f"{listener.address!r} is not an IP address",
-            )
+        for field, message in listener.problems():
+            yield Problem(field=f"$.listeners[{index}].{field}", message=message[:MAX_TEXT])
     for index, device in enumerate(configuration.devices):
         yield from _device_problems(f"$.devices[{index}]", device, names)
 
@@ -385,14 +421,6 @@ def _doubled(field: str, names: Iterable[str]) -> Iterator[Problem]:
                 field=f"$.{field}[...].name",
                 message=f"{name!r} is used {count} times; names are unique",
             )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_network(text: str) -> bool:

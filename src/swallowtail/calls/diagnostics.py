@@ -45,7 +45,8 @@ class LinkStatus(Call, frozen=True, kw_only=True):
     policy: PolicyStatus
     memory: int
     """Resident bytes."""
-    associations: int
+    connections: int
+    """Of all endpoints together."""
 
 
 class CheckRequest(Call, frozen=True, kw_only=True):

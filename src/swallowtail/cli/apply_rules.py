@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from swallowtail.calls.config import Document
+from swallowtail.calls.document import Document
 
 Text = Annotated[str, Meta(max_length=128)]
 Place = Annotated[str, Meta(max_length=130)]

@@ -5,7 +5,7 @@ Pure; `cli.apply` talks to the Cloud.
     [organisation]      name, title, retention_days
     [[facility]]        name, title, time_zone
     [[link]]            name, facility
-    [[link.listener]]   as in a Link's configuration (calls.config.DicomListener)
+    [[link.listener]]   as in a Link's configuration (calls.config.LISTENERS)
     [[link.device]]     as in a Link's configuration (calls.config.Device)
     [[link.destination]]  as in a Link's configuration (calls.config.Destination)
     [[rule]]            see cli.routing
@@ -17,12 +17,13 @@ there no more goes; one that declares none leaves the list alone.
 """
 
 import datetime as dt
+import functools
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -31,13 +32,11 @@ from swallowtail.calls.config import (
     Configuration,
     Destination,
     Device,
-    DicomListener,
-    Document,
-    Name,
-    Problem,
-    problem_of,
+    add_protocols,
+    listener_type,
     problems,
 )
+from swallowtail.calls.document import Document, ListenerSettings, Name, Problem, problem_of
 from swallowtail.cli.apply_rules import RuleEntry, changed, out_of_order, rule_problems
 
 MAX_FILE: Final = 4 * 1024 * 1024
@@ -45,13 +44,11 @@ MAX_FILE: Final = 4 * 1024 * 1024
 Title = Annotated[str, Meta(max_length=200)]
 
 
-Part = DicomListener | Device | Destination
-PARTS: Final[Mapping[str, type[Part]]] = {
-    "listener": DicomListener,
-    "device": Device,
-    "destination": Destination,
-}
-"""The lists of a Link's configuration, by what one entry is called in the document."""
+DocumentT = TypeVar("DocumentT", bound=Document)
+
+Part = ListenerSettings | Device | Destination
+PARTS: Final = ("listener", "device", "destination")
+"""The lists of a Link's configuration, by the name of one entry in the document."""
 
 
 class OrganisationEntry(Document, frozen=True, kw_only=True):
@@ -75,7 +72,7 @@ class LinkEntry(Document, frozen=True, kw_only=True):
 
     name: Name
     facility: Name
-    listener: tuple[DicomListener, ...] | None = None
+    listener: tuple[ListenerSettings, ...] | None = None
     device: tuple[Device, ...] | None = None
     destination: tuple[Destination, ...] | None = None
 
@@ -124,6 +121,31 @@ class Hospital(Document, frozen=True, kw_only=True):
     token: tuple[TokenEntry, ...] = ()
 
 
+@functools.cache
+def _document_type(listener: Any) -> type[Hospital]:
+    """Return the struct that a file is read as, with the listeners of every protocol."""
+    link: Any = _derived(LinkEntry, "listener", tuple[listener, ...] | None, None)
+    return _derived(Hospital, "link", tuple[link, ...], ())
+
+
+def _derived(base: type[DocumentT], field: str, kind: Any, default: Any) -> type[DocumentT]:
+    derived = msgspec.defstruct(
+        base.__name__, [(field, kind, default)], bases=(base,), frozen=True, kw_only=True
+    )
+    assert issubclass(derived, base)
+    return derived
+
+
+def _add_protocols(content: Mapping[str, Any]) -> None:
+    """Enter the default protocol where a listener or a destination names none."""
+    links = content.get("link")
+    for link in links if isinstance(links, list) else ():
+        for kind in ("listener", "destination"):
+            entries = link.get(kind) if isinstance(link, dict) else None
+            if isinstance(entries, list):
+                add_protocols(entry for entry in entries if isinstance(entry, dict))
+
+
 class InvalidHospitalError(Exception):
     """The document cannot be applied.
 
@@ -141,7 +163,8 @@ def read(text: str) -> Hospital:
     ) as error:  # ValueError also for a number of thousands of digits
         raise InvalidHospitalError(f"this is not TOML: {error}") from error
     try:
-        hospital = msgspec.convert(content, Hospital)
+        _add_protocols(content)
+        hospital = msgspec.convert(content, _document_type(listener_type()))
     except msgspec.ValidationError as error:
         problem = problem_of(str(error))
         raise InvalidHospitalError(_located(text, problem.field, problem.message)) from error
@@ -191,12 +214,14 @@ def _link_problems(link: LinkEntry) -> Iterator[Problem]:
 
     What refers to a list that is not declared is for the Cloud to judge.
     """
-    declared = link.declared()
-    if link.device is not None and link.listener is None:
-        declared["devices"] = tuple(
-            msgspec.structs.replace(device, listeners=()) for device in link.device
+    devices = link.device or ()
+    if link.listener is None:
+        devices = tuple(msgspec.structs.replace(device, listeners=()) for device in devices)
+    yield from problems(
+        Configuration(
+            listeners=link.listener or (), devices=devices, destinations=link.destination or ()
         )
-    yield from problems(msgspec.convert(declared, Configuration))
+    )
 
 
 def _located(text: str, path: str, message: str) -> str:
@@ -363,7 +388,8 @@ def _configuration_step(link: LinkEntry, there: Mapping[str, Any] | None) -> Ste
             ", ".join(f"{len(entries)} {name}" for name, entries in declared.items()),
         )
     parts = []
-    for kind, model in PARTS.items():
+    models = dict(zip(PARTS, (listener_type(), Device, Destination), strict=True))
+    for kind, model in models.items():
         if (wanted := declared.get(f"{kind}s")) is not None:
             old = [msgspec.convert(entry, model) for entry in there["document"].get(f"{kind}s", ())]
             parts.append(_difference(kind, old, wanted))

@@ -9,19 +9,19 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from swallowtail.calls.config import DicomListener
+from swallowtail.calls.config import listener_capability
 from swallowtail.link.cloud_address import Connect
 from swallowtail.link.control.calls import About, Answers
 from swallowtail.link.device_key import DeviceKey
-from swallowtail.link.endpoints import Endpoints
+from swallowtail.link.endpoints import Endpoints, ListenerProtocol
 from swallowtail.link.policy import Policy, Target, numeric
-from swallowtail.link.scp.listener import ApplicationEntity
+from swallowtail.link.protocols import PROTOCOLS
 from swallowtail.link.scu.connecting import Reach
 from swallowtail.link.scu.destinations import Destinations
 from swallowtail.link.state import LinkState
@@ -63,7 +63,12 @@ class Facts:
 class Agent:
     """One running Link."""
 
-    def __init__(self, world: World, facts: Facts) -> None:
+    def __init__(
+        self,
+        world: World,
+        facts: Facts,
+        protocols: Mapping[str, ListenerProtocol] = PROTOCOLS,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._tasks = Tasks("link", on_failure=self._failed)
@@ -75,8 +80,8 @@ class Agent:
             world.network,
             facts.policy,
             self._tasks,
-            self._entity,
-            wall=world.wall,
+            protocols,
+            self.state,
             changed=self._changed,
         )
         about = About(facts.release, facts.platform, facts.host, started=loop.time())
@@ -90,7 +95,12 @@ class Agent:
             about=about,
             now=loop.time,
         )
-        identity = Identity(facts.release, facts.code, facts.key)
+        identity = Identity(
+            facts.release,
+            tuple(listener_capability(name) for name in sorted(protocols)),
+            facts.code,
+            facts.key,
+        )
         self.uplink = Uplink(
             world.connect,
             identity,
@@ -122,9 +132,6 @@ class Agent:
     def _own_ports(self) -> Iterator[Target]:
         for address, port in self.endpoints.running:
             yield numeric(address), port
-
-    def _entity(self, listener: DicomListener) -> ApplicationEntity:
-        return ApplicationEntity(listener, self.state)
 
     def _failed(self, _: str, error: BaseException) -> None:
         """A listener or the uplink met a bug.

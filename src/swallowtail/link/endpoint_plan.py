@@ -1,18 +1,19 @@
-"""From the configuration that the Cloud wishes to what Link has to do.
+"""The plan that leads from the running listeners to those that the Cloud wants.
 
-Decided as a whole first, done afterwards.
+Planned as a whole first, carried out afterwards.
 
-An endpoint is a socket: what listens on the same address and port goes on listening, whatever else
-changes, and its associations never notice. New ports are opened before old ones are closed, but for
-an old one that occupies the new one's place.
+An endpoint is a socket: what listens on the same address and port with the same protocol continues
+to listen, whatever else changes, and its connections are not affected. New ports are opened before
+old ones are closed, except where an old one occupies the place of a new one.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from swallowtail.calls.config import Configuration, DicomListener, Problem
+from swallowtail.calls.config import Configuration, unsupported_protocol
+from swallowtail.calls.document import ListenerSettings, Problem
 
 Socket = tuple[str, int]
 Judge = Callable[[str, int], str | None]
@@ -22,7 +23,7 @@ None when the hospital's policy allows it, else the reason (`policy.judge_listen
 """
 
 DRAIN_LIMIT: Final = 30.0
-"""Seconds that an association may take to end after its listener was closed or its device was
+"""Seconds that a connection may take to end after its listener was closed or its device was
 removed.
 """
 RETRY_FIRST: Final = 1.0
@@ -33,21 +34,21 @@ RETRY_CEILING: Final = 30.0
 class Open:
     """Start to listen."""
 
-    listener: DicomListener
+    listener: ListenerSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Stop listening; associations that run may end within DRAIN_LIMIT."""
+    """Stop listening; open connections may end within DRAIN_LIMIT."""
 
     socket: Socket
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Go on listening, with these settings for the associations to come."""
+    """Continue to listen, with these settings for the connections to come."""
 
-    listener: DicomListener
+    listener: ListenerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,52 +70,60 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Nothing is done; every reason, not the first alone."""
+    """Nothing is done; `problems` has every reason."""
 
     problems: tuple[Problem, ...]
 
 
-def socket_of(listener: DicomListener) -> Socket:
-    """Give the address and port of a listener, the address in its one spelling."""
+def socket_of(listener: ListenerSettings) -> Socket:
+    """Return the address and port of a listener, the address in its canonical form."""
     return str(ipaddress.ip_address(listener.address)), listener.port
 
 
 def plan(
-    running: Mapping[Socket, DicomListener], desired: Configuration, judge: Judge
+    running: Mapping[Socket, ListenerSettings],
+    desired: Configuration,
+    judge: Judge,
+    served: Collection[str],
 ) -> Plan | Refusal:
-    """Decide how Link gets from `running` to `desired`, where the hospital's policy is asked
-    through `judge`.
+    """Plan how Link gets from `running` to `desired`.
 
-    `running` holds what is meant to listen now, an endpoint that failed to open included: its shell
-    retries.
+    `running` holds what is meant to listen now, including an endpoint that failed to open, whose
+    task retries. `judge` applies the hospital's policy; `served` are the protocols of this Link.
     """
-    if found := tuple(_problems(desired.listeners, judge)):
+    if found := tuple(_problems(desired.listeners, judge, served)):
         return Refusal(found)
     wanted = {socket_of(listener): listener for listener in desired.listeners}
-    opening = [socket for socket in wanted if socket not in running]
-    closing = [socket for socket in running if socket not in wanted]
+    kept = {
+        socket
+        for socket, listener in wanted.items()
+        if socket in running and running[socket].protocol == listener.protocol
+    }
+    opening = [socket for socket in wanted if socket not in kept]
+    closing = [socket for socket in running if socket not in kept]
     in_the_way = [old for old in closing if any(overlap(old, new) for new in opening)]
     actions: list[Action] = [Close(socket) for socket in in_the_way]
     actions += [Open(wanted[socket]) for socket in opening]
     actions += [
         Keep(socket) if listener == running[socket] else Update(listener)
         for socket, listener in wanted.items()
-        if socket in running
+        if socket in kept
     ]
     actions += [Close(socket) for socket in closing if socket not in in_the_way]
     return Plan(tuple(actions))
 
 
 def retry_delay(failures: int) -> float:
-    """Give the seconds until a port that could not be opened is tried again, after so many
-    failures.
-    """
+    """Return the seconds until a port that has failed to open so often is tried again."""
     return min(RETRY_CEILING, RETRY_FIRST * 2.0 ** min(failures - 1, 10))
 
 
-def _problems(listeners: Iterable[DicomListener], judge: Judge) -> Iterator[Problem]:
+def _problems(
+    listeners: Iterable[ListenerSettings], judge: Judge, served: Collection[str]
+) -> Iterator[Problem]:
     seen: list[tuple[int, Socket]] = []
     for index, listener in enumerate(listeners):
+        yield from unsupported_protocol(f"$.listeners[{index}]", listener.protocol, served)
         if (reason := judge(listener.address, listener.port)) is not None:
             yield Problem(field=f"$.listeners[{index}].address", message=reason)
         socket = socket_of(listener)
@@ -123,7 +132,7 @@ def _problems(listeners: Iterable[DicomListener], judge: Judge) -> Iterator[Prob
                 yield Problem(
                     field=f"$.listeners[{index}].port",
                     message=(
-                        f"port {listener.port} on {listener.address} is taken by listener {other};"
+                        f"port {listener.port} on {listener.address} is used by listener {other};"
                         " give each its own"
                     ),
                 )
@@ -131,9 +140,9 @@ def _problems(listeners: Iterable[DicomListener], judge: Judge) -> Iterator[Prob
 
 
 def overlap(one: Socket, other: Socket) -> bool:
-    """Say whether both cannot listen at once.
+    """Return whether two sockets cannot listen at once.
 
-    The same port, and the same address or one that means all of them.
+    They have the same port, and the same address or one that means all of them.
     """
     if one[1] != other[1]:
         return False

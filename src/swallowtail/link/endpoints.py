@@ -1,20 +1,23 @@
-"""The ports that Link serves.
+"""The ports on which Link listens, whatever their protocol.
 
-The planner's decisions carried out, each port kept open by a task of its own that tries again.
+The plan is carried out; each port is kept open by a task of its own, which retries.
 
-What is meant to run changes at once and as a whole, before anything is awaited; so two
-configurations in quick succession cannot mix, and no lock is needed. Opening, retrying, closing and
-draining follow in each endpoint's task.
+The desired state changes at once and as a whole, before anything is awaited; so two configurations
+in quick succession cannot mix, and no lock is needed. Opening, retrying, closing and draining
+follow in the task of each endpoint.
 """
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from swallowtail.calls.config import Configuration, DicomListener, EndpointState, Problem
+from swallowtail.calls.config import Configuration, EndpointState
+from swallowtail.calls.document import ListenerSettings, Problem
+from swallowtail.calls.responses import ResponseTable
 from swallowtail.link.endpoint_plan import (
     DRAIN_LIMIT,
     Close,
@@ -29,6 +32,7 @@ from swallowtail.link.endpoint_plan import (
     socket_of,
 )
 from swallowtail.link.policy import Policy, judge_listener
+from swallowtail.link.state import LinkState
 from swallowtail.runtime.network import Network
 from swallowtail.runtime.tasks import Tasks
 
@@ -41,41 +45,51 @@ REMEDIES: Final = {
 }
 
 
-class Entity(Protocol):
-    """What answers on a port."""
+class ListenerServer(Protocol):
+    """What serves the connections of one listener: one class for each protocol."""
 
     @property
-    def associations(self) -> int:
-        """How many run now."""
+    def connections(self) -> int:
+        """Return how many connections (associations, with DICOM) are served now."""
 
     async def open(self, network: Network, host: str, port: int) -> None:
         """Start to listen; raises OSError with the reason when that is not possible."""
 
     async def close(self) -> None:
-        """Stop to listen; associations live on."""
+        """Stop listening; connections continue."""
 
-    def update(self, listener: DicomListener) -> None:
-        """Take these settings for the associations to come."""
+    def update(self, listener: Any) -> None:
+        """Apply new settings, a struct of the protocol of this server."""
 
     async def drain(self, limit: float, *, stopping: bool) -> None:
-        """Return when all associations have ended.
+        """Return when all connections have ended.
 
         After `limit` seconds they are aborted, when `stopping` after their message.
         """
 
 
+@dataclass(frozen=True, slots=True)
+class ListenerProtocol:
+    """A protocol that Link listens on."""
+
+    server: Callable[[Any, LinkState], ListenerServer]
+    """Creates what serves one listener, from its settings (`calls.config.LISTENERS`)."""
+    responses: ResponseTable
+    """What each sender is told, for the conformance statement and the tests."""
+
+
 class Endpoint:
-    """One port: opened by its task, kept, and closed when told to."""
+    """One port, opened by its task and kept open until it is stopped."""
 
     def __init__(
         self,
-        listener: DicomListener,
-        entity: Entity,
+        listener: ListenerSettings,
+        server: ListenerServer,
         wall: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
         self.listener = listener
-        self.entity = entity
+        self.server = server
         self.settled = asyncio.Event()
         self.closed = asyncio.Event()
         self._stop = asyncio.Event()
@@ -85,57 +99,57 @@ class Endpoint:
 
     @property
     def state(self) -> EndpointState:
-        """How it is, for the Cloud."""
+        """Return the state that is reported to the Cloud."""
         return EndpointState(
             name=self.listener.name,
             state=self._state,
             detail=self._detail,
             since=self._since,
-            associations=self.entity.associations,
+            connections=self.server.connections,
         )
 
-    def update(self, listener: DicomListener) -> None:
-        """Go on with other settings."""
+    def update(self, listener: ListenerSettings) -> None:
+        """Apply new settings."""
         self.listener = listener
-        self.entity.update(listener)
+        self.server.update(listener)
 
     def stop(self) -> None:
-        """Close the port, then let the associations end."""
+        """Close the port, then let its connections end."""
         self._stop.set()
 
     async def run(self, network: Network, after: Iterable["Endpoint"]) -> None:
-        """Live from opening to the end of the last association.
+        """Serve the port from its opening to the end of its last connection.
 
-        `after` hold the same port and close first.
+        `after` use the same port and close first.
         """
         try:
-            await self._live(network, after)
+            await self._serve(network, after)
         except asyncio.CancelledError:
-            await self.entity.drain(0.0, stopping=True)
+            await self.server.drain(0.0, stopping=True)
             raise
 
-    async def _live(self, network: Network, after: Iterable["Endpoint"]) -> None:
+    async def _serve(self, network: Network, after: Iterable["Endpoint"]) -> None:
         try:
             for other in after:
                 await other.closed.wait()
             if await self._open(network):
-                self._become("listening")
+                self._set_state("listening")
                 await self._stop.wait()
-                await self.entity.close()
+                await self.server.close()
         finally:
             self.settled.set()
             self.closed.set()
-        self._become("closing")
-        await self.entity.drain(DRAIN_LIMIT, stopping=False)
+        self._set_state("closing")
+        await self.server.drain(DRAIN_LIMIT, stopping=False)
 
     async def _open(self, network: Network) -> bool:
         failures = 0
         while not self._stop.is_set():
             try:
-                await self.entity.open(network, *socket_of(self.listener))
+                await self.server.open(network, *socket_of(self.listener))
             except OSError as error:
                 failures += 1
-                self._become("failed", _explain(self.listener, error))
+                self._set_state("failed", _explain(self.listener, error))
             else:
                 return True
             with suppress(TimeoutError):
@@ -143,14 +157,14 @@ class Endpoint:
                     await self._stop.wait()
         return False
 
-    def _become(self, state: str, detail: str = "") -> None:
+    def _set_state(self, state: str, detail: str = "") -> None:
         if (state, detail) != (self._state, self._detail):
             self._state, self._detail, self._since = state, detail, self._wall()
             self._changed()
         self.settled.set()
 
 
-def _explain(listener: DicomListener, error: OSError) -> str:
+def _explain(listener: ListenerSettings, error: OSError) -> str:
     remedy = REMEDIES.get(error.errno or 0, "see the system's log")
     return (
         f"cannot listen on {listener.address} port {listener.port}: {error.strerror or error};"
@@ -159,45 +173,45 @@ def _explain(listener: DicomListener, error: OSError) -> str:
 
 
 class Endpoints:
-    """Every port that Link serves, as the running configuration says."""
+    """Every port on which Link listens, according to the running configuration."""
 
     def __init__(
         self,
         network: Network,
         policy: Policy,
         tasks: Tasks,
-        entity: Callable[[DicomListener], Entity],
+        protocols: Mapping[str, ListenerProtocol],
+        state: LinkState,
         *,
-        wall: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
         self.running: dict[Socket, Endpoint] = {}
         self._closing: set[Endpoint] = set()
-        self._lives: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._network = network
         self._judge = partial(judge_listener, policy)
         self._tasks = tasks
-        self._entity = entity
-        self._wall = wall
+        self._protocols = protocols
+        self._state = state
         self._changed = changed
 
     @property
     def states(self) -> tuple[EndpointState, ...]:
-        """How each port is, those that are closing included."""
+        """Return the state of each port, those that are closing included."""
         return tuple(endpoint.state for endpoint in (*self.running.values(), *self._closing))
 
     async def apply(self, desired: Configuration, adopt: Callable[[], None]) -> tuple[Problem, ...]:
-        """Run `desired`, or change nothing and say why.
+        """Run `desired`; or change nothing, and return the reasons.
 
-        Returns when each new port is open or has failed for the first time.
-
-        `adopt` is called between the decision and the first change: what is judged with the
-        configuration changes with the ports.
+        Returns when each new port is open or has failed for the first time. `adopt` is called
+        between the plan and the first change, so that everything that depends on the configuration
+        changes together with the ports.
         """
         decided = plan(
             {socket: endpoint.listener for socket, endpoint in self.running.items()},
             desired,
             self._judge,
+            self._protocols,
         )
         if isinstance(decided, Refusal):
             return decided.problems
@@ -222,40 +236,44 @@ class Endpoints:
         return ()
 
     async def drain(self, limit: float) -> None:
-        """Close every port, let running messages end, and return when the last association has
-        ended, `limit` seconds at most.
+        """Close every port, let running messages end, and wait for the end of every connection.
+
+        Returns after `limit` seconds at most.
         """
         for socket in list(self.running):
             self._retire(socket)
         for endpoint in list(self._closing):
             endpoint.stop()
             self._tasks.spawn(
-                endpoint.entity.drain(limit, stopping=True),
+                endpoint.server.drain(limit, stopping=True),
                 name=f"stopping {endpoint.listener.name}",
             )
-        if self._lives:
-            await asyncio.wait(self._lives)
+        if self._serving:
+            await asyncio.wait(self._serving)
 
-    def _start(self, listener: DicomListener) -> Endpoint:
+    def _start(self, listener: ListenerSettings) -> Endpoint:
         socket = socket_of(listener)
         before = [
             endpoint for endpoint in self._closing if overlap(socket, socket_of(endpoint.listener))
         ]
         for endpoint in before:
             endpoint.stop()  # it occupies the place: close first, open afterwards
-        endpoint = Endpoint(listener, self._entity(listener), self._wall, self._changed)
+        endpoint = Endpoint(listener, self._server(listener), self._state.wall, self._changed)
         self.running[socket] = endpoint
-        life = self._tasks.spawn(self._live(endpoint, before), name=f"listener {listener.name}")
-        self._lives.add(life)
-        life.add_done_callback(self._lives.discard)
+        task = self._tasks.spawn(self._serve(endpoint, before), name=f"listener {listener.name}")
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         return endpoint
+
+    def _server(self, listener: ListenerSettings) -> ListenerServer:
+        return self._protocols[listener.protocol].server(listener, self._state)
 
     def _retire(self, socket: Socket) -> Endpoint:
         endpoint = self.running.pop(socket)
         self._closing.add(endpoint)
         return endpoint
 
-    async def _live(self, endpoint: Endpoint, before: Iterable[Endpoint]) -> None:
+    async def _serve(self, endpoint: Endpoint, before: Iterable[Endpoint]) -> None:
         try:
             await endpoint.run(self._network, before)
         finally:

@@ -33,7 +33,6 @@ from swallowtail.wire.session import SessionMachine
 
 log = structlog.get_logger()
 
-CAPABILITIES: Final[tuple[str, ...]] = ()
 NOTED_LIMIT: Final = 15.0
 REPORT_PAUSE: Final = 1.0
 """Seconds between two reports: what happens within them travels together."""
@@ -80,6 +79,7 @@ class Identity:
     """Who this Link is to the Cloud."""
 
     release: str
+    capabilities: tuple[str, ...]
     code: str
     key: DeviceKey
 
@@ -164,7 +164,7 @@ class Uplink:
         identity = self._identity
         return LinkHello(
             release=identity.release,
-            capabilities=CAPABILITIES,
+            capabilities=identity.capabilities,
             code=identity.code,
             key=identity.key.public,
             sign=identity.key.sign,

@@ -8,7 +8,7 @@ import pydantic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.calls.config import AeTitle, Uid
+from swallowtail.calls.document import AeTitle, Uid
 from swallowtail.cloud.web.api.schemas import UidText
 from swallowtail.dicom import ae_titles, uids
 

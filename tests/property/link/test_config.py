@@ -5,7 +5,8 @@ what need not change.
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.calls.config import Configuration, DicomListener
+from swallowtail.calls.config import Configuration
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.link.endpoint_plan import Close, Keep, Open, Plan, Refusal, Update, plan, socket_of
 
 listeners = st.builds(
@@ -29,7 +30,7 @@ def overlap(sockets) -> bool:
 
 @given(sets, sets)
 def test_the_plan_leads_to_the_wish(before, after):
-    start = plan({}, Configuration(listeners=before), lambda *_: None)
+    start = plan({}, Configuration(listeners=before), lambda *_: None, {"dicom"})
     if isinstance(start, Refusal):
         assert overlap([socket_of(one) for one in before])
         return
@@ -37,7 +38,7 @@ def test_the_plan_leads_to_the_wish(before, after):
         action.listener: action.listener for action in start.actions if isinstance(action, Open)
     }
     running = {socket_of(one): one for one in running}
-    found = plan(running, Configuration(listeners=after), lambda *_: None)
+    found = plan(running, Configuration(listeners=after), lambda *_: None, {"dicom"})
     if isinstance(found, Refusal):
         assert overlap([socket_of(one) for one in after])
         return

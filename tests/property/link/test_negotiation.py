@@ -5,7 +5,7 @@ order.
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.dicom.negotiation import agree, propose
 from swallowtail.dicom.uid_table import OTHER_TRANSFER_SYNTAXES, TRANSFER_SYNTAXES
 from swallowtail.dicom.uids import VERIFICATION

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swallowtail.calls.config import Device, DicomListener
+from swallowtail.calls.config import Device
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.calls.dimse_services.responses import ASSOCIATION_RESPONSES, AssociationRejection
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.pdu import AssociateRQ

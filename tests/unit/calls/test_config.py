@@ -8,10 +8,10 @@ from swallowtail.calls.config import (
     MAX_ADDRESSES,
     MAX_PROBLEMS,
     InvalidConfigurationError,
-    Problem,
     parse,
     refusal,
 )
+from swallowtail.calls.document import Problem
 
 LISTENER = {"name": "main", "ae_title": "SWALLOWTAIL", "port": 11112}
 DEVICE = {"name": "ct-1", "ae_title": "HERON", "addresses": ["10.1.2.3"]}

@@ -18,10 +18,10 @@ from swallowtail.calls.config import (
     Configuration,
     Configure,
     Device,
-    DicomListener,
     dump,
     read_configure_answer,
 )
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.calls.report import REPORT, Noted, Observation, read_report
 from swallowtail.calls.store import (
     STORE,

@@ -5,7 +5,8 @@ from functools import partial
 import msgspec
 import pytest
 
-from swallowtail.calls.config import Configuration, Device, DicomListener
+from swallowtail.calls.config import Configuration, Device
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.link.endpoint_plan import (
     Close,
     Keep,
@@ -24,6 +25,7 @@ def anywhere(*_):
     return None
 
 
+SERVED = frozenset({"dicom"})
 ECHO_ROOM = DicomListener(name="echo-room", ae_title="SWALLOW", port=11112)
 OR = DicomListener(name="or", ae_title="SWALLOW2", port=11113, address="10.0.0.5")
 
@@ -37,11 +39,13 @@ def wish(*listeners: DicomListener) -> Configuration:
 
 
 def test_the_first_configuration_opens_everything():
-    assert plan({}, wish(ECHO_ROOM, OR), anywhere) == Plan((Open(ECHO_ROOM), Open(OR)))
+    assert plan({}, wish(ECHO_ROOM, OR), anywhere, SERVED) == Plan((Open(ECHO_ROOM), Open(OR)))
 
 
 def test_the_same_configuration_does_nothing():
-    assert plan(running(ECHO_ROOM), wish(ECHO_ROOM), anywhere) == Plan((Keep(("0.0.0.0", 11112)),))
+    assert plan(running(ECHO_ROOM), wish(ECHO_ROOM), anywhere, SERVED) == Plan(
+        (Keep(("0.0.0.0", 11112)),)
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,27 +60,30 @@ def test_the_same_configuration_does_nothing():
 )
 def test_settings_change_without_closing_the_port(changed):
     after = msgspec.structs.replace(ECHO_ROOM, **changed)
-    assert plan(running(ECHO_ROOM), wish(after), anywhere) == Plan((Update(after),))
+    assert plan(running(ECHO_ROOM), wish(after), anywhere, SERVED) == Plan((Update(after),))
 
 
 def test_devices_alone_touch_no_listener():
     device = Device(name="us1", ae_title="US1", addresses=("10.0.0.9",))
     found = plan(
-        running(ECHO_ROOM), Configuration(listeners=(ECHO_ROOM,), devices=(device,)), anywhere
+        running(ECHO_ROOM),
+        Configuration(listeners=(ECHO_ROOM,), devices=(device,)),
+        anywhere,
+        SERVED,
     )
     assert found == Plan((Keep(("0.0.0.0", 11112)),))
 
 
 def test_a_new_port_opens_before_the_old_one_closes():
     moved = msgspec.structs.replace(ECHO_ROOM, port=104)
-    assert plan(running(ECHO_ROOM), wish(moved), anywhere) == Plan(
+    assert plan(running(ECHO_ROOM), wish(moved), anywhere, SERVED) == Plan(
         (Open(moved), Close(("0.0.0.0", 11112)))
     )
 
 
 def test_an_old_port_in_the_way_closes_first():
     narrowed = msgspec.structs.replace(ECHO_ROOM, address="10.0.0.5")
-    assert plan(running(ECHO_ROOM), wish(narrowed), anywhere) == Plan(
+    assert plan(running(ECHO_ROOM), wish(narrowed), anywhere, SERVED) == Plan(
         (Close(("0.0.0.0", 11112)), Open(narrowed))
     )
 
@@ -87,19 +94,19 @@ def test_two_listeners_may_swap_their_ports_without_closing_one():
         msgspec.structs.replace(OR, port=11112, address="0.0.0.0"),
     )
     c = msgspec.structs.replace(OR, address="0.0.0.0")
-    assert plan(running(ECHO_ROOM, c), wish(a, b), anywhere) == Plan((Update(a), Update(b)))
+    assert plan(running(ECHO_ROOM, c), wish(a, b), anywhere, SERVED) == Plan((Update(a), Update(b)))
 
 
 def test_the_policy_refuses_the_whole():
     policy = parse(b'[listen]\nallow=[{network="10.0.0.5"}]', "policy.toml")
-    found = plan(running(OR), wish(OR, ECHO_ROOM), partial(judge_listener, policy))
+    found = plan(running(OR), wish(OR, ECHO_ROOM), partial(judge_listener, policy), SERVED)
     assert isinstance(found, Refusal)
     assert [problem.field for problem in found.problems] == ["$.listeners[1].address"]
     assert "policy.toml" in found.problems[0].message
 
 
 def test_a_port_on_all_addresses_and_on_one_do_not_go_together():
-    found = plan({}, wish(ECHO_ROOM, msgspec.structs.replace(OR, port=11112)), anywhere)
+    found = plan({}, wish(ECHO_ROOM, msgspec.structs.replace(OR, port=11112)), anywhere, SERVED)
     assert isinstance(found, Refusal)
     assert found.problems[0].field == "$.listeners[1].port"
 

@@ -7,10 +7,12 @@ from contextlib import suppress
 import msgspec
 import pytest
 
-from swallowtail.calls.config import Configuration, DicomListener
+from swallowtail.calls.config import Configuration
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.link.endpoint_plan import DRAIN_LIMIT
-from swallowtail.link.endpoints import Endpoints
+from swallowtail.link.endpoints import Endpoints, ListenerProtocol
 from swallowtail.link.policy import DEFAULT, Policy, parse
+from swallowtail.link.state import LinkState
 from swallowtail.runtime.tasks import Tasks
 from tests.turns import turns
 from tests.world.loop import WorldLoop
@@ -28,17 +30,17 @@ class FakeNetwork:
         self.refuse: list[int] = []
 
     async def listen(self, factory, host, port):
-        raise AssertionError("entities open themselves here")
+        raise AssertionError("servers open themselves here")
 
     connect = listen
 
 
-class FakeEntity:
+class FakeServer:
     """Answers nothing; its associations end when the test says so."""
 
     def __init__(self, listener: DicomListener) -> None:
         self.listener = listener
-        self.associations = 0
+        self.connections = 0
         self.drains: list[tuple[float, bool]] = []
         self.ended = asyncio.Event()
         self.ended.set()
@@ -68,17 +70,19 @@ class FakeEntity:
 class World:
     def __init__(self, policy: Policy = DEFAULT) -> None:
         self.network = FakeNetwork()
-        self.entities: dict[str, FakeEntity] = {}
+        self.servers: dict[str, FakeServer] = {}
         self.changes = 0
         self.adopted = 0
         self.tasks = Tasks("test")
+        state = LinkState(session=lambda: None, random=bytes, wall=lambda: 1e9)
+        protocols = {"dicom": ListenerProtocol(self.server, {})}
         self.endpoints = Endpoints(
-            self.network, policy, self.tasks, self.entity, wall=lambda: 1e9, changed=self.changed
+            self.network, policy, self.tasks, protocols, state, changed=self.changed
         )
 
-    def entity(self, listener: DicomListener) -> FakeEntity:
-        self.entities[listener.name] = FakeEntity(listener)
-        return self.entities[listener.name]
+    def server(self, listener: DicomListener, _: LinkState) -> FakeServer:
+        self.servers[listener.name] = FakeServer(listener)
+        return self.servers[listener.name]
 
     def changed(self) -> None:
         self.changes += 1
@@ -112,12 +116,12 @@ async def test_a_setting_changes_without_touching_the_port(world):
     await world.apply(FIRST)
     await world.apply(msgspec.structs.replace(FIRST, max_associations=3))
     assert world.network.log == ["open 11112"]
-    assert world.entities["first"].listener.max_associations == 3
+    assert world.servers["first"].listener.max_associations == 3
 
 
 async def test_a_move_opens_first_and_closes_then(world):
     await world.apply(FIRST)
-    world.entities["first"].ended.clear()
+    world.servers["first"].ended.clear()
     await world.apply(msgspec.structs.replace(FIRST, port=104))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -176,7 +180,7 @@ async def test_two_configurations_at_once_end_as_the_second_says(world):
 
 async def test_back_again_before_the_old_one_is_gone(world):
     await world.apply(FIRST)
-    world.entities["first"].ended.clear()
+    world.servers["first"].ended.clear()
     await world.apply()
     await world.apply(FIRST)
     assert world.network.open == [("0.0.0.0", 11112)]
@@ -185,13 +189,13 @@ async def test_back_again_before_the_old_one_is_gone(world):
 
 async def test_drain_waits_for_the_last_association_with_the_limit_given(world):
     await world.apply(FIRST)
-    entity = world.entities["first"]
-    entity.ended.clear()
+    server = world.servers["first"]
+    server.ended.clear()
     draining = world.tasks.spawn(world.endpoints.drain(7.0), name="drain")
     await turns()
     assert not draining.done()
     assert world.network.open == []
-    assert sorted(entity.drains) == [(7.0, True), (DRAIN_LIMIT, False)]
-    entity.ended.set()
+    assert sorted(server.drains) == [(7.0, True), (DRAIN_LIMIT, False)]
+    server.ended.set()
     await draining
     assert world.states() == []

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from swallowtail.calls.config import Problem
+from swallowtail.calls.document import Problem
 from swallowtail.cloud.dispatch.rule_matching import Decision, decide, tag_of
 from swallowtail.cloud.dispatch.sites import SiteBook, Sites
 from swallowtail.cloud.dispatch.tags import Tags, tags_for

@@ -10,7 +10,14 @@ from typing import Final
 
 import structlog
 
-from swallowtail.calls.config import Applied, ConfigurationRefused, ConfigureAnswer
+from swallowtail.calls.config import (
+    Applied,
+    ConfigurationRefused,
+    ConfigureAnswer,
+    InvalidConfigurationError,
+    refusal,
+    settings_for,
+)
 from swallowtail.calls.report import Endpoints
 from swallowtail.cloud.link_administration.session_watch import SessionWatch
 from swallowtail.cloud.links.live import LiveLink
@@ -64,8 +71,12 @@ class Desired:
         return GoodbyeReason.REVOKED if link is None else end_of(link, live.epoch)
 
     async def _push(self, live: LiveLink, desired: ConfigurationVersion) -> None:
-        answer = await live.configure(desired.version, desired.document)
-        await self._note(live, answer)
+        try:
+            document = settings_for(desired.document, live.session.machine.peer_capabilities)
+        except InvalidConfigurationError as error:
+            await self._refused(live, refusal(desired.version, error.problems))
+            return
+        await self._note(live, await live.configure(desired.version, document))
 
     async def _note(self, live: LiveLink, answer: ConfigureAnswer) -> None:
         match answer:

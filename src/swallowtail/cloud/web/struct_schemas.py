@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from swallowtail.calls.config import make_protocol_optional
+
 
 def inline_schema(kind: type[msgspec.Struct], *, closed: bool = True) -> dict[str, Any]:
     """Give the JSON Schema of a struct with the definitions it refers to written out in their
@@ -14,6 +16,7 @@ def inline_schema(kind: type[msgspec.Struct], *, closed: bool = True) -> dict[st
     `closed`: it allows no other keys. What we send is not closed, since the API grows by addition.
     """
     (schema,), definitions = msgspec.json.schema_components([kind], ref_template="{name}")
+    make_protocol_optional(definitions)
     expanded: dict[str, Any] = _expanded(schema, definitions, closed=closed)
     return expanded
 

@@ -20,7 +20,6 @@ from swallowtail.calls.config import (
     Configuration,
     EndpointState,
     InvalidConfigurationError,
-    Problem,
     parse,
     read_configure,
     refusal,
@@ -36,6 +35,7 @@ from swallowtail.calls.diagnostics import (
     read_ping,
     read_status_query,
 )
+from swallowtail.calls.document import Problem
 from swallowtail.calls.report import Endpoints as EndpointsReport
 from swallowtail.link.directory import Directory
 from swallowtail.link.endpoints import Endpoints
@@ -147,7 +147,7 @@ class Answers:
                 source=self._policy.source, summary=summary(self._policy)[:MAX_SUMMARY]
             ),
             memory=_resident_bytes(),
-            associations=sum(state.associations for state in states),
+            connections=sum(state.connections for state in states),
         )
         await channel.message(encode(status), fin=True)
 

@@ -12,7 +12,7 @@ peer that opens connections and sends slowly does not keep them out (threat 16).
 from dataclasses import dataclass, replace
 from typing import Final
 
-from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.calls.dimse_services.responses import ASSOCIATION_RESPONSES, ContextRejection
 from swallowtail.calls.responses import Situation
 from swallowtail.dicom import ae_titles

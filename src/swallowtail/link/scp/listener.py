@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final
 
-from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.indications import AssociateRequested
 from swallowtail.dicom.net import AssociationListener, Connection
@@ -45,7 +45,7 @@ class ApplicationEntity:
         self._empty.set()
 
     @property
-    def associations(self) -> int:
+    def connections(self) -> int:
         """Return how many associations are established."""
         return self._associated.total()
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.calls.dimse_services.responses import (
     ASSOCIATION_RESPONSES,
     AssociationAbort,

@@ -86,7 +86,7 @@ class Destinations:
             state=use.state,
             detail=use.detail,
             since=use.since,
-            associations=sum(
+            connections=sum(
                 line.associated for (owner, _), line in self._lines.items() if owner == name
             ),
             kind=EndpointKind.DESTINATION,

@@ -153,7 +153,7 @@ class World:
         public = self.key.public_key().public_bytes_raw()
         hello = LinkHello(
             release="0.1.0",
-            capabilities=(),
+            capabilities=("listener:dicom",),
             code=self.place.code,
             key=public,
             sign=self.key.sign,

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from swallowtail.calls.config import Configuration, Device, DicomListener, dump
+from swallowtail.calls.config import Configuration, Device, dump
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.links.unknown import FORGOTTEN, MAX_RAISED, UnknownDevices
 from swallowtail.cloud.model.operations import Alarm, Condition, UnknownDevice

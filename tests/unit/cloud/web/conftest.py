@@ -142,7 +142,7 @@ class Sessions:
             endpoints=(EndpointState(name="store", state="listening"),),
             policy=PolicyStatus(source="default policy", summary=()),
             memory=1,
-            associations=0,
+            connections=0,
         )
 
     async def check(self, tenant: Tenant, link: str, destination: str) -> Checked:

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from swallowtail.calls.config import Device, DicomListener, EchoMeaning
+from swallowtail.calls.config import Device
+from swallowtail.calls.dicom_listener import DicomListener, EchoMeaning
 from swallowtail.calls.responses import Situation
 from swallowtail.dicom.negotiation import propose
 from swallowtail.dicom.uids import (

@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from swallowtail.calls.config import Configuration, Device, DicomListener, EchoMeaning
+from swallowtail.calls.config import Configuration, Device
+from swallowtail.calls.dicom_listener import DicomListener, EchoMeaning
 from swallowtail.dicom.commands import echo_request
 from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.negotiation import propose
@@ -110,7 +111,7 @@ def test_every_association_over_the_limit_of_an_address_is_rejected_not_cut():
         peers = await crowd(stage, MODALITY, CONNECTIONS_PER_ADDRESS, encode_pdu(REQUEST))
         answers = Counter(peer.answer for peer in peers)
         assert answers == {ACCEPTED: 32, LIMITED: CONNECTIONS_PER_ADDRESS - 32}
-        assert stage.agent.endpoints.states[0].associations == 32
+        assert stage.agent.endpoints.states[0].connections == 32
 
     play(scene, configuration=listening(max_associations=64, max_associations_per_address=32))
 
@@ -205,7 +206,7 @@ async def test_on_real_sockets_each_connection_over_the_limit_gets_its_rejection
             writers.append(writer)
         more = await asyncio.gather(*(answered(port, encode_pdu(REQUEST)) for _ in range(60)))
         assert Counter(answer for answer, _ in more) == {LIMITED: 60}
-        assert entity.associations == limit
+        assert entity.connections == limit
         for writer in [*writers, *(writer for _, writer in more)]:
             writer.close()
 

@@ -276,7 +276,7 @@ def test_a_port_probe_leaves_nothing_behind():
             transport, _ = await stage.hosts[STRANGER].connect(asyncio.Protocol, LINK, PORT)
             transport.close()
         await asyncio.sleep(2)
-        assert stage.agent.endpoints.states[0].associations == 0
+        assert stage.agent.endpoints.states[0].connections == 0
         assert ends(stage) == []
         assert isinstance(await stage.associate(REQUEST), Connection)
 
@@ -288,7 +288,7 @@ async def test_a_connection_that_was_reset_before_it_was_accepted_is_nobody():
     entity = ApplicationEntity(LISTENER, site)
     gone = SimpleNamespace(peer=("", 0))
     await entity._serve(gone)
-    assert entity.associations == 0
+    assert entity.connections == 0
 
 
 def test_a_device_that_is_taken_out_is_refused_its_next_message():

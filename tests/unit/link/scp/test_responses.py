@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from swallowtail.calls.config import Configuration, EchoMeaning, Timeouts
+from swallowtail.calls.config import Configuration
+from swallowtail.calls.dicom_listener import EchoMeaning, Timeouts
 from swallowtail.calls.dimse_services.responses import (
     AssociationAbort,
     AssociationRejection,

@@ -482,7 +482,7 @@ def test_the_endpoints_say_how_each_destination_did_last():
     async def scene(stage: Stage) -> None:
         def states() -> list[tuple[str, str, int]]:
             return [
-                (one.name, one.state, one.associations) for one in stage.agent.destinations.states
+                (one.name, one.state, one.connections) for one in stage.agent.destinations.states
             ]
 
         assert states() == [("pacs1", "unused", 0)]

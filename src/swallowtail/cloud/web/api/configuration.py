@@ -3,9 +3,7 @@
 import json
 from typing import Annotated, Any, Final
 
-import msgspec
-
-from swallowtail.calls.config import Configuration
+from swallowtail.calls.config import schema
 from swallowtail.cloud.link_administration.configuration import (
     Comparison,
     ConfigurationAdministration,
@@ -37,7 +35,7 @@ async def configuration_schema(caller: Anywhere) -> dict[str, Any]:
     Returns the JSON Schema of a Link's configuration. Rules between parts are checked when a
     version is put.
     """
-    return msgspec.json.schema(Configuration)
+    return schema()
 
 
 async def get_configuration(

@@ -21,10 +21,10 @@ from swallowtail.calls.config import (
     Destination,
     EndpointKind,
     InvalidConfigurationError,
-    Problem,
     dump,
     parse,
 )
+from swallowtail.calls.document import Problem
 from swallowtail.cloud.link_administration.configuration import (
     ConfigurationAdministration,
     endpoints_of,

@@ -18,7 +18,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from swallowtail.calls.config import Configuration, EndpointKind
+from swallowtail.calls.config import EndpointKind, configuration_type
 from swallowtail.cloud.model.audit import ChainFault
 from swallowtail.cloud.model.operations import Condition, Severity
 from swallowtail.cloud.model.paging import Page
@@ -173,7 +173,7 @@ class EndpointOut(Out):
     state: str
     detail: str
     since: float
-    associations: int
+    connections: int
 
 
 class FaultOut(Out):
@@ -257,7 +257,7 @@ class LinkStatusOut(Out):
     endpoints: list[EndpointOut]
     policy: PolicyOut
     memory: int
-    associations: int
+    connections: int
 
 
 class ConfigurationOut(BaseModel):
@@ -279,7 +279,7 @@ class ConfigurationNew(Body):
     not ask.
     """
 
-    document: Annotated[dict[str, Any], WithJsonSchema(inline_schema(Configuration))]
+    document: Annotated[dict[str, Any], WithJsonSchema(inline_schema(configuration_type()))]
     expected: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None
     comment: Comment = ""
 

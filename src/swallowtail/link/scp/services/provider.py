@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.calls.dimse_services.declaration import DimseService
 from swallowtail.calls.responses import Situation
 from swallowtail.dicom.commands import Command

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from swallowtail.calls.config import DicomListener
+from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.dicom.negotiation import AcceptorPolicy
 from swallowtail.link.scp.services.provider import ServiceProvider
 from swallowtail.link.scp.services.storage.storage import StorageProvider

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from swallowtail.calls.config import DicomListener, EchoMeaning
+from swallowtail.calls.dicom_listener import DicomListener, EchoMeaning
 from swallowtail.calls.dimse_services.declaration import DimseService
 from swallowtail.calls.dimse_services.verification import VERIFICATION
 from swallowtail.calls.responses import Situation
