@@ -12,10 +12,12 @@ from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers, ThreadWorkers
 from swallowtail.cloud.model.indexing import Quarantined
 from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
+from swallowtail.cloud.records.postgresql_server import open_database
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from tests.conformance.deletions import commit
 from tests.conformance.invented import NORTH, NOW, admitted_link, indexed, tenants
+from tests.postgresql import PostgresqlServer
 
 
 @pytest.fixture(scope="session")
@@ -32,11 +34,21 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 async def records(
     request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path
 ) -> AsyncIterator[Records]:
     """Every adapter of the records' ports in turn, with two organisations in it."""
+    if request.param == "postgresql":
+        started: PostgresqlServer = request.getfixturevalue("postgresql_server")
+        server = started.create()
+        on_server = open_database(server, audit_keys=INVENTED_KEYS)
+        records = Records(on_server)
+        await tenants(records)
+        yield records
+        await on_server.close()
+        started.drop(server)
+        return
     if request.param == "memory":
         rows = CommittedRows()
         records = Records(MemoryDatabase(rows))

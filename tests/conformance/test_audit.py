@@ -67,11 +67,11 @@ async def test_a_changed_and_a_missing_record_are_named(records: Records) -> Non
     def remove_last(unit: Unit) -> None:
         unit.connection.execute(delete(audit).where(audit.c.tenant == SOUTH))
 
-    await database.write(alter)
+    await database.write(alter, tenant=NORTH)
     verdict = await records.audit.verify(NORTH)
     assert (verdict.broken_at, verdict.fault) == (4, ChainFault.CHANGED)
     await records.audit.append(SOUTH, [read("1.1")], now=NOW)
-    await database.write(remove_last)
+    await database.write(remove_last, tenant=SOUTH)
     verdict = await records.audit.verify(SOUTH)
     assert (verdict.broken_at, verdict.fault) == (1, ChainFault.MISSING)
     assert (await records.audit.verify(NORTH)).records == total
@@ -93,7 +93,7 @@ async def test_heads_are_those_of_every_chain_and_held_until_their_record_change
             delete(audit).where(audit.c.tenant == NORTH, audit.c.sequence >= heads[NORTH].sequence)
         )
 
-    await records.audit._database.write(cut)
+    await records.audit._database.write(cut, tenant=NORTH)
     assert await records.audit.holds(heads.values()) == frozenset(heads.values()) - {heads[NORTH]}
     assert (await records.audit.head(Tenant("nobody"))).sequence == 0
 
@@ -248,7 +248,7 @@ async def test_what_records_are_listed_by_is_verified_with_them(
         mine = (audit.c.tenant == NORTH) & (audit.c.sequence == last)
         unit.connection.execute(update(audit).where(mine).values(change))
 
-    await records.audit._database.write(forge)
+    await records.audit._database.write(forge, tenant=NORTH)
     verdict = await records.audit.verify(NORTH)
     assert (verdict.broken_at, verdict.fault) == (last, ChainFault.LISTED)
 
@@ -274,7 +274,7 @@ async def test_a_record_that_was_hidden_from_who_searches_for_its_object_is_name
         mine = (audit_object.c.tenant == NORTH) & (audit_object.c.sequence == hidden)
         unit.connection.execute(delete(audit_object).where(mine))
 
-    await records.audit._database.write(hide)
+    await records.audit._database.write(hide, tenant=NORTH)
     verdict = await records.audit.verify(NORTH)
     assert (verdict.broken_at, verdict.fault) == (hidden, ChainFault.LISTED)
 

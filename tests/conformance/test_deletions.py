@@ -4,6 +4,7 @@ What is deleted is found nowhere, what comes again is new, what is restored is a
 """
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,15 @@ from swallowtail.cloud.model.delivery import (
     Routed,
     Settlement,
 )
-from swallowtail.cloud.model.imaging import IndexState, SeriesSearch, StudySearch
+from swallowtail.cloud.model.imaging import (
+    Arrival,
+    IndexState,
+    InstanceSearch,
+    SeriesSearch,
+    StudySearch,
+)
 from swallowtail.cloud.model.paging import PageRequest
-from swallowtail.cloud.model.port_errors import NotFoundError
+from swallowtail.cloud.model.port_errors import DeletionRunningError, NotFoundError
 from swallowtail.cloud.records.records import Records
 from tests.conformance.deletions import (
     ALL,
@@ -501,3 +508,47 @@ async def test_the_inventory_refers_to_the_blobs_of_what_is_deleted_too(ward: Re
     assert await ward.inventory.blobs(NORTH) == before
     halves = await ward.inventory.blobs(NORTH, limit=2)
     assert before == halves + await ward.inventory.blobs(NORTH, after=halves[-1].sha256)
+
+
+@pytest.mark.parametrize(
+    ("scope", "more", "taken"),
+    [
+        (STUDY, {}, True),
+        (Scope(study="1.2.1", series="1.2.1.1"), {}, True),
+        (STUDY, {"facilities": frozenset({"clinic"})}, True),
+        (Scope(study="1.3"), {}, False),
+    ],
+)
+async def test_what_a_running_deletion_is_about_to_take_is_not_stored_once_more(
+    ward: Records, scope: Scope, more: dict[str, Any], taken: bool
+) -> None:
+    """A repeat between two batches would be answered "stored" and deleted with the rest."""
+    new = deletion(scope, **more)
+    batch = await ward.deletions.delete(NORTH, new, limit=1, now=NOW, event=DELETED)
+    again = await _left(ward)
+    if taken:
+        with pytest.raises(DeletionRunningError):
+            await ward.instances.commit(NORTH, again, now=NOW)
+    else:
+        assert (await ward.instances.commit(NORTH, again, now=NOW)).stored is Stored.SAME
+    while batch.count:
+        batch = await ward.deletions.delete(
+            NORTH, new, last=batch.last, limit=9, now=NOW, event=DELETED
+        )
+    stored = (await ward.instances.commit(NORTH, again, now=NOW)).stored
+    assert stored is (Stored.NEW if taken else Stored.SAME)
+
+
+async def test_a_deletion_that_a_crash_ended_holds_no_sender_up(ward: Records) -> None:
+    await ward.deletions.delete(NORTH, deletion(), limit=1, now=NOW, event=DELETED)
+    again = await _left(ward)
+    with pytest.raises(DeletionRunningError):
+        await ward.instances.commit(NORTH, again, now=NOW + 59)
+    assert (await ward.instances.commit(NORTH, again, now=NOW + 60)).stored is Stored.SAME
+
+
+async def _left(ward: Records) -> Arrival:
+    """The first instance of series 1.2.1.1 that is still stored, as it arrives again."""
+    search = InstanceSearch(study="1.2.1", series="1.2.1.1")
+    left = (await ward.instances.instances(NORTH, search)).items[0].identity.sop_instance
+    return arrival(left, left[-1])

@@ -66,7 +66,7 @@ async def everything(records: Records) -> dict[str, int]:
             name: connection.execute(statement).scalar_one() for name, statement in found.items()
         }
 
-    return await records.deletions._database.read(count)
+    return await records.deletions._database.read(count, tenant=NORTH)
 
 
 async def test_a_purge_leaves_nothing_of_the_instances_but_their_blobs_for_a_while(

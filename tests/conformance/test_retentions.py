@@ -39,7 +39,7 @@ async def rows_of(records: Records, tenant: Tenant) -> dict[str, int]:
                 found |= {table.name: number} if number else {}
         return found
 
-    return await records.deletions._database.read(count)
+    return await records.deletions._database.read(count, tenant=tenant)
 
 
 async def populate(records: Records, tenant: Tenant) -> None:

@@ -31,6 +31,7 @@ from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, R
 from swallowtail.cloud.model.port_errors import (
     CloudError,
     DamagedError,
+    DeletionRunningError,
     FencedError,
     StorageUnavailableError,
     TooLargeError,
@@ -51,6 +52,7 @@ REASONS: Final[dict[type[CloudError], NotStoredReason]] = {
     DamagedError: NotStoredReason.TRANSFER_DAMAGED,
     TooLargeError: NotStoredReason.TOO_LARGE,
     StorageUnavailableError: NotStoredReason.STORAGE_UNAVAILABLE,
+    DeletionRunningError: NotStoredReason.STORAGE_UNAVAILABLE,
 }
 
 
@@ -144,9 +146,9 @@ class Ingest:
             ) as incoming:  # which keeps the blob from the sweep until the row is there
                 digest, end = await _receive(incoming, body)
                 receipt = await self._commit(tenant, origin, key, digest)
-        except (FencedError, DamagedError, TooLargeError, StorageUnavailableError) as error:
+        except tuple(REASONS) as error:
             reason = next(reason for kind, reason in REASONS.items() if isinstance(error, kind))
-            if self._alarm is not None and reason is NotStoredReason.STORAGE_UNAVAILABLE:
+            if self._alarm is not None and isinstance(error, StorageUnavailableError):
                 await self._alarm.failed(tenant, str(error))
             return self._refuse(reason, str(error))
         if self._alarm is not None:

@@ -17,8 +17,6 @@ class IndexJob(Value, frozen=True, kw_only=True):
     identity: InstanceIdentity
     sop_class: str
     length: int
-    attempts: int
-    """Claims before this one that never ended."""
     until: float
 
 

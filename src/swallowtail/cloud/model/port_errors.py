@@ -4,6 +4,7 @@ CloudError
 ├── NotFoundError            also what another tenant's things look like
 ├── ConflictError            a name or version is taken; read again and decide
 ├── FencedError              a newer session of the Link has taken over
+├── DeletionRunningError     the stored instance is being deleted; send it again in a minute
 ├── InvalidCursorError       the page cursor is not one that this list gave out
 ├── TooLargeError            more bytes than the cap allows
 └── StorageUnavailableError  disk, database or blob store is down; nothing was kept, try again later
@@ -43,3 +44,7 @@ class TooLargeError(CloudError):
 
 class StorageUnavailableError(CloudError):
     """Storage is not available; nothing was kept, try again later."""
+
+
+class DeletionRunningError(CloudError):
+    """The stored instance is being deleted; send it again in a minute."""

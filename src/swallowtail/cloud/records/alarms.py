@@ -104,13 +104,15 @@ class AlarmRecords:
         self._database = database
 
     async def raise_alarm(self, tenant: Tenant, alarm: NewAlarm, *, now: float) -> Alarm:
-        return await self._database.write(lambda unit: raised(unit.connection, tenant, alarm, now))
+        return await self._database.write(
+            lambda unit: raised(unit.connection, tenant, alarm, now), tenant=tenant
+        )
 
     async def clear(
         self, tenant: Tenant, condition: Condition, subject: str, *, now: float
     ) -> bool:
         return await self._database.write(
-            lambda unit: cleared(unit.connection, tenant, condition, subject, now)
+            lambda unit: cleared(unit.connection, tenant, condition, subject, now), tenant=tenant
         )
 
     async def keep(
@@ -140,7 +142,11 @@ class AlarmRecords:
                 raised_unseen(unit.connection, tenant, new, now)
             return len(over) + len(missing)
 
-        return 0 if await self._database.read(is_so) else await self._database.write(keep)
+        return (
+            0
+            if await self._database.read(is_so, tenant=tenant)
+            else await self._database.write(keep, tenant=tenant)
+        )
 
     async def acknowledge(
         self, tenant: Tenant, alarm: int, *, now: float, event: AuditEvent
@@ -154,13 +160,15 @@ class AlarmRecords:
             unit.audit(tenant, event, now)
             return _alarm(unit.connection, tenant, alarm)
 
-        return await self._database.write(acknowledge)
+        return await self._database.write(acknowledge, tenant=tenant)
 
     async def alarms(
         self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, search: AlarmSearch = RAISED
     ) -> Page[Alarm]:
         key, query = {"tenant": tenant}, ALARMS.where(*search_conditions(search))
-        return await self._database.read(lambda connection: paged(connection, query, key, page))
+        return await self._database.read(
+            lambda connection: paged(connection, query, key, page), tenant=tenant
+        )
 
 
 def search_conditions(search: AlarmSearch) -> list[ColumnElement[bool]]:

@@ -44,7 +44,7 @@ class ArchiveRecords:
             unit.connection.execute(insert(_archive), values(archive) | {"tenant": tenant})
             unit.audit(tenant, event, now)
 
-        await self._database.write(add)
+        await self._database.write(add, tenant=tenant)
 
     async def rename(
         self, tenant: Tenant, archive: str, name: str, *, now: float, event: AuditEvent
@@ -56,7 +56,7 @@ class ArchiveRecords:
             unit.audit(tenant, event, now)
             return _one(unit.connection, tenant, archive)
 
-        return await self._database.write(rename)
+        return await self._database.write(rename, tenant=tenant)
 
     async def remove(self, tenant: Tenant, archive: str, *, now: float, event: AuditEvent) -> None:
         def remove(unit: Unit) -> None:
@@ -69,10 +69,12 @@ class ArchiveRecords:
             )
             unit.audit(tenant, event, now)
 
-        await self._database.write(remove)
+        await self._database.write(remove, tenant=tenant)
 
     async def archive(self, tenant: Tenant, archive: str) -> Archive:
-        return await self._database.read(lambda connection: _one(connection, tenant, archive))
+        return await self._database.read(
+            lambda connection: _one(connection, tenant, archive), tenant=tenant
+        )
 
     async def archives(
         self,
@@ -86,13 +88,13 @@ class ArchiveRecords:
         if ids is not None:
             listing = listing.where(_archive.c.id.in_(sorted(ids)))
         return await self._database.read(
-            lambda connection: paged(connection, listing, {"tenant": tenant}, page)
+            lambda connection: paged(connection, listing, {"tenant": tenant}, page), tenant=tenant
         )
 
     async def known(self, tenant: Tenant, ids: Sequence[str]) -> frozenset[str]:
         key = {"tenant": tenant, "ids": list(ids)}
         return await self._database.read(
-            lambda connection: frozenset(connection.execute(KNOWN, key).scalars())
+            lambda connection: frozenset(connection.execute(KNOWN, key).scalars()), tenant=tenant
         )
 
     async def put(
@@ -114,7 +116,7 @@ class ArchiveRecords:
                 raise NotFoundError("there is no such study")
             unit.audit(tenant, event, now)
 
-        await self._database.write(put)
+        await self._database.write(put, tenant=tenant)
 
     async def take_out(
         self,
@@ -133,7 +135,7 @@ class ArchiveRecords:
                 raise NotFoundError("there is no such study in this archive")
             unit.audit(tenant, event, now)
 
-        await self._database.write(take_out)
+        await self._database.write(take_out, tenant=tenant)
 
 
 def put_by_rule(unit: Unit, tenant: Tenant, instance: int, archive: str, now: float) -> None:

@@ -3,7 +3,7 @@
 Extending it stands in `chain`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,8 @@ from swallowtail.cloud.model.audit import (
     EventId,
 )
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
-from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
+from swallowtail.cloud.records import inventory, scopes
 from swallowtail.cloud.records.chain import head
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.prepared import Prepared
@@ -37,16 +38,16 @@ STRETCH = (
     .limit(bindparam("limit"))
 )
 _STRETCH: Final = 2000
-HEADS = select(audit_head.c.tenant, audit_head.c.sequence, audit_head.c.digest)
 DIGEST = select(audit.c.digest).where(
     audit.c.tenant == bindparam("tenant"), audit.c.sequence == bindparam("sequence")
 )
 _IS_HEAD = (audit.c.tenant == audit_head.c.tenant) & (audit.c.sequence == audit_head.c.sequence)
-NEWEST_KEY = select(func.max(audit.c.key)).join(audit_head, _IS_HEAD)
+_OF_HEAD = audit_head.c.tenant == bindparam("tenant")
+NEWEST_KEY = select(func.max(audit.c.key)).join(audit_head, _IS_HEAD).where(_OF_HEAD)
 OLD_KEYS = (
-    select(audit_head.c.tenant, audit_head.c.sequence, audit.c.key)
+    select(audit_head.c.sequence, audit.c.key)
     .join(audit, _IS_HEAD)
-    .where(audit.c.key < bindparam("key"))
+    .where(_OF_HEAD, audit.c.key < bindparam("key"))
 )
 LISTED = Prepared(
     select(audit_object.c.sequence).where(
@@ -69,7 +70,7 @@ class AuditRecords:
             for event in events:
                 unit.audit(tenant, event, now)
 
-        await self._database.write(append)
+        await self._database.write(append, tenant=tenant)
 
     async def records(
         self,
@@ -79,7 +80,9 @@ class AuditRecords:
         search: AuditSearch = ALL_RECORDS,
     ) -> Page[AuditRecord]:
         key, query = {"tenant": tenant}, RECORDS.where(*search_conditions(search))
-        return await self._database.read(lambda connection: paged(connection, query, key, page))
+        return await self._database.read(
+            lambda connection: paged(connection, query, key, page), tenant=tenant
+        )
 
     async def after(self, tenant: Tenant, sequence: int, limit: int) -> tuple[AuditRecord, ...]:
         key = {"tenant": tenant, "after": sequence, "limit": limit}
@@ -87,51 +90,77 @@ class AuditRecords:
         def find(connection: Connection) -> tuple[AuditRecord, ...]:
             return tuple(of(row, _record) for row in connection.execute(STRETCH, key).mappings())
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def verify(self, tenant: Tenant, exported: Collection[ChainHead] = ()) -> ChainVerdict:
         end = await self.head(tenant)
         walk = ChainWalk(self._database.audit_keys, tenant, exported)
         while walk.sequence < end.sequence:
             verdict = await self._database.read(
-                lambda connection: _check_stretch(connection, walk, end)
+                lambda connection: _check_stretch(connection, walk, end), tenant=tenant
             )
             if verdict is not None:
                 return verdict
         return walk.verdict(end)
 
     async def head(self, tenant: Tenant) -> ChainHead:
-        sequence, digest = await self._database.read(lambda connection: head(connection, tenant))
+        sequence, digest = await self._database.read(
+            lambda connection: head(connection, tenant), tenant=tenant
+        )
         return ChainHead(tenant=tenant, sequence=sequence, digest=digest)
 
     async def heads(self) -> tuple[ChainHead, ...]:
-        rows = await self._database.read(lambda connection: connection.execute(HEADS).all())
-        return tuple(
-            ChainHead(tenant=Tenant(row.tenant), sequence=row.sequence, digest=row.digest)
-            for row in rows
-        )
+        def find(connection: Connection) -> tuple[ChainHead, ...]:
+            found = []
+            for tenant in _chains(connection):
+                sequence, digest = head(connection, tenant)
+                if sequence:
+                    found.append(ChainHead(tenant=tenant, sequence=sequence, digest=digest))
+            return tuple(found)
+
+        return await self._database.read(find)
 
     async def holds(self, heads: Collection[ChainHead]) -> frozenset[ChainHead]:
         def find(connection: Connection) -> frozenset[ChainHead]:
-            return frozenset(one for one in heads if _digest(connection, one) == one.digest)
+            held = []
+            for one in heads:
+                scopes.enter(connection, one.tenant)
+                if _digest(connection, one) == one.digest:
+                    held.append(one)
+            return frozenset(held)
 
         return await self._database.read(find)
 
     async def newest_key(self) -> int:
-        return (
-            await self._database.read(lambda connection: connection.execute(NEWEST_KEY).scalar())
-        ) or 0
+        def find(connection: Connection) -> int:
+            keys = (
+                connection.execute(NEWEST_KEY, {"tenant": tenant}).scalar()
+                for tenant in _chains(connection)
+            )
+            return max((key for key in keys if key is not None), default=0)
+
+        return await self._database.read(find)
 
     async def begin_key(self, *, now: float) -> int:
         current = self._database.audit_keys.current
 
         def begin(unit: Unit) -> int:
-            old = unit.connection.execute(OLD_KEYS, {"key": current}).all()
-            for row in old:
-                unit.audit(Tenant(row.tenant), _keyed(row.sequence, row.key, current), now)
-            return len(old)
+            count = 0
+            for tenant in _chains(unit.connection):
+                key = {"tenant": tenant, "key": current}
+                for row in unit.connection.execute(OLD_KEYS, key).all():
+                    unit.audit(tenant, _keyed(row.sequence, row.key, current), now)
+                    count += 1
+            return count
 
         return await self._database.write(begin)
+
+
+def _chains(connection: Connection) -> Iterator[Tenant]:
+    """Enter each tenant that may have a chain, the operator last."""
+    for tenant in (*inventory.tenants_of(connection), OPERATOR):
+        scopes.enter(connection, tenant)
+        yield tenant
 
 
 def _keyed(sequence: int, old: int, new: int) -> AuditEvent:

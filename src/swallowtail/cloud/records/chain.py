@@ -4,6 +4,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from swallowtail.cloud.model.audit import GENESIS, AuditEvent, AuditKeys, event_bytes
 from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records import scopes
 from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.schema import audit, audit_head, audit_object
 
@@ -36,7 +37,8 @@ def extend(connection: Connection, entries: list[ChainEntry], keys: AuditKeys) -
     by_tenant: dict[Tenant, list[tuple[float, AuditEvent]]] = {}
     for tenant, at, event in entries:
         by_tenant.setdefault(tenant, []).append((at, event))
-    for tenant, events in by_tenant.items():
+    for tenant, events in sorted(by_tenant.items(), reverse=True):  # the operator's last: one order
+        scopes.continue_in(connection, tenant)
         _extend_one(connection, tenant, events, keys)
 
 

@@ -95,10 +95,12 @@ class ConfigurationRecords:
             unit.audit(tenant, event, now)
             return new
 
-        return await self._database.write(put)
+        return await self._database.write(put, tenant=tenant)
 
     async def desired(self, tenant: Tenant, link: str) -> ConfigurationVersion | None:
-        return await self._database.read(lambda connection: _desired(connection, tenant, link))
+        return await self._database.read(
+            lambda connection: _desired(connection, tenant, link), tenant=tenant
+        )
 
     async def version(self, tenant: Tenant, link: str, version: int) -> ConfigurationVersion:
         key = {"tenant": tenant, "link": link, "version": version}
@@ -107,14 +109,17 @@ class ConfigurationRecords:
                 connection.execute(VERSION, key),
                 ConfigurationVersion,
                 "version of this configuration",
-            )
+            ),
+            tenant=tenant,
         )
 
     async def history(
         self, tenant: Tenant, link: str, page: PageRequest = FIRST_PAGE
     ) -> Page[ConfigurationVersion]:
         key = {"tenant": tenant, "link": link}
-        return await self._database.read(lambda connection: paged(connection, HISTORY, key, page))
+        return await self._database.read(
+            lambda connection: paged(connection, HISTORY, key, page), tenant=tenant
+        )
 
     async def note_running(self, tenant: Tenant, running: Running) -> None:
         mine = (_running.c.tenant == tenant) & (_running.c.link == running.link)
@@ -131,7 +136,7 @@ class ConfigurationRecords:
             elif kept.epoch <= running.epoch:
                 unit.connection.execute(update(_running).where(mine).values(row))
 
-        await self._database.write(note)
+        await self._database.write(note, tenant=tenant)
 
     async def running(self, tenant: Tenant, links: Collection[str]) -> dict[str, Running]:
         query = RUNNING.where(_running.c.link.in_(sorted(links)))
@@ -140,7 +145,7 @@ class ConfigurationRecords:
             rows = connection.execute(query, {"tenant": tenant}).mappings().all()
             return {row["link"]: of(row, _running_of) for row in rows}
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def note_unknown(self, tenant: Tenant, devices: Sequence[UnknownDevice]) -> None:
         def note(unit: Unit) -> None:
@@ -149,14 +154,14 @@ class ConfigurationRecords:
             for link in {device.link for device in devices}:
                 _drop_surplus(unit.connection, tenant, link)
 
-        await self._database.write(note)
+        await self._database.write(note, tenant=tenant)
 
     async def unknown_devices(
         self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, link: str | None = None
     ) -> Page[UnknownDevice]:
         query = DEVICES if link is None else DEVICES.where(_unknown.c.link == link)
         return await self._database.read(
-            lambda connection: paged(connection, query, {"tenant": tenant}, page)
+            lambda connection: paged(connection, query, {"tenant": tenant}, page), tenant=tenant
         )
 
     async def forget_unknown(
@@ -170,7 +175,7 @@ class ConfigurationRecords:
         def run(unit: Unit) -> None:
             unit.connection.execute(forget)
 
-        await self._database.write(run)
+        await self._database.write(run, tenant=tenant)
 
 
 def _desired(connection: Connection, tenant: Tenant, link: str) -> ConfigurationVersion | None:

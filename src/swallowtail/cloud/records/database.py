@@ -10,18 +10,24 @@ do we): `on_fatal` is told, and the process must stop.
 
 The audit chain is extended once per batch, by the events of the intents that held, within the same
 transaction.
+
+Changes of one tenant are serialised. SQLite has one writer; on PostgreSQL a batch belongs to one
+tenant and holds that tenant's lock (`scopes`), so that batches of different tenants commit in
+parallel.
 """
 
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from swallowtail.cloud.model.audit import AuditEvent, AuditKeys
 from swallowtail.cloud.model.port_errors import ConflictError, StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.records import scopes
 from swallowtail.cloud.records.chain import ChainEntry, extend
 
 T = TypeVar("T")
@@ -35,7 +41,10 @@ _FATAL_SQLITE: Final = {
     26,
 }  # IOERR, CORRUPT, NOTADB: primary result codes of sqlite.org/rescode.html
 
-_STORAGE_FAILED: Final = (OperationalError, sqlite3.OperationalError)
+_STORAGE_FAILED: Final = (OperationalError, sqlite3.OperationalError, psycopg.OperationalError)
+_CONFLICTS: Final = (IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError)
+DRIVER_ERRORS: Final = (DBAPIError, sqlite3.Error, psycopg.Error)
+"""What a statement raises: through SQLAlchemy, or from the driver (`prepared`)."""
 
 
 class FatalStorageError(StorageUnavailableError):
@@ -55,6 +64,10 @@ class Unit:
         """Let `event` become part of the tenant's chain when this intent commits."""
         self.entries.append((tenant, at, event))
 
+    def enter(self, tenant: Tenant) -> None:
+        """Let an intent over several tenants change this one's rows from here on."""
+        scopes.lock(self.connection, tenant)
+
 
 Intent = Callable[[Unit], T]
 Query = Callable[[Connection], T]
@@ -67,14 +80,19 @@ class Database(Protocol):
     def audit_keys(self) -> AuditKeys:
         """The keys of the audit chains."""
 
-    async def write(self, intent: Intent[T]) -> T:
+    async def write(self, intent: Intent[T], *, tenant: Tenant | None = None) -> T:
         """Run a change and return when it is durable.
 
-        Raises what the intent raised, or StorageUnavailableError.
+        An intent over several tenants, or over one that it has to find, names none and enters
+        each in turn. An intent may run again after a conflict with another transaction, so it
+        changes nothing but rows. Raises what the intent raised, or StorageUnavailableError.
         """
 
-    async def read(self, query: Query[T]) -> T:
-        """Run a query on a consistent state that includes every write that has returned."""
+    async def read(self, query: Query[T], *, tenant: Tenant | None = None) -> T:
+        """Run a query on a consistent state that includes every write that has returned.
+
+        A query over several tenants names none and enters each in turn (`scopes`).
+        """
 
 
 class Failed:
@@ -86,26 +104,40 @@ class Failed:
         self.error = error
 
 
-def run_batch(connection: Connection, intents: Sequence[Intent[Any]], keys: AuditKeys) -> list[Any]:
+def run_batch(
+    connection: Connection,
+    intents: Sequence[Intent[Any]],
+    keys: AuditKeys,
+    tenant: Tenant | None = None,
+) -> list[Any]:
     """Run intents in one transaction and commit it; return each one's result or Failed.
 
-    Raises StorageUnavailableError (FatalStorageError) when the batch as a whole did not become
+    On PostgreSQL several intents are of one tenant; those of none come alone. Raises StorageUnavailableError (FatalStorageError) when the batch as a whole did not become
     durable.
     """
     try:
         return (
-            _run_alone(connection, intents[0], keys)
+            _run_alone(connection, intents[0], keys, tenant)
             if len(intents) == 1
-            else _run_together(connection, intents, keys)
+            else _run_together(connection, intents, keys, tenant)
         )
-    except (DBAPIError, sqlite3.Error) as error:
+    except DRIVER_ERRORS as error:
         raise storage_error(error) from error
 
 
-def _run_alone(connection: Connection, intent: Intent[Any], keys: AuditKeys) -> list[Any]:
+def _begin(connection: Connection, tenant: Tenant | None) -> None:
+    scopes.begun(connection)
+    if tenant is not None:
+        scopes.lock(connection, tenant)
+
+
+def _run_alone(
+    connection: Connection, intent: Intent[Any], keys: AuditKeys, tenant: Tenant | None
+) -> list[Any]:
     """Run one intent: where it fails there is nothing to commit, so it needs no savepoint."""
     unit = Unit(connection)
     with connection.begin() as transaction:
+        _begin(connection, tenant)
         try:
             result = intent(unit)
         except _STORAGE_FAILED:
@@ -118,9 +150,13 @@ def _run_alone(connection: Connection, intent: Intent[Any], keys: AuditKeys) -> 
 
 
 def _run_together(
-    connection: Connection, intents: Sequence[Intent[Any]], keys: AuditKeys
+    connection: Connection,
+    intents: Sequence[Intent[Any]],
+    keys: AuditKeys,
+    tenant: Tenant | None,
 ) -> list[Any]:
     with connection.begin():
+        _begin(connection, tenant)
         results, entries = _run_intents(connection, intents)
         extend(connection, entries, keys)
     return results
@@ -149,19 +185,23 @@ def _run_intents(
 
 
 def _translated(error: Exception) -> Exception:
-    if not isinstance(error, (IntegrityError, sqlite3.IntegrityError)):
+    if not isinstance(error, _CONFLICTS):
         return error
     conflict = ConflictError("the name or id is taken; choose another or change the existing one")
     conflict.__cause__ = error
     return conflict
 
 
-def storage_error(error: DBAPIError | sqlite3.Error) -> StorageUnavailableError:
+def storage_error(
+    error: DBAPIError | sqlite3.Error | psycopg.Error,
+) -> StorageUnavailableError:
     """Translate a failure of the storage.
 
     The message names the database's reason and holds no values.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.Error):
+        return _postgresql_error(cause)
     reason = f"the database refused: {cause}"
     code = getattr(cause, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in _FATAL_SQLITE:
@@ -169,6 +209,16 @@ def storage_error(error: DBAPIError | sqlite3.Error) -> StorageUnavailableError:
             f"{reason}; the process must stop, check the disk before it is started again"
         )
     return StorageUnavailableError(f"{reason}; check free space and the disk, then try again")
+
+
+def _postgresql_error(cause: psycopg.Error) -> StorageUnavailableError:
+    """Name PostgreSQL's reason without the line of details, which quotes values of rows."""
+    reason = cause.diag.message_primary or type(cause).__name__
+    state = f" (SQLSTATE {cause.sqlstate})" if cause.sqlstate else ""
+    return StorageUnavailableError(
+        f"the database refused: {reason}{state}; check that PostgreSQL runs and has free space,"
+        " then try again"
+    )
 
 
 class Refuse:

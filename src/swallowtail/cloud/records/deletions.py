@@ -39,12 +39,14 @@ from swallowtail.cloud.model.imaging import Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records import deliveries, purging, schema
+from swallowtail.cloud.records import deliveries, purging, schema, scopes
 from swallowtail.cloud.records.counting import Place, recount
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.instance_alarms import clear_resolved
 from swallowtail.cloud.records.instances import SHOW, instance_of
+from swallowtail.cloud.records.inventory import tenants_of
 from swallowtail.cloud.records.rows import Listing, only, paged
+from swallowtail.cloud.records.running_deletions import RUNS
 
 _instance, _deleted = schema.instance, schema.deleted_instance
 _deletion, _part = schema.deletion, schema.deletion_part
@@ -104,8 +106,8 @@ _LOCKED = exists().where(
     purging.is_locked(_deleted),
 )
 EXPIRED = (
-    select(_deletion.c.tenant, _deletion.c.id)
-    .where(_deletion.c.open, not_(_LOCKED))
+    select(_deletion.c.id)
+    .where(_deletion.c.tenant == bindparam("tenant"), _deletion.c.open, not_(_LOCKED))
     .order_by(_deletion.c.until)
 )
 
@@ -136,15 +138,16 @@ class DeletionRecords:
                 ).scalar_one()
                 if newest is None:
                     raise NotFoundError("there is nothing stored to delete")
-                unit.connection.execute(insert(_deletion), _row_of(tenant, new))
+                unit.connection.execute(insert(_deletion), _row_of(tenant, new) | {"last": newest})
                 unit.audit(tenant, event, now)
             rows = _next_rows(unit.connection, [*mine, _instance.c.id <= newest], limit)
+            _set_running(unit.connection, tenant, new.id, now + RUNS if rows else None)
             links = (
                 _move_out(unit.connection, tenant, new.id, rows, now) if rows else frozenset[str]()
             )
             return DeletedBatch(count=len(rows), last=newest, links=links)
 
-        return await self._database.write(remove)
+        return await self._database.write(remove, tenant=tenant)
 
     async def deletions(
         self,
@@ -155,14 +158,14 @@ class DeletionRecords:
     ) -> Page[Deletion]:
         deletions = listing(facilities)
         return await self._database.read(
-            lambda connection: paged(connection, deletions, {"tenant": tenant}, page)
+            lambda connection: paged(connection, deletions, {"tenant": tenant}, page), tenant=tenant
         )
 
     async def deletion(
         self, tenant: Tenant, deletion: str, *, facilities: frozenset[str] | None = None
     ) -> Deletion:
         return await self._database.read(
-            lambda connection: deletion_row(connection, tenant, deletion, facilities)
+            lambda connection: deletion_row(connection, tenant, deletion, facilities), tenant=tenant
         )
 
     async def latest(
@@ -179,7 +182,7 @@ class DeletionRecords:
             found = paged(connection, matching, {"tenant": tenant}, PageRequest(1)).items
             return found[0] if found else None
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def deleted(
         self,
@@ -196,7 +199,7 @@ class DeletionRecords:
             )
             return paged(connection, instances, {"tenant": tenant}, page)
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def restore(
         self, tenant: Tenant, deletion: str, selection: Selection, *,
@@ -214,7 +217,7 @@ class DeletionRecords:
                 unit.audit(tenant, event, now)
             return count
 
-        return await self._database.write(restore)
+        return await self._database.write(restore, tenant=tenant)
 
     async def purge(
         self, tenant: Tenant, deletion: str, *,
@@ -240,16 +243,18 @@ class DeletionRecords:
                 unit.audit(tenant, event, now)
             return len(gone)
 
-        return await self._database.write(purge)
+        return await self._database.write(purge, tenant=tenant)
 
     async def expired(self, limit: int, *, now: float) -> tuple[tuple[Tenant, Deletion], ...]:
         query = EXPIRED.where(_deletion.c.until <= now).limit(limit)
 
         def find(connection: Connection) -> tuple[tuple[Tenant, Deletion], ...]:
-            keys = [(Tenant(row.tenant), row.id) for row in connection.execute(query)]
-            return tuple(
-                (tenant, deletion_row(connection, tenant, key, None)) for tenant, key in keys
-            )
+            found: list[tuple[Tenant, Deletion]] = []
+            for tenant in tenants_of(connection):
+                scopes.enter(connection, tenant)
+                ids = connection.execute(query, {"tenant": tenant}).scalars().all()
+                found += [(tenant, deletion_row(connection, tenant, key, None)) for key in ids]
+            return tuple(sorted(found, key=lambda one: one[1].until)[:limit])
 
         return await self._database.read(find)
 
@@ -302,7 +307,17 @@ def _row_of(tenant: Tenant, new: NewDeletion) -> dict[str, Any]:
         "deleted_by": new.deleted_by,
         "until": new.until,
         "open": True,
+        "facilities": (
+            None if new.facilities is None else msgspec.json.encode(sorted(new.facilities)).decode()
+        ),
     }
+
+
+def _set_running(
+    connection: Connection, tenant: Tenant, deletion: str, until: float | None
+) -> None:
+    mine = (_deletion.c.tenant == tenant, _deletion.c.id == deletion)
+    connection.execute(update(_deletion).where(*mine).values(runs_until=until))
 
 
 def _next_rows(
@@ -363,7 +378,7 @@ def _restore(
     connection.execute(DROP_DELETED, ids)
     shown = {(row.sop_instance, row.facility): row.id for row in rows if row.visible}
     connection.execute(SHOW_AGAIN, {"ids": list(shown.values())})
-    jobs = [{"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0} for key in ids["ids"]]
+    jobs = [{"instance": key, "tenant": tenant, "until": 0.0} for key in ids["ids"]]
     connection.execute(insert(schema.index_job), jobs)
     note_parts(connection, tenant, deletion, "restored", [row.facility for row in rows])
     _show_first(connection, tenant, {row.sop_instance for row in rows})
@@ -425,7 +440,7 @@ def _take_attributes_anew(
             ).scalar()
             if first is not None:
                 connection.execute(DROP_JOBS, {"ids": [first]})
-                job = {"instance": first, "tenant": tenant, "until": 0.0, "attempts": 0}
+                job = {"instance": first, "tenant": tenant, "until": 0.0}
                 connection.execute(insert(schema.index_job), job)
 
 

@@ -172,7 +172,7 @@ class DeliveryRecords:
                 unit.audit(tenant, event, now)
             return added(unit.connection, self._sources, tenant, deliveries, now)
 
-        return await self._database.write(add)
+        return await self._database.write(add, tenant=tenant)
 
     async def claim(
         self,
@@ -202,7 +202,7 @@ class DeliveryRecords:
                 leases=leases, state=state, expected=_expected(unit.connection, tenant, target)
             )
 
-        return await self._database.write(claim)
+        return await self._database.write(claim, tenant=tenant)
 
     async def extend(self, leases: Sequence[Lease], *, until: float) -> frozenset[int]:
         def extend(unit: Unit) -> frozenset[int]:
@@ -223,7 +223,7 @@ class DeliveryRecords:
                     lanes.half_open(unit.connection, lease.tenant, lease.delivery.target, until)
             return frozenset(lease.delivery.id for lease in held)
 
-        return await self._database.write(extend)
+        return await self._database.write(extend, tenant=_one({one.tenant for one in leases}))
 
     async def settle(
         self, settlements: Sequence[Settlement], destination: DestinationState | None, *, now: float
@@ -234,7 +234,7 @@ class DeliveryRecords:
                 lanes.set_breaker(unit.connection, kept[0].tenant, destination)
             return frozenset(one.delivery for one in kept)
 
-        return await self._database.write(settle)
+        return await self._database.write(settle, tenant=_one({one.tenant for one in settlements}))
 
     async def due(self, tenant: Tenant, link: str) -> tuple[Due, ...]:
         def find(connection: Connection) -> tuple[Due, ...]:
@@ -244,7 +244,7 @@ class DeliveryRecords:
             found = (_due(connection, tenant, plain(row)) for row in rows if not row["paused"])
             return tuple(one for one in found if one is not None)
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def act(
         self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int], state: DeliveryState, *,
@@ -280,19 +280,19 @@ class DeliveryRecords:
                 unit.audit(tenant, event, now)
             return len(rows)
 
-        return await self._database.write(act)
+        return await self._database.write(act, tenant=tenant)
 
     async def deliveries(
         self, tenant: Tenant, search: DeliverySearch, page: PageRequest = FIRST_PAGE
     ) -> Page[Delivery]:
         listing = DELIVERIES.where(*_conditions(search))
         return await self._database.read(
-            lambda connection: paged(connection, listing, {"tenant": tenant}, page)
+            lambda connection: paged(connection, listing, {"tenant": tenant}, page), tenant=tenant
         )
 
     async def delivery(self, tenant: Tenant, delivery: int) -> Delivery:
         return await self._database.read(
-            lambda connection: delivery_of(_row(connection, tenant, delivery))
+            lambda connection: delivery_of(_row(connection, tenant, delivery)), tenant=tenant
         )
 
     async def attempts(
@@ -300,7 +300,7 @@ class DeliveryRecords:
     ) -> Page[DeliveryAttempt]:
         key = {"tenant": tenant, "delivery": delivery}
         return await self._database.read(
-            lambda connection: paged(connection, attempts.ATTEMPTS, key, page)
+            lambda connection: paged(connection, attempts.ATTEMPTS, key, page), tenant=tenant
         )
 
     async def destinations(
@@ -317,7 +317,7 @@ class DeliveryRecords:
                 target: _counted(connection, tenant, target, now, facilities) for target in wanted
             }
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def pause(
         self, tenant: Tenant, target: Target, *, paused: bool, now: float, event: AuditEvent
@@ -337,7 +337,14 @@ class DeliveryRecords:
             unit.audit(tenant, event, now)
             return _counted(unit.connection, tenant, target, now)
 
-        return await self._database.write(pause)
+        return await self._database.write(pause, tenant=tenant)
+
+
+def _one(tenants: Collection[Tenant]) -> Tenant | None:
+    """Return the tenant of a sender's deliveries: a sender serves one Link."""
+    if len(tenants) > 1:
+        raise ValueError("deliveries of several tenants in one call")
+    return next(iter(tenants), None)
 
 
 def added(

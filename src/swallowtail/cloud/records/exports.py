@@ -9,14 +9,15 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
+from swallowtail.cloud.records import scopes
 from swallowtail.cloud.records.chain import head
 from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.inventory import tenants_of
 from swallowtail.cloud.records.people import require_organisation
 from swallowtail.cloud.records.rows import of, values
 from swallowtail.cloud.records.schema import audit_export
 
 ONE = select(audit_export).where(audit_export.c.tenant == bindparam("of"))
-ALL = select(audit_export).order_by(audit_export.c.tenant)
 
 
 class AuditExportRecords:
@@ -44,10 +45,10 @@ class AuditExportRecords:
             unit.audit(tenant, event, now)
             return AuditExport(tenant=tenant, receiver=receiver, sequence=sequence)
 
-        return await self._database.write(put)
+        return await self._database.write(put, tenant=tenant)
 
     async def export(self, tenant: Tenant) -> AuditExport | None:
-        return await self._database.read(lambda connection: _one(connection, tenant))
+        return await self._database.read(lambda connection: _one(connection, tenant), tenant=tenant)
 
     async def remove(self, tenant: Tenant, *, now: float, event: AuditEvent) -> bool:
         def remove(unit: Unit) -> bool:
@@ -58,11 +59,16 @@ class AuditExportRecords:
                 unit.audit(tenant, event, now)
             return bool(gone)
 
-        return await self._database.write(remove)
+        return await self._database.write(remove, tenant=tenant)
 
     async def exports(self) -> tuple[AuditExport, ...]:
         def find(connection: Connection) -> tuple[AuditExport, ...]:
-            return tuple(of(row, _export) for row in connection.execute(ALL).mappings())
+            found = []
+            for tenant in (OPERATOR, *tenants_of(connection)):
+                scopes.enter(connection, tenant)
+                if one := _one(connection, tenant):
+                    found.append(one)
+            return tuple(found)
 
         return await self._database.read(find)
 
@@ -98,7 +104,7 @@ class AuditExportRecords:
             unit.connection.execute(_update(before.tenant).values(row))
             return msgspec.structs.replace(present, **row)
 
-        return await self._database.write(change)
+        return await self._database.write(change, tenant=before.tenant)
 
 
 def _update(tenant: Tenant) -> Any:

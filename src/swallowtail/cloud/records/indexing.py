@@ -1,6 +1,7 @@
 """Index jobs and Transaction 2: the statements of the port `IndexJobs`."""
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from swallowtail.cloud.model.decisions import folded, quarantine_alarm, words_of
 from swallowtail.cloud.model.imaging import IndexState, InstanceIdentity, Series, Study
 from swallowtail.cloud.model.indexing import Indexed, IndexJob, IndexOutcome, Quarantined
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records import schema
+from swallowtail.cloud.records import schema, scopes
 from swallowtail.cloud.records.alarms import raised
 from swallowtail.cloud.records.counting import Place, recount
 from swallowtail.cloud.records.database import Database, Unit
@@ -34,26 +35,26 @@ from swallowtail.cloud.records.searching import IS_UNINDEXED
 
 _instance, _job, _document = schema.instance, schema.index_job, schema.index_document
 OPEN_JOBS = (
-    select(
-        _job.c.tenant,
-        _job.c.instance,
-        _job.c.attempts,
-        _instance.c.sop_instance,
-        _instance.c.transfer_syntax,
-        _instance.c.sha256,
-        _instance.c.sop_class,
-        _instance.c.length,
-    )
-    .join(_instance, _instance.c.id == _job.c.instance)
+    select(_job.c.tenant, _job.c.instance)
     .where(or_(_job.c.until <= bindparam("now"), _job.c.until > bindparam("absurd")))
     .order_by(_job.c.instance)
     .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)  # two claims at once take different jobs
 )
-TAKE = (
-    update(_job)
-    .where(_job.c.instance == bindparam("taken"))
-    .values(until=bindparam("end"), attempts=_job.c.attempts + 1)
+"""The queue itself holds numbers only and is not hidden from anybody (ADR 0030)."""
+OF_JOBS = select(
+    _instance.c.tenant,
+    _instance.c.id.label("instance"),
+    _instance.c.sop_instance,
+    _instance.c.transfer_syntax,
+    _instance.c.sha256,
+    _instance.c.sop_class,
+    _instance.c.length,
+).where(
+    _instance.c.tenant == bindparam("tenant"),
+    _instance.c.id.in_(bindparam("ids", expanding=True)),
 )
+TAKE = update(_job).where(_job.c.instance == bindparam("taken")).values(until=bindparam("end"))
 FREE = update(_job).where(_job.c.until > 0.0).values(until=0.0)
 WAITING = select(func.count()).select_from(_job)
 PLACE = select(
@@ -85,16 +86,17 @@ class IndexJobRecords:
             absurd = until + (
                 until - now
             )  # a lease beyond was taken under a clock that has jumped since
-            rows = (
-                unit.connection.execute(OPEN_JOBS, {"now": now, "absurd": absurd, "limit": limit})
-                .mappings()
-                .all()
-            )
-            if rows:
-                unit.connection.execute(
-                    TAKE, [{"taken": row["instance"], "end": until} for row in rows]
-                )
-            return tuple(_job_of(plain(row), until) for row in rows)
+            key = {"now": now, "absurd": absurd, "limit": limit}
+            taken: dict[Tenant, list[int]] = {}
+            for row in unit.connection.execute(OPEN_JOBS, key).all():
+                taken.setdefault(Tenant(row.tenant), []).append(row.instance)
+            jobs: list[IndexJob] = []
+            for tenant, ids in taken.items():
+                scopes.enter(unit.connection, tenant)
+                unit.connection.execute(TAKE, [{"taken": one, "end": until} for one in ids])
+                rows = unit.connection.execute(OF_JOBS, {"tenant": tenant, "ids": ids}).mappings()
+                jobs += [_job_of(plain(row), until) for row in rows]
+            return tuple(sorted(jobs, key=lambda job: job.instance))
 
         return await self._database.write(claim)
 
@@ -102,7 +104,12 @@ class IndexJobRecords:
         return await self._database.write(lambda unit: unit.connection.execute(FREE).rowcount)
 
     async def settle(self, outcomes: Sequence[IndexOutcome], *, now: float) -> None:
-        await self._database.write(lambda unit: _settle(unit, outcomes, now))
+        of_tenant: dict[Tenant, list[IndexOutcome]] = {}
+        for outcome in outcomes:
+            of_tenant.setdefault(outcome.tenant, []).append(outcome)
+        for tenant, mine in of_tenant.items():
+            settle = partial(_settle, outcomes=mine, now=now)
+            await self._database.write(settle, tenant=tenant)
 
     async def rebuild(
         self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent
@@ -116,7 +123,7 @@ class IndexJobRecords:
             unit.audit(tenant, event, now)
             return queued
 
-        return await self._database.write(rebuild)
+        return await self._database.write(rebuild, tenant=tenant)
 
     async def requeue(
         self,
@@ -141,7 +148,7 @@ class IndexJobRecords:
             unit.audit(tenant, event, now)
             return queued
 
-        return await self._database.write(requeue)
+        return await self._database.write(requeue, tenant=tenant)
 
     async def waiting(self) -> int:
         return await self._database.read(
@@ -155,9 +162,9 @@ def _queue(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> int:
     The writer holds every store back meanwhile.
     """
     connection.execute(delete(_job).where(_job.c.instance.in_(select(_instance.c.id).where(*mine))))
-    jobs = select(_instance.c.id, _instance.c.tenant, literal(0.0), literal(0)).where(*mine)
-    queued = insert(_job).from_select(["instance", "tenant", "until", "attempts"], jobs)
-    return connection.execute(queued).rowcount
+    jobs = select(_instance.c.id, _instance.c.tenant, literal(0.0)).where(*mine)
+    queued = insert(_job).from_select(["instance", "tenant", "until"], jobs)
+    return connection.execute(queued.execution_options(preserve_rowcount=True)).rowcount
 
 
 def _job_of(row: dict[str, Any], until: float) -> IndexJob:

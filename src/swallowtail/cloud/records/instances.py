@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, union_all, update
+from sqlalchemy import Connection, bindparam, insert, select, union_all, update
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import AuditEvent
@@ -33,9 +33,11 @@ from swallowtail.cloud.records import schema, searching
 from swallowtail.cloud.records.alarms import raised
 from swallowtail.cloud.records.counting import recount
 from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.numbering import NextId
 from swallowtail.cloud.records.people import require_active
 from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.rows import Listing, only, paged, plain, values
+from swallowtail.cloud.records.running_deletions import check_kept
 
 _instance, _document = schema.instance, schema.index_document
 _TENANT = _instance.c.tenant == bindparam("tenant")
@@ -49,15 +51,11 @@ KEPT = Prepared(
         _instance.c.id, _instance.c.transfer_syntax, _instance.c.sha256, _instance.c.facility
     ).where(_TENANT, _instance.c.sop_instance == bindparam("sop_instance"))
 )
-_HIGHEST = union_all(
-    select(func.max(_instance.c.id).label("id")), select(schema.high_water.c.value)
-).subquery()
-NEXT_ID = select(func.coalesce(func.max(_HIGHEST.c.id), 0) + 1).scalar_subquery()
 ADD = Prepared(
     insert(_instance)
     .values(
         {column.name: bindparam(column.name) for column in _instance.c if column.name != "id"}
-        | {"id": NEXT_ID}
+        | {"id": NextId()}
     )
     .returning(_instance.c.id)
 )
@@ -113,20 +111,22 @@ class InstanceRecords:
         self._database = database
 
     async def commit(self, tenant: Tenant, arrival: Arrival, *, now: float) -> Receipt:
-        return await self._database.write(lambda unit: _commit(unit, tenant, arrival, now))
+        return await self._database.write(
+            lambda unit: _commit(unit, tenant, arrival, now), tenant=tenant
+        )
 
     async def studies(
         self, tenant: Tenant, search: StudySearch, page: PageRequest = FIRST_PAGE
     ) -> Page[Study]:
         return await self._database.read(
-            lambda connection: searching.studies(connection, tenant, search, page)
+            lambda connection: searching.studies(connection, tenant, search, page), tenant=tenant
         )
 
     async def series(
         self, tenant: Tenant, search: SeriesSearch, page: PageRequest = FIRST_PAGE
     ) -> Page[Series]:
         return await self._database.read(
-            lambda connection: searching.series(connection, tenant, search, page)
+            lambda connection: searching.series(connection, tenant, search, page), tenant=tenant
         )
 
     async def instances(
@@ -134,7 +134,7 @@ class InstanceRecords:
     ) -> Page[Instance]:
         listing = listing_of(search).where(*searching.instance_conditions(search))
         return await self._database.read(
-            lambda connection: paged(connection, listing, {"tenant": tenant}, page)
+            lambda connection: paged(connection, listing, {"tenant": tenant}, page), tenant=tenant
         )
 
     async def count(
@@ -142,12 +142,13 @@ class InstanceRecords:
     ) -> int:
         statement = searching.counted(search, most)
         return await self._database.read(
-            lambda connection: int(connection.execute(statement, {"tenant": tenant}).scalar_one())
+            lambda connection: int(connection.execute(statement, {"tenant": tenant}).scalar_one()),
+            tenant=tenant,
         )
 
     async def instance(self, tenant: Tenant, instance: int) -> Instance:
         return await self._database.read(
-            lambda connection: _instance_row(connection, tenant, instance)
+            lambda connection: _instance_row(connection, tenant, instance), tenant=tenant
         )
 
     async def copies(self, tenant: Tenant, sop_instance: str) -> tuple[Instance, ...]:
@@ -159,7 +160,7 @@ class InstanceRecords:
             )
             return tuple(instance_of(plain(row)) for row in rows)
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def documents(
         self, tenant: Tenant, instances: Collection[int]
@@ -175,7 +176,7 @@ class InstanceRecords:
             )
             return {row["instance"]: _document_of(plain(row)) for row in rows}
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def choose(
         self, tenant: Tenant, instance: int, *, now: float, event: AuditEvent
@@ -195,12 +196,13 @@ class InstanceRecords:
             unit.audit(tenant, event, now)
             return msgspec.structs.replace(chosen, visible=True)
 
-        return await self._database.write(choose)
+        return await self._database.write(choose, tenant=tenant)
 
     async def referenced(self, tenant: Tenant, digests: Collection[bytes]) -> frozenset[bytes]:
         key = {"tenant": tenant, "digests": list(digests)}
         return await self._database.read(
-            lambda connection: frozenset(connection.execute(REFERENCED, key).scalars())
+            lambda connection: frozenset(connection.execute(REFERENCED, key).scalars()),
+            tenant=tenant,
         )
 
 
@@ -212,7 +214,9 @@ def _commit(unit: Unit, tenant: Tenant, arrival: Arrival, now: float) -> Receipt
     stored = stored_as(kept, identity)
     unit.audit(tenant, transferred(arrival, stored), now)
     if stored is Stored.SAME:
-        return Receipt(id=kept[identity.transfer_syntax, identity.sha256], stored=stored)
+        same = kept[identity.transfer_syntax, identity.sha256]
+        check_kept(connection, tenant, same, now)
+        return Receipt(id=same, stored=stored)
     row = values(identity) | values(arrival.origin) | UNREAD
     row |= {
         "tenant": tenant,
@@ -222,7 +226,7 @@ def _commit(unit: Unit, tenant: Tenant, arrival: Arrival, now: float) -> Receipt
     }
     row |= {"received": now, "visible": stored is Stored.NEW, "stored": stored}
     ((key,),) = ADD.rows(connection, row)
-    ADD_JOB.run(connection, {"instance": key, "tenant": tenant, "until": 0.0, "attempts": 0})
+    ADD_JOB.run(connection, {"instance": key, "tenant": tenant, "until": 0.0})
     elsewhere = [(syntax, sha256) for _, syntax, sha256, where in rows if where != facility]
     if stored is Stored.CONFLICT or stored_as(elsewhere, identity) is Stored.CONFLICT:
         raised(

@@ -42,6 +42,11 @@ UNDOCUMENTED = (
 )
 
 
+def tenants_of(connection: Connection) -> list[Tenant]:
+    """Return every tenant that has or had an organisation: those to enter in turn."""
+    return [Tenant(row.id) for row in connection.execute(TENANTS)]
+
+
 class InventoryRecords:
     """The port `Inventory` over a database."""
 
@@ -68,7 +73,7 @@ class InventoryRecords:
                     )
             return tuple(found[digest] for digest in sorted(found)[:limit])
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def index(self, tenant: Tenant) -> IndexCounts:
         def find(connection: Connection) -> IndexCounts:
@@ -80,7 +85,7 @@ class InventoryRecords:
                 undocumented=tuple(connection.execute(UNDOCUMENTED, key).scalars()),
             )
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
 
 def _together(one: BlobReference, other: BlobReference) -> BlobReference:

@@ -19,11 +19,11 @@ from swallowtail.cloud.model.tenancy import (
     OrganisationState,
     Tenant,
 )
-from swallowtail.cloud.records import schema
+from swallowtail.cloud.records import schema, scopes
 from swallowtail.cloud.records.alarms import raised
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.people import require_organisation
-from swallowtail.cloud.records.rows import Listing, of, only, paged, values
+from swallowtail.cloud.records.rows import Listing, only, paged, values
 
 LINK = select(schema.link).where(
     schema.link.c.tenant == bindparam("tenant"), schema.link.c.id == bindparam("id")
@@ -65,10 +65,12 @@ class LinkRecords:
             )
             unit.audit(tenant, event, now)
 
-        await self._database.write(add)
+        await self._database.write(add, tenant=tenant)
 
     async def link(self, tenant: Tenant, link: str) -> Link:
-        return await self._database.read(lambda connection: require_link(connection, tenant, link))
+        return await self._database.read(
+            lambda connection: require_link(connection, tenant, link), tenant=tenant
+        )
 
     async def links(
         self,
@@ -82,7 +84,7 @@ class LinkRecords:
         if facilities is not None:
             query = query.where(schema.link.c.facility.in_(sorted(facilities)))
         return await self._database.read(
-            lambda connection: paged(connection, query, {"tenant": tenant}, page)
+            lambda connection: paged(connection, query, {"tenant": tenant}, page), tenant=tenant
         )
 
     async def change(
@@ -104,7 +106,7 @@ class LinkRecords:
                 )
             unit.audit(tenant, event, now)
 
-        await self._database.write(remove)
+        await self._database.write(remove, tenant=tenant)
 
     async def rotate(
         self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent
@@ -150,14 +152,17 @@ class LinkRecords:
             unit.audit(tenant, event, now)
             return require_link(unit.connection, tenant, link)
 
-        return await self._database.write(change)
+        return await self._database.write(change, tenant=tenant)
 
 
 def _admit(unit: Unit, code: bytes, key: bytes, address: str, now: float) -> Admission:
+    scopes.present(unit.connection, code)
     row = unit.connection.execute(CODE, {"code": code}).mappings().first()
     if row is None or row["organisation_state"] != OrganisationState.ACTIVE:
         return NotAdmitted(problem=AdmissionProblem.CODE)
-    tenant, old = Tenant(row["tenant"]), of(row, Link)
+    tenant = Tenant(row["tenant"])
+    unit.enter(tenant)
+    old = require_link(unit.connection, tenant, row["id"])
     if problem := judge(old, key, now):
         unit.audit(tenant, not_admitted(old, problem, address=address), now)
         if problem is AdmissionProblem.KEY:

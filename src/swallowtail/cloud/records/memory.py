@@ -18,6 +18,7 @@ from sqlalchemy import Connection, StaticPool, create_engine, event
 
 from swallowtail.cloud.model.audit import AuditKeys
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
+from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.database import Failed, Intent, Query, run_batch
 from swallowtail.cloud.records.schema import metadata
 from swallowtail.cloud.records.sqlite import Resolve, resolve
@@ -94,8 +95,9 @@ class MemoryDatabase:
         self._step: asyncio.TimerHandle | None = None
         self._dead = False
 
-    async def write(self, intent: Intent[T]) -> T:
+    async def write(self, intent: Intent[T], *, tenant: Tenant | None = None) -> T:
         """Run a change and return when it is durable (`Database`)."""
+        del tenant
         self._check_alive()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
@@ -104,8 +106,9 @@ class MemoryDatabase:
             self._step = loop.call_later(self._delay(), self._commit, loop)
         return await done
 
-    async def read(self, query: Query[T]) -> T:
+    async def read(self, query: Query[T], *, tenant: Tenant | None = None) -> T:
         """Run a query (`Database`)."""
+        del tenant
         await asyncio.sleep(0)
         self._check_alive()
         with self._rows.connection.begin():

@@ -62,7 +62,7 @@ class PeopleRecords:
             unit.connection.execute(insert(schema.organisation), values(organisation))
             unit.audit(OPERATOR, event, now)
 
-        await self._database.write(add)
+        await self._database.write(add, tenant=OPERATOR)
 
     async def change_organisation(
         self,
@@ -97,11 +97,11 @@ class PeopleRecords:
             unit.audit(OPERATOR, event, now)
             return new
 
-        return await self._database.write(change)
+        return await self._database.write(change, tenant=tenant)
 
     async def organisation(self, tenant: Tenant) -> Organisation:
         return await self._database.read(
-            lambda connection: require_organisation(connection, tenant)
+            lambda connection: require_organisation(connection, tenant), tenant=tenant
         )
 
     async def organisations(
@@ -128,7 +128,7 @@ class PeopleRecords:
                 unit.connection.execute(insert(schema.facility), {"tenant": tenant, **row})
             unit.audit(tenant, event, now)
 
-        await self._database.write(put)
+        await self._database.write(put, tenant=tenant)
 
     async def facilities(
         self,
@@ -142,5 +142,5 @@ class PeopleRecords:
         if ids is not None:
             query = query.where(schema.facility.c.id.in_(sorted(ids)))
         return await self._database.read(
-            lambda connection: paged(connection, query, {"tenant": tenant}, page)
+            lambda connection: paged(connection, query, {"tenant": tenant}, page), tenant=tenant
         )

@@ -24,9 +24,10 @@ from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import INSTANCE
 from swallowtail.cloud.model.port_errors import ConflictError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records import deliveries, schema
+from swallowtail.cloud.records import deliveries, schema, scopes
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.instances import REFERENCED
+from swallowtail.cloud.records.inventory import tenants_of
 
 _instance, _deleted, _blob = schema.instance, schema.deleted_instance, schema.unreferenced_blob
 _lock = schema.retention_lock
@@ -154,18 +155,28 @@ class UnreferencedBlobRecords:
         self._database = database
 
     async def mark(self, tenant: Tenant, digests: Collection[bytes], *, now: float) -> int:
-        return await self._database.write(lambda unit: _mark(unit.connection, tenant, digests, now))
+        return await self._database.write(
+            lambda unit: _mark(unit.connection, tenant, digests, now), tenant=tenant
+        )
 
     async def due(
         self, limit: int, *, before: float, after: tuple[Tenant, bytes] | None = None
     ) -> tuple[tuple[Tenant, bytes], ...]:
-        key = (_blob.c.tenant, _blob.c.sha256)
-        query = select(*key).where(_blob.c.since <= before).order_by(*key).limit(limit)
-        if after is not None:
-            query = query.where(tuple_(*key) > after)
+        first, last = after or (Tenant(""), b"")
 
         def find(connection: Connection) -> tuple[tuple[Tenant, bytes], ...]:
-            return tuple((Tenant(tenant), digest) for tenant, digest in connection.execute(query))
+            found: list[tuple[Tenant, bytes]] = []
+            for tenant in tenants_of(connection):
+                if tenant < first or len(found) >= limit:
+                    continue
+                scopes.enter(connection, tenant)
+                mine = (_blob.c.tenant == tenant, _blob.c.since <= before)
+                query = select(_blob.c.sha256).where(*mine).order_by(_blob.c.sha256)
+                if tenant == first:
+                    query = query.where(_blob.c.sha256 > last)
+                digests = connection.execute(query.limit(limit - len(found))).scalars()
+                found += [(tenant, digest) for digest in digests]
+            return tuple(found)
 
         return await self._database.read(find)
 
@@ -184,7 +195,7 @@ class UnreferencedBlobRecords:
             return frozenset(noted)
 
         return await self._database.write(
-            condemn
+            condemn, tenant=tenant
         )  # a write, so that it comes after every commit that was requested before
 
     async def swept(
@@ -196,4 +207,4 @@ class UnreferencedBlobRecords:
             )
             unit.audit(tenant, event, now)
 
-        await self._database.write(forget)
+        await self._database.write(forget, tenant=tenant)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from swallowtail.cloud.model.audit import AuditKeys
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
+from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.database import Intent, Query, storage_error
 from swallowtail.cloud.records.migrations import is_current
 
@@ -48,12 +49,13 @@ class SqliteReader:
             raise StorageUnavailableError(f"{self.path} was opened without the keys of its audit")
         return self._audit_keys
 
-    async def write(self, intent: Intent[T]) -> T:
+    async def write(self, intent: Intent[T], *, tenant: Tenant | None = None) -> T:
         """Refuse (`Database`)."""
         raise StorageUnavailableError(f"{self.path} is open for reading only")
 
-    async def read(self, query: Query[T]) -> T:
+    async def read(self, query: Query[T], *, tenant: Tenant | None = None) -> T:
         """Run a query in a thread (`Database`)."""
+        del tenant  # SQLite has no row-level security
         return await asyncio.to_thread(self._ask, query)
 
     async def damage(self, *, quick: bool) -> tuple[str, ...]:

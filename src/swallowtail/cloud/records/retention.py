@@ -5,14 +5,14 @@ The statements of the port `Retentions`.
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, delete, exists, insert, not_, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.deletion import RetentionLock
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import DAY, OPERATOR, Organisation, OrganisationState, Tenant
-from swallowtail.cloud.records import purging, schema
+from swallowtail.cloud.records import purging, schema, scopes
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.people import require_organisation
 from swallowtail.cloud.records.rows import Listing, of, paged, values
@@ -36,7 +36,6 @@ ENDED: Final = (
         _organisation.c.state == OrganisationState.REMOVED,
         _organisation.c.purged.is_(None),
         _organisation.c.removed.is_not(None),
-        not_(exists().where(schema.retention_lock.c.tenant == _organisation.c.id)),
     )
     .order_by(_organisation.c.removed)
 )
@@ -46,6 +45,7 @@ LOCKS = Listing(
     RetentionLock,
     (schema.retention_lock.c.study,),
 )
+LOCKED = LOCKS.query.limit(1)
 LOCK = LOCKS.query.where(schema.retention_lock.c.study == bindparam("study"))
 OF_STUDY: Final = tuple(
     select(table.c.id)
@@ -71,14 +71,22 @@ class RetentionRecords:
             unit.audit(tenant, event, now)
             return require_organisation(unit.connection, tenant)
 
-        return await self._database.write(change)
+        return await self._database.write(change, tenant=tenant)
 
     async def ended(self, limit: int, *, now: float) -> tuple[Tenant, ...]:
         over = _organisation.c.removed + _organisation.c.retention_days * DAY <= now
-        query = ENDED.where(over).limit(limit)
 
         def find(connection: Connection) -> tuple[Tenant, ...]:
-            return tuple(Tenant(key) for key in connection.execute(query).scalars())
+            found: list[Tenant] = []
+            for key in connection.execute(ENDED.where(over)).scalars().all():
+                tenant = Tenant(key)
+                scopes.enter(connection, tenant)
+                if (
+                    len(found) < limit
+                    and not connection.execute(LOCKED, {"tenant": tenant}).first()
+                ):
+                    found.append(tenant)
+            return tuple(found)
 
         return await self._database.read(find)
 
@@ -97,7 +105,7 @@ class RetentionRecords:
             unit.audit(OPERATOR, event, now)
             return 0
 
-        return await self._database.write(purge)
+        return await self._database.write(purge, tenant=tenant)
 
     async def lock(
         self, tenant: Tenant, lock: RetentionLock, *, now: float, event: AuditEvent
@@ -119,7 +127,7 @@ class RetentionRecords:
             unit.audit(tenant, event, now)
             return lock
 
-        return await self._database.write(keep)
+        return await self._database.write(keep, tenant=tenant)
 
     async def unlock(self, tenant: Tenant, study: str, *, now: float, event: AuditEvent) -> None:
         def drop(unit: Unit) -> None:
@@ -131,11 +139,11 @@ class RetentionRecords:
                 raise NotFoundError("there is no such lock")
             unit.audit(tenant, event, now)
 
-        await self._database.write(drop)
+        await self._database.write(drop, tenant=tenant)
 
     async def locks(self, tenant: Tenant, page: PageRequest = FIRST_PAGE) -> Page[RetentionLock]:
         return await self._database.read(
-            lambda connection: paged(connection, LOCKS, {"tenant": tenant}, page)
+            lambda connection: paged(connection, LOCKS, {"tenant": tenant}, page), tenant=tenant
         )
 
 

@@ -12,7 +12,7 @@ from swallowtail.cloud.model.imaging import IndexState, Instance
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records import schema
+from swallowtail.cloud.records import schema, scopes
 from swallowtail.cloud.records.archives import put_by_rule
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.deliveries import added
@@ -37,11 +37,13 @@ RULES = (
     .where(_rule.c.tenant == bindparam("tenant"))
     .order_by(_rule.c.position, _rule.c.name)
 )
+UNROUTED = select(_routing.c.tenant).where(_routing.c.at <= bindparam("now")).distinct()
+"""The queue itself holds numbers only and is not hidden from anybody (ADR 0030)."""
 READY = (
-    select(_instance, schema.index_document.c.document, _routing.c.fired)
+    select(_instance, schema.index_document.c.document, _routing.c.fired, _routing.c.at)
     .join(_instance, _instance.c.id == _routing.c.instance)
     .join(schema.index_document, schema.index_document.c.instance == _routing.c.instance)
-    .where(_routing.c.at <= bindparam("now"))
+    .where(_routing.c.tenant == bindparam("tenant"), _routing.c.at <= bindparam("now"))
     .order_by(_routing.c.at, _routing.c.instance)
     .limit(bindparam("count"))
 )
@@ -115,7 +117,7 @@ class RuleRecords:
             )
             unit.audit(tenant, event, now)
 
-        await self._database.write(put)
+        await self._database.write(put, tenant=tenant)
 
     async def remove(self, tenant: Tenant, rule: str, *, now: float, event: AuditEvent) -> None:
         def remove(unit: Unit) -> None:
@@ -125,7 +127,7 @@ class RuleRecords:
                 raise NotFoundError("there is no such rule")
             unit.audit(tenant, event, now)
 
-        await self._database.write(remove)
+        await self._database.write(remove, tenant=tenant)
 
     async def order(
         self, tenant: Tenant, rules: Sequence[str], *, now: float, event: AuditEvent
@@ -149,20 +151,26 @@ class RuleRecords:
                     )
             unit.audit(tenant, event, now)
 
-        await self._database.write(order)
+        await self._database.write(order, tenant=tenant)
 
     async def rules(self, tenant: Tenant) -> tuple[Rule, ...]:
         def find(connection: Connection) -> tuple[Rule, ...]:
             rows = connection.execute(RULES, {"tenant": tenant}).scalars()
             return tuple(msgspec.msgpack.decode(row, type=Rule) for row in rows)
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def unrouted(self, limit: int, *, now: float) -> tuple[Routing, ...]:
         def find(connection: Connection) -> tuple[Routing, ...]:
-            seen: dict[tuple[str, ...], dict[str, Any]] = {}
-            rows = connection.execute(READY, {"now": now, "count": limit}).mappings().all()
-            return tuple(_routing_of(connection, plain(row), seen) for row in rows)
+            found: list[tuple[float, Routing]] = []
+            key = {"now": now, "count": limit}
+            for tenant in connection.execute(UNROUTED, key).scalars().all():
+                scopes.enter(connection, tenant)
+                seen: dict[tuple[str, ...], dict[str, Any]] = {}
+                rows = connection.execute(READY, key | {"tenant": tenant}).mappings().all()
+                found += [(row["at"], _routing_of(connection, plain(row), seen)) for row in rows]
+            found.sort(key=lambda one: (one[0], one[1].instance.id))
+            return tuple(routing for _, routing in found[:limit])
 
         return await self._database.read(find)
 
@@ -180,7 +188,7 @@ class RuleRecords:
                 old = (_ended.c.tenant == tenant, _ended.c.link == link, _ended.c.ended <= surplus)
                 unit.connection.execute(delete(_ended).where(*old))
 
-        await self._database.write(note)
+        await self._database.write(note, tenant=tenant)
 
     async def stored(
         self, tenant: Tenant, study: str, page: PageRequest = FIRST_PAGE
@@ -194,7 +202,7 @@ class RuleRecords:
             )
             return paged(connection, listing, {"tenant": tenant, "study": study}, page)
 
-        return await self._database.read(find)
+        return await self._database.read(find, tenant=tenant)
 
     async def routed(
         self,
@@ -232,7 +240,7 @@ class RuleRecords:
                 now,
             )
 
-        return await self._database.write(keep)
+        return await self._database.write(keep, tenant=tenant)
 
 
 def _routing_of(

@@ -259,7 +259,11 @@ deletion = Table(
     _moment("deleted"),
     _moment("until"),
     Column("open", Boolean, nullable=False),  # something of it is in `deleted_instance`
+    Column("facilities", Text),  # while it runs; JSON list; null: all
+    Column("last", _Big),  # while it runs: the highest id that it takes
+    _moment("runs_until", nullable=True),  # unless the next batch extends it; null: it has ended
 )
+Index("ix_deletion_running", deletion.c.tenant, **_where("runs_until IS NOT NULL"))
 Index("ix_deletion_newest", deletion.c.tenant, deletion.c.deleted, deletion.c.id)
 Index("ix_deletion_until", deletion.c.until, **_where("open"))
 
@@ -297,7 +301,6 @@ index_job = Table(
     Column("instance", _Big, primary_key=True, autoincrement=False),
     _tenant(),
     _moment("until"),
-    Column("attempts", Integer, nullable=False),
 )
 
 index_document = Table(

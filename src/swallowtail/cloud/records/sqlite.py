@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from swallowtail.cloud.model.audit import AuditKeys
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
+from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records.database import (
     MAX_BATCH,
     MAX_WAITING,
@@ -129,8 +130,9 @@ class SqliteDatabase:
         database._writer.start()
         return database
 
-    async def write(self, intent: Intent[T]) -> T:
+    async def write(self, intent: Intent[T], *, tenant: Tenant | None = None) -> T:
         """Run a change and return when it is durable (`Database`)."""
+        del tenant  # one writer serves all
         self._refuse.check()
         if self._waiting.qsize() >= MAX_WAITING:
             raise StorageUnavailableError(
@@ -141,8 +143,9 @@ class SqliteDatabase:
         self._waiting.put((intent, done, loop))
         return await done
 
-    async def read(self, query: Query[T]) -> T:
+    async def read(self, query: Query[T], *, tenant: Tenant | None = None) -> T:
         """Run a query in a reading thread (`Database`)."""
+        del tenant  # SQLite has no row-level security
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
 
     async def close(self) -> None:

@@ -32,7 +32,7 @@ from swallowtail.cloud.model.tenancy import (
     TokenSearch,
     TokenState,
 )
-from swallowtail.cloud.records import schema
+from swallowtail.cloud.records import schema, scopes
 from swallowtail.cloud.records.alarms import cleared, is_raised, raised, raised_unseen
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.people import require_organisation
@@ -82,10 +82,11 @@ class TokenRecords:
             if _by_operator(tenant, event):
                 raised(unit.connection, tenant, token_alarm(token, "made"), now)
 
-        await self._database.write(add)
+        await self._database.write(add, tenant=tenant)
 
     async def find(self, digest: bytes, *, now: float) -> ApiToken | None:
         def find(connection: Connection) -> ApiToken | None:
+            scopes.present(connection, digest)
             row = connection.execute(FIND, {"digest": digest, "now": now}).mappings().first()
             return None if row is None else _of(plain(row))
 
@@ -93,6 +94,7 @@ class TokenRecords:
 
     async def refusal(self, digest: bytes, *, now: float) -> RefusedToken:
         def find(connection: Connection) -> RefusedToken:
+            scopes.present(connection, digest)
             row = connection.execute(ANY, {"digest": digest}).mappings().first()
             if row is None:
                 return RefusedToken(problem=TokenProblem.UNKNOWN)
@@ -101,7 +103,9 @@ class TokenRecords:
         return await self._database.read(find)
 
     async def token(self, tenant: Tenant, token: str) -> ApiToken:
-        return await self._database.read(lambda connection: _one(connection, tenant, token))
+        return await self._database.read(
+            lambda connection: _one(connection, tenant, token), tenant=tenant
+        )
 
     async def tokens(
         self,
@@ -112,7 +116,9 @@ class TokenRecords:
         now: float,
     ) -> Page[ApiToken]:
         key, query = {"tenant": tenant, "now": now}, TOKENS.where(*_conditions(search))
-        return await self._database.read(lambda connection: paged(connection, query, key, page))
+        return await self._database.read(
+            lambda connection: paged(connection, query, key, page), tenant=tenant
+        )
 
     async def change(
         self,
@@ -133,7 +139,7 @@ class TokenRecords:
             unit.audit(tenant, event, now)
             return changed
 
-        return await self._database.write(change_)
+        return await self._database.write(change_, tenant=tenant)
 
     async def rotate(
         self,
@@ -161,7 +167,7 @@ class TokenRecords:
             unit.audit(tenant, event, now)
             return rotated
 
-        return await self._database.write(rotate)
+        return await self._database.write(rotate, tenant=tenant)
 
     async def revoke(self, tenant: Tenant, token: str, *, now: float, event: AuditEvent) -> None:
         def revoke(unit: Unit) -> None:
@@ -171,7 +177,7 @@ class TokenRecords:
                 cleared(unit.connection, tenant, Condition.OPERATOR_TOKEN, token, now)
             unit.audit(tenant, event, now)
 
-        await self._database.write(revoke)
+        await self._database.write(revoke, tenant=tenant)
 
 
 def _by_operator(tenant: Tenant, event: AuditEvent) -> bool:

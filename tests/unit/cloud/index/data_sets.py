@@ -26,7 +26,6 @@ def job(
         identity=identity,
         sop_class=sop_class,
         length=size,
-        attempts=0,
         until=0.0,
     )
 

@@ -41,7 +41,6 @@ async def kept(blobs: FolderBlobs, name: str) -> IndexJob:
         identity=identity,
         sop_class=job.sop_class,
         length=job.length,
-        attempts=0,
         until=0.0,
     )
 

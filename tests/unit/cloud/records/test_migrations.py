@@ -202,6 +202,7 @@ def test_partial_unique_indexes_survive_the_migration(tmp_path: Path) -> None:
         "ix_alarm_raised",
         "ix_api_token_previous",
         "ix_audit_failed",
+        "ix_deletion_running",
         "ix_deletion_until",
         "ix_instance_unindexed",
     }

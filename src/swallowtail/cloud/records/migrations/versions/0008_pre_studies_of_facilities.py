@@ -81,7 +81,9 @@ def upgrade() -> None:
     with op.batch_alter_table("instance") as batch:
         batch.drop_constraint(f"uq_instance_{'_'.join(old)}", type_="unique")
         batch.create_unique_constraint(f"uq_instance_{'_'.join(new)}", new)
-    op.execute(VISIBLE)
+    stored_before = op.get_bind().dialect.name == "sqlite"  # elsewhere there was nothing yet
+    if stored_before:
+        op.execute(VISIBLE)
     op.drop_index("ix_instance_arrival", "instance")
     op.create_index(
         "ix_instance_arrival", "instance", ["tenant", "visible", "id", "state", "facility"]
@@ -96,6 +98,12 @@ def upgrade() -> None:
     )
     for name in ("updated", "patient_id", "accession"):
         op.drop_index(f"ix_study_tenant_{name}", "study")
+    if not stored_before:
+        op.drop_table("study")
+        op.drop_table("series")
+        _create_study()
+        _create_series()
+        return
     op.rename_table("study", "old_study")
     op.rename_table("series", "old_series")
     _create_study()
