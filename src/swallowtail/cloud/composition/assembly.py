@@ -13,7 +13,6 @@ from swallowtail.cloud.composition.environment import Environment
 from swallowtail.cloud.composition.use_cases import use_cases
 from swallowtail.cloud.dispatch.delivery_creation import Router
 from swallowtail.cloud.dispatch.queues import Queues
-from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.dispatch.watch import QueueWatch
@@ -124,9 +123,7 @@ def assemble(adapters: Adapters, environment: Environment) -> AssembledCloud:
     )
     sessions = _sessions(adapters, environment, audit=audit, router=router, ingest=ingest)
     indexer = Indexer(records.index_jobs, adapters.parser, bus, clock=clock, on_settled=router.wake)
-    services = _services(
-        adapters, environment, audit=audit, sites=sites, ingest=ingest, sessions=sessions
-    )
+    services = _services(adapters, environment, audit=audit, ingest=ingest, sessions=sessions)
     return AssembledCloud(adapters, environment, audit, router, indexer, sessions, services)
 
 
@@ -135,34 +132,17 @@ def _services(
     environment: Environment,
     *,
     audit: AuditParts,
-    sites: SiteBook,
     ingest: Ingest,
     sessions: LinkSessions,
 ) -> Services:
     """Wire what the API speaks to."""
-    records, clock = adapters.records, environment.clock
+    made = use_cases(adapters, environment, audit=audit, ingest=ingest, sessions=sessions)
     return Services(
-        use_cases=use_cases(adapters, environment, audit=audit, ingest=ingest, sessions=sessions),
-        links=records.links,
-        configuration=records.configuration,
-        queues=_queues(adapters, environment, sites),
-        rulebook=Rulebook(records.rules, sites, records.archives, clock=clock),
-        audit=records.audit,
-        sessions=sessions,
-        clock=clock,
-        random=environment.random_bytes,
-    )
-
-
-def _queues(adapters: Adapters, environment: Environment, sites: SiteBook) -> Queues:
-    records = adapters.records
-    return Queues(
-        deliveries=records.deliveries,
-        instances=records.instances,
-        links=records.links,
-        sites=sites,
-        bus=adapters.bus,
+        use_cases=made,
+        links=adapters.records.links,
+        queues=made.get(Queues),
         clock=environment.clock,
+        random=environment.random_bytes,
     )
 
 

@@ -10,7 +10,12 @@ from swallowtail.cloud.auditing.audit_reading import AuditReading
 from swallowtail.cloud.composition.adapters import Adapters
 from swallowtail.cloud.composition.audit import AuditParts
 from swallowtail.cloud.composition.environment import Environment
+from swallowtail.cloud.dispatch.destination_administration import DestinationAdministration
+from swallowtail.cloud.dispatch.queues import Queues
+from swallowtail.cloud.dispatch.rule_administration import RuleAdministration
+from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.dispatch.runner import topic
+from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.index.indexer import TOPIC
 from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.instance_upload import InstanceUpload
@@ -43,7 +48,6 @@ def use_cases(
     records, bus, hashes = adapters.records, adapters.bus, adapters.hashes
     clock, random = environment.clock, environment.random_bytes
     people, tokens, archives = records.people, records.tokens, records.archives
-    links, configuration = records.links, records.configuration
     query = Query(records.instances, adapters.blobs, records.audit, clock=clock)
     return UseCases(
         AlarmAdministration(records.alarms, clock=clock),
@@ -51,24 +55,13 @@ def use_cases(
         audit.exports,
         AuditReading(records.audit, audit.chains),
         Authentication(tokens, people, hashes, clock=clock, on_refused=audit.tally.note),
-        ConfigurationAdministration(links, configuration, sessions, bus, clock=clock),
         _deleting(adapters, environment),
         FacilityAdministration(people, clock=clock, random=random),
         Frames(query, adapters.blobs, clock=clock),
         InstanceUpload(ingest, people),
-        LinkAdministration(
-            links,
-            people,
-            configuration,
-            sessions,
-            bus=bus,
-            hashes=hashes,
-            clock=clock,
-            random=random,
-        ),
         OperatorTokenAdministration(tokens, hashes, clock=clock, random=random),
         OrganisationAdministration(
-            people, links, records.retentions, bus, clock=clock, random=random
+            people, records.links, records.retentions, bus, clock=clock, random=random
         ),
         adapters.pixels,
         _purge(adapters, environment),
@@ -76,7 +69,56 @@ def use_cases(
         Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
         RetentionLocking(records.retentions, clock=clock),
         TokenAdministration(tokens, people, archives, hashes, clock=clock, random=random),
-        UnknownDeviceAdministration(links, configuration),
+        *_of_links(adapters, environment, sessions),
+    )
+
+
+def _of_links(
+    adapters: Adapters, environment: Environment, sessions: Sessions
+) -> tuple[object, ...]:
+    """Create the use cases of Links, and of what is sent through them."""
+    records, bus, clock = adapters.records, adapters.bus, environment.clock
+    links, configuration = records.links, records.configuration
+    sites = SiteBook(links, configuration)
+    rulebook = Rulebook(records.rules, sites, records.archives, clock=clock)
+    queues = _queues(adapters, environment, sites)
+    configurations = ConfigurationAdministration(links, configuration, sessions, bus, clock=clock)
+    destinations = DestinationAdministration(
+        links,
+        configuration,
+        administration=configurations,
+        queues=queues,
+        rulebook=rulebook,
+        sessions=sessions,
+        audit=records.audit,
+        clock=clock,
+    )
+    administration = LinkAdministration(
+        links,
+        records.people,
+        configuration,
+        sessions,
+        bus=bus,
+        hashes=adapters.hashes,
+        clock=clock,
+        random=environment.random_bytes,
+    )
+    rules = RuleAdministration(
+        rulebook, records.audit, clock=clock, random=environment.random_bytes
+    )
+    unknown = UnknownDeviceAdministration(links, configuration)
+    return administration, configurations, unknown, destinations, queues, rules
+
+
+def _queues(adapters: Adapters, environment: Environment, sites: SiteBook) -> Queues:
+    records = adapters.records
+    return Queues(
+        deliveries=records.deliveries,
+        instances=records.instances,
+        links=records.links,
+        sites=sites,
+        bus=adapters.bus,
+        clock=environment.clock,
     )
 
 

@@ -19,14 +19,11 @@ from starlette.responses import Response
 
 from swallowtail.cloud.access_control.authentication import Authentication
 from swallowtail.cloud.dispatch.queues import Queues
-from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.model import caller as model
 from swallowtail.cloud.model.caller import check_unlimited
 from swallowtail.cloud.model.environment import Clock, Randomness
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.model.ports.links import Configuration, Links
-from swallowtail.cloud.model.ports.operations import Audit
-from swallowtail.cloud.model.ports.sessions import Sessions
+from swallowtail.cloud.model.ports.links import Links
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role
 from swallowtail.cloud.model.use_case_errors import ForbiddenError
 from swallowtail.cloud.web.problems import ProblemError
@@ -67,11 +64,7 @@ class Services:
 
     use_cases: UseCases
     links: Links
-    configuration: Configuration
     queues: Queues
-    rulebook: Rulebook
-    audit: Audit
-    sessions: Sessions
     clock: Clock
     random: Randomness
 

@@ -29,19 +29,6 @@ def merge_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     return _partial(inline_schema(kind))
 
 
-def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Merge a change as RFC 7396 says: objects key by key, null removes."""
-    found = dict(old)
-    for key, value in new.items():
-        if value is None:
-            found.pop(key, None)
-        elif isinstance(value, dict) and isinstance(there := found.get(key), dict):
-            found[key] = merged(there, value)
-        else:
-            found[key] = value
-    return found
-
-
 def _expanded(schema: Any, definitions: dict[str, Any], *, closed: bool) -> Any:
     if isinstance(schema, list):
         return [_expanded(item, definitions, closed=closed) for item in schema]

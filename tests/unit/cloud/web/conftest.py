@@ -26,8 +26,6 @@ from swallowtail.cloud.composition.audit import AuditParts
 from swallowtail.cloud.composition.environment import Environment
 from swallowtail.cloud.composition.use_cases import use_cases
 from swallowtail.cloud.dispatch.queues import Queues
-from swallowtail.cloud.dispatch.rule_editing import Rulebook
-from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.model.archives import Archive
@@ -214,26 +212,12 @@ class Cloud:
         )
         audit = AuditParts.wire(adapters, environment)
         self.tally = audit.tally
-        records, sites = self.records, SiteBook(self.records.links, self.records.configuration)
-        ingest = Ingest(records.instances, self.blobs, clock=lambda: NOW, meter=StoreTally())
-        queues = Queues(
-            deliveries=records.deliveries,
-            instances=records.instances,
-            links=records.links,
-            sites=sites,
-            bus=self.bus,
-            clock=lambda: NOW,
-        )
+        ingest = Ingest(self.records.instances, self.blobs, clock=lambda: NOW, meter=StoreTally())
+        made = use_cases(adapters, environment, audit=audit, ingest=ingest, sessions=self.sessions)
         return Services(
-            use_cases=use_cases(
-                adapters, environment, audit=audit, ingest=ingest, sessions=self.sessions
-            ),
-            links=records.links,
-            configuration=records.configuration,
-            queues=queues,
-            rulebook=Rulebook(records.rules, sites, records.archives, clock=lambda: NOW),
-            audit=records.audit,
-            sessions=self.sessions,
+            use_cases=made,
+            links=self.records.links,
+            queues=made.get(Queues),
             clock=lambda: NOW,
             random=self.random_bytes,
         )

@@ -8,6 +8,12 @@ import msgspec
 from fastapi import Depends, Query
 from pydantic import Field, StringConstraints, WithJsonSchema
 
+from swallowtail.cloud.dispatch.destination_administration import (
+    DestinationAdministration,
+    id_of,
+    objects_of,
+    target_of,
+)
 from swallowtail.cloud.dispatch.payloads.kind import PayloadKind
 from swallowtail.cloud.dispatch.payloads.table import KINDS
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
@@ -23,7 +29,6 @@ from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.visibility import visible_link
 from swallowtail.cloud.web.access import Caller, InOrganisation
-from swallowtail.cloud.web.api.destinations import destination_of, id_of, objects_of, target_of
 from swallowtail.cloud.web.api.payload_filters import (
     Conditions,
     body_filters,
@@ -360,7 +365,11 @@ async def send_study(caller: InOrganisation, study_uid: UidPath, body: Send) -> 
 
 async def _target(caller: Caller, index: int, destination_id: str) -> Target:
     try:
-        return (await destination_of(caller, destination_id)).target
+        return (
+            await caller.services.use_cases.get(DestinationAdministration).configured(
+                caller, destination_id
+            )
+        ).target
     except NotFoundError as error:
         raise invalid(f"$.destinations[{index}]", str(error)) from error
 

@@ -3,12 +3,14 @@
 In their order, and tried on a stored study before anything is sent.
 """
 
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import Depends, Query, Response
 from pydantic import Field, StringConstraints
 
+from swallowtail.cloud.dispatch.destination_administration import id_of, target_of
+from swallowtail.cloud.dispatch.rule_administration import RuleAdministration, RuleSearch
 from swallowtail.cloud.dispatch.rule_editing import (
     MAX_ENTRIES,
     MAX_NUMBER,
@@ -17,21 +19,18 @@ from swallowtail.cloud.dispatch.rule_editing import (
     MAX_TEXT,
     Explained,
 )
-from swallowtail.cloud.dispatch.rule_matching import matches
-from swallowtail.cloud.model.audit import EventAction, EventId
 from swallowtail.cloud.model.delivery import Rule, RuleAction, RuleCondition, Target
-from swallowtail.cloud.model.identifiers import new_id
-from swallowtail.cloud.model.paging import Page, PageRequest, cursor_of, key_of
+from swallowtail.cloud.model.paging import Page
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.archives import ArchiveKey
 from swallowtail.cloud.web.api.deliveries import DestinationKey
-from swallowtail.cloud.web.api.destinations import id_of, target_of
 from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, UidText, page_out
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import CONFIGURATION_READERS, CONFIGURATORS, QUEUE_MANAGERS
 from swallowtail.cloud.web.route import REFUSED, Route
+from swallowtail.cloud.web.use_cases import provided
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 RuleName = Annotated[
@@ -217,22 +216,6 @@ class ExplainedOut(Out):
     """Into which archive its study would be put; null: it stays where it is."""
 
 
-class _Search(NamedTuple):
-    """Which rules to list."""
-
-    name: str
-    enabled: bool | None
-    target: Target | None
-
-    def finds(self, rule: Rule) -> bool:
-        """Return whether a rule matches."""
-        return (
-            (not self.name or matches(self.name, rule.name))
-            and self.enabled in {None, rule.enabled}
-            and (self.target is None or self.target in rule.action.targets)
-        )
-
-
 def _search(
     name: Annotated[
         str,
@@ -245,49 +228,49 @@ def _search(
     destination: Annotated[
         DestinationKey | None, Query(description="Rules that deliver to it, by its id.")
     ] = None,
-) -> _Search:
-    return _Search(name, enabled, None if destination is None else target_of(destination))
+) -> RuleSearch:
+    target = None if destination is None else target_of(destination)
+    return RuleSearch(name=name, enabled=enabled, target=target)
+
+
+Administration = Annotated[RuleAdministration, provided(RuleAdministration)]
+Searching = Annotated[RuleSearch, Depends(_search)]
 
 
 async def list_rules(
-    caller: InOrganisation, page: Paging, search: Annotated[_Search, Depends(_search)]
+    caller: InOrganisation, rules: Administration, page: Paging, search: Searching
 ) -> PageOut[RuleOut]:
     """List rules.
 
     Returns the rules that match every given parameter, in the order in which they are evaluated.
     """
-    found = tuple(
-        one for one in await caller.services.rulebook.rules(caller.tenant) if search.finds(one)
-    )
-    return page_out(_page(found, page), _out)
+    return page_out(await rules.rules(caller, search, page), _out)
 
 
-async def create_rule(caller: InOrganisation, body: RuleNew) -> RuleOut:
+async def create_rule(caller: InOrganisation, rules: Administration, body: RuleNew) -> RuleOut:
     """Create a rule.
 
     The rule acts on instances that arrive from now on, not on stored ones.
     """
-    known = await caller.services.rulebook.rules(caller.tenant)
-    rule = _rule(
-        body, new_id(caller.services.random), last=max((one.position for one in known), default=0)
-    )
-    return await _put(caller, rule, EventAction.CREATE, "rule.create")
+    rule = _rule(body, last=0)
+    return _out(await rules.create(caller, rule, last=body.position is None))
 
 
-async def get_rule(caller: InOrganisation, rule_id: str) -> RuleOut:
+async def get_rule(caller: InOrganisation, rules: Administration, rule_id: str) -> RuleOut:
     """Get a rule.
 
     Returns one rule.
     """
-    return _out(await caller.services.rulebook.rule(caller.tenant, rule_id))
+    return _out(await rules.rule(caller, rule_id))
 
 
-async def change_rule(caller: InOrganisation, rule_id: str, body: RuleChange) -> RuleOut:
+async def change_rule(
+    caller: InOrganisation, rules: Administration, rule_id: str, body: RuleChange
+) -> RuleOut:
     """Update a rule.
 
     The change applies to instances that arrive from now on.
     """
-    old = await caller.services.rulebook.rule(caller.tenant, rule_id)
     values: dict[str, Any] = {
         name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None
     }
@@ -295,34 +278,31 @@ async def change_rule(caller: InOrganisation, rule_id: str, body: RuleChange) ->
         values["condition"] = _condition(body.condition)
     if body.action is not None:
         values["action"] = _action(body.action)
-    return await _put(
-        caller, msgspec.structs.replace(old, **values), EventAction.UPDATE, "rule.change"
-    )
+    return _out(await rules.change(caller, rule_id, values))
 
 
-async def remove_rule(caller: InOrganisation, rule_id: str) -> Response:
+async def remove_rule(caller: InOrganisation, rules: Administration, rule_id: str) -> Response:
     """Delete a rule.
 
     Deliveries that it has queued are still sent.
     """
-    event = caller.event(
-        EventAction.DELETE, "rule.remove", ("rule", rule_id), event=EventId.APPLICATION_ACTIVITY
-    )
-    await caller.services.rulebook.remove(caller.tenant, rule_id, event=event)
+    await rules.delete(caller, rule_id)
     return Response(status_code=204)
 
 
-async def order_rules(caller: InOrganisation, body: Order) -> PageOut[RuleOut]:
+async def order_rules(
+    caller: InOrganisation, rules: Administration, body: Order
+) -> PageOut[RuleOut]:
     """Reorder the rules.
 
     Returns the rules in their new order; their positions become 1, 2, 3 and so on.
     """
-    event = caller.event(EventAction.UPDATE, "rules.order", event=EventId.APPLICATION_ACTIVITY)
-    ordered = await caller.services.rulebook.order(caller.tenant, body.rules, event=event)
-    return page_out(Page(ordered), _out)
+    return page_out(Page(await rules.order(caller, body.rules)), _out)
 
 
-async def dry_run(caller: InOrganisation, body: DryRun, page: Paging) -> PageOut[ExplainedOut]:
+async def dry_run(
+    caller: InOrganisation, rules: Administration, body: DryRun, page: Paging
+) -> PageOut[ExplainedOut]:
     """Try the rules on a study.
 
     Returns for each instance of a stored study which rules would act, why the others would not, and
@@ -331,31 +311,20 @@ async def dry_run(caller: InOrganisation, body: DryRun, page: Paging) -> PageOut
     proposed = None
     if body.rules is not None:
         proposed = [
-            _rule(rule, "", last=index, path=f"$.rules[{index}]")
+            _rule(rule, last=index, path=f"$.rules[{index}]")
             for index, rule in enumerate(body.rules)
         ]
-    event = caller.event(
-        EventAction.EXECUTE, "rules.dry-run", ("study", body.study), event=EventId.QUERY
-    )
-    await caller.services.audit.append(caller.tenant, [event], now=caller.now)
-    found = await caller.services.rulebook.dry_run(
-        caller.tenant, body.study, page, proposed=proposed, facilities=caller.principal.facilities
-    )
+    found = await rules.dry_run(caller, body.study, page, proposed=proposed)
     return page_out(found, _explained)
 
 
-async def _put(caller: Caller, rule: Rule, action: EventAction, act: str) -> RuleOut:
-    event = caller.event(action, act, ("rule", rule.id), event=EventId.APPLICATION_ACTIVITY)
-    return _out(await caller.services.rulebook.put(caller.tenant, rule, event=event))
-
-
-def _rule(body: RuleNew, rule_id: str, *, last: int, path: str = "$") -> Rule:
+def _rule(body: RuleNew, *, last: int, path: str = "$") -> Rule:
     values = {
         name: getattr(body, name)
         for name in ("name", "enabled", "when_complete", "quiet", "acquisitions_only", "final")
     }
     return Rule(
-        id=rule_id,
+        id="",
         **values,
         position=last + 1 if body.position is None else body.position,
         condition=_condition(body.condition),
@@ -378,16 +347,6 @@ def _action(body: Action, path: str = "$") -> RuleAction:
         except NotFoundError as error:
             raise invalid(f"{path}.action.targets[{index}]", str(error)) from error
     return RuleAction(targets=tuple(targets), priority=body.priority, archive=body.archive or "")
-
-
-def _page(rules: tuple[Rule, ...], page: PageRequest) -> Page[Rule]:
-    """Give a page of what is read as a whole anyway."""
-    after = key_of(page.cursor, int, str) if page.cursor is not None else None
-    rest = [rule for rule in rules if after is None or (rule.position, rule.name) > after]
-    shown = tuple(rest[: page.limit])
-    return Page(
-        shown, cursor_of((shown[-1].position, shown[-1].name)) if len(rest) > page.limit else None
-    )
 
 
 def _out(rule: Rule) -> RuleOut:
@@ -424,12 +383,77 @@ def _explained(explained: Explained) -> ExplainedOut:
     )
 
 
+_RULE: Final = "/rules/{rule_id}"
+
 ROUTES: Final = (
-    Route("GET", "/rules", list_rules, CONFIGURATION_READERS, REFUSED, "rules"),
-    Route("POST", "/rules", create_rule, CONFIGURATORS, REFUSED, "rules", 201),
-    Route("POST", "/rules/dry-run", dry_run, QUEUE_MANAGERS, REFUSED, "rules"),
-    Route("PUT", "/rules/order", order_rules, CONFIGURATORS, REFUSED, "rules"),
-    Route("GET", "/rules/{rule_id}", get_rule, CONFIGURATION_READERS, REFUSED, "rules"),
-    Route("PATCH", "/rules/{rule_id}", change_rule, CONFIGURATORS, REFUSED, "rules"),
-    Route("DELETE", "/rules/{rule_id}", remove_rule, CONFIGURATORS, REFUSED, "rules", 204),
+    Route(
+        "GET",
+        "/rules",
+        list_rules,
+        CONFIGURATION_READERS,
+        REFUSED,
+        "rules",
+        use_case=RuleAdministration.rules,
+    ),
+    Route(
+        "POST",
+        "/rules",
+        create_rule,
+        CONFIGURATORS,
+        REFUSED,
+        "rules",
+        201,
+        use_case=RuleAdministration.create,
+        audit="rule.create",
+    ),
+    Route(
+        "POST",
+        "/rules/dry-run",
+        dry_run,
+        QUEUE_MANAGERS,
+        REFUSED,
+        "rules",
+        use_case=RuleAdministration.dry_run,
+        audit="rules.dry-run",
+    ),
+    Route(
+        "PUT",
+        "/rules/order",
+        order_rules,
+        CONFIGURATORS,
+        REFUSED,
+        "rules",
+        use_case=RuleAdministration.order,
+        audit="rules.order",
+    ),
+    Route(
+        "GET",
+        _RULE,
+        get_rule,
+        CONFIGURATION_READERS,
+        REFUSED,
+        "rules",
+        use_case=RuleAdministration.rule,
+    ),
+    Route(
+        "PATCH",
+        _RULE,
+        change_rule,
+        CONFIGURATORS,
+        REFUSED,
+        "rules",
+        use_case=RuleAdministration.change,
+        audit="rule.change",
+    ),
+    Route(
+        "DELETE",
+        _RULE,
+        remove_rule,
+        CONFIGURATORS,
+        REFUSED,
+        "rules",
+        204,
+        use_case=RuleAdministration.delete,
+        audit="rule.remove",
+    ),
 )
