@@ -1,4 +1,4 @@
-"""Certificates of a Cloud's own authority, with keys that are sealed under an invented master key."""
+"""Certificates of a Cloud's own authority; their keys are sealed under an invented master key."""
 
 import datetime as dt
 from collections.abc import Iterable

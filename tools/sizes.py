@@ -102,8 +102,8 @@ def main(arguments: Sequence[str]) -> int:
         if size.limit.soft < size.lines:
             word = "error" if size in broken else "warning"
             print(
-                f"sizes: {word}: {size.where}: {size.lines} lines; soft limit {size.limit.soft}, hard"
-                f" limit {size.limit.hard}"
+                f"sizes: {word}: {size.where}: {size.lines} lines; soft limit {size.limit.soft},"
+                f" hard limit {size.limit.hard}"
             )
     for limit in (MODULE, FUNCTION):
         print("sizes:", summary(limit, measured))

@@ -1,4 +1,4 @@
-"""One Cloud with images, OHIF in front of it, and a browser that believes the viewer's key alone."""
+"""One Cloud with images, OHIF in front of it, and a browser that accepts only the viewer's key."""
 
 import shutil
 from collections.abc import Iterator

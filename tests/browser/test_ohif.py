@@ -27,7 +27,8 @@ FILM = """async () => {
   const canvas = document.createElement('canvas');
   [canvas.width, canvas.height] = [320, 240];
   const context = canvas.getContext('2d');
-  const recorder = new MediaRecorder(canvas.captureStream(15), {mimeType: 'video/mp4;codecs=avc1.42E01E'});
+  const options = {mimeType: 'video/mp4;codecs=avc1.42E01E'};
+  const recorder = new MediaRecorder(canvas.captureStream(15), options);
   const parts = [];
   recorder.ondataavailable = event => parts.push(event.data);
   const stopped = new Promise(resolve => recorder.onstop = resolve);
@@ -48,7 +49,9 @@ FILM = """async () => {
 RED = """() => {
   const canvas = document.querySelector('.cornerstone-canvas');
   if (!canvas) return false;
-  const [red, green, blue] = canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height * 0.7, 1, 1).data;
+  const drawn = canvas.getContext('2d');
+  const pixel = drawn.getImageData(canvas.width / 2, canvas.height * 0.7, 1, 1);
+  const [red, green, blue] = pixel.data;
   return red > 180 && green < 70 && blue < 70;
 }"""
 

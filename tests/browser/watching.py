@@ -1,4 +1,4 @@
-"""What a page asked for and what went wrong with it, and the pictures that its viewport has drawn."""
+"""The requests of a page, their failures, and the pictures that its viewport has drawn."""
 
 import base64
 from typing import Any
@@ -26,11 +26,13 @@ _RECORD = """([columns, rows]) => {
     const image = viewport.getImageData().imageData;
     const [width, height] = image.getDimensions();
     const scale = viewport.canvas.width / viewport.canvas.clientWidth;
-    const corner = (x, y) => viewport.worldToCanvas(image.indexToWorld([x - 0.5, y - 0.5, 0])).map(one => one * scale);
+    const corner = (x, y) => viewport.worldToCanvas(
+      image.indexToWorld([x - 0.5, y - 0.5, 0])).map(one => one * scale);
     const [[left, top], [right, bottom]] = [corner(0, 0), corner(width, height)];
     context.drawImage(viewport.canvas, left, top, right - left, bottom - top, 0, 0, columns, rows);
     const bytes = context.getImageData(0, 0, columns, rows).data;
-    window.drawn[viewport.getCurrentImageIdIndex()] = btoa(Array.from(bytes, one => String.fromCharCode(one)).join(''));
+    window.drawn[viewport.getCurrentImageIdIndex()] = btoa(
+      Array.from(bytes, one => String.fromCharCode(one)).join(''));
   };
   viewport.element.addEventListener('CORNERSTONE_IMAGE_RENDERED', keep);
   viewport.render();
@@ -75,7 +77,7 @@ def record(page: Page) -> None:
 
 
 def drawn(page: Page, *indices: int) -> dict[int, Picture]:
-    """Wait until the frames with these indices (from 0) were drawn, and give their pictures, RGB."""
+    """Wait until the frames with these indices (from 0) were drawn; return their pictures, RGB."""
     page.wait_for_function("wanted => wanted.every(one => one in window.drawn)", arg=list(indices))
     found: dict[str, Any] = page.evaluate("() => window.drawn")
     return {index: _pixels(found[str(index)]) for index in indices}

@@ -99,7 +99,7 @@ async def test_heads_are_those_of_every_chain_and_held_until_their_record_change
 
 
 class Chained:
-    """A database whose audit key changes, as it does when the Cloud starts with another newest key."""
+    """A database whose audit key changes, as when the Cloud starts with another newest key."""
 
     def __init__(self) -> None:
         self.rows = CommittedRows(AuditKeys({1: OLD}))

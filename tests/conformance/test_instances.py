@@ -72,15 +72,26 @@ async def test_a_new_instance_gets_a_row_a_job_and_an_audit_record(ward: Records
     [
         (
             Origin(
-                link="ward", epoch=1, listener="store", device="us-1", peer="192.0.2.20",
-                calling_ae="SONO1", called_ae="SWALLOWTAIL", association=b"a" * 16,
+                link="ward",
+                epoch=1,
+                listener="store",
+                device="us-1",
+                peer="192.0.2.20",
+                calling_ae="SONO1",
+                called_ae="SWALLOWTAIL",
+                association=b"a" * 16,
             ),
             Way.DEVICE,
         ),
-        (Origin(link="ward", epoch=1, peer="192.0.2.30", calling_ae="ARCHIVE", association=b"b" * 16), Way.RETRIEVE),
+        (
+            Origin(
+                link="ward", epoch=1, peer="192.0.2.30", calling_ae="ARCHIVE", association=b"b" * 16
+            ),
+            Way.RETRIEVE,
+        ),
         (Origin(link=None, facility="clinic", actor="token-1", peer="192.0.2.40"), Way.API),
     ],
-)  # fmt: skip
+)
 async def test_an_instance_remembers_how_it_came(ward: Records, origin: Origin, way: Way) -> None:
     receipt = await ward.instances.commit(
         NORTH, msgspec.structs.replace(arrival(), origin=origin), now=NOW

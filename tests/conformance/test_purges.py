@@ -96,8 +96,14 @@ async def test_a_purge_leaves_nothing_of_the_instances_but_their_blobs_for_a_whi
     assert await purge(ward) == 0
     after = await everything(ward)
     assert {name: after[name] for name in after if name not in {"index_job", "attempt"}} == {
-        "instance": 2, "deleted_instance": 0, "index_document": 1, "study": 1, "series": 1, "delivery": 1, "routing": 1,
-    }  # fmt: skip
+        "instance": 2,
+        "deleted_instance": 0,
+        "index_document": 1,
+        "study": 1,
+        "series": 1,
+        "delivery": 1,
+        "routing": 1,
+    }
     found = await ward.deletions.deletion(NORTH, "d1")
     assert (found.purged, found.state) == (3, DeletionState.PURGED)
     assert await ward.instances.referenced(NORTH, [digest("0")]) == frozenset()

@@ -55,8 +55,11 @@ class Zygote:
     def __init__(self, module: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.injection", module],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "src:."},
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": "src:."},
+        )
 
     def run(self, subject: str, folder: Path, syscall: str, when: int, effect: str) -> Run:
         """Run a subject with one fault: `effect` at its `when`-th `syscall`."""

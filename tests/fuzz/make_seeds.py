@@ -220,35 +220,91 @@ def _sessions() -> Mapping[str, bytes]:
     }
 
 
-def _calls() -> Mapping[str, bytes]:
-    endpoint = config.EndpointState(name="main", state="listening", since=1.0, connections=2)
-    policy = diagnostics.PolicyStatus(
-        source="default policy", summary=("may connect to 10.0.0.0/8",)
+_ENDPOINT = config.EndpointState(name="main", state="listening", since=1.0, connections=2)
+_POLICY = diagnostics.PolicyStatus(source="default policy", summary=("may connect to 10.0.0.0/8",))
+_STORE = store.StoreRequest(
+    listener="main",
+    configuration=3,
+    peer="10.1.2.3",
+    calling_ae="HERON",
+    called_ae="SWALLOWTAIL",
+    association=bytes(16),
+    sop_class=CT,
+    sop_instance="1.2.3",
+    transfer_syntax=uids.EXPLICIT_VR_LITTLE_ENDIAN,
+    received_at=1.5,
+)
+_REPORT = report.Report(
+    observations=(
+        report.Endpoints(version=1, endpoints=(_ENDPOINT,)),
+        report.UnknownDevice(
+            listener="main",
+            address="10.1.2.3",
+            calling_ae="HERON",
+            called_ae="SWALLOWTAIL",
+            reason="address",
+            count=2,
+            first=1.0,
+            last=2.0,
+        ),
+        report.AssociationEnded(
+            association=bytes(16),
+            listener="main",
+            device="ct-1",
+            address="10.1.2.3",
+            calling_ae="HERON",
+            called_ae="SWALLOWTAIL",
+            outcome="released",
+        ),
     )
+)
+_STATUS = diagnostics.LinkStatus(
+    release="0.1.0",
+    platform="linux",
+    host="heron",
+    uptime=1.0,
+    configuration=1,
+    endpoints=(_ENDPOINT,),
+    policy=_POLICY,
+    memory=1 << 20,
+    connections=0,
+)
+
+
+def _calls() -> Mapping[str, bytes]:
     said: tuple[tuple[int, str, Any], ...] = (
-        (0, "store", store.StoreRequest(
-            listener="main", configuration=3, peer="10.1.2.3", calling_ae="HERON", called_ae="SWALLOWTAIL", association=bytes(16),
-            sop_class=CT, sop_instance="1.2.3", transfer_syntax=uids.EXPLICIT_VR_LITTLE_ENDIAN, received_at=1.5)),
+        (
+            0,
+            "store",
+            _STORE,
+        ),
         (1, "end", store.TransferEnd(length=10, crc32=1)),
         (2, "committed", store.Committed(length=10, crc32=1, stored=store.Stored.NEW)),
         (2, "not-stored", store.NotStored(reason=store.NotStoredReason.BUSY)),
         (3, "configure", config.Configure(version=1, document=b"{}")),
-        (4, "applied", config.Applied(version=1, endpoints=(endpoint,))),
-        (4, "refused", config.ConfigurationRefused(version=1, problems=(config.Problem(field="$", message="heron"),))),
-        (5, "report", report.Report(observations=(
-            report.Endpoints(version=1, endpoints=(endpoint,)),
-            report.UnknownDevice(listener="main", address="10.1.2.3", calling_ae="HERON", called_ae="SWALLOWTAIL", reason="address",
-                                 count=2, first=1.0, last=2.0),
-            report.AssociationEnded(association=bytes(16), listener="main", device="ct-1", address="10.1.2.3", calling_ae="HERON",
-                                    called_ae="SWALLOWTAIL", outcome="released")))),
+        (4, "applied", config.Applied(version=1, endpoints=(_ENDPOINT,))),
+        (
+            4,
+            "refused",
+            config.ConfigurationRefused(
+                version=1, problems=(config.Problem(field="$", message="heron"),)
+            ),
+        ),
+        (
+            5,
+            "report",
+            _REPORT,
+        ),
         (6, "noted", report.Noted()),
         (7, "ping", diagnostics.Ping(payload=b"heron")),
         (8, "pong", diagnostics.Pong(payload=b"heron")),
         (9, "status-query", diagnostics.StatusQuery()),
-        (10, "status", diagnostics.LinkStatus(
-            release="0.1.0", platform="linux", host="heron", uptime=1.0, configuration=1, endpoints=(endpoint,), policy=policy,
-            memory=1 << 20, connections=0)),
-    )  # fmt: skip
+        (
+            10,
+            "status",
+            _STATUS,
+        ),
+    )
     assert len({index for index, *_ in said}) == len(fuzz_call.READERS), "every reader has a seed"
     return {name: bytes((index,)) + encode(message) for index, name, message in said}
 

@@ -1,4 +1,4 @@
-"""Link's half of store out on the machine's own network, and the Cloud's half on a wire in memory."""
+"""Link's side of store out on the machine's network, and the Cloud's on a wire in memory."""
 
 import asyncio
 import contextlib

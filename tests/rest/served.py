@@ -1,4 +1,4 @@
-"""A real Cloud in a process of its own, a client of its API, and a Link that is only a wire client."""
+"""A Cloud in a process of its own, a client of its API, and a Link that is only a wire client."""
 
 import asyncio
 import signal

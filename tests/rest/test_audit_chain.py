@@ -20,7 +20,7 @@ GUESSED = AuditKeys({1: bytes(32)})
 
 
 class File:
-    """The audit rows of one organisation in `cloud.sqlite3`, as whoever holds the disk sees them."""
+    """The audit rows of one organisation in `cloud.sqlite3`, as on the disk."""
 
     def __init__(self, served: CloudProcess, tenant: str) -> None:
         self.path, self.tenant = served.ca.parent / "cloud.sqlite3", tenant

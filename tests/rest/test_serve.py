@@ -430,7 +430,7 @@ async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: P
 
 
 def test_a_flood_without_a_good_token_keeps_no_good_token_out(served: CloudProcess) -> None:
-    """The flood comes from another loopback address than the other tests, which it would limit too."""
+    """The flood comes from a loopback address of its own, so that it limits no other test."""
     context = ssl.create_default_context(cafile=str(served.ca))
     transport = httpx2.HTTPTransport(verify=context, local_address="127.0.0.9")
     bad = {"Authorization": "Bearer swt_" + "0" * 48}

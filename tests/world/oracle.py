@@ -206,7 +206,7 @@ class Oracle:
             )
 
     def excuse(self, sendings: Iterable[Sending], why: str) -> None:
-        """Learn that nothing can reach these senders in time any more, through no fault of Link's."""
+        """Record that nothing can reach these senders in time any more, for no fault of Link's."""
         for sending in sendings:
             sending.excused = sending.excused or why
 
@@ -284,12 +284,11 @@ class Oracle:
         elif blob != sent.data:
             self.find(
                 Rule.ORPHAN,
-                f"{row}: the blob"
-                f" {'is missing' if blob is None else f'has {len(blob)} of {len(sent.data)} bytes'}",
+                f"{row}: the blob has {len(blob or b'')} of {len(sent.data)} bytes",
             )
 
     def judge_end(self, expected: Iterable[Instance]) -> None:
-        """Judge the end of a run, after every repair and a last attempt for each expected instance."""
+        """Check the end of a run, after every repair and a last attempt for each instance."""
         for sending in self._open:
             if not sending.excused:
                 self.find(Rule.SILENT, f"{sending} is still waiting")

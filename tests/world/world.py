@@ -120,9 +120,14 @@ class World:
         for stale in self.cloud.rows.stale:
             self.oracle.find(Rule.FENCE, stale)
         return Story(
-            self.seed, self.oracle.findings, dict(self.oracle.counts), self.loop.trace_hash(), self.loop.time(), self.loop.steps,
+            self.seed,
+            self.oracle.findings,
+            dict(self.oracle.counts),
+            self.loop.trace_hash(),
+            self.loop.time(),
+            self.loop.steps,
             list(self.loop.recent),
-        )  # fmt: skip
+        )
 
     def _log(
         self, _: object, method: str, event: structlog.typing.EventDict

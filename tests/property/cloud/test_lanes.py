@@ -191,7 +191,7 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def what_can_be_claimed_is_due(self) -> None:
-        """A lane whose head waits with nothing leased is found by `due`, however it came to that."""
+        """A lane whose head waits with nothing leased is found by `due`, whatever the cause."""
         due = self.run(self.records.deliveries.due(NORTH, "ward"))
         ready = [
             lane

@@ -1,4 +1,4 @@
-"""Whatever titles a peer sends, no invalid one is admitted, whoever the listener admits otherwise."""
+"""Whatever titles a peer sends, no invalid one is admitted by any listener."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -57,8 +57,10 @@ Evt19 .    AA-1 AA-8 .    AA-8 AA-8 AA-8 AA-8 AA-8 AA-8  AA-8  AA-8  AA-7
 AFTER = dict(
     row.split()
     for row in """
-AE-1 Sta4|AE-2 Sta5|AE-3 Sta6|AE-4 Sta1|AE-5 Sta2|AE-6 Sta3|AE-7 Sta6|AE-8 Sta13|DT-1 Sta6|DT-2 Sta6|AR-1 Sta7|AR-2 Sta8|AR-3 Sta1
-AR-4 Sta13|AR-5 Sta1|AR-6 Sta7|AR-7 Sta8|AR-8 Sta9|AR-9 Sta11|AR-10 Sta12|AA-1 Sta13|AA-2 Sta1|AA-3 Sta1|AA-4 Sta1|AA-5 Sta1
+AE-1 Sta4|AE-2 Sta5|AE-3 Sta6|AE-4 Sta1|AE-5 Sta2|AE-6 Sta3|AE-7 Sta6|AE-8 Sta13
+DT-1 Sta6|DT-2 Sta6|AR-1 Sta7|AR-2 Sta8|AR-3 Sta1
+AR-4 Sta13|AR-5 Sta1|AR-6 Sta7|AR-7 Sta8|AR-8 Sta9|AR-9 Sta11|AR-10 Sta12
+AA-1 Sta13|AA-2 Sta1|AA-3 Sta1|AA-4 Sta1|AA-5 Sta1
 AA-6 Sta13|AA-7 Sta13|AA-8 Sta13""".replace("\n", "|")
     .strip("|")
     .split("|")

@@ -1,4 +1,4 @@
-"""A PACS on the stage's network that follows the test's script, and the Cloud's half of `deliver`."""
+"""A PACS on the stage's network that follows a test's script, and the Cloud's side of `deliver`."""
 
 import asyncio
 import random

@@ -11,7 +11,9 @@ import pytest
 SOURCE = Path(__file__).parents[3] / "src"
 FACTS = """
 import ctypes, resource
-print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))  # PR_GET_DUMPABLE
+PR_GET_DUMPABLE = 3
+limit = resource.getrlimit(resource.RLIMIT_CORE)
+print(limit, ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0))
 """
 DISABLE = "from swallowtail.link.core_dumps import disable_core_dumps; disable_core_dumps()\n"
 

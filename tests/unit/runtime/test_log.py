@@ -73,9 +73,16 @@ def test_a_line_says_when_where_what(written: io.StringIO) -> None:
     line = only(written)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
-        "event": "association accepted", "level": "info", "logger": __name__, "peer": "127.0.0.1:104", "calling_ae": "US 1",
-        "count": 3, "seconds": 0.5, "phase": "NEGOTIATION", "reason": None,
-    }  # fmt: skip
+        "event": "association accepted",
+        "level": "info",
+        "logger": __name__,
+        "peer": "127.0.0.1:104",
+        "calling_ae": "US 1",
+        "count": 3,
+        "seconds": 0.5,
+        "phase": "NEGOTIATION",
+        "reason": None,
+    }
 
 
 def test_a_reason_is_never_empty(written: io.StringIO) -> None:

@@ -1,4 +1,4 @@
-"""The pump against a transport that only notes what is asked of it, and a machine that only echoes."""
+"""The pump against a transport that only records its calls, and a machine that only echoes."""
 
 import asyncio
 from typing import Any

@@ -195,7 +195,8 @@ def test_the_severity_follows_the_outcome(outcome: int, priority: int) -> None:
     )
     (message,), _ = unframed(frame(record(event), AuditSource(id="ü host\n<1>", site="s"), 99))
     assert message.startswith(
-        f"<{priority}>1 2027-01-15T08:00:00.250000Z --host-<1> swallowtail 99 DICOM+RFC3881 - ".encode()
+        f"<{priority}>1 2027-01-15T08:00:00.250000Z --host-<1> swallowtail 99"
+        " DICOM+RFC3881 - ".encode()
     )
 
 

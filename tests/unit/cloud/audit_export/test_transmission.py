@@ -96,9 +96,24 @@ def test_a_receiver_on_the_clouds_own_machine_is_refused_unless_the_operator_all
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "127.8.8.8", "::1", "0.0.0.0", "::", "169.254.169.254", "fe80::1%eth0", "224.0.0.1", "ff02::1",
-     "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "::7f00:1", "0.1.2.3"],
-)  # fmt: skip
+    [
+        "127.0.0.1",
+        "127.8.8.8",
+        "::1",
+        "0.0.0.0",
+        "::",
+        "169.254.169.254",
+        "fe80::1%eth0",
+        "224.0.0.1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "::7f00:1",
+        "0.1.2.3",
+    ],
+)
 def test_addresses_of_the_machine_and_its_link_are_out_of_reach(address: str) -> None:
     assert not may_reach(address, ())
     assert not may_reach(

@@ -42,9 +42,18 @@ def test_the_public_address_and_the_hosts_of_proxies_are_read() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["cloud.example", "http://cloud.example", "https://", "https://cloud.example/pacs", "https://u:p@cloud.example",
-     "https://cloud.example?x", "https://cloud.example:99999", "https://[::1", "https://cl oud"],
-)  # fmt: skip
+    [
+        "cloud.example",
+        "http://cloud.example",
+        "https://",
+        "https://cloud.example/pacs",
+        "https://u:p@cloud.example",
+        "https://cloud.example?x",
+        "https://cloud.example:99999",
+        "https://[::1",
+        "https://cl oud",
+    ],
+)
 def test_a_public_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ServeError, match=r"--public-url.*https://"):
         ServeSettings.of(data=Path("d"), listen="[::]:8443", public_url=url)

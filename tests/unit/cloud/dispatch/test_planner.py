@@ -50,8 +50,15 @@ DELIVERY = Delivery(
         type=US,
         format=EXPLICIT,
     ),
-    lane="", priority=0, cause="rule:r/1", state=DeliveryState.SENDING, place=1, created=NOW, changed=NOW, tries=1,
-)  # fmt: skip
+    lane="",
+    priority=0,
+    cause="rule:r/1",
+    state=DeliveryState.SENDING,
+    place=1,
+    created=NOW,
+    changed=NOW,
+    tries=1,
+)
 AWAY = LinkAway("gone")
 NO_CONTEXT = NotDelivered(
     about=About.INSTANCE, phase=DeliveryPhase.CONTEXT, detail="it does not take the SOP class"

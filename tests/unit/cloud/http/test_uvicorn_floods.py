@@ -96,7 +96,7 @@ async def test_a_flood_ends_the_connection(name, admits, tmp_path):
         await flood_to_its_end(reader, writer, FLOODS[name] * 2_000)
 
 
-async def test_before_the_hello_a_few_frames_are_taken_and_then_the_connection_is_closed_with_its_reason(
+async def test_before_the_hello_a_few_frames_are_taken_and_then_the_connection_is_closed(
     tmp_path,
 ):
     application = Application(admits=False)

@@ -69,5 +69,6 @@ async def test_a_head_that_is_too_long_is_cut_off(port: int) -> None:
 
 async def test_a_long_body_is_not_a_long_head(port: int) -> None:
     body = bytes(10 * MAX_HEAD)
-    head = f"PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    lines = ("PUT / HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(body)}")
+    head = "".join(f"{line}\r\n" for line in (*lines, "")).encode()
     assert (await until_closed(port, head + body)).startswith(b"HTTP/1.1 200")

@@ -34,7 +34,7 @@ HERE = "192.0.2.1"
 
 
 class Place:
-    """One Link with a fresh code, the gate before it, and a count of how often the store was asked."""
+    """One Link with a new code, its gate, and a count of the queries of the store."""
 
     def __init__(self) -> None:
         self.records = Records(MemoryDatabase(CommittedRows()))

@@ -18,9 +18,16 @@ from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, tenants
 
 SEEN = UnknownDevice(
-    link="ward", listener="store", address="192.0.2.20", calling_ae="SONO1", called_ae="SWALLOWTAIL", reason="calling-ae", count=1,
-    first=NOW, last=NOW,
-)  # fmt: skip
+    link="ward",
+    listener="store",
+    address="192.0.2.20",
+    calling_ae="SONO1",
+    called_ae="SWALLOWTAIL",
+    reason="calling-ae",
+    count=1,
+    first=NOW,
+    last=NOW,
+)
 
 
 class Place:

@@ -168,7 +168,8 @@ async def test_a_decoder_without_an_end_is_ended(blobs: FolderBlobs, tmp_path: P
 
 
 LOOPING = """
-import swallowtail.cloud.pixels.decoder_process as worker, swallowtail.cloud.pixels.working as working
+import swallowtail.cloud.pixels.decoder_process as worker
+import swallowtail.cloud.pixels.working as working
 worker.RENDER_SECONDS = 0
 work = working.work
 def endless(job, blob, out):
@@ -192,7 +193,9 @@ async def test_a_decoder_that_burns_its_cpu_is_a_verdict_on_the_bytes(
 
 
 DYING = """
-import os, swallowtail.cloud.pixels.decoder_process as worker, swallowtail.cloud.pixels.working as working
+import os
+import swallowtail.cloud.pixels.decoder_process as worker
+import swallowtail.cloud.pixels.working as working
 work = working.work
 lives = os.open(LIVES, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def dies(job, blob, out):

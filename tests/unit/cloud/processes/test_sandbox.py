@@ -49,7 +49,7 @@ async def blobs(tmp_path: Path) -> AsyncIterator[FolderBlobs]:
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """A file that every user may read and write, so that only the sandbox keeps the worker off it."""
+    """A file that every user may read and write, so that only the sandbox protects it."""
     path = tmp_path / "master.key"
     path.write_bytes(b"k" * 32)
     path.chmod(0o666)
@@ -273,8 +273,12 @@ def test_what_is_missing_is_logged_once_and_measured(monkeypatch: pytest.MonkeyP
         *((event, part, "ENOSYS") for part in parts),
     ]
     assert {layer: probe.PROTECTION.labels(layer)._value.get() for layer in sandbox.LAYERS} == {
-        "no-new-privileges": 1, "seccomp": 0, "landlock": 0, "landlock-network": 0, "landlock-scopes": 0
-    }  # fmt: skip
+        "no-new-privileges": 1,
+        "seccomp": 0,
+        "landlock": 0,
+        "landlock-network": 0,
+        "landlock-scopes": 0,
+    }
 
 
 def test_this_kernel_confines_workers_and_says_so() -> None:

@@ -56,9 +56,16 @@ def judged(
 
 
 CONDITIONAL = (
-    seccomp.MMAP, seccomp.MPROTECT, seccomp.SENDTO, seccomp.CLONE, seccomp.CLONE3, seccomp.PRLIMIT64, seccomp.TGKILL,
-    seccomp.NEWFSTATAT, seccomp.STATX,
-)  # fmt: skip
+    seccomp.MMAP,
+    seccomp.MPROTECT,
+    seccomp.SENDTO,
+    seccomp.CLONE,
+    seccomp.CLONE3,
+    seccomp.PRLIMIT64,
+    seccomp.TGKILL,
+    seccomp.NEWFSTATAT,
+    seccomp.STATX,
+)
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -68,7 +68,10 @@ SYNTAX = "1.2.840.10008.1.2.1"
 DATA = b"x" * 500 + b"a" * 1000 + b"b" * 1000
 SPANS = ((500, 1000), (1500, 1000))
 """Where DATA has its two frames."""
-DOCUMENT = b'{"00100020":{"vr":"LO","Value":["P1"]},"7FE00010":{"vr":"OB","BulkDataURI":"bulkdata/7FE00010"}}'
+DOCUMENT = (
+    b'{"00100020":{"vr":"LO","Value":["P1"]},'
+    b'"7FE00010":{"vr":"OB","BulkDataURI":"bulkdata/7FE00010"}}'
+)
 UNLIMITED = Rates(*[Rate(per_second=1e9, burst=1e9)] * 3)
 APP = build(None, hosts=HostNames(allowed=["cloud.example"]))
 """Putting it together takes longer than any test, so there is one.

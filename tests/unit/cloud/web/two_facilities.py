@@ -194,9 +194,16 @@ class World:
         for count in (1, 2):
             await self.cloud.configure(tenant, link, {"destinations": entries[:count]})
         unknown = UnknownDevice(
-            link=link, listener="store", address="192.0.2.1", calling_ae="X", called_ae="Y", reason="calling-ae",
-            count=1, first=NOW, last=NOW,
-        )  # fmt: skip
+            link=link,
+            listener="store",
+            address="192.0.2.1",
+            calling_ae="X",
+            called_ae="Y",
+            reason="calling-ae",
+            count=1,
+            first=NOW,
+            last=NOW,
+        )
         await records.configuration.note_unknown(tenant, [unknown])
         running = Running(
             link=link,
@@ -416,15 +423,27 @@ def queries() -> dict[str, list[dict[str, str]]]:
     """Return what is asked of each route beside its path; the first names nothing of theirs."""
     links = [{"link": "ours-link"}, {"link": "theirs-link"}]
     return {
-        "list_studies": [*_each(KEYS), {"archive": "ours-archive"}, {"archive": "theirs-archive"}, {"facility": "theirs"}],
+        "list_studies": [
+            *_each(KEYS),
+            {"archive": "ours-archive"},
+            {"archive": "theirs-archive"},
+            {"facility": "theirs"},
+        ],
         "list_archives": [{}, {"name": "SECRET"}, {"limit": "1"}],
         "list_instances": [
             {},
-            *({"hidden": "true"} | more for more in ({}, {"study": STUDY}, {"study": GUESSED}, {"sop_instance": f"{SOP}.9"})),
+            *(
+                {"hidden": "true"} | more
+                for more in ({}, {"study": STUDY}, {"study": GUESSED}, {"sop_instance": f"{SOP}.9"})
+            ),
             *({"state": state} for state in ("waiting", "indexed", "quarantined")),
         ],
         "list_unindexed_instances": [
-            {}, {"facility": "ours"}, {"facility": "theirs"}, {"sop_instance": "1.9.7"}, {"limit": "1"},
+            {},
+            {"facility": "ours"},
+            {"facility": "theirs"},
+            {"sop_instance": "1.9.7"},
+            {"limit": "1"},
             *({"state": state} for state in ("waiting", "quarantined")),
         ],
         "list_facilities": [{}, {"name": "theirs"}, {"limit": "1"}],
@@ -432,17 +451,30 @@ def queries() -> dict[str, list[dict[str, str]]]:
         "list_destinations": [{}, *links, {"limit": "1"}],
         "list_unknown_devices": [*links, {}],
         "list_deliveries": [
-            {}, *links, {"destination": "ours-link:pacs"}, {"destination": "theirs-link:pacs"},
-            {"study": STUDY}, {"study": GUESSED}, {"sop_instance": SOP}, {"state": "pending"}, {"limit": "1"},
+            {},
+            *links,
+            {"destination": "ours-link:pacs"},
+            {"destination": "theirs-link:pacs"},
+            {"study": STUDY},
+            {"study": GUESSED},
+            {"sop_instance": SOP},
+            {"state": "pending"},
+            {"limit": "1"},
         ],
         "list_deletions": [{}, {"limit": "1"}],
-        **{f"delete_{kind}": [{"reason": "mistaken"}] for kind in ("study", "series", "sop_instance", "instance")},
+        **{
+            f"delete_{kind}": [{"reason": "mistaken"}]
+            for kind in ("study", "series", "sop_instance", "instance")
+        },
         "search_studies": _each(QIDO),
         **dict.fromkeys(("search_series", "search_all_series"), _each(QIDO_SERIES)),
-        **dict.fromkeys(("search_instances", "search_all_instances", "search_study_instances"), _each(QIDO_INSTANCES)),
+        **dict.fromkeys(
+            ("search_instances", "search_all_instances", "search_study_instances"),
+            _each(QIDO_INSTANCES),
+        ),
         "store_instances": [{}, {"facility": "theirs"}, {"facility": "ours"}],
         "store_study_instances": [{}, {"facility": "theirs"}, {"facility": "ours"}],
-    }  # fmt: skip
+    }
 
 
 def bodies(world: World) -> dict[str, list[Any]]:

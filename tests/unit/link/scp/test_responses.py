@@ -1,7 +1,6 @@
-"""Promise 10.
+"""Every row of `dimse_services.table`, provoked against the real Link.
 
-Every row of `dimse_services.table` is provoked against the real Link, and the sender hears what the row
-says.
+The sender receives the response of the row.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Store out over the simulated network, into a PACS of our own that the tests make worse and worse."""
+"""Store out over the simulated network, into a PACS of our own with one fault after another."""
 
 import asyncio
 

@@ -224,7 +224,8 @@ def test_in_sync_means_online_newest_and_every_desired_listener_listening(
 def test_the_comparison_lists_every_destination_and_a_failing_one_does_not_affect_in_sync() -> None:
     document = (
         b'{"listeners":[{"name":"a","ae_title":"A","port":104}],"destinations":['
-        b'{"name":"a","ae_title":"P","host":"pacs","port":104},{"name":"b","ae_title":"P","host":"pacs2","port":104}]}'
+        b'{"name":"a","ae_title":"P","host":"pacs","port":104},'
+        b'{"name":"b","ae_title":"P","host":"pacs2","port":104}]}'
     )
     desired = ConfigurationVersion(link="l", version=1, document=document, author="a", created=0.0)
     states = [

@@ -255,7 +255,8 @@ async def test_an_instance_comes_with_what_is_asked_of_its_data_set(
     answer = await cloud.http.get(f"/dicomweb/{path}", headers=headers, params=query)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom+json")
     (instance,) = answer.json()
-    uri = f"https://cloud.example{ROOT}/{STUDY}/series/{SERIES}/instances/{INSTANCE}/bulkdata/7FE00010"
+    series = f"https://cloud.example{ROOT}/{STUDY}/series/{SERIES}"
+    uri = f"{series}/instances/{INSTANCE}/bulkdata/7FE00010"
     assert instance["7FE00010"] == {"vr": "OB", "BulkDataURI": uri}
     assert ("00100020" in instance) is (
         "00100020" in plain[0] or "PatientID" in query[0][1] or query == [("includefield", "all")]

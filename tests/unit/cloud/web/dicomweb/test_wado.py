@@ -244,7 +244,8 @@ async def kept(
     parser = InlineParser(cloud.blobs)
     jobs = await cloud.records.index_jobs.claim(10, now=NOW, until=NOW + 60)
     await cloud.records.index_jobs.settle([await parser.parse(one) for one in jobs], now=NOW)
-    place = f"/studies/{data.StudyInstanceUID}/series/{data.SeriesInstanceUID}/instances/{data.SOPInstanceUID}"
+    series = f"/studies/{data.StudyInstanceUID}/series/{data.SeriesInstanceUID}"
+    place = f"{series}/instances/{data.SOPInstanceUID}"
     return f"/dicomweb{place}", data
 
 
