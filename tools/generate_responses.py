@@ -10,12 +10,11 @@ from pathlib import Path
 
 from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.calls.dimse_services.storage import FAILED_STORES_UNTIL_ABORT
-from swallowtail.calls.dimse_services.table import RESPONSE_TABLE
 from swallowtail.calls.responses import ResponseTable, Situation
+from swallowtail.link.protocols import PROTOCOLS
 from swallowtail.link.scp.admission import CONNECTIONS, CONNECTIONS_PER_ADDRESS
 
 PAGE = Path(__file__).parents[1] / "docs" / "conformance" / "responses.md"
-TABLES: dict[str, ResponseTable] = {"dicom": RESPONSE_TABLE}
 _DEFAULTS = DicomListener(name="any", ae_title="ANY", port=104)
 HEAD = f"""# Responses to senders
 
@@ -52,7 +51,7 @@ def section(protocol: str, table: ResponseTable) -> Iterator[str]:
 
 def page() -> str:
     """Return the whole page."""
-    sections = (line for name, table in TABLES.items() for line in section(name, table))
+    sections = (line for name, row in PROTOCOLS.items() for line in section(name, row.responses))
     return "\n".join([HEAD.rstrip(), *sections]) + "\n"
 
 

@@ -4,13 +4,12 @@ Their settings are in `calls.config.LISTENERS`, which the Cloud reads too. Link 
 as a capability; the Cloud sends no configuration that needs another one.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from swallowtail.calls.dimse_services.table import RESPONSE_TABLE
 from swallowtail.link.endpoints import ListenerProtocol
 from swallowtail.link.scp.listener import ApplicationEntity
 
-PROTOCOLS: Final[Mapping[str, ListenerProtocol]] = {
+PROTOCOLS: Final[dict[str, ListenerProtocol]] = {
     "dicom": ListenerProtocol(ApplicationEntity, RESPONSE_TABLE),
 }

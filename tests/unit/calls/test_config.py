@@ -5,16 +5,24 @@ import pytest
 
 from swallowtail.calls.codec import encode
 from swallowtail.calls.config import (
+    LISTENERS,
     MAX_ADDRESSES,
     MAX_PROBLEMS,
+    Destination,
+    DestinationTimeouts,
+    Device,
     InvalidConfigurationError,
+    dump,
     parse,
     refusal,
+    settings_for,
 )
+from swallowtail.calls.dicom_listener import DicomListener, Timeouts
 from swallowtail.calls.document import Problem
 
 LISTENER = {"name": "main", "ae_title": "SWALLOWTAIL", "port": 11112}
 DEVICE = {"name": "ct-1", "ae_title": "HERON", "addresses": ["10.1.2.3"]}
+DESTINATION = {"name": "pacs", "host": "10.0.0.9", "port": 104, "ae_title": "PACS"}
 
 
 def refused(document: object) -> InvalidConfigurationError:
@@ -90,3 +98,93 @@ def test_more_addresses_than_a_link_can_judge_in_time_are_refused() -> None:
     devices = [device | {"name": f"ct-{number}"} for number in range(count + 1)]
     parse(msgspec.json.encode({"devices": devices[:count]}))
     assert "addresses in all" in refused({"devices": devices}).problems[0].message
+
+
+def test_a_protocol_that_this_release_lacks_is_named_with_those_it_has():
+    document = {"listeners": [LISTENER, LISTENER | {"protocol": "telnet"}]}
+    (problem,) = refused(document).problems
+    assert problem.field == "$.listeners[1].protocol"
+    assert problem.message == "'telnet' is not supported; this release supports dicom"
+    (problem,) = refused({"destinations": [DESTINATION | {"protocol": "x"}]}).problems
+    assert problem.field == "$.destinations[0].protocol"
+
+
+def test_a_listener_that_names_no_protocol_is_dicom():
+    document = {"listeners": [LISTENER], "destinations": [DESTINATION]}
+    named = {
+        "listeners": [LISTENER | {"protocol": "dicom"}],
+        "destinations": [DESTINATION | {"protocol": "dicom"}],
+    }
+    assert parse(msgspec.json.encode(document)) == parse(msgspec.json.encode(named))
+
+
+def test_a_link_gets_a_document_without_defaults_which_means_the_same():
+    document = dump(parse(msgspec.json.encode({"listeners": [LISTENER], "devices": [DEVICE]})))
+    sent = settings_for(document, {"listener:dicom"})
+    assert msgspec.json.decode(sent) == {
+        "listeners": [LISTENER | {"protocol": "dicom"}],
+        "devices": [DEVICE],
+    }
+    assert dump(parse(sent)) == document
+
+
+def test_a_link_of_an_older_release_runs_a_new_field_at_its_default_and_refuses_it_when_set():
+    """The Link of here is the older one: the Cloud's listener has a field that it lacks."""
+
+    class NewerListener(DicomListener, frozen=True, kw_only=True, tag="dicom"):
+        tls: bool = False
+
+    with pytest.MonkeyPatch.context() as newer:
+        newer.setitem(LISTENERS, "dicom", NewerListener)
+        plain = settings_for(msgspec.json.encode({"listeners": [LISTENER]}), {"listener:dicom"})
+        secure = settings_for(
+            msgspec.json.encode({"listeners": [LISTENER | {"tls": True}]}), {"listener:dicom"}
+        )
+    assert parse(plain).listeners[0].name == "main"
+    with pytest.raises(InvalidConfigurationError, match="unknown field `tls`"):
+        parse(secure)
+
+
+def test_defaults_never_change():
+    """A Link of an older release applies its own defaults (ADR 0025)."""
+    defaults = {
+        kind.__name__: {
+            field.name: field.default
+            for field in msgspec.structs.fields(kind)
+            if not isinstance(field.default, msgspec.Struct) and not field.required
+        }
+        for kind in (DicomListener, Timeouts, Device, Destination, DestinationTimeouts)
+    }
+    assert defaults == {
+        "DicomListener": {
+            "address": "0.0.0.0",
+            "services": ("verification", "storage"),
+            "sop_classes": (),
+            "transfer_syntaxes": (),
+            "additional_transfer_syntaxes": (),
+            "unknown_devices": "reject",
+            "echo": "cloud",
+            "max_associations": 64,
+            "max_associations_per_address": 32,
+            "max_pdu": 262_144,
+            "max_object": 17_179_869_184,
+        },
+        "Timeouts": {"associate": 30.0, "idle": 300.0},
+        "Device": {"listeners": (), "description": ""},
+        "Destination": {
+            "calling_ae": "SWALLOWTAIL",
+            "connections": 1,
+            "max_pdu": 262_144,
+            "outstanding": 1,
+            "transcoding": "lossless",
+            "attempts": 5,
+            "at_cap": "park",
+            "description": "",
+        },
+        "DestinationTimeouts": {
+            "connect": 10.0,
+            "associate": 30.0,
+            "response": 120.0,
+            "idle": 10.0,
+        },
+    }

@@ -1,6 +1,7 @@
 """The conformance page shows the response table of every listener protocol."""
 
-from tools.generate_responses import PAGE, TABLES, main, page
+from swallowtail.link.protocols import PROTOCOLS
+from tools.generate_responses import PAGE, main, page
 
 
 def test_the_page_is_current():
@@ -9,7 +10,7 @@ def test_the_page_is_current():
 
 
 def test_every_response_is_on_the_page():
-    for table in TABLES.values():
-        for column in table.values():
+    for row in PROTOCOLS.values():
+        for column in row.responses.values():
             for response in column.values():
                 assert f"| {response.text} |" in page()

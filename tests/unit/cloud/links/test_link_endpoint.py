@@ -147,13 +147,15 @@ class World:
         return self.tasks.spawn(self.sessions(scope, pipe.up.get, pipe.asgi_send), name="upgrade")
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[Session]:
+    async def connected(
+        self, capabilities: tuple[str, ...] = ("listener:dicom",)
+    ) -> AsyncIterator[Session]:
         pipe = Pipe()
         served = self.upgrade(pipe, SUBPROTOCOL)
         public = self.key.public_key().public_bytes_raw()
         hello = LinkHello(
             release="0.1.0",
-            capabilities=("listener:dicom",),
+            capabilities=capabilities,
             code=self.place.code,
             key=public,
             sign=self.key.sign,
