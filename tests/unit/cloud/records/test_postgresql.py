@@ -298,7 +298,7 @@ def test_tables_of_another_release_are_refused_until_their_owner_is_given(
     postgresql_server: PostgresqlServer, server: DatabaseServer
 ) -> None:
     postgresql_server.administer(
-        "UPDATE alembic_version SET version_num = '0017_pre'", database=str(server.url.database)
+        "UPDATE alembic_version SET version_num = '0018_pre'", database=str(server.url.database)
     )
     with pytest.raises(StorageUnavailableError, match="--database-owner-url"):
         open_database(server, audit_keys=INVENTED_KEYS)

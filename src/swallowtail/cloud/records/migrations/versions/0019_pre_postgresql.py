@@ -9,8 +9,8 @@ from alembic import op
 
 from swallowtail.cloud.records.migrations.row_security import protect
 
-revision = "0018_pre"
-down_revision = "0017_pre"
+revision = "0019_pre"
+down_revision = "0018_pre"
 branch_labels = None
 depends_on = None
 
