@@ -1,4 +1,4 @@
-"""The hospital's policy file: it is refused, or it judges every address."""
+"""The hospital's policy file: it is refused, or it decides on every address."""
 
 from swallowtail.link.policy import InvalidPolicyError, Policy, judge_listener, judge_target, parse
 
@@ -17,13 +17,14 @@ ADDRESSES = (
     "heron.example",
     "",
 )
+NO_ADDRESSES = {"heron.example", ""}
 # tomllib takes quadratic time for thousands of dots in a key; the hospital, whose file it is,
 # writes none
 MAX_LENGTH = 4608
 
 
 def check(data: bytes) -> None:
-    """Parse, judge."""
+    """Read a policy and apply it to every address."""
     try:
         policy = parse(data[:MAX_LENGTH], "heron.toml")
     except InvalidPolicyError:
@@ -31,9 +32,12 @@ def check(data: bytes) -> None:
     assert isinstance(policy, Policy)
     for address in ADDRESSES:
         for port in (0, 104, 65_536):
-            judge_listener(policy, address, port)
-            verdict = judge_target(policy, address, port)
-            assert verdict is None or verdict
-            assert verdict is not None or "169.254" not in address, (
-                "metadata services are never reached"
-            )
+            listening = judge_listener(policy, address, port)
+            assert listening is not None or address not in NO_ADDRESSES
+            assert listening is not None or policy.listen is None or policy.listen
+            if judge_target(policy, address, port) is None:
+                assert port == 104, "the other ports do not exist"
+                assert policy.outbound, "nothing is allowed"
+                assert address not in NO_ADDRESSES
+                assert address != "0.0.0.0", "it is not the address of one machine"
+                assert "169.254" not in address, "metadata services are never reached"

@@ -250,7 +250,6 @@ _REPORT = report.Report(
         report.AssociationEnded(
             association=bytes(16),
             listener="main",
-            device="ct-1",
             address="10.1.2.3",
             calling_ae="HERON",
             called_ae="SWALLOWTAIL",
@@ -280,7 +279,7 @@ def _calls() -> Mapping[str, bytes]:
         ),
         (1, "end", store.TransferEnd(length=10, crc32=1)),
         (2, "committed", store.Committed(length=10, crc32=1, stored=store.Stored.NEW)),
-        (2, "not-stored", store.NotStored(reason=store.NotStoredReason.BUSY)),
+        (2, "not-stored", store.NotStored(reason=store.NotStoredReason.FENCED)),
         (3, "configure", config.Configure(version=1, document=b"{}")),
         (4, "applied", config.Applied(version=1, endpoints=(_ENDPOINT,))),
         (

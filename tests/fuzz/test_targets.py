@@ -110,3 +110,14 @@ def test_nothing_and_noise_hold(name: str) -> None:
     check(b"")
     for _ in range(200):
         check(rng.randbytes(rng.randint(1, 200)))
+
+
+def test_the_policy_target_fails_when_every_address_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = importlib.import_module("tests.fuzz.fuzz_policy")
+    file = b'[outbound]\nallow = [{network = "0.0.0.0/0"}]'
+    module.check(file)
+    monkeypatch.setattr(module, "judge_target", lambda *_: None)
+    with pytest.raises(AssertionError):
+        module.check(file)

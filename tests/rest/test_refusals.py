@@ -81,7 +81,6 @@ async def test_rejections_that_a_link_reports_are_audited_and_counted(tmp_path: 
     busy = AssociationEnded(
         **known,
         association=bytes(16),
-        device="us1",
         outcome="rejected",
         reason="too-many-associations",
         count=40,
@@ -93,7 +92,7 @@ async def test_rejections_that_a_link_reports_are_audited_and_counted(tmp_path: 
         first=1e9,
         last=1e9 + 5,
     )
-    done = AssociationEnded(**known, association=bytes(16), device="us1", outcome="released")
+    done = AssociationEnded(**known, association=bytes(16), outcome="released")
     async with wire.connected() as session:
         await wire.report(session, busy, busy, stranger, done)
         scan = [

@@ -48,7 +48,6 @@ class AssociationEnded(Call, tag="association-ended", frozen=True, kw_only=True)
 
     association: bytes
     listener: str
-    device: str
     address: str
     calling_ae: str
     called_ae: str
@@ -56,8 +55,6 @@ class AssociationEnded(Call, tag="association-ended", frozen=True, kw_only=True)
     reason: str = ""
     instances: int = 0
     failed: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
     count: int = 1
 
 

@@ -83,7 +83,6 @@ class NotStoredReason(enum.StrEnum):
     """A newer session of this Link has taken over."""
     TRANSFER_DAMAGED = "transfer-damaged"
     """Length or checksum did not agree."""
-    BUSY = "busy"
 
 
 class NotStored(Call, tag="not-stored", frozen=True, kw_only=True):

@@ -146,7 +146,21 @@ def test_never_more_new_targets_in_a_minute_than_the_policy_says(wishes, limit):
     assert all(later - first >= 60 for first, later in zip(times, times[limit:], strict=False))
 
 
-@given(st.text(max_size=40), st.integers())
-def test_any_text_gets_a_verdict(address, port):
-    verdict = judge_target(DEFAULT, address, port)
-    assert verdict is None or isinstance(verdict, str)
+texts = st.one_of(st.text(max_size=40), ipv4.map(str), ipv6.map(str))
+
+
+@given(texts, st.one_of(st.integers(), st.integers(1, 65_535)))
+def test_text_is_allowed_when_it_is_a_private_address_and_the_port_exists(text, port):
+    reason = judge_target(DEFAULT, text, port)
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        assert reason is not None
+        assert "is not an IP address" in reason
+        return
+    if not 1 <= port <= 65_535:
+        assert reason == f"port {port} does not exist"
+    elif isinstance(address, ipaddress.IPv4Address):
+        assert (reason is None) == is_private(address)
+    else:
+        assert reason is not None or all(end.is_private for end in endpoints(address))

@@ -93,7 +93,7 @@ class Played:
                     self.now,
                 )
             case "refuse":
-                store.answered(NotStored(reason=NotStoredReason.BUSY), self.now)
+                store.answered(NotStored(reason=NotStoredReason.FENCED), self.now)
             case "abandoned":
                 store.abandoned()
 

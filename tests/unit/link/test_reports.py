@@ -24,7 +24,6 @@ def ended(number: int = 0) -> AssociationEnded:
     return AssociationEnded(
         association=number.to_bytes(16, "big"),
         listener="l",
-        device="d",
         address="a",
         calling_ae="c",
         called_ae="s",

@@ -53,5 +53,4 @@ NOT_STORED: Final[dict[NotStoredReason, Situation]] = {
     NotStoredReason.SOP_CLASS: Situation.SOP_CLASS_NOT_CONFIGURED,
     NotStoredReason.FENCED: Situation.CLOUD_LOST,
     NotStoredReason.TRANSFER_DAMAGED: Situation.CLOUD_LOST,
-    NotStoredReason.BUSY: Situation.STORAGE_UNAVAILABLE,
 }

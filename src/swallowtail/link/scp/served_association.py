@@ -303,7 +303,6 @@ class ServedAssociation:
             AssociationEnded(
                 association=self._requestor.association,
                 listener=listener,
-                device=self._requestor.device,
                 address=self._requestor.address,
                 calling_ae=self._request.calling,
                 called_ae=self._request.called,
@@ -311,7 +310,5 @@ class ServedAssociation:
                 reason=self._reason,
                 instances=self._tally.stored,
                 failed=self._tally.failed,
-                bytes=self._tally.bytes,
-                seconds=seconds,
             )
         )

@@ -327,7 +327,6 @@ def _ended(association: bytes, **counts: int) -> AssociationEnded:
     return AssociationEnded(
         association=association,
         listener="store",
-        device="",
         address="192.0.2.7",
         calling_ae="US1",
         called_ae="SWALLOWTAIL",

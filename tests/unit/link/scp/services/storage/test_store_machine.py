@@ -188,7 +188,7 @@ def test_a_verdict_never_changes(after):
         case "lost":
             store.lost(102.0)
         case "answered":
-            store.answered(NotStored(reason=NotStoredReason.BUSY), 102.0)
+            store.answered(NotStored(reason=NotStoredReason.FENCED), 102.0)
         case "whole":
             store.whole(102.0)
         case "timeout":
