@@ -82,9 +82,8 @@ async def serve(
         context, certificate, facts = _tls(settings, folder)
         listening = _listen(settings)
         async with _cloud(folder, settings, environment or Environment()) as (cloud, tasks):
-            services = cloud.services
             facts |= {"release": __version__, "url": _url(settings, listening)}
-            facts |= await _bootstrap(services.use_cases)
+            facts |= await _bootstrap(cloud.use_cases)
             hosts = HostNames(public=settings.public, allowed=settings.allowed)
             app = _app(cloud, settings, hosts)
             app.state.unprotected = unprotected
@@ -136,7 +135,7 @@ async def _cloud(
 def _app(cloud: AssembledCloud, settings: ServeSettings, hosts: HostNames) -> FastAPI:
     limits = RequestLimits(cloud.environment.monotonic, settings.rates)
     beside = [WebSocketRoute(PATH, cloud.sessions)]
-    return build(cloud.services, beside, hosts=hosts, limits=limits, proxies=settings.proxies)
+    return build(cloud.use_cases, beside, hosts=hosts, limits=limits, proxies=settings.proxies)
 
 
 def _certificate(settings: ServeSettings, folder: DataFolder) -> ServerFiles:

@@ -12,7 +12,6 @@ from swallowtail.cloud.composition.audit import AuditParts
 from swallowtail.cloud.composition.environment import Environment
 from swallowtail.cloud.composition.use_cases import use_cases
 from swallowtail.cloud.dispatch.delivery_creation import Router
-from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import SiteBook
 from swallowtail.cloud.dispatch.watch import QueueWatch
@@ -35,7 +34,7 @@ from swallowtail.cloud.metrics.process import StoreMeter
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.retention.sweep import SWEEP_EVERY, BlobSweep
-from swallowtail.cloud.web.access import Services
+from swallowtail.cloud.web.use_cases import UseCases
 from swallowtail.runtime.tasks import Tasks
 
 
@@ -49,7 +48,7 @@ class AssembledCloud:
     router: Router
     indexer: Indexer
     sessions: LinkSessions
-    services: Services
+    use_cases: UseCases
 
     async def open(self) -> None:
         """Read what was exported of the audit; before anything is appended to a chain."""
@@ -61,7 +60,7 @@ class AssembledCloud:
         tasks.spawn(self.router.run(), name="routing")
         self.audit.start(tasks)
         self._start_checks(tasks)
-        tasks.spawn(rounds("purge", self.services.use_cases.get(Purge).look), name="purge")
+        tasks.spawn(rounds("purge", self.use_cases.get(Purge).look), name="purge")
         tasks.spawn(rounds("sweep", self._sweep().look, every=SWEEP_EVERY), name="sweep")
 
     async def close(self) -> None:
@@ -123,27 +122,8 @@ def assemble(adapters: Adapters, environment: Environment) -> AssembledCloud:
     )
     sessions = _sessions(adapters, environment, audit=audit, router=router, ingest=ingest)
     indexer = Indexer(records.index_jobs, adapters.parser, bus, clock=clock, on_settled=router.wake)
-    services = _services(adapters, environment, audit=audit, ingest=ingest, sessions=sessions)
-    return AssembledCloud(adapters, environment, audit, router, indexer, sessions, services)
-
-
-def _services(
-    adapters: Adapters,
-    environment: Environment,
-    *,
-    audit: AuditParts,
-    ingest: Ingest,
-    sessions: LinkSessions,
-) -> Services:
-    """Wire what the API speaks to."""
     made = use_cases(adapters, environment, audit=audit, ingest=ingest, sessions=sessions)
-    return Services(
-        use_cases=made,
-        links=adapters.records.links,
-        queues=made.get(Queues),
-        clock=environment.clock,
-        random=environment.random_bytes,
-    )
+    return AssembledCloud(adapters, environment, audit, router, indexer, sessions, made)
 
 
 def _sessions(

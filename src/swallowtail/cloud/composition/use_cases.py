@@ -10,6 +10,7 @@ from swallowtail.cloud.auditing.audit_reading import AuditReading
 from swallowtail.cloud.composition.adapters import Adapters
 from swallowtail.cloud.composition.audit import AuditParts
 from swallowtail.cloud.composition.environment import Environment
+from swallowtail.cloud.dispatch.delivery_administration import DeliveryAdministration
 from swallowtail.cloud.dispatch.destination_administration import DestinationAdministration
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_administration import RuleAdministration
@@ -106,8 +107,11 @@ def _of_links(
     rules = RuleAdministration(
         rulebook, records.audit, clock=clock, random=environment.random_bytes
     )
+    deliveries = DeliveryAdministration(
+        queues, destinations, links, random=environment.random_bytes
+    )
     unknown = UnknownDeviceAdministration(links, configuration)
-    return administration, configurations, unknown, destinations, queues, rules
+    return administration, configurations, unknown, destinations, deliveries, rules
 
 
 def _queues(adapters: Adapters, environment: Environment, sites: SiteBook) -> Queues:

@@ -8,7 +8,6 @@ All of it happens before a byte of the body is read.
 
 import enum
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -18,12 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swallowtail.cloud.access_control.authentication import Authentication
-from swallowtail.cloud.dispatch.queues import Queues
-from swallowtail.cloud.model import caller as model
-from swallowtail.cloud.model.caller import check_unlimited
-from swallowtail.cloud.model.environment import Clock, Randomness
+from swallowtail.cloud.model.caller import Caller, check_unlimited
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.model.ports.links import Links
 from swallowtail.cloud.model.tenancy import OPERATOR, Principal, Role
 from swallowtail.cloud.model.use_case_errors import ForbiddenError
 from swallowtail.cloud.web.problems import ProblemError
@@ -58,39 +53,11 @@ class Limited(enum.StrEnum):
     """It says nothing of any facility."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Services:
-    """Everything that the API speaks to; the composition root fills it."""
-
-    use_cases: UseCases
-    links: Links
-    queues: Queues
-    clock: Clock
-    random: Randomness
-
-
-@dataclass(frozen=True)
-class Caller(model.Caller):
-    """The caller, with what its handler calls."""
-
-    services: Services
-
-    @property
-    def now(self) -> float:
-        """Return UTC seconds."""
-        return self.services.clock()
-
-
-def services_of(request: Request) -> Services:
-    """Give what the composition root has put together."""
-    services = request.app.state.services
-    assert isinstance(services, Services)
-    return services
-
-
 def use_cases_of(request: Request) -> UseCases:
     """Return the use cases that the composition root has wired."""
-    return services_of(request).use_cases
+    use_cases = request.app.state.use_cases
+    assert isinstance(use_cases, UseCases)
+    return use_cases
 
 
 async def authenticate(request: Request) -> Principal:
@@ -100,7 +67,7 @@ async def authenticate(request: Request) -> Principal:
 
     Raises a 429 beyond the limit of the token, or without a good one beyond that of the address.
     """
-    authentication = services_of(request).use_cases.get(Authentication)
+    authentication = use_cases_of(request).get(Authentication)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     limits: RequestLimits = request.app.state.limits
     address = address_of(request)
@@ -165,7 +132,6 @@ async def caller(request: Request, organisation: str | None = None) -> Caller:
     The token's own, or for an operator the one that `organisation` names by id.
     """
     principal: Principal = request.state.principal
-    services = services_of(request)
     tenant = principal.tenant
     if tenant is None:
         if organisation is None:
@@ -175,18 +141,16 @@ async def caller(request: Request, organisation: str | None = None) -> Caller:
                 "an operator's token belongs to no organisation",
                 remedy="Name the organisation's id with ?organisation=….",
             )
-        tenant = await services.use_cases.get(Authentication).organisation(organisation)
+        tenant = await use_cases_of(request).get(Authentication).organisation(organisation)
     elif organisation not in {None, tenant}:
         raise NotFoundError
-    return Caller(principal, tenant, address_of(request), services)
+    return Caller(principal, tenant, address_of(request))
 
 
 async def operator(request: Request) -> Caller:
     """Give who asks, outside any organisation but the token's own."""
     principal: Principal = request.state.principal
-    return Caller(
-        principal, principal.tenant or OPERATOR, address_of(request), services_of(request)
-    )
+    return Caller(principal, principal.tenant or OPERATOR, address_of(request))
 
 
 def address_of(request: Request) -> str:

@@ -18,7 +18,6 @@ from swallowtail import __version__
 from swallowtail.calls.config import InvalidConfigurationError
 from swallowtail.cloud.model.port_errors import CloudError
 from swallowtail.cloud.web import pages, routes
-from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.guard import Guard
 from swallowtail.cloud.web.hosts import HostCheck, HostNames
 from swallowtail.cloud.web.openapi_document import describe
@@ -26,6 +25,7 @@ from swallowtail.cloud.web.problems import ProblemError, answer_problem
 from swallowtail.cloud.web.proxies import Network, TrustedProxies
 from swallowtail.cloud.web.rate_limits import AddressLimits, RequestLimits
 from swallowtail.cloud.web.route import router
+from swallowtail.cloud.web.use_cases import UseCases
 
 
 async def _describe(request: Request) -> Response:
@@ -38,14 +38,14 @@ async def _describe(request: Request) -> Response:
 
 
 def build(
-    services: Services | None,
+    use_cases: UseCases | None,
     beside: Sequence[BaseRoute] = (),
     *,
     hosts: HostNames | None = None,
     limits: RequestLimits | None = None,
     proxies: Sequence[Network] = (),
 ) -> FastAPI:
-    """Put the application together; without `services` it can only describe itself.
+    """Put the application together; without `use_cases` it can only describe itself.
 
     Without `hosts` it answers only requests to loopback and to the address where they arrive.
     """
@@ -56,7 +56,7 @@ def build(
         redoc_url=None,
         openapi_url=None,
     )
-    app.state.services = services
+    app.state.use_cases = use_cases
     app.state.unprotected = {}
     app.state.limits = limits or RequestLimits(time.monotonic)
     for prefix, table in routes.TABLES:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from swallowtail import __version__
 from swallowtail.cloud.access_control.authentication import Authentication
 from swallowtail.cloud.model.port_errors import CloudError
-from swallowtail.cloud.web.access import services_of
+from swallowtail.cloud.web.access import use_cases_of
 
 STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0"
@@ -60,7 +60,7 @@ async def ready(request: Request) -> Response:
     And which protection workers run without.
     """
     try:
-        await services_of(request).use_cases.get(Authentication).check_storage()
+        await use_cases_of(request).get(Authentication).check_storage()
     except CloudError:
         return PlainTextResponse("storage is not available\n", HTTPStatus.SERVICE_UNAVAILABLE)
     unprotected: Mapping[str, str] = request.app.state.unprotected

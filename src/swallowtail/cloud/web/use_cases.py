@@ -31,7 +31,7 @@ def provided(kind: type[UseCase]) -> Any:
     """Create the dependency by which a handler receives the use cases of a class."""
 
     async def get(request: Request) -> UseCase:
-        use_cases: UseCases = request.app.state.services.use_cases
+        use_cases: UseCases = request.app.state.use_cases
         return use_cases.get(kind)
 
     return Depends(get)

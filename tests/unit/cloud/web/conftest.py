@@ -25,7 +25,6 @@ from swallowtail.cloud.composition.adapters import Adapters
 from swallowtail.cloud.composition.audit import AuditParts
 from swallowtail.cloud.composition.environment import Environment
 from swallowtail.cloud.composition.use_cases import use_cases
-from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.model.archives import Archive
@@ -51,11 +50,11 @@ from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, Memor
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.secrets.sealing import Seal
 from swallowtail.cloud.web import routes
-from swallowtail.cloud.web.access import Services
 from swallowtail.cloud.web.app import build
 from swallowtail.cloud.web.hosts import HostNames
 from swallowtail.cloud.web.openapi_document import describe
 from swallowtail.cloud.web.rate_limits import Rates, RequestLimits
+from swallowtail.cloud.web.use_cases import UseCases
 from swallowtail.sansio.token_bucket import Rate
 from tests.store_tally import StoreTally
 
@@ -76,7 +75,7 @@ UNLIMITED = Rates(*[Rate(per_second=1e9, burst=1e9)] * 3)
 APP = build(None, hosts=HostNames(allowed=["cloud.example"]))
 """Putting it together takes longer than any test, so there is one.
 
-Each test brings its own services.
+Each test brings its own use cases.
 """
 
 
@@ -191,13 +190,13 @@ class Cloud:
         self.blobs = FolderBlobs(self.disk.mount(), InlineWorkers(), on_fatal=pytest.fail)
         self.pixels = Pixels(self.blobs, Path(tempfile.gettempdir()), size=1)
         self.hashes = KeyedHash(b"p" * 32)
-        self.services = self._services()
-        APP.state.services = self.services
+        self.use_cases = self._use_cases()
+        APP.state.use_cases = self.use_cases
         APP.state.limits = RequestLimits(lambda: NOW, UNLIMITED)
         transport = httpx2.ASGITransport(app=APP, raise_app_exceptions=False)
         self.http = httpx2.AsyncClient(transport=transport, base_url="https://cloud.example")
 
-    def _services(self) -> Services:
+    def _use_cases(self) -> UseCases:
         adapters = Adapters(
             records=self.records,
             blobs=self.blobs,
@@ -216,14 +215,7 @@ class Cloud:
         audit = AuditParts.wire(adapters, environment)
         self.tally = audit.tally
         ingest = Ingest(self.records.instances, self.blobs, clock=lambda: NOW, meter=StoreTally())
-        made = use_cases(adapters, environment, audit=audit, ingest=ingest, sessions=self.sessions)
-        return Services(
-            use_cases=made,
-            links=self.records.links,
-            queues=made.get(Queues),
-            clock=lambda: NOW,
-            random=self.random_bytes,
-        )
+        return use_cases(adapters, environment, audit=audit, ingest=ingest, sessions=self.sessions)
 
     def blobs_on_the_way(self) -> list[str]:
         """Name the files of blobs that are not whole."""
@@ -263,6 +255,8 @@ class Cloud:
 
     async def _check_audited(self, kind: str) -> None:
         """Check that a chain has an event of the type that the row of the request names."""
+        if "{" in kind:  # it depends on the request
+            return
         search, page = AuditSearch(type=kind), PageRequest(1)
         chains = [
             await self.records.audit.records(head.tenant, page, search=search)

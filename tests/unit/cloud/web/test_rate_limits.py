@@ -150,7 +150,7 @@ async def test_clients_behind_a_trusted_proxy_are_told_apart_and_others_cannot_p
     cloud: Cloud,
 ) -> None:
     limits = RequestLimits(Clock(), SMALL)
-    app = build(cloud.services, hosts=HOSTS, limits=limits, proxies=parse_proxies(["10.0.0.5"]))
+    app = build(cloud.use_cases, hosts=HOSTS, limits=limits, proxies=parse_proxies(["10.0.0.5"]))
     floods = [await from_("10.0.0.5", "198.51.100.1", app) for _ in range(4)]
     assert floods == [200, 200, 200, 429]
     assert await from_("10.0.0.5", "198.51.100.2", app) == 200
@@ -160,7 +160,7 @@ async def test_clients_behind_a_trusted_proxy_are_told_apart_and_others_cannot_p
 
 
 async def test_the_audit_names_the_client_behind_a_trusted_proxy(cloud: Cloud) -> None:
-    app = build(cloud.services, hosts=HOSTS, proxies=parse_proxies(["10.0.0.5"]))
+    app = build(cloud.use_cases, hosts=HOSTS, proxies=parse_proxies(["10.0.0.5"]))
     transport = httpx2.ASGITransport(app=app, client=("10.0.0.5", 1))
     token = await cloud.token(Role.CLINICIAN)
     headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": "198.51.100.7"}

@@ -113,7 +113,7 @@ class World:
     async def ask(self, request: "Request", who: str | None = None) -> httpx2.Response:
         """Send a request with the token of a role that may."""
         who = who or self.who
-        APP.state.services = self.cloud.services
+        APP.state.use_cases = self.cloud.use_cases
         role = min(request.route.roles - {Role.OPERATOR})
         headers = {"Authorization": f"Bearer {self.tokens[who, role]}"}
         more: dict[str, Any] = {"json": request.body}

@@ -1,37 +1,28 @@
 """The resource `deliveries`: list, retry, park, skip, resend; and sending a stored study."""
 
-import enum
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import Depends, Query
 from pydantic import Field, StringConstraints, WithJsonSchema
 
-from swallowtail.cloud.dispatch.destination_administration import (
-    DestinationAdministration,
-    id_of,
-    objects_of,
-    target_of,
+from swallowtail.cloud.dispatch.delivery_administration import (
+    BulkActionType,
+    DeliveryAdministration,
+    Selected,
 )
+from swallowtail.cloud.dispatch.destination_administration import id_of
+from swallowtail.cloud.dispatch.payloads.conditions import Conditions
 from swallowtail.cloud.dispatch.payloads.kind import PayloadKind
 from swallowtail.cloud.dispatch.payloads.table import KINDS
-from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.delivery import (
     Delivery,
     DeliveryAttempt,
-    DeliverySearch,
     DeliveryState,
     FailureSubject,
-    Target,
 )
-from swallowtail.cloud.model.identifiers import new_id
-from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
-from swallowtail.cloud.model.visibility import visible_link
-from swallowtail.cloud.web.access import Caller, InOrganisation
+from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.payload_filters import (
-    Conditions,
-    body_filters,
     body_schema,
     query_filters,
 )
@@ -47,10 +38,11 @@ from swallowtail.cloud.web.api.schemas import (
     page_out,
 )
 from swallowtail.cloud.web.page_parameters import Paging
-from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS
 from swallowtail.cloud.web.route import BY_FACILITY, Route
+from swallowtail.cloud.web.use_cases import provided
 
+Administration = Annotated[DeliveryAdministration, provided(DeliveryAdministration)]
 Reason = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True)]
 GivenReason = Annotated[str, StringConstraints(min_length=1, max_length=400, strip_whitespace=True)]
 DestinationKey = Annotated[str, StringConstraints(min_length=3, max_length=128)]
@@ -132,14 +124,6 @@ class Park(Body):
     reason: Reason = ""
 
 
-class BulkActionType(enum.StrEnum):
-    """An action on many deliveries."""
-
-    PARK = "park"
-    SKIP = "skip"
-    RESEND = "resend"
-
-
 class BulkAction(Body):
     """An action on every delivery that matches, or of these on those that `deliveries` names.
 
@@ -192,6 +176,7 @@ class SentOut(Out):
 
 async def list_deliveries(
     caller: InOrganisation,
+    deliveries: Administration,
     page: Paging,
     conditions: Annotated[Conditions, Depends(query_filters(KINDS))],
     *,
@@ -203,243 +188,111 @@ async def list_deliveries(
 
     Returns the deliveries that match, newest first. Several `state` match any of them.
     """
-    search = await _search(
-        caller, destination, link, states=frozenset(state or ()), conditions=conditions
-    )
-    found = await caller.services.queues.deliveries(caller.tenant, search, page)
-    return page_out(found, lambda one: _out(caller, one))
+    selected = Selected(destination, link, frozenset(state or ()))
+    found = await deliveries.deliveries(caller, selected, conditions, page)
+    return page_out(found, lambda one: delivery_out(*one))
 
 
-async def get_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
+async def get_delivery(
+    caller: InOrganisation, deliveries: Administration, delivery_id: RowId
+) -> DeliveryOut:
     """Get a delivery.
 
     Returns one delivery with the outcome of its last attempt.
     """
-    return _out(caller, await _delivery(caller, delivery_id))
+    return delivery_out(*await deliveries.delivery(caller, delivery_id))
 
 
 async def list_attempts(
-    caller: InOrganisation, delivery_id: RowId, page: Paging
+    caller: InOrganisation, deliveries: Administration, delivery_id: RowId, page: Paging
 ) -> PageOut[AttemptOut]:
     """List the attempts at a delivery.
 
     Returns the last 20 attempts, newest first. The audit log has the actions of people.
     """
-    delivery = await _delivery(caller, delivery_id)
-    attempts = await caller.services.queues.attempts(
-        caller.tenant, delivery_id, page, facilities=caller.principal.facilities
-    )
-    kind = caller.services.queues.kinds[delivery.payload.kind]
+    attempts, kind = await deliveries.attempts(caller, delivery_id, page)
     return page_out(attempts, lambda one: attempt_out(one, kind))
 
 
-async def skip_delivery(caller: InOrganisation, delivery_id: RowId, body: Skip) -> DeliveryOut:
+async def skip_delivery(
+    caller: InOrganisation, deliveries: Administration, delivery_id: RowId, body: Skip
+) -> DeliveryOut:
     """Skip a delivery.
 
     It is not sent, and its lane continues. The reason is kept with it.
     """
-
-    async def skip(search: DeliverySearch, event: AuditEvent) -> int:
-        return await caller.services.queues.skip(
-            caller.tenant, search, [delivery_id], reason=body.reason, event=event
-        )
-
-    return await _change_one(caller, delivery_id, "skip", skip, detail=body.reason)
+    return delivery_out(*await deliveries.skip(caller, delivery_id, body.reason))
 
 
-async def park_delivery(caller: InOrganisation, delivery_id: RowId, body: Park) -> DeliveryOut:
+async def park_delivery(
+    caller: InOrganisation, deliveries: Administration, delivery_id: RowId, body: Park
+) -> DeliveryOut:
     """Park a delivery.
 
     It is not sent before it is resent or retried. Its lane continues.
     """
-
-    async def park(search: DeliverySearch, event: AuditEvent) -> int:
-        return await caller.services.queues.park(
-            caller.tenant, search, [delivery_id], reason=body.reason, event=event
-        )
-
-    return await _change_one(caller, delivery_id, "park", park, detail=body.reason)
+    return delivery_out(*await deliveries.park(caller, delivery_id, body.reason))
 
 
-async def resend_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
+async def resend_delivery(
+    caller: InOrganisation, deliveries: Administration, delivery_id: RowId
+) -> DeliveryOut:
     """Resend a delivery.
 
     Queues it again from any state and resets its refusals. It goes to the end of its lane, so what
     was queued since is sent before it. One that has stopped its lane keeps its place. To send a
     dead letter in its old place, retry it.
     """
-
-    async def resend(search: DeliverySearch, event: AuditEvent) -> int:
-        return await caller.services.queues.resend(
-            caller.tenant, search, [delivery_id], event=event
-        )
-
-    return await _change_one(caller, delivery_id, "resend", resend)
+    return delivery_out(*await deliveries.resend(caller, delivery_id))
 
 
-async def retry_delivery(caller: InOrganisation, delivery_id: RowId) -> DeliveryOut:
+async def retry_delivery(
+    caller: InOrganisation, deliveries: Administration, delivery_id: RowId
+) -> DeliveryOut:
     """Retry a delivery.
 
     Makes a delivery that is pending, stopped, parked or a dead letter due now, in its old place.
     Its refusals are not reset: when the destination refuses it again at the cap, it is stopped or a
     dead letter again after that one attempt.
     """
-
-    async def retry(search: DeliverySearch, event: AuditEvent) -> int:
-        return await caller.services.queues.retry(
-            caller.tenant, delivery_id, facilities=search.facilities, event=event
-        )
-
-    return await _change_one(caller, delivery_id, "retry", retry)
+    return delivery_out(*await deliveries.retry(caller, delivery_id))
 
 
-async def change_deliveries(caller: InOrganisation, body: BulkAction) -> BulkActionResult:
+async def change_deliveries(
+    caller: InOrganisation, deliveries: Administration, body: BulkAction
+) -> BulkActionResult:
     """Park, skip or resend many deliveries.
 
     Changes all dead letters of a destination, for example. Deliveries that are being sent are
     omitted.
     """
-    if body.action is BulkActionType.SKIP and not body.reason:
-        raise invalid("$.reason", "a skip requires a reason, which is kept with each delivery")
-    if not (body.destination or body.link or body.payload or body.deliveries):
-        raise invalid("$.destination", "give a destination, link, payload or deliveries")
-    queues, named = caller.services.queues, body.deliveries
-    search = await _search(
+    changed = await deliveries.change_many(
         caller,
-        body.destination,
-        body.link,
-        states=frozenset(body.states),
-        conditions=body_filters(queues.kinds, body.payload, field="$.payload"),
+        body.action,
+        Selected(body.destination, body.link, frozenset(body.states)),
+        payload=body.payload,
+        named=body.deliveries,
+        reason=body.reason,
     )
-    objects = (("destination", search.destination), ("link", search.link), *body.payload.items())
-    event = caller.event(
-        EventAction.UPDATE,
-        f"deliveries.{body.action}",
-        *(pair for pair in objects if pair[1]),
-        *(("delivery", str(one)) for one in body.deliveries),
-        event=EventId.APPLICATION_ACTIVITY,
-        detail=body.reason,
-    )
-    match body.action:
-        case BulkActionType.PARK:
-            changed = await queues.park(
-                caller.tenant, search, named, reason=body.reason, event=event
-            )
-        case BulkActionType.SKIP:
-            changed = await queues.skip(
-                caller.tenant, search, named, reason=body.reason, event=event
-            )
-        case BulkActionType.RESEND:
-            changed = await queues.resend(caller.tenant, search, named, event=event)
     return BulkActionResult(changed=changed)
 
 
-async def send_study(caller: InOrganisation, study_uid: UidPath, body: Send) -> SentOut:
+async def send_study(
+    caller: InOrganisation, deliveries: Administration, study_uid: UidPath, body: Send
+) -> SentOut:
     """Send a study.
 
     Queues what is stored of a study for destinations, independently of the rules.
     """
-    targets = [await _target(caller, index, one) for index, one in enumerate(body.destinations)]
-    request = body.request or new_id(caller.services.random)
-    queued = 0
-    for target in dict.fromkeys(targets):
-        event = caller.event(
-            EventAction.EXECUTE,
-            "study.send",
-            ("study", study_uid),
-            *objects_of(target),
-            event=EventId.BEGIN_TRANSFERRING,
-        )
-        queued += await caller.services.queues.send(
-            caller.tenant,
-            study_uid,
-            target,
-            sop_instances=body.sop_instances,
-            request=request,
-            priority=body.priority,
-            facilities=caller.principal.facilities,
-            event=event,
-        )
+    request, queued = await deliveries.send_study(
+        caller,
+        study_uid,
+        body.destinations,
+        sop_instances=body.sop_instances,
+        request=body.request,
+        priority=body.priority,
+    )
     return SentOut(request=request, queued=queued)
-
-
-async def _target(caller: Caller, index: int, destination_id: str) -> Target:
-    try:
-        return (
-            await caller.services.use_cases.get(DestinationAdministration).configured(
-                caller, destination_id
-            )
-        ).target
-    except NotFoundError as error:
-        raise invalid(f"$.destinations[{index}]", str(error)) from error
-
-
-async def _search(
-    caller: Caller,
-    destination: str | None,
-    link: str | None,
-    *,
-    states: frozenset[DeliveryState],
-    conditions: Conditions,
-) -> DeliverySearch:
-    """Create a search within the caller's facilities.
-
-    The destination may be one that is no longer configured.
-    """
-    target = (
-        target_of(destination)
-        if destination is not None
-        else Target(link=link or "", destination="")
-    )
-    if target.link:
-        await visible_link(caller.services.links, caller, target.link)
-    if link is not None and link != target.link:
-        raise invalid("link", "is not the Link of the destination; name one of the two")
-    return DeliverySearch(
-        link=target.link,
-        destination=target.destination,
-        states=states,
-        **conditions,
-        facilities=caller.principal.facilities,
-    )
-
-
-async def _delivery(caller: Caller, delivery_id: int) -> Delivery:
-    return await caller.services.queues.delivery(
-        caller.tenant, delivery_id, facilities=caller.principal.facilities
-    )
-
-
-async def _change_one(
-    caller: Caller,
-    delivery_id: int,
-    action: str,
-    change: Callable[[DeliverySearch, AuditEvent], Awaitable[int]],
-    *,
-    detail: str = "",
-) -> DeliveryOut:
-    before = await _delivery(caller, delivery_id)
-    objects = (
-        ("delivery", str(before.id)),
-        (before.payload.kind, before.payload.identifier),
-        *objects_of(before.target),
-    )
-    event = caller.event(
-        EventAction.UPDATE,
-        f"delivery.{action}",
-        *objects,
-        event=EventId.APPLICATION_ACTIVITY,
-        detail=detail,
-    )
-    if not await change(DeliverySearch(facilities=caller.principal.facilities), event):
-        raise ConflictError(
-            f"{action} failed: the delivery is {before.state}. Get it and decide again"
-        )
-    return _out(caller, await _delivery(caller, delivery_id))
-
-
-def _out(caller: Caller, delivery: Delivery) -> DeliveryOut:
-    return delivery_out(delivery, caller.services.queues.kinds[delivery.payload.kind])
 
 
 def delivery_out(delivery: Delivery, kind: PayloadKind) -> DeliveryOut:
@@ -471,8 +324,18 @@ def _status(status: int | None, kind: PayloadKind) -> str | None:
     return None if status is None else kind.write_status(status)
 
 
+_DELIVERY: Final = "/deliveries/{delivery_id}"
+
 ROUTES: Final = (
-    Route("GET", "/deliveries", list_deliveries, PATIENT_DATA_READERS, BY_FACILITY, "deliveries"),
+    Route(
+        "GET",
+        "/deliveries",
+        list_deliveries,
+        PATIENT_DATA_READERS,
+        BY_FACILITY,
+        "deliveries",
+        use_case=DeliveryAdministration.deliveries,
+    ),
     Route(
         "POST",
         "/deliveries/bulk-actions",
@@ -480,54 +343,66 @@ ROUTES: Final = (
         QUEUE_MANAGERS,
         BY_FACILITY,
         "deliveries",
+        use_case=DeliveryAdministration.change_many,
+        audit="deliveries.{action}",
     ),
     Route(
         "GET",
-        "/deliveries/{delivery_id}",
+        _DELIVERY,
         get_delivery,
         PATIENT_DATA_READERS,
         BY_FACILITY,
         "deliveries",
+        use_case=DeliveryAdministration.delivery,
     ),
     Route(
         "GET",
-        "/deliveries/{delivery_id}/attempts",
+        f"{_DELIVERY}/attempts",
         list_attempts,
         PATIENT_DATA_READERS,
         BY_FACILITY,
         "deliveries",
+        use_case=DeliveryAdministration.attempts,
     ),
     Route(
         "POST",
-        "/deliveries/{delivery_id}/park",
+        f"{_DELIVERY}/park",
         park_delivery,
         QUEUE_MANAGERS,
         BY_FACILITY,
         "deliveries",
+        use_case=DeliveryAdministration.park,
+        audit="delivery.park",
     ),
     Route(
         "POST",
-        "/deliveries/{delivery_id}/resend",
+        f"{_DELIVERY}/resend",
         resend_delivery,
         QUEUE_MANAGERS,
         BY_FACILITY,
         "deliveries",
+        use_case=DeliveryAdministration.resend,
+        audit="delivery.resend",
     ),
     Route(
         "POST",
-        "/deliveries/{delivery_id}/retry",
+        f"{_DELIVERY}/retry",
         retry_delivery,
         QUEUE_MANAGERS,
         BY_FACILITY,
         "deliveries",
+        use_case=DeliveryAdministration.retry,
+        audit="delivery.retry",
     ),
     Route(
         "POST",
-        "/deliveries/{delivery_id}/skip",
+        f"{_DELIVERY}/skip",
         skip_delivery,
         QUEUE_MANAGERS,
         BY_FACILITY,
         "deliveries",
+        use_case=DeliveryAdministration.skip,
+        audit="delivery.skip",
     ),
     Route(
         "POST",
@@ -536,5 +411,7 @@ ROUTES: Final = (
         PATIENT_DATA_READERS,
         BY_FACILITY,
         "imaging",
+        use_case=DeliveryAdministration.send_study,
+        audit="study.send",
     ),
 )

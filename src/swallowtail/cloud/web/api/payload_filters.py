@@ -1,17 +1,13 @@
 """The parameters by which deliveries are found by their payload, from the table of kinds."""
 
 import inspect
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Query
 
+from swallowtail.cloud.dispatch.payloads.conditions import Conditions, conditions
 from swallowtail.cloud.dispatch.payloads.kind import Kinds, searchable_fields
-from swallowtail.cloud.web.problems import invalid
-
-Conditions = Mapping[str, str]
-"""Values by the attributes of `DeliverySearch`."""
 
 
 def query_filters(kinds: Kinds) -> Callable[..., Conditions]:
@@ -22,7 +18,7 @@ def query_filters(kinds: Kinds) -> Callable[..., Conditions]:
     fields = list(searchable_fields(kinds))
 
     def read(**given: str | None) -> Conditions:
-        return _conditions(kinds, given)
+        return conditions(kinds, given)
 
     options = {
         field.name: Annotated[
@@ -42,19 +38,6 @@ def query_filters(kinds: Kinds) -> Callable[..., Conditions]:
     return read
 
 
-def body_filters(kinds: Kinds, given: Mapping[str, str], *, field: str) -> Conditions:
-    """Return the conditions that a body names under `field`."""
-    patterns = {one.name: one.pattern for one in searchable_fields(kinds)} | {"kind": None}
-    for name, value in given.items():
-        if name not in patterns:
-            raise invalid(
-                f"{field}.{name}", f"deliveries are found by {', '.join(sorted(patterns))}"
-            )
-        if (pattern := patterns[name]) is not None and re.fullmatch(pattern, value) is None:
-            raise invalid(f"{field}.{name}", f"{value!r} does not match {pattern}")
-    return _conditions(kinds, given)
-
-
 def body_schema(kinds: Kinds) -> dict[str, Any]:
     """Return the JSON Schema of what `body_filters` reads."""
     fields = {
@@ -66,16 +49,3 @@ def body_schema(kinds: Kinds) -> dict[str, Any]:
         "properties": {"kind": {"type": "string", "enum": sorted(kinds)}, **fields},
         "additionalProperties": False,
     }
-
-
-def _conditions(kinds: Kinds, given: Mapping[str, str | None]) -> Conditions:
-    attributes = {field.name: field.attribute for field in searchable_fields(kinds)}
-    found: dict[str, str] = {}
-    for name, value in given.items():
-        attribute = attributes.get(name, name)
-        if value is None:
-            continue
-        if attribute in found:
-            raise invalid(name, "two names of the same condition are given; leave one out")
-        found[attribute] = value
-    return found

@@ -187,7 +187,7 @@ async def crowded(cloud: Cloud, tmp_path: Path) -> AsyncIterator[Cloud]:
     fill(path)
     records = Records(database)
     query = Query(records.instances, cloud.blobs, records.audit, clock=lambda: NOW)
-    cloud.services.use_cases._by_class[Query] = query
+    cloud.use_cases._by_class[Query] = query
     yield cloud
     await database.close()
 
