@@ -109,8 +109,7 @@ def test_the_audit_event_of_a_row_is_the_one_of_its_use_case() -> None:
             assert module.__file__ is not None
             package = Path(module.__file__).parent
             sources = "".join(file.read_text() for file in package.glob("*.py"))
-            kind = route.audit.partition(".")
-            assert f'"{route.audit}"' in sources or f'.{kind[2]}"' in sources, route.path
+            assert f'"{route.audit}"' in sources or route.audit in FORMATTED, route.path
 
 
 async def test_no_use_case_is_a_store(cloud: Cloud) -> None:
