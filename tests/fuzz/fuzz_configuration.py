@@ -29,5 +29,7 @@ def check(data: bytes) -> None:
     )
     for listener in configuration.listeners:
         assert ipaddress.ip_address(socket_of(listener)[0])
-    planned = plan({}, configuration, lambda address, port: judge_listener(DEFAULT, address, port))
+    planned = plan(
+        {}, configuration, lambda address, port: judge_listener(DEFAULT, address, port), {"dicom"}
+    )
     assert isinstance(planned, Plan | Refusal)
