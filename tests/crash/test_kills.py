@@ -119,17 +119,22 @@ class Load(threading.Thread):
         return event.command.status == 0
 
 
-def lost(folder, acknowledged):
+ROWS = "SELECT sop_instance, transfer_syntax, sha256, visible, tenant FROM instance"
+
+
+def rows_of_file(folder):
+    """The instances in the embedded database."""
+    with closing(sqlite3.connect(f"file:{folder / 'cloud.sqlite3'}?mode=ro", uri=True)) as database:
+        return database.execute(ROWS).fetchall()
+
+
+def lost(folder, rows, acknowledged):
     """What was acknowledged and is not, or not whole, or more than once, in the database and the
     blob store.
     """
-    with closing(sqlite3.connect(f"file:{folder / 'cloud.sqlite3'}?mode=ro", uri=True)) as database:
-        rows = database.execute(
-            "SELECT sop_instance, transfer_syntax, hex(sha256), visible, tenant FROM instance"
-        ).fetchall()
     kept = {}
     for uid, syntax, sha256, visible, tenant in rows:
-        kept.setdefault(uid, []).append((syntax, sha256.lower(), bool(visible), tenant))
+        kept.setdefault(uid, []).append((syntax, sha256.hex(), bool(visible), tenant))
     for uid in sorted(acknowledged):
         data = data_set(uid)
         digest = hashlib.sha256(data).hexdigest()
@@ -178,4 +183,5 @@ def test_nothing_acknowledged_is_lost_however_often_the_programs_are_killed(site
     site.cloud.kill()
     record_property("acknowledged", len(load.acknowledged))
     print(f"{len(load.acknowledged)} acknowledged, {kills} kills")
-    assert list(lost(site.folder / "cloud", load.acknowledged)) == []
+    folder = site.folder / "cloud"
+    assert list(lost(folder, rows_of_file(folder), load.acknowledged)) == []

@@ -13,7 +13,15 @@ from swallowtail.cli import operations, reindex
 from swallowtail.cli.api_client import RestClient, RestError
 from swallowtail.cli.apply import Application, Outcome
 from swallowtail.cli.hospital import InvalidHospitalError, Step, read
-from swallowtail.cli.options import FILE, JSON, LOG_LEVEL, MASTER_KEY, cloud_client, read_text
+from swallowtail.cli.options import (
+    FILE,
+    JSON,
+    LOG_LEVEL,
+    MASTER_KEY,
+    cloud_client,
+    read_text,
+    without_password,
+)
 
 
 @click.group()
@@ -104,6 +112,21 @@ def _print_secrets(outcome: Outcome) -> None:
     help="Certificate chain, PEM. Without it the Cloud makes a private CA.",
 )
 @click.option("--key", type=FILE, envvar="SWALLOWTAIL_KEY", help="Private key of --cert, PEM.")
+@click.option(
+    "--database-url",
+    envvar="SWALLOWTAIL_DATABASE_URL",
+    callback=without_password,
+    help=(
+        "PostgreSQL database for the records, postgresql://ROLE@HOST/DATABASE. Default: SQLite in"
+        " the data folder. A password belongs into the variable or into PGPASSFILE."
+    ),
+)
+@click.option(
+    "--database-owner-url",
+    envvar="SWALLOWTAIL_DATABASE_OWNER_URL",
+    callback=without_password,
+    help="The same database as the owner of its tables, to create them or bring them up to date.",
+)
 @MASTER_KEY
 @click.option(
     "--audit-heads",
@@ -154,7 +177,7 @@ def _print_secrets(outcome: Outcome) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it listens.")
 @LOG_LEVEL
 def serve(*, as_json: bool, log_level: str, **settings: Any) -> None:
-    """Serve a Cloud from one folder: API, DICOMweb and Links on one HTTPS port."""
+    """Serve a Cloud from one folder, and a database server if given: API, DICOMweb and Links on one HTTPS port."""
     try:
         from swallowtail.cloud.composition.settings import ServeError, ServeSettings
         from swallowtail.cloud.server import run

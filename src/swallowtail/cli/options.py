@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from swallowtail.runtime.log import LEVELS
 
@@ -50,6 +51,21 @@ def cloud_client(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def without_password(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Refuse an address with a password on the command line, where every user can read it."""
+    source = context.get_parameter_source(str(parameter.name))
+    if value and source is ParameterSource.COMMANDLINE and "@" in value:
+        userinfo = value.partition("://")[2].rpartition("@")[0]
+        if ":" in userinfo:
+            raise click.BadParameter(
+                f"a password on the command line can be read by every user; set"
+                f" {parameter.envvar}, or name a password file in PGPASSFILE"
+            )
+    return value
 
 
 def read_text(path: Path) -> str:

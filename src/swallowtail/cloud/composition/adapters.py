@@ -21,11 +21,14 @@ from swallowtail.cloud.composition.settings import ServeSettings
 from swallowtail.cloud.data_folder.data_folder import DataFolder
 from swallowtail.cloud.index.parser_pool import Parser, WorkerPool
 from swallowtail.cloud.ingest.space import Usage
+from swallowtail.cloud.model.audit import AuditKeys
 from swallowtail.cloud.model.credentials import KeyedHash
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.ports.blobs import Blobs
 from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.pixels.service import Pixels
+from swallowtail.cloud.records.postgresql import PostgresqlDatabase
+from swallowtail.cloud.records.postgresql_server import DatabaseServer, open_database
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from swallowtail.cloud.secrets.sealing import Seal
@@ -56,12 +59,12 @@ class Adapters:
 async def open_adapters(
     folder: DataFolder, settings: ServeSettings, environment: Environment, *, on_fatal: OnFatal
 ) -> AsyncIterator[Adapters]:
-    """Open those of the embedded Cloud: SQLite, a folder of blobs, worker processes."""
+    """Open those of a Cloud on one machine: a folder of blobs, worker processes, a database."""
     hashes = KeyedHash(folder.pepper())  # first: with a database there, no pepper is created
     keyring = folder.audit_keyring()
     heads = HeadFile(settings.audit_heads or folder.audit_heads, keyring.keys)
     async with AsyncExitStack() as stack:
-        database = SqliteDatabase.open(folder.database, audit_keys=keyring.keys, on_fatal=on_fatal)
+        database = _open_database(folder, settings.database, keyring.keys, on_fatal)
         stack.push_async_callback(database.close)
         records = Records(database)
         await keyring.settle(records.audit, now=environment.clock())
@@ -84,6 +87,18 @@ async def open_adapters(
             send=TlsSender(settings.audit_networks),
             disk_usage=lambda: _disk_usage(folder.path),
         )
+
+
+def _open_database(
+    folder: DataFolder, server: DatabaseServer | None, keys: AuditKeys, on_fatal: OnFatal
+) -> SqliteDatabase | PostgresqlDatabase:
+    """Open the database server, or the file in the folder."""
+    if server is None:
+        folder.use_server(None)
+        return SqliteDatabase.open(folder.database, audit_keys=keys, on_fatal=on_fatal)
+    database = open_database(server, audit_keys=keys)
+    folder.use_server(server.url.set(password=None).render_as_string())
+    return database
 
 
 def _disk_usage(path: Path) -> tuple[int, int]:

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from swallowtail.cloud.records.postgresql_server import (
+    DatabaseServer,
+    DatabaseUrlError,
+    parse_url,
+)
 from swallowtail.cloud.web.hosts import (
     Host,
     InvalidAddressError,
@@ -37,6 +42,8 @@ class ServeSettings:
     proxies: tuple[Network, ...] = ()
     master_key: Path | None = None
     audit_networks: tuple[Network, ...] = ()
+    database: DatabaseServer | None = None
+    """None: SQLite in the data folder."""
 
     @classmethod
     def of(
@@ -53,6 +60,8 @@ class ServeSettings:
         token_rate: float = TOKEN_RATE.per_second,
         trusted_proxies: Sequence[str] = (),
         audit_networks: Sequence[str] = (),
+        database_url: str | None = None,
+        database_owner_url: str | None = None,
     ) -> "ServeSettings":
         """Check the flags; raises ServeError."""
         host, colon, port = listen.rpartition(":")
@@ -86,7 +95,20 @@ class ServeSettings:
             networks = parse_proxies(audit_networks)
         except ValueError as error:
             raise ServeError(f"--audit-network: {error}; one is 10.1.0.0/16") from error
+        database = _database(database_url, database_owner_url)
         given = (public, allowed, Rates.of_tokens(token_rate), proxies)
         return cls(
-            data.absolute(), host, int(port), cert, key, audit_heads, *given, master_key, networks
-        )
+            data.absolute(), host, int(port), cert, key, audit_heads, *given, master_key, networks,
+            database,
+        )  # fmt: skip
+
+
+def _database(url: str | None, owner: str | None) -> DatabaseServer | None:
+    if url is None:
+        if owner is not None:
+            raise ServeError("--database-owner-url needs --database-url; give both or neither")
+        return None
+    try:
+        return DatabaseServer(parse_url(url), None if owner is None else parse_url(owner))
+    except DatabaseUrlError as error:
+        raise ServeError(f"--database-url or --database-owner-url: {error}") from error

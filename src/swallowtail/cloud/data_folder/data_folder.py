@@ -12,7 +12,8 @@ DATA/                0700
   ca.key server.key  their keys, sealed
   blobs/             data sets, named by their SHA-256
   pixels/            where transcoded data sets lie while they are sent, without a name; always empty to look at
-  cloud.sqlite3      everything else
+  cloud.sqlite3      everything else, unless it is on a database server:
+  database-server    the address of that server, without a password
   restore.incomplete only while `cloud restore` has not ended; the folder is not used meanwhile
 """
 
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 
 LOCK: Final = "lock"
 DATABASE: Final = "cloud.sqlite3"
+DATABASE_SERVER: Final = "database-server"
 BLOBS: Final = "blobs"
 MASTER_KEY: Final = "master.key"
 PEPPER: Final = "pepper.sealed"
@@ -116,10 +118,37 @@ class DataFolder:
 
     def _refuse_if_in_use(self, missing: Path) -> None:
         """A new key beside an old database would make every code and token in it useless, silently."""
-        if self.database.exists():
+        for used in (self.database, self.path / DATABASE_SERVER):
+            if used.exists():
+                raise DataFolderError(
+                    f"{missing} is missing although {used} exists; restore it from a backup"
+                )
+
+    def use_server(self, address: str | None) -> None:
+        """Note whether the records are on a database server, and where; raises DataFolderError.
+
+        A folder stays with the kind of database that it began with.
+        """
+        if address is None:
+            check_embedded(self.path)
+        elif self.database.exists():
             raise DataFolderError(
-                f"{missing} is missing although {self.database} exists; restore it from a backup"
+                f"{self.database} holds the records of this Cloud; serve it without"
+                " --database-url, or name another folder with --data"
             )
+        else:
+            write_private(self.path / DATABASE_SERVER, f"{address}\n".encode())
+
+
+def check_embedded(path: Path) -> None:
+    """Raise DataFolderError where the records of a folder are on a database server."""
+    mark = path / DATABASE_SERVER
+    if mark.exists():
+        raise DataFolderError(
+            f"the records of {path} are on a database server ({mark.read_text().strip()}). Serve it"
+            " with --database-url; check, save and restore it with PostgreSQL's own tools and a copy"
+            " of the folder, see docs/runbooks/postgresql.md"
+        )
 
 
 def lock_folder(path: Path, refusal: str) -> int:

@@ -31,7 +31,14 @@ from swallowtail import __version__
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers
-from swallowtail.cloud.data_folder.data_folder import BLOBS, DATABASE, LOCK, MASTER_KEY, lock_folder
+from swallowtail.cloud.data_folder.data_folder import (
+    BLOBS,
+    DATABASE,
+    LOCK,
+    MASTER_KEY,
+    check_embedded,
+    lock_folder,
+)
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.inventory import BlobReference
 from swallowtail.cloud.model.port_errors import DamagedError, NotFoundError, StorageUnavailableError
@@ -102,9 +109,10 @@ async def back_up(
 ) -> tuple[str, Manifest]:
     """Take a snapshot of `data` into `target`; return its name and manifest.
 
-    Raises BackupError and StorageUnavailableError. Blobs that could not be copied are listed in the
+    Raises BackupError, DataFolderError and StorageUnavailableError. Blobs that could not be copied are listed in the
     manifest, and the rest is copied all the same.
     """
+    check_embedded(data)
     source = SqliteReader.open(data / DATABASE)
     lock = _lock_backup(data, target)
     try:

@@ -4,7 +4,12 @@ import time
 from pathlib import Path
 
 from swallowtail.cloud.auditing.heads import ExportedHead, HeadFile, HeadFileError
-from swallowtail.cloud.data_folder.data_folder import AUDIT_HEADS, DATABASE, read_audit_keys
+from swallowtail.cloud.data_folder.data_folder import (
+    AUDIT_HEADS,
+    DATABASE,
+    check_embedded,
+    read_audit_keys,
+)
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.operations.backup import blob_folders
 from swallowtail.cloud.operations.check import Check, Fault, Progress, Report
@@ -22,9 +27,10 @@ async def check_folder(
 ) -> Report:
     """Check a data folder.
 
-    Raises StorageUnavailableError or SealError when its database or its audit keys cannot be
+    Raises DataFolderError, StorageUnavailableError or SealError when its database or its audit keys cannot be
     opened.
     """
+    check_embedded(data)
     SqliteReader.open(data / DATABASE)  # which says best what is wrong with a folder that is none
     keys = read_audit_keys(data, master_key)
     exported, altered = _exported(

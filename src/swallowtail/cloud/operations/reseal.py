@@ -9,7 +9,7 @@ new key too; the pepper stays, since every code and token would change with it.
 from pathlib import Path
 
 from swallowtail.cloud.data_folder.certificates import reseal_keys
-from swallowtail.cloud.data_folder.data_folder import DataFolder
+from swallowtail.cloud.data_folder.data_folder import DataFolder, check_embedded
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.sealed import reseal_rows
 from swallowtail.cloud.records.sqlite import SqliteDatabase
@@ -20,6 +20,7 @@ async def reseal(data: Path, master_key: Path | None = None) -> None:
 
     Raises DataFolderError or SealError.
     """
+    check_embedded(data)
     folder = DataFolder(data, master_key)
     try:
         folder.seal = folder.master_key.begin_replacement()
