@@ -14,7 +14,11 @@ from typing import Any, Final
 
 import structlog
 
-from swallowtail.calls.store import Committed, StoreRequest, TransferEnd
+from swallowtail.calls.store import (
+    Committed,
+    StoreRequest,
+)
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.blobs.disk import OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.workers import ThreadWorkers

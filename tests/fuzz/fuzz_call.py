@@ -5,12 +5,12 @@ What is read survives its own bytes.
 
 from typing import Any
 
-from swallowtail.calls import config, diagnostics, report, store
+from swallowtail.calls import config, diagnostics, report, store, transfer
 from swallowtail.calls.codec import MalformedCallError, Reader, encode
 
 READERS: tuple[Reader[Any], ...] = (
     store.read_store_request,
-    store.read_transfer_end,
+    transfer.read_transfer_end,
     store.read_store_answer,
     config.read_configure,
     config.read_configure_answer,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from swallowtail.calls import config, diagnostics, report, store
+from swallowtail.calls import config, diagnostics, report, store, transfer
 from swallowtail.calls.codec import encode
 from swallowtail.cloud.data_set.elements import BIG_ENDIAN, IMPLICIT, LONG
 from swallowtail.dicom import commands, pdu, uids
@@ -277,7 +277,7 @@ def _calls() -> Mapping[str, bytes]:
             "store",
             _STORE,
         ),
-        (1, "end", store.TransferEnd(length=10, crc32=1)),
+        (1, "end", transfer.TransferEnd(length=10, crc32=1)),
         (2, "committed", store.Committed(length=10, crc32=1, stored=store.Stored.NEW)),
         (2, "not-stored", store.NotStored(reason=store.NotStoredReason.FENCED)),
         (3, "configure", config.Configure(version=1, document=b"{}")),

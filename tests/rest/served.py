@@ -28,7 +28,13 @@ from swallowtail.calls.config import (
 from swallowtail.calls.diagnostics import PING, Pong, read_ping
 from swallowtail.calls.document import Problem
 from swallowtail.calls.report import REPORT, Observation, Report, read_noted
-from swallowtail.calls.store import STORE, StoreAnswer, StoreRequest, TransferEnd, read_store_answer
+from swallowtail.calls.store import (
+    STORE,
+    StoreAnswer,
+    StoreRequest,
+    read_store_answer,
+)
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sim.installation import SWALLOWTAIL, announcements, with_source
 from swallowtail.sim.processes import Program

@@ -1,7 +1,7 @@
 """Store out: one instance from the Cloud, through Link, into a system of the hospital.
 
-The channel: OPEN(DeliverRequest, transfer), DATA …, MESSAGE(TransferEnd)+FIN; then Link's one
-answer, MESSAGE+FIN. Link takes the next request of a destination while the last awaits its
+The channel: OPEN(DeliverRequest), then a transfer (`calls.transfer`); then Link's one response,
+MESSAGE+FIN. Link takes the next request of a destination while the last awaits its
 response, holds at most one window of it, and sends it when the connection is free. What failed says
 which of three things it was about, since the Cloud's queue treats them differently: the
 destination, the instance, or Link itself.
@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from swallowtail.calls.codec import Call, Reader
+from swallowtail.calls.transfer import Confirmation
 
 DELIVER: Final = "deliver"
 
@@ -98,14 +99,12 @@ class About(enum.StrEnum):
     """
 
 
-class Delivered(Call, tag="delivered", frozen=True, kw_only=True):
+class Delivered(Confirmation, tag="delivered", frozen=True, kw_only=True):
     """The destination answered with success or a warning (B000, B006, B007).
 
     With this request's own numbers (wire §8).
     """
 
-    length: int
-    crc32: int
     status: int
     """PS3.4 B.2.3: 0000 or Bxxx."""
     comment: str = ""

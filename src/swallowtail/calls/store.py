@@ -1,14 +1,14 @@
 """Store in: one instance from a modality, through Link, into the Cloud.
 
-The channel: OPEN(StoreRequest, transfer), DATA … , MESSAGE(TransferEnd)+FIN; then the Cloud's one
-answer, MESSAGE+FIN. The opener believes an answer only if it carries the length and the checksum of
-what it sent (wire §8).
+The channel: OPEN(StoreRequest), then a transfer (`calls.transfer`); then the Cloud's one response,
+MESSAGE+FIN.
 """
 
 import enum
 from typing import Final
 
 from swallowtail.calls.codec import Call, Reader
+from swallowtail.calls.transfer import Confirmation
 
 STORE: Final = "store"
 
@@ -41,13 +41,6 @@ class StoreRequest(Call, frozen=True, kw_only=True):
     """UTC seconds on Link's clock when the command was read; for display, never for order."""
 
 
-class TransferEnd(Call, frozen=True, kw_only=True):
-    """The last word of a body (wire §8)."""
-
-    length: int
-    crc32: int
-
-
 class Stored(enum.StrEnum):
     """What the commit found."""
 
@@ -63,11 +56,9 @@ class Stored(enum.StrEnum):
     """The SOP Instance UID was there with other bytes; kept, alarm, the older stays visible."""
 
 
-class Committed(Call, tag="committed", frozen=True, kw_only=True):
+class Committed(Confirmation, tag="committed", frozen=True, kw_only=True):
     """The blob is fsynced and its row is committed. Nothing else may be answered with 0000."""
 
-    length: int
-    crc32: int
     stored: Stored
 
 
@@ -96,5 +87,4 @@ class NotStored(Call, tag="not-stored", frozen=True, kw_only=True):
 StoreAnswer = Committed | NotStored
 
 read_store_request: Reader[StoreRequest] = Reader(StoreRequest)
-read_transfer_end: Reader[TransferEnd] = Reader(TransferEnd)
 read_store_answer: Reader[StoreAnswer] = Reader(StoreAnswer)

@@ -8,26 +8,24 @@ Cloud asks is answered by `Answering`.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
 
-from swallowtail.calls.codec import MalformedCallError, encode
+from swallowtail.calls.net import CallFailedError, ServedCall, ask, serve_calls
 from swallowtail.calls.report import REPORT, Report, read_noted
 from swallowtail.link.cloud_address import Connect, UplinkError
 from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.reports import Reports
 from swallowtail.runtime.tasks import Tasks
-from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.channel import Message
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
 from swallowtail.wire.events import Close
-from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.failures import RefusedError, SessionClosedError
 from swallowtail.wire.handshake import LinkHello
-from swallowtail.wire.net import Channel, Session
-from swallowtail.wire.reasons import CloseCode, ResetReason
+from swallowtail.wire.net import Session
+from swallowtail.wire.reasons import CloseCode
 from swallowtail.wire.reconnect import ReconnectSchedule, SessionEnding
 from swallowtail.wire.session import SessionMachine
 
@@ -62,16 +60,14 @@ EXPULSIONS: Final = frozenset(
 
 
 class Answering(Protocol):
-    """Answers the calls that the Cloud opens."""
+    """Serves the calls that the Cloud makes."""
 
-    async def answer(self, channel: Channel) -> None:
-        """Serve one channel to its end."""
-
-    def limit(self, call: str) -> float | None:
-        """Give the seconds that a call may take; None: it sees to that itself."""
+    @property
+    def calls(self) -> Mapping[str, ServedCall]:
+        """Return the calls by name."""
 
     def greeted(self) -> None:
-        """Learn that a session stands, so that the Cloud is told how the endpoints are."""
+        """Handle the start of a session: the Cloud is told how the endpoints are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,33 +184,14 @@ class Uplink:
     async def _live(self, session: Session) -> tuple[SessionEnding, float]:
         """Answer and report until the session ends."""
         async with Tasks("calls") as tasks:
-            tasks.spawn(self._accept(session, tasks), name="accept")
+            serving = serve_calls(session, self._answering.calls, tasks)
+            tasks.spawn(serving, name="serve")
             tasks.spawn(self._report(session), name="report")
             self._answering.greeted()
             await asyncio.wait([session.closed])
         close = session.closed.result()
         log.info("the session with the Cloud has ended", status=close.code, reason=close.text)
         return _ending(close), session.farewell.retry_after if session.farewell is not None else 0.0
-
-    async def _accept(self, session: Session, tasks: Tasks) -> None:
-        async for channel in session.opened():
-            tasks.spawn(self._answer(channel), name=channel.opening.call)
-
-    async def _answer(self, channel: Channel) -> None:
-        try:
-            async with asyncio.timeout(limit := self._answering.limit(channel.opening.call)):
-                await self._answering.answer(channel)
-        except TimeoutError:
-            channel.reset(ResetReason.DEADLINE, f"the call was not served within {limit:g} s")
-        except MalformedCallError as error:
-            channel.reset(ResetReason.MALFORMED, str(error))
-        except (ChannelResetError, LocalProtocolError):
-            log.info("a call of the Cloud ended early", kind=channel.opening.call)
-        except BaseException:
-            channel.reset(
-                ResetReason.INTERNAL
-            )  # a bug, or the session's end: either way the Cloud need not wait
-            raise
 
     # Reports
 
@@ -238,21 +215,10 @@ class Uplink:
     async def _send_report(self, session: Session, batch: Report) -> None:
         noted = False
         try:
-            async with asyncio.timeout(NOTED_LIMIT):
-                channel = await session.open(REPORT, encode(batch), Priority.INTERACTIVE, fin=True)
-                try:
-                    answer = await channel.receive()
-                    noted = isinstance(answer, Message) and read_noted(answer.body) is not None
-                finally:  # harmless when it is over
-                    channel.reset(ResetReason.CANCELLED, "Link no longer waits for this answer")
-        except (
-            TimeoutError,
-            ChannelResetError,
-            SessionClosedError,
-            LocalProtocolError,
-            MalformedCallError,
-        ) as error:
-            log.info("a report was not noted", error=error)
+            await ask(session, REPORT, batch, read_noted, seconds=NOTED_LIMIT)
+            noted = True
+        except CallFailedError as error:
+            log.info("report not delivered", error=error)
         finally:
             if not noted:
                 self._reports.restore(batch)

@@ -9,7 +9,10 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from swallowtail.calls.store import Committed, TransferEnd
+from swallowtail.calls.store import (
+    Committed,
+)
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers

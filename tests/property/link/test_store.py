@@ -74,6 +74,7 @@ class Played:
                 store.whole(self.now)
             case "sent" if self.whole_at is not None:
                 self.all_sent |= store.phase is Phase.RELAYING
+                store.transfer.end()
                 store.sent()
             case "lost":
                 store.lost(self.now)
@@ -114,7 +115,8 @@ def test_success_is_said_for_an_honest_commit_of_everything_alone(steps):
         played.play(*step)
         assert before is None or played.store.verdict is before, "a verdict never changes"
     assert (played.store.verdict in STORED.values()) <= played.honest_commit
-    assert played.store.crc32 == zlib.crc32(played.sent)
+    assert played.store.transfer.crc32 == zlib.crc32(played.sent)
+    assert played.store.length == len(played.sent)
     assert len(played.sent) <= LIMIT
 
 

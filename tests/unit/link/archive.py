@@ -20,7 +20,7 @@ from swallowtail.calls.deliver import (
     NotDelivered,
     read_deliver_answer,
 )
-from swallowtail.calls.store import TransferEnd
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.dicom import uids
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.commands import Command, response_to

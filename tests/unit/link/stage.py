@@ -30,10 +30,9 @@ from swallowtail.calls.store import (
     NotStoredReason,
     Stored,
     StoreRequest,
-    TransferEnd,
     read_store_request,
-    read_transfer_end,
 )
+from swallowtail.calls.transfer import TransferEnd, read_transfer_end
 from swallowtail.dicom.buffers import BufferPool
 from swallowtail.dicom.net import Connection, associate
 from swallowtail.dicom.pdu import AssociateRQ

@@ -23,8 +23,8 @@ from swallowtail.calls.store import (
     StoreAnswer,
     Stored,
     StoreRequest,
-    TransferEnd,
 )
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Receipt

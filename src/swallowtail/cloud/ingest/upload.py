@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
-from swallowtail.calls.store import TransferEnd
+from swallowtail.calls.transfer import OutgoingTransfer, TransferEnd
 from swallowtail.cloud.data_set.elements import DEFLATED, EXPLICIT, Bytes, LocatedElement, Walk
 from swallowtail.cloud.ingest.store_instance import InstanceKey
 
@@ -58,13 +58,14 @@ async def body_of(
     head: Head, pieces: AsyncIterator[bytes]
 ) -> AsyncIterator[memoryview | TransferEnd]:
     """Return the data set as ingest takes it: its bytes, then their length and CRC-32."""
-    length, crc32 = len(head.rest), zlib.crc32(head.rest)
+    transfer = OutgoingTransfer()
     if head.rest:
+        transfer.update(head.rest)
         yield memoryview(head.rest)
     async for piece in pieces:
-        length, crc32 = length + len(piece), zlib.crc32(piece, crc32)
+        transfer.update(piece)
         yield memoryview(piece)
-    yield TransferEnd(length=length, crc32=crc32)
+    yield transfer.end()
 
 
 def _meta(content: bytes) -> tuple[int, dict[int, str]]:

@@ -2,55 +2,34 @@
 calls.diagnostics).
 """
 
-import asyncio
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
-from dataclasses import dataclass
-from functools import partial
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator
+from typing import Final
 
 from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.deliver import (
     DELIVER,
     About,
     DeliverAnswer,
-    Delivered,
     DeliverRequest,
     DeliveryPhase,
     NotDelivered,
     read_deliver_answer,
 )
 from swallowtail.calls.diagnostics import CHECK, Checked, CheckRequest, read_checked
-from swallowtail.calls.store import TransferEnd
+from swallowtail.calls.net import FAILURES, exchange, send_body
+from swallowtail.calls.transfer import OutgoingTransfer
 from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.links.live import LiveLink
-from swallowtail.cloud.model.port_errors import CloudError
 from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.channel import Message
-from swallowtail.wire.failures import ChannelResetError, SessionClosedError
+from swallowtail.wire.failures import SessionClosedError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel
 from swallowtail.wire.reasons import ResetReason
 
 CHECK_SECONDS: Final = 60.0
 """A check tries policy, name, connection, association and echo, each within its own deadline."""
-PIECE: Final = 256 * 1024
-"""Bytes that are copied into frames between two looks at the rest of the loop."""
-
-GIVEN_UP: Final = (ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError)
-"""What ends a delivery that the Link, or the session, gives up."""
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """Why a half of the exchange ended."""
-
-    error: Exception
 
 
 class Outbound:
@@ -92,7 +71,7 @@ class Outbound:
             raise LinkAwayError(f"nothing can be sent to the Link: {error}") from error
         try:
             return await _exchange(channel, pieces, progress)
-        except GIVEN_UP as error:
+        except FAILURES as error:
             raise LinkAwayError(f"the Link gave the delivery up: {error}") from error
         finally:
             channel.reset(
@@ -111,79 +90,25 @@ class Outbound:
 async def _exchange(
     channel: Channel, pieces: AsyncIterator[bytes], progress: Progress
 ) -> DeliverAnswer:
-    """Send while listening.
+    """Send the body and return Link's response.
 
     A destination that cannot be reached is answered before the body has found any credit.
     """
-    async with Tasks("deliver") as tasks:
-        sending = tasks.spawn(_caught(partial(_send, channel, pieces, progress)), name="send")
-        answering = tasks.spawn(_caught(partial(_answer, channel)), name="answer")
-        await asyncio.wait([sending, answering], return_when=asyncio.FIRST_COMPLETED)
-        if sending.done() and not answering.done():
-            _value(sending.result())
-        answer = await answering
-        if isinstance(answer, _Failed):
-            raise answer.error
-        if not isinstance(answer, Delivered):
-            return answer
-        if sending.done() and (answer.length, answer.crc32) == _value(sending.result()):
-            return answer
-    text = (
-        "the Link's numbers of what it delivered are not those of what was sent; it is sent again"
-    )
+    transfer = OutgoingTransfer()
+
+    async def send() -> None:
+        await send_body(channel, pieces, transfer, on_progress=progress.note)
+        progress.sent.set()
+
+    answer = await exchange(channel, send, read_deliver_answer)
+    if isinstance(answer, NotDelivered) or transfer.is_confirmed_by(answer):
+        return answer
+    text = "the Link reports other bytes than were sent; it is sent again"
     return NotDelivered(about=About.LINK, phase=DeliveryPhase.TRANSFER, detail=text)
-
-
-async def _caught(work: Callable[[], Awaitable[T]]) -> T | _Failed:
-    """Give what can be expected to fail as a value.
-
-    Raised in a task of its own it would be told as a fault of ours.
-    """
-    try:
-        return await work()  # made here: a task cancelled before its start awaits nothing
-    except (*GIVEN_UP, CloudError) as error:
-        return _Failed(error)
-
-
-def _value(outcome: T | _Failed) -> T:
-    if isinstance(outcome, _Failed):
-        raise outcome.error
-    return outcome
-
-
-async def _send(
-    channel: Channel, pieces: AsyncIterator[bytes], progress: Progress
-) -> tuple[int, int]:
-    """Send the body and its end (wire §8); gives length and CRC-32."""
-    length = checksum = 0
-    async with aclosing(_bounded(pieces)) as bounded:
-        async for piece in bounded:
-            await channel.send(piece)
-            length += len(piece)
-            checksum = zlib.crc32(piece, checksum)
-            progress.note()
-    await channel.message(encode(TransferEnd(length=length, crc32=checksum)), fin=True)
-    progress.note()
-    progress.sent.set()
-    return length, checksum
-
-
-async def _bounded(pieces: AsyncIterator[bytes]) -> AsyncGenerator[memoryview, None]:
-    async for piece in pieces:
-        view = memoryview(piece)
-        for start in range(0, len(view), PIECE):
-            yield view[start : start + PIECE]
-
-
-async def _answer(channel: Channel) -> DeliverAnswer:
-    event = await channel.receive()
-    if not isinstance(event, Message):
-        raise LinkAwayError("the Link answered a delivery with nothing; update it")
-    return read_deliver_answer(event.body)
 
 
 async def check(live: LiveLink, destination: str) -> Checked:
     """Have the Link try a destination step by step. Raises LinkAwayError."""
     return await live.ask(
-        CHECK, encode(CheckRequest(destination=destination)), read_checked, seconds=CHECK_SECONDS
+        CHECK, CheckRequest(destination=destination), read_checked, seconds=CHECK_SECONDS
     )

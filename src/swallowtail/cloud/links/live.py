@@ -5,7 +5,9 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from swallowtail.calls.codec import MalformedCallError, Reader, T, encode
+from msgspec import Struct
+
+from swallowtail.calls.codec import Reader, T
 from swallowtail.calls.config import CONFIGURE, Configure, ConfigureAnswer, read_configure_answer
 from swallowtail.calls.diagnostics import (
     PING,
@@ -16,15 +18,12 @@ from swallowtail.calls.diagnostics import (
     read_link_status,
     read_pong,
 )
+from swallowtail.calls.net import CallFailedError, ask
 from swallowtail.cloud.links.asgi_transport import AsgiFrames
 from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import Admitted, Tenant
-from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.channel import Message
-from swallowtail.wire.failures import ChannelResetError, SessionClosedError
-from swallowtail.wire.frames import Priority
-from swallowtail.wire.net import Channel, Session
-from swallowtail.wire.reasons import ResetReason
+from swallowtail.wire.failures import SessionClosedError
+from swallowtail.wire.net import Session
 
 CALL_SECONDS: Final = 30.0
 IN_OPEN: Final = 60_000
@@ -86,24 +85,24 @@ class LiveLink:
         await self._echo()
         began = time.perf_counter()  # a loop may count in milliseconds
         payload = bytes(size)
-        pong = await self.ask(PING, encode(Ping(payload=payload)), read_pong)
+        pong = await self.ask(PING, Ping(payload=payload), read_pong)
         if pong.payload != payload:
             raise LinkAwayError("the Link sent other bytes back than it got; update it")
         return time.perf_counter() - began
 
     async def status(self) -> LinkStatus:
         """Ask how the Link is. Raises LinkAwayError."""
-        return await self.ask(STATUS, encode(StatusQuery()), read_link_status)
+        return await self.ask(STATUS, StatusQuery(), read_link_status)
 
     async def configure(self, version: int, document: bytes) -> ConfigureAnswer:
         """Wish that the Link runs this document. Raises LinkAwayError."""
         if len(document) <= IN_OPEN:
             return await self.ask(
                 CONFIGURE,
-                encode(Configure(version=version, document=document)),
+                Configure(version=version, document=document),
                 read_configure_answer,
             )
-        opening = encode(Configure(version=version, document=b""))
+        opening = Configure(version=version, document=b"")
         return await self.ask(CONFIGURE, opening, read_configure_answer, body=document)
 
     async def _echo(self) -> None:
@@ -118,42 +117,14 @@ class LiveLink:
     async def ask(
         self,
         call: str,
-        opening: bytes,
+        request: Struct,
         read: Reader[T],
         *,
         body: bytes = b"",
         seconds: float = CALL_SECONDS,
     ) -> T:
-        """Make a call of one question and one answer. Raises LinkAwayError."""
+        """Make a call of one request and one response. Raises LinkAwayError."""
         try:
-            async with asyncio.timeout(seconds):
-                channel = await self.session.open(call, opening, Priority.INTERACTIVE, fin=not body)
-                try:
-                    return read(await _answer(channel, body))
-                # harmless when it is over; else the Link would go on, and what it sends would hold
-                # credit
-                finally:
-                    channel.reset(
-                        ResetReason.CANCELLED, "the Cloud no longer waits for this answer"
-                    )
-        except (
-            TimeoutError,
-            ChannelResetError,
-            SessionClosedError,
-            LocalProtocolError,
-            MalformedCallError,
-        ) as error:
-            raise LinkAwayError(
-                f"the Link did not answer {call!r}: {str(error) or 'it took too long'}"
-            ) from error
-
-
-async def _answer(channel: Channel, body: bytes) -> bytes:
-    """Send the rest of the question, if there is one, and give the answer."""
-    if body:
-        await channel.send(memoryview(body))
-        channel.finish()
-    answer = await channel.receive()
-    if not isinstance(answer, Message):
-        raise LinkAwayError(f"the Link answered {channel.opening.call!r} with nothing; update it")
-    return answer.body
+            return await ask(self.session, call, request, read, seconds=seconds, body=body)
+        except CallFailedError as error:
+            raise LinkAwayError(f"no response from the Link: {error}") from error

@@ -5,7 +5,7 @@ Run this configuration, are you there, how are you, store this (`calls.config`, 
 """
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,7 @@ from swallowtail.calls.diagnostics import (
     read_status_query,
 )
 from swallowtail.calls.document import Problem
+from swallowtail.calls.net import ServedCall
 from swallowtail.calls.report import Endpoints as EndpointsReport
 from swallowtail.link.directory import Directory
 from swallowtail.link.endpoints import Endpoints
@@ -85,12 +86,12 @@ class Answers:
         self._about = about
         self._now = now
         self._newest = 0
-        self._calls: dict[str, Callable[[Channel], Awaitable[None]]] = {
-            CONFIGURE: self._configure,
-            PING: self._ping,
-            STATUS: self._status,
-            DELIVER: destinations.deliver,
-            CHECK: destinations.check,
+        self.calls: Mapping[str, ServedCall] = {
+            CONFIGURE: ServedCall(self._configure, CALL_LIMIT),
+            PING: ServedCall(self._ping, CALL_LIMIT),
+            STATUS: ServedCall(self._status, CALL_LIMIT),
+            DELIVER: ServedCall(destinations.deliver),  # its waits have deadlines of their own
+            CHECK: ServedCall(destinations.check, CALL_LIMIT),
         }
 
     def greeted(self) -> None:
@@ -110,23 +111,6 @@ class Answers:
     @property
     def _states(self) -> tuple[EndpointState, ...]:
         return (*self._endpoints.states, *self._destinations.states)
-
-    def limit(self, call: str) -> float | None:
-        """Give the seconds that a call may take.
-
-        None for one whose every wait has a deadline of its own.
-        """
-        return None if call == DELIVER else CALL_LIMIT
-
-    async def answer(self, channel: Channel) -> None:
-        """Serve one channel to its end; raises MalformedCallError."""
-        call = self._calls.get(channel.opening.call)
-        if call is None:
-            channel.reset(
-                ResetReason.UNKNOWN_CALL, f"this Link knows no call {channel.opening.call!r}"
-            )
-        else:
-            await call(channel)
 
     async def _ping(self, channel: Channel) -> None:
         await channel.message(

@@ -12,6 +12,7 @@ retry.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,15 +28,15 @@ from swallowtail.calls.deliver import (
     DeliveryPhase,
     NotDelivered,
 )
-from swallowtail.calls.store import TransferEnd
+from swallowtail.calls.net import receive_body
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.dicom.commands import Command, Element, store_request
-from swallowtail.link.scu.body import next_of, pass_on
+from swallowtail.link.scu.body import WIRE_SILENCE, Body, next_of, pass_on
 from swallowtail.link.scu.connecting import Reach
 from swallowtail.link.scu.contexts import PERMANENT, Needs, pairs_of, refused_context
 from swallowtail.link.scu.outcomes import NotDeliveredError, answered, failure, row_of
 from swallowtail.link.scu.requestor import Ended, OutboundAssociation
 from swallowtail.runtime.tasks import Tasks
-from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.net import Channel
 
 log = structlog.get_logger()
@@ -147,12 +148,13 @@ class Line:
             )
         self._queued += 1
         try:
-            return await self._deliver(request, channel)
+            async with aclosing(receive_body(channel, silence=WIRE_SILENCE)) as body:
+                return await self._deliver(request, body)
         finally:
             self._queued -= 1
             self._rest()
 
-    async def _deliver(self, request: DeliverRequest, channel: Channel) -> DeliverAnswer:
+    async def _deliver(self, request: DeliverRequest, body: Body) -> DeliverAnswer:
         async with self._turn:
             if self._association is not None:
                 await self._association.room(self._association.window)
@@ -162,13 +164,13 @@ class Line:
             if (unbegun := self._judge(request)) is not None:
                 return unbegun
             try:
-                event = await next_of(channel)
+                piece = await next_of(body)
                 association = await self._associated(request)
                 if (
                     unbegun := self._judge(request)
                 ) is not None:  # the one before it may have failed meanwhile
                     return unbegun
-                sent = await self._send(association, event, request, channel)
+                sent = await self._send(association, piece, request, body)
             except NotDeliveredError as error:
                 self._noted(error.answer)
                 return error.answer
@@ -266,9 +268,9 @@ class Line:
     async def _send(
         self,
         association: OutboundAssociation,
-        event: Data | Message | End,
+        piece: memoryview | TransferEnd | None,
         request: DeliverRequest,
-        channel: Channel,
+        body: Body,
     ) -> "_Sent":
         context = association.context((request.sop_class, request.transfer_syntax))
         if context is None:
@@ -284,7 +286,7 @@ class Line:
         self._note_sent(request)
         result = association.request(context, command, lambda found: self._settled(request, found))
         try:
-            end = await pass_on(channel, event, association, request, result)
+            end = await pass_on(body, piece, association, request, result)
         # damaged, given up by the Cloud, or its session is lost: the destination must not keep half
         # of it
         except BaseException:

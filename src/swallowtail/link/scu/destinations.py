@@ -5,7 +5,6 @@ The calls `deliver` and `check` for the destinations of its configuration.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,14 +21,13 @@ from swallowtail.calls.deliver import (
     read_deliver_request,
 )
 from swallowtail.calls.diagnostics import read_check_request
+from swallowtail.calls.net import discard_body
 from swallowtail.dicom import uids
 from swallowtail.link.scu.check import Check
 from swallowtail.link.scu.connecting import Reach
 from swallowtail.link.scu.connection import Line, passed_over
 from swallowtail.link.state import LinkState
 from swallowtail.runtime.tasks import Tasks
-from swallowtail.wire.channel import Data, End
-from swallowtail.wire.failures import ChannelResetError
 from swallowtail.wire.net import Channel
 from swallowtail.wire.reasons import ResetReason
 
@@ -133,7 +131,7 @@ class Destinations:
         _check(request)
         answer = await self._deliver(request, channel)
         await channel.message(encode(answer), fin=True)
-        await _wait_for_end(channel)
+        await discard_body(channel, seconds=LAST_WORDS)
 
     async def _deliver(self, request: DeliverRequest, channel: Channel) -> DeliverAnswer:
         name, number = request.destination, request.connection
@@ -224,17 +222,3 @@ def _check(request: DeliverRequest) -> None:
         and 0 <= request.originator_id <= 0xFFFF
     ):
         raise MalformedCallError("the move originator of the request is none (PS3.7 9.1.1.1)")
-
-
-async def _wait_for_end(channel: Channel) -> None:
-    """Let the answer arrive before the rest of its body is given up.
-
-    The Cloud gives it up itself when it hears it.
-    """
-    with suppress(TimeoutError, ChannelResetError):
-        async with asyncio.timeout(LAST_WORDS):
-            while not isinstance(event := await channel.receive(), End):
-                if isinstance(event, Data):
-                    channel.consumed(len(event.view))
-            return
-    channel.reset(ResetReason.CANCELLED, "the delivery was answered; nothing more is read")

@@ -9,7 +9,11 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from swallowtail.calls.store import Committed, StoreRequest, TransferEnd
+from swallowtail.calls.store import (
+    Committed,
+    StoreRequest,
+)
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.index.indexer import LEASE, TOPIC, Indexer
 from swallowtail.cloud.index.inline import InlineParser

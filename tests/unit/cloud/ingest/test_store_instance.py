@@ -16,8 +16,8 @@ from swallowtail.calls.store import (
     NotStoredReason,
     Stored,
     StoreRequest,
-    TransferEnd,
 )
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers

@@ -22,7 +22,7 @@ from swallowtail.calls.deliver import (
     read_deliver_request,
 )
 from swallowtail.calls.diagnostics import CHECK, Checked, CheckStep, read_check_request
-from swallowtail.calls.store import TransferEnd
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.links.delivering import Outbound
 from swallowtail.cloud.model.port_errors import NotFoundError

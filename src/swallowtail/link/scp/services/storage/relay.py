@@ -8,16 +8,15 @@ deadline is armed at a time: the one that `store` names.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Final
 
 from swallowtail.calls.codec import MalformedCallError, encode
+from swallowtail.calls.net import exchange
 from swallowtail.calls.store import STORE, StoreRequest, read_store_answer
 from swallowtail.link.scp.operation import Operation
 from swallowtail.link.scp.services.storage.store_machine import Phase, StoreRelay
-from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.channel import End, Message
 from swallowtail.wire.failures import ChannelResetError, SessionClosedError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel, Session
@@ -42,12 +41,10 @@ async def relay(
         await discard(operation, store)
         return
     way = _Way(operation, channel, store)
-    async with Tasks("store") as tasks:
-        tasks.spawn(way.listen(), name="answer")
-        try:
-            await way.run()
-        finally:
-            way.end()
+    try:
+        await way.run()
+    finally:
+        way.end()
 
 
 async def _open(session: Session, store: StoreRelay, request: StoreRequest) -> Channel | None:
@@ -98,18 +95,30 @@ class _Way:
         self._store = store
         self._loop = asyncio.get_running_loop()
         self._limit: asyncio.Timeout | None = None
-        self._settled = asyncio.Event()
-        self._sending = False
         self._flush: asyncio.TimerHandle | None = None
         self._fresh = False  # something was written since the timer was set
 
     async def run(self) -> None:
         """Work until the verdict."""
-        await self._within(self._pass_on, Phase.RELAYING)
-        await self._within(self._settled.wait, Phase.AWAITING)
+        await self._exchange()
         if self._store.phase is Phase.DISCARDING:
             self.end()
             await discard(self._operation, self._store)
+
+    async def _exchange(self) -> None:
+        store = self._store
+        limit = self._limit = asyncio.timeout_at(store.next_timeout())
+        try:
+            async with limit:
+                answer = await exchange(self._channel, self._pass_on, read_store_answer)
+            store.answered(answer, self._loop.time())
+        except TimeoutError:
+            store.handle_timeout(max(self._loop.time(), limit.when() or 0.0))
+            store.lost(self._loop.time())  # credit came in the same turn as its deadline
+        except (ChannelResetError, MalformedCallError):
+            store.lost(self._loop.time())
+        finally:
+            self._limit = None
 
     def end(self) -> None:
         """Leave the channel: what it does not know to be committed is cancelled."""
@@ -117,36 +126,26 @@ class _Way:
             self._flush.cancel()
         self._channel.reset(ResetReason.CANCELLED)  # nothing, when it has ended
 
-    async def _within(self, work: Callable[[], Awaitable[object]], phase: Phase) -> None:
-        while self._store.phase is phase:
-            limit = asyncio.timeout_at(self._store.next_timeout())
-            try:
-                async with limit:
-                    self._limit = limit
-                    await work()
-            except TimeoutError:
-                self._store.handle_timeout(max(self._loop.time(), limit.when() or 0.0))
-            finally:
-                self._limit = None
-
     # From the modality to the Cloud
 
     async def _pass_on(self) -> None:
-        try:
-            while self._store.phase is Phase.RELAYING:
-                fragment = await self._operation.next_fragment()
-                if fragment is None:
-                    self._store.abandoned()
-                    return
+        store = self._store
+        while store.phase is Phase.RELAYING:
+            fragment = await self._operation.next_fragment()
+            if fragment is None:
+                store.abandoned()
+                break
+            if fragment.last:
+                store.whole(self._operation.read_at)
+            if store.fragment(fragment.data):
+                await self._send(fragment.data)
                 if fragment.last:
-                    self._store.whole(self._operation.read_at)
-                if self._store.fragment(fragment.data):
-                    await self._send(fragment.data)
-                if fragment.last and self._store.phase is Phase.RELAYING:
-                    await self._waiting(self._channel.message(encode(self._store.end), fin=True))
-                    self._store.sent()
-        except ChannelResetError:
-            self._lost()
+                    end = encode(store.transfer.end())
+                    await self._waiting(self._channel.message(end, fin=True))
+                    store.sent()
+                    self._rearm()
+        if store.phase is Phase.OVER:  # no response is of interest
+            self._channel.reset(ResetReason.CANCELLED)
 
     async def _send(self, view: memoryview) -> None:
         view = view[self._channel.send_nowait(view) :]
@@ -162,12 +161,8 @@ class _Way:
     async def _waiting(self, sending: Awaitable[None]) -> None:
         """Wait for the Cloud to take something; the timeout around this is the design's 15 s."""
         self._store.no_credit(self._loop.time(), self._operation.read_at)
-        self._sending = True
         self._rearm()
-        try:
-            await sending
-        finally:
-            self._sending = False
+        await sending
         self._store.credit()
         self._rearm()
 
@@ -181,31 +176,7 @@ class _Way:
         else:
             self._channel.flush()
 
-    # From the Cloud
-
-    async def listen(self) -> None:
-        """Hear the Cloud's answer, whenever it comes, or that none will."""
-        try:
-            while self._store.verdict is None:
-                event = await self._channel.receive()
-                if isinstance(event, Message):
-                    self._store.answered(read_store_answer(event.body), self._loop.time())
-                    self._rearm()
-                elif isinstance(event, End):
-                    break
-        except (ChannelResetError, MalformedCallError):
-            pass
-        self._lost()
-
-    def _lost(self) -> None:
-        self._store.lost(self._loop.time())  # changes nothing when there was an answer
-        self._rearm()
-
     def _rearm(self) -> None:
-        """Have the deadline of now, and wake whoever waits for something that will not come."""
-        if self._store.phase is Phase.OVER:
-            self._settled.set()
-        if self._limit is None or self._limit.expired():
-            return
-        stuck = self._sending and self._store.phase is not Phase.RELAYING
-        self._limit.reschedule(self._loop.time() if stuck else self._store.next_timeout())
+        """Set the timer to the deadline that holds now."""
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(self._store.next_timeout())

@@ -15,12 +15,12 @@ the bytes, but for their checksum.
 """
 
 import enum
-import zlib
 from typing import Final
 
 from swallowtail.calls.dimse_services.storage import NOT_STORED, STORED
 from swallowtail.calls.responses import Situation
-from swallowtail.calls.store import Committed, StoreAnswer, TransferEnd
+from swallowtail.calls.store import Committed, StoreAnswer
+from swallowtail.calls.transfer import OutgoingTransfer
 from swallowtail.sansio.machine import Bytes
 
 NO_CREDIT_LIMIT: Final = 15.0
@@ -44,8 +44,7 @@ class StoreRelay:
     def __init__(self, max_object: int) -> None:
         self.phase = Phase.RELAYING
         self.verdict: Situation | None = None
-        self.length = 0
-        self.crc32 = 0
+        self.transfer = OutgoingTransfer()
         self._max_object = max_object
         self._failure = Situation.CLOUD_LOST
         self._deadline: float | None = None  # of the phase: credit, or discarding
@@ -55,11 +54,10 @@ class StoreRelay:
         """Count bytes of the data set; True means: they go to the Cloud."""
         if self.phase is not Phase.RELAYING:
             return False
-        self.length += len(data)
-        if self.length > self._max_object:
+        if self.length + len(data) > self._max_object:
             self._over(Situation.TOO_LARGE)
             return False
-        self.crc32 = zlib.crc32(data, self.crc32)
+        self.transfer.update(data)
         return True
 
     def no_credit(self, now: float, read_at: float | None = None) -> None:
@@ -88,9 +86,9 @@ class StoreRelay:
             self._answer_by = now + ANSWER_LIMIT
 
     @property
-    def end(self) -> TransferEnd:
-        """What Link says of the body as its last word to the Cloud."""
-        return TransferEnd(length=self.length, crc32=self.crc32)
+    def length(self) -> int:
+        """Return the bytes that went to the Cloud."""
+        return self.transfer.length
 
     def sent(self) -> None:
         """Learn that every byte and the last word went to the Cloud."""
@@ -118,10 +116,7 @@ class StoreRelay:
         """
         if not isinstance(answer, Committed):
             self._failed(NOT_STORED[answer.reason], now)
-        elif self.phase is Phase.AWAITING and (answer.length, answer.crc32) == (
-            self.length,
-            self.crc32,
-        ):
+        elif self.phase is Phase.AWAITING and self.transfer.is_confirmed_by(answer):
             self._over(STORED[answer.stored])
         else:
             self._failed(Situation.CLOUD_LOST, now)

@@ -6,7 +6,13 @@ import pytest
 
 from swallowtail.calls.dimse_services.storage import NOT_STORED, STORED
 from swallowtail.calls.responses import Situation
-from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored, TransferEnd
+from swallowtail.calls.store import (
+    Committed,
+    NotStored,
+    NotStoredReason,
+    Stored,
+)
+from swallowtail.calls.transfer import TransferEnd
 from swallowtail.link.scp.services.storage.store_machine import (
     ANSWER_LIMIT,
     DISCARD_LIMIT,
@@ -28,7 +34,7 @@ def awaiting(now: float = 100.0) -> StoreRelay:
     assert store.fragment(BODY[:5])
     assert store.fragment(memoryview(BODY)[5:])
     store.whole(now)
-    assert store.end == TransferEnd(length=len(BODY), crc32=zlib.crc32(BODY))
+    assert store.transfer.end() == TransferEnd(length=len(BODY), crc32=zlib.crc32(BODY))
     store.sent()
     assert store.phase is Phase.AWAITING
     return store
