@@ -9,7 +9,7 @@ from datetime import date
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
-from swallowtail.cloud.model.tenancy import Code, Facility, Link, Organisation, Tenant
+from swallowtail.cloud.model.tenancy import Facility, Link, Organisation, SecurityCode, Tenant
 from swallowtail.cloud.records.records import Records
 
 NORTH = Tenant("north")
@@ -48,7 +48,7 @@ async def admitted_link(
     records: Records, tenant: Tenant = NORTH, name: str = "ward", facility: str = "clinic"
 ) -> int:
     """Make the tenants if needed and a Link that has a session; gives its epoch."""
-    code = Code(digest=digest(f"{tenant}/{name}"), until=NOW + 60)
+    code = SecurityCode(digest=digest(f"{tenant}/{name}"), until=NOW + 60)
     await records.links.add(tenant, link(name, facility), code, now=NOW, event=EVENT)
     admission = await records.links.admit(code.digest, b"k" * 32, address="192.0.2.9", now=NOW)
     return admission.link.epoch

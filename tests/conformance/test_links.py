@@ -5,10 +5,10 @@ from swallowtail.cloud.model.port_errors import ConflictError, FencedError, NotF
 from swallowtail.cloud.model.tenancy import (
     AdmissionProblem,
     Admitted,
-    Code,
     CodeState,
     Link,
     NotAdmitted,
+    SecurityCode,
 )
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import (
@@ -22,12 +22,12 @@ from tests.conformance.invented import (
     link,
 )
 
-CODE = Code(digest=digest("code"), until=NOW + 100)
+CODE = SecurityCode(digest=digest("code"), until=NOW + 100)
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 
 
 async def admit(
-    records: Records, code: Code = CODE, key: bytes = KEY, now: float = NOW
+    records: Records, code: SecurityCode = CODE, key: bytes = KEY, now: float = NOW
 ) -> Admitted | NotAdmitted:
     return await records.links.admit(code.digest, key, address="192.0.2.9", now=now)
 
@@ -66,14 +66,14 @@ async def test_another_key_is_refused_and_raises_an_alarm(ward: Records) -> None
 
 
 async def test_an_unknown_code_is_nobodys(ward: Records) -> None:
-    assert await admit(ward, Code(digest=digest("guess"), until=0.0)) == NotAdmitted(
+    assert await admit(ward, SecurityCode(digest=digest("guess"), until=0.0)) == NotAdmitted(
         problem=AdmissionProblem.CODE
     )
 
 
 async def test_rotating_keeps_the_key_and_fences_the_session(ward: Records) -> None:
     session = await admit(ward)
-    new = Code(digest=digest("new"), until=NOW + 5)
+    new = SecurityCode(digest=digest("new"), until=NOW + 5)
     rotated = await ward.links.rotate(NORTH, "ward", new, now=NOW, event=EVENT)
     assert (rotated.code_state, rotated.epoch) == (CodeState.BOUND, session.link.epoch + 1)
     assert (await admit(ward)).problem is AdmissionProblem.CODE
@@ -82,7 +82,7 @@ async def test_rotating_keeps_the_key_and_fences_the_session(ward: Records) -> N
 
 
 async def test_rotating_before_a_key_is_bound_gives_a_new_window(ward: Records) -> None:
-    new = Code(digest=digest("new"), until=NOW + 5)
+    new = SecurityCode(digest=digest("new"), until=NOW + 5)
     assert (
         await ward.links.rotate(NORTH, "ward", new, now=NOW, event=EVENT)
     ).code_state is CodeState.FRESH
@@ -94,7 +94,7 @@ async def test_rebinding_drops_the_key_and_binds_the_first_that_comes_in_time(
     ward: Records,
 ) -> None:
     session = await admit(ward)
-    new = Code(digest=digest("rebind"), until=NOW + 3600)
+    new = SecurityCode(digest=digest("rebind"), until=NOW + 3600)
     rebound = await ward.links.rebind(NORTH, "ward", new, now=NOW, event=EVENT)
     assert (rebound.key, rebound.epoch) == (b"", session.link.epoch + 1)
     with pytest.raises(FencedError):
@@ -110,7 +110,7 @@ async def test_a_revoked_code_is_good_for_nothing_until_it_is_rotated(ward: Reco
         await ward.links.revoke(NORTH, "ward", now=NOW, event=EVENT)
     ).epoch == session.link.epoch + 1
     assert (await admit(ward)).problem is AdmissionProblem.CODE
-    new = Code(digest=digest("new"), until=NOW + 5)
+    new = SecurityCode(digest=digest("new"), until=NOW + 5)
     await ward.links.rotate(NORTH, "ward", new, now=NOW, event=EVENT)
     assert isinstance(await admit(ward, new), Admitted)
 
@@ -121,13 +121,17 @@ async def test_names_are_unique_in_a_tenant_and_links_are_found_in_their_own_alo
     namesake = Link(id="x", facility="clinic", name="ward", created=NOW)
     with pytest.raises(ConflictError):
         await ward.links.add(
-            NORTH, namesake, Code(digest=digest("2"), until=NOW), now=NOW, event=EVENT
+            NORTH, namesake, SecurityCode(digest=digest("2"), until=NOW), now=NOW, event=EVENT
         )
     await ward.links.add(
-        SOUTH, link(), Code(digest=digest("3"), until=NOW + 1), now=NOW, event=EVENT
+        SOUTH, link(), SecurityCode(digest=digest("3"), until=NOW + 1), now=NOW, event=EVENT
     )
     await ward.links.add(
-        NORTH, link("attic", "tower"), Code(digest=digest("4"), until=NOW + 1), now=NOW, event=EVENT
+        NORTH,
+        link("attic", "tower"),
+        SecurityCode(digest=digest("4"), until=NOW + 1),
+        now=NOW,
+        event=EVENT,
     )
     assert [one.name for one in (await ward.links.links(NORTH)).items] == ["attic", "ward"]
     assert [

@@ -26,7 +26,14 @@ from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.deletion import NewDeletion, Scope
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.model.tenancy import Admitted, Code, Facility, Link, Organisation, Tenant
+from swallowtail.cloud.model.tenancy import (
+    Admitted,
+    Facility,
+    Link,
+    Organisation,
+    SecurityCode,
+    Tenant,
+)
 from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
@@ -118,7 +125,9 @@ def provision(folder: Path, go: Callable[[], None]) -> None:
         clinic = Facility(id="clinic", name="clinic", time_zone="Europe/Zurich")
         await people.put_facility(TENANT, clinic, now=NOW, event=EVENT)
         link = Link(id=LINK, facility="clinic", name=LINK, created=NOW)
-        await links.add(TENANT, link, Code(digest=bytes(32), until=NOW + 60), now=NOW, event=EVENT)
+        await links.add(
+            TENANT, link, SecurityCode(digest=bytes(32), until=NOW + 60), now=NOW, event=EVENT
+        )
         await cloud.close()
 
     go()

@@ -302,5 +302,5 @@ async def test_ping_goes_through_the_link_and_says_when_it_is_away(place: Place)
         presence = (await asyncio.to_thread(admin, "GET", f"links/{link['id']}"))["session"]
         assert 0 <= presence["round_trip"] < 5
     answer = admin("POST", f"links/{link['id']}/ping", status=503)
-    assert answer["code"] == "link-away"
+    assert answer["code"] == "link-offline"
     assert answer["remedy"]

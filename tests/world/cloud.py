@@ -26,7 +26,7 @@ from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
 from swallowtail.cloud.model.credentials import KeyedHash, mint_code
 from swallowtail.cloud.model.delivery import Rule, RuleAction, Target
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.model.tenancy import Code, Facility, Link, Organisation, Tenant
+from swallowtail.cloud.model.tenancy import Facility, Link, Organisation, SecurityCode, Tenant
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.wire.transport import SUBPROTOCOL, TransportClosedError
@@ -263,7 +263,7 @@ class CloudMachine(Machine):
         await self._records().links.rotate(
             TENANT,
             LINK,
-            Code(digest=self.hashes.of_code(code), until=self.wall() + DAY),
+            SecurityCode(digest=self.hashes.of_code(code), until=self.wall() + DAY),
             now=self.wall(),
             event=EVENT,
         )
@@ -292,7 +292,7 @@ async def provision(
         now=now,
         event=EVENT,
     )
-    code = Code(digest=cloud.hashes.of_code(cloud.code), until=now + DAY)
+    code = SecurityCode(digest=cloud.hashes.of_code(cloud.code), until=now + DAY)
     await records.links.add(
         TENANT, Link(id=LINK, facility="clinic", name=LINK, created=now), code, now=now, event=EVENT
     )

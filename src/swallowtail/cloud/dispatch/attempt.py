@@ -26,10 +26,10 @@ from swallowtail.calls.deliver import (
 from swallowtail.cloud.dispatch.planner import Culprit, LinkAway, Outcome, is_suspect
 from swallowtail.cloud.model.delivery import INSTANCE, Lease
 from swallowtail.cloud.model.imaging import Instance
+from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.port_errors import NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.ports.blobs import Blobs
 from swallowtail.cloud.model.ports.instances import Instances
-from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.model.transcoding import (
     EXPLICIT,
@@ -106,7 +106,7 @@ class Path(Protocol):
     async def deliver(
         self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress
     ) -> DeliverAnswer:
-        """Send one instance and give the Link's answer; raises LinkAwayError.
+        """Send one instance and give the Link's answer; raises LinkOfflineError.
 
         Cancelling it gives the delivery up.
         """
@@ -114,7 +114,7 @@ class Path(Protocol):
     async def echoes(self, destination: str) -> bool:
         """Have the Link try a destination, and say whether it answers a C-ECHO.
 
-        Raises LinkAwayError.
+        Raises LinkOfflineError.
         """
 
 
@@ -173,7 +173,7 @@ class Sender:
             try:
                 if await self._path.echoes(order.destination.name):
                     return Culprit(outcome), syntax
-            except LinkAwayError as error:
+            except LinkOfflineError as error:
                 return LinkAway(str(error), gone=self._path.gone), syntax
         return outcome, syntax
 
@@ -193,7 +193,7 @@ class Sender:
             self._refused[key] = instead
             progress.restart()
             return await self._transcoded(order, instance, instead, progress)
-        except LinkAwayError as error:
+        except LinkOfflineError as error:
             return LinkAway(str(error), gone=self._path.gone), delivery.payload.format
         except NotFoundError:
             return _unreadable(), delivery.payload.format

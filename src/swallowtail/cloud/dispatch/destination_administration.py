@@ -39,7 +39,7 @@ from swallowtail.cloud.model.merge_patch import merged
 from swallowtail.cloud.model.operations import ConfigurationVersion, Running
 from swallowtail.cloud.model.paging import Page, PageRequest, cursor_of, key_of
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
-from swallowtail.cloud.model.ports.links import Configuration, Links
+from swallowtail.cloud.model.ports.links import Configurations, Links
 from swallowtail.cloud.model.ports.operations import Audit
 from swallowtail.cloud.model.ports.sessions import Sessions
 from swallowtail.cloud.model.tenancy import Link
@@ -78,7 +78,7 @@ class DestinationAdministration:
     def __init__(
         self,
         links: Links,
-        configuration: Configuration,
+        configuration: Configurations,
         *,
         administration: ConfigurationAdministration,
         queues: Queues,
@@ -186,14 +186,14 @@ class DestinationAdministration:
     async def check(self, caller: Caller, destination: str) -> Checked:
         """Request the Link to check a destination step by step.
 
-        Raises LinkAwayError where the Link is offline, and ConflictError where it does not run the
+        Raises LinkOfflineError where the Link is offline, and ConflictError where it does not run the
         newest configuration yet.
         """
         row = await self.configured(caller, destination)
         reported = (await self._configuration.running(caller.tenant, [row.link.id])).get(
             row.link.id
         )
-        online = self._sessions.presence(caller.tenant, row.link.id)
+        online = self._sessions.session(caller.tenant, row.link.id)
         if online and reported and reported.version < row.version.version:
             raise ConflictError(
                 f"the Link runs version {reported.version} of its configuration, not"

@@ -25,7 +25,7 @@ from swallowtail.cloud.model.ports.blobs import Blobs
 from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.model.ports.deliveries import Deliveries
 from swallowtail.cloud.model.ports.instances import Instances
-from swallowtail.cloud.model.ports.links import Configuration
+from swallowtail.cloud.model.ports.links import Configurations
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.transcoding import Transcoder
 from swallowtail.runtime.tasks import Tasks
@@ -61,7 +61,7 @@ class Dispatch:
         deliveries: Deliveries,
         instances: Instances,
         blobs: Blobs,
-        configuration: Configuration,
+        configuration: Configurations,
         alarms: Alarms,
         bus: Bus,
         clock: Clock,
@@ -88,7 +88,7 @@ class Dispatch:
 class _Served:
     """The deliveries of one session."""
 
-    def __init__(self, tools: Tools, configuration: Configuration, bus: Bus, tasks: Tasks) -> None:
+    def __init__(self, tools: Tools, configuration: Configurations, bus: Bus, tasks: Tasks) -> None:
         self._tools, self._configuration, self._tasks = tools, configuration, tasks
         self._bus = bus
         self._topic = topic(tools.path.link)

@@ -9,7 +9,7 @@ from swallowtail.calls.config import Configuration as Document
 from swallowtail.calls.config import Destination, Device, InvalidConfigurationError, parse
 from swallowtail.cloud.model.delivery import Target
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.model.ports.links import Configuration, Links
+from swallowtail.cloud.model.ports.links import Configurations, Links
 from swallowtail.cloud.model.tenancy import Tenant
 
 
@@ -29,7 +29,7 @@ class Sites:
 class SiteBook:
     """Reads documents, each version once."""
 
-    def __init__(self, links: Links, configuration: Configuration) -> None:
+    def __init__(self, links: Links, configuration: Configurations) -> None:
         self._links, self._configuration = links, configuration
         self._read: dict[tuple[Tenant, str], tuple[int, Document | None]] = {}
 

@@ -13,7 +13,7 @@ from swallowtail.cloud.model.operations import ConfigurationVersion, Running
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.bus import Bus
-from swallowtail.cloud.model.ports.links import Configuration, Links
+from swallowtail.cloud.model.ports.links import Configurations, Links
 from swallowtail.cloud.model.ports.sessions import Sessions
 from swallowtail.cloud.model.tenancy import Link, Value
 from swallowtail.cloud.model.topics import link_topic
@@ -50,7 +50,7 @@ class ConfigurationAdministration:
     def __init__(
         self,
         links: Links,
-        configuration: Configuration,
+        configuration: Configurations,
         sessions: Sessions,
         bus: Bus,
         *,

@@ -12,10 +12,10 @@ from swallowtail.cloud.model.environment import Clock, Randomness
 from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.ports.bus import Bus
-from swallowtail.cloud.model.ports.links import Configuration, Links
+from swallowtail.cloud.model.ports.links import Configurations, Links
 from swallowtail.cloud.model.ports.sessions import Sessions
 from swallowtail.cloud.model.ports.tenancy import People
-from swallowtail.cloud.model.tenancy import FIRST_CODE_WINDOW, REBIND_WINDOW, Code, Link
+from swallowtail.cloud.model.tenancy import FIRST_CODE_WINDOW, REBIND_WINDOW, Link, SecurityCode
 from swallowtail.cloud.model.topics import link_topic
 from swallowtail.cloud.model.visibility import visible_facility, visible_link
 
@@ -42,7 +42,7 @@ class LinkAdministration:
         self,
         links: Links,
         people: People,
-        configuration: Configuration,
+        configuration: Configurations,
         sessions: Sessions,
         *,
         bus: Bus,
@@ -145,13 +145,13 @@ class LinkAdministration:
     async def ping(self, caller: Caller, link: str, size: int) -> float:
         """Send bytes to the Link and back; returns the seconds.
 
-        Raises LinkAwayError where the Link is offline.
+        Raises LinkOfflineError where the Link is offline.
         """
         await visible_link(self._links, caller, link)
         return await self._sessions.ping(caller.tenant, link, size)
 
     async def status(self, caller: Caller, link: str) -> LinkStatus:
-        """Request the status of the Link; raises LinkAwayError where it is offline."""
+        """Request the status of the Link; raises LinkOfflineError where it is offline."""
         await visible_link(self._links, caller, link)
         return await self._sessions.status(caller.tenant, link)
 
@@ -163,9 +163,9 @@ class LinkAdministration:
             for one in links
         )
 
-    def _new_code(self, window: float) -> tuple[str, Code]:
+    def _new_code(self, window: float) -> tuple[str, SecurityCode]:
         code = mint_code(self._random)
-        return code, Code(digest=self._hashes.of_code(code), until=self._clock() + window)
+        return code, SecurityCode(digest=self._hashes.of_code(code), until=self._clock() + window)
 
     def _with_code(self, caller: Caller, link: Link, code: str) -> LinkWithCode:
         self._bus.publish(link_topic(link.id))

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 
 from swallowtail.cloud.model.operations import Running, UnknownDevice
-from swallowtail.cloud.model.ports.links import Configuration
+from swallowtail.cloud.model.ports.links import Configurations
 from swallowtail.cloud.model.tenancy import Tenant
 
 
 class ReportedStates:
     """Records what Links report."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configurations) -> None:
         self._configuration = configuration
 
     async def record(self, tenant: Tenant, reported: Running) -> None:

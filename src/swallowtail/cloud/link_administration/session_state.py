@@ -28,7 +28,7 @@ def session_state(
 
     A session on this node is known to the second; of others the store has what was `reported`.
     """
-    here = sessions.presence(tenant, link)
+    here = sessions.session(tenant, link)
     if here is not None:
         values = msgspec.structs.asdict(here)
         known = {name: values[name] for name in ("since", "address", "release", "round_trip")}

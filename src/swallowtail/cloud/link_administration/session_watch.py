@@ -9,7 +9,7 @@ from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, ConfigurationVersion, NewAlarm, Severity
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.bus import Bus, Subscription
-from swallowtail.cloud.model.ports.links import Configuration, Links
+from swallowtail.cloud.model.ports.links import Configurations, Links
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.tenancy import Link, Tenant
 from swallowtail.cloud.model.topics import link_topic
@@ -36,7 +36,7 @@ class SessionWatch:
     def __init__(
         self,
         links: Links,
-        configuration: Configuration,
+        configuration: Configurations,
         alarms: Alarms,
         bus: Bus,
         *,

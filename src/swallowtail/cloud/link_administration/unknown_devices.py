@@ -4,14 +4,14 @@ from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.operations import UnknownDevice
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.model.ports.links import Configuration, Links
+from swallowtail.cloud.model.ports.links import Configurations, Links
 from swallowtail.cloud.model.visibility import visible_link
 
 
 class UnknownDeviceAdministration:
     """Lists and dismisses unknown devices of the Links that the caller may see."""
 
-    def __init__(self, links: Links, configuration: Configuration) -> None:
+    def __init__(self, links: Links, configuration: Configurations) -> None:
         self._links, self._configuration = links, configuration
 
     async def devices(

@@ -12,7 +12,7 @@ import structlog
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Running, Severity
 from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
-from swallowtail.cloud.model.ports.links import Configuration, Links
+from swallowtail.cloud.model.ports.links import Configurations, Links
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.ports.sessions import Sessions
 from swallowtail.cloud.model.ports.tenancy import People
@@ -35,7 +35,7 @@ class Absences:
         *,
         people: People,
         links: Links,
-        configuration: Configuration,
+        configuration: Configurations,
         alarms: Alarms,
         sessions: Sessions,
         clock: Clock,
@@ -68,7 +68,7 @@ class Absences:
     async def _is_away(
         self, tenant: Tenant, link: Link, running: Running | None, now: float
     ) -> bool:
-        here = self._sessions.presence(tenant, link.id) is not None
+        here = self._sessions.session(tenant, link.id) is not None
         since = running.since if running is not None else link.created
         if running is not None and running.connected and not here:
             since = max(running.seen, self._started)

@@ -20,7 +20,7 @@ from swallowtail.calls.net import FAILURES, exchange, send_body
 from swallowtail.calls.transfer import OutgoingTransfer
 from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.links.live import LiveLink
-from swallowtail.cloud.model.presence import LinkAwayError
+from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.failures import SessionClosedError
@@ -61,18 +61,18 @@ class Outbound:
     async def deliver(
         self, request: DeliverRequest, pieces: AsyncIterator[bytes], progress: Progress
     ) -> DeliverAnswer:
-        """Send one instance and give Link's answer; raises LinkAwayError.
+        """Send one instance and give Link's answer; raises LinkOfflineError.
 
         Cancelling it gives the channel up.
         """
         try:
             channel = await self._live.session.open(DELIVER, encode(request), Priority.BULK)
         except (SessionClosedError, LocalProtocolError, MalformedCallError) as error:
-            raise LinkAwayError(f"nothing can be sent to the Link: {error}") from error
+            raise LinkOfflineError(f"nothing can be sent to the Link: {error}") from error
         try:
             return await _exchange(channel, pieces, progress)
         except FAILURES as error:
-            raise LinkAwayError(f"the Link gave the delivery up: {error}") from error
+            raise LinkOfflineError(f"the Link gave the delivery up: {error}") from error
         finally:
             channel.reset(
                 ResetReason.CANCELLED, "the Cloud no longer waits for this delivery"
@@ -81,7 +81,7 @@ class Outbound:
     async def echoes(self, destination: str) -> bool:
         """Have the Link try a destination, and say whether it answers a C-ECHO.
 
-        Raises LinkAwayError.
+        Raises LinkOfflineError.
         """
         steps = (await check(self._live, destination)).steps
         return bool(steps) and all(step.ok for step in steps) and steps[-1].name == "echo"
@@ -108,7 +108,7 @@ async def _exchange(
 
 
 async def check(live: LiveLink, destination: str) -> Checked:
-    """Have the Link try a destination step by step. Raises LinkAwayError."""
+    """Have the Link try a destination step by step. Raises LinkOfflineError."""
     return await live.ask(
         CHECK, CheckRequest(destination=destination), read_checked, seconds=CHECK_SECONDS
     )

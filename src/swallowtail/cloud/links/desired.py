@@ -22,9 +22,9 @@ from swallowtail.calls.report import Endpoints
 from swallowtail.cloud.link_administration.session_watch import SessionWatch
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.links.report_call import Reports
+from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.operations import ConfigurationVersion
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import CodeState, Link
 from swallowtail.wire.control import GoodbyeReason
 
@@ -62,7 +62,7 @@ class Desired:
             if desired is not None and desired.version > pushed:
                 await self._push(live, desired)
                 return desired.version, LOOK_EVERY
-        except (StorageUnavailableError, LinkAwayError):
+        except (StorageUnavailableError, LinkOfflineError):
             return pushed, RETRY_AFTER
         return pushed, LOOK_EVERY
 

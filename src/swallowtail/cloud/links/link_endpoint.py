@@ -26,8 +26,8 @@ from swallowtail.cloud.links.desired import Desired
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.links.report_call import Reports
 from swallowtail.cloud.model.environment import Clock, Randomness
+from swallowtail.cloud.model.link_session import LinkOfflineError, LinkSession
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
@@ -83,14 +83,14 @@ class LinkSessions:
 
     # What the API asks (model.presence.Sessions)
 
-    def presence(self, tenant: Tenant, link: str) -> Presence | None:
+    def session(self, tenant: Tenant, link: str) -> LinkSession | None:
         """Give the live session of a Link; None when it has none here."""
         live = self._live.get((tenant, link))
-        return live.presence if live else None
+        return live.link_session if live else None
 
-    def connected(self) -> Mapping[tuple[Tenant, str], Presence]:
+    def connected(self) -> Mapping[tuple[Tenant, str], LinkSession]:
         """Give all live sessions."""
-        return {key: live.presence for key, live in self._live.items()}
+        return {key: live.link_session for key, live in self._live.items()}
 
     async def ping(self, tenant: Tenant, link: str, size: int) -> float:
         """Send `size` bytes to the Link and back; gives the seconds."""
@@ -107,7 +107,7 @@ class LinkSessions:
     def _need(self, tenant: Tenant, link: str) -> LiveLink:
         live = self._live.get((tenant, link))
         if live is None:
-            raise LinkAwayError
+            raise LinkOfflineError
         return live
 
     # Sessions

@@ -20,7 +20,7 @@ from swallowtail.calls.diagnostics import (
 )
 from swallowtail.calls.net import CallFailedError, ask
 from swallowtail.cloud.links.asgi_transport import AsgiFrames
-from swallowtail.cloud.model.presence import LinkAwayError, Presence
+from swallowtail.cloud.model.link_session import LinkOfflineError, LinkSession
 from swallowtail.cloud.model.tenancy import Admitted, Tenant
 from swallowtail.wire.failures import SessionClosedError
 from swallowtail.wire.net import Session
@@ -65,10 +65,10 @@ class LiveLink:
         return self.admitted.link.epoch
 
     @property
-    def presence(self) -> Presence:
+    def link_session(self) -> LinkSession:
         """How the session is."""
         proven = self.since + max(0.0, self.frames.proven - self.began)
-        return Presence(
+        return LinkSession(
             since=self.since,
             proven=proven,
             address=self.address,
@@ -80,22 +80,22 @@ class LiveLink:
     async def ping(self, size: int) -> float:
         """Send an echo for `round_trip`, then `size` bytes at interactive priority.
 
-        Gives their seconds. Raises LinkAwayError.
+        Gives their seconds. Raises LinkOfflineError.
         """
         await self._echo()
         began = time.perf_counter()  # a loop may count in milliseconds
         payload = bytes(size)
         pong = await self.ask(PING, Ping(payload=payload), read_pong)
         if pong.payload != payload:
-            raise LinkAwayError("the Link sent other bytes back than it got; update it")
+            raise LinkOfflineError("the Link sent other bytes back than it got; update it")
         return time.perf_counter() - began
 
     async def status(self) -> LinkStatus:
-        """Ask how the Link is. Raises LinkAwayError."""
+        """Ask how the Link is. Raises LinkOfflineError."""
         return await self.ask(STATUS, StatusQuery(), read_link_status)
 
     async def configure(self, version: int, document: bytes) -> ConfigureAnswer:
-        """Wish that the Link runs this document. Raises LinkAwayError."""
+        """Wish that the Link runs this document. Raises LinkOfflineError."""
         if len(document) <= IN_OPEN:
             return await self.ask(
                 CONFIGURE,
@@ -110,7 +110,7 @@ class LiveLink:
             async with asyncio.timeout(CALL_SECONDS):
                 self.round_trip = await self.session.echo()
         except (TimeoutError, SessionClosedError) as error:
-            raise LinkAwayError(
+            raise LinkOfflineError(
                 f"the Link did not echo: {str(error) or 'it took too long'}"
             ) from error
 
@@ -123,8 +123,8 @@ class LiveLink:
         body: bytes = b"",
         seconds: float = CALL_SECONDS,
     ) -> T:
-        """Make a call of one request and one response. Raises LinkAwayError."""
+        """Make a call of one request and one response. Raises LinkOfflineError."""
         try:
             return await ask(self.session, call, request, read, seconds=seconds, body=body)
         except CallFailedError as error:
-            raise LinkAwayError(f"no response from the Link: {error}") from error
+            raise LinkOfflineError(f"no response from the Link: {error}") from error

@@ -97,7 +97,7 @@ class Reports:
         self, live: LiveLink, endpoints: Endpoints, problems: tuple[tuple[str, str], ...] = ()
     ) -> None:
         """Keep what a connected Link runs."""
-        presence = live.presence
+        presence = live.link_session
         running = operations.Running(
             link=live.link,
             connected=True,
@@ -137,7 +137,7 @@ class Reports:
             link=live.link,
             connected=True,
             since=live.since,
-            seen=live.presence.proven,
+            seen=live.link_session.proven,
             epoch=live.epoch,
         )
         await self._states.change(live.tenant, reported, **values)

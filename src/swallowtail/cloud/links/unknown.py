@@ -14,7 +14,7 @@ from swallowtail.cloud.dispatch.sites import SiteBook, Sites
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity, UnknownDevice
 from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
-from swallowtail.cloud.model.ports.links import Configuration
+from swallowtail.cloud.model.ports.links import Configurations
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.ports.tenancy import People
 from swallowtail.dicom.ae_titles import significant
@@ -32,7 +32,7 @@ class UnknownDevices:
         self,
         *,
         people: People,
-        configuration: Configuration,
+        configuration: Configurations,
         sites: SiteBook,
         alarms: Alarms,
         clock: Clock,

@@ -90,7 +90,7 @@ class Link(Value, frozen=True, kw_only=True):
     created: float
 
 
-class Code(Value, frozen=True, kw_only=True):
+class SecurityCode(Value, frozen=True, kw_only=True):
     """A new security code.
 
     Its keyed hash (32 bytes), and until when a key may be bound to it, where one still has to be.

@@ -12,11 +12,11 @@ from swallowtail.cloud.model.tenancy import (
     Admission,
     AdmissionProblem,
     Admitted,
-    Code,
     CodeState,
     Link,
     NotAdmitted,
     OrganisationState,
+    SecurityCode,
     Tenant,
 )
 from swallowtail.cloud.records import schema, scopes
@@ -52,7 +52,7 @@ class LinkRecords:
         self._database = database
 
     async def add(
-        self, tenant: Tenant, link: Link, code: Code, *, now: float, event: AuditEvent
+        self, tenant: Tenant, link: Link, code: SecurityCode, *, now: float, event: AuditEvent
     ) -> None:
         fresh = msgspec.structs.replace(
             link, code_state=CodeState.FRESH, code_until=code.until, key=b""
@@ -109,7 +109,7 @@ class LinkRecords:
         await self._database.write(remove, tenant=tenant)
 
     async def rotate(
-        self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent
+        self, tenant: Tenant, link: str, code: SecurityCode, *, now: float, event: AuditEvent
     ) -> Link:
         def rotated(old: Link) -> dict[str, Any]:
             bound = {"code_state": CodeState.BOUND, "code_until": None}
@@ -119,7 +119,7 @@ class LinkRecords:
         return await self._change(tenant, link, rotated, now, event)
 
     async def rebind(
-        self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent
+        self, tenant: Tenant, link: str, code: SecurityCode, *, now: float, event: AuditEvent
     ) -> Link:
         def rebound(old: Link) -> dict[str, Any]:
             fresh = {"code_state": CodeState.FRESH, "code_until": code.until, "code": code.digest}

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from swallowtail.calls.config import InvalidConfigurationError
 from swallowtail.cloud.dispatch.rule_editing import InvalidRuleError
+from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.port_errors import (
     CloudError,
     ConflictError,
@@ -23,7 +24,6 @@ from swallowtail.cloud.model.port_errors import (
     StorageUnavailableError,
     TooLargeError,
 )
-from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.use_case_errors import (
     AmbiguousFacilityError,
     ForbiddenError,
@@ -36,7 +36,7 @@ RETRY_AFTER: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldError:
     """One thing that is wrong, and where: a JSON path, or the name of a parameter."""
 
     field: str
@@ -53,7 +53,7 @@ class ProblemError(Exception):
         detail: str,
         *,
         remedy: str = "",
-        faults: tuple[Fault, ...] = (),
+        faults: tuple[FieldError, ...] = (),
         retry_after: int = RETRY_AFTER,
     ) -> None:
         super().__init__(detail)
@@ -74,7 +74,7 @@ def invalid(field: str, message: str) -> ProblemError:
         "invalid",
         f"{field}: {message}",
         remedy="Correct the named fields and send the request again.",
-        faults=(Fault(field, message),),
+        faults=(FieldError(field, message),),
     )
 
 
@@ -98,9 +98,9 @@ MAPPED: Final[Mapping[type[CloudError], tuple[HTTPStatus, str, str]]] = {
     FencedError: (HTTPStatus.CONFLICT, "fenced", "Nothing to do: the newer session goes on."),
     InvalidCursorError: (HTTPStatus.BAD_REQUEST, "cursor", "Start the list again without cursor."),
     TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", "Send less at once."),
-    LinkAwayError: (
+    LinkOfflineError: (
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "link-away",
+        "link-offline",
         "Look at the Link's host, its network and its code, then try again.",
     ),
     StorageUnavailableError: (
@@ -125,7 +125,7 @@ def problem_of(error: Exception) -> ProblemError:
         case ProblemError():
             return error
         case InvalidRuleError():
-            faults = tuple(Fault(problem.field, problem.message) for problem in error.problems)
+            faults = tuple(FieldError(problem.field, problem.message) for problem in error.problems)
             return _unprocessable("the rule cannot be kept", "invalid-rule", faults)
         case InvalidValueError():
             return invalid(error.field, str(error))
@@ -134,12 +134,14 @@ def problem_of(error: Exception) -> ProblemError:
             status, code, remedy = MAPPED[kind]
             return ProblemError(status, code, str(error), remedy=remedy)
         case InvalidConfigurationError():
-            faults = tuple(Fault(problem.field, problem.message) for problem in error.problems)
+            faults = tuple(FieldError(problem.field, problem.message) for problem in error.problems)
             return _unprocessable(
                 "the configuration cannot be run", "invalid-configuration", faults
             )
         case RequestValidationError():
-            faults = tuple(Fault(_where(fault["loc"]), fault["msg"]) for fault in error.errors())
+            faults = tuple(
+                FieldError(_where(fault["loc"]), fault["msg"]) for fault in error.errors()
+            )
             return _unprocessable("the request cannot be read", "invalid", faults)
         case HTTPException(
             __cause__=ProblemError() as ours
@@ -156,7 +158,7 @@ def problem_of(error: Exception) -> ProblemError:
             )
 
 
-def _unprocessable(what: str, code: str, faults: tuple[Fault, ...]) -> ProblemError:
+def _unprocessable(what: str, code: str, faults: tuple[FieldError, ...]) -> ProblemError:
     return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         code,

@@ -30,7 +30,7 @@ from swallowtail.cloud.model.delivery import (
     NewDelivery,
     Target,
 )
-from swallowtail.cloud.model.presence import LinkAwayError
+from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.model.transcoding import Transcoder
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
@@ -94,7 +94,7 @@ class PlayedLink:
             if self.hold is not None:
                 await self.hold.wait()
             if self.gone:
-                raise LinkAwayError
+                raise LinkOfflineError
             self._arrived.discard(request.delivery)
             if request.behind and request.behind not in self._arrived:
                 return PASSED_OVER

@@ -10,7 +10,7 @@ import pytest
 
 from swallowtail.calls.deliver import DeliveryPhase
 from swallowtail.cloud.model.delivery import DeliveryAttempt, DeliveryState, FailureSubject
-from swallowtail.cloud.model.presence import LinkAwayError
+from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EXPLICIT, NORTH, NOW
 from tests.unit.cloud.dispatch.stage import DESTINATION, DOWN, Stage, delivered
@@ -115,7 +115,7 @@ async def test_a_link_that_takes_nothing_leaves_no_attempt(
     stage: Stage, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object) -> None:
-        raise LinkAwayError("nothing can be sent to the Link")
+        raise LinkOfflineError("nothing can be sent to the Link")
 
     monkeypatch.setattr(stage.link, "deliver", refuse)
     await stage.queue("1.1")

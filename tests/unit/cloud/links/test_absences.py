@@ -3,8 +3,8 @@
 import pytest
 
 from swallowtail.cloud.links.absences import AWAY_AFTER, Absences
+from swallowtail.cloud.model.link_session import LinkSession
 from swallowtail.cloud.model.operations import Condition, Running
-from swallowtail.cloud.model.presence import Presence
 from tests.unit.cloud.links.test_authentication import EVENT, HERON, NOW, Place
 from tests.unit.cloud.web.conftest import Sessions
 
@@ -25,7 +25,7 @@ class Watch:
         )
 
     def connect(self) -> None:
-        self.sessions.live[HERON, "l"] = Presence(
+        self.sessions.live[HERON, "l"] = LinkSession(
             since=self.now, proven=self.now, address="", release="", epoch=1
         )
 

@@ -14,11 +14,11 @@ from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import (
     Admitted,
-    Code,
     Facility,
     Link,
     Organisation,
     OrganisationState,
+    SecurityCode,
     Tenant,
 )
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
@@ -60,8 +60,8 @@ class Place:
         link = Link(id="l", facility="f", name="radiology", created=NOW)
         await self.records.links.add(HERON, link, self.coded(self.code), now=NOW, event=EVENT)
 
-    def coded(self, code: str) -> Code:
-        return Code(digest=self.hashes.of_code(code), until=NOW + 60)
+    def coded(self, code: str) -> SecurityCode:
+        return SecurityCode(digest=self.hashes.of_code(code), until=NOW + 60)
 
     async def judge(
         self, code: str, key: bytes = KEY, *, proved: bool = True

@@ -25,8 +25,8 @@ from swallowtail.calls.diagnostics import CHECK, Checked, CheckStep, read_check_
 from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.links.delivering import Outbound
+from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.failures import ChannelResetError
@@ -120,7 +120,7 @@ async def deliver(
 
 async def failure_of(outbound: Outbound) -> Exception:
     """Deliver something and give why that failed."""
-    with pytest.raises(LinkAwayError) as failed:
+    with pytest.raises(LinkOfflineError) as failed:
         await deliver(outbound, BIG)
     return failed.value
 
@@ -203,7 +203,7 @@ async def test_an_answer_that_is_none_is_the_links_failure(
     world: World, serve: Serve, body: bytes
 ) -> None:
     async with link(world, serve) as (outbound, _):
-        with pytest.raises(LinkAwayError):
+        with pytest.raises(LinkOfflineError):
             await deliver(outbound, body)
         assert not outbound.gone
 
@@ -218,8 +218,8 @@ async def test_a_session_that_ends_takes_its_deliveries_with_it(world: World) ->
         async with link(world, serve) as (outbound, _):
             running = tasks.spawn(failure_of(outbound), name="deliver")
             await asyncio.wait_for(began.wait(), 5)
-        assert isinstance(await running, LinkAwayError)
-    with pytest.raises(LinkAwayError):
+        assert isinstance(await running, LinkOfflineError)
+    with pytest.raises(LinkOfflineError):
         await deliver(outbound, b"data")
 
 
@@ -280,7 +280,7 @@ async def test_a_destination_echoes_when_every_step_to_the_echo_is_well(
 
     async with link(world, serve) as (outbound, _):
         assert await outbound.echoes("pacs") is echoes
-    with pytest.raises(LinkAwayError):
+    with pytest.raises(LinkOfflineError):
         await outbound.echoes("pacs")
 
 
@@ -316,7 +316,7 @@ async def test_a_question_whose_answer_is_not_awaited_any_more_is_given_up_at_th
 
         tasks.spawn(run(), name="run")
         live = world.sessions._live[HERON, "l"]
-        with pytest.raises(LinkAwayError):
+        with pytest.raises(LinkOfflineError):
             await live.ask("question", b"", refuse, body=BIG, seconds=0.5)
         assert await asyncio.wait_for(heard.get(), 5) is ResetReason.CANCELLED
         assert live.session.machine.budget.held == 0

@@ -26,8 +26,8 @@ from swallowtail.cloud.links.delivering import Outbound
 from swallowtail.cloud.links.desired import Desired
 from swallowtail.cloud.links.link_endpoint import CUT, LinkSessions
 from swallowtail.cloud.links.report_call import Reports
+from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.port_errors import FencedError, NotFoundError, StorageUnavailableError
-from swallowtail.cloud.model.presence import LinkAwayError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.control import Refuse, read_control
@@ -194,7 +194,7 @@ async def test_an_upgrade_without_our_subprotocol_is_denied_with_a_sentence(worl
 
 async def test_presence_lasts_as_long_as_the_session(world: World) -> None:
     async with world.connected():
-        presence = world.sessions.presence(HERON, "l")
+        presence = world.sessions.session(HERON, "l")
         assert presence is not None
         assert (presence.since, presence.address, presence.release, presence.epoch) == (
             NOW,
@@ -203,10 +203,10 @@ async def test_presence_lasts_as_long_as_the_session(world: World) -> None:
             1,
         )
         assert set(world.sessions.connected()) == {(HERON, "l")}
-    assert world.sessions.presence(HERON, "l") is None
+    assert world.sessions.session(HERON, "l") is None
     running = (await world.place.records.configuration.running(HERON, ["l"]))["l"]
     assert (running.connected, running.epoch) == (False, 1)
-    with pytest.raises(LinkAwayError):
+    with pytest.raises(LinkOfflineError):
         await world.sessions.ping(HERON, "l", 1)
 
 
@@ -215,11 +215,11 @@ async def test_a_newer_session_takes_the_place_and_the_older_leaves_no_trace(wor
         await asyncio.wait([older.closed])
         assert older.farewell is not None
         assert older.farewell.reason == "replaced"
-        presence = world.sessions.presence(HERON, "l")
+        presence = world.sessions.session(HERON, "l")
         assert presence is not None
         assert presence.epoch == 2
         assert not newer.closed.done()
-    assert world.sessions.presence(HERON, "l") is None
+    assert world.sessions.session(HERON, "l") is None
 
 
 async def test_a_revoked_link_is_sent_away_when_the_bus_wakes_its_session(world: World) -> None:

@@ -34,15 +34,15 @@ from swallowtail.cloud.model.delivery import NewDelivery, Rule, RuleAction, Targ
 from swallowtail.cloud.model.environment import Randomness
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed
+from swallowtail.cloud.model.link_session import LinkOfflineError, LinkSession
 from swallowtail.cloud.model.paging import PageRequest
-from swallowtail.cloud.model.presence import LinkAwayError, Presence
 from swallowtail.cloud.model.tenancy import (
     ApiToken,
-    Code,
     Facility,
     Link,
     Organisation,
     Role,
+    SecurityCode,
     Tenant,
 )
 from swallowtail.cloud.pixels.service import Pixels
@@ -119,12 +119,12 @@ def audited(method: str, target: str) -> str:
 class Sessions:
     """Links that are connected because a test says so."""
 
-    live: dict[tuple[Tenant, str], Presence] = field(default_factory=dict)
+    live: dict[tuple[Tenant, str], LinkSession] = field(default_factory=dict)
 
-    def presence(self, tenant: Tenant, link: str) -> Presence | None:
+    def session(self, tenant: Tenant, link: str) -> LinkSession | None:
         return self.live.get((tenant, link))
 
-    def connected(self) -> Mapping[tuple[Tenant, str], Presence]:
+    def connected(self) -> Mapping[tuple[Tenant, str], LinkSession]:
         return self.live
 
     async def ping(self, tenant: Tenant, link: str, size: int) -> float:
@@ -159,7 +159,7 @@ class Sessions:
 
     def _need(self, tenant: Tenant, link: str) -> None:
         if (tenant, link) not in self.live:
-            raise LinkAwayError
+            raise LinkOfflineError
 
 
 @dataclass
@@ -281,7 +281,7 @@ class Cloud:
             link = Link(
                 id=f"{name}-{tenant}", facility=f"{facility}-{tenant}", name=name, created=NOW
             )
-            code = Code(digest=secrets.token_bytes(32), until=NOW + 60)
+            code = SecurityCode(digest=secrets.token_bytes(32), until=NOW + 60)
             await self.records.links.add(tenant, link, code, now=NOW, event=EVENT)
         document = {
             "destinations": [{"name": "pacs", "host": "10.0.0.9", "port": 104, "ae_title": "PACS"}]

@@ -75,7 +75,7 @@ async def test_nasty_parameters_are_answered(cloud: Cloud, value: str) -> None:
                 {},
                 **query,
             )
-            assert answer.status_code < 500 or answer.json()["code"] == "link-away", (
+            assert answer.status_code < 500 or answer.json()["code"] == "link-offline", (
                 method,
                 path,
                 name,

@@ -29,15 +29,15 @@ from swallowtail.cloud.model.delivery import (
 )
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity, Origin, Series, Study
 from swallowtail.cloud.model.indexing import BulkValue, FrameIndex, Indexed, Quarantined
+from swallowtail.cloud.model.link_session import LinkSession
 from swallowtail.cloud.model.operations import Running, UnknownDevice
-from swallowtail.cloud.model.presence import Presence
 from swallowtail.cloud.model.tenancy import (
     ApiToken,
-    Code,
     Facility,
     Link,
     Organisation,
     Role,
+    SecurityCode,
     Tenant,
 )
 from swallowtail.cloud.web.route import Route
@@ -180,7 +180,7 @@ class World:
         facility = Facility(id=name, name=name, title=title, time_zone="UTC")
         await records.people.put_facility(tenant, facility, now=NOW, event=EVENT)
         made = Link(id=link, facility=name, name=link, created=NOW)
-        code = Code(digest=name.encode().ljust(32), until=NOW + 60)
+        code = SecurityCode(digest=name.encode().ljust(32), until=NOW + 60)
         await records.links.add(tenant, made, code, now=NOW, event=EVENT)
         entries = [
             {
@@ -215,7 +215,7 @@ class World:
             address="192.0.2.9",
         )
         await records.configuration.note_running(tenant, running)
-        self.cloud.sessions.live[tenant, link] = Presence(
+        self.cloud.sessions.live[tenant, link] = LinkSession(
             since=NOW, proven=NOW, address="192.0.2.9", release="1", epoch=0
         )
 

@@ -14,8 +14,8 @@ from swallowtail.cloud.model.operations import (
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import (
     Admission,
-    Code,
     Link,
+    SecurityCode,
     Tenant,
 )
 
@@ -27,7 +27,7 @@ class Links(Protocol):
     """
 
     async def add(
-        self, tenant: Tenant, link: Link, code: Code, *, now: float, event: AuditEvent
+        self, tenant: Tenant, link: Link, code: SecurityCode, *, now: float, event: AuditEvent
     ) -> None:
         """Create a Link with a fresh code (`code.until` is FIRST_CODE_WINDOW away).
 
@@ -56,7 +56,7 @@ class Links(Protocol):
         """Forget the Link, its code and its documents; what it brought stays."""
 
     async def rotate(
-        self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent
+        self, tenant: Tenant, link: str, code: SecurityCode, *, now: float, event: AuditEvent
     ) -> Link:
         """Replace the code, fence the session; a bound key stays bound.
 
@@ -64,7 +64,7 @@ class Links(Protocol):
         """
 
     async def rebind(
-        self, tenant: Tenant, link: str, code: Code, *, now: float, event: AuditEvent
+        self, tenant: Tenant, link: str, code: SecurityCode, *, now: float, event: AuditEvent
     ) -> Link:
         """Replace this machine: drop key and code, fence the session.
 
@@ -90,7 +90,7 @@ class Links(Protocol):
         """Give the present epoch: a session that has an older one must end."""
 
 
-class Configuration(Protocol):
+class Configurations(Protocol):
     """Documents of Links and what the Links say they run.
 
     Documents are opaque here: validate before, with `calls.config.parse`.

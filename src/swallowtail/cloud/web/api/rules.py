@@ -47,7 +47,7 @@ class TagPattern(Body):
     pattern: Text
 
 
-class Condition(Body):
+class RuleConditionBody(Body):
     """What must hold of an instance; every given key must.
 
     `*` and `?` are wildcards; `link` is a Link's id.
@@ -66,7 +66,7 @@ class Condition(Body):
     """Ids of archives, of which the study is in one."""
 
 
-class Action(Body):
+class RuleActionBody(Body):
     """Deliver to these destinations, by id; a higher priority goes first.
 
     Put the study into an archive, by id.
@@ -91,8 +91,8 @@ class RuleNew(Body):
     name: RuleName
     position: Number | None = None
     enabled: bool = True
-    condition: Condition = Condition()
-    action: Action
+    condition: RuleConditionBody = RuleConditionBody()
+    action: RuleActionBody
     when_complete: bool = False
     quiet: Quiet = 30.0
     acquisitions_only: bool = True
@@ -105,8 +105,8 @@ class RuleChange(Body):
     name: RuleName | None = None
     position: Number | None = None
     enabled: bool | None = None
-    condition: Condition | None = None
-    action: Action | None = None
+    condition: RuleConditionBody | None = None
+    action: RuleActionBody | None = None
     when_complete: bool | None = None
     quiet: Quiet | None = None
     acquisitions_only: bool | None = None
@@ -159,7 +159,7 @@ class RuleOut(Out):
     changed: float
 
 
-class Order(Body):
+class RuleOrder(Body):
     """The ids of all rules, each once, in their new order."""
 
     rules: Annotated[list[str], Field(max_length=MAX_RULES)]
@@ -291,7 +291,7 @@ async def remove_rule(caller: InOrganisation, rules: Administration, rule_id: st
 
 
 async def order_rules(
-    caller: InOrganisation, rules: Administration, body: Order
+    caller: InOrganisation, rules: Administration, body: RuleOrder
 ) -> PageOut[RuleOut]:
     """Reorder the rules.
 
@@ -334,12 +334,12 @@ def _rule(body: RuleNew, *, last: int, path: str = "$") -> Rule:
     )
 
 
-def _condition(body: Condition) -> RuleCondition:
-    values = {name: getattr(body, name) for name in Condition.model_fields}
+def _condition(body: RuleConditionBody) -> RuleCondition:
+    values = {name: getattr(body, name) for name in RuleConditionBody.model_fields}
     return RuleCondition(**values | {"tags": tuple((one.tag, one.pattern) for one in body.tags)})
 
 
-def _action(body: Action, path: str = "$") -> RuleAction:
+def _action(body: RuleActionBody, path: str = "$") -> RuleAction:
     targets: list[Target] = []
     for index, destination in enumerate(body.targets):
         try:

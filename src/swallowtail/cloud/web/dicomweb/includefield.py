@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from swallowtail.cloud.dispatch.tags import dictionary, digits_of
-from swallowtail.cloud.web.problems import Fault, ProblemError
+from swallowtail.cloud.web.problems import FieldError, ProblemError
 
 NAME: Final = "includefield"
 ALL: Final = "all"
@@ -73,5 +73,5 @@ def _bad(detail: str) -> ProblemError:
         f" say {NAME}={ALL}."
     )
     return ProblemError(
-        HTTPStatus.BAD_REQUEST, "query", detail, remedy=remedy, faults=(Fault(NAME, detail),)
+        HTTPStatus.BAD_REQUEST, "query", detail, remedy=remedy, faults=(FieldError(NAME, detail),)
     )

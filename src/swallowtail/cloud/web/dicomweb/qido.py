@@ -9,7 +9,7 @@ from typing import Final
 
 from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, SeriesSearch, StudySearch
 from swallowtail.cloud.model.paging import MAX_PAGE
-from swallowtail.cloud.web.problems import Fault, ProblemError
+from swallowtail.cloud.web.problems import FieldError, ProblemError
 
 MAX_OFFSET: Final = 100_000
 DEFAULT_LIMIT: Final = 100
@@ -263,5 +263,5 @@ def _bad(field: str, message: str) -> ProblemError:
         "query",
         f"{field} {message}",
         remedy=remedy,
-        faults=(Fault(field, message),),
+        faults=(FieldError(field, message),),
     )

@@ -341,7 +341,7 @@ def _choice_of(wanted: list[Choice], page: Page[Instance]) -> Choice:
     )
 
 
-class _File(NamedTuple):
+class _OutgoingFile(NamedTuple):
     """A DICOM file on its way out."""
 
     transfer_syntax: str
@@ -363,7 +363,7 @@ class _File(NamedTuple):
 
 async def _made(
     caller: Retrieval, request: Request, instance: Instance, syntax: str, *, or_stored: bool = False
-) -> _File:
+) -> _OutgoingFile:
     """Give a file as it is stored, or transcoded where another syntax is asked for.
 
     Raises ProblemError.
@@ -382,12 +382,12 @@ async def _made(
             return await _as_stored(caller, instance)
         raise problem_of(made)
     head = header(instance.sop_class, identity.sop_instance, syntax)
-    return _File(syntax, len(head) + made.length, head, made)
+    return _OutgoingFile(syntax, len(head) + made.length, head, made)
 
 
-async def _as_stored(caller: Retrieval, instance: Instance) -> _File:
+async def _as_stored(caller: Retrieval, instance: Instance) -> _OutgoingFile:
     fetched = await caller.query.file(caller, instance)
-    return _File(instance.identity.transfer_syntax, fetched.length, fetched.head, fetched)
+    return _OutgoingFile(instance.identity.transfer_syntax, fetched.length, fetched.head, fetched)
 
 
 class _Wanted(NamedTuple):
@@ -399,9 +399,9 @@ class _Wanted(NamedTuple):
 
 
 async def _parts(
-    caller: Retrieval, request: Request, wanted: _Wanted, boundary: str, first: _File
+    caller: Retrieval, request: Request, wanted: _Wanted, boundary: str, first: _OutgoingFile
 ) -> AsyncIterator[bytes]:
-    made: _File | None = first
+    made: _OutgoingFile | None = first
     async for instance in _walk(caller, wanted.search, wanted.page):
         file = made or await _made(caller, request, instance, wanted.syntax, or_stored=True)
         made = None

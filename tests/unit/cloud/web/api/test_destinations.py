@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from swallowtail.calls.config import EndpointKind, EndpointState
+from swallowtail.cloud.model.link_session import LinkSession
 from swallowtail.cloud.model.operations import Running
-from swallowtail.cloud.model.presence import Presence
 from swallowtail.cloud.model.tenancy import Role
 from tests.unit.cloud.web.conftest import HERON, Cloud
 
@@ -199,8 +199,8 @@ async def test_a_check_names_its_steps_and_needs_the_link_and_its_newest_configu
 ) -> None:
     admin = await cloud.token(Role.INTEGRATOR)
     away = await cloud.call("POST", f"{PACS}/check", admin)
-    assert (away.status_code, away.json()["code"]) == (503, "link-away")
-    cloud.sessions.live[HERON, LINK] = Presence(
+    assert (away.status_code, away.json()["code"]) == (503, "link-offline")
+    cloud.sessions.live[HERON, LINK] = LinkSession(
         since=1.0, proven=2.0, address="192.0.2.1", release="0.1.0", epoch=1
     )
     checked = (await cloud.call("POST", f"{PACS}/check", admin)).json()

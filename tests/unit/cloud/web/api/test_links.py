@@ -7,8 +7,8 @@ import pytest
 
 from swallowtail.calls.config import EndpointKind, EndpointState
 from swallowtail.cloud.link_administration.configuration import compare
+from swallowtail.cloud.model.link_session import LinkSession
 from swallowtail.cloud.model.operations import ConfigurationVersion, Running, UnknownDevice
-from swallowtail.cloud.model.presence import Presence
 from swallowtail.cloud.model.tenancy import Role
 from tests.unit.cloud.web.conftest import HERON, NOW, Cloud
 
@@ -85,7 +85,7 @@ async def test_presence_is_the_sessions_own_where_there_is_one(cloud: Cloud) -> 
         2.0,
         "0.0.9",
     )
-    live = Presence(since=3.0, proven=4.0, address="192.0.2.2", release="0.1.0", epoch=1)
+    live = LinkSession(since=3.0, proven=4.0, address="192.0.2.2", release="0.1.0", epoch=1)
     cloud.sessions.live[HERON, "radiology-heron"] = live
     presence = (await cloud.call("GET", LINK, auditor)).json()["session"]
     assert (presence["online"], presence["since"], presence["address"]) == (

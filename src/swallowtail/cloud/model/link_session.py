@@ -4,11 +4,11 @@ from swallowtail.cloud.model.port_errors import CloudError
 from swallowtail.cloud.model.tenancy import Value
 
 
-class LinkAwayError(CloudError):
+class LinkOfflineError(CloudError):
     """The Link has no live session; look at its host, its network and its code, then try again."""
 
 
-class Presence(Value, frozen=True, kw_only=True):
+class LinkSession(Value, frozen=True, kw_only=True):
     """A live session."""
 
     since: float
