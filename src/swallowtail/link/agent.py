@@ -16,8 +16,11 @@ from typing import Final
 import structlog
 
 from swallowtail.calls.config import listener_capability
+from swallowtail.calls.deliver import DELIVER
+from swallowtail.calls.diagnostics import CHECK
+from swallowtail.calls.net import ServedCall
 from swallowtail.link.cloud_address import Connect
-from swallowtail.link.control.calls import About, Answers
+from swallowtail.link.control.calls import CALL_LIMIT, About, ControlCalls
 from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.endpoints import Endpoints, ListenerProtocol
 from swallowtail.link.policy import Policy, Target, numeric
@@ -87,10 +90,14 @@ class Agent:
         about = About(facts.release, facts.platform, facts.host, started=loop.time())
         reach = Reach(world.network, world.resolve, facts.policy, self._own_ports, self._tasks)
         self.destinations = Destinations(reach, self.state, self._tasks, self._changed)
-        self.answers = Answers(
+        self.calls = ControlCalls(
             self.endpoints,
-            self.destinations,
             self.state,
+            groups=(self.destinations,),
+            calls={
+                DELIVER: ServedCall(self.destinations.deliver),
+                CHECK: ServedCall(self.destinations.check, CALL_LIMIT),
+            },
             policy=facts.policy,
             about=about,
             now=loop.time,
@@ -104,7 +111,7 @@ class Agent:
         self.uplink = Uplink(
             world.connect,
             identity,
-            self.answers,
+            self.calls,
             self.state.reports,
             ReconnectSchedule(world.random, loop.time()),
         )
@@ -127,7 +134,7 @@ class Agent:
             raise self._bug
 
     def _changed(self) -> None:
-        self.answers.report_endpoints()
+        self.calls.report_endpoints()
 
     def _own_ports(self) -> Iterator[Target]:
         for address, port in self.endpoints.running:

@@ -66,8 +66,8 @@ class Answering(Protocol):
     def calls(self) -> Mapping[str, ServedCall]:
         """Return the calls by name."""
 
-    def greeted(self) -> None:
-        """Handle the start of a session: the Cloud is told how the endpoints are."""
+    def session_opened(self) -> None:
+        """Handle the start of a session: the state of the endpoints is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Uplink:
             serving = serve_calls(session, self._answering.calls, tasks)
             tasks.spawn(serving, name="serve")
             tasks.spawn(self._report(session), name="report")
-            self._answering.greeted()
+            self._answering.session_opened()
             await asyncio.wait([session.closed])
         close = session.closed.result()
         log.info("the session with the Cloud has ended", status=close.code, reason=close.text)

@@ -1,14 +1,14 @@
-"""What Link answers when the Cloud asks.
+"""The calls that the Cloud makes on Link, by name.
 
-Run this configuration, are you there, how are you, store this (`calls.config`, `.diagnostics`,
-`.deliver`).
+Configuration, ping and status are served here; the others come from the parts that serve them
+(`agent` passes them in).
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -24,9 +24,7 @@ from swallowtail.calls.config import (
     read_configure,
     refusal,
 )
-from swallowtail.calls.deliver import DELIVER
 from swallowtail.calls.diagnostics import (
-    CHECK,
     PING,
     STATUS,
     LinkStatus,
@@ -35,13 +33,12 @@ from swallowtail.calls.diagnostics import (
     read_ping,
     read_status_query,
 )
-from swallowtail.calls.document import Problem
+from swallowtail.calls.document import MAX_TEXT, Problem
 from swallowtail.calls.net import ServedCall
 from swallowtail.calls.report import Endpoints as EndpointsReport
 from swallowtail.link.directory import Directory
 from swallowtail.link.endpoints import Endpoints
 from swallowtail.link.policy import Policy, summary
-from swallowtail.link.scu.destinations import Destinations
 from swallowtail.link.state import LinkState
 from swallowtail.wire.channel import Data
 from swallowtail.wire.net import Channel
@@ -51,13 +48,13 @@ log = structlog.get_logger()
 
 STATM: Final = Path("/proc/self/statm")
 MAX_SUMMARY: Final = 128
-"""So that every answer is one message (wire §2)."""
+"""Lines of the policy's summary, so that every response is one message (wire §2)."""
 CALL_LIMIT: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What this Link says of itself."""
+    """Facts about this Link for its status."""
 
     release: str
     platform: str
@@ -66,21 +63,33 @@ class About:
     """Loop time."""
 
 
-class Answers:
-    """Serves the channels that the Cloud opens."""
+class EndpointGroup(Protocol):
+    """Endpoints that follow the configuration: the destinations of one protocol, for example."""
+
+    @property
+    def states(self) -> tuple[EndpointState, ...]:
+        """Return the state of each endpoint."""
+
+    def apply(self, configuration: Configuration) -> None:
+        """Run this configuration from now on."""
+
+
+class ControlCalls:
+    """The calls of the Cloud, by name."""
 
     def __init__(
         self,
         endpoints: Endpoints,
-        destinations: Destinations,
         state: LinkState,
         *,
+        groups: Sequence[EndpointGroup],
+        calls: Mapping[str, ServedCall],
         policy: Policy,
         about: About,
         now: Callable[[], float],
     ) -> None:
         self._endpoints = endpoints
-        self._destinations = destinations
+        self._groups = groups
         self._state = state
         self._policy = policy
         self._about = about
@@ -90,27 +99,26 @@ class Answers:
             CONFIGURE: ServedCall(self._configure, CALL_LIMIT),
             PING: ServedCall(self._ping, CALL_LIMIT),
             STATUS: ServedCall(self._status, CALL_LIMIT),
-            DELIVER: ServedCall(destinations.deliver),  # its waits have deadlines of their own
-            CHECK: ServedCall(destinations.check, CALL_LIMIT),
+            **calls,
         }
 
-    def greeted(self) -> None:
-        """Learn that a session stands.
+    def session_opened(self) -> None:
+        """Handle a new session: requests of an earlier one no longer count.
 
-        What an earlier one asked for counts no more, and the Cloud hears how the endpoints are.
+        The state of the endpoints is reported.
         """
         self._newest = 0
         self.report_endpoints()
 
     def report_endpoints(self) -> None:
-        """Note for the Cloud which version runs, and how each endpoint is."""
+        """Report to the Cloud which version runs, and the state of each endpoint."""
         self._state.reports.endpoints(
             EndpointsReport(version=self._state.version, endpoints=self._states)
         )
 
     @property
     def _states(self) -> tuple[EndpointState, ...]:
-        return (*self._endpoints.states, *self._destinations.states)
+        return (*self._endpoints.states, *(one for group in self._groups for one in group.states))
 
     async def _ping(self, channel: Channel) -> None:
         await channel.message(
@@ -136,32 +144,36 @@ class Answers:
         await channel.message(encode(status), fin=True)
 
     async def _configure(self, channel: Channel) -> None:
-        wish = read_configure(channel.opening.body)
-        self._newest = max(self._newest, wish.version)
-        document = wish.document or await _read_document(channel)
+        desired = read_configure(channel.opening.body)
+        self._newest = max(self._newest, desired.version)
+        document = desired.document or await _read_document(channel)
         if len(document) > MAX_DOCUMENT:
             channel.reset(ResetReason.LIMIT, f"a document of more than {MAX_DOCUMENT} bytes")
             return
-        if wish.version < self._newest:  # its document took longer than that of a later wish
-            channel.reset(ResetReason.CANCELLED, f"version {self._newest} was asked for meanwhile")
+        if desired.version < self._newest:  # a later one was read while this one arrived
+            channel.reset(ResetReason.CANCELLED, f"version {self._newest} was requested meanwhile")
             return
-        problems = await self._apply(wish.version, document)
+        problems = await self._apply(desired.version, document)
         log.info(
-            "configuration",
-            version=wish.version,
-            state="refused" if problems else "applied",
+            "configuration refused" if problems else "configuration applied",
+            version=desired.version,
             count=len(problems),
         )
-        applied = Applied(version=wish.version, endpoints=self._states)
+        applied = Applied(version=desired.version, endpoints=self._states)
         await channel.message(
-            encode(refusal(wish.version, problems) if problems else applied), fin=True
+            encode(refusal(desired.version, problems) if problems else applied), fin=True
         )
 
     async def _apply(self, version: int, document: bytes) -> tuple[Problem, ...]:
         try:
             configuration = parse(document)
         except InvalidConfigurationError as error:
-            return error.problems
+            # the Cloud has checked the document, so this Link is the older of the two
+            remedy = f"; this Link is release {self._about.release}: update it"
+            return tuple(
+                Problem(field=one.field, message=one.message[: MAX_TEXT - len(remedy)] + remedy)
+                for one in error.problems
+            )
         return await self._endpoints.apply(
             configuration, lambda: self._adopt(version, configuration)
         )
@@ -169,11 +181,12 @@ class Answers:
     def _adopt(self, version: int, configuration: Configuration) -> None:
         self._state.version = version
         self._state.directory = Directory.of(configuration.devices)
-        self._destinations.apply(configuration.destinations)
+        for group in self._groups:
+            group.apply(configuration)
 
 
 async def _read_document(channel: Channel) -> bytes:
-    """Read a document that did not fit into OPEN, to a little more than MAX_DOCUMENT at most."""
+    """Read a document that did not fit into OPEN, up to a little more than MAX_DOCUMENT."""
     document = bytearray()
     while isinstance(event := await channel.receive(), Data) and len(document) <= MAX_DOCUMENT:
         document += event.view
@@ -182,7 +195,7 @@ async def _read_document(channel: Channel) -> bytes:
 
 
 def _resident_bytes() -> int:
-    """Give the resident memory; 0 where the system has no /proc."""
+    """Return the resident memory in bytes; 0 where the system has no /proc."""
     try:
         return int(STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):

@@ -4,14 +4,14 @@ The calls `deliver` and `check` for the destinations of its configuration.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from swallowtail.calls.codec import MalformedCallError, encode
-from swallowtail.calls.config import Destination, EndpointKind, EndpointState
+from swallowtail.calls.config import Configuration, Destination, EndpointKind, EndpointState
 from swallowtail.calls.deliver import (
     About,
     DeliverAnswer,
@@ -90,12 +90,9 @@ class Destinations:
             kind=EndpointKind.DESTINATION,
         )
 
-    def apply(self, destinations: Iterable[Destination]) -> None:
-        """Run these from now on.
-
-        Running instances end as they began, what changed is used for the next one.
-        """
-        self._destinations = {destination.name: destination for destination in destinations}
+    def apply(self, configuration: Configuration) -> None:
+        """Use the destinations of this configuration, from the next instance on."""
+        self._destinations = {one.name: one for one in configuration.destinations}
         for (name, number), line in list(self._lines.items()):
             destination = self._destinations.get(name)
             if destination is not None and number < destination.connections:
