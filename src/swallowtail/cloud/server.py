@@ -99,7 +99,7 @@ async def serve(
 
             def serving(path: Path) -> None:
                 watch.serve(path)
-                hosts.know(_own_names(settings, path))
+                hosts.register(_own_names(settings, path))
 
             serving(certificate)
             tasks.spawn(_renew(context, settings, folder, serving), name="certificate")

@@ -12,7 +12,7 @@ from swallowtail.cloud.model.tenancy import Principal, Tenant
 
 
 class Authentication:
-    """Finds the principal of a secret, and the organisation in which an operator acts.
+    """The authentication of a secret, and the organisation in which an operator acts.
 
     `on_refused` is called with the audit event of a refused secret and the tenant whose it is.
     """

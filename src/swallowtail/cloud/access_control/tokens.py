@@ -35,7 +35,7 @@ class IssuedToken(NamedTuple):
 
 
 class _Administration:
-    """What the administration of both kinds of tokens shares."""
+    """The common part of the administration of both kinds of tokens."""
 
     def __init__(
         self, tokens: Tokens, hashes: KeyedHash, *, clock: Clock, random: Randomness

@@ -45,7 +45,7 @@ class Comparison(Value, frozen=True, kw_only=True):
 
 
 class ConfigurationAdministration:
-    """Reads and changes the configuration of Links in the caller's facilities."""
+    """The use cases of the configurations of Links in the caller's facilities."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What Links report of themselves: the state of their sessions and endpoints, unknown devices."""
+"""The reports of Links: the state of their sessions and endpoints, unknown devices."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether a Link is online, and what is known of its last session."""
+"""The state of a Link's session: online or offline, and its last session."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from swallowtail.cloud.model.tenancy import Tenant, Value
 
 
 class SessionState(Value, frozen=True, kw_only=True):
-    """Whether a Link is online, and its present or last session."""
+    """The state of a Link, and its present or last session."""
 
     online: bool
     since: float | None = None

@@ -1,4 +1,4 @@
-"""What a Link's session depends on: its credentials, and the desired configuration."""
+"""The dependencies of a Link's session: its credentials and the desired configuration."""
 
 import asyncio
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class LinkChanges:
 
 
 class SessionWatch:
-    """Reads what a session depends on, and records how the Link took its configuration."""
+    """The credentials and desired configuration of a session, and the Link's response to it."""
 
     def __init__(
         self,

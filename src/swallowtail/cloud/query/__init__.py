@@ -1,1 +1,1 @@
-"""What the API and DICOMweb ask of stored instances, within a principal's tenant and facilities."""
+"""Searching and reading stored instances, within a principal's tenant and facilities."""

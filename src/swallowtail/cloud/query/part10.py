@@ -23,7 +23,7 @@ def header(
     sending_ae: str = "",
     receiving_ae: str = "",
 ) -> bytes:
-    """Give everything that stands before the data set.
+    """Return everything that precedes the data set.
 
     Preamble, prefix, and group 0002 in Explicit VR Little Endian.
     """

@@ -2,9 +2,9 @@
 
 Where they lie comes from the index, so that nothing is parsed and one read gives a frame.
 
-A viewer asks for the frames of a cine one by one, so what was found for a caller is remembered for
-REMEMBERED seconds: its audit record is written once, not for each frame, and the store is not asked
-again. Who may see what is still judged by each request.
+A viewer asks for the frames of a cine one by one, so that what was found for a caller is cached for
+CACHED seconds: its audit record is written once, not for each frame, and the store is not read
+again. Every request is still authorised.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from swallowtail.cloud.model.ports.blobs import Blobs
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.query.search import Query, readable
 
-REMEMBERED: Final = 30.0
+CACHED: Final = 30.0
 MOST: Final = 256
 MOST_SPANS: Final = 100_000
-"""Frames whose places are remembered in all."""
+"""Frames whose places are cached in all."""
 
 PIXEL_DATA: Final = "7FE00010"
 STEP: Final = 1024 * 1024
@@ -43,7 +43,7 @@ class Located(NamedTuple):
     frames: FrameIndex
 
     def frame(self, number: int) -> list[Span]:
-        """Give the fragments of a frame, counted from 1; raises NotFoundError."""
+        """Return the fragments of a frame, counted from 1; raises NotFoundError."""
         if not 1 <= number <= len(self.frames.spans):
             raise NotFoundError(
                 f"it has {len(self.frames.spans)} frames that can be fetched alone; {number} is"
@@ -52,9 +52,10 @@ class Located(NamedTuple):
         return _pairs(self.frames.spans[number - 1])
 
     def value(self, name: str) -> tuple[list[list[Span]], bool]:
-        """Give the parts of a bulk value, one for each frame of encapsulated pixel data (for each
-        fragment where frames cannot be told apart), and whether they are encapsulated; `name` is
-        the end of its BulkDataURI. Raises NotFoundError.
+        """Return the parts of a bulk value, and whether they are encapsulated.
+
+        One part for each frame of encapsulated pixel data, or for each fragment where frames
+        cannot be distinguished. `name` is the end of its BulkDataURI. Raises NotFoundError.
         """
         if (bulk := self.frames.values.get(name)) is not None:
             spans = _pairs(bulk.spans)
@@ -67,7 +68,7 @@ class Located(NamedTuple):
 
 
 class Frames:
-    """Finds instances for those who read parts of them, and reads the parts."""
+    """A reader of parts of instances, with a cache of their places."""
 
     def __init__(self, query: Query, blobs: Blobs, *, clock: Clock) -> None:
         self._query, self._blobs, self._clock = query, blobs, clock
@@ -75,7 +76,7 @@ class Frames:
         self._spans = 0
 
     async def locate(self, caller: Caller, study: str, series: str, sop_instance: str) -> Located:
-        """Give the visible instance of these UIDs with its frame index; audited.
+        """Return the visible instance of these UIDs with its frame index; audited.
 
         Raises NotFoundError.
         """
@@ -83,7 +84,7 @@ class Frames:
         tenant = readable(principal)
         key = (tenant, principal, caller.address, study, series, sop_instance)
         now = self._clock()
-        if (kept := self._kept.get(key)) is not None and 0 <= now - kept[0] < REMEMBERED:
+        if (kept := self._kept.get(key)) is not None and 0 <= now - kept[0] < CACHED:
             self._kept.move_to_end(key)
             if principal.archives is not None:  # it may have left the archive since
                 await self._query.by_id(caller, kept[1].instance.id)
@@ -134,7 +135,7 @@ async def _inflated(
 ) -> AsyncIterator[bytes]:
     """Inflate up to the end of a range, in a thread, and give the range.
 
-    The index has judged how large the whole becomes.
+    The index has checked how large the whole becomes.
     """
     inflate, position, end = zlib.decompressobj(wbits=-zlib.MAX_WBITS), 0, start + length
     async for piece in deflated:

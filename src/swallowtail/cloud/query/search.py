@@ -3,7 +3,7 @@
 Permission, tenant, facilities and audit in one place, the store behind its ports.
 
 Everything that reads patient data leaves an audit record: a search as Query (PS3.15 A.5.3.10), an
-access as Instances Accessed (A.5.3.6). What lies outside the principal's facilities is not found,
+access as Instances Accessed (A.5.3.6). What is outside the principal's facilities is not found,
 just as another tenant's is not.
 """
 
@@ -117,7 +117,7 @@ class Query:
         return await self._instances.instances(tenant, _limited(search, caller.principal), page)
 
     async def remaining(self, caller: Caller, search: "Search", seen: int) -> int:
-        """Say how many matches there are beyond the first `seen`, counting at most COUNTED.
+        """Return the number of matches beyond the first `seen`, at most COUNTED.
 
         The search itself was recorded.
         """
@@ -129,8 +129,9 @@ class Query:
     async def parents(
         self, caller: Caller, studies: frozenset[str], series: frozenset[str] = frozenset()
     ) -> tuple[dict[Place, Study], dict[tuple[str, str, str], Series]]:
-        """Return these studies by facility and UID, and of their series those of `series` by
-        facility, study and UID.
+        """Return these studies, and of their series those of `series`.
+
+        Studies are by facility and UID, series by facility, study and UID.
 
         This is where things belong that were just found.
         """
@@ -149,7 +150,7 @@ class Query:
     async def instance(
         self, caller: Caller, sop_instance: str, *, study: str = "", series: str = ""
     ) -> Instance:
-        """Give the visible instance of a UID, within `study` and `series` if given.
+        """Return the visible instance of a UID, within `study` and `series` if given.
 
         NotFoundError otherwise.
         """
@@ -160,7 +161,7 @@ class Query:
         raise NotFoundError("there is no such instance")
 
     async def copies(self, caller: Caller, sop_instance: str) -> tuple[Instance, ...]:
-        """Give everything kept under a UID that this principal may see, the visible one first."""
+        """Return every copy of a UID that this principal may see, the visible one first."""
         copies = await self._instances.copies(readable(caller.principal), sop_instance)
         return await self._visible(caller, copies)
 
@@ -175,7 +176,7 @@ class Query:
         return found
 
     async def read(self, caller: Caller, instance: int) -> Instance:
-        """Return one instance, visible or not, to whoever reads what it says; audited."""
+        """Return one instance, visible or not, to whoever reads its metadata; audited."""
         found = await self.by_id(caller, instance)
         event = caller.event(
             EventAction.READ,
@@ -201,9 +202,7 @@ class Query:
     async def documents(
         self, caller: Caller, instances: tuple[Instance, ...]
     ) -> dict[int, IndexedDocument]:
-        """Give the DICOM JSON (compressed) and frame index of instances that this principal has
-        found.
-        """
+        """Return DICOM JSON (compressed) and frame index of instances that were found."""
         ids = [one.id for one in await self._visible(caller, instances)]
         return await self._instances.documents(readable(caller.principal), ids)
 
@@ -243,9 +242,7 @@ class Query:
         return Fetched(instance, head, len(head) + instance.length, read)
 
     async def record_reading(self, caller: Caller, instances: tuple[Instance, ...]) -> None:
-        """Record that a principal reads what these instances, which it has just found, say of their
-        patients.
-        """
+        """Record that a principal reads the metadata of instances that it has just found."""
         studies = sorted({one.study for one in instances})
         objects = tuple(("study", uid) for uid in studies)
         event = AuditEvent(
@@ -312,9 +309,9 @@ class Query:
 
 
 def readable(principal: Principal) -> Tenant:
-    """Give the tenant whose patient data this principal may read.
+    """Return the tenant whose patient data this principal may read.
 
-    NotFoundError where there is none, so that nothing is told.
+    NotFoundError where there is none, so that nothing is disclosed.
     """
     if principal.tenant is None or principal.role not in READERS:
         raise NotFoundError

@@ -1,4 +1,4 @@
-"""Use cases of facilities: the sites of an organisation."""
+"""Use cases of the facilities of an organisation."""
 
 from swallowtail.cloud.model.audit import EventAction
 from swallowtail.cloud.model.caller import Caller

@@ -15,7 +15,7 @@ from swallowtail.cloud.model.use_case_errors import InvalidValueError
 
 
 class OrganisationAdministration:
-    """Creates, changes and removes organisations."""
+    """The use cases of organisations."""
 
     def __init__(
         self,

@@ -1,8 +1,10 @@
-"""Who asks, and what they may do.
+"""Authentication and authorisation of requests, before a handler is called.
 
-A bearer token gives the principal, the route's roles judge it, the token alone gives the tenant.
+The bearer token alone determines principal and tenant. The roles of the route decide whether it
+is admitted.
 
-The order is the order of secrecy: no good token 401, wrong role 403, another tenant's thing 404.
+The checks are ordered by what they disclose: no valid token 401, wrong role 403, another tenant's
+thing 404.
 All of it happens before a byte of the body is read.
 """
 
@@ -28,17 +30,17 @@ from swallowtail.cloud.web.use_cases import UseCases
 ROLES_KEY: Final = "x-roles"
 """Where a route keeps its roles.
 
-The OpenAPI document shows them, and GuardedRoute judges by them.
+The OpenAPI document shows them, and GuardedRoute checks them.
 """
 LIMITED_KEY: Final = "x-limited"
 """Where a route keeps what it does for a limited token, as with ROLES_KEY."""
 
 
 class Limited(enum.StrEnum):
-    """What a route does for a token that is limited to facilities or archives (ADR 0014, 0021)."""
+    """The treatment of a token that is limited to facilities or archives (ADR 0014, 0021)."""
 
     FILTERED = "filtered"
-    """It shows and changes what lies in the token's facilities and archives.
+    """It shows and changes what is in the token's facilities and archives.
 
     The rest does not exist (404).
     """
@@ -50,7 +52,7 @@ class Limited(enum.StrEnum):
     REFUSED = "refused"
     """It concerns the whole organisation: 403."""
     SAME = "same"
-    """It says nothing of any facility."""
+    """It discloses nothing of any facility."""
 
 
 def use_cases_of(request: Request) -> UseCases:
@@ -61,11 +63,11 @@ def use_cases_of(request: Request) -> UseCases:
 
 
 async def authenticate(request: Request) -> Principal:
-    """Give the principal of the bearer token.
+    """Return the principal of the bearer token.
 
     Raises a 401 that is the same for none, unknown, expired and revoked.
 
-    Raises a 429 beyond the limit of the token, or without a good one beyond that of the address.
+    Raises a 429 beyond the limit of the token, or without a valid one beyond that of the address.
     """
     authentication = use_cases_of(request).get(Authentication)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
@@ -84,7 +86,7 @@ async def authenticate(request: Request) -> Principal:
     raise ProblemError(
         HTTPStatus.UNAUTHORIZED,
         "unauthorized",
-        "there is no good token with this request",
+        "the request has no valid token",
         remedy=(
             "Send the header 'Authorization: Bearer swt_…' with a token that is neither expired nor"
             " revoked."
@@ -93,7 +95,7 @@ async def authenticate(request: Request) -> Principal:
 
 
 async def admit(request: Request, roles: frozenset[Role], limited: Limited) -> Principal:
-    """Authenticate and judge by role and limits.
+    """Check role and limits of the bearer token, and return its principal.
 
     The principal is kept with the request for `caller`.
     """
@@ -110,10 +112,10 @@ async def admit(request: Request, roles: frozenset[Role], limited: Limited) -> P
 
 
 class GuardedRoute(APIRoute):
-    """A route of the API: judges the caller before FastAPI reads the body."""
+    """A route of the API that checks the caller before FastAPI reads the body."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Give FastAPI's own handling with ours before it."""
+        """Return FastAPI's handler with the check before it."""
         handle = super().get_route_handler()
         extra = self.openapi_extra or {}
         roles = frozenset(Role(role) for role in extra[ROLES_KEY])
@@ -127,7 +129,7 @@ class GuardedRoute(APIRoute):
 
 
 async def caller(request: Request, organisation: str | None = None) -> Caller:
-    """Give who asks, within an organisation.
+    """Return the caller, within an organisation.
 
     The token's own, or for an operator the one that `organisation` names by id.
     """
@@ -148,13 +150,13 @@ async def caller(request: Request, organisation: str | None = None) -> Caller:
 
 
 async def operator(request: Request) -> Caller:
-    """Give who asks, outside any organisation but the token's own."""
+    """Return the caller, outside any organisation but the token's own."""
     principal: Principal = request.state.principal
     return Caller(principal, principal.tenant or OPERATOR, address_of(request))
 
 
 def address_of(request: Request) -> str:
-    """Give the peer's address without port."""
+    """Return the peer's address without port."""
     return request.client.host if request.client else ""
 
 

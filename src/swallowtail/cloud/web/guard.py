@@ -1,4 +1,4 @@
-"""What holds for every request, whoever sends it.
+"""Limits, deadlines and headers of every request.
 
 How much it may send, how long it may take, what headers its answer carries.
 
@@ -18,7 +18,7 @@ from swallowtail.cloud.web.problems import ProblemError, response_of
 
 MAX_BODY: Final = 1024 * 1024
 MAX_CONFIGURATION_BODY: Final = 5 * 1024 * 1024
-"""calls.config.MAX_DOCUMENT and what stands around it."""
+"""calls.config.MAX_DOCUMENT and the rest of the body."""
 STORING: Final = "/dicomweb/studies"
 """Where instances are posted: bodies that go to the disk as they come."""
 MAX_STORE_BODY: Final = 256 * 1024**3
@@ -53,7 +53,7 @@ SECONDS = Histogram(
 
 
 class Guard:
-    """Wraps the whole application; WebSockets pass, `links` guards them."""
+    """A wrapper of the whole application; WebSockets pass, `links` checks them."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Guard:
         self._answer_deadline = answer_deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -110,7 +110,7 @@ class _Exchange:
         self.deadline: asyncio.Timeout | None = None
 
     async def receive(self) -> Message:
-        """Hand on the body within its limit and deadline.
+        """Return the next piece of the body within its limit and deadline.
 
         Afterwards wait for the client to leave, without deadline.
         """
@@ -137,7 +137,7 @@ class _Exchange:
         return message
 
     def _patience(self) -> float:
-        """Give the seconds that the next piece of the body may take.
+        """Return the seconds that the next piece of the body may take.
 
         A body that streams puts the answer's deadline off.
         """
@@ -155,7 +155,7 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self, problem: ProblemError) -> None:
-        """Answer with a problem if nothing was answered yet.
+        """Send a problem if no response was begun.
 
         Else the client sees the connection end early.
         """

@@ -1,10 +1,10 @@
-"""Which host a request may name, and the public address that absolute URLs are made of.
+"""The hosts that a request may name, and the public address of absolute URLs.
 
 Everything that the Cloud answers with an absolute URL (RetrieveURL, BulkDataURI, Location) is made
-of the request's Host. A page of another site can have a browser send any name there that resolves
-to the Cloud (DNS rebinding), and a proxy that forwards what it gets lets anybody choose it. So only
-known names are accepted, everything else is 421 (RFC 9110 15.5.20); and what a request has in
-`X-Forwarded-Host` or `Forwarded` is not read.
+of the request's Host. A page of another web server can have a browser send any name there that
+resolves to the Cloud (DNS rebinding), and a proxy that forwards what it gets lets anybody choose
+it. So only known names are accepted, everything else is 421 (RFC 9110 15.5.20); and what a request
+has in `X-Forwarded-Host` or `Forwarded` is not read.
 """
 
 import ipaddress
@@ -22,11 +22,11 @@ from swallowtail.cloud.web.problems import ProblemError, response_of
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _NAME: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 PROBES: Final = frozenset({"/healthz", "/readyz"})
-"""Load balancers ask these by whatever address they know; the answers hold nothing and no URL."""
+"""Load balancers request these by any address; the responses contain no URL."""
 
 
 class InvalidAddressError(ValueError):
-    """A configured public address or host name cannot be used; the message says why."""
+    """A configured public address or host name cannot be used; the message states why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Host:
 
     @property
     def loopback(self) -> bool:
-        """Return whether it names this machine: no page of another site is called so."""
+        """Return whether it names this machine: no page of another web server has that name."""
         if self.name == "localhost":
             return True
         try:
@@ -106,7 +106,7 @@ class HostNames:
         self._allowed = frozenset(map(_normal, allowed))
         self._own = frozenset(map(_normal, own))
 
-    def know(self, own: Iterable[str]) -> None:
+    def register(self, own: Iterable[str]) -> None:
         """Replace the Cloud's own names: it serves another certificate from now on."""
         self._own = frozenset(map(_normal, own))
 
@@ -128,12 +128,12 @@ class HostNames:
 
 
 def _listed(name: str, names: frozenset[str]) -> bool:
-    """A wildcard stands for one label (RFC 9525 6.3)."""
+    """Return whether a name matches; a wildcard replaces one label (RFC 9525 6.3)."""
     return name in names or f"*.{name.partition('.')[2]}" in names
 
 
 class HostCheck:
-    """Refuses requests with no host, several or a foreign one.
+    """A check that refuses requests with no host, several or a foreign one.
 
     The rest go on as ones to the public address.
     """
@@ -167,15 +167,15 @@ class HostCheck:
         server = scope.get("server")
         address = self._names.address_for(host, server[0] if server else None)
         if address is None and (probe or scope["type"] == "websocket"):
-            # A Link has verified the certificate and proves its key: no page of another site can.
+            # A Link has verified the certificate and proves its key: no foreign page can.
             address = host
         if address is None:
             raise ProblemError(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "host",
-                "the request names a host that is none of this Cloud's",
+                "the request names a host that is not one of this Cloud",
                 remedy="Use a name of the Cloud's certificate; or have it started with the name in "
-                "--public-url, or in --allowed-host for a proxy that hands on its clients' Host.",
+                "--public-url, or in --allowed-host for a proxy that forwards its clients' Host.",
             )
         kept = [(name, value) for name, value in headers if name.lower() != b"host"]
         return [(b"host", str(address).encode("ascii")), *kept]

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI knows of the routes, every refusal, and DICOM JSON.
+"""The OpenAPI document: the routes as FastAPI describes them, every refusal, and DICOM JSON.
 
 Each operation lists every status that it can answer; the tests fail on one that is not listed.
 """
@@ -15,14 +15,15 @@ from swallowtail.cloud.web.dicomweb.dicom_schema import DICOM_SCHEMAS
 from swallowtail.cloud.web.problems import MEDIA_TYPE, title_of
 
 REFUSES_KEY: Final = "x-refuses"
-"""Where a route keeps statuses that nothing else in the document tells; taken out of it."""
+"""Where a route keeps statuses that follow from nothing else in the document; removed from it."""
 
 DESCRIPTION: Final = """Everything that can be done with a Swallowtail Cloud.
 
-Every list pages: `limit` and `cursor` in, `next` out. Every failure is `application/problem+json` (RFC 9457) with `code`, `detail`,
-`remedy` and, where fields are wrong, `errors`. The organisation comes from the token alone; an operator names
-it with `?organisation=`. Requests are limited, by token or, without a good one, by address: 429 with `Retry-After`.
-`/api/v1` changes only by addition: ignore keys that you do not know."""
+Every list is paged: `limit` and `cursor` are parameters, `next` is the cursor of the next page.
+Every failure is `application/problem+json` (RFC 9457) with `code`, `detail`, `remedy` and, where
+fields are invalid, `errors`. The organisation is the one of the token; an operator names it with
+`?organisation=`. Requests are limited by token or, without a valid one, by address: 429 with
+`Retry-After`. `/api/v1` changes only by addition: ignore unknown keys."""
 
 PROBLEM: Final = {
     "type": "object",
@@ -56,7 +57,7 @@ REFUSALS: Final[Mapping[int, str]] = {
     409: "Something else is in the way, like a name that is taken; read the present state again",
     413: "The body, or what is asked for, is too large",
     415: "The body is of another media type",
-    416: "No byte lies in the range",
+    416: "No byte is in the range",
     421: "The Cloud is not served under this host name",
     422: "A field is wrong; `errors` names it",
     429: "Too many requests; wait for the seconds of Retry-After",

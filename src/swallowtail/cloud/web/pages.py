@@ -1,4 +1,4 @@
-"""What the port answers without a token: health, metrics, and a page that says what this is."""
+"""The pages without a token: health, metrics, and a description of this server."""
 
 import html
 from collections.abc import Mapping
@@ -19,11 +19,13 @@ STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0"
     " 1rem;color:#1d2733;background:#fff}"
     "code{background:#eef2f5;padding:.1rem .3rem;border-radius:.2rem}a{color:#0b5cad}"
-    "@media(prefers-color-scheme:dark){body{color:#dde5ec;background:#12181f}code{background:#202a34}a{color:#7ab8f5}}"
+    "@media(prefers-color-scheme:dark){body{color:#dde5ec;background:#12181f}"
+    "code{background:#202a34}a{color:#7ab8f5}}"
 )
 
 PAGE: Final = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Swallowtail Cloud</title><link rel="stylesheet" href="/style.css"></head>
 <body><h1>Swallowtail Cloud</h1>
 <p>Release {html.escape(__version__)}.
@@ -33,24 +35,25 @@ It connects a hospital's imaging and record systems through one outbound encrypt
 <li><a href="/openapi.json">/openapi.json</a> describes the REST API at <code>/api/v1</code></li>
 <li><code>/dicomweb</code> answers QIDO-RS, WADO-RS and STOW-RS</li>
 <li><code>/link</code> is where Links connect</li>
-<li><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>, <a href="/metrics">/metrics</a></li>
+<li><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>,
+<a href="/metrics">/metrics</a></li>
 </ul>
 <p>Set up a hospital with <code>swallowtail cloud apply FILE</code>.</p></body></html>
 """
 
 
 async def front(_: Request) -> Response:
-    """Say what this is."""
+    """Return a description of this server."""
     return HTMLResponse(PAGE)
 
 
 async def style(_: Request) -> Response:
-    """Give the page's style: the content security policy allows none inside the page."""
+    """Return the page's style: the content security policy allows none inside the page."""
     return Response(STYLE, media_type="text/css")
 
 
-async def alive(_: Request) -> Response:
-    """Say that the process runs; needs no storage."""
+async def running(_: Request) -> Response:
+    """Return that the process runs; needs no storage."""
     return PlainTextResponse("alive\n")
 
 
@@ -69,14 +72,14 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(_: Request) -> Response:
-    """Give the metrics of this process; they hold amounts, never names."""
+    """Return the metrics of this process; they contain amounts, never names."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 ROUTES: Final = (
     Route("/", front),
     Route("/style.css", style),
-    Route("/healthz", alive),
+    Route("/healthz", running),
     Route("/readyz", ready),
     Route("/metrics", metrics),
 )

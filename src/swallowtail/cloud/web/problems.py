@@ -1,6 +1,4 @@
-"""What an API client is told when something fails (RFC 9457), and the one place where our errors
-become HTTP.
-"""
+"""Problem details of the API (RFC 9457), and the one mapping of errors to HTTP."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +42,7 @@ class FieldError:
 
 
 class ProblemError(Exception):
-    """A failure with everything that the client has to know: what, where, and what to do next."""
+    """A failure with what the client needs: what failed, where, and what to do next."""
 
     def __init__(
         self,
@@ -68,7 +66,7 @@ class ProblemError(Exception):
 
 
 def invalid(field: str, message: str) -> ProblemError:
-    """Say that one value of the request cannot be used."""
+    """Return the problem that one value of the request is invalid."""
     return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid",
@@ -111,15 +109,15 @@ MAPPED: Final[Mapping[type[CloudError], tuple[HTTPStatus, str, str]]] = {
     CloudError: (
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal",
-        "Tell the operator; the log names the cause.",
+        "Contact the operator; the log has the cause.",
     ),
 }
 
 
 def problem_of(error: Exception) -> ProblemError:
-    """Translate any error into what the client is told.
+    """Return the problem details of an error.
 
-    What we did not foresee says nothing of its inside.
+    An unexpected error discloses nothing of its cause.
     """
     match error:
         case ProblemError():
@@ -232,5 +230,5 @@ def response_of(problem: ProblemError) -> Response:
 
 
 async def answer_problem(_: Request, error: Exception) -> Response:
-    """Answer a request that failed; registered for every exception that we know."""
+    """Handle a failed request; registered for every known exception."""
     return response_of(problem_of(error))

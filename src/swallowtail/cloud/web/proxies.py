@@ -1,8 +1,8 @@
 """Behind a proxy: whose address a request comes from.
 
-`X-Forwarded-For` says what its sender likes, so it is read only where the peer is a proxy that is
-trusted to append the address it saw. Read from its end, the first address that is not a trusted
-proxy's is the client's; what stands before it, the client may have made up.
+`X-Forwarded-For` contains what its sender chooses, so it is read only where the peer is a proxy
+that is trusted to append the address it saw. Read from its end, the first address that is not a
+trusted proxy's is the client's; what is before it may be forged by the client.
 """
 
 import ipaddress
@@ -55,14 +55,14 @@ def _address(text: str) -> Address | None:
 
 
 class TrustedProxies:
-    """Puts the client's address into the scope of every request and WebSocket."""
+    """A wrapper that sets the client's address in the scope of requests and WebSockets."""
 
     def __init__(self, app: ASGIApp, *, trusted: Sequence[Network]) -> None:
         self._app = app
         self._trusted = tuple(trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if self._trusted and scope["type"] in {"http", "websocket"} and scope.get("client"):
             peer, port = scope["client"]
             given = [value for name, value in scope["headers"] if name == HEADER]

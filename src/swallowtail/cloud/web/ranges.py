@@ -29,7 +29,7 @@ class ByteRange(NamedTuple):
 
 
 class Representation(NamedTuple):
-    """What a URL names, byte by byte."""
+    """A representation of a resource, readable by byte range."""
 
     media: str
     size: int
@@ -41,7 +41,7 @@ class Representation(NamedTuple):
 
 
 async def answer(request: Request, whole: Representation) -> Response:
-    """Answer GET with the whole or the range that is asked for, HEAD with the headers of the whole."""
+    """Return the whole or the requested range for GET, the headers of the whole for HEAD."""
     etag = f'"{whole.validator}"'
     headers = {**whole.headers, "ETag": etag, "Accept-Ranges": "bytes"}
     if request.method == "HEAD":
@@ -107,7 +107,7 @@ def unsatisfiable(size: int) -> Response:
 
 
 def cut(spans: Iterable[tuple[int, int]], part: ByteRange) -> Iterator[tuple[int, int]]:
-    """Give what of these spans (offset, length), one after the other, lies in the range."""
+    """Return the parts of these consecutive spans (offset, length) that are in the range."""
     skip, left = part
     for offset, length in spans:
         taken = min(max(0, length - skip), left)

@@ -1,7 +1,7 @@
-"""How many requests are answered: by token where there is a good one, else by address.
+"""Rate limits of requests: by token where there is a valid one, else by address.
 
-A request with a good token is judged by its token alone, whatever else comes from its address: many
-share one behind a NAT or a proxy. Everything else is judged by its address, and failed
+A request with a valid token is limited by its token alone, whatever else comes from its address:
+many share one behind a NAT or a proxy. Everything else is limited by its address, and failed
 authentications more strictly. Tokens are looked up before that decision; they have 192 random bits,
 so these limits bound what a flood costs, not what guessing finds.
 """
@@ -39,14 +39,14 @@ JUDGED: Final = "judged"
 
 LIMITED: Final = Counter(
     "swallowtail_http_limited",
-    "HTTP requests answered 429, by what they were judged by: token, address, refused",
+    "HTTP requests answered 429, by what limited them: token, address, refused",
     ["by"],
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How many requests are answered."""
+    """The rates of requests."""
 
     token: Rate = TOKEN_RATE
     address: Rate = ADDRESS_RATE
@@ -73,7 +73,7 @@ class RequestLimits:
         self._log = TokenBucket(LOG_RATE, now)
 
     def count_token(self, token: str) -> None:
-        """Count a request with a good token, by the token's id."""
+        """Count a request with a valid token, by the token's id."""
         wait = self._tokens.take(token, self._clock())
         if wait:
             raise self._limited("token", wait, "too many requests with this token")
@@ -85,10 +85,10 @@ class RequestLimits:
             raise self._limited("address", wait, "too many requests from this address", address)
 
     def count_refused(self, address: str) -> None:
-        """Count a request to the API without a good token."""
+        """Count a request to the API without a valid token."""
         wait = self._refused.take(host_of(address), self._clock())
         if wait:
-            detail = "too many requests without a good token from this address"
+            detail = "too many requests without a valid token from this address"
             raise self._limited("refused", wait, detail, address)
 
     def _limited(self, by: str, wait: float, detail: str, address: str = "") -> ProblemError:
@@ -105,14 +105,14 @@ class RequestLimits:
 
 
 class AddressLimits:
-    """Judges by address the HTTP requests that no route judges: pages and unknown paths."""
+    """A limit by address of the HTTP requests that no route limits: pages and unknown paths."""
 
     def __init__(self, app: ASGIApp, *, guarded: tuple[str, ...]) -> None:
         self._app = app
         self._guarded = guarded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; under the prefixes `guarded` the routes judge."""
+        """Handle one request; under the prefixes `guarded` the routes apply the limits."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

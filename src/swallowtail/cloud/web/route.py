@@ -1,7 +1,7 @@
 """The row of a route table, and the routes that FastAPI gets from a table.
 
 A row names everything that is decided about a request before its handler is called, and what the
-OpenAPI document says of it.
+OpenAPI document contains of it.
 """
 
 import inspect
@@ -66,15 +66,15 @@ class Route:
     audit: str = ""
     """The type of the audit event of a successful request; empty: it leaves none."""
     media: str = "application/json"
-    """Of a good answer; anything but JSON is described as bytes."""
+    """Of a successful response; anything but JSON is described as bytes."""
     or_media: tuple[str, ...] = ()
-    """What a good answer may be instead, by what the client accepts and what is stored."""
+    """The other media types of a successful response."""
     also: tuple[tuple[int, str], ...] = ()
     """Other statuses with an answer of the same kind."""
     may_be_empty: bool = False
     """It answers 204 where nothing matches."""
     parameters: tuple[Mapping[str, Any], ...] = ()
-    """What it takes beside what its types tell."""
+    """The parameters that do not follow from its types."""
     body: Mapping[str, Any] | None = None
     """The body that it reads by itself."""
     refuses: frozenset[int] = frozenset()
@@ -84,7 +84,7 @@ class Route:
 
     @property
     def described(self) -> dict[int | str, dict[str, Any]]:
-        """Say what it answers beside what its types tell."""
+        """The responses that do not follow from its types."""
         if self.media == "application/json":
             return {}
         schema: dict[str, Any] = {"type": "string", "format": "binary"}
@@ -116,7 +116,7 @@ def _prose(endpoint: Callable[..., Any]) -> tuple[str | None, str | None]:
 
 
 def _extra(route: Route) -> dict[str, Any]:
-    """Return what the document says of a route beside what FastAPI knows."""
+    """Return what the document contains of a route beside FastAPI's description."""
     ranged = RANGE_PARAMETERS if route.ranged else ()
     body = {"requestBody": route.body} if route.body is not None else {}
     return {
@@ -131,7 +131,7 @@ def _extra(route: Route) -> dict[str, Any]:
 
 
 def router(prefix: str, routes: Sequence[Route]) -> APIRouter:
-    """Give the routes of one table, each guarded by its roles."""
+    """Return the routes of one table, each restricted to its roles."""
     api = APIRouter(prefix=prefix, route_class=GuardedRoute)
     for route in routes:
         summary, description = _prose(route.endpoint)

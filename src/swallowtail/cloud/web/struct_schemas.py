@@ -1,6 +1,4 @@
-"""The schema of our own structs inside the API's document, so that what a Link's configuration says
-is written down once.
-"""
+"""The schemas of structs in the API's document, so that a configuration is specified once."""
 
 from typing import Any
 
@@ -10,8 +8,7 @@ from swallowtail.calls.config import make_protocol_optional
 
 
 def inline_schema(kind: type[msgspec.Struct], *, closed: bool = True) -> dict[str, Any]:
-    """Give the JSON Schema of a struct with the definitions it refers to written out in their
-    place.
+    """Return the JSON Schema of a struct with every definition inline.
 
     `closed`: it allows no other keys. What we send is not closed, since the API grows by addition.
     """
@@ -22,7 +19,7 @@ def inline_schema(kind: type[msgspec.Struct], *, closed: bool = True) -> dict[st
 
 
 def merge_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Give the JSON Schema of a change to a struct.
+    """Return the JSON Schema of a change to a struct.
 
     Every key may be left out, and null stands for its default (RFC 7396).
     """

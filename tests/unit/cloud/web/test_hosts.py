@@ -148,7 +148,7 @@ async def test_links_may_come_by_any_name() -> None:
 
 def test_a_new_certificate_brings_new_names() -> None:
     names = HostNames(own=["old.example"])
-    names.know(["new.example"])
+    names.register(["new.example"])
     assert names.address_for(Host("old.example"), None) is None
     assert names.address_for(Host("new.example"), None) == Host("new.example")
 

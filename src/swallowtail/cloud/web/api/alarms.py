@@ -19,7 +19,7 @@ Administration = Annotated[AlarmAdministration, provided(AlarmAdministration)]
 
 
 class AlarmState(enum.StrEnum):
-    """Whether an alarm is still raised."""
+    """The state of an alarm."""
 
     RAISED = "raised"
     CLEARED = "cleared"

@@ -29,7 +29,7 @@ Reading = Annotated[AuditReading, provided(AuditReading)]
 
 
 class AuditOutcome(enum.StrEnum):
-    """How the recorded action ended."""
+    """The outcome of a recorded action."""
 
     SUCCESS = "success"
     FAILURE = "failure"

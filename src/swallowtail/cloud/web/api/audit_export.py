@@ -70,7 +70,7 @@ class AuditExportOut(Out):
     waiting: int = Field(description="Records that it has not taken yet.")
     exported: float | None = Field(description="When it took records last.")
     failing_since: float | None
-    detail: str = Field(description="Why the last try failed, and what to do.")
+    detail: str = Field(description="Why the last attempt failed, and what to do.")
 
 
 async def get_audit_export(

@@ -70,7 +70,7 @@ class DeletionOut(Out):
 
 
 class Restore(Body):
-    """What to restore: the instances of these series, and those with these ids.
+    """A selection to restore: the instances of these series, and those with these ids.
 
     Left out, all of the deletion.
     """
@@ -113,7 +113,7 @@ async def delete_study(
     """Delete a study.
 
     Deletes all copies of it that the caller may see. They can be restored until the retention
-    ends. Pending deliveries are skipped, and sending an instance again stores it anew. Repeating
+    ends. Pending deliveries are skipped, and sending an instance again stores it again. Repeating
     the request returns the same deletion.
     """
     return _out(await deleting.delete_study(caller, Scope(study=study_uid), reason))
@@ -209,7 +209,7 @@ async def purge_deletion(
 ) -> DeletionOut:
     """Purge a deletion.
 
-    Removes for good what the caller may see of it. `confirm` repeats what was deleted. Instances
+    Permanently removes what the caller may see of it. `confirm` repeats what was deleted. Instances
     that are being delivered are kept; repeat the request when the deliveries have ended.
     """
     return _out(await purge.purge(caller, deletion_id, body.confirm))

@@ -56,7 +56,8 @@ class DeliveryOut(Out):
 
     `tries` counts all attempts, `refusals` those that the destination refused because of the
     payload, which the cap limits. `status` is the destination's, for instances the DIMSE status in
-    hexadecimal. `about` and `phase` say what the last failure was about and how far it had come.
+    hexadecimal. `about` and `phase` are the subject and the phase of the last
+    failure.
     """
 
     id: int

@@ -39,7 +39,7 @@ Expected = Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None
 
 
 class QueueOut(Out):
-    """How a destination's queue goes.
+    """The state of a destination's queue.
 
     `counts` are deliveries by state, those that are done over the last 24 h.
     """
@@ -69,7 +69,7 @@ class DestinationOut(Out):
     version: int
     settings: SettingsOut
     running: EndpointOut | None
-    """What the Link says, of one that was used lately."""
+    """The state that the Link reported, of one that was used lately."""
     queue: QueueOut
 
 
@@ -96,7 +96,7 @@ class DestinationChange(Body):
 class StepOut(Out):
     """One step of a check: `resolve`, `policy`, `connect`, `associate`, `echo`.
 
-    Where it failed, `detail` says what to do next.
+    Where it failed, `detail` states what to do next.
     """
 
     name: str
@@ -106,7 +106,7 @@ class StepOut(Out):
 
 
 class CheckOut(Out):
-    """What a Link found when it tried a destination; after a step that failed none follows."""
+    """The result of a check; no step follows one that failed."""
 
     ok: bool
     steps: list[StepOut]
@@ -181,7 +181,7 @@ async def check_destination(
     """Check a destination.
 
     Requests the Link to resolve, connect, associate and send a C-ECHO. Returns the duration of each
-    step; one that failed says what to do next.
+    step; one that failed states what to do next.
     """
     checked = await destinations.check(caller, destination_id)
     steps = [StepOut.model_validate(step) for step in checked.steps]

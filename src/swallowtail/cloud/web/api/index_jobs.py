@@ -20,13 +20,13 @@ class IndexCountsOut(Out):
 
 
 class Reindex(Body):
-    """What to index again: one study, or everything."""
+    """A scope to index again: one study, or everything."""
 
     study: UidText | None = None
 
 
 class Queued(Out):
-    """How many instances were queued."""
+    """The number of instances that were queued."""
 
     queued: int
 

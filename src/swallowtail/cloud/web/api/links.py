@@ -92,9 +92,9 @@ async def rotate_code(
 async def rebind_link(
     caller: InOrganisation, links: Administration, link_id: str
 ) -> LinkWithCodeOut:
-    """Rebind a Link.
+    """Replace the machine of a Link.
 
-    Replaces the machine of the Link. Its session closes, and its device key is no longer valid. The
+    The session of the Link closes, and its device key is no longer valid. The
     first machine that presents the new code within an hour is bound.
     """
     return _with_code(await links.rebind(caller, link_id))
@@ -116,7 +116,7 @@ async def ping_link(
         int, Query(alias="bytes", ge=0, le=32_768, description="Bytes to send.")
     ] = 1024,
 ) -> PingOut:
-    """Ping a Link.
+    """Measure the round trip to a Link.
 
     Sends bytes to the Link and back at interactive priority, and returns the round-trip time.
     """

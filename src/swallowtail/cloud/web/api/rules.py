@@ -48,7 +48,7 @@ class TagPattern(Body):
 
 
 class RuleConditionBody(Body):
-    """What must hold of an instance; every given key must.
+    """The conditions of a rule; an instance must match every given key.
 
     `*` and `?` are wildcards; `link` is a Link's id.
     """
@@ -100,7 +100,7 @@ class RuleNew(Body):
 
 
 class RuleChange(Body):
-    """What to change; `condition` and `action` are taken as a whole."""
+    """A change; `condition` and `action` are replaced as a whole."""
 
     name: RuleName | None = None
     position: Number | None = None
@@ -121,7 +121,7 @@ class TagPatternOut(Out):
 
 
 class ConditionOut(Out):
-    """What must hold of an instance."""
+    """The conditions of a rule."""
 
     calling_ae: str
     called_ae: str
@@ -135,7 +135,7 @@ class ConditionOut(Out):
 
 
 class ActionOut(Out):
-    """Where to."""
+    """The action of a rule: destinations and an archive."""
 
     targets: list[str]
     priority: int
@@ -143,7 +143,7 @@ class ActionOut(Out):
 
 
 class RuleOut(Out):
-    """A rule; it acts on what comes after `created`."""
+    """A rule; it applies to instances that arrive after `created`."""
 
     id: str
     name: str
@@ -166,7 +166,7 @@ class RuleOrder(Body):
 
 
 class DryRun(Body):
-    """Which stored study.
+    """A dry run on a stored study.
 
     `rules` are tried instead of the organisation's if given, in the order that they are given in.
     """
@@ -176,7 +176,7 @@ class DryRun(Body):
 
 
 class VerdictOut(Out):
-    """Whether a rule acts on an instance, and if not, why.
+    """The verdict of a rule on an instance, and why it does not apply.
 
     `rule` is empty for one that is only tried.
     """
@@ -202,7 +202,7 @@ class RemarkOut(Out):
 
 
 class ExplainedOut(Out):
-    """What the rules would do with one instance if it came now.
+    """The verdicts of the rules on one instance, as if it arrived now.
 
     After a final rule that acts no verdict follows.
     """
@@ -250,7 +250,7 @@ async def list_rules(
 async def create_rule(caller: InOrganisation, rules: Administration, body: RuleNew) -> RuleOut:
     """Create a rule.
 
-    The rule acts on instances that arrive from now on, not on stored ones.
+    The rule applies to instances that arrive from now on, not to stored ones.
     """
     rule = _rule(body, last=0)
     return _out(await rules.create(caller, rule, last=body.position is None))

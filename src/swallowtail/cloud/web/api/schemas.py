@@ -1,4 +1,4 @@
-"""What travels over the API: pydantic at the edge, our values inside.
+"""Schemas of the REST API (pydantic), made from the values of the model.
 
 Times are UTC seconds as float.
 """
@@ -84,13 +84,13 @@ TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time
 
 
 class Body(BaseModel):
-    """What a client sends: a key that nobody reads is an error."""
+    """A request body; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Out(BaseModel):
-    """What a client gets; it must ignore keys that it does not know."""
+    """A response body; clients ignore unknown keys."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -103,7 +103,7 @@ class PageOut(BaseModel, Generic[T]):
 
 
 def page_out(page: Page[Any], make: Callable[[Any], T]) -> PageOut[T]:
-    """Give a page with each item as the client gets it."""
+    """Return a page with each item as the API shows it."""
     return PageOut[T].model_construct(items=[make(item) for item in page.items], next=page.next)
 
 
@@ -119,7 +119,7 @@ class OrganisationOut(Out):
 
 
 class RetentionChange(Body):
-    """How many days deleted instances can be restored."""
+    """The number of days for which deleted instances can be restored."""
 
     days: Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS)]
 
@@ -132,7 +132,7 @@ class OrganisationNew(Body):
 
 
 class OrganisationChange(Body):
-    """What to change."""
+    """A change of an organisation."""
 
     title: Title | None = None
     state: OrganisationState | None = None
@@ -156,7 +156,7 @@ class FacilityNew(Body):
 
 
 class FacilityChange(Body):
-    """What to change."""
+    """A change of a facility."""
 
     title: Title | None = None
     time_zone: TimeZone | None = None
@@ -184,7 +184,7 @@ class FaultOut(Out):
 
 
 class SessionOut(Out):
-    """Whether a Link is online, and its present or last session."""
+    """The present or last session of a Link."""
 
     online: bool
     since: float | None = Field(
@@ -220,7 +220,7 @@ class LinkNew(Body):
 
 
 class LinkChange(Body):
-    """What to change."""
+    """A change of a Link."""
 
     name: Name | None = None
     facility: str | None = None
@@ -247,7 +247,7 @@ class PolicyOut(Out):
 
 
 class LinkStatusOut(Out):
-    """How a Link says that it is."""
+    """The status of a Link, as it reports it."""
 
     release: str
     platform: str
@@ -285,7 +285,7 @@ class ConfigurationNew(Body):
 
 
 class Rollback(Body):
-    """Which version becomes the newest again."""
+    """A rollback to an older version."""
 
     version: Annotated[int, Field(ge=1, le=MAX_NUMBER)]
     comment: Comment = ""
@@ -337,7 +337,7 @@ class UnknownDeviceOut(Out):
 
 
 class UnknownDeviceKey(Body):
-    """Which unknown device to dismiss."""
+    """The key of an unknown device."""
 
     link: str
     address: str
@@ -345,7 +345,7 @@ class UnknownDeviceKey(Body):
 
 
 class WhoAmI(BaseModel):
-    """Who the token says that you are."""
+    """The authenticated principal."""
 
     id: str
     name: str
@@ -402,13 +402,14 @@ class ExportedHeadOut(HeadOut):
 
 
 class ChainOut(Out):
-    """Whether the chain holds.
+    """The verification of an audit chain.
 
     `exported` is the head that the Cloud exported last, with which it was compared.
 
-    `broken_at` is the first record that does not fit, `fault` says how: `changed`, `missing`, `key`
-    (written without the Cloud's key), `exported` (another record than the one whose head was
-    exported, or was given with the request) or `listed` (hidden from whoever filters the list).
+    `broken_at` is the first record that does not match, `fault` is the cause: `changed`,
+    `missing`, `key` (written without the Cloud's key), `exported` (another record than the one
+    whose head was exported, or was given with the request) or `listed` (hidden from whoever
+    filters the list).
     """
 
     records: int
@@ -418,5 +419,5 @@ class ChainOut(Out):
 
 
 def sorted_or_none(values: Iterable[str] | None) -> list[str] | None:
-    """Give a stable list of a set; None stays None."""
+    """Return the sorted values; None stays None."""
     return None if values is None else sorted(values)

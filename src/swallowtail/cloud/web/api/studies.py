@@ -49,7 +49,7 @@ TextKey = Annotated[str, QueryParameter(max_length=64)]
 
 
 class StudyOut(Out):
-    """What a facility holds of a study; it appears once its first instance is indexed.
+    """The part of a study that a facility holds; it appears once its first instance is indexed.
 
     The same UID in two facilities is two entries, each with its own attributes and counts.
     """

@@ -73,7 +73,7 @@ class TokenNew(Body):
 
 
 class TokenUpdate(Body):
-    """What to change of a token; keys that are left out stay as they are."""
+    """A change of a token; keys that are left out stay as they are."""
 
     name: Title | None = Field(None, description="null: unchanged.")
     role: Role | None = Field(None, description="null: unchanged.")
@@ -83,14 +83,14 @@ class TokenUpdate(Body):
 
 
 class OperatorTokenUpdate(Body):
-    """What to change of an operator's token; keys that are left out stay as they are."""
+    """A change of an operator's token; keys that are left out stay as they are."""
 
     name: Title | None = Field(None, description="null: unchanged.")
     expires: Moment | None = Field(None, description=EXPIRES)
 
 
 class TokenRotation(Body):
-    """How to rotate a token."""
+    """A rotation of a token."""
 
     grace: Annotated[float, Field(ge=0, le=MAX_GRACE, allow_inf_nan=False)] = Field(
         0.0,
@@ -177,8 +177,8 @@ async def update_token(
 ) -> TokenOut:
     """Update a token.
 
-    Changes its name, role, facilities, archives or expiry; later requests are judged by the new
-    values. A token cannot change its own role, limits or expiry, and a revoked token cannot be
+    Changes its name, role, facilities, archives or expiry; the new values apply to later
+    requests. A token cannot change its own role, limits or expiry, and a revoked token cannot be
     changed.
     """
     return _out(await tokens.update(caller, token_id, _change(body)))

@@ -37,7 +37,7 @@ class UnindexedState(enum.StrEnum):
 
 
 class ReindexUnindexed(Body):
-    """Which instances to index again, by id; left out, every one that is quarantined."""
+    """A selection of instances by id; without it, every quarantined one."""
 
     instances: Ids | None = None
 

@@ -38,7 +38,7 @@ async def list_unknown_devices(
 async def dismiss_unknown_device(
     caller: InOrganisation, unknown: Administration, body: UnknownDeviceKey
 ) -> Response:
-    """Dismiss an unknown device.
+    """Delete an unknown device.
 
     Deletes what was recorded of it. It is listed again when it connects again.
     """

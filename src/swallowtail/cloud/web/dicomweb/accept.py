@@ -1,4 +1,4 @@
-"""What a client takes (PS3.18 8.7.4, 8.7.5).
+"""The media types that a client accepts (PS3.18 8.7.4, 8.7.5).
 
 Its `Accept` as choices in order, and the first offer that one of them allows.
 """
@@ -25,9 +25,9 @@ _PARAMETERS: Final = re.compile(r'(?:[^;"]|"[^"]*")+')
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One media range: of a part where it says multipart.
+    """One media range: of a part in a multipart response.
 
-    `syntax` is empty where none is said, `*` for any.
+    `syntax` is empty where none is given, `*` for any.
     """
 
     media: str
@@ -37,7 +37,7 @@ class Choice:
     quality: float
 
     def allows(self, media: str) -> bool:
-        """Is this media type in the range?"""
+        """Return whether a media type is in the range."""
         main, _, sub = self.media.partition("/")
         return self.media in {media, ANY} or (sub == "*" and media.startswith(f"{main}/"))
 
@@ -73,7 +73,7 @@ def check_json(request: Request) -> None:
 
 
 def not_acceptable(offered: Iterable[str]) -> ProblemError:
-    """Say that nothing of what the client takes can be given, and what could."""
+    """Return the problem that no accepted media type is available; it lists the available ones."""
     return ProblemError(
         HTTPStatus.NOT_ACCEPTABLE,
         "not-acceptable",

@@ -1,6 +1,4 @@
-"""What a search has found as DICOM JSON (PS3.18 Annex F), with the attributes that Tables 10.6.3-3
-to -5 ask for.
-"""
+"""Search results as DICOM JSON (PS3.18 Annex F), with the attributes of Tables 10.6.3-3 to -5."""
 
 import asyncio
 import datetime as dt
@@ -27,7 +25,7 @@ def root_of(request: Request) -> str:
 
 
 def study_json(study: Study, root: str) -> Object:
-    """Give a study as Table 10.6.3-3 asks for it; `root` is the URL of /dicomweb."""
+    """Return a study with the attributes of Table 10.6.3-3; `root` is the URL of /dicomweb."""
     return _object(
         ("00080020", "DA", _date(study.study_date)),
         ("00080030", "TM", _time(study.study_time)),
@@ -50,7 +48,7 @@ def study_json(study: Study, root: str) -> Object:
 
 
 def series_json(series: Series, root: str) -> Object:
-    """Give a series as Table 10.6.3-4 asks for it."""
+    """Return a series with the attributes of Table 10.6.3-4."""
     return _object(
         ("00080060", "CS", series.modality),
         ("0008103E", "LO", series.description),
@@ -66,7 +64,7 @@ def series_json(series: Series, root: str) -> Object:
 
 
 def instance_json(instance: Instance, root: str) -> Object:
-    """Give an instance as Table 10.6.3-5 asks for it."""
+    """Return an instance with the attributes of Table 10.6.3-5."""
     uid = instance.identity.sop_instance
     return _object(
         ("00080016", "UI", instance.sop_class),
@@ -84,10 +82,9 @@ def instance_json(instance: Instance, root: str) -> Object:
 
 
 async def absolute(document: bytes, instance: Instance, root: str) -> bytes:
-    """Inflate a document, make its URIs of bulk data absolute and add the transfer syntax, which a
-    data set does not say itself.
-    """
-    place = f"{root}/studies/{instance.study}/series/{instance.series}/instances/{instance.identity.sop_instance}/"
+    """Return an inflated document with absolute bulk data URIs and the transfer syntax."""
+    series = f"{root}/studies/{instance.study}/series/{instance.series}"
+    place = f"{series}/instances/{instance.identity.sop_instance}/"
     syntax = instance.identity.transfer_syntax
     if len(document) > THREAD_FROM:
         return await asyncio.to_thread(_absolute, document, place, syntax)
@@ -98,7 +95,7 @@ def _absolute(document: bytes, place: str, syntax: str) -> bytes:
     attributes = msgspec.json.decode(zlib.decompress(document), type=dict[str, msgspec.Raw])
     attributes[SYNTAX] = msgspec.Raw(
         msgspec.json.encode(_attribute("UI", syntax))
-    )  # viewers tell videos by it
+    )  # viewers recognise videos by it
     text = msgspec.json.encode(
         dict(sorted(attributes.items()))
     )  # PS3.18 F.2.2: in the order of tags
@@ -122,7 +119,7 @@ def _attribute(vr: str, value: Any) -> Object:
 
 
 def _person(name: str) -> dict[str, str]:
-    """PS3.18 F.2.2: up to three component groups."""
+    """Return a person name's component groups, up to three (PS3.18 F.2.2)."""
     groups = zip(("Alphabetic", "Ideographic", "Phonetic"), name.split("="), strict=False)
     return {key: group for key, group in groups if group}
 

@@ -2,7 +2,7 @@
 
 Of studies and series everything that is kept is returned always, so it adds nothing there. Of
 instances any attribute of the data set can be had. What an instance does not have is left out; a
-name that no dictionary knows is an error.
+name that is in no dictionary is an error.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ class Wanted(NamedTuple):
     tags: frozenset[str]
 
     def __bool__(self) -> bool:
-        """Is anything asked for?"""
+        """Return whether any attribute is requested."""
         return self.everything or bool(self.tags)
 
 
 async def read(query: Iterable[tuple[str, str]]) -> Wanted:
     """Read what a query string asks for, by keyword or tag.
 
-    Raises a 400 that names what it does not know.
+    Raises a 400 that names an unknown attribute.
 
     An attribute within a sequence (`Keyword.Keyword`) brings the sequence.
     """
@@ -56,7 +56,7 @@ async def read(query: Iterable[tuple[str, str]]) -> Wanted:
 
 
 async def chosen(document: bytes, wanted: Wanted) -> dict[str, msgspec.Raw]:
-    """Give the attributes of a document (DICOM JSON) that are wanted."""
+    """Return the requested attributes of a document (DICOM JSON)."""
     if len(document) > THREAD_FROM:
         return await asyncio.to_thread(_chosen, document, wanted)
     return _chosen(document, wanted)
@@ -70,7 +70,7 @@ def _chosen(document: bytes, wanted: Wanted) -> dict[str, msgspec.Raw]:
 def _bad(detail: str) -> ProblemError:
     remedy = (
         "Name attributes by keyword or by eight hexadecimal digits, with commas between them, or"
-        f" say {NAME}={ALL}."
+        f" use {NAME}={ALL}."
     )
     return ProblemError(
         HTTPStatus.BAD_REQUEST, "query", detail, remedy=remedy, faults=(FieldError(NAME, detail),)

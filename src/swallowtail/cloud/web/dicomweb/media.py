@@ -38,14 +38,14 @@ _NATIVE: Final = frozenset({IMPLICIT, EXPLICIT, *DEFLATED})
 
 
 class Offer(NamedTuple):
-    """What can be given: a media type in a transfer syntax."""
+    """An available representation: a media type in a transfer syntax."""
 
     media: str
     syntax: str
 
 
 def transcoded_offers(stored: str) -> list[Offer]:
-    """Say what frames can be made into.
+    """Return what frames can be transcoded to.
 
     The first of a media type is its default (PS3.18 Table 8.7.3-2).
     """
@@ -55,7 +55,7 @@ def transcoded_offers(stored: str) -> list[Offer]:
 
 
 def value_offers(stored: str) -> list[Offer]:
-    """Say what the bytes of a value are that is not encapsulated.
+    """Return the offers of a value that is not encapsulated.
 
     Those of its data set's byte order (PS3.5 A.4).
     """
@@ -63,7 +63,7 @@ def value_offers(stored: str) -> list[Offer]:
 
 
 def frame_offers(stored: str) -> list[Offer]:
-    """Say what the bytes of a frame are.
+    """Return the offers of a frame as it is stored.
 
     Native ones are the same in both little-endian syntaxes.
     """
@@ -73,5 +73,5 @@ def frame_offers(stored: str) -> list[Offer]:
 
 
 def video_type(stored: str) -> str | None:
-    """Give the media type of a video, None where the transfer syntax is none of a video."""
+    """Return the media type of a video; None: the transfer syntax is not one of a video."""
     return _VIDEOS.get(stored)

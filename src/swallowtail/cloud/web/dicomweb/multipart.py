@@ -16,11 +16,11 @@ MAX_PADDING: Final = 256
 
 
 class MalformedMultipartError(Exception):
-    """The body is not what its boundary says; the message is for a person."""
+    """The body does not match its boundary; the message is for a person."""
 
 
 class Parts:
-    """Reads a body's parts in turn: `head` gives the next one's media type, `data` its bytes."""
+    """A reader of a body's parts: `head` returns the next one's media type, `data` its bytes."""
 
     def __init__(self, body: AsyncIterator[bytes], boundary: str) -> None:
         if not 1 <= len(boundary) <= MAX_BOUNDARY or not boundary.isascii():
@@ -29,7 +29,7 @@ class Parts:
             )
         self._body = body
         self._delimiter = b"\r\n--" + boundary.encode("ascii")
-        self._rest = b"\r\n"  # the first delimiter may stand at the very beginning
+        self._rest = b"\r\n"  # the first delimiter may be at the very beginning
         self._inside = True  # of the preamble at first
         self._count = 0
 
@@ -60,7 +60,7 @@ class Parts:
         return _media_type(head)
 
     async def data(self) -> AsyncIterator[bytes]:
-        """Give the bytes of this part, as they come."""
+        """Return the bytes of this part, as they arrive."""
         keep = len(self._delimiter) - 1
         while self._inside:
             at = self._rest.find(self._delimiter)
@@ -105,7 +105,7 @@ def _media_type(head: bytes) -> str:
 
 
 def parameters_of(content_type: str) -> tuple[str, dict[str, str]]:
-    """Give media type and parameters of a Content-Type; what is said twice counts once."""
+    """Return media type and parameters of a Content-Type; the first of two equal names counts."""
     message = Message()
     message["Content-Type"] = content_type
     found = message.get_params(failobj=[], unquote=True)

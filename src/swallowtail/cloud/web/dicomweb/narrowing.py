@@ -15,7 +15,7 @@ NAMES: Final = frozenset({"organisation", *LIMITS})
 
 
 def narrowed(search: Search, request: Request) -> Search:
-    """Return a search within the archive and the facility that the request names by id, if it does."""
+    """Return a search within the archive and facility that the request names, if any."""
     given = {limit: request.query_params.get(name) for name, limit in LIMITS.items()}
     return msgspec.structs.replace(
         search, **{limit: frozenset({one}) for limit, one in given.items() if one}

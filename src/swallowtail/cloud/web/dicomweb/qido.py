@@ -56,7 +56,7 @@ INSTANCE_KEYS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which of the matches are asked for."""
+    """The requested part of the matches."""
 
     offset: int
     limit: int
@@ -91,7 +91,7 @@ def read_keys(
 
 
 def study_search(keys: Keys, *, fuzzy: bool) -> StudySearch:
-    """Give the search for studies."""
+    """Return the search for studies."""
     date_from, date_to = _dates("StudyDate", keys)
     time_from, time_to = _times("StudyTime", keys)
     return StudySearch(
@@ -112,7 +112,7 @@ def study_search(keys: Keys, *, fuzzy: bool) -> StudySearch:
 
 
 def series_search(keys: Keys, study: str, *, fuzzy: bool) -> SeriesSearch:
-    """Give the search for series; `study` limits to one."""
+    """Return the search for series; `study` limits to one."""
     date_from, date_to = _dates("PerformedProcedureStepStartDate", keys)
     return SeriesSearch(
         study=study,
@@ -128,7 +128,7 @@ def series_search(keys: Keys, study: str, *, fuzzy: bool) -> SeriesSearch:
 
 
 def instance_search(keys: Keys, study: str, series: str, *, fuzzy: bool) -> InstanceSearch:
-    """Give the search for instances; `study` and `series` limit to one each."""
+    """Return the search for instances; `study` and `series` limit to one each."""
     return InstanceSearch(
         study=study,
         series=series,
@@ -165,7 +165,7 @@ def _truth(field: str, text: str) -> bool:
 
 
 def _dates(field: str, keys: Keys) -> tuple[dt.date | None, dt.date | None]:
-    """PS3.4 C.2.2.2.5: one date, or a range that may be open at one end."""
+    """Return one date, or a range that may be open at one end (PS3.4 C.2.2.2.5)."""
     text = keys.get(field, "")
     if not re.fullmatch(DATES, text):
         raise _bad(field, f"{text[:40]!r} is no date like 20261124, nor a range of two")
@@ -175,7 +175,7 @@ def _dates(field: str, keys: Keys) -> tuple[dt.date | None, dt.date | None]:
 
 
 def _times(field: str, keys: Keys) -> tuple[dt.time | None, dt.time | None]:
-    """PS3.4 C.2.2.2.5: as dates.
+    """Return one time, or a range as of dates (PS3.4 C.2.2.2.5).
 
     A time without minutes or seconds means all of its hour or minute.
     """
@@ -213,7 +213,7 @@ def _clock(field: str, text: str, *, late: bool) -> dt.time | None:
 
 
 def _uids(field: str, keys: Keys) -> tuple[str, ...]:
-    """PS3.18 8.3.4.1: a list of UIDs, separated by commas or backslashes."""
+    """Return a list of UIDs, separated by commas or backslashes (PS3.18 8.3.4.1)."""
     text = keys.get(field, "").strip("*")
     uids = tuple(uid for uid in text.replace("\\", ",").split(",") if uid)
     if len(uids) > MAX_UIDS:

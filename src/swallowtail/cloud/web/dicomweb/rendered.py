@@ -32,7 +32,7 @@ MAX_RENDERED: Final = 50
 """Frames of one answer."""
 THUMBNAIL: Final = 128
 MAX_VIEWPORT: Final = 8192
-LOOKED_AT: Final = 20
+MOST_EXAMINED: Final = 20
 """Instances among which a thumbnail's is looked for."""
 _STATUS: Final = {
     Cause.UNSUPPORTED: (
@@ -64,7 +64,7 @@ QualityKey = Annotated[int, Query(ge=1, le=100)]
 
 
 class Look(NamedTuple):
-    """How a frame is to look."""
+    """The presentation of a rendered frame."""
 
     quality: int = 90
     window: VoiWindow | None = None
@@ -83,14 +83,14 @@ def _small(viewport: ViewportKey = None) -> Look:
     return Look(80, None, read_viewport(viewport) if viewport else Viewport(THUMBNAIL, THUMBNAIL))
 
 
-Looking = Annotated[Look, Depends(_look)]
+Presenting = Annotated[Look, Depends(_look)]
 Small = Annotated[Look, Depends(_small)]
 
 
 async def render_instance(
     caller: Retrieval, request: Request, located: Located, frame: int | None, look: Look
 ) -> Response:
-    """Give one frame, the middle one where none is named."""
+    """Return one rendered frame, the middle one where none is named."""
     media = _media(request)
     content = await _picture(caller, request, located, _job(located, frame, media, look))
     return Response(content, media_type=media)
@@ -99,7 +99,7 @@ async def render_instance(
 async def render_frames(
     caller: Retrieval, request: Request, located: Located, frames: list[int], look: Look
 ) -> Response:
-    """Give frames, several as parts."""
+    """Return rendered frames, several as parts."""
     if len(frames) == 1:
         return await render_instance(caller, request, located, frames[0], look)
     if len(frames) > MAX_RENDERED:
@@ -154,7 +154,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 def problem_of(refused: NotTranscoded) -> ProblemError:
-    """Say why there is nothing to give."""
+    """Return the problem of an instance that cannot be transcoded."""
     status, code, remedy = _STATUS[refused.cause]
     return ProblemError(status, code, refused.reason, remedy=remedy)
 
@@ -168,7 +168,7 @@ async def _thumbnail(
     caller: Retrieval, request: Request, search: InstanceSearch, look: Look
 ) -> Response:
     query = caller.query
-    found = await query.instances(caller, search, PageRequest(LOOKED_AT))
+    found = await query.instances(caller, search, PageRequest(MOST_EXAMINED))
     images = [
         one for one in found.items if one.frames and one.identity.transfer_syntax not in VIDEOS
     ]

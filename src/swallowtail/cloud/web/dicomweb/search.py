@@ -135,9 +135,12 @@ async def _search_instances(
             frozenset(one.series for one in found.items),
         )
         studies, several = await query.parents(caller, *uids)
-        told = {} if study else {place: study_json(one, root) for place, one in studies.items()}
+        of_studies = (
+            {} if study else {place: study_json(one, root) for place, one in studies.items()}
+        )
         above = {
-            key: told.get(key[:2], {}) | series_json(one, root) for key, one in several.items()
+            key: of_studies.get(key[:2], {}) | series_json(one, root)
+            for key, one in several.items()
         }
     places = ((one.origin.facility, one.study, one.series) for one in found.items)
     made = (
@@ -159,9 +162,7 @@ async def _with_documents(
     wanted: includefield.Wanted,
     root: str,
 ) -> AsyncIterator[bytes]:
-    """Write instances with what is wanted of their data sets, of which some are in memory at a
-    time: they may be large.
-    """
+    """Return instances with the requested attributes of their data sets, a few at a time."""
     before = b"["
     for start in range(0, len(instances), AT_ONCE):
         some = instances[start : start + AT_ONCE]
@@ -187,7 +188,7 @@ async def _answer(
     page: Page[Any],
     found: Iterator[dict[str, Any]],
 ) -> Response:
-    """PS3.18 10.6.3: 204 when nothing matched."""
+    """Return the response, 204 when nothing matched (PS3.18 10.6.3)."""
     if not page.items:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     texts: list[bytes] = []
@@ -204,7 +205,7 @@ async def _answer(
 async def _more(
     caller: Retrieval, search: Search, window: qido.Window, page: Page[Any]
 ) -> dict[str, str]:
-    """Give the header that says how much follows (PS3.18 8.3.4.4)."""
+    """Return the header with the number of further results (PS3.18 8.3.4.4)."""
     if page.next is None:
         return {}
     more = await caller.query.remaining(caller, search, window.offset + len(page.items))

@@ -46,7 +46,7 @@ Facility = Annotated[str | None, Query(max_length=64)]
 
 
 class PartOutcome(NamedTuple):
-    """What became of one part; `comment` says of a failure what a person has to know."""
+    """The outcome of one part; `comment` is the cause of a failure."""
 
     key: InstanceKey
     study: str
@@ -169,7 +169,7 @@ def _bad_body(detail: str, outcomes: list[PartOutcome]) -> ProblemError:
 
 
 def _answer(outcomes: list[PartOutcome], root: str) -> Response:
-    """PS3.18 10.5.3 and Annex I.2.2: what was stored and what was not, one by one."""
+    """Return what was stored and what was not, one by one (PS3.18 10.5.3, I.2.2)."""
     stored, failed = (
         [one for one in outcomes if one.failure is None],
         [one for one in outcomes if one.failure is not None],
@@ -206,7 +206,7 @@ def _item(outcome: PartOutcome) -> dict[str, Any]:
 
 
 def _failure(outcome: PartOutcome) -> dict[str, Any]:
-    """Give Failure Reason, and as Error Comment (an LO) why, which the standard has no place for."""
+    """Return Failure Reason, and the cause as Error Comment, for which PS3.18 has no attribute."""
     return {
         "00000902": {"vr": "LO", "Value": [outcome.comment[:64]]},
         "00081197": {"vr": "US", "Value": [outcome.failure]},
@@ -217,7 +217,8 @@ def _place(outcome: PartOutcome, root: str) -> dict[str, Any]:
     known = uids.is_valid(outcome.study) and uids.is_valid(
         outcome.series
     )  # else once it is indexed
-    url = f"{root}/studies/{outcome.study}/series/{outcome.series}/instances/{outcome.key.sop_instance}"
+    series = f"{root}/studies/{outcome.study}/series/{outcome.series}"
+    url = f"{series}/instances/{outcome.key.sop_instance}"
     return {"00081190": _url(url if known else "")}
 
 

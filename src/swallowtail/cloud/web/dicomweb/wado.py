@@ -46,7 +46,7 @@ from swallowtail.cloud.web.dicomweb.media import (
 )
 from swallowtail.cloud.web.dicomweb.narrowing import narrowed
 from swallowtail.cloud.web.dicomweb.rendered import (
-    Looking,
+    Presenting,
     Small,
     problem_of,
     render_frames,
@@ -67,7 +67,7 @@ Held = AbstractAsyncContextManager[object]
 
 
 class InstancePath(NamedTuple):
-    """Which instance a path names."""
+    """The UIDs of the instance that a path names."""
 
     study: str
     series: str
@@ -185,7 +185,7 @@ async def _frames(
     numbers: list[int],
     stored: list[list[Span]],
 ) -> Response:
-    """Give frames as they are stored where any choice takes that, else transcoded."""
+    """Return frames as they are stored where any choice accepts that, else transcoded."""
     syntax, wanted, alone = (
         located.instance.identity.transfer_syntax,
         choices(request),
@@ -212,7 +212,7 @@ def _stored(caller: Retrieval, located: Located) -> Read:
 def _part_of(
     caller: Retrieval, located: Located, spans: list[Span], media: str, name: str
 ) -> ranges.Representation:
-    """Return parts of a data set; `name` tells them from its other parts."""
+    """Return parts of a data set; `name` distinguishes them from its other parts."""
     stored = _stored(caller, located)
 
     def read(start: int, length: int) -> AsyncIterator[bytes]:
@@ -226,7 +226,7 @@ async def retrieve_rendered(
     caller: Retrieving,
     request: Request,
     place: Place,
-    look: Looking,
+    look: Presenting,
 ) -> Response:
     """Render an instance.
 
@@ -257,7 +257,7 @@ async def retrieve_rendered_frames(
     request: Request,
     place: Place,
     frames: str,
-    look: Looking,
+    look: Presenting,
 ) -> Response:
     """Render frames.
 
@@ -326,9 +326,7 @@ async def _files(
 
 
 def _choice_of(wanted: list[Choice], page: Page[Instance]) -> Choice:
-    """Give the first choice that takes all of these as they are stored, else the first that they
-    can be transcoded for.
-    """
+    """Return the first choice that accepts all as they are stored, else one for transcoding."""
     for choice in wanted:
         if all(choice.syntax in {"", "*", one.identity.transfer_syntax} for one in page.items):
             return choice
@@ -364,13 +362,13 @@ class _OutgoingFile(NamedTuple):
 async def _made(
     caller: Retrieval, request: Request, instance: Instance, syntax: str, *, or_stored: bool = False
 ) -> _OutgoingFile:
-    """Give a file as it is stored, or transcoded where another syntax is asked for.
+    """Return a file as it is stored, or transcoded where another syntax is requested.
 
     Raises ProblemError.
 
-    `or_stored`: one of several that cannot be had so comes as it is stored, which its part says. A
-    report among images has no pixels to encode, and to end the answer of a whole study there, or to
-    leave it out in silence, would be worse.
+    `or_stored`: one of several that cannot be transcoded is sent as it is stored, which its part
+    states. A report among images has no pixels to encode, and to end the answer of a whole study
+    there, or to leave it out in silence, would be worse.
     """
     identity = instance.identity
     if syntax in {"", "*", identity.transfer_syntax}:
@@ -391,7 +389,7 @@ async def _as_stored(caller: Retrieval, instance: Instance) -> _OutgoingFile:
 
 
 class _Wanted(NamedTuple):
-    """What a client retrieves, and in which transfer syntax."""
+    """A requested set of instances, and the transfer syntax."""
 
     search: InstanceSearch
     page: Page[Instance]
@@ -406,7 +404,8 @@ async def _parts(
         file = made or await _made(caller, request, instance, wanted.syntax, or_stored=True)
         made = None
         yield (
-            f"--{boundary}\r\nContent-Type: {DICOM}; transfer-syntax={file.transfer_syntax}\r\n\r\n".encode()
+            f"--{boundary}\r\nContent-Type: {DICOM};"
+            f" transfer-syntax={file.transfer_syntax}\r\n\r\n".encode()
         )
         async for piece in file.pieces():
             yield piece
@@ -444,7 +443,7 @@ async def _documents(
         documents = await query.documents(caller, page.items)
         for instance in page.items:
             if instance.id not in documents:
-                continue  # it is being indexed anew
+                continue  # it is being indexed again
             yield before + await absolute(documents[instance.id].document, instance, root)
             before = b","
         if page.next is None:
@@ -454,7 +453,7 @@ async def _documents(
 
 
 def _chosen(wanted: list[Choice], offers: list[Offer], *, alone: bool) -> tuple[Offer, bool]:
-    """Give the first offer that a choice allows, and whether it goes out as multipart.
+    """Return the first offer that a choice allows, and whether it is sent as multipart.
 
     Raises ProblemError.
     """
@@ -467,7 +466,7 @@ def _chosen(wanted: list[Choice], offers: list[Offer], *, alone: bool) -> tuple[
 def _choose(
     wanted: list[Choice], offers: list[Offer], *, alone: bool, octets: bool = True
 ) -> tuple[Offer, bool] | None:
-    """Give it, if there is one; `octets`.
+    """Return it, if there is one; `octets`.
 
     Whoever asks for octets in a named syntax, or in any, takes encoded ones.
     """
@@ -527,7 +526,7 @@ async def _read(
 
 
 def _numbers(text: str) -> list[int]:
-    """PS3.18 10.4.1.1.4: a list of frame numbers; we also take ranges of them."""
+    """Return a list of frame numbers, of which ranges are accepted too (PS3.18 10.4.1.1.4)."""
     numbers: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
