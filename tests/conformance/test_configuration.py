@@ -119,7 +119,7 @@ async def test_unknown_devices_add_up_and_are_forgotten_when_configured(ward: Re
         device(count=5, first=NOW, last=NOW + 7),
     )
     assert (await port.unknown_devices(SOUTH)).items == ()
-    await port.forget_unknown(NORTH, "ward", "192.0.2.8", "NEW")
+    await port.delete_unknown(NORTH, "ward", "192.0.2.8", "NEW")
     assert [one.address for one in (await port.unknown_devices(NORTH, link="ward")).items] == [
         "192.0.2.7"
     ]

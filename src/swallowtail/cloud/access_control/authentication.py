@@ -6,7 +6,7 @@ from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.credentials import KeyedHash
 from swallowtail.cloud.model.decisions import not_authenticated
 from swallowtail.cloud.model.environment import Clock
-from swallowtail.cloud.model.ports.tenancy import People, Tokens
+from swallowtail.cloud.model.ports.tenancy import Organisations, Tokens
 from swallowtail.cloud.model.rates import host_of
 from swallowtail.cloud.model.tenancy import Principal, Tenant
 
@@ -20,13 +20,13 @@ class Authentication:
     def __init__(
         self,
         tokens: Tokens,
-        people: People,
+        organisations: Organisations,
         hashes: KeyedHash,
         *,
         clock: Clock,
         on_refused: Callable[[Tenant, AuditEvent], None],
     ) -> None:
-        self._tokens, self._people, self._hashes = tokens, people, hashes
+        self._tokens, self._organisations, self._hashes = tokens, organisations, hashes
         self._clock, self._on_refused = clock, on_refused
 
     async def principal(self, secret: str) -> Principal | None:
@@ -52,8 +52,8 @@ class Authentication:
 
     async def organisation(self, organisation: str) -> Tenant:
         """Return the tenant of an organisation that an operator names; raises NotFoundError."""
-        return (await self._people.organisation(Tenant(organisation))).id
+        return (await self._organisations.organisation(Tenant(organisation))).id
 
     async def check_storage(self) -> None:
         """Check that principals can be found; raises StorageUnavailableError."""
-        await self._people.organisations(name="")
+        await self._organisations.organisations(name="")

@@ -14,7 +14,7 @@ from swallowtail.cloud.model.environment import Clock, Randomness
 from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest, walk
 from swallowtail.cloud.model.ports.archives import Archives
-from swallowtail.cloud.model.ports.tenancy import People, Tokens
+from swallowtail.cloud.model.ports.tenancy import Organisations, Tokens
 from swallowtail.cloud.model.tenancy import (
     OPERATOR,
     ApiToken,
@@ -131,7 +131,7 @@ class TokenAdministration(_Administration):
     def __init__(
         self,
         tokens: Tokens,
-        people: People,
+        organisations: Organisations,
         archives: Archives,
         hashes: KeyedHash,
         *,
@@ -139,7 +139,7 @@ class TokenAdministration(_Administration):
         random: Randomness,
     ) -> None:
         super().__init__(tokens, hashes, clock=clock, random=random)
-        self._people, self._archives = people, archives
+        self._organisations, self._archives = organisations, archives
 
     def _scope(self, caller: Caller) -> Tenant:
         return caller.tenant
@@ -179,8 +179,10 @@ class TokenAdministration(_Administration):
     async def _check_facilities(self, caller: Caller, facilities: Collection[str] | None) -> None:
         if not facilities:
             return
-        people = self._people
-        known = {one.id async for one in walk(lambda page: people.facilities(caller.tenant, page))}
+        organisations = self._organisations
+        known = {
+            one.id async for one in walk(lambda page: organisations.facilities(caller.tenant, page))
+        }
         _check_known("facility", "$.facilities", facilities, known)
 
     async def _check_archives(self, caller: Caller, archives: Collection[str] | None) -> None:

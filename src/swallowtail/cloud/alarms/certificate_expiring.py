@@ -15,7 +15,7 @@ from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.ports.operations import Alarms
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ class CertificateWatch:
     `own` says that the Cloud made them itself (certificates.py).
     """
 
-    def __init__(self, *, own: bool, people: People, alarms: Alarms, clock: Clock) -> None:
+    def __init__(self, *, own: bool, people: Organisations, alarms: Alarms, clock: Clock) -> None:
         self._own, self._people, self._alarms, self._clock = own, people, alarms, clock
         self._ends: dict[str, dt.datetime] = {}
 

@@ -26,7 +26,7 @@ from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver, key_pu
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.port_errors import NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.ports.operations import Alarms, Audit, AuditExports
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.secrets.sealing import Seal, SealError
 from swallowtail.runtime.tasks import Tasks
@@ -60,7 +60,7 @@ class AuditExporter:
         *,
         exports: AuditExports,
         audit: Audit,
-        people: People,
+        people: Organisations,
         alarms: Alarms,
         seal: Seal,
         send: Send,

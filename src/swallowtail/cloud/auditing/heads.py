@@ -26,7 +26,7 @@ from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.ports.operations import Alarms, Audit
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant, Value
 from swallowtail.cloud.secrets.private_files import write_private
 
@@ -118,7 +118,7 @@ class ChainGuard:
     """
 
     def __init__(
-        self, file: HeadFile, *, audit: Audit, people: People, alarms: Alarms, clock: Clock
+        self, file: HeadFile, *, audit: Audit, people: Organisations, alarms: Alarms, clock: Clock
     ) -> None:
         self._file, self._audit, self._people, self._alarms, self._clock = (
             file,

@@ -26,7 +26,7 @@ from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.ports.deliveries import Deliveries
 from swallowtail.cloud.model.ports.operations import Alarms
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.cloud.model.tenancy import Tenant
 
 log = structlog.get_logger()
@@ -60,7 +60,7 @@ class QueueWatch:
     def __init__(
         self,
         *,
-        people: People,
+        people: Organisations,
         deliveries: Deliveries,
         sites: SiteBook,
         alarms: Alarms,

@@ -7,7 +7,7 @@ from swallowtail.cloud.ingest.store_instance import Body, Ingest, InstanceKey, U
 from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.port_errors import NotFoundError
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.model.use_case_errors import AmbiguousFacilityError
 
@@ -22,8 +22,8 @@ class BegunUpload(NamedTuple):
 class InstanceUpload:
     """Stores instances in a facility that the caller may see."""
 
-    def __init__(self, ingest: Ingest, people: People) -> None:
-        self._ingest, self._people = ingest, people
+    def __init__(self, ingest: Ingest, organisations: Organisations) -> None:
+        self._ingest, self._organisations = ingest, organisations
 
     async def begin(self, caller: Caller, facility: str | None) -> BegunUpload:
         """Return an upload into a facility, None: the only one that the caller may see.
@@ -38,8 +38,10 @@ class InstanceUpload:
         return await self._ingest.upload(upload.tenant, upload.upload, key, body)
 
     async def _facility(self, caller: Caller, wanted: str | None) -> str:
-        people, allowed = self._people, caller.principal.facilities
-        known = [one.id async for one in walk(lambda page: people.facilities(caller.tenant, page))]
+        organisations, allowed = self._organisations, caller.principal.facilities
+        known = [
+            one.id async for one in walk(lambda page: organisations.facilities(caller.tenant, page))
+        ]
         visible = [one for one in known if allowed is None or one in allowed]
         if wanted is not None:
             if wanted not in visible:

@@ -16,7 +16,7 @@ from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
 from swallowtail.cloud.model.paging import walk
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.ports.operations import Alarms
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 
 log = structlog.get_logger()
 
@@ -46,7 +46,9 @@ def low_mark(size: int) -> float:
 class DiskWatch:
     """The disk of one node."""
 
-    def __init__(self, usage: Usage, *, people: People, alarms: Alarms, clock: Clock) -> None:
+    def __init__(
+        self, usage: Usage, *, people: Organisations, alarms: Alarms, clock: Clock
+    ) -> None:
         self._usage, self._people, self._alarms, self._clock = usage, people, alarms, clock
         self._low = False
 

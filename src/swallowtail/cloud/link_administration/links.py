@@ -14,7 +14,7 @@ from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.model.ports.links import Configurations, Links
 from swallowtail.cloud.model.ports.sessions import Sessions
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.cloud.model.tenancy import FIRST_CODE_WINDOW, REBIND_WINDOW, Link, SecurityCode
 from swallowtail.cloud.model.topics import link_topic
 from swallowtail.cloud.model.visibility import visible_facility, visible_link
@@ -41,7 +41,7 @@ class LinkAdministration:
     def __init__(
         self,
         links: Links,
-        people: People,
+        organisations: Organisations,
         configuration: Configurations,
         sessions: Sessions,
         *,
@@ -50,7 +50,7 @@ class LinkAdministration:
         clock: Clock,
         random: Randomness,
     ) -> None:
-        self._links, self._people, self._configuration = links, people, configuration
+        self._links, self._organisations, self._configuration = links, organisations, configuration
         self._sessions, self._bus, self._hashes = sessions, bus, hashes
         self._clock, self._random = clock, random
 
@@ -70,7 +70,7 @@ class LinkAdministration:
 
     async def create(self, caller: Caller, *, name: str, facility: str) -> LinkWithCode:
         """Create a Link; raises ConflictError when the name is taken."""
-        found = await visible_facility(self._people, caller, facility)
+        found = await visible_facility(self._organisations, caller, facility)
         now = self._clock()
         text, code = self._new_code(FIRST_CODE_WINDOW)
         link = Link(
@@ -97,7 +97,7 @@ class LinkAdministration:
             caller.check_unlimited()
         target = found.facility
         if facility is not None:
-            target = (await visible_facility(self._people, caller, facility)).id
+            target = (await visible_facility(self._organisations, caller, facility)).id
         await self._links.change(
             caller.tenant,
             link,

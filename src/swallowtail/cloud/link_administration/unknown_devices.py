@@ -27,4 +27,4 @@ class UnknownDeviceAdministration:
     async def dismiss(self, caller: Caller, link: str, address: str, calling_ae: str) -> None:
         """Delete what was recorded of a device; it is listed again when it connects again."""
         await visible_link(self._links, caller, link)
-        await self._configuration.forget_unknown(caller.tenant, link, address, calling_ae)
+        await self._configuration.delete_unknown(caller.tenant, link, address, calling_ae)

@@ -15,7 +15,7 @@ from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
 from swallowtail.cloud.model.ports.links import Configurations, Links
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.ports.sessions import Sessions
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.cloud.model.tenancy import CodeState, Link, Tenant
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ class Absences:
     def __init__(
         self,
         *,
-        people: People,
+        people: Organisations,
         links: Links,
         configuration: Configurations,
         alarms: Alarms,

@@ -16,7 +16,7 @@ from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity, Un
 from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
 from swallowtail.cloud.model.ports.links import Configurations
 from swallowtail.cloud.model.ports.operations import Alarms
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.dicom.ae_titles import significant
 
 FORGOTTEN: Final = 86_400.0
@@ -31,7 +31,7 @@ class UnknownDevices:
     def __init__(
         self,
         *,
-        people: People,
+        people: Organisations,
         configuration: Configurations,
         sites: SiteBook,
         alarms: Alarms,

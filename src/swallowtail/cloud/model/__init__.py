@@ -1,4 +1,4 @@
-"""What the Cloud knows, as frozen values, and the ports through which it keeps them.
+"""The model of the Cloud: frozen values, and the ports of the stores that hold them.
 
 No database, no DICOM library, no I/O.
 

@@ -22,7 +22,7 @@ class Archive(Value, frozen=True, kw_only=True):
 
 
 class AccessLimits(Value, frozen=True, kw_only=True):
-    """What a study has to lie in for a caller to see it; None: anywhere."""
+    """The facilities and archives of which a caller sees studies; None: all."""
 
     facilities: frozenset[str] | None = None
     archives: frozenset[str] | None = None

@@ -39,7 +39,7 @@ class MistypedCodeError(Exception):
 
 
 def mint_code(random: RandomBytes = secrets.token_bytes) -> str:
-    """Give a new security code in groups, to be shown once."""
+    """Return a new security code in groups, to be shown once."""
     while True:
         number = int.from_bytes(random(17), "big") >> 1  # 136 bits for 27 symbols of 5
         if number % MODULUS < len(ALPHABET):
@@ -77,14 +77,14 @@ def _grouped(code: str) -> str:
 
 
 def mint_token(random: RandomBytes = secrets.token_bytes) -> str:
-    """Give a new API token of 192 random bits, to be shown once."""
+    """Return a new API token of 192 random bits, to be shown once."""
     return TOKEN_PREFIX + random(TOKEN_BYTES).hex()
 
 
 class KeyedHash:
-    """Turns codes and tokens into what is kept of them.
+    """The keyed hash by which codes and tokens are stored.
 
-    HMAC-SHA256 under a pepper that lives sealed beside the database.
+    HMAC-SHA256 under a pepper that is sealed beside the database.
 
     A fast hash is enough for 128 random bits, and 10,000 Links may connect at once.
     """
@@ -95,7 +95,7 @@ class KeyedHash:
         self._pepper = pepper
 
     def of_code(self, text: str) -> bytes:
-        """Give the hash of a code as it was typed.
+        """Return the hash of a code as it was typed.
 
         A mistyped one has a hash that no code has, and takes the same time.
         """
@@ -107,7 +107,7 @@ class KeyedHash:
             )
 
     def of_token(self, token: str) -> bytes:
-        """Give the hash of an API token."""
+        """Return the hash of an API token."""
         return self._digest(
             b"swallowtail token 1\0", token[:MAX_SECRET].encode(errors="surrogatepass")
         )

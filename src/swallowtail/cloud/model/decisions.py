@@ -1,4 +1,4 @@
-"""What every store must decide alike, as pure functions over what it has read (style habit 18)."""
+"""Decisions that every store makes alike, as pure functions of what it has read."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -22,8 +22,9 @@ from swallowtail.cloud.model.tenancy import (
 
 
 def stored_as(copies: Iterable[tuple[str, bytes]], identity: InstanceIdentity) -> Stored:
-    """Judge an arrival against the (transfer syntax, SHA-256) of what its facility keeps under its
-    SOP Instance UID.
+    """Return how an arrival is stored, given what its facility has under its UID.
+
+    That is given as pairs of transfer syntax and SHA-256.
     """
     kept = set(copies)
     if not kept:
@@ -36,7 +37,7 @@ def stored_as(copies: Iterable[tuple[str, bytes]], identity: InstanceIdentity) -
 
 
 def transferred(arrival: Arrival, stored: Stored) -> AuditEvent:
-    """The audit event of an arrival: DICOM Instances Transferred (PS3.15 A.5.3.7)."""
+    """Return the audit event of an arrival: DICOM Instances Transferred (PS3.15 A.5.3.7)."""
     origin = arrival.origin
     return AuditEvent(
         event=EventId.INSTANCES_TRANSFERRED,
@@ -78,10 +79,10 @@ AWAITING_PERSON: Final = {
     DeliveryState.DEAD_LETTER: Condition.DEAD_LETTER,
     DeliveryState.STOPPED: Condition.LANE_STOPPED,
 }
-"""States in which a delivery waits for a person, and the alarm that says so."""
+"""States in which a delivery waits for a person, and its alarm."""
 
 
-def set_aside_alarm(delivery: Delivery) -> NewAlarm:
+def parked_alarm(delivery: Delivery) -> NewAlarm:
     """Return the alarm of a dead letter, or of a delivery that has stopped its lane."""
     name = delivery.target.destination
     text = (
@@ -134,7 +135,7 @@ def quarantine_alarm(sop_instance: str, problem: str) -> NewAlarm:
 
 
 def judge(link: Link, key: bytes, now: float) -> AdmissionProblem | None:
-    """Judge a key that presents this Link's code (wire §3); None.
+    """Return why a key that presents this Link's code is refused (wire §3); None.
 
     Admit it, and bind it where the code is fresh.
     """
@@ -146,7 +147,7 @@ def judge(link: Link, key: bytes, now: float) -> AdmissionProblem | None:
 
 
 def admitted(link: Link, *, bound: bool, address: str) -> AuditEvent:
-    """The audit event of a session that begins (PS3.15 A.5.3.11, Login)."""
+    """Return the audit event of a session that begins (PS3.15 A.5.3.11, Login)."""
     return AuditEvent(
         event=EventId.USER_AUTHENTICATION,
         action=EventAction.EXECUTE,
@@ -159,7 +160,7 @@ def admitted(link: Link, *, bound: bool, address: str) -> AuditEvent:
 
 
 def not_admitted(link: Link, problem: AdmissionProblem, *, address: str) -> AuditEvent:
-    """The audit event of a known code that was refused."""
+    """Return the audit event of a known code that was refused."""
     return AuditEvent(
         event=EventId.USER_AUTHENTICATION,
         action=EventAction.EXECUTE,
@@ -173,7 +174,7 @@ def not_admitted(link: Link, problem: AdmissionProblem, *, address: str) -> Audi
 
 
 def key_alarm(link: Link, address: str) -> NewAlarm:
-    """The alarm that a bound code was presented with another key."""
+    """Return the alarm that a bound code was presented with another key."""
     return NewAlarm(
         condition=Condition.LINK_KEY,
         subject=link.id,
@@ -202,7 +203,7 @@ def refusal_of(token: ApiToken, state: str | None, now: float) -> RefusedToken:
 
 
 def not_authenticated(refused: RefusedToken, *, address: str) -> AuditEvent:
-    """The audit event of a request with a token that opens nothing (PS3.15 A.5.3.11, Login).
+    """Return the audit event of a request with an invalid token (PS3.15 A.5.3.11, Login).
 
     It never holds the secret.
     """
@@ -222,10 +223,8 @@ def not_authenticated(refused: RefusedToken, *, address: str) -> AuditEvent:
 
 
 def token_alarm(token: ApiToken, act: str) -> NewAlarm:
-    """Return the alarm that an operator has made, changed or rotated a token of an organisation
-    (ADR 0006).
-    """
-    secret = "may know" if act == "changed" else "has seen"
+    """Return the alarm that an operator changed a token of an organisation (ADR 0006)."""
+    secret = "may have" if act == "changed" else "has seen"
     return NewAlarm(
         condition=Condition.OPERATOR_TOKEN,
         subject=token.id,
@@ -239,15 +238,13 @@ def token_alarm(token: ApiToken, act: str) -> NewAlarm:
 
 
 def folded(text: str) -> str:
-    """Give text as it is compared where case and accents do not count (PS3.4 C.2.2.2.1 allows it
-    for names).
-    """
+    """Return text for comparison without case and accents (PS3.4 C.2.2.2.1, names)."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 
 
 def words_of(name: str) -> list[str]:
-    """Give the words of a person name, which components, groups and spaces part (PS3.5 6.2.1)."""
+    """Return the words of a person name, separated by ^, = and spaces (PS3.5 6.2.1)."""
     return (
         name.replace("^", " ")
         .replace("=", " ")

@@ -1,7 +1,7 @@
 """Deletions of stored instances: what was deleted, by whom, and until when it can be restored.
 
 Deleted instances leave the table of instances for one of their own, so that nothing that reads
-instances has to know of deletions (docs/adr, "Deleted instances are kept apart"). The ports at the
+instances needs of deletions (docs/adr, "Deleted instances are kept apart"). The ports at the
 end follow the rules of `model.ports`.
 """
 
@@ -14,7 +14,7 @@ MAX_REASON: Final = 400
 
 
 class Scope(Value, frozen=True, kw_only=True):
-    """What a deletion is about.
+    """The scope of a deletion.
 
     A study, a series, a SOP Instance UID with all copies of it, or one row by its id.
     """
@@ -44,7 +44,7 @@ class NewDeletion(Value, frozen=True, kw_only=True):
 
 
 class DeletionState(enum.StrEnum):
-    """What became of a deletion."""
+    """The state of a deletion."""
 
     DELETED = "deleted"
     """Something of it can still be restored."""
@@ -70,21 +70,21 @@ class Deletion(Value, frozen=True, kw_only=True):
 
     @property
     def state(self) -> DeletionState:
-        """What became of it."""
+        """Return the state of the deletion."""
         if self.restored + self.purged < self.instances:
             return DeletionState.DELETED
         return DeletionState.PURGED if self.purged else DeletionState.RESTORED
 
 
 class Selection(Value, frozen=True, kw_only=True):
-    """Which instances of a deletion; nothing given: all."""
+    """A selection of the instances of a deletion; empty: all."""
 
     series: tuple[str, ...] = ()
     instances: tuple[int, ...] = ()
 
 
 class DeletedBatch(Value, frozen=True, kw_only=True):
-    """What one transaction of a deletion did."""
+    """The result of one transaction of a deletion."""
 
     count: int
     """Instances that it deleted; 0: nothing that the deletion is about is left."""
@@ -98,9 +98,7 @@ class DeletedBatch(Value, frozen=True, kw_only=True):
 
 
 class RetentionLock(Value, frozen=True, kw_only=True):
-    """A study of which nothing may be deleted or purged, in whatever facility, until the lock is
-    removed (legal hold).
-    """
+    """The lock of a study: nothing of it may be deleted or purged (legal hold)."""
 
     study: str
     reason: str

@@ -7,11 +7,11 @@ class Clock(Protocol):
     """The time of day."""
 
     def __call__(self) -> float:
-        """Give UTC seconds."""
+        """Return UTC seconds."""
 
 
 class Randomness(Protocol):
-    """The dice; `secrets.token_bytes` fits."""
+    """The random source, like `secrets.token_bytes`."""
 
     def __call__(self, size: int, /) -> bytes:
-        """Give `size` unpredictable bytes."""
+        """Return `size` unpredictable bytes."""

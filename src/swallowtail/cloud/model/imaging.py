@@ -8,7 +8,7 @@ from swallowtail.cloud.model.tenancy import Value
 
 
 class InstanceIdentity(Value, frozen=True, kw_only=True):
-    """What makes two instances the same one, within a tenant (design, "Cloud")."""
+    """The identity of an instance within a tenant (design, "Cloud")."""
 
     sop_instance: str
     transfer_syntax: str
@@ -17,7 +17,7 @@ class InstanceIdentity(Value, frozen=True, kw_only=True):
 
 
 class Way(enum.StrEnum):
-    """How an instance came."""
+    """The way on which an instance arrived."""
 
     DEVICE = "device"
     """A system of the hospital sent it through a Link: an acquisition, as the rules see it."""
@@ -28,7 +28,7 @@ class Way(enum.StrEnum):
 
 
 class Origin(Value, frozen=True, kw_only=True):
-    """Where an instance came from.
+    """The origin of an instance.
 
     `link` is None for an upload through the API, which then names its facility.
     """
@@ -48,7 +48,7 @@ class Origin(Value, frozen=True, kw_only=True):
 
     @property
     def way(self) -> Way:
-        """How it came: only what a listener took was sent unasked."""
+        """The way on which it arrived: only what a listener received was unsolicited."""
         if self.link is None:
             return Way.API
         return Way.DEVICE if self.listener else Way.RETRIEVE
@@ -64,21 +64,21 @@ class Arrival(Value, frozen=True, kw_only=True):
 
 
 class Receipt(Value, frozen=True, kw_only=True):
-    """What the commit found, and the row that holds the instance."""
+    """The result of a commit, and the row of the instance."""
 
     id: int
     stored: Stored
 
 
 class IndexState(enum.StrEnum):
-    """How far the index has come with an instance."""
+    """The state of an instance in the index."""
 
     WAITING = "waiting"
     INDEXED = "indexed"
     QUARANTINED = "quarantined"
     """Kept and fetchable, but its data set is malformed or unlike its command set.
 
-    `problem` says how.
+    `problem` is the cause.
     """
 
 
@@ -109,7 +109,7 @@ class Instance(Value, frozen=True, kw_only=True):
 
 
 class Series(Value, frozen=True, kw_only=True):
-    """What one facility holds of a series, as QIDO-RS describes it (PS3.18 10.6)."""
+    """The part of a series that one facility holds, as QIDO-RS describes it (PS3.18 10.6)."""
 
     study: str
     uid: str
@@ -125,7 +125,7 @@ class Series(Value, frozen=True, kw_only=True):
 
 
 class Study(Value, frozen=True, kw_only=True):
-    """What one facility holds of a study, as QIDO-RS describes it (PS3.18 10.6).
+    """The part of a study that one facility holds, as QIDO-RS describes it (PS3.18 10.6).
 
     Attributes, counts and times are those of the facility's own instances (ADR 0014).
     """
@@ -155,7 +155,7 @@ class Study(Value, frozen=True, kw_only=True):
 
 
 class StudySearch(Value, frozen=True, kw_only=True):
-    """Which studies: every given key must match (PS3.4 C.2.2.2.
+    """A search for studies: every given key must match (PS3.4 C.2.2.2.
 
     `*` and `?` are wildcards in text, names ignore case).
     """
@@ -183,7 +183,7 @@ class StudySearch(Value, frozen=True, kw_only=True):
 
 
 class SeriesSearch(Value, frozen=True, kw_only=True):
-    """Which series; `study` limits to one, `studies` to those of the studies that match it."""
+    """A search for series: of one `study`, or of the `studies` that match."""
 
     facilities: frozenset[str] | None = None
     archives: frozenset[str] | None = None
@@ -200,7 +200,7 @@ class SeriesSearch(Value, frozen=True, kw_only=True):
 
 
 class InstanceSearch(Value, frozen=True, kw_only=True):
-    """Which instances, of the studies and series that match if these are given.
+    """A search for instances, of the studies and series that match if these are given.
 
     The invisible ones only if asked for.
     """

@@ -1,4 +1,4 @@
-"""What the index workers are given and what they find.
+"""The jobs of the index workers, and their results.
 
 Transaction 2, which can be repeated at any time (design, "Cloud").
 """
@@ -21,7 +21,7 @@ class IndexJob(Value, frozen=True, kw_only=True):
 
 
 class BulkValue(Value, frozen=True, kw_only=True):
-    """Where a value lies: offset and length of it, or of its fragments one pair after the other.
+    """The place of a value: offset and length of it, or of its fragments one pair after the other.
 
     In a deflated data set the offsets are those of the inflated one.
     """
@@ -31,12 +31,12 @@ class BulkValue(Value, frozen=True, kw_only=True):
 
 
 class FrameIndex(Value, frozen=True, kw_only=True):
-    """Where each frame's bytes lie in the blob.
+    """The places of the frames in the blob.
 
     Per frame, offset and length of its fragments, one pair after the other.
 
-    Empty where frames cannot be told apart without decoding, or lie in a deflated data set. A video
-    has one entry: all of it.
+    Empty where frames cannot be distinguished without decoding, or are in a deflated data set. A
+    video has one entry: all of it.
     """
 
     spans: tuple[tuple[int, ...], ...] = ()
@@ -49,7 +49,7 @@ class FrameIndex(Value, frozen=True, kw_only=True):
 
 
 class Indexed(Value, frozen=True, kw_only=True, tag="indexed"):
-    """What the data set says.
+    """The indexed content of a data set.
 
     Counts and times in `study` and `series` are ignored: they are the store's.
     """
@@ -62,7 +62,7 @@ class Indexed(Value, frozen=True, kw_only=True, tag="indexed"):
     rows: int | None = None
     columns: int | None = None
     frame_count: int | None = None
-    """Number of Frames (0028,0008), 1 where an image does not say; None: no image."""
+    """Number of Frames (0028,0008), 1 where an image has none; None: no image."""
     frames: FrameIndex = FrameIndex()
     document: bytes = b""
     """The DICOM JSON of the data set without bulk data (PS3.18 Annex F), zlib-compressed."""

@@ -1,4 +1,4 @@
-"""What the rows of the database refer to, for the commands that check, back up and restore a Cloud.
+"""The inventory of the database, for the commands that check, back up and restore.
 
 The port spans tenants and is for the machinery: no person's request reaches it.
 """

@@ -51,7 +51,7 @@ FIRST_PAGE: Final = PageRequest()
 
 
 async def walk(listing: Callable[[PageRequest], Awaitable[Page[T]]]) -> AsyncIterator[T]:
-    """Give every item of a list, page by page."""
+    """Return every item of a list, page by page."""
     request = PageRequest(MAX_PAGE)
     while True:
         page = await listing(request)
@@ -63,7 +63,7 @@ async def walk(listing: Callable[[PageRequest], Awaitable[Page[T]]]) -> AsyncIte
 
 
 def cursor_of(key: tuple[str | int | float, ...]) -> str:
-    """Give the opaque cursor of a key."""
+    """Return the opaque cursor of a key."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(key)).rstrip(b"=").decode()
 
 

@@ -1,4 +1,4 @@
-"""What a port may raise. The class docstring is the message when none is given.
+"""Errors of ports. The class docstring is the message when none is given.
 
 CloudError
 ├── NotFoundError            also what another tenant's things look like
@@ -19,7 +19,7 @@ class CloudError(Exception):
 
 
 class NotFoundError(CloudError):
-    """There is no such thing here."""
+    """No such thing."""
 
 
 class ConflictError(CloudError):
@@ -35,11 +35,11 @@ class InvalidCursorError(CloudError):
 
 
 class DamagedError(CloudError):
-    """Length or checksum differ from what the sender said; nothing was kept."""
+    """Length or checksum differ from those of the sender; nothing was stored."""
 
 
 class TooLargeError(CloudError):
-    """The object is larger than the cap allows."""
+    """The instance is larger than the limit."""
 
 
 class StorageUnavailableError(CloudError):

@@ -7,13 +7,13 @@ from typing import Final
 from swallowtail.sansio.token_bucket import Rate, TokenBucket
 
 MAX_TEXT: Final = 64
-"""Characters of an address that is none."""
+"""Characters of an invalid address."""
 
 
 class BucketTable:
     """A bucket for each key, `most` at once.
 
-    The bucket that was used longest ago makes room for a new key, but only once it is full, when
+    The bucket that was used longest ago is replaced by a new key, but only once it is full, when
     forgetting it forgives nothing. Until then new keys share one more bucket: whoever has many
     keys gets neither more memory nor a fresh bucket out of them.
     """

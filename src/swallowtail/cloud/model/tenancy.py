@@ -1,4 +1,4 @@
-"""Who is there: organisations (the tenants), their facilities, Links and people."""
+"""Organisations (the tenants), their facilities, Links and tokens."""
 
 import enum
 from typing import Any, Final, NewType
@@ -27,7 +27,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrganisationState(enum.StrEnum):
-    """Whether an organisation works.
+    """The state of an organisation.
 
     A removed one is not found, and is purged when its retention has ended.
     """
@@ -59,18 +59,18 @@ class Facility(Value, frozen=True, kw_only=True):
 
 
 class CodeState(enum.StrEnum):
-    """What a Link's security code is good for."""
+    """The state of a Link's security code."""
 
     FRESH = "fresh"
     """No key yet: the first key that presents it until `code_until` is bound."""
     BOUND = "bound"
-    """Good for one device key."""
+    """Valid with one device key."""
     REVOKED = "revoked"
-    """Good for nothing."""
+    """No longer valid."""
 
 
 class Link(Value, frozen=True, kw_only=True):
-    """A Link as the Cloud knows it.
+    """A Link as the Cloud stores it.
 
     `key` is its Ed25519 public key, empty until bound; the code is kept as keyed hash only.
     """
@@ -80,7 +80,7 @@ class Link(Value, frozen=True, kw_only=True):
     name: str
     code_state: CodeState = CodeState.FRESH
     code_until: float | None = None
-    """When a fresh code ends to be good for binding."""
+    """Until when a fresh code can be bound."""
     key: bytes = b""
     epoch: int = 0
     """Raised by every admission and by rotate, revoke and rebind.
@@ -101,7 +101,7 @@ class SecurityCode(Value, frozen=True, kw_only=True):
 
 
 class Admitted(Value, frozen=True, kw_only=True):
-    """The code and key are good.
+    """The code and key are valid.
 
     Whose Link this is, and the epoch that this session has from now on.
     """
@@ -122,7 +122,7 @@ class AdmissionProblem(enum.StrEnum):
 class NotAdmitted(Value, frozen=True, kw_only=True):
     """Refused.
 
-    `tenant` and `link` say whose code it was, for audit and alarm; None when nobody's. Never told
+    `tenant` and `link` own the code, for audit and alarm; None: unknown code. Never disclosed
     to the outside.
     """
 
@@ -135,7 +135,7 @@ Admission = Admitted | NotAdmitted
 
 
 class Role(enum.StrEnum):
-    """What a principal may do (design, "Cloud")."""
+    """The role of a principal (design, "Cloud")."""
 
     OPERATOR = "operator"
     ADMINISTRATOR = "administrator"
@@ -168,7 +168,7 @@ class ApiToken(Value, frozen=True, kw_only=True):
 
 
 class TokenState(enum.StrEnum):
-    """Whether a token can be used."""
+    """The state of a token."""
 
     ACTIVE = "active"
     EXPIRED = "expired"
@@ -176,7 +176,7 @@ class TokenState(enum.StrEnum):
 
 
 class TokenSearch(Value, frozen=True, kw_only=True):
-    """Which tokens to list; every given key must match."""
+    """A search for tokens; every given key must match."""
 
     name: str = ""
     """`*` and `?` are wildcards."""
@@ -190,7 +190,7 @@ ALL_TOKENS: Final = TokenSearch()
 
 
 class TokenChange(Value, frozen=True, kw_only=True):
-    """What to change of a token; what is unset stays."""
+    """A change of a token; unset fields stay."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     role: Role | msgspec.UnsetType = msgspec.UNSET
@@ -205,7 +205,7 @@ class TokenChange(Value, frozen=True, kw_only=True):
 
 
 class TokenProblem(enum.StrEnum):
-    """Why a token is refused; the caller is not told."""
+    """The cause of a refused token, which is not disclosed."""
 
     UNKNOWN = "unknown"
     EXPIRED = "expired"
@@ -225,7 +225,7 @@ class RefusedToken(Value, frozen=True, kw_only=True):
 
 
 class Principal(Value, frozen=True, kw_only=True):
-    """Who acts, as audit and permission checks see it."""
+    """The authenticated actor of a request."""
 
     id: str
     name: str

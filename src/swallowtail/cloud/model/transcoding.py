@@ -1,6 +1,6 @@
 """Instances in another transfer syntax than the one they came in.
 
-What is asked, and what comes of it.
+Requests and results.
 
 What is stored never changes; a transcoded data set is made for one client or one destination and
 dropped afterwards. `TARGETS` is all that can be asked for; whether a source can be read is known
@@ -32,7 +32,7 @@ VIDEOS: Final = frozenset(
 LOSSLESS_TARGETS: Final = frozenset({IMPLICIT, EXPLICIT, RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000})
 """The pixels stay what they are, so the instance stays the same one."""
 TARGETS: Final = LOSSLESS_TARGETS | {JPEG_BASELINE}
-"""JPEG baseline loses: the data set says so (PS3.3 C.7.6.1.1.5), under the same SOP Instance UID.
+"""JPEG baseline is lossy, which the data set states (PS3.3 C.7.6.1.1.5) under the same UID.
 
 Ask for it only for viewing.
 """
@@ -51,19 +51,19 @@ class Cause(enum.StrEnum):
     TRANSIENT = "transient"
     """The storage or a worker failed, or too much waits.
 
-    Not the instance's fault, so another try may succeed.
+    Not the instance's fault, so another attempt may succeed.
     """
 
 
 class NotTranscoded(Value, frozen=True, kw_only=True):
-    """It cannot be had that way; `reason` is for a person and holds no patient data."""
+    """A refused transcoding; `reason` is for a person and holds no patient data."""
 
     reason: str
     cause: Cause = Cause.UNSUPPORTED
 
     @property
     def transient(self) -> bool:
-        """Another try may succeed."""
+        """Another attempt may succeed."""
         return self.cause is Cause.TRANSIENT
 
 
@@ -75,11 +75,11 @@ class Transcoded(Protocol):
 
     @property
     def transfer_syntax(self) -> str:
-        """Give the one that was asked for."""
+        """The requested transfer syntax."""
 
     @property
     def length(self) -> int:
-        """Give the bytes of the whole data set."""
+        """The bytes of the whole data set."""
 
     def pieces(self) -> AsyncIterator[bytes]:
         """Stream it from its first byte, in pieces of at most 1 MiB; may be called again."""
@@ -95,12 +95,12 @@ class Transcoded(Protocol):
 
 
 class Transcoder(Protocol):
-    """Makes instances readable for those who do not take the stored transfer syntax."""
+    """The transcoding of instances to transfer syntaxes in which they are not stored."""
 
     async def transcode(
         self, tenant: Tenant, instance: Instance, to_syntax: str
     ) -> Transcoded | NotTranscoded:
-        """Give the instance's data set in `to_syntax`; the same syntax as stored is a copy.
+        """Return the instance's data set in `to_syntax`; the same syntax as stored is a copy.
 
         Takes seconds for a long cine.
 

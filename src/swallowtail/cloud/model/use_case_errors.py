@@ -2,7 +2,7 @@
 
 CloudError
 ├── AmbiguousFacilityError  a facility has to be named
-├── ForbiddenError          the principal may not do this, and may know that the thing exists
+├── ForbiddenError          the principal may not do this, but the thing may be disclosed
 └── InvalidValueError       one value of the request cannot be used; `field` names it
 """
 

@@ -1,18 +1,18 @@
-"""What a caller may see of its organisation; anything else does not exist for it (404)."""
+"""The part of an organisation that a caller may see; the rest does not exist for it (404)."""
 
 from swallowtail.cloud.model.caller import Caller
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.links import Links
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.cloud.model.tenancy import Facility, Link, Role, Tenant
 from swallowtail.cloud.model.use_case_errors import ForbiddenError
 
 
-async def visible_facility(people: People, caller: Caller, facility: str) -> Facility:
+async def visible_facility(organisations: Organisations, caller: Caller, facility: str) -> Facility:
     """Return a facility that the caller may see; raises NotFoundError."""
     caller.check_facility(facility, "facility")
     wanted = frozenset({facility})
-    for found in (await people.facilities(caller.tenant, ids=wanted)).items:
+    for found in (await organisations.facilities(caller.tenant, ids=wanted)).items:
         return found
     raise NotFoundError("there is no such facility")
 

@@ -164,7 +164,7 @@ class ConfigurationRecords:
             lambda connection: paged(connection, query, {"tenant": tenant}, page), tenant=tenant
         )
 
-    async def forget_unknown(
+    async def delete_unknown(
         self, tenant: Tenant, link: str, address: str, calling_ae: str
     ) -> None:
         mine = (_unknown.c.tenant == tenant, _unknown.c.link == link)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, bindparam, select
 
-from swallowtail.cloud.model.decisions import AWAITING_PERSON, set_aside_alarm
+from swallowtail.cloud.model.decisions import AWAITING_PERSON, parked_alarm
 from swallowtail.cloud.model.delivery import Delivery, Target
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import alarms, lanes, schema
@@ -26,7 +26,7 @@ def raise_alarm(connection: Connection, tenant: Tenant, delivery: Delivery, now:
 
     What a person has acknowledged was an earlier one, so it is to be acknowledged again.
     """
-    alarms.raised_unseen(connection, tenant, set_aside_alarm(delivery), now)
+    alarms.raised_unseen(connection, tenant, parked_alarm(delivery), now)
 
 
 def clear_alarms(

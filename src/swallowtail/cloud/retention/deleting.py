@@ -16,7 +16,7 @@ from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.deletions import Deletions
 from swallowtail.cloud.model.ports.operations import Audit
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.cloud.model.tenancy import DAY
 
 AT_ONCE: Final = 250
@@ -32,7 +32,7 @@ class Deleting:
     def __init__(
         self,
         deletions: Deletions,
-        people: People,
+        people: Organisations,
         audit: Audit,
         *,
         clock: Clock,

@@ -8,7 +8,7 @@ from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest, walk
 from swallowtail.cloud.model.ports.bus import Bus
 from swallowtail.cloud.model.ports.deletions import Retentions
 from swallowtail.cloud.model.ports.links import Links
-from swallowtail.cloud.model.ports.tenancy import People
+from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.cloud.model.tenancy import Organisation, OrganisationState, Tenant
 from swallowtail.cloud.model.topics import link_topic
 from swallowtail.cloud.model.use_case_errors import InvalidValueError
@@ -19,7 +19,7 @@ class OrganisationAdministration:
 
     def __init__(
         self,
-        people: People,
+        organisations: Organisations,
         links: Links,
         retentions: Retentions,
         bus: Bus,
@@ -27,30 +27,30 @@ class OrganisationAdministration:
         clock: Clock,
         random: Randomness,
     ) -> None:
-        self._people, self._links, self._retentions = people, links, retentions
+        self._organisations, self._links, self._retentions = organisations, links, retentions
         self._bus, self._clock, self._random = bus, clock, random
 
     async def organisations(
         self, page: PageRequest = FIRST_PAGE, *, name: str | None = None
     ) -> Page[Organisation]:
         """Return organisations by name."""
-        return await self._people.organisations(page, name=name)
+        return await self._organisations.organisations(page, name=name)
 
     async def organisation(self, organisation: str) -> Organisation:
         """Return one organisation."""
-        return await self._people.organisation(Tenant(organisation))
+        return await self._organisations.organisation(Tenant(organisation))
 
     async def own(self, caller: Caller) -> Organisation | None:
         """Return the organisation of the caller's token; None: an operator's."""
         tenant = caller.principal.tenant
-        return None if tenant is None else await self._people.organisation(tenant)
+        return None if tenant is None else await self._organisations.organisation(tenant)
 
     async def create(self, caller: Caller, *, name: str, title: str) -> Organisation:
         """Create an organisation; raises ConflictError when the name is taken."""
         tenant, now = Tenant(new_id(self._random)), self._clock()
         organisation = Organisation(id=tenant, name=name, title=title, created=now)
         event = caller.event(EventAction.CREATE, "organisation.create", ("organisation", tenant))
-        await self._people.add_organisation(organisation, now=now, event=event)
+        await self._organisations.add_organisation(organisation, now=now, event=event)
         return organisation
 
     async def change(
@@ -96,7 +96,7 @@ class OrganisationAdministration:
         event = caller.event(EventAction.UPDATE, kind, ("organisation", organisation))
         stops = state not in {None, OrganisationState.ACTIVE}
         links = await self._link_ids(tenant) if stops else []
-        changed = await self._people.change_organisation(
+        changed = await self._organisations.change_organisation(
             tenant, title=title, state=state, now=self._clock(), event=event
         )
         for link in links:

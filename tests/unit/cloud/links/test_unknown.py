@@ -92,7 +92,7 @@ async def test_an_address_is_alarmed_once_whatever_titles_it_tries(place: Place)
 async def test_dismissing_clears_and_the_next_knock_raises_again(place: Place) -> None:
     await place.knocks()
     assert len(await place.alarms()) == 1
-    await place.records.configuration.forget_unknown(NORTH, "ward", "192.0.2.20", "SONO1")
+    await place.records.configuration.delete_unknown(NORTH, "ward", "192.0.2.20", "SONO1")
     assert await place.alarms() == []
     await place.knocks()
     assert len(await place.alarms()) == 1

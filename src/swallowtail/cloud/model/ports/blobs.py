@@ -67,12 +67,13 @@ class Incoming(Protocol):
 
 
 class Blobs(Protocol):
-    """Data sets as received, addressed by SHA-256 within a tenant, written once, never overwritten,
-    removed by the sweep alone.
+    """The store of data sets as received, addressed by SHA-256 within a tenant.
+
+    A blob is written once, never overwritten, and removed by the sweep alone.
     """
 
     def incoming(self, tenant: Tenant, *, max_length: int | None = None) -> Incoming:
-        """Begin a blob of at most `max_length` bytes, and never more than the store's own cap."""
+        """Create a blob of at most `max_length` bytes, and never more than the store's own cap."""
 
     def read(
         self, tenant: Tenant, sha256: bytes, start: int = 0, length: int | None = None
@@ -80,13 +81,13 @@ class Blobs(Protocol):
         """Stream a range in pieces of at most 1 MiB; NotFoundError when there is no such blob."""
 
     async def length(self, tenant: Tenant, sha256: bytes) -> int | None:
-        """Give the blob's length; None when it is not there."""
+        """Return the blob's length; None: there is no such blob."""
 
     async def verify(self, tenant: Tenant, sha256: bytes) -> bool:
         """Read it all and hash it again; False when it is missing or differs."""
 
     def path(self, tenant: Tenant, sha256: bytes) -> Path | None:
-        """Give a finished blob's place as a local file, for the index workers to read.
+        """Return a finished blob's place as a local file, for the index workers to read.
 
         None where the store has no such thing.
         """

@@ -10,7 +10,7 @@ class Subscription(Protocol):
         """Return at once if something was published since the last return, else when it is."""
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """Stop receiving."""
 
 
 class Bus(Protocol):
@@ -26,4 +26,4 @@ class Bus(Protocol):
         """
 
     def subscribe(self, topic: str) -> Subscription:
-        """Hear the topic from now on; close the subscription when done."""
+        """Return a subscription to the topic; close it when done."""

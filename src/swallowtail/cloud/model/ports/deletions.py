@@ -33,8 +33,9 @@ class Deletions(Protocol):
         now: float,
         event: AuditEvent,
     ) -> DeletedBatch:
-        """Delete the first `limit` SOP Instance UIDs of what `new` is about, up to the instance
-        `last` (None: all that is there).
+        """Delete the first `limit` SOP Instance UIDs of the scope of `new`.
+
+        Instances up to the id `last` are included; None: all.
 
         The first batch (`last` is None) keeps the deletion and its audit event; NotFoundError if
         there is nothing to delete. ConflictError: a retention lock keeps one of the studies.
@@ -63,9 +64,7 @@ class Deletions(Protocol):
     async def latest(
         self, tenant: Tenant, scope: Scope, *, facilities: frozenset[str] | None = None
     ) -> Deletion | None:
-        """Return the newest deletion of exactly this scope of which something can still be
-        restored, if there is one.
-        """
+        """Return the newest deletion of exactly this scope that can still be restored, if any."""
 
     async def deleted(
         self,
@@ -94,7 +93,7 @@ class Deletions(Protocol):
         self, tenant: Tenant, deletion: str, *,
         facilities: frozenset[str] | None = None, limit: int, now: float, event: AuditEvent | None,
     ) -> int:  # fmt: skip
-        """Remove at most `limit` instances of a deletion for good; returns how many, 0.
+        """Remove at most `limit` instances of a deletion, permanently; returns how many, 0.
 
         None is left that can be purged.
 
@@ -105,8 +104,9 @@ class Deletions(Protocol):
         """
 
     async def expired(self, limit: int, *, now: float) -> tuple[tuple[Tenant, Deletion], ...]:
-        """Return deletions whose retention has ended and of which something is left, the oldest
-        first (machinery, all tenants).
+        """Return deletions to purge because their retention has ended, the oldest first.
+
+        Those of all tenants (machinery).
 
         Those of which a retention lock keeps something are left out.
         """
@@ -124,9 +124,7 @@ class UnreferencedBlobs(Protocol):
     async def due(
         self, limit: int, *, before: float, after: tuple[Tenant, bytes] | None = None
     ) -> tuple[tuple[Tenant, bytes], ...]:
-        """Return blobs that were noted before a moment, by tenant and digest, beginning behind
-        `after`.
-        """
+        """Return blobs that were recorded before a moment, by tenant and digest, after `after`."""
 
     async def condemn(
         self, tenant: Tenant, digests: Collection[bytes], *, before: float
@@ -135,17 +133,17 @@ class UnreferencedBlobs(Protocol):
 
         The notes of the others that one does go.
 
-        Every commit that was requested before this call counts, also one whose caller has gone.
+        Every commit that was requested before this call counts, also of a cancelled caller.
         """
 
     async def swept(
         self, tenant: Tenant, digests: Collection[bytes], *, now: float, event: AuditEvent
     ) -> None:
-        """Forget blobs that were removed; audited."""
+        """Delete the record of blobs that were removed; audited."""
 
 
 class Retentions(Protocol):
-    """How long organisations keep what is deleted, and what becomes of removed organisations."""
+    """The retention of what is deleted, and of removed organisations."""
 
     async def set_days(
         self, tenant: Tenant, days: int, *, now: float, event: AuditEvent
@@ -153,8 +151,9 @@ class Retentions(Protocol):
         """Set the retention of what is deleted from now on; earlier deletions keep theirs."""
 
     async def ended(self, limit: int, *, now: float) -> tuple[Tenant, ...]:
-        """Return removed organisations whose retention has ended, that have no lock, and are not
-        purged yet (machinery).
+        """Return removed organisations whose retention has ended (machinery).
+
+        Those with a lock, and those that are purged, are omitted.
         """
 
     async def purge(self, tenant: Tenant, *, limit: int, now: float, event: AuditEvent) -> int:

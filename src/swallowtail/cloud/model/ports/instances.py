@@ -26,18 +26,18 @@ from swallowtail.cloud.model.tenancy import (
 class Instances(Protocol):
     """Stored instances.
 
-    The commit that an acknowledgement stands on, and what was found in them.
+    The commit before each acknowledgement, and the indexed content.
     """
 
     async def commit(self, tenant: Tenant, arrival: Arrival, *, now: float) -> Receipt:
-        """Transaction 1 (design, "Cloud").
+        """Commit an arrival: transaction 1 of the design.
 
         Check the Link's epoch, keep the instance with its index job and audit record.
 
         The blob must be durable before. The same identity again changes nothing but the audit.
         Another transfer syntax is kept and noted; other bytes are kept with the alarm
         INSTANCE_CONFLICT; the first stays visible. FencedError: the epoch is old. All of this is
-        judged within the facility (ADR 0014): what another holds under the same UIDs changes
+        decided within the facility (ADR 0014): what another holds under the same UIDs changes
         nothing but that other bytes there raise the alarm too.
         """
 
@@ -62,13 +62,13 @@ class Instances(Protocol):
     async def count(
         self, tenant: Tenant, search: StudySearch | SeriesSearch | InstanceSearch, most: int
     ) -> int:
-        """Say how many match, counting no further than `most`."""
+        """Return how many match, at most `most`."""
 
     async def instance(self, tenant: Tenant, instance: int) -> Instance:
-        """Give one by its id, visible or not."""
+        """Return one by its id, visible or not."""
 
     async def copies(self, tenant: Tenant, sop_instance: str) -> tuple[Instance, ...]:
-        """Give everything kept under a SOP Instance UID, the visible one first.
+        """Return every copy of a SOP Instance UID, the visible one first.
 
         Empty when there is none.
         """
@@ -76,7 +76,7 @@ class Instances(Protocol):
     async def documents(
         self, tenant: Tenant, instances: Collection[int]
     ) -> dict[int, IndexedDocument]:
-        """Give the stored DICOM JSON and frame index of at most MAX_PAGE instances.
+        """Return the stored DICOM JSON and frame index of at most MAX_PAGE instances.
 
         Those not indexed are absent.
         """
@@ -90,7 +90,7 @@ class Instances(Protocol):
         """
 
     async def referenced(self, tenant: Tenant, digests: Collection[bytes]) -> frozenset[bytes]:
-        """Give those of the blob digests that a row refers to, be it deleted.
+        """Return those of the blob digests to which a row refers, be it deleted.
 
         The rest are orphans or on their way.
         """
@@ -106,13 +106,13 @@ class IndexJobs(Protocol):
         """
 
     async def release(self) -> int:
-        """Free every claim, for a node that starts and is alone: whoever claimed them is dead.
+        """Free every claim, for a node that starts and is alone: whoever claimed them has stopped.
 
         Gives their number.
         """
 
     async def settle(self, outcomes: Sequence[IndexOutcome], *, now: float) -> None:
-        """Transaction 2: study, series, document and counts of each outcome.
+        """Store study, series, document and counts of each outcome: transaction 2 of the design.
 
         Quarantine raises the alarm INSTANCE_QUARANTINED.
 
@@ -123,7 +123,7 @@ class IndexJobs(Protocol):
     async def rebuild(
         self, tenant: Tenant, *, study: str | None = None, now: float, event: AuditEvent
     ) -> int:
-        """Give every instance of the tenant, or of one study, a new job; gives their number."""
+        """Create a job for every instance of the tenant, or of one study; returns their number."""
 
     async def requeue(
         self,
@@ -134,7 +134,7 @@ class IndexJobs(Protocol):
         now: float,
         event: AuditEvent,
     ) -> int:
-        """Give these instances, or all that are quarantined, a new job and return their number.
+        """Create a job for these instances, or all quarantined ones, and return their number.
 
         They wait then. Those that are indexed, unknown or in none of `facilities` are left out.
         """

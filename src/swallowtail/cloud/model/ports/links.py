@@ -29,13 +29,13 @@ class Links(Protocol):
     async def add(
         self, tenant: Tenant, link: Link, code: SecurityCode, *, now: float, event: AuditEvent
     ) -> None:
-        """Create a Link with a fresh code (`code.until` is FIRST_CODE_WINDOW away).
+        """Create a Link with a fresh code (`code.until` is FIRST_CODE_WINDOW later).
 
         ConflictError when id or name is taken.
         """
 
     async def link(self, tenant: Tenant, link: str) -> Link:
-        """Give one Link."""
+        """Return one Link."""
 
     async def links(
         self,
@@ -50,10 +50,10 @@ class Links(Protocol):
     async def change(
         self, tenant: Tenant, link: str, *, name: str, facility: str, now: float, event: AuditEvent
     ) -> Link:
-        """Give it another name or facility; ConflictError when the name is another one's."""
+        """Change name or facility; ConflictError when the name is another one's."""
 
     async def remove(self, tenant: Tenant, link: str, *, now: float, event: AuditEvent) -> None:
-        """Forget the Link, its code and its documents; what it brought stays."""
+        """Delete the Link with its code and documents; stored instances are kept."""
 
     async def rotate(
         self, tenant: Tenant, link: str, code: SecurityCode, *, now: float, event: AuditEvent
@@ -72,13 +72,13 @@ class Links(Protocol):
         """
 
     async def revoke(self, tenant: Tenant, link: str, *, now: float, event: AuditEvent) -> Link:
-        """Make the code good for nothing and fence the session.
+        """Revoke the code and fence the session.
 
         Rotate or rebind bring the Link back.
         """
 
     async def admit(self, code: bytes, key: bytes, *, address: str, now: float) -> Admission:
-        """Judge a hello by the code's keyed hash and the proven key.
+        """Return whether a hello is admitted, by the code's keyed hash and the proven key.
 
         Bind a fresh code, raise the epoch, write the audit record.
 
@@ -87,11 +87,11 @@ class Links(Protocol):
         """
 
     async def epoch(self, tenant: Tenant, link: str) -> int:
-        """Give the present epoch: a session that has an older one must end."""
+        """Return the present epoch: a session that has an older one must end."""
 
 
 class Configurations(Protocol):
-    """Documents of Links and what the Links say they run.
+    """The documents of Links, and what the Links report.
 
     Documents are opaque here: validate before, with `calls.config.parse`.
     """
@@ -117,10 +117,10 @@ class Configurations(Protocol):
         """
 
     async def desired(self, tenant: Tenant, link: str) -> ConfigurationVersion | None:
-        """Give the newest version; None before the first."""
+        """Return the newest version; None before the first."""
 
     async def version(self, tenant: Tenant, link: str, version: int) -> ConfigurationVersion:
-        """Give one version."""
+        """Return one version."""
 
     async def history(
         self, tenant: Tenant, link: str, page: PageRequest = FIRST_PAGE
@@ -128,13 +128,13 @@ class Configurations(Protocol):
         """List versions, the newest first, with their documents left empty."""
 
     async def note_running(self, tenant: Tenant, running: Running) -> None:
-        """Keep what a Link says of itself; a report of an older epoch than the kept one is ignored.
+        """Store what a Link reports; a report of an older epoch than the kept one is ignored.
 
         Not audited.
         """
 
     async def running(self, tenant: Tenant, links: Collection[str]) -> dict[str, Running]:
-        """Give what these Links said last; a Link that never did is absent."""
+        """Return the last reports of these Links; a Link that never reported is absent."""
 
     async def note_unknown(self, tenant: Tenant, devices: Sequence[UnknownDevice]) -> None:
         """Add up what Links saw: counts grow, `first` and `last` widen.
@@ -147,7 +147,7 @@ class Configurations(Protocol):
     ) -> Page[UnknownDevice]:
         """List unknown devices, the latest seen first."""
 
-    async def forget_unknown(
+    async def delete_unknown(
         self, tenant: Tenant, link: str, address: str, calling_ae: str
     ) -> None:
         """Drop what was noted of this device, since it is configured now or dismissed."""

@@ -12,10 +12,10 @@ class Sessions(Protocol):
     """The Links that are connected to this node."""
 
     def session(self, tenant: Tenant, link: str) -> LinkSession | None:
-        """Give the live session of a Link; None when it has none here."""
+        """Return the session of a Link on this node, if any."""
 
     def connected(self) -> Mapping[tuple[Tenant, str], LinkSession]:
-        """Give all live sessions."""
+        """Return all sessions of this node."""
 
     async def ping(self, tenant: Tenant, link: str, size: int) -> float:
         """Send `size` bytes to Link and back at interactive priority; gives the seconds.
@@ -27,7 +27,7 @@ class Sessions(Protocol):
         """Ask a Link how it is. Raises LinkOfflineError."""
 
     async def check(self, tenant: Tenant, link: str, destination: str) -> Checked:
-        """Have a Link try a destination of its running configuration step by step.
+        """Request a Link to check a destination of its configuration step by step.
 
         Raises LinkOfflineError.
         """

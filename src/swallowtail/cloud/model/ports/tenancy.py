@@ -19,7 +19,7 @@ from swallowtail.cloud.model.tenancy import (
 )
 
 
-class People(Protocol):
+class Organisations(Protocol):
     """Organisations and facilities."""
 
     async def add_organisation(
@@ -36,13 +36,13 @@ class People(Protocol):
         now: float,
         event: AuditEvent,
     ) -> Organisation:
-        """Give it another title or state (operator).
+        """Change title or state (operator).
 
         Suspending or removing raises the epoch of its Links, which fences them.
         """
 
     async def organisation(self, tenant: Tenant) -> Organisation:
-        """Give one that is not removed."""
+        """Return one that is not removed."""
 
     async def organisations(
         self, page: PageRequest = FIRST_PAGE, *, name: str | None = None
@@ -81,8 +81,9 @@ class Tokens(Protocol):
         """
 
     async def find(self, digest: bytes, *, now: float) -> ApiToken | None:
-        """Return the token whose secret has this hash, or had it before a rotation whose grace has
-        not ended.
+        """Return the token whose secret has this hash.
+
+        Also one that had it before a rotation whose grace has not ended.
 
         None when there is none, when it is revoked or expired, and when its organisation is not
         active.
