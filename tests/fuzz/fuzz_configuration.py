@@ -7,7 +7,7 @@ import ipaddress
 
 from swallowtail.calls.codec import encode
 from swallowtail.calls.config import ConfigurationRefused, InvalidConfigurationError, dump, parse
-from swallowtail.link.endpoint_plan import Plan, Refusal, plan, socket_of
+from swallowtail.link.endpoint_plan import EndpointPlan, RefusedPlan, plan, socket_of
 from swallowtail.link.policy import DEFAULT, judge_listener
 
 
@@ -32,4 +32,4 @@ def check(data: bytes) -> None:
     planned = plan(
         {}, configuration, lambda address, port: judge_listener(DEFAULT, address, port), {"dicom"}
     )
-    assert isinstance(planned, Plan | Refusal)
+    assert isinstance(planned, EndpointPlan | RefusedPlan)

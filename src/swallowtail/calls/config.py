@@ -1,8 +1,8 @@
 """The configuration of one Link.
 
-A versioned document that the Cloud owns and Link applies as a whole or refuses as a whole.
+A versioned document of the Cloud, which Link applies as a whole or refuses as a whole.
 
-The structs are the schema; the Cloud publishes it as JSON Schema. Rules that a type cannot say are
+The structs are the schema; the Cloud publishes it as JSON Schema. Rules that no type expresses are
 in `problems`, which both sides run: the Cloud before it accepts a document, Link before it applies
 one.
 """
@@ -41,7 +41,7 @@ MAX_LISTENERS: Final = 64
 
 
 class Device(Document, frozen=True, kw_only=True):
-    """A system in the hospital that may speak to Link."""
+    """A system in the hospital that may connect to Link."""
 
     name: Name
     ae_title: AeTitle
@@ -56,11 +56,11 @@ Host = Annotated[
     str,
     Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?" + END),
 ]
-"""A host name or an IP address; what it resolves to is judged by the hospital's policy."""
+"""A host name or an IP address; the hospital's policy decides on what it resolves to."""
 
 
 class Transcoding(enum.StrEnum):
-    """What may be done for a destination that refuses an instance's transfer syntax."""
+    """The transcoding for a destination that refuses an instance's transfer syntax."""
 
     NEVER = "never"
     LOSSLESS = "lossless"
@@ -68,12 +68,12 @@ class Transcoding(enum.StrEnum):
 
 
 class AtCap(enum.StrEnum):
-    """What happens to an instance that the destination has refused `attempts` times."""
+    """The effect on an instance that the destination has refused `attempts` times."""
 
     PARK = "park"
-    """It is set aside as a dead letter until a person acts; the lane goes on."""
+    """It is parked as a dead letter; its lane continues."""
     STOP = "stop"
-    """Its lane waits until a person acts."""
+    """Its lane waits until a person retries or skips it."""
 
 
 class DestinationTimeouts(Document, frozen=True, kw_only=True):
@@ -135,7 +135,7 @@ LISTENERS: Final[dict[str, type[ListenerSettings]]] = {"dicom": DicomListener}
 
 
 class Configure(Call, frozen=True, kw_only=True):
-    """The Cloud's wish: run this document."""
+    """The request to run this document."""
 
     version: int
     document: bytes
@@ -146,14 +146,14 @@ class Configure(Call, frozen=True, kw_only=True):
 
 
 class EndpointKind(enum.StrEnum):
-    """What an endpoint is; a name is unique among those of its kind."""
+    """The kind of an endpoint; a name is unique among those of its kind."""
 
     LISTENER = "listener"
     DESTINATION = "destination"
 
 
 class EndpointState(Call, frozen=True, kw_only=True):
-    """State of one listener or destination, as Link sees it now."""
+    """The state of one listener or destination."""
 
     name: str
     state: str
@@ -169,14 +169,14 @@ class EndpointState(Call, frozen=True, kw_only=True):
 
 
 class Applied(Call, tag="applied", frozen=True, kw_only=True):
-    """Link runs this version; single endpoints may have failed, each with its reason."""
+    """The response when Link runs this version; single endpoints may have failed."""
 
     version: int
     endpoints: tuple[EndpointState, ...]
 
 
 class ConfigurationRefused(Call, tag="refused", frozen=True, kw_only=True):
-    """Link keeps what it ran before."""
+    """The response when Link continues to run what it ran before."""
 
     version: int
     problems: tuple[Problem, ...]
@@ -186,7 +186,7 @@ ConfigureAnswer = Applied | ConfigurationRefused
 
 MAX_DOCUMENT: Final = 4 * 1024 * 1024
 MAX_ADDRESSES: Final = 16_384
-"""Of all devices together: each costs Link time on the loop that also serves modalities."""
+"""Of all devices together: each costs time on the loop of Link that also serves modalities."""
 MAX_PROBLEMS: Final = 100
 """So many are named at most, each in MAX_TEXT characters, and no more than MAX_REFUSAL bytes of
 them.
@@ -199,7 +199,7 @@ read_configure_answer: Reader[ConfigureAnswer] = Reader(ConfigureAnswer)
 
 
 class InvalidConfigurationError(Exception):
-    """The document cannot be run; `problems` says where and why."""
+    """A document that cannot be run; `problems` has the fields and the reasons."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
@@ -317,20 +317,20 @@ def _read(document: bytes) -> Configuration:
 
 
 def refusal(version: int, problems: tuple[Problem, ...]) -> ConfigurationRefused:
-    """Give the answer that names as many of the problems as a message holds."""
+    """Return the response with as many of the problems as a message holds."""
     named: list[Problem] = []
-    room = MAX_REFUSAL
+    capacity = MAX_REFUSAL
     for problem in problems[:MAX_PROBLEMS]:
         cut = Problem(field=problem.field[:MAX_TEXT], message=problem.message[:MAX_TEXT])
-        room -= len(encode(cut))
-        if room < 0:
+        capacity -= len(encode(cut))
+        if capacity < 0:
             break
         named.append(cut)
     return ConfigurationRefused(version=version, problems=tuple(named))
 
 
 def dump(configuration: Configuration) -> bytes:
-    """Give the canonical JSON of a configuration: the same configuration, the same bytes."""
+    """Return the canonical JSON of a configuration: equal configurations have equal bytes."""
     return msgspec.json.encode(configuration, order="deterministic")
 
 
@@ -372,11 +372,11 @@ def _settings(part: Any) -> Any:
 def problems(configuration: Configuration) -> Iterator[Problem]:
     """Find what the types cannot forbid.
 
-    Doubled names and ports, references to nothing, addresses that are none.
+    Duplicate names and ports, references to nothing, invalid addresses.
     """
-    yield from _doubled("listeners", (listener.name for listener in configuration.listeners))
-    yield from _doubled("devices", (device.name for device in configuration.devices))
-    yield from _doubled(
+    yield from _duplicates("listeners", (listener.name for listener in configuration.listeners))
+    yield from _duplicates("devices", (device.name for device in configuration.devices))
+    yield from _duplicates(
         "destinations", (destination.name for destination in configuration.destinations)
     )
     taken = Counter((listener.address, listener.port) for listener in configuration.listeners)
@@ -414,7 +414,7 @@ def _device_problems(field: str, device: Device, listeners: set[str]) -> Iterato
             yield Problem(field=f"{field}.listeners", message=f"there is no listener {name!r}")
 
 
-def _doubled(field: str, names: Iterable[str]) -> Iterator[Problem]:
+def _duplicates(field: str, names: Iterable[str]) -> Iterator[Problem]:
     for name, count in Counter(names).items():
         if count > 1:
             yield Problem(

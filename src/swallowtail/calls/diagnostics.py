@@ -1,4 +1,4 @@
-"""Questions of the Cloud to a Link about itself."""
+"""The calls by which the Cloud examines a Link."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ CHECK: Final = "check"
 
 
 class Ping(Call, frozen=True, kw_only=True):
-    """Send these bytes back."""
+    """The request to send these bytes back."""
 
     payload: bytes
 
@@ -23,7 +23,7 @@ class Pong(Call, frozen=True, kw_only=True):
 
 
 class StatusQuery(Call, frozen=True, kw_only=True):
-    """Tell how you are."""
+    """The request for the status of Link."""
 
 
 class PolicyStatus(Call, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class PolicyStatus(Call, frozen=True, kw_only=True):
 
 
 class LinkStatus(Call, frozen=True, kw_only=True):
-    """How Link is: what it runs, on what, under which policy."""
+    """The status of Link: its release, its platform, its endpoints and its policy."""
 
     release: str
     platform: str
@@ -50,10 +50,7 @@ class LinkStatus(Call, frozen=True, kw_only=True):
 
 
 class CheckRequest(Call, frozen=True, kw_only=True):
-    """Try a destination of the running configuration step by step, up to a C-ECHO.
-
-    Nothing is stored.
-    """
+    """The request to check a destination step by step, up to a C-ECHO; nothing is stored."""
 
     destination: str
 
@@ -65,11 +62,11 @@ class CheckStep(Call, frozen=True, kw_only=True):
     ok: bool
     seconds: float
     detail: str
-    """What was found; of a step that failed, what to do next."""
+    """The finding; of a step that failed, with the remedy."""
 
 
 class Checked(Call, frozen=True, kw_only=True):
-    """The steps in order; after one that failed none follows."""
+    """The steps in their order; none follows one that failed."""
 
     steps: tuple[CheckStep, ...]
 

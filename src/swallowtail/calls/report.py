@@ -1,6 +1,6 @@
-"""What Link tells the Cloud unasked, in batches.
+"""The observations that Link reports to the Cloud, in batches.
 
-Losing one is allowed, so nothing here carries the truth about an instance.
+A batch may be lost, so no instance depends on one.
 """
 
 from typing import Annotated, Final
@@ -14,9 +14,9 @@ REPORT: Final = "report"
 
 
 class UnknownDevice(Call, tag="unknown-device", frozen=True, kw_only=True):
-    """A system that no device of the configuration matches asked for an association.
+    """A request for an association that matched no device of the configuration.
 
-    Repeats are counted, not repeated.
+    Repeats are counted.
     """
 
     listener: str
@@ -34,14 +34,14 @@ class UnknownDevice(Call, tag="unknown-device", frozen=True, kw_only=True):
 
 
 class Endpoints(Call, tag="endpoints", frozen=True, kw_only=True):
-    """Every endpoint as it runs now, with the version that it runs."""
+    """The state of every endpoint, with the version of the configuration that runs."""
 
     version: int
     endpoints: tuple[EndpointState, ...]
 
 
 class AssociationEnded(Call, tag="association-ended", frozen=True, kw_only=True):
-    """An association is over; `outcome` is `released`, `aborted`, `rejected` or `lost`.
+    """The end of an association; `outcome` is `released`, `aborted`, `rejected` or `lost`.
 
     Rejected ones that differ in their id alone are counted, not repeated.
     """
@@ -64,7 +64,7 @@ Observation = UnknownDevice | Endpoints | AssociationEnded
 class Report(Call, frozen=True, kw_only=True):
     """A batch of observations.
 
-    `dropped` counts those that found no place while the Cloud was away.
+    `dropped` counts those that did not fit into the buffer while Link was offline.
     """
 
     observations: Annotated[tuple[Observation, ...], Meta(max_length=256)]
@@ -72,7 +72,7 @@ class Report(Call, frozen=True, kw_only=True):
 
 
 class Noted(Call, frozen=True, kw_only=True):
-    """The Cloud has the report."""
+    """The acknowledgement of a report."""
 
 
 read_report: Reader[Report] = Reader(Report)

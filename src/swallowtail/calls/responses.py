@@ -3,8 +3,8 @@
 Every protocol that Link listens on has one `ResponseTable`. The code looks responses up in it, a
 test provokes every row, and `docs/conformance/responses.md` is generated from it.
 
-The rule behind every table: a response that looks permanent is sent for permanent causes only,
-since many modalities park a job for good on one. An acknowledgement is sent for durable data only.
+The rule behind every table: a permanent response is sent for permanent causes only, since many
+modalities never retry after one. An acknowledgement is sent for durable data only.
 Every sender gets a response or a closed connection, never silence.
 """
 
@@ -14,7 +14,7 @@ from typing import Protocol
 
 
 class Situation(enum.StrEnum):
-    """What has happened, from the sender's point of view."""
+    """The situation of a sender that gets a response."""
 
     STORED = "stored durably"
     REPEATED = "repeat with the same content"

@@ -1,8 +1,9 @@
 """Link as a whole: the composition root.
 
-What it touches of the world is an argument, so that a simulated world runs the same Link.
+Network, clock and random source are arguments, so that a simulation runs the same Link.
 
-Agent(…).run()          until stop() or a bug; stop() drains: no new associations, running messages end, goodbye
+`run` returns after `stop`, which drains: no new connections, running messages end, goodbye. It
+raises what a part of Link failed with, which is a bug.
 """
 
 import asyncio
@@ -36,12 +37,12 @@ from swallowtail.wire.reconnect import ReconnectSchedule
 log = structlog.get_logger()
 
 STOP_LIMIT: Final = 10.0
-"""Seconds that running messages get when Link is told to stop."""
+"""Seconds that running messages get when Link stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a Link touches outside of itself."""
+    """The environment of a Link."""
 
     network: Network
     connect: Connect
@@ -53,7 +54,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a Link knows without its Cloud."""
+    """The facts that a Link has without its Cloud."""
 
     code: str
     key: DeviceKey
@@ -117,15 +118,15 @@ class Agent:
         )
 
     def stop(self) -> None:
-        """Begin to end: accept nothing new, let running messages end, say goodbye."""
+        """Stop: accept nothing new, let running messages end, then send a goodbye."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Live until `stop`; raises what a part of Link failed with, which is a bug."""
+        """Run until `stop`; raises what a part of Link failed with, which is a bug."""
         async with self._tasks:
             self._tasks.spawn(self.uplink.run(), name="uplink")
             await self._stop.wait()
-            log.info("Link stops", state="draining")
+            log.info("stop requested", state="draining")
             async with asyncio.TaskGroup() as draining:
                 draining.create_task(self.endpoints.drain(STOP_LIMIT))
                 draining.create_task(self.destinations.drain(STOP_LIMIT))
@@ -141,9 +142,9 @@ class Agent:
             yield numeric(address), port
 
     def _failed(self, _: str, error: BaseException) -> None:
-        """A listener or the uplink met a bug.
+        """Handle a bug in a listener or the uplink.
 
-        End in good order, and let whoever supervises this process start it anew.
+        Link drains and exits; its supervisor starts it again.
         """
         self._bug = error
         self.stop()

@@ -1,7 +1,4 @@
-"""How Link finds and trusts its Cloud.
-
-Address, proxy, certificates, and what to say when one of them is wrong.
-"""
+"""The address of the Cloud, the proxy and the certificates, with the remedy when one is wrong."""
 
 import re
 import socket
@@ -28,7 +25,7 @@ class SettingError(Exception):
 
 
 class UplinkError(Exception):
-    """There is no session with the Cloud: in which phase it ended, why, and what to do.
+    """A failure to open a session: the phase in which it ended, the cause, and the remedy.
 
     `absent`: the connection was refused, the Cloud does not run.
     """
@@ -56,7 +53,7 @@ _PHASES: Final = {"address": "upgrade", "network": "connect", "time": "connect"}
 
 @dataclass(frozen=True, slots=True)
 class WebSocketUplink:
-    """Where the Cloud is and how it is reached; `proxy` is a URL, None for the direct way."""
+    """The address of the Cloud and the way to it; `proxy` is a URL, None for a direct connection."""
 
     url: str
     tls: ssl.SSLContext
@@ -64,7 +61,7 @@ class WebSocketUplink:
     user_agent: str
 
     async def __call__(self) -> FrameTransport:
-        """Open one connection; the name is resolved anew each time."""
+        """Open one connection; the name is resolved each time."""
         try:
             return await connect(
                 self.url, user_agent=self.user_agent, ssl=self.tls, proxy=self.proxy
@@ -81,9 +78,9 @@ class WebSocketUplink:
 
 
 def link_url(cloud: str) -> str:
-    """Give the WebSocket's address for the Cloud's; raises SettingError.
+    """Return the address of the WebSocket for that of the Cloud; raises SettingError.
 
-    There is no way but TLS.
+    TLS is always used.
     """
     parts = urlsplit(cloud)
     try:
@@ -124,9 +121,9 @@ def proxy_url(proxy: str | None) -> str | None:
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext:
-    """Give what the Cloud's certificate is checked against.
+    """Return the TLS context that checks the Cloud's certificate.
 
-    One authority, or what the operating system trusts.
+    Against one authority, or against those that the operating system trusts.
     """
     if ca is None:
         context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

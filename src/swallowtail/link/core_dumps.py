@@ -1,7 +1,4 @@
-"""What passes through Link's memory is patients.
-
-A crash, a debugger or a neighbour must not put it on a disk (threat 28).
-"""
+"""Protection of patient data in Link's memory from core dumps and debuggers (threat 28)."""
 
 import ctypes
 import os
@@ -31,6 +28,6 @@ def disable_core_dumps() -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         failed = ctypes.get_errno()
         log.warning(
-            "Link could not forbid core dumps for every handler",
+            "core dumps not disabled for every handler",
             error=OSError(failed, os.strerror(failed)),
         )

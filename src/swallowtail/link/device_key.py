@@ -3,7 +3,7 @@
 Ed25519, made once on this machine, the only thing that Link ever writes (wire §3).
 
 The Cloud binds the security code to it at the first hello, so that a stolen code opens nothing.
-Losing it is no tragedy: `rebind` in the Cloud, then start again.
+When it is lost: `rebind` in the Cloud, then start again.
 """
 
 import os
@@ -22,14 +22,14 @@ class DeviceKeyError(Exception):
 
 
 class DeviceKey:
-    """Proves that this is the machine that the security code was bound to."""
+    """The private key of the machine that the security code is bound to."""
 
     def __init__(self, private: bytes) -> None:
         self._private = Ed25519PrivateKey.from_private_bytes(private)
         self.public: Final = self._private.public_key().public_bytes_raw()
 
     def sign(self, message: bytes) -> bytes:
-        """Give the 64 bytes of the signature."""
+        """Return the 64 bytes of the signature."""
         return self._private.sign(message)
 
 
@@ -40,7 +40,7 @@ class KeyFile:
         self._path = folder / FILE
 
     def load(self) -> DeviceKey:
-        """Give the key, made now when there was none; raises DeviceKeyError."""
+        """Return the key, created now when there was none; raises DeviceKeyError."""
         try:
             return DeviceKey(self._read())
         except FileNotFoundError:

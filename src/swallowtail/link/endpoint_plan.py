@@ -1,4 +1,4 @@
-"""The plan that leads from the running listeners to those that the Cloud wants.
+"""The plan that leads from the running listeners to the desired ones.
 
 Planned as a whole first, carried out afterwards.
 
@@ -53,7 +53,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Nothing changes here."""
+    """A port that does not change."""
 
     socket: Socket
 
@@ -62,15 +62,15 @@ Action = Open | Close | Update | Keep
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do, in this order."""
+class EndpointPlan:
+    """The actions, in their order."""
 
     actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Nothing is done; `problems` has every reason."""
+class RefusedPlan:
+    """A configuration that is not run; `problems` has every reason."""
 
     problems: tuple[Problem, ...]
 
@@ -85,14 +85,14 @@ def plan(
     desired: Configuration,
     judge: Judge,
     served: Collection[str],
-) -> Plan | Refusal:
+) -> EndpointPlan | RefusedPlan:
     """Plan how Link gets from `running` to `desired`.
 
     `running` holds what is meant to listen now, including an endpoint that failed to open, whose
     task retries. `judge` applies the hospital's policy; `served` are the protocols of this Link.
     """
     if found := tuple(_problems(desired.listeners, judge, served)):
-        return Refusal(found)
+        return RefusedPlan(found)
     wanted = {socket_of(listener): listener for listener in desired.listeners}
     kept = {
         socket
@@ -110,7 +110,7 @@ def plan(
         if socket in kept
     ]
     actions += [Close(socket) for socket in closing if socket not in in_the_way]
-    return Plan(tuple(actions))
+    return EndpointPlan(tuple(actions))
 
 
 def retry_delay(failures: int) -> float:

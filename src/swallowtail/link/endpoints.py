@@ -23,7 +23,7 @@ from swallowtail.link.endpoint_plan import (
     Close,
     Keep,
     Open,
-    Refusal,
+    RefusedPlan,
     Socket,
     Update,
     overlap,
@@ -46,7 +46,7 @@ REMEDIES: Final = {
 
 
 class ListenerServer(Protocol):
-    """What serves the connections of one listener: one class for each protocol."""
+    """The server of one listener: one class for each protocol."""
 
     @property
     def connections(self) -> int:
@@ -75,7 +75,7 @@ class ListenerProtocol:
     server: Callable[[Any, LinkState], ListenerServer]
     """Creates what serves one listener, from its settings (`calls.config.LISTENERS`)."""
     responses: ResponseTable
-    """What each sender is told, for the conformance statement and the tests."""
+    """The responses to senders, for the conformance statement and the tests."""
 
 
 class Endpoint:
@@ -213,7 +213,7 @@ class Endpoints:
             self._judge,
             self._protocols,
         )
-        if isinstance(decided, Refusal):
+        if isinstance(decided, RefusedPlan):
             return decided.problems
         adopt()
         opening: list[Endpoint] = []

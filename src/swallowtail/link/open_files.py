@@ -1,7 +1,4 @@
-"""How many files and sockets Link may have open.
-
-Enough for every listener's bound on connections.
-"""
+"""The limit on open files and sockets, raised for the connections of every listener."""
 
 import sys
 from typing import Final

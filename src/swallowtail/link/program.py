@@ -1,6 +1,6 @@
 """`link run` as a process.
 
-Settings checked before anything starts, signals, and the Agent on the machine's own network.
+Settings checked before anything starts, signals, and Link on the network of this machine.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ BUG: Final = 3
 
 
 def environment(flags: Mapping[str, object]) -> dict[str, str]:
-    """Give the environment that says what the flags say: `--code-file` is SWALLOWTAIL_CODE_FILE."""
+    """Return the environment variables of the flags: `--code-file` is SWALLOWTAIL_CODE_FILE."""
     return {PREFIX + name.upper(): str(value) for name, value in flags.items() if value is not None}
 
 
@@ -105,7 +105,7 @@ class Settings:
 
 
 def main() -> int:
-    """Run Link as the environment says until it is told to stop; gives the exit code."""
+    """Run Link with the settings of the environment until it stops; return the exit code."""
     logs.configure()
     logs.take_crashes()
     disable_core_dumps()
@@ -123,15 +123,15 @@ def main() -> int:
 async def _run(world: World, facts: Facts) -> bool:
     agent = Agent(world, facts)
     _stop_on_signals(agent)
-    log.info("Link starts", release=facts.release, pid=os.getpid(), reason=facts.policy.source)
+    log.info("Link started", release=facts.release, pid=os.getpid(), reason=facts.policy.source)
     gc.collect()
-    gc.freeze()  # what is loaded now stays: later collections need not look at it
+    gc.freeze()  # what is loaded now stays: later collections skip it
     try:
         await agent.run()
     except Exception as error:
-        log.critical("Link ends by a bug; its supervisor should start it anew", exc_info=error)
+        log.critical("Link stopped by a bug", exc_info=error)
         return False
-    log.info("Link has stopped")
+    log.info("Link stopped")
     return True
 
 

@@ -1,4 +1,4 @@
-"""What Link has seen and the Cloud has not heard yet.
+"""Observations of Link that the Cloud has not received yet.
 
 Bounded, repeats counted instead of kept, overflow counted instead of hidden.
 
@@ -26,25 +26,25 @@ Key = tuple[str, str, str, str, str, str]
 REJECTED: Final = "rejected"
 
 
-class Reports:
-    """The buffer between what happens on the listeners and the uplink."""
+class ObservationBuffer:
+    """The buffer between the listeners and the uplink."""
 
     def __init__(self) -> None:
         self.on_news: Callable[[], None] = lambda: None
-        """Called when something was noted."""
+        """Called when an observation was added."""
         self._endpoints: Endpoints | None = None
         self._ended: deque[AssociationEnded] = deque()
         self._counted: dict[Key, Counted] = {}
-        self._told: dict[Key, float] = {}
+        self._reported: dict[Key, float] = {}
         self._dropped = 0
 
     def endpoints(self, seen: Endpoints) -> None:
-        """Note how the endpoints are; only the newest word counts."""
+        """Add the states of the endpoints, which replace earlier ones."""
         self._endpoints = seen
         self.on_news()
 
     def ended(self, seen: AssociationEnded) -> None:
-        """Note that an association is over; a rejected one like an earlier one raises a count."""
+        """Add the end of an association; a rejected one like an earlier one raises a count."""
         if seen.outcome == REJECTED:
             self._count(seen)
             return
@@ -55,7 +55,7 @@ class Reports:
         self.on_news()
 
     def unknown(self, seen: UnknownDevice) -> None:
-        """Note an unknown device; the same one again raises a count."""
+        """Add an unknown device; the same one again raises a count."""
         self._count(seen)
 
     def _count(self, seen: Counted) -> None:
@@ -69,26 +69,26 @@ class Reports:
         self.on_news()
 
     def next_due(self, now: float) -> float | None:
-        """Say when there is something to send.
+        """Return when there is something to send: `now`, or later when there are only repeats.
 
-        `now`, later for repeats alone, None when there is nothing.
+        None when there is nothing.
         """
         if self._endpoints is not None or self._ended or self._dropped:
             return now
         return min(
-            (max(now, self._told_last(key) + COALESCE) for key in self._counted), default=None
+            (max(now, self._last_reported(key) + COALESCE) for key in self._counted), default=None
         )
 
-    def _told_last(self, key: Key) -> float:
-        """Return when this was told last.
+    def _last_reported(self, key: Key) -> float:
+        """Return when this was reported last.
 
-        Where much was told just now, what is new waits like a repeat (a scan).
+        When many were reported just now (a scan), a new one waits like a repeat.
         """
-        told = self._told.get(key, -COALESCE)
-        return told if len(self._told) < MAX_COUNTED else max(self._told.values())
+        last = self._reported.get(key, -COALESCE)
+        return last if len(self._reported) < MAX_COUNTED else max(self._reported.values())
 
     def take(self, now: float) -> Report | None:
-        """Give the next batch, which the caller sends or gives back with `restore`.
+        """Return the next batch, which the caller sends or returns with `restore`.
 
         None when nothing is due.
         """
@@ -101,15 +101,17 @@ class Reports:
             self._endpoints = None
         while self._ended and len(batch) < MAX_BATCH:
             batch.append(self._ended.popleft())
-        self._told = {key: told for key, told in self._told.items() if now - told < COALESCE}
+        self._reported = {
+            key: last for key, last in self._reported.items() if now - last < COALESCE
+        }
         for key in list(self._counted)[: MAX_BATCH - len(batch)]:
             batch.append(self._counted.pop(key))
-            self._told[key] = now
+            self._reported[key] = now
         dropped, self._dropped = self._dropped, 0
         return Report(observations=tuple(batch), dropped=dropped)
 
     def restore(self, report: Report) -> None:
-        """Take back a batch that did not arrive; what is newer stays newer."""
+        """Add a batch again that did not arrive; newer observations stay newer."""
         self._dropped += report.dropped
         for seen in reversed(report.observations):
             match seen:

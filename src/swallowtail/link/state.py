@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from swallowtail.link.directory import Directory
-from swallowtail.link.reports import Reports
+from swallowtail.link.reports import ObservationBuffer
 from swallowtail.wire.net import Session
 
 
@@ -19,6 +19,6 @@ class LinkState:
     """Return the session with the Cloud; None when there is none within its deadlines."""
     random: Callable[[int], bytes]
     wall: Callable[[], float]
-    reports: Reports = field(default_factory=Reports)
+    reports: ObservationBuffer = field(default_factory=ObservationBuffer)
     directory: Directory = field(default_factory=Directory)
     version: int = 0

@@ -1,10 +1,8 @@
-"""The way up.
+"""The session with the Cloud, one at a time, and the loop that starts the next one.
 
-One session with the Cloud at a time, from hello to close, and the loop that starts the next one.
-
-`connect_once` lives exactly as long as one connection. While it has a session that is alive by the
-design's deadlines, `session` gives it to whoever has something to say: stores, reports. What the
-Cloud asks is answered by `Answering`.
+`connect_once` runs exactly as long as one connection. While it has a session within its deadlines,
+`session` is available to the calls of Link: stores, reports. The calls of the Cloud are served by
+`Answering`.
 """
 
 import asyncio
@@ -18,7 +16,7 @@ from swallowtail.calls.net import CallFailedError, ServedCall, ask, serve_calls
 from swallowtail.calls.report import REPORT, Report, read_noted
 from swallowtail.link.cloud_address import Connect, UplinkError
 from swallowtail.link.device_key import DeviceKey
-from swallowtail.link.reports import Reports
+from swallowtail.link.reports import ObservationBuffer
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
 from swallowtail.wire.events import Close
@@ -45,14 +43,14 @@ REFUSED_REMEDIES: Final[dict[str, str]] = {
     RefuseReason.CAPABILITY: "update Link",
     RefuseReason.BUSY: "Link tries again by itself",
 }
-"""What a person does after each refusal (wire §3)."""
+"""The remedy for each refusal (wire §3)."""
 REFUSED_WAITS: Final[dict[str, float]] = {
     RefuseReason.VERSION: 60.0,
     RefuseReason.CODE: 30.0,
     RefuseReason.KEY: 30.0,
     RefuseReason.CAPABILITY: 60.0,
 }
-"""Least seconds until the next try (wire §3)."""
+"""Seconds until the next attempt at least (wire §3)."""
 EXPULSIONS: Final = frozenset(
     {CloseCode.VIOLATION, CloseCode.TOO_LONG, CloseCode.LIMIT, CloseCode.REPLACED}
 )
@@ -72,7 +70,7 @@ class Answering(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this Link is to the Cloud."""
+    """The facts that identify this Link to the Cloud."""
 
     release: str
     capabilities: tuple[str, ...]
@@ -81,14 +79,14 @@ class Identity:
 
 
 class Uplink:
-    """Holds the session with the Cloud and keeps it coming back."""
+    """The session with the Cloud, opened again whenever it has ended."""
 
     def __init__(
         self,
         connect: Connect,
         identity: Identity,
         answering: Answering,
-        reports: Reports,
+        reports: ObservationBuffer,
         reconnect: ReconnectSchedule,
     ) -> None:
         self._connect = connect
@@ -102,7 +100,7 @@ class Uplink:
 
     @property
     def session(self) -> Session | None:
-        """The session, while new work may be begun on it."""
+        """Return the session while calls may be opened on it."""
         session = self._current
         return (
             session
@@ -111,7 +109,7 @@ class Uplink:
         )
 
     async def run(self) -> None:
-        """Connect, live, wait, and connect again, until cancelled."""
+        """Connect, serve, wait, and connect again, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._reconnect.due - loop.time())
@@ -123,7 +121,7 @@ class Uplink:
                     error.retry_after,
                 )
                 log.warning(
-                    "no session with the Cloud",
+                    "connection to the Cloud failed",
                     phase=error.phase,
                     reason=error.what[:120],
                     remedy=error.remedy[:120],
@@ -140,17 +138,17 @@ class Uplink:
         transport = await self._connect()
         machine = SessionMachine(self._hello(), now=asyncio.get_running_loop().time())
         async with Session(machine, transport, name="uplink") as session:
-            await self._be_welcomed(session)
+            await self._complete_handshake(session)
             self._current = session
             try:
-                return await self._live(session)
+                return await self._serve(session)
             finally:
                 self._current = None
 
     async def drain(self) -> None:
-        """Say goodbye and wait until the session is closed.
+        """Send a goodbye and wait until the session is closed.
 
-        What runs on it may end within 10 s (wire §6).
+        Calls that run may end within 10 s (wire §6).
         """
         if (session := self._current) is not None:
             session.goodbye(GoodbyeReason.DRAINING, detail="Link stops")
@@ -166,7 +164,7 @@ class Uplink:
             sign=identity.key.sign,
         )
 
-    async def _be_welcomed(self, session: Session) -> None:
+    async def _complete_handshake(self, session: Session) -> None:
         try:
             welcome = await session.welcomed()
         except RefusedError as error:
@@ -179,10 +177,10 @@ class Uplink:
         except SessionClosedError as error:
             raise UplinkError("hello", str(error), "Link tries again by itself") from error
         self._reconnect.welcomed(session.time())
-        log.info("session with the Cloud", epoch=welcome.epoch, session=welcome.session.hex())
+        log.info("session opened", epoch=welcome.epoch, session=welcome.session.hex())
 
-    async def _live(self, session: Session) -> tuple[SessionEnding, float]:
-        """Answer and report until the session ends."""
+    async def _serve(self, session: Session) -> tuple[SessionEnding, float]:
+        """Serve calls and send reports until the session ends."""
         async with Tasks("calls") as tasks:
             serving = serve_calls(session, self._answering.calls, tasks)
             tasks.spawn(serving, name="serve")
@@ -190,7 +188,7 @@ class Uplink:
             self._answering.session_opened()
             await asyncio.wait([session.closed])
         close = session.closed.result()
-        log.info("the session with the Cloud has ended", status=close.code, reason=close.text)
+        log.info("session closed", status=close.code, reason=close.text)
         return _ending(close), session.farewell.retry_after if session.farewell is not None else 0.0
 
     # Reports
@@ -225,7 +223,7 @@ class Uplink:
 
 
 def _ending(close: Close) -> SessionEnding:
-    """Return how a session ended, for the next try."""
+    """Return how a session ended, for the next attempt."""
     return (
         SessionEnding.EXPELLED if close.by_peer and close.code in EXPULSIONS else SessionEnding.LOST
     )

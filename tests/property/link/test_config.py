@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from swallowtail.calls.config import Configuration
 from swallowtail.calls.dicom_listener import DicomListener
-from swallowtail.link.endpoint_plan import Close, Keep, Open, Plan, Refusal, Update, plan, socket_of
+from swallowtail.link.endpoint_plan import (
+    Close,
+    EndpointPlan,
+    Keep,
+    Open,
+    RefusedPlan,
+    Update,
+    plan,
+    socket_of,
+)
 
 listeners = st.builds(
     DicomListener,
@@ -31,7 +40,7 @@ def overlap(sockets) -> bool:
 @given(sets, sets)
 def test_the_plan_leads_to_the_wish(before, after):
     start = plan({}, Configuration(listeners=before), lambda *_: None, {"dicom"})
-    if isinstance(start, Refusal):
+    if isinstance(start, RefusedPlan):
         assert overlap([socket_of(one) for one in before])
         return
     running = {
@@ -39,10 +48,10 @@ def test_the_plan_leads_to_the_wish(before, after):
     }
     running = {socket_of(one): one for one in running}
     found = plan(running, Configuration(listeners=after), lambda *_: None, {"dicom"})
-    if isinstance(found, Refusal):
+    if isinstance(found, RefusedPlan):
         assert overlap([socket_of(one) for one in after])
         return
-    assert isinstance(found, Plan)
+    assert isinstance(found, EndpointPlan)
     for action in found.actions:
         match action:
             case Open(listener):

@@ -9,10 +9,10 @@ from swallowtail.calls.config import Configuration, Device
 from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.link.endpoint_plan import (
     Close,
+    EndpointPlan,
     Keep,
     Open,
-    Plan,
-    Refusal,
+    RefusedPlan,
     Update,
     plan,
     retry_delay,
@@ -39,11 +39,13 @@ def wish(*listeners: DicomListener) -> Configuration:
 
 
 def test_the_first_configuration_opens_everything():
-    assert plan({}, wish(ECHO_ROOM, OR), anywhere, SERVED) == Plan((Open(ECHO_ROOM), Open(OR)))
+    assert plan({}, wish(ECHO_ROOM, OR), anywhere, SERVED) == EndpointPlan(
+        (Open(ECHO_ROOM), Open(OR))
+    )
 
 
 def test_the_same_configuration_does_nothing():
-    assert plan(running(ECHO_ROOM), wish(ECHO_ROOM), anywhere, SERVED) == Plan(
+    assert plan(running(ECHO_ROOM), wish(ECHO_ROOM), anywhere, SERVED) == EndpointPlan(
         (Keep(("0.0.0.0", 11112)),)
     )
 
@@ -60,7 +62,7 @@ def test_the_same_configuration_does_nothing():
 )
 def test_settings_change_without_closing_the_port(changed):
     after = msgspec.structs.replace(ECHO_ROOM, **changed)
-    assert plan(running(ECHO_ROOM), wish(after), anywhere, SERVED) == Plan((Update(after),))
+    assert plan(running(ECHO_ROOM), wish(after), anywhere, SERVED) == EndpointPlan((Update(after),))
 
 
 def test_devices_alone_touch_no_listener():
@@ -71,19 +73,19 @@ def test_devices_alone_touch_no_listener():
         anywhere,
         SERVED,
     )
-    assert found == Plan((Keep(("0.0.0.0", 11112)),))
+    assert found == EndpointPlan((Keep(("0.0.0.0", 11112)),))
 
 
 def test_a_new_port_opens_before_the_old_one_closes():
     moved = msgspec.structs.replace(ECHO_ROOM, port=104)
-    assert plan(running(ECHO_ROOM), wish(moved), anywhere, SERVED) == Plan(
+    assert plan(running(ECHO_ROOM), wish(moved), anywhere, SERVED) == EndpointPlan(
         (Open(moved), Close(("0.0.0.0", 11112)))
     )
 
 
 def test_an_old_port_in_the_way_closes_first():
     narrowed = msgspec.structs.replace(ECHO_ROOM, address="10.0.0.5")
-    assert plan(running(ECHO_ROOM), wish(narrowed), anywhere, SERVED) == Plan(
+    assert plan(running(ECHO_ROOM), wish(narrowed), anywhere, SERVED) == EndpointPlan(
         (Close(("0.0.0.0", 11112)), Open(narrowed))
     )
 
@@ -94,20 +96,22 @@ def test_two_listeners_may_swap_their_ports_without_closing_one():
         msgspec.structs.replace(OR, port=11112, address="0.0.0.0"),
     )
     c = msgspec.structs.replace(OR, address="0.0.0.0")
-    assert plan(running(ECHO_ROOM, c), wish(a, b), anywhere, SERVED) == Plan((Update(a), Update(b)))
+    assert plan(running(ECHO_ROOM, c), wish(a, b), anywhere, SERVED) == EndpointPlan(
+        (Update(a), Update(b))
+    )
 
 
 def test_the_policy_refuses_the_whole():
     policy = parse(b'[listen]\nallow=[{network="10.0.0.5"}]', "policy.toml")
     found = plan(running(OR), wish(OR, ECHO_ROOM), partial(judge_listener, policy), SERVED)
-    assert isinstance(found, Refusal)
+    assert isinstance(found, RefusedPlan)
     assert [problem.field for problem in found.problems] == ["$.listeners[1].address"]
     assert "policy.toml" in found.problems[0].message
 
 
 def test_a_port_on_all_addresses_and_on_one_do_not_go_together():
     found = plan({}, wish(ECHO_ROOM, msgspec.structs.replace(OR, port=11112)), anywhere, SERVED)
-    assert isinstance(found, Refusal)
+    assert isinstance(found, RefusedPlan)
     assert found.problems[0].field == "$.listeners[1].port"
 
 

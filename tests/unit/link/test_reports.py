@@ -4,7 +4,13 @@ import msgspec
 
 from swallowtail.calls.codec import encode
 from swallowtail.calls.report import AssociationEnded, Endpoints, Report, UnknownDevice
-from swallowtail.link.reports import COALESCE, MAX_BATCH, MAX_COUNTED, MAX_ENDED, Reports
+from swallowtail.link.reports import (
+    COALESCE,
+    MAX_BATCH,
+    MAX_COUNTED,
+    MAX_ENDED,
+    ObservationBuffer,
+)
 
 
 def unknown(title: str = "US9", at: float = 1.0) -> UnknownDevice:
@@ -32,13 +38,13 @@ def ended(number: int = 0) -> AssociationEnded:
 
 
 def test_nothing_seen_nothing_sent():
-    reports = Reports()
+    reports = ObservationBuffer()
     assert reports.next_due(5.0) is None
     assert reports.take(5.0) is None
 
 
 def test_the_first_sight_of_a_device_is_told_at_once_and_repeats_together():
-    reports = Reports()
+    reports = ObservationBuffer()
     reports.unknown(unknown(at=1.0))
     assert reports.take(10.0) == Report(observations=(unknown(at=1.0),))
     reports.unknown(unknown(at=11.0))
@@ -51,14 +57,14 @@ def test_the_first_sight_of_a_device_is_told_at_once_and_repeats_together():
 
 
 def test_only_the_newest_state_of_the_endpoints_counts():
-    reports = Reports()
+    reports = ObservationBuffer()
     reports.endpoints(Endpoints(version=1, endpoints=()))
     reports.endpoints(Endpoints(version=2, endpoints=()))
     assert reports.take(0.0) == Report(observations=(Endpoints(version=2, endpoints=()),))
 
 
 def test_a_flood_of_titles_is_bounded_and_counted():
-    reports = Reports()
+    reports = ObservationBuffer()
     for number in range(MAX_COUNTED + 7):
         reports.unknown(unknown(f"US{number}"))
     batches = []
@@ -70,7 +76,7 @@ def test_a_flood_of_titles_is_bounded_and_counted():
 
 
 def test_ended_associations_keep_the_newest_and_count_the_rest():
-    reports = Reports()
+    reports = ObservationBuffer()
     for number in range(MAX_ENDED + 3):
         reports.ended(ended(number))
     first = reports.take(0.0)
@@ -80,7 +86,7 @@ def test_ended_associations_keep_the_newest_and_count_the_rest():
 
 
 def test_a_batch_that_did_not_arrive_is_told_again_in_order_with_its_counts():
-    reports = Reports()
+    reports = ObservationBuffer()
     reports.endpoints(Endpoints(version=1, endpoints=()))
     reports.ended(ended(1))
     reports.ended(ended(2))
@@ -107,7 +113,7 @@ def test_a_batch_that_did_not_arrive_is_told_again_in_order_with_its_counts():
 
 
 def test_a_full_batch_of_long_words_fits_into_one_message():
-    reports = Reports()
+    reports = ObservationBuffer()
     for number in range(MAX_BATCH):
         reports.unknown(
             UnknownDevice(
@@ -136,7 +142,7 @@ def rejected(
 
 
 def test_rejected_associations_are_counted_and_a_flood_of_them_is_bounded():
-    reports = Reports()
+    reports = ObservationBuffer()
     reports.ended(rejected(0))
     first = reports.take(10.0)
     assert first is not None
@@ -159,7 +165,7 @@ def test_rejected_associations_are_counted_and_a_flood_of_them_is_bounded():
 
 
 def test_a_report_of_rejections_that_did_not_arrive_is_added_to_the_next():
-    reports = Reports()
+    reports = ObservationBuffer()
     for number in range(3):
         reports.ended(rejected(number))
     report = reports.take(1.0)
