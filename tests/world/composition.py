@@ -70,7 +70,7 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
         alarms=records.alarms,
         bus=machine.bus,
         clock=clock,
-        dice=dice.random,
+        random=dice.random,
     )
     sessions = LinkSessions(
         gate=gate,

@@ -191,7 +191,7 @@ def success(status: int) -> Row:
     return STATUSES[0]
 
 
-class OneAtATime(_Served):
+class OneAtATime(_Served[Any]):
     """Sends to one destination of a Link at a time."""
 
     def _start(self, target: Target) -> None:

@@ -118,6 +118,12 @@ class Destination(Document, frozen=True, kw_only=True, tag_field="protocol", tag
     timeouts: DestinationTimeouts = DestinationTimeouts()
     description: Annotated[str, Meta(max_length=200)] = ""
 
+    @property
+    def patience(self) -> float:
+        """Return the sum of the deadlines of one attempt."""
+        limits = self.timeouts
+        return limits.connect + limits.associate + limits.response
+
 
 class Configuration(Document, frozen=True, kw_only=True):
     """Everything that a Link does, within the limits of the hospital's policy file."""

@@ -44,6 +44,7 @@ class DeliverRequest(Call, frozen=True, kw_only=True):
     """
     delivery: int
     attempt: int
+    """Its attempts so far; a refused context is negotiated anew from the second on."""
     behind: int = 0
     """The delivery ahead of this one on its connection that had no answer yet when this was asked
     for, 0: none. Unless that one has arrived (or awaits its response, within the asynchronous
@@ -95,7 +96,7 @@ class About(enum.StrEnum):
     LINK = "link"
     """Link cannot now: it stops, runs another configuration, or the transfer was cut.
 
-    AttemptFacts again without counting.
+    Retried without counting.
     """
 
 

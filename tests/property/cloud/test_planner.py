@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from swallowtail.calls.config import AtCap, Destination
 from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliveryPhase, NotDelivered
-from swallowtail.cloud.dispatch.planner import OPEN_AFTER, RETRY, LinkAway, plan
+from swallowtail.cloud.dispatch.outcomes import Outcome, RouteLost
+from swallowtail.cloud.dispatch.payloads.instance_sender import outcome_of
+from swallowtail.cloud.dispatch.planner import OPEN_AFTER, RETRY, plan
 from swallowtail.cloud.model.delivery import (
     INSTANCE,
     BreakerState,
@@ -50,7 +52,7 @@ failures = st.builds(
     detail=st.text(max_size=1000),
     status=st.none() | st.sampled_from([0xA700, 0xA900, 0xC000, 0x0110]),
 )
-aways = st.builds(LinkAway, detail=st.just("gone"), gone=st.booleans())
+aways = st.builds(RouteLost, detail=st.just("gone"), gone=st.booleans())
 successes = st.builds(
     Delivered,
     length=st.just(1),
@@ -58,6 +60,12 @@ successes = st.builds(
     status=st.sampled_from([0, 0xB000, 0xB006, 0xB007]),
     seconds=st.just(0.1),
 )
+
+
+def converted(outcome: DeliverAnswer | RouteLost) -> Outcome:
+    return outcome if isinstance(outcome, RouteLost) else outcome_of(outcome)
+
+
 outcomes = st.lists(
     st.tuples(failures | aways | successes, st.floats(0, 1, exclude_max=True)),
     min_size=1,
@@ -76,14 +84,14 @@ destinations = st.builds(
 
 @given(outcomes, destinations)
 def test_a_delivery_is_tried_until_it_is_there_or_refused_so_often(
-    course: list[tuple[DeliverAnswer | LinkAway, float]], destination: Destination
+    course: list[tuple[DeliverAnswer | RouteLost, float]], destination: Destination
 ) -> None:
     state, delivery, now, refusals = DestinationState(target=TARGET), NEW, 1000.0, 0
     for outcome, dice in course:
         lease = Lease(
             tenant=Tenant("heron"), delivery=delivery, token=delivery.tries, until=now + 60
         )
-        planned = plan(lease, state, destination, outcome, now=now, dice=dice)
+        planned = plan(lease, state, destination, converted(outcome), now=now, dice=dice)
         settled = planned.settlement
         assert (settled.delivery, settled.token) == (lease.delivery.id, lease.token)
         refused = isinstance(outcome, NotDelivered) and outcome.about is About.INSTANCE
@@ -117,7 +125,10 @@ def test_a_delivery_is_tried_until_it_is_there_or_refused_so_often(
 
 
 def _check_breaker(
-    before: DestinationState, after: DestinationState, outcome: DeliverAnswer | LinkAway, now: float
+    before: DestinationState,
+    after: DestinationState,
+    outcome: DeliverAnswer | RouteLost,
+    now: float,
 ) -> None:
     """The destination's own failures open it, anything that it answered closes it, what Link says
     does neither.
@@ -151,5 +162,5 @@ def test_the_same_outage_seen_by_many_connections_counts_once(
     destination = Destination(name="pacs", host="192.0.2.7", port=104, ae_title="PACS")
     down = msgspec.structs.replace(outcome, about=About.DESTINATION)
     lease = Lease(tenant=Tenant("heron"), delivery=NEW, token=1, until=1060.0)
-    planned = plan(lease, opened, destination, down, now=1000.0, dice=dice)
+    planned = plan(lease, opened, destination, converted(down), now=1000.0, dice=dice)
     assert (planned.state, planned.settlement.next_at) == (opened, 1010.0)

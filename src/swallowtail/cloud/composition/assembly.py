@@ -148,7 +148,7 @@ def _sessions(
         bus=bus,
         clock=clock,
         transcoder=adapters.pixels,
-        dice=environment.random,
+        random=environment.random,
     )
     return LinkSessions(
         gate=Gate(LinkAdmission(links, adapters.hashes, clock=clock)),

@@ -17,17 +17,29 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic
 
 import msgspec
 import structlog
 from prometheus_client import Counter
 
-from swallowtail.calls.config import Destination
-from swallowtail.calls.deliver import Delivered, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
-from swallowtail.cloud.dispatch.attempt import Arrival, Order, Path, Progress, Sender
-from swallowtail.cloud.dispatch.planner import MAX_BLAMED, LinkAway, Outcome, Plan, Returned, plan
+from swallowtail.cloud.dispatch.attempt import (
+    AttemptRequest,
+    AttemptResult,
+    D,
+    Progress,
+    RouteSession,
+)
+from swallowtail.cloud.dispatch.outcomes import (
+    Failure,
+    NotBegun,
+    Outcome,
+    PayloadSuspected,
+    RouteLost,
+    Success,
+)
+from swallowtail.cloud.dispatch.planner import MAX_SUSPECTED, Plan, plan
 from swallowtail.cloud.model.delivery import (
     AttemptFacts,
     Claim,
@@ -62,14 +74,14 @@ waited for.
 ATTEMPTS: Final = Counter(
     "swallowtail_delivery_attempts", "Attempts to deliver, by the state that they left", ["state"]
 )
-BLAMED_STATES: Final = frozenset({DeliveryState.DEAD_LETTER, DeliveryState.STOPPED})
+SUSPECTED_STATES: Final = frozenset({DeliveryState.DEAD_LETTER, DeliveryState.STOPPED})
 LOOK_BACK: Final = 20
 """Dead letters, the newest, among which those are looked for that were set aside for cuts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """A delivery under way."""
+class RunningAttempt:
+    """A delivery that is being sent."""
 
     lease: Lease
     progress: Progress
@@ -82,31 +94,30 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
-    """What every connection of a Link uses."""
+class DispatchContext(Generic[D]):
+    """What every connection of a session uses."""
 
-    path: Path
-    sender: Sender
+    route: RouteSession[D]
     deliveries: Deliveries
     alarm: DestinationAlarm
     clock: Clock
-    dice: Callable[[], float]
+    random: Callable[[], float]
 
 
-class Connection:
+class DestinationConnection(Generic[D]):
     """Works through what is due at one destination, then ends; `run` again when there is more."""
 
     def __init__(
         self,
-        tools: Tools,
+        context: DispatchContext[D],
         target: Target,
-        destination: Destination,
+        destination: D,
         configuration: int,
         number: int,
     ) -> None:
-        self._tools, self._target, self._destination = tools, target, destination
+        self._context, self._target, self._destination = context, target, destination
         self._configuration, self._number = configuration, number
-        self._line: deque[Attempt] = deque()
+        self._line: deque[RunningAttempt] = deque()
         self._expected: tuple[tuple[str, str, str], ...] = ()
         self._state = DestinationState(target=target)
         self._since = 0.0
@@ -129,7 +140,7 @@ class Connection:
         count = 0
         async with Tasks(f"connection {self._number}") as tasks:
             try:
-                while not self._tools.path.gone and (self._line or not self._retired):
+                while not self._context.route.gone and (self._line or not self._retired):
                     if not self._line and not await self._begin(tasks, None):
                         break
                     await self._go_on(tasks)
@@ -152,25 +163,26 @@ class Connection:
         if self._ahead is None:
             return False
         (lease,) = self._ahead.leases
-        may_blame = await self._may_blame(lease)
-        if self._line and self._line[-1].progress.outcome is Arrival.FAILED:
+        may_suspect = await self._may_suspect(lease)
+        if self._line and self._line[-1].progress.result is AttemptResult.FAILED:
             return False  # it failed meanwhile, so Link would return this one
         self._ahead = None
         progress = Progress()
-        order = Order(
+        request = AttemptRequest(
             lease=lease,
             destination=self._destination,
             configuration=self._configuration,
             connection=self._number,
             expected=self._expected,
             behind=self._line[-1].lease.delivery.id if self._line else 0,
-            may_blame=may_blame,
+            may_suspect=may_suspect,
         )
         before = self._line[-1].progress if self._line else None
         overlaps = self._destination.outstanding > 1
-        task = tasks.spawn(self._tools.sender.attempt(order, progress), name="attempt")
+        sender = self._context.route.sender(lease.delivery.payload.kind)
+        task = tasks.spawn(sender.attempt(request, progress), name="attempt")
         self._line.append(
-            Attempt(order.lease, progress, before, overlaps, self._tools.clock(), task)
+            RunningAttempt(lease, progress, before, overlaps, self._context.clock(), task)
         )
         return True
 
@@ -185,34 +197,34 @@ class Connection:
             self._ahead, self._state, self._expected = claim, claim.state, claim.expected
 
     async def _claim(self, after: Lease | None) -> Claim | StorageUnavailableError:
-        now = self._tools.clock()
-        tenant = self._tools.path.tenant
+        now = self._context.clock()
+        tenant = self._context.route.tenant
         try:
-            return await self._tools.deliveries.claim(
+            return await self._context.deliveries.claim(
                 tenant, self._target, 1, now=now, until=now + LEASE, after=after
             )
         except StorageUnavailableError as error:
             return error
 
-    async def _may_blame(self, lease: Lease) -> bool:
+    async def _may_suspect(self, lease: Lease) -> bool:
         """Say whether a cut may be this instance's fault.
 
-        No more than MAX_BLAMED in a row may, without one that arrives.
+        No more than MAX_SUSPECTED in a row may, without one that arrives.
         """
         if not lease.delivery.cuts:
             return False
         search = DeliverySearch(
-            link=self._target.link, destination=self._target.destination, states=BLAMED_STATES
+            link=self._target.link, destination=self._target.destination, states=SUSPECTED_STATES
         )
-        page = await self._tools.deliveries.deliveries(
-            self._tools.path.tenant, search, PageRequest(LOOK_BACK)
+        page = await self._context.deliveries.deliveries(
+            self._context.route.tenant, search, PageRequest(LOOK_BACK)
         )
-        blamed = [
+        suspected = [
             one
             for one in page.items
             if one.cuts and one.changed > (self._state.delivered_at or 0.0)
         ]
-        return len(blamed) < MAX_BLAMED
+        return len(suspected) < MAX_SUSPECTED
 
     async def _go_on(self, tasks: Tasks) -> None:
         """Wait for the head's outcome and settle it.
@@ -237,17 +249,17 @@ class Connection:
         if not goes_on:
             await self._give_back()
 
-    def _begins_others(self, head: Attempt) -> bool:
+    def _begins_others(self, head: RunningAttempt) -> bool:
         """Return whether another lane may be begun on this connection, the head's having nothing to
         begin.
         """
         return (
             self._destination.connections > 1
             and self._ahead is None
-            and head.progress.outcome is not Arrival.FAILED
+            and head.progress.result is not AttemptResult.FAILED
         )
 
-    def _may_begin(self, head: Attempt) -> bool:
+    def _may_begin(self, head: RunningAttempt) -> bool:
         """Say whether the next may be begun.
 
         Also beside the commit of a head that has arrived, if it is claimed already.
@@ -257,10 +269,10 @@ class Connection:
         return (
             self._ahead is not None
             and not head.task.cancelled()
-            and head.progress.outcome is Arrival.ARRIVED
+            and head.progress.result is AttemptResult.DELIVERED
         )
 
-    async def _wait(self, head: Attempt, *others: "asyncio.Task[bool]") -> None:
+    async def _wait(self, head: RunningAttempt, *others: "asyncio.Task[bool]") -> None:
         """Wait until something ends, keeping the leases.
 
         A Link that is silent beyond every deadline loses the delivery.
@@ -277,9 +289,8 @@ class Connection:
                 head.task.cancel()
                 await asyncio.wait([head.task])
 
-    def _silent(self, head: Attempt) -> bool:
-        limits = self._destination.timeouts
-        patience = limits.connect + limits.associate + limits.response + MARGIN
+    def _silent(self, head: RunningAttempt) -> bool:
+        patience = self._destination.patience + MARGIN
         return asyncio.get_running_loop().time() - max(head.progress.at, self._since) > patience
 
     async def _extend(self) -> None:
@@ -287,7 +298,7 @@ class Connection:
             leases = [one.lease for one in self._line] + [
                 *(self._ahead.leases if self._ahead else ())
             ]
-            await self._tools.deliveries.extend(leases, until=self._tools.clock() + LEASE)
+            await self._context.deliveries.extend(leases, until=self._context.clock() + LEASE)
         except StorageUnavailableError:
             log.warning(
                 "a lease could not be extended",
@@ -295,7 +306,7 @@ class Connection:
                 destination=self._target.destination,
             )
 
-    async def _settle(self, attempt: Attempt, tries: int | None = None) -> Plan | None:
+    async def _settle(self, attempt: RunningAttempt, tries: int | None = None) -> Plan | None:
         """Keep what became of an attempt; None.
 
         Its lease was lost, or the storage would not, so many times.
@@ -303,10 +314,10 @@ class Connection:
         Without a limit it waits for the storage: nothing could be claimed meanwhile, and to forget
         the outcome is to send again.
         """
-        outcome, syntax = _outcome(attempt, gone=self._tools.path.gone)
-        tried = self._tried(attempt, syntax) if _has_begun(attempt, outcome) else None
+        outcome, syntax = _outcome(attempt, gone=self._context.route.gone)
+        facts = self._facts(attempt, outcome, syntax) if _has_begun(attempt, outcome) else None
         for _ in itertools.count() if tries is None else range(tries):
-            now = self._tools.clock()
+            now = self._context.clock()
             planned = plan(
                 attempt.lease,
                 self._state,
@@ -314,29 +325,29 @@ class Connection:
                 outcome,
                 sent_format=syntax,
                 now=now,
-                dice=self._tools.dice(),
+                dice=self._context.random(),
             )
-            settlement = msgspec.structs.replace(planned.settlement, attempt=tried)
+            settlement = msgspec.structs.replace(planned.settlement, attempt=facts)
             changed = planned.state if planned.state != self._state else None
             try:
-                kept = await self._tools.deliveries.settle([settlement], changed, now=now)
+                kept = await self._context.deliveries.settle([settlement], changed, now=now)
             except StorageUnavailableError:
                 await asyncio.sleep(SETTLE_PAUSE)
                 continue
             self._state = planned.state
             if kept:
                 ATTEMPTS.labels(planned.settlement.state.value).inc()
-            await self._tools.alarm.tell(self._tools.path.tenant, planned)
+            await self._context.alarm.tell(self._context.route.tenant, planned)
             return planned if kept else None
         return None
 
-    async def _settle_and_claim(self, tasks: Tasks, head: Attempt) -> bool:
+    async def _settle_and_claim(self, tasks: Tasks, head: RunningAttempt) -> bool:
         """Keep what became of the head; says whether its lane goes on.
 
         After a success the same commit claims the next one.
         """
-        outcome, _ = _outcome(head, gone=self._tools.path.gone)
-        if not isinstance(outcome, Delivered) or self._ahead is not None or self._retired:
+        outcome, _ = _outcome(head, gone=self._context.route.gone)
+        if not isinstance(outcome, Success) or self._ahead is not None or self._retired:
             planned = await self._settle(head)
             return planned is not None and planned.done
         settling = tasks.spawn(
@@ -347,14 +358,17 @@ class Connection:
         self._keep(claim)
         return planned is not None
 
-    def _tried(self, attempt: Attempt, syntax: str) -> AttemptFacts:
+    def _facts(self, attempt: RunningAttempt, outcome: Outcome, syntax: str) -> AttemptFacts:
+        answer = outcome.failure if isinstance(outcome, PayloadSuspected) else outcome
         return AttemptFacts(
             began=attempt.began,
-            ended=self._tools.clock(),
-            epoch=self._tools.path.epoch,
+            ended=self._context.clock(),
+            epoch=self._context.route.epoch,
             configuration=self._configuration,
             connection=self._number,
             sent_format=syntax or attempt.lease.delivery.payload.format,
+            seconds=outcome.seconds if isinstance(outcome, Success) else None,
+            comment=answer.comment if isinstance(answer, Success | Failure) else "",
         )
 
     async def _give_back(self) -> None:
@@ -399,20 +413,20 @@ class Connection:
         """Give back what was claimed and not begun."""
         if isinstance(claim, Claim):
             now, away = (
-                self._tools.clock(),
-                LinkAway("given up by the Cloud before it was begun; it is sent again", gone=True),
+                self._context.clock(),
+                RouteLost("given up by the Cloud before it was begun; it is sent again", gone=True),
             )
             plans = [
                 plan(lease, claim.state, self._destination, away, now=now, dice=0.0)
                 for lease in claim.leases
             ]
             with contextlib.suppress(StorageUnavailableError):
-                await self._tools.deliveries.settle(
+                await self._context.deliveries.settle(
                     [one.settlement for one in plans], None, now=now
                 )
 
 
-def _has_begun(attempt: Attempt, outcome: Outcome) -> bool:
+def _has_begun(attempt: RunningAttempt, outcome: Outcome) -> bool:
     """Return whether an attempt belongs into the history.
 
     All but those that nothing outside the Cloud and Link can have seen.
@@ -422,36 +436,36 @@ def _has_begun(attempt: Attempt, outcome: Outcome) -> bool:
     arrived although its answer was lost too.
     """
     match outcome:
-        case Returned() | NotDelivered(phase=DeliveryPhase.QUEUE | DeliveryPhase.LIMIT):
+        case NotBegun() | Failure(begun=False):
             return False
-        case LinkAway():
+        case RouteLost():
             broke = not attempt.task.cancelled() and attempt.task.exception() is not None
             return broke or (attempt.progress.begun and not _waited_in_vain(attempt))
     return True
 
 
-def _waited_in_vain(attempt: Attempt) -> bool:
+def _waited_in_vain(attempt: RunningAttempt) -> bool:
     """Return whether Link cannot have begun an attempt, because the one before it failed."""
     return (
         attempt.before is not None
         and not attempt.overlaps
-        and attempt.before.outcome is Arrival.FAILED
+        and attempt.before.result is AttemptResult.FAILED
     )
 
 
-def _outcome(attempt: Attempt, *, gone: bool) -> tuple[Outcome, str]:
+def _outcome(attempt: RunningAttempt, *, gone: bool) -> tuple[Outcome, str]:
     task = attempt.task
     if task.cancelled():
-        return LinkAway("given up by the Cloud; it is sent again in its order", gone=gone), ""
+        return RouteLost("given up by the Cloud; it is sent again in its order", gone=gone), ""
     if (
         error := task.exception()
     ) is not None:  # a bug, which the task's owner has logged; the delivery must not hang on it
-        return LinkAway(
+        return RouteLost(
             f"the Cloud failed to send it ({type(error).__name__}); its log says more", gone=gone
         ), ""
     outcome, syntax = task.result()
     match outcome:
-        case NotDelivered(phase=DeliveryPhase.QUEUE, detail=detail) if attempt.before is not None:
-            if attempt.before.outcome is not Arrival.ARRIVED:
-                return Returned(detail), syntax
+        case Failure(behind=True, detail=detail) if attempt.before is not None:
+            if attempt.before.result is not AttemptResult.DELIVERED:
+                return NotBegun(detail), syntax
     return outcome, syntax

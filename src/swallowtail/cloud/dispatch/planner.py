@@ -1,27 +1,34 @@
-"""What becomes of a delivery and of its destination's breaker after an attempt.
+"""Decides what becomes of a delivery and of its destination's breaker after an attempt.
 
-Pure: time and dice are arguments.
+Pure: time and randomness are arguments.
 
-A failure is about one of three things. The *destination*: tried for ever, at growing intervals, and
-after OPEN_AFTER failures in a row nobody tries it before the interval is over. The *instance*:
-counts towards the destination's cap, and shows that the destination answers; what cannot succeed,
-its presentation context being refused for good and no way there to transcode, is at the cap at
-once. *Link*: tried again soon, or when Link says, and says nothing about the other two.
+A failure is about one of three subjects. The *destination*: retried without limit, at growing
+intervals, and after OPEN_AFTER failures in a row its breaker opens until the interval is over. The
+*payload*: counts towards the destination's cap, and shows that the destination responds; one that
+cannot succeed is at the cap at once. The *route*: retried soon, or when the route says, and says
+nothing about the other two.
 
-An association that ends under an instance is about the destination, until it has ended so often in
-a row under this very one that a destination which answers a C-ECHO meanwhile can no longer be
-blamed: then the instance is set aside, or it would block its lane for ever. A destination that ends
-it under everything is not believed its C-ECHO: after MAX_BLAMED instances in a row it is to blame
-again.
+A connection that ends during a payload is about the destination, until that has happened so often
+in a row with the same payload that the destination, if it responds otherwise, is not the cause:
+then the payload is stopped or a dead letter, or it would block its lane for ever. After
+MAX_SUSPECTED payloads in a row the destination is the cause again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
-from swallowtail.calls.config import AtCap, Destination
-from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliveryPhase, NotDelivered
+from swallowtail.calls.config import AtCap
+from swallowtail.cloud.dispatch.attempt import DeliveryDestination
+from swallowtail.cloud.dispatch.outcomes import (
+    Failure,
+    NotBegun,
+    Outcome,
+    PayloadSuspected,
+    RouteLost,
+    Success,
+)
 from swallowtail.cloud.model.delivery import (
     BreakerState,
     DeliveryState,
@@ -37,49 +44,14 @@ OPEN_AFTER: Final = 3
 RETRY: Final = Backoff(first=2.0, last=300.0)
 LINK_CEILING: Final = 2.0
 MAX_DETAIL: Final = 400
-SUBJECTS: Final = {
-    About.DESTINATION: FailureSubject.DESTINATION,
-    About.INSTANCE: FailureSubject.PAYLOAD,
-    About.LINK: FailureSubject.ROUTE,
-}
 CUTS_PER_ATTEMPT: Final = 2
 """Times the destination's attempts, so many cuts in a row make an instance suspect.
 
 A cut says less than an answer does. With the default of five attempts that is the lane's patience
 of some nine minutes, since the intervals grow.
 """
-MAX_BLAMED: Final = 3
+MAX_SUSPECTED: Final = 3
 """Instances in a row that are set aside for cuts without any that arrives."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkAway:
-    """The session ended, or the Link did not answer as it should; `gone`.
-
-    There is no session to try again on.
-    """
-
-    detail: str
-    gone: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """Link did not begin it, since the one before it on its connection did not arrive."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Culprit:
-    """The association has ended again under the same instance, and the destination is well
-    otherwise.
-    """
-
-    answer: NotDelivered
-
-
-Outcome = DeliverAnswer | LinkAway | Returned | Culprit
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,61 +83,51 @@ def wait(failures: int, dice: float) -> float:
 
 
 def is_cut(outcome: Outcome) -> bool:
-    """Say whether the association ended while the instance was under way, without an answer."""
-    match outcome:
-        case NotDelivered(
-            about=About.DESTINATION, phase=DeliveryPhase.SEND | DeliveryPhase.RESPONSE, status=None
-        ):
-            return True
-    return False
+    """Return whether the connection ended during the transfer, without a response."""
+    return isinstance(outcome, Failure) and outcome.interrupted
 
 
-def is_suspect(lease: Lease, destination: Destination, outcome: Outcome) -> bool:
-    """Say whether a cut has followed this instance often enough to find out whether the destination
-    is well otherwise.
-    """
+def is_suspect(lease: Lease, destination: DeliveryDestination, outcome: Outcome) -> bool:
+    """Return whether this payload was cut so often that the destination has to be examined."""
     return is_cut(outcome) and lease.delivery.cuts + 1 >= CUTS_PER_ATTEMPT * destination.attempts
 
 
 def plan(
     lease: Lease,
     state: DestinationState,
-    destination: Destination,
+    destination: DeliveryDestination,
     outcome: Outcome,
     *,
     sent_format: str = "",
     now: float,
     dice: float,
 ) -> Plan:
-    """Decide about one attempt.
-
-    `sent_format` is the transfer syntax that the instance was sent in.
-    """
+    """Decide about one attempt, in which `sent_format` was sent."""
     match outcome:
-        case Delivered():
+        case Success():
             return _delivered(lease, state, outcome, sent_format, now)
-        case NotDelivered(about=About.DESTINATION):
+        case Failure(about=FailureSubject.DESTINATION):
             return _destination_failed(lease, state, outcome, now, dice)
-        case NotDelivered(about=About.INSTANCE):
-            return _instance_refused(
+        case Failure(about=FailureSubject.PAYLOAD):
+            return _payload_refused(
                 lease, state, destination, outcome, now + wait(lease.delivery.refusals + 1, dice)
             )
-        case Culprit(answer):
-            return _culprit(lease, state, destination, answer)
-        case Returned():
+        case PayloadSuspected():
+            return _suspected(lease, state, destination, outcome)
+        case NotBegun():
             return Plan(_settlement(lease, DeliveryState.PENDING, outcome, next_at=now), state)
-        case NotDelivered() | LinkAway():
-            return _link_failed(lease, state, outcome, now, dice)
+        case Failure() | RouteLost():
+            return _route_failed(lease, state, outcome, now, dice)
 
 
 def _settlement(
     lease: Lease,
     state: DeliveryState,
-    outcome: NotDelivered | LinkAway | Returned,
+    outcome: Failure | RouteLost | NotBegun,
     *,
     next_at: float = 0.0,
 ) -> Settlement:
-    answer = outcome if isinstance(outcome, NotDelivered) else None
+    answer = outcome if isinstance(outcome, Failure) else None
     return Settlement(
         tenant=lease.tenant,
         delivery=lease.delivery.id,
@@ -173,20 +135,20 @@ def _settlement(
         state=state,
         next_at=next_at,
         status=answer.status if answer else None,
-        about=SUBJECTS[answer.about] if answer else FailureSubject.ROUTE,
+        about=answer.about if answer else FailureSubject.ROUTE,
         phase=answer.phase if answer else None,
         detail=outcome.detail[:MAX_DETAIL],
         cuts=_cuts(lease, outcome),
     )
 
 
-def _cuts(lease: Lease, outcome: NotDelivered | LinkAway | Returned) -> int:
+def _cuts(lease: Lease, outcome: Failure | RouteLost | NotBegun) -> int:
     """Count cuts in a row: an answer ends the row.
 
     What failed before the instance was sent does not, for a cut may be a crash.
     """
-    if isinstance(outcome, NotDelivered) and (
-        outcome.status is not None or outcome.about is About.INSTANCE
+    if isinstance(outcome, Failure) and (
+        outcome.status is not None or outcome.about is FailureSubject.PAYLOAD
     ):
         return 0
     return lease.delivery.cuts + is_cut(outcome)
@@ -199,22 +161,22 @@ def _closed(state: DestinationState) -> DestinationState:
 
 
 def _delivered(
-    lease: Lease, state: DestinationState, outcome: Delivered, sent_format: str, now: float
+    lease: Lease, state: DestinationState, outcome: Success, sent_format: str, now: float
 ) -> Plan:
     settlement = Settlement(
         tenant=lease.tenant,
         delivery=lease.delivery.id,
         token=lease.token,
-        state=DeliveryState.WARNED if outcome.status else DeliveryState.DELIVERED,  # PS3.4 B.2.3
+        state=DeliveryState.WARNED if outcome.warned else DeliveryState.DELIVERED,
         status=outcome.status,
-        detail=outcome.comment if outcome.status else "",
+        detail=outcome.comment if outcome.warned else "",
         sent_format=sent_format or lease.delivery.payload.format,
     )
     return Plan(settlement, msgspec.structs.replace(_closed(state), delivered_at=now))
 
 
 def _destination_failed(
-    lease: Lease, state: DestinationState, outcome: NotDelivered, now: float, dice: float
+    lease: Lease, state: DestinationState, outcome: Failure, now: float, dice: float
 ) -> Plan:
     if (
         state.breaker is BreakerState.OPEN
@@ -236,11 +198,11 @@ def _destination_failed(
     return Plan(_settlement(lease, DeliveryState.PENDING, outcome, next_at=retry_at), failing)
 
 
-def _instance_refused(
+def _payload_refused(
     lease: Lease,
     state: DestinationState,
-    destination: Destination,
-    outcome: NotDelivered,
+    destination: DeliveryDestination,
+    outcome: Failure,
     retry_at: float,
 ) -> Plan:
     if not outcome.permanent and lease.delivery.refusals + 1 < destination.attempts:
@@ -253,31 +215,33 @@ def _instance_refused(
     return Plan(msgspec.structs.replace(settlement, refused=True), _closed(state))
 
 
-def _culprit(
-    lease: Lease, state: DestinationState, destination: Destination, outcome: NotDelivered
+def _suspected(
+    lease: Lease,
+    state: DestinationState,
+    destination: DeliveryDestination,
+    outcome: PayloadSuspected,
 ) -> Plan:
     end = DeliveryState.STOPPED if destination.at_cap is AtCap.STOP else DeliveryState.DEAD_LETTER
+    cuts = lease.delivery.cuts + 1
     times = (
-        f"{lease.delivery.cuts + 1} times in a row the association ended under this instance, and"
-        f" {destination.name} answers"
+        f"{cuts} times in a row the connection ended during this {lease.delivery.payload.kind}, and"
+        f" {destination.name} responds to {outcome.evidence}"
     )
-    blamed = msgspec.structs.replace(
-        outcome,
-        about=About.INSTANCE,
-        detail=f"{times} a C-ECHO: look at the instance, and at the log there. {outcome.detail}",
+    failure = replace(
+        outcome.failure,
+        about=FailureSubject.PAYLOAD,
+        detail=f"{times}: examine the {lease.delivery.payload.kind}, and the log there."
+        f" {outcome.failure.detail}",
     )
-    settlement = _settlement(lease, end, blamed)
-    return Plan(
-        msgspec.structs.replace(settlement, refused=True, cuts=lease.delivery.cuts + 1),
-        _closed(state),
-    )
+    settlement = _settlement(lease, end, failure)
+    return Plan(msgspec.structs.replace(settlement, refused=True, cuts=cuts), _closed(state))
 
 
-def _link_failed(
-    lease: Lease, state: DestinationState, outcome: NotDelivered | LinkAway, now: float, dice: float
+def _route_failed(
+    lease: Lease, state: DestinationState, outcome: Failure | RouteLost, now: float, dice: float
 ) -> Plan:
-    gone = isinstance(outcome, LinkAway) and outcome.gone
-    named = min(outcome.after, RETRY.last) if isinstance(outcome, NotDelivered) else 0.0
+    gone = isinstance(outcome, RouteLost) and outcome.gone
+    named = min(outcome.after, RETRY.last) if isinstance(outcome, Failure) else 0.0
     retry_at = (
         now if gone else now + named + LINK_CEILING * dice
     )  # without a session nobody tries before the next one

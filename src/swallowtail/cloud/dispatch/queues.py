@@ -316,12 +316,10 @@ class Queues:
         return count
 
     async def _wake(self, tenant: Tenant, link: str) -> None:
-        """Wake the queues of a Link, or of all: a lane's next delivery may be due now."""
-        ids = (
-            [link]
-            if link
-            else [one.id async for one in walk(lambda page: self._links.links(tenant, page))]
-        )
+        """Wake the queues of a Link, or all: the next delivery of a lane may be due now."""
+        ids = [link]
+        if not link:  # '' is the Cloud's own route
+            ids += [one.id async for one in walk(lambda page: self._links.links(tenant, page))]
         for one in ids:
             self._bus.publish(topic(one))
 

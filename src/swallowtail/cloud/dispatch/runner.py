@@ -9,16 +9,16 @@ in its own connections.
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic
 
 import structlog
 
-from swallowtail.calls.config import Destination, InvalidConfigurationError, parse
 from swallowtail.cloud.dispatch.alarms import DestinationAlarm
-from swallowtail.cloud.dispatch.attempt import Path, Sender
-from swallowtail.cloud.dispatch.connection import Connection, Tools
-from swallowtail.cloud.model.delivery import Due, Target
+from swallowtail.cloud.dispatch.attempt import D, RouteSession
+from swallowtail.cloud.dispatch.connection import DestinationConnection, DispatchContext
+from swallowtail.cloud.dispatch.link_route import LinkPath, LinkRoute, LinkSenders
+from swallowtail.cloud.dispatch.payloads.instance_sender import InstanceSender
+from swallowtail.cloud.model.delivery import INSTANCE, Due, Target
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.ports.blobs import Blobs
@@ -46,12 +46,6 @@ def topic(link: str) -> str:
     return f"deliveries/{link}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Configured:
-    version: int = 0
-    destinations: Mapping[str, Destination] | None = None
-
-
 class Dispatch:
     """Serves the deliveries of one node's sessions."""
 
@@ -66,40 +60,41 @@ class Dispatch:
         bus: Bus,
         clock: Clock,
         transcoder: Transcoder | None = None,
-        dice: Callable[[], float] = _random.random,
+        random: Callable[[], float] = _random.random,
     ) -> None:
-        self._deliveries, self._instances, self._blobs, self._configuration = (
-            deliveries,
-            instances,
-            blobs,
-            configuration,
-        )
-        self._bus, self._clock, self._dice, self._transcoder = bus, clock, dice, transcoder
+        self._deliveries, self._configuration = deliveries, configuration
+        self._bus, self._clock, self._random = bus, clock, random
+        self._link_senders: LinkSenders = {
+            INSTANCE: lambda path: InstanceSender(path, instances, blobs, transcoder)
+        }
         self._alarm = DestinationAlarm(alarms, clock=clock)
 
-    async def serve(self, path: Path) -> None:
-        """Send what is due over this session until it ends, or until cancelled."""
-        sender = Sender(path, self._instances, self._blobs, self._transcoder)
-        tools = Tools(path, sender, self._deliveries, self._alarm, self._clock, self._dice)
-        async with Tasks(f"deliveries {path.link}") as tasks:
-            await _Served(tools, self._configuration, self._bus, tasks).run()
+    async def serve_link(self, path: LinkPath) -> None:
+        """Send what is due through a Link until its session ends, or until cancelled."""
+        await self.serve(LinkRoute(path, self._configuration, self._link_senders))
+
+    async def serve(self, route: RouteSession[D]) -> None:
+        """Send what is due over a route until its session ends, or until cancelled."""
+        context = DispatchContext(route, self._deliveries, self._alarm, self._clock, self._random)
+        async with Tasks(f"deliveries {route.link}") as tasks:
+            await _Served(context, self._bus, tasks).run()
 
 
-class _Served:
+class _Served(Generic[D]):
     """The deliveries of one session."""
 
-    def __init__(self, tools: Tools, configuration: Configurations, bus: Bus, tasks: Tasks) -> None:
-        self._tools, self._configuration, self._tasks = tools, configuration, tasks
-        self._bus = bus
-        self._topic = topic(tools.path.link)
-        self._running: dict[tuple[str, int], Connection] = {}
-        self._configured = _Configured()
+    def __init__(self, context: DispatchContext[D], bus: Bus, tasks: Tasks) -> None:
+        self._context, self._bus, self._tasks = context, bus, tasks
+        self._topic = topic(context.route.link)
+        self._running: dict[tuple[str, int], DestinationConnection[D]] = {}
+        self._version = 0
+        self._destinations: Mapping[str, D] = {}
 
     async def run(self) -> None:
         """Look whenever there may be something to do."""
         subscription = self._bus.subscribe(self._topic)
         try:
-            while not self._tools.path.gone:
+            while not self._context.route.gone:
                 pause = await self._look()
                 try:
                     async with asyncio.timeout(pause):
@@ -111,14 +106,14 @@ class _Served:
 
     async def _look(self) -> float:
         """Start what is due; gives how long nothing will be."""
-        path = self._tools.path
+        route = self._context.route
         try:
             due = await self._deliveries_due()
             await self._configure()
         except StorageUnavailableError:
-            log.warning("deliveries wait for the storage", link=path.link)
+            log.warning("deliveries wait for the storage", link=route.link)
             return RETRY
-        now = self._tools.clock()
+        now = self._context.clock()
         for one in due:
             if one.at <= now:
                 self._start(one.target)
@@ -127,43 +122,36 @@ class _Served:
         return max(0.01, min([IDLE, busy_or_stuck, *later]))
 
     async def _deliveries_due(self) -> tuple[Due, ...]:
-        return await self._tools.deliveries.due(self._tools.path.tenant, self._tools.path.link)
+        return await self._context.deliveries.due(
+            self._context.route.tenant, self._context.route.link
+        )
 
     async def _configure(self) -> None:
-        """Keep the destinations of the desired configuration at hand."""
-        path = self._tools.path
-        desired = await self._configuration.desired(path.tenant, path.link)
-        if desired is None or desired.version == self._configured.version:
+        """Update the destinations; connections of one that has changed end."""
+        before = self._destinations
+        self._version, self._destinations = await self._context.route.destinations()
+        if self._destinations is before:
             return
-        try:
-            named = {one.name: one for one in parse(desired.document).destinations}
-        except InvalidConfigurationError:
-            named = {}
-        before, self._configured = (
-            self._configured.destinations or {},
-            _Configured(desired.version, named),
-        )
         for (name, _), connection in self._running.items():
-            if named.get(name) != before.get(name):
+            if self._destinations.get(name) != before.get(name):
                 connection.retire()
 
     def _start(self, target: Target) -> None:
-        """Let every idle connection of a destination look for work.
-
-        One that is no longer configured has none.
-        """
-        destination = (self._configured.destinations or {}).get(target.destination)
+        """Start every idle connection of a destination; there is none if it is not configured."""
+        destination = self._destinations.get(target.destination)
         for number in range(destination.connections if destination else 0):
             if destination is not None and (target.destination, number) not in self._running:
-                connection = Connection(
-                    self._tools, target, destination, self._configured.version, number
+                connection = DestinationConnection(
+                    self._context, target, destination, self._version, number
                 )
                 self._running[target.destination, number] = connection
                 self._tasks.spawn(
                     self._work(connection, target, number), name=f"{target.destination}/{number}"
                 )
 
-    async def _work(self, connection: Connection, target: Target, number: int) -> None:
+    async def _work(
+        self, connection: DestinationConnection[D], target: Target, number: int
+    ) -> None:
         done = 0
         try:
             done = await connection.run()

@@ -33,7 +33,7 @@ CHECK_SECONDS: Final = 60.0
 
 
 class Outbound:
-    """One live session as the dispatch sees it (`dispatch.sending.Path`)."""
+    """One live session as the dispatch sees it (`dispatch.link_route.LinkPath`)."""
 
     def __init__(self, live: LiveLink) -> None:
         self._live = live

@@ -213,7 +213,7 @@ class LinkSessions:
             async with Tasks(f"link {live.link}") as tasks:
                 tasks.spawn(self._calls.serve(live, tasks), name="calls")
                 tasks.spawn(self._keep(live), name="desired")
-                tasks.spawn(self._dispatch.serve(Outbound(live)), name="deliveries")
+                tasks.spawn(self._dispatch.serve_link(Outbound(live)), name="deliveries")
                 await asyncio.wait([live.session.closed])
         finally:
             if self._live.get(key) is live:

@@ -123,6 +123,11 @@ class Stage:
             SimulatedDisk().mount(), InlineWorkers(), on_fatal=lambda _: None, max_object=9_000_000
         )
         self.bus, self.link, self.now = InProcessBus(), PlayedLink(), NOW
+        self.transcoder = transcoder
+        self.create_dispatch()
+
+    def create_dispatch(self) -> None:
+        """Create the dispatch over the records as they are now."""
         self.dispatch = Dispatch(
             deliveries=self.records.deliveries,
             instances=self.records.instances,
@@ -131,8 +136,8 @@ class Stage:
             alarms=self.records.alarms,
             bus=self.bus,
             clock=lambda: self.now,
-            transcoder=transcoder,
-            dice=lambda: 0.5,
+            transcoder=self.transcoder,
+            random=lambda: 0.5,
         )
 
     async def populate(self, *destinations: Destination) -> None:
@@ -199,4 +204,4 @@ class Stage:
         await self.until(holds)
 
     def serve(self, tasks: Tasks) -> "asyncio.Task[None]":
-        return tasks.spawn(self.dispatch.serve(self.link), name="serve")
+        return tasks.spawn(self.dispatch.serve_link(self.link), name="serve")

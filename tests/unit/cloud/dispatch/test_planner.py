@@ -4,15 +4,13 @@ import msgspec
 import pytest
 
 from swallowtail.calls.config import AtCap, Destination
-from swallowtail.calls.deliver import About, DeliveryPhase, NotDelivered
+from swallowtail.calls.deliver import About, DeliverAnswer, Delivered, DeliveryPhase, NotDelivered
+from swallowtail.cloud.dispatch.outcomes import NotBegun, Outcome, PayloadSuspected, RouteLost
+from swallowtail.cloud.dispatch.payloads.instance_sender import outcome_of
 from swallowtail.cloud.dispatch.planner import (
     LINK_CEILING,
     RETRY,
-    Culprit,
-    LinkAway,
-    Outcome,
     Plan,
-    Returned,
     is_suspect,
     plan,
     wait,
@@ -59,7 +57,7 @@ DELIVERY = Delivery(
     changed=NOW,
     tries=1,
 )
-AWAY = LinkAway("gone")
+AWAY = RouteLost("gone")
 NO_CONTEXT = NotDelivered(
     about=About.INSTANCE, phase=DeliveryPhase.CONTEXT, detail="it does not take the SOP class"
 )
@@ -80,14 +78,19 @@ def lease(**more: object) -> Lease:
 
 
 def planned(
-    outcome: Outcome,
+    outcome: Outcome | DeliverAnswer,
     *,
     held: Lease | None = None,
     state: DestinationState | None = None,
     to: Destination = DESTINATION,
 ) -> Plan:
     return plan(
-        held or lease(), state or DestinationState(target=PACS), to, outcome, now=NOW, dice=0.5
+        held or lease(),
+        state or DestinationState(target=PACS),
+        to,
+        outcome_of(outcome) if isinstance(outcome, Delivered | NotDelivered) else outcome,
+        now=NOW,
+        dice=0.5,
     )
 
 
@@ -106,7 +109,7 @@ def planned(
         (LINK_STOPS, DeliveryState.PENDING, 2, 0),
         (LATER, DeliveryState.PENDING, 2, 0),
         (AWAY, DeliveryState.PENDING, 2, 0),
-        (Culprit(ABORTED), DeliveryState.DEAD_LETTER, 3, 0),
+        (PayloadSuspected(outcome_of(ABORTED), "a C-ECHO"), DeliveryState.DEAD_LETTER, 3, 0),
     ],
 )
 def test_outcomes(outcome: Outcome, state: DeliveryState, cuts: int, failures: int) -> None:
@@ -127,11 +130,14 @@ def test_cuts_count_for_ever_as_long_as_nothing_is_known_of_the_destination() ->
         (9, DOWN, False),
         (9, REFUSED, False),
     ):
-        assert is_suspect(lease(cuts=cuts), DESTINATION, outcome) is suspect
+        assert is_suspect(lease(cuts=cuts), DESTINATION, outcome_of(outcome)) is suspect
 
 
 def test_a_culprit_stops_its_lane_where_the_destination_wants_that() -> None:
-    made = planned(Culprit(ABORTED), to=msgspec.structs.replace(DESTINATION, at_cap=AtCap.STOP))
+    made = planned(
+        PayloadSuspected(outcome_of(ABORTED), "a C-ECHO"),
+        to=msgspec.structs.replace(DESTINATION, at_cap=AtCap.STOP),
+    )
     assert (made.settlement.state, made.settlement.refused, made.done) == (
         DeliveryState.STOPPED,
         True,
@@ -210,7 +216,7 @@ def test_what_cannot_succeed_is_at_the_cap_at_once(at_cap: AtCap, state: Deliver
 
 
 def test_what_link_returned_is_due_at_once_and_says_nothing_about_the_destination() -> None:
-    made = planned(Returned("the one before it did not arrive"))
+    made = planned(NotBegun("the one before it did not arrive"))
     assert (made.settlement.state, made.settlement.next_at, made.settlement.refused) == (
         DeliveryState.PENDING,
         NOW,

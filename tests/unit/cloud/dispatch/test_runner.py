@@ -20,7 +20,7 @@ from swallowtail.calls.deliver import (
 )
 from swallowtail.cloud.dispatch import connection
 from swallowtail.cloud.dispatch.connection import LEASE
-from swallowtail.cloud.dispatch.planner import CUTS_PER_ATTEMPT, MAX_BLAMED, OPEN_AFTER
+from swallowtail.cloud.dispatch.planner import CUTS_PER_ATTEMPT, MAX_SUSPECTED, OPEN_AFTER
 from swallowtail.cloud.model.delivery import (
     INSTANCE,
     BreakerState,
@@ -323,14 +323,14 @@ async def test_a_destination_that_aborts_everything_is_not_believed_its_echo(
     stage.link.answer = lambda request, body: ABORTED
     await stage.queue(*UIDS, "1.5")
     stage.serve(tasks)
-    await _time_until(stage, *[DEAD] * MAX_BLAMED, WAITING, WAITING)
+    await _time_until(stage, *[DEAD] * MAX_SUSPECTED, WAITING, WAITING)
     tried = len(stage.link.opened)
     await _time_until_tried(stage, tried + 6)
-    await stage.settled(*[DEAD] * MAX_BLAMED, WAITING, WAITING)
-    assert len(stage.link.echoed) == MAX_BLAMED
+    await stage.settled(*[DEAD] * MAX_SUSPECTED, WAITING, WAITING)
+    assert len(stage.link.echoed) == MAX_SUSPECTED
     await stage.until(lambda: _alarms(stage, 1))
     stage.link.answer = SUCCESS
-    await _time_until(stage, *[DEAD] * MAX_BLAMED, DONE, DONE)
+    await _time_until(stage, *[DEAD] * MAX_SUSPECTED, DONE, DONE)
 
 
 async def _time_until_tried(stage: Stage, count: int) -> None:

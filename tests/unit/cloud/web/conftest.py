@@ -184,7 +184,8 @@ class Cloud:
 
     def __init__(self, random_bytes: Randomness = secrets.token_bytes) -> None:
         self.random_bytes = random_bytes
-        self.records = Records(MemoryDatabase(CommittedRows()))
+        self.rows = CommittedRows()
+        self.records = Records(MemoryDatabase(self.rows))
         self.sessions, self.bus = Sessions(), Bus()
         self.disk = SimulatedDisk()
         self.blobs = FolderBlobs(self.disk.mount(), InlineWorkers(), on_fatal=pytest.fail)
