@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import footprint, narrow, ours, slow, store_in, store_out, table, web_frames
+from bench import footprint, narrow, ours, postgresql, slow, store_in, store_out, table, web_frames
 from bench.bare import Bare
 from bench.peers import missing
 from bench.sets import CACHE, load
@@ -25,7 +25,7 @@ def arguments() -> argparse.Namespace:
         "--only",
         metavar="NAME",
         help=(
-            "`footprint`, `narrow`, `slow`, or what a store's row's name contains: `ct one"
+            "`footprint`, `narrow`, `postgresql`, `slow`, or what a store's row's name contains: `ct one"
             " default`, `out ct`"
         ),
     )
@@ -78,6 +78,8 @@ def rows(wanted: argparse.Namespace, folder: Path) -> Iterator[table.Row]:
             yield from footprint.loop_lag(site)
         finally:
             site.stop()
+    if wanted.only == "postgresql":
+        yield from postgresql.measure(folder / "postgresql", report)
     if wanted.only == "slow":
         yield from slow.measure(folder / "slow", report, seconds=wanted.seconds)
     if outbound := store_out.cases(wanted.only):

@@ -120,10 +120,12 @@ class PostgresqlServer:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[PostgresqlServer]:
-    """A server with the template, until the end of the block."""
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=memory))
+def running_server(parent: Path | None = None) -> Iterator[PostgresqlServer]:
+    """A server with the template, in memory or in a folder under `parent`, until the block ends."""
+    memory = Path("/dev/shm")
+    folder = Path(
+        tempfile.mkdtemp(prefix="pg-", dir=parent or (memory if memory.is_dir() else None))
+    )
     server = PostgresqlServer(folder)
     try:
         server.start()

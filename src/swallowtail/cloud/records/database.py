@@ -125,19 +125,13 @@ def run_batch(
         raise storage_error(error) from error
 
 
-def _begin(connection: Connection, tenant: Tenant | None) -> None:
-    scopes.begun(connection)
-    if tenant is not None:
-        scopes.lock(connection, tenant)
-
-
 def _run_alone(
     connection: Connection, intent: Intent[Any], keys: AuditKeys, tenant: Tenant | None
 ) -> list[Any]:
     """Run one intent: where it fails there is nothing to commit, so it needs no savepoint."""
     unit = Unit(connection)
+    scopes.begin_in(connection, tenant)
     with connection.begin() as transaction:
-        _begin(connection, tenant)
         try:
             result = intent(unit)
         except _STORAGE_FAILED:
@@ -155,8 +149,8 @@ def _run_together(
     keys: AuditKeys,
     tenant: Tenant | None,
 ) -> list[Any]:
+    scopes.begin_in(connection, tenant)
     with connection.begin():
-        _begin(connection, tenant)
         results, entries = _run_intents(connection, intents)
         extend(connection, entries, keys)
     return results
@@ -169,18 +163,18 @@ def _run_intents(
     entries: list[ChainEntry] = []
     for intent in intents:
         unit = Unit(connection)
-        connection.exec_driver_sql("SAVEPOINT intent")
+        scopes.execute(connection, "SAVEPOINT intent")
         try:
             results.append(intent(unit))
         except _STORAGE_FAILED:
             raise  # not the intent's failure
         # a bug in one intent must not fail its neighbours; its caller gets it
         except Exception as error:  # noqa: BLE001
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT intent")
+            scopes.execute(connection, "ROLLBACK TO SAVEPOINT intent")
             results.append(Failed(_translated(error)))
         else:
             entries += unit.entries
-        connection.exec_driver_sql("RELEASE SAVEPOINT intent")
+        scopes.execute(connection, "RELEASE SAVEPOINT intent")
     return results, entries
 
 

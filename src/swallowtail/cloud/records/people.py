@@ -17,14 +17,17 @@ from swallowtail.cloud.model.tenancy import (
 )
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.database import Database, Unit
+from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.rows import Listing, only, paged, values
 
 _TENANT = schema.organisation.c.id == bindparam("tenant")
 ORGANISATION = select(schema.organisation).where(
     _TENANT, schema.organisation.c.state != OrganisationState.REMOVED
 )
-ACTIVE = select(schema.organisation.c.id).where(
-    _TENANT, schema.organisation.c.state == OrganisationState.ACTIVE
+ACTIVE = Prepared(
+    select(schema.organisation.c.id).where(
+        _TENANT, schema.organisation.c.state == OrganisationState.ACTIVE
+    )
 )
 ORGANISATIONS = Listing(
     select(schema.organisation).where(schema.organisation.c.state != OrganisationState.REMOVED),
@@ -45,7 +48,7 @@ def require_organisation(connection: Connection, tenant: Tenant) -> Organisation
 
 def require_active(connection: Connection, tenant: Tenant) -> None:
     """Raise NotFoundError unless the organisation is active."""
-    if connection.execute(ACTIVE, {"tenant": tenant}).first() is None:
+    if not ACTIVE.rows(connection, {"tenant": tenant}):
         raise NotFoundError("there is no such active organisation")
 
 

@@ -75,7 +75,7 @@ def engine_of(url: URL, *, begin: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        scopes.begin_with(connection, begin)
 
     return engine
 
@@ -166,8 +166,8 @@ class PostgresqlDatabase:
     def _read(self, query: Query[T], tenant: Tenant | None) -> T:
         try:
             connection = self._reading.get()
+            scopes.begin_in(connection, None)
             with connection.begin():
-                scopes.begun(connection)
                 if tenant is not None:
                     scopes.enter(connection, tenant)
                 return query(connection)

@@ -55,8 +55,10 @@ class Prepared:
             return
         assert isinstance(driver, psycopg.Connection)
         text, constants = self._postgresql
-        for one in parameters:
-            driver.execute(text, {**constants, **one})
+        if len(parameters) == 1:
+            driver.execute(text, {**constants, **parameters[0]})
+        elif parameters:  # one round trip for all: psycopg sends them as a pipeline
+            driver.cursor().executemany(text, [{**constants, **one} for one in parameters])
 
     @cached_property
     def _postgresql(self) -> tuple[bytes, _Parameters]:

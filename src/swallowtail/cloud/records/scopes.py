@@ -5,8 +5,10 @@ policies hide the rows of all others, so that a statement without its condition 
 SQLite these functions do nothing.
 """
 
-from typing import Final
+from typing import Any, Final
 
+import psycopg
+from psycopg import sql
 from sqlalchemy import Connection
 
 from swallowtail.cloud.model.tenancy import Tenant
@@ -18,6 +20,7 @@ LOCK: Final = (
     " set_config('swallowtail.tenant', %s, true)"
 )
 _ENTERED: Final = "tenant"
+_TO_LOCK: Final = "tenant to lock"
 
 
 def setting_of(tenant: Tenant) -> str:
@@ -30,6 +33,36 @@ def enter(connection: Connection, tenant: Tenant) -> None:
     if connection.dialect.name == "postgresql" and connection.info.get(_ENTERED) != tenant:
         connection.exec_driver_sql(SET_TENANT, (setting_of(tenant),))
         connection.info[_ENTERED] = tenant
+
+
+def execute(connection: Connection, statement: str) -> None:
+    """Execute a statement without parameters or rows through the driver, which is quicker."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute(statement)
+
+
+def begin_with(connection: Connection, begin: str) -> None:
+    """Begin a transaction on PostgreSQL, in one round trip with `lock` where a tenant is named."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    tenant = connection.info.get(_TO_LOCK)
+    if tenant is None:
+        driver.execute(begin.encode())
+        return
+    setting = sql.Literal(setting_of(tenant))
+    driver.execute(
+        sql.SQL("{}; SELECT pg_advisory_xact_lock(hashtextextended({}, 0)),"
+                " set_config('swallowtail.tenant', {}, true)").format(
+            sql.SQL(begin), setting, setting
+        )
+    )  # fmt: skip
+    connection.info[_ENTERED] = tenant
+
+
+def begin_in(connection: Connection, tenant: Tenant | None) -> None:
+    """Note the tenant whose lock the next transaction begins with; None: it begins with none."""
+    connection.info.pop(_ENTERED, None)
+    connection.info[_TO_LOCK] = tenant
 
 
 def lock(connection: Connection, tenant: Tenant) -> None:
@@ -54,8 +87,3 @@ def present(connection: Connection, digest: bytes) -> None:
     """Show the Link or token whose code or secret has this digest: it tells the tenant."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(SET_CREDENTIAL, (digest.hex(),))
-
-
-def begun(connection: Connection) -> None:
-    """Note that a transaction has begun, or gone back to its beginning: no tenant is entered."""
-    connection.info.pop(_ENTERED, None)
