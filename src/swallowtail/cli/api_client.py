@@ -18,7 +18,7 @@ DEADLINE: Final = 60.0
 
 
 class RestError(Exception):
-    """The Cloud did not do it; the message says what failed, where, and what to do next."""
+    """A request to the Cloud failed; the message states what, where, and what to do next."""
 
     def __init__(self, message: str, *, status: int = 0, code: str = "") -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class RestError(Exception):
 
 
 class RestClient:
-    """Speaks to one Cloud with one token.
+    """A client of one Cloud with one token.
 
     `ca` is a file of certificates to trust instead of the system's.
     """
@@ -35,7 +35,7 @@ class RestClient:
         parts = urllib.parse.urlsplit(url if "//" in url else f"https://{url}")
         if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query:
             raise RestError(
-                f"{url!r} is not the address of a Cloud; it looks like https://cloud.example:8443"
+                f"{url!r} is not the URL of a Cloud. Use one like https://cloud.example:8443"
             )
         self._where = f"https://{parts.netloc.rpartition('@')[2]}"
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
@@ -50,7 +50,7 @@ class RestClient:
         body: Mapping[str, Any] | None = None,
         **query: str | int | None,
     ) -> Any:
-        """Give the answer's JSON, None when it has none; raises RestError."""
+        """Return the JSON of the response, None where it has none; raises RestError."""
         given = {name: value for name, value in query.items() if value is not None}
         target = f"/api/v1{path}" + (f"?{urllib.parse.urlencode(given)}" if given else "")
         data = None if body is None else json.dumps(body).encode()
@@ -67,7 +67,7 @@ class RestClient:
         return json.loads(answer) if answer else None
 
     def all(self, path: str, **query: str | int | None) -> Iterator[dict[str, Any]]:
-        """Give every item of a list, page by page."""
+        """Return every item of a list, page by page."""
         cursor: str | None = None
         while True:
             page = self.call("GET", path, None, **query, limit=1000, cursor=cursor)
@@ -76,7 +76,7 @@ class RestClient:
                 return
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
 

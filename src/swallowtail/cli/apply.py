@@ -14,7 +14,7 @@ from swallowtail.cli.hospital import Hospital, LinkEntry, Present, Step, merged,
 
 @dataclass(slots=True)
 class Outcome:
-    """What was done. `codes` and `tokens` are shown once and kept nowhere."""
+    """The outcome of a run. `codes` and `tokens` are shown once and not stored."""
 
     organisation: str = ""
     steps: list[Step] = field(default_factory=list)
@@ -40,15 +40,15 @@ class Application:
         self._present = Present()
 
     def plan(self) -> list[Step]:
-        """Look at what is there and say what has to be done."""
+        """Read the present state and return the steps to take."""
         self._present = self._look()
         self._outcome.steps = plan(self._hospital, self._present)
         return self._outcome.steps
 
     def run(self) -> Outcome:
-        """Do what `plan` has said.
+        """Take the steps of `plan`.
 
-        Raises RestError at the first step that fails, what was done before stays done.
+        Raises RestError at the first step that fails; the steps before it stay done.
         """
         acts: dict[tuple[str, str], Callable[[str], None]] = {
             ("create", "organisation"): self._create_organisation,
@@ -208,7 +208,7 @@ class Application:
         )
 
     def _all_links(self) -> dict[str, Mapping[str, Any]]:
-        """Give the Links that were there and those that this run has made, by name."""
+        """Return the Links that existed and those that this run has created, by name."""
         return {
             **self._present.links,
             **{name: {"id": id_} for name, id_ in self._outcome.links.items()},

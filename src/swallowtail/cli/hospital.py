@@ -1,6 +1,6 @@
-"""A hospital as one TOML document: read, checked, and compared with what is there.
+"""A hospital as one TOML document: read, checked, and compared with the present state.
 
-Pure; `cli.apply` talks to the Cloud.
+Pure; `cli.apply` sends the requests.
 
     [organisation]      name, title, retention_days
     [[facility]]        name, title, time_zone
@@ -12,8 +12,8 @@ Pure; `cli.apply` talks to the Cloud.
     [[token]]           name, role, facilities, expires
 
 What the document does not name is left alone. A list of a Link is one thing: a document that
-declares one entry of it (or writes `destination = []`) owns the whole list, so that what stands
-there no more goes; one that declares none leaves the list alone.
+declares one entry of it (or writes `destination = []`) owns the whole list, so that entries
+that it omits are removed; one that declares none leaves the list alone.
 """
 
 import datetime as dt
@@ -77,13 +77,13 @@ class LinkEntry(Document, frozen=True, kw_only=True):
     destination: tuple[Destination, ...] | None = None
 
     def declared(self) -> dict[str, tuple[Part, ...]]:
-        """Give the lists of the configuration that the document owns, by their names there."""
+        """Return the lists of the configuration that the document owns, by their names there."""
         lists = {f"{kind}s": getattr(self, kind) for kind in PARTS}
         return {name: entries for name, entries in lists.items() if entries is not None}
 
 
 class TokenEntry(Document, frozen=True, kw_only=True):
-    """An API token, told apart by its name.
+    """An API token, identified by its name.
 
     What a present token has and this does not name stays.
     """
@@ -212,7 +212,7 @@ def _problems(hospital: Hospital) -> Iterator[tuple[str, str]]:
 def _link_problems(link: LinkEntry) -> Iterator[Problem]:
     """Find what is wrong in the lists of a Link.
 
-    What refers to a list that is not declared is for the Cloud to judge.
+    References to a list that is not declared are checked by the Cloud.
     """
     devices = link.device or ()
     if link.listener is None:
@@ -225,7 +225,7 @@ def _link_problems(link: LinkEntry) -> Iterator[Problem]:
 
 
 def _located(text: str, path: str, message: str) -> str:
-    """Give a problem with its place.
+    """Return a problem with its place.
 
     Tomllib keeps no lines, so the path is looked up in the text.
     """
@@ -239,9 +239,7 @@ _KEY: Final = re.compile(r"^\s*([A-Za-z0-9_\-\"']+)\s*[=.]")
 
 
 def line_of(text: str, path: str) -> int:
-    """Give the line of `$.link[0].listener[1].port`, or of the closest thing around it that has a
-    line.
-    """
+    """Return the line of a path like `$.link[0].listener[1].port`, or of its closest parent."""
     lines = {"$": 1}
     counts: Counter[str] = Counter()
     current = "$"
@@ -260,7 +258,7 @@ def line_of(text: str, path: str) -> int:
 
 
 def _table(names: list[str], counts: Counter[str], *, is_list: bool) -> str:
-    """Give the path of a table header.
+    """Return the path of a table header.
 
     Parts that are lists mean their last element (TOML 1.0, arrays of tables).
     """
@@ -277,7 +275,7 @@ def _table(names: list[str], counts: Counter[str], *, is_list: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What is there, as the API gives it.
+    """The present state, as the API returns it.
 
     Facilities, Links and tokens by name, each Link's configuration, rules in their order.
     """
@@ -303,7 +301,7 @@ class Step:
     detail: str = ""
 
     def __str__(self) -> str:
-        """Give the line of the plan."""
+        """Return the line of the plan."""
         sign = {"create": "+", "change": "~", "remove": "-", "keep": "="}[self.verb]
         return f"{sign} {self.kind} {self.name}" + (f": {self.detail}" if self.detail else "")
 
@@ -370,9 +368,9 @@ def _link_step(link: LinkEntry, present: Present) -> Step:
 
 
 def merged(link: LinkEntry, there: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Give the document to put.
+    """Return the document to put.
 
-    What is there, with the lists that the file owns in place of the old ones.
+    It is the present one, with the lists that the file owns in place of the old ones.
     """
     declared: dict[str, Any] = msgspec.to_builtins(link.declared())
     return {**(there["document"] if there else {}), **declared}

@@ -21,7 +21,7 @@ LOG_LEVEL: Final = click.option(
     default="info",
     show_default=True,
     envvar="SWALLOWTAIL_LOG_LEVEL",
-    help="How much the log says; libraries stay at info, patients are in none of it.",
+    help="Level of the log. Libraries stay at info; the log has no patient data at any level.",
 )
 
 

@@ -136,7 +136,7 @@ def test_every_setting_of_apply_is_also_a_variable(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_that_is_no_clouds_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(RestError, match="it looks like https://"):
+    with pytest.raises(RestError, match="Use one like https://"):
         RestClient(url, "swt_x")
 
 
