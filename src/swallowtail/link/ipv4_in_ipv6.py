@@ -1,4 +1,4 @@
-"""IPv4 addresses inside IPv6 addresses: where a packet to an address may really end.
+"""IPv4 addresses inside IPv6 addresses: the addresses at which a packet may end.
 
 A translator (NAT64, SIIT) or a tunnel (6to4, Teredo, ISATAP) takes an IPv4 address out of an IPv6
 one and sends to it. Which of them runs in a network cannot be seen in the address, so each form is

@@ -1,19 +1,19 @@
-"""What the hospital allows Link to do in its network.
+"""The policy of the hospital: the addresses that Link may connect to and listen on.
 
-A file that the hospital owns and that the Cloud can only narrow.
+A file of the hospital, which the Cloud can only narrow.
 
-    [outbound]                       # where Link may connect to
+    [outbound]                   # addresses that Link may connect to
     new_targets_per_minute = 10
     allow = [{ network = "10.1.0.0/16", ports = [104, 2575, "11112-11120"] }]
 
-    [listen]                         # where Link may listen; without this table: anywhere on this machine
+    [listen]                     # addresses that Link may listen on; without this table: all
     allow = [{ network = "10.1.2.3", ports = ["1024-65535"] }]
 
-Everything is judged on resolved addresses, as numbers (threat 7): a name that resolves to something
-else tomorrow is judged by what it resolves to, and an IPv6 address that embeds IPv4 addresses by
-each of them (`link/ipv4_in_ipv6.py`). Loopback, link-local and multicast addresses are meant only by an
-entry that lies inside those ranges; `0.0.0.0/0` does not open them. The metadata services of clouds
-are never reached.
+The policy is applied to resolved addresses, as numbers (threat 7): a name that resolves to another
+address tomorrow is checked again then, and an IPv6 address that embeds IPv4 addresses is checked by
+each of them (`link/ipv4_in_ipv6.py`). Loopback, link-local and multicast addresses are allowed only
+by an entry inside those ranges; `0.0.0.0/0` does not open them. The metadata services of clouds are
+never reached.
 """
 
 import ipaddress
@@ -54,9 +54,15 @@ SPECIAL: Final = _networks(
 )
 NOWHERE: Final = _networks("0.0.0.0/8", "::/128", "255.255.255.255/32")
 METADATA: Final = _networks(
-    "169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "fd00:ec2::254/128", "fd00:ec2::23/128",
-    "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32",
-)  # fmt: skip
+    "169.254.169.254/32",
+    "169.254.170.2/32",
+    "169.254.170.23/32",
+    "fd00:ec2::254/128",
+    "fd00:ec2::23/128",
+    "fd20:ce::254/128",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+)
 
 
 class InvalidPolicyError(Exception):
@@ -74,9 +80,9 @@ class Allowance:
     ports: tuple[tuple[int, int], ...] = ()
 
     def covers(self, address: Address, port: int) -> bool:
-        """Say whether this entry means `address` and `port`.
+        """Return whether this entry allows `address` and `port`.
 
-        Special ranges are meant only by an entry inside them.
+        Special ranges are allowed only by an entry inside them.
         """
         if not _within(address, self.network) or not (
             not self.ports or any(low <= port <= high for low, high in self.ports)
@@ -92,9 +98,9 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the hospital allows.
+    """The policy of a hospital.
 
-    `listen` is None when the file does not speak of it: then every address of this machine.
+    `listen` is None when the file has no such table: then every address of this machine.
     """
 
     source: str
@@ -111,19 +117,19 @@ Target = tuple[Address, int]
 def judge_target(
     policy: Policy, address: str, port: int, *, own: Iterable[Target] = ()
 ) -> str | None:
-    """Judge a connection that Link is to open.
+    """Check a connection that Link is to open.
 
-    None when it is allowed, else the reason, for a person.
+    Returns None when it is allowed, else the reason.
 
     `address` is the resolved address that will be connected to, `own` are the endpoints that Link
-    listens on. How many new targets it may meet within a minute is judged by `limited`.
+    listens on. `limited` checks how many new ones may be reached within a minute.
     """
     try:
         target = numeric(address)
     except ValueError:
         return (
             f"{address!r} is not an IP address; resolve the name first and connect to what was"
-            " judged"
+            " checked"
         )
     if not 1 <= port <= 65_535:
         return f"port {port} does not exist"
@@ -149,7 +155,7 @@ def _never(end: Address, port: int, own: Iterable[Target]) -> str | None:
 
 
 def _permitted(policy: Policy, target: Address, end: Address, port: int) -> bool:
-    """Check one end of a target.
+    """Check one end of an address.
 
     By an entry for the end, or by one for a translator's own addresses.
 
@@ -176,12 +182,12 @@ def _shown(target: Address, end: Address) -> str:
 def limited(
     policy: Policy, address: str, port: int, *, now: float, recent: Mapping[Target, float]
 ) -> tuple[str, float] | None:
-    """Say why a target that `judge_target` allows has to wait, and how many seconds.
+    """Return why an allowed address has to wait, and for how many seconds.
 
     None when it need not.
 
-    `recent` gives when each target of this run was first connected to; the caller enters this one
-    into it. Known ones never wait.
+    `recent` has the time of the first connection to each address and port; the caller adds this
+    one. Known ones never wait.
     """
     target, limit = numeric(address), policy.new_targets_per_minute
     fresh = sorted(first for first in recent.values() if now - first < MINUTE)
@@ -189,16 +195,16 @@ def limited(
         return None
     after = fresh[len(fresh) - limit] + MINUTE - now
     reason = (
-        f"{target} port {port} would be new target number {len(fresh) + 1} within a minute;"
+        f"{target} port {port} would be new address number {len(fresh) + 1} within a minute;"
         f" {policy.source} allows {limit}"
     )
     return reason, after
 
 
 def judge_listener(policy: Policy, address: str, port: int) -> str | None:
-    """Judge an address that Link is to listen on.
+    """Check an address that Link is to listen on.
 
-    None when it is allowed, else the reason, for a person.
+    Returns None when it is allowed, else the reason.
     """
     try:
         own = numeric(address)
@@ -224,7 +230,7 @@ def numeric(address: str) -> Address:
 
 
 def summary(policy: Policy) -> tuple[str, ...]:
-    """Say in a few lines what the policy allows, for `status` and the console."""
+    """Return in a few lines what the policy allows, for `status` and the console."""
     return tuple(_summary(policy))
 
 
@@ -234,7 +240,7 @@ def _summary(policy: Policy) -> Iterator[str]:
     yield from (f"may connect to {entry}" for entry in policy.outbound)
     if not policy.outbound:
         yield "may connect to nothing"
-    yield f"at most {policy.new_targets_per_minute} new targets a minute"
+    yield f"at most {policy.new_targets_per_minute} new addresses a minute"
     if policy.listen is None:
         yield "may listen on every address of this machine"
     else:
@@ -292,7 +298,7 @@ class _Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow: tuple[_Entry, ...] = ()
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outbound: _Outbound = _Outbound()
     listen: _Listen | None = None
 
@@ -320,7 +326,7 @@ def parse(data: bytes, source: str) -> Policy:
     if len(data) > MAX_FILE:
         raise InvalidPolicyError(f"policy file {source} is longer than {MAX_FILE} bytes")
     try:
-        file = msgspec.convert(tomllib.loads(data.decode()), _File)
+        file = msgspec.convert(tomllib.loads(data.decode()), _PolicyFile)
     except (
         ValueError,
         msgspec.ValidationError,

@@ -58,7 +58,7 @@ EXPULSIONS: Final = frozenset(
 
 
 class Answering(Protocol):
-    """Serves the calls that the Cloud makes."""
+    """The calls that the Cloud makes."""
 
     @property
     def calls(self) -> Mapping[str, ServedCall]:
@@ -121,7 +121,7 @@ class Uplink:
                     error.retry_after,
                 )
                 log.warning(
-                    "connection to the Cloud failed",
+                    "connection failed",
                     phase=error.phase,
                     reason=error.what[:120],
                     remedy=error.remedy[:120],

@@ -1,6 +1,6 @@
-"""A destination tried step by step, up to a C-ECHO (PS3.7 9.1.5).
+"""The check of a destination step by step, up to a C-ECHO (PS3.7 9.1.5).
 
-Each is timed, and the one that fails says what to do next.
+Each step is timed, and the one that fails has the remedy.
 """
 
 import asyncio
@@ -30,17 +30,14 @@ _BUSY: Final = (
 )
 
 
-class Check:
-    """One try of one destination; `delivering`.
-
-    Instances are on their way there, over associations that Link keeps meanwhile.
-    """
+class DestinationCheck:
+    """One check of one destination; `delivering`: instances are being sent to it meanwhile."""
 
     def __init__(
         self, destination: Destination, reach: Reach, tasks: Tasks, *, delivering: bool = False
     ) -> None:
         self._delivering = delivering
-        self._destination = _impatient(destination)
+        self._destination = _with_short_timeouts(destination)
         self._reach = reach
         self._tasks = tasks
         self._steps: list[CheckStep] = []
@@ -48,9 +45,9 @@ class Check:
         self._began = self._loop.time()
 
     async def run(self) -> Checked:
-        """Try; every step in order, none after one that failed."""
+        """Return the steps in their order, none after one that failed."""
         try:
-            await self._try()
+            await self._check()
         except NotDeliveredError as error:
             busy = self._delivering and error.answer.phase in {
                 DeliveryPhase.CONNECT,
@@ -61,7 +58,7 @@ class Check:
             )
         return Checked(steps=tuple(self._steps))
 
-    async def _try(self) -> None:
+    async def _check(self) -> None:
         destination = self._destination
         addresses = await self._reach.resolve(destination)
         self._step("resolve", f"{destination.host} is {', '.join(addresses)}")
@@ -120,7 +117,7 @@ class Check:
             elif answer.status:
                 self._step(
                     "echo",
-                    f"{name} answered C-ECHO with {describe(answer.status)}; its log says more",
+                    f"{name} answered C-ECHO with {describe(answer.status)}; see its log",
                     ok=False,
                 )
             else:
@@ -145,7 +142,7 @@ _STEPS: Final = {
 }
 
 
-def _impatient(destination: Destination) -> Destination:
+def _with_short_timeouts(destination: Destination) -> Destination:
     timeouts = destination.timeouts
     return msgspec.structs.replace(
         destination,

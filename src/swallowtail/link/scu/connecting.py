@@ -1,8 +1,9 @@
-"""The way from Link to a destination.
+"""The connection from Link to a destination.
 
-Resolved once, judged by the hospital's policy, connected to what was judged, associated.
+The name is resolved once, the hospital's policy is applied to the addresses, and the connection is
+opened to an allowed one, then the association.
 
-Each step raises NotDeliveredError with the sentence for the person who has to act.
+Each step raises NotDeliveredError with a message that has cause and remedy.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ BUFFERS: Final = BufferPool()
 
 
 def peer_of(destination: Destination) -> Peer:
-    """Give the destination's words for sentences."""
+    """Return what messages need of a destination."""
     place = f"{destination.host} port {destination.port}"
     return Peer(
         destination.name,
@@ -51,7 +52,7 @@ class _OwnPortError(OSError):
 
 
 class _Watched:
-    """The network, with a look at where a connection leads and when it stood."""
+    """The network, with a check of where a connection leads, and the time when it was open."""
 
     def __init__(self, network: Network, own: Callable[[], Iterable[Target]]) -> None:
         self._network = network
@@ -86,7 +87,7 @@ class _Watched:
 
 
 class Reach:
-    """Opens associations with destinations, within the hospital's policy."""
+    """The associations with destinations, within the hospital's policy."""
 
     def __init__(
         self,
@@ -105,7 +106,7 @@ class Reach:
         self._lookups: dict[str, asyncio.Task[tuple[str, ...] | OSError]] = {}
 
     async def resolve(self, destination: Destination) -> tuple[str, ...]:
-        """Give the addresses of its host."""
+        """Return the addresses of its host."""
         try:
             async with asyncio.timeout(destination.timeouts.connect):
                 found = await self._lookup(destination.host)
@@ -118,7 +119,7 @@ class Reach:
     async def _lookup(self, host: str) -> tuple[str, ...]:
         """Ask once for all who wait for the same name.
 
-        A resolver that hangs holds one thread, not one for each try.
+        A resolver that hangs holds one thread, not one for each attempt.
         """
         if (running := self._lookups.get(host)) is None:
             running = self._lookups[host] = self._tasks.spawn(self._ask(host), name="lookup")
@@ -139,7 +140,7 @@ class Reach:
             del self._lookups[host]
 
     def judge(self, destination: Destination, addresses: Iterable[str]) -> tuple[str, ...]:
-        """Give those of the addresses that the policy allows; there is one at least."""
+        """Return those of the addresses that the policy allows; there is one at least."""
         reasons: list[str] = []
         allowed: list[str] = []
         for address in addresses:
@@ -155,10 +156,7 @@ class Reach:
         return tuple(allowed)
 
     def _limit(self, destination: Destination, address: str) -> None:
-        """Have a target that is new wait while the policy allows no more of them.
-
-        That is no failure of the destination.
-        """
+        """Check the limit on new addresses; a wait is no failure of the destination."""
         now = asyncio.get_running_loop().time()
         if (
             found := limited(self._policy, address, destination.port, now=now, recent=self._recent)
@@ -179,14 +177,12 @@ class Reach:
         *,
         on_connected: Callable[[float], None] | None = None,
     ) -> Connection:
-        """Connect to one judged address and open an association.
+        """Connect to one allowed address and open an association.
 
-        `on_connected` learns when the connection stood.
+        `on_connected` is called with the time when the connection was open.
         """
         peer = peer_of(destination)
-        self._limit(
-            destination, address
-        )  # it may have been reached since, and each address is a target of its own
+        self._limit(destination, address)  # it may have been reached since, and each address counts
         self._enter(address, destination.port)
         network = _Watched(self._network, self._own)
         try:
@@ -218,7 +214,7 @@ class Reach:
         return outcome
 
     async def open(self, destination: Destination, contexts: Iterable[Pair]) -> Connection:
-        """Resolve, judge, connect, associate.
+        """Resolve, apply the policy, connect, associate.
 
         Of several addresses the first that takes the connection.
         """

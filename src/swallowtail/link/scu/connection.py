@@ -3,7 +3,7 @@
 Deliveries in the order in which they come, over one association that is kept while it is used.
 
 A delivery waits for its turn with its body unread, so that it holds its credit window and no more.
-Its turn begins when the destination's window has room, which without the asynchronous operations
+Its turn begins when the destination's window is open, which without the asynchronous operations
 window (PS3.7 D.3.3.3) means: when the one before has its response. One that was asked for behind
 another begins only when that one has arrived, or awaits its response within the asynchronous
 operations window; otherwise it is returned without having been begun (LINK): nothing overtakes a
@@ -44,13 +44,12 @@ log = structlog.get_logger()
 MAX_QUEUED: Final = 8
 """Deliveries of one connection that Link takes at once, the running ones included."""
 MAX_SENT: Final = 64
-"""Deliveries of one connection that are remembered as sent, for those that are asked for behind
-them.
+"""Deliveries of one connection that are kept as sent, for those that are requested behind them.
 """
 
 
 def passed_over(detail: str) -> NotDelivered:
-    """Give the answer to a delivery that was not begun."""
+    """Return the response to a delivery that was not started."""
     return NotDelivered(about=About.LINK, phase=DeliveryPhase.QUEUE, detail=detail)
 
 
@@ -83,12 +82,12 @@ class Line:
 
     @property
     def associated(self) -> bool:
-        """Whether an association is open."""
+        """Return whether an association is open."""
         return self._association is not None and self._association.ended is None
 
     @property
     def over(self) -> bool:
-        """Whether nothing runs, waits or is open any more."""
+        """Return whether nothing runs, waits or is open."""
         return (
             not self._queued
             and not self.associated
@@ -106,7 +105,7 @@ class Line:
         self._rest()
 
     def remove(self) -> None:
-        """Begin nothing more, and end the association after the running instance."""
+        """Stop deliveries, and end the association after the running instance."""
         self.removed = True
         self._rest()
 
@@ -118,15 +117,12 @@ class Line:
         return not self.associated
 
     async def drain(self, limit: float) -> None:
-        """Begin nothing more, and end the association after what runs.
-
-        After `limit` seconds at once.
-        """
+        """Stop deliveries, and end the association after what runs, in `limit` seconds at most."""
         self.stopping = True
         try:
             async with asyncio.timeout(limit), self._turn:
                 if self._association is not None:
-                    await self._association.room(below=1)
+                    await self._association.wait_below(1)
                 await self._end()
                 if self._ending is not None:  # it was idle, and its release is under way
                     await asyncio.wait([self._ending])
@@ -139,7 +135,7 @@ class Line:
     async def deliver(self, request: DeliverRequest, channel: Channel) -> DeliverAnswer:
         """Send one instance when its turn has come.
 
-        Raises ChannelResetError when the Cloud no longer wants it.
+        Raises ChannelResetError when the Cloud cancels it.
         """
         if self._queued >= MAX_QUEUED:
             return passed_over(
@@ -157,7 +153,7 @@ class Line:
     async def _deliver(self, request: DeliverRequest, body: Body) -> DeliverAnswer:
         async with self._turn:
             if self._association is not None:
-                await self._association.room(self._association.window)
+                await self._association.wait_below(self._association.window)
             self._sent.pop(
                 request.delivery, None
             )  # an earlier attempt at it is no news for those behind this one
@@ -226,7 +222,7 @@ class Line:
                 connection, proposal, destination, self._tasks
             )
             log.info(
-                "associated",
+                "association established",
                 destination=destination.name,
                 peer=connection.peer[0],
                 count=len(proposal),
@@ -234,9 +230,7 @@ class Line:
         return current
 
     def _rest(self) -> None:
-        """Have the association released when it was idle for the destination's time, or at once
-        when it is not wanted.
-        """
+        """Schedule the release of the association: after its idle time, or at once."""
         if self._idle is not None:
             self._idle.cancel()
         if self._association is not None:
@@ -257,10 +251,10 @@ class Line:
         self._ending = self._tasks.spawn(association.release(), name="release")
 
     async def _end(self) -> None:
-        """End the association in good order after what runs on it."""
+        """Release the association after what runs on it."""
         association, self._association = self._association, None
         if association is not None:
-            await association.room(below=1)
+            await association.wait_below(1)
             await association.release()
 
     # One instance
@@ -317,7 +311,7 @@ class Line:
             self._sent.pop(request.delivery, None)
 
     def _note_sent(self, request: DeliverRequest) -> None:
-        """Let those behind it follow until it fails.
+        """Note that those behind it may follow until it fails.
 
         Whoever sends holds the turn, so none begins before all has left.
         """
@@ -353,7 +347,7 @@ class _Sent:
 
 
 def _towards(destination: Destination) -> Destination:
-    """Give what of a destination an association depends on."""
+    """Return the settings of a destination that an association depends on."""
     return msgspec.structs.replace(
         destination, description="", attempts=1, at_cap=AtCap.PARK, connections=1
     )

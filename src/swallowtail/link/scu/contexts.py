@@ -1,10 +1,8 @@
-"""Which presentation contexts an association with a destination is asked for.
-
-A pure plan (PS3.8 9.3.2.2).
+"""The presentation contexts that Link proposes to a destination: a pure plan (PS3.8 9.3.2.2).
 
 One context for each pair of SOP class and transfer syntax, so that the choice between syntaxes
 stays ours. What was needed last is proposed first. Places that are left propose what an instance
-could be transcoded to, so that a refusal says at once what the destination does take.
+could be transcoded to, so that a rejection shows at once what the destination accepts.
 """
 
 from collections.abc import Iterable, Iterator
@@ -54,26 +52,24 @@ def refused_context(
         return f"{what} in {syntax}; {remedy}"
     if result == ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED:
         return f"{what}; enable this SOP class there, or send it elsewhere"
-    return f"{what} in {syntax} for now and gives no cause (result {result}); its log says more"
+    return f"{what} in {syntax} for now and gives no cause (result {result}); see its log"
 
 
 def pairs_of(expected: Iterable[Expected]) -> Iterator[Pair]:
-    """Give the pairs that a request announces."""
+    """Return the pairs that a request announces."""
     for each in expected:
         for syntax in each.transfer_syntaxes:
             yield each.sop_class, syntax
 
 
 class Needs:
-    """The pairs that the instances of one connection need, the least recently needed forgotten
-    first.
-    """
+    """The pairs that the instances of one connection need, the latest MAX_CONTEXTS of them."""
 
     def __init__(self) -> None:
         self._pairs: dict[Pair, None] = {}  # oldest first, at most MAX_CONTEXTS
 
     def note(self, pair: Pair, expected: Iterable[Pair] = ()) -> None:
-        """Learn that `pair` is needed now, and that `expected` will be, the first of them first."""
+        """Add `pair`, needed now, and `expected`, needed soon, the first of them first."""
         for each in (*reversed([*expected][: MAX_CONTEXTS - 1]), pair):
             self._pairs.pop(each, None)
             self._pairs[each] = None
@@ -81,7 +77,7 @@ class Needs:
             del self._pairs[oldest]
 
     def proposal(self, *, fallbacks: bool) -> tuple[Pair, ...]:
-        """Give the pairs to propose, what is needed now first."""
+        """Return the pairs to propose, those needed now first."""
         needed = tuple(reversed(self._pairs))
         spare = (
             (sop_class, syntax)

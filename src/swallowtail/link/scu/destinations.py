@@ -23,7 +23,7 @@ from swallowtail.calls.deliver import (
 from swallowtail.calls.diagnostics import read_check_request
 from swallowtail.calls.net import discard_body
 from swallowtail.dicom import uids
-from swallowtail.link.scu.check import Check
+from swallowtail.link.scu.check import DestinationCheck
 from swallowtail.link.scu.connecting import Reach
 from swallowtail.link.scu.connection import Line, passed_over
 from swallowtail.link.state import LinkState
@@ -41,7 +41,7 @@ LAST_WORDS: Final = 10.0
 
 @dataclass(slots=True)
 class _Use:
-    """How a destination did when it was used last."""
+    """The last use of a destination."""
 
     state: str
     detail: str
@@ -104,9 +104,9 @@ class Destinations:
         self._uses = {name: use for name, use in self._uses.items() if name in self._destinations}
 
     async def drain(self, limit: float) -> None:
-        """Begin nothing more.
+        """Stop: no delivery starts any more.
 
-        Return when what runs has ended and every association is released, after `limit` seconds at
+        Returns when what runs has ended and every association is released, after `limit` seconds at
         most.
         """
         self._stopping = True
@@ -168,19 +168,19 @@ class Destinations:
         rested = [
             await line.rest() for (owner, _), line in list(self._lines.items()) if owner == name
         ]
-        checked = await Check(
+        checked = await DestinationCheck(
             destination, self._reach, self._tasks, delivering=not all(rested)
         ).run()
         await channel.message(encode(checked), fin=True)
 
     def _note(self, name: str, answer: DeliverAnswer) -> None:
-        """Learn how a delivery ended.
+        """Handle the end of a delivery.
 
-        What is about the instance says that the destination answers.
+        A failure of the instance shows that the destination responds.
         """
         if not isinstance(answer, Delivered):
             log.info(
-                "a delivery failed",
+                "delivery failed",
                 destination=name,
                 phase=answer.phase,
                 reason=answer.about,

@@ -1,6 +1,6 @@
-"""What the end of a delivery means, as data.
+"""The outcomes of a delivery, as data.
 
-The destination's statuses, rejections and aborts, and what a person does about each.
+The destination's statuses, rejections and aborts, with the remedy for each.
 
 Three kinds are kept apart, since the Cloud's queue treats them differently (`calls.deliver.About`):
 the destination, this instance, Link itself. Statuses are PS3.4 B.2.3 and PS3.7 Annex C; what no row
@@ -20,7 +20,7 @@ MAX_DETAIL: Final = 400
 
 
 class NotDeliveredError(Exception):
-    """A delivery has failed; `answer` is what the Cloud hears."""
+    """A failed delivery; `answer` is the response to the Cloud."""
 
     def __init__(self, answer: NotDelivered) -> None:
         super().__init__(answer.detail)
@@ -28,7 +28,7 @@ class NotDeliveredError(Exception):
 
 
 def failure(about: About, phase: DeliveryPhase, detail: str) -> NotDeliveredError:
-    """Give the failure of a delivery that got no response."""
+    """Return the failure of a delivery that got no response."""
     return NotDeliveredError(NotDelivered(about=about, phase=phase, detail=detail[:MAX_DETAIL]))
 
 
@@ -44,7 +44,7 @@ class Row:
 
 
 _RETRIED: Final = "it is tried again"
-_LOG: Final = "its log says more"
+_LOG: Final = "see its log"
 
 STATUSES: Final = (
     Row(0x0000, 0x0000, None, "success"),
@@ -113,12 +113,12 @@ STATUSES: Final = (
 
 
 def row_of(status: int) -> Row:
-    """Give what `status` in a C-STORE-RSP means."""
+    """Return the row of `status` in a C-STORE-RSP."""
     return next(row for row in STATUSES if row.first <= status <= row.last)
 
 
 def answered(name: str, status: int, row: Row, comment: str) -> NotDelivered:
-    """Give what the Cloud hears of a response that is a failure."""
+    """Return the response to the Cloud for a status that is a failure."""
     detail = f"{name} answered {status:04X}: {row.means}; {row.remedy}"
     assert row.about is not None
     return NotDelivered(
@@ -133,7 +133,7 @@ def answered(name: str, status: int, row: Row, comment: str) -> NotDelivered:
 _REJECTIONS: Final[Mapping[tuple[int, int], tuple[str, str]]] = {
     (1, 1): (
         "it gives no reason",
-        "its log says more; often it does not know our AE title {calling}, or our address",
+        "see its log; often our AE title {calling} or our address is not entered there",
     ),
     (1, 2): (
         "it does not support DICOM's application context",
@@ -147,7 +147,7 @@ _REJECTIONS: Final[Mapping[tuple[int, int], tuple[str, str]]] = {
         "called AE title not recognised",
         "check the AE title configured for it, now {called}",
     ),
-    (2, 1): ("it gives no reason", "its log says more"),
+    (2, 1): ("it gives no reason", "see its log"),
     (2, 2): (
         "it does not support this protocol version",
         "check that host and port are those of a DICOM system",
@@ -159,7 +159,7 @@ _REJECTIONS: Final[Mapping[tuple[int, int], tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A destination, for sentences."""
+    """A destination, for messages."""
 
     name: str
     place: str
@@ -170,8 +170,8 @@ class Peer:
     """How many Link may open to it at once."""
 
     def rejected(self, answer: AssociateRJ) -> str:
-        """Say that it rejected the association."""
-        unknown = (f"reason {answer.source}/{answer.reason}", "its log says more")
+        """Return the message that it rejected the association."""
+        unknown = (f"reason {answer.source}/{answer.reason}", "see its log")
         reason, remedy = _REJECTIONS.get((answer.source, answer.reason), unknown)
         lasting = "" if answer.result == RejectResult.PERMANENT else " for now"
         fewer = ", or configure fewer connections here" if self.connections > 1 else ""
@@ -179,14 +179,14 @@ class Peer:
         return f"{self.name} rejected the association{lasting}: {reason}; {remedy}"
 
     def not_associated(self, why: NotAssociated) -> str:
-        """Say why there is no association."""
+        """Return the message why there is no association."""
         match why:
             case AssociateRejected(answer):
                 return self.rejected(answer)
             case Aborted():
                 return (
-                    f"{self.name} aborted instead of answering the association request; its log"
-                    " says more"
+                    f"{self.name} aborted instead of responding to the association request; see its"
+                    " log"
                 )
             case DeadlinePassed():
                 return (
@@ -200,26 +200,28 @@ class Peer:
                 )
 
     def aborted(self) -> str:
-        """Say that it aborted an association."""
-        return f"{self.name} aborted the association; its log says why"
+        """Return the message that it aborted an association."""
+        return f"{self.name} aborted the association; see its log"
 
     def lost(self) -> str:
-        """Say that the connection ended below an association."""
+        """Return the message that the connection ended below an association."""
         return (
             f"the connection to {self.name} was lost; check the network between Link and"
             f" {self.place}, and whether it runs"
         )
 
     def released(self) -> str:
-        """Say that it ended the association itself."""
-        return f"{self.name} released the association before it answered; its log says why"
+        """Return the message that it ended the association itself."""
+        return f"{self.name} released the association before it answered; see its log"
 
     def violated(self, what: str) -> str:
-        """Say that it broke the protocol and was sent an A-ABORT."""
-        return f"{self.name} broke the DICOM protocol and was aborted: {what}; tell its vendor"
+        """Return the message that it broke the protocol and was sent an A-ABORT."""
+        return (
+            f"{self.name} broke the DICOM protocol and was aborted: {what}; report it to its vendor"
+        )
 
     def unreachable(self, error: OSError) -> str:
-        """Say that no connection opened."""
+        """Return the message that no connection opened."""
         if isinstance(error, TimeoutError):
             return (
                 f"{self.name} did not take the connection to {self.place} in time; check host, port"
@@ -237,7 +239,7 @@ class Peer:
         )
 
     def unresolved(self, error: OSError) -> str:
-        """Say that the host's name has no address."""
+        """Return the message that the host's name has no address."""
         reason = (
             "no answer in time"
             if isinstance(error, TimeoutError)
@@ -249,14 +251,14 @@ class Peer:
         )
 
     def stalled(self, seconds: float) -> str:
-        """Say that it stopped to read."""
+        """Return the message that it stopped to read."""
         return (
-            f"{self.name} took no byte of an instance for {seconds:g} s; look whether it hangs; it"
+            f"{self.name} took no byte of an instance for {seconds:g} s; check whether it hangs; it"
             " is tried again"
         )
 
     def silent(self, seconds: float) -> str:
-        """Say that no response came."""
+        """Return the message that no response came."""
         return (
             f"{self.name} took an instance and did not answer within {seconds:g} s; look whether it"
             " hangs; it is tried again"

@@ -1,8 +1,8 @@
 """An association of Link with a destination: requests out, responses in, each within its deadline.
 
 One task reads (`read`); whoever sends holds the line. A response settles the request with its
-message id; whatever else the destination does ends the association, and every request that was open
-hears why.
+message id; everything else that the destination does ends the association, and every open request
+gets the reason.
 """
 
 import asyncio
@@ -52,12 +52,12 @@ class Pending:
     context_id: int
     field: int
     result: asyncio.Future[Command | Ended]
-    told: Callable[[Command | Ended], None]
+    on_result: Callable[[Command | Ended], None]
     """Called first, at once when the result is known."""
 
 
 def _ignored(_: Command | Ended) -> None:
-    """For requests whose result only its asker needs."""
+    """Ignore a result."""
 
 
 class OutboundAssociation:
@@ -92,17 +92,15 @@ class OutboundAssociation:
         self._reading = tasks.spawn(self._read(), name="destination")
 
     def context(self, pair: Pair) -> PresentationContext | None:
-        """Give the accepted context for a pair, None when it was refused or not proposed."""
+        """Return the accepted context for a pair, None when it was rejected or not proposed."""
         return self._agreement.context_for(*pair)
 
     def refusal(self, pair: Pair) -> int | None:
-        """Return the result with which the destination refused a pair (PS3.8 9.3.3.2), None when it
-        gave none.
-        """
+        """Return the result of a rejected pair (PS3.8 9.3.3.2), None when it was not rejected."""
         return self._agreement.refused.get(self._ids.get(pair, 0))
 
     def syntaxes(self, sop_class: str) -> tuple[str, ...]:
-        """Give the transfer syntaxes that the destination accepted for a SOP class."""
+        """Return the transfer syntaxes that the destination accepted for a SOP class."""
         contexts = self._agreement.contexts.values()
         return tuple(
             context.transfer_syntax for context in contexts if context.abstract_syntax == sop_class
@@ -110,12 +108,12 @@ class OutboundAssociation:
 
     @property
     def outstanding(self) -> int:
-        """How many requests have no response yet."""
+        """Return how many requests have no response yet."""
         return len(self._open)
 
-    async def room(self, below: int) -> None:
-        """Wait until fewer than `below` requests are without response."""
-        while len(self._open) >= below:
+    async def wait_below(self, limit: int) -> None:
+        """Wait until fewer than `limit` requests are without response."""
+        while len(self._open) >= limit:
             await asyncio.wait(
                 [pending.result for pending in self._open.values()],
                 return_when=asyncio.FIRST_COMPLETED,
@@ -124,24 +122,24 @@ class OutboundAssociation:
     # Sending: one at a time, the line's lock sees to it
 
     def new_message_id(self) -> int:
-        """Give the next message id."""
+        """Return the next message id."""
         return self._connection.new_message_id()
 
     def request(
         self,
         context: PresentationContext,
         command: Command,
-        told: Callable[[Command | Ended], None] = _ignored,
+        on_result: Callable[[Command | Ended], None] = _ignored,
     ) -> asyncio.Future[Command | Ended]:
         """Send a command set; its data set follows with `send_data`, `sent` when all has left."""
         result: asyncio.Future[Command | Ended] = self._loop.create_future()
-        pending = Pending(command.message_id, context.id, command.field, result, told)
+        pending = Pending(command.message_id, context.id, command.field, result, on_result)
         self._open[command.message_id] = pending
         if self.ended is None:
             try:
                 self._connection.send(context.id, command)
                 self._incomplete = command.message_id if command.has_data_set else None
-            except LocalProtocolError:  # it has ended, and the reader does not know yet
+            except LocalProtocolError:  # it has ended, and the reader has not noticed
                 self._end(self._lost())
         if self.ended is not None:
             self._settle(pending, self.ended)
@@ -166,7 +164,7 @@ class OutboundAssociation:
         return self.ended is None
 
     def _lost(self) -> Ended:
-        """Say why the connection is gone.
+        """Return why the connection was lost.
 
         A destination that takes nothing is cut by the transport's watch.
         """
@@ -194,12 +192,12 @@ class OutboundAssociation:
     # The end
 
     def abort(self, why: Ended) -> None:
-        """End it with an A-ABORT, so that the destination drops what is not whole."""
+        """End it with an A-ABORT, so that the destination discards what is incomplete."""
         self._end(why)
         self._connection.abort()
 
     async def release(self) -> None:
-        """End it in good order, within RELEASE_LIMIT; what is open hears LINK."""
+        """Release it, within RELEASE_LIMIT; open requests get the outcome LINK."""
         if self.ended is None:
             try:
                 self._connection.release()
@@ -238,7 +236,7 @@ class OutboundAssociation:
         del self._open[pending.message_id]
         if (timer := self._overdue.pop(pending.message_id, None)) is not None:
             timer.cancel()
-        pending.told(result)
+        pending.on_result(result)
         if not pending.result.done():
             pending.result.set_result(result)
 
