@@ -47,7 +47,7 @@ async def test_the_first_key_is_bound_and_every_admission_raises_the_epoch(ward:
         CodeState.BOUND,
     )
     assert (second.bound, second.link.epoch) == (False, first.link.epoch + 1)
-    assert await ward.links.epoch(NORTH, "ward") == second.link.epoch
+    assert (await ward.links.link(NORTH, "ward")).epoch == second.link.epoch
 
 
 async def test_a_fresh_code_waits_no_longer_than_its_window(ward: Records) -> None:
@@ -62,7 +62,7 @@ async def test_another_key_is_refused_and_raises_an_alarm(ward: Records) -> None
     assert refused == NotAdmitted(problem=AdmissionProblem.KEY, tenant=NORTH, link="ward")
     (alarm,) = (await ward.alarms.alarms(NORTH)).items
     assert (alarm.condition, alarm.subject) == (Condition.LINK_KEY, "ward")
-    assert await ward.links.epoch(NORTH, "ward") == before.link.epoch
+    assert (await ward.links.link(NORTH, "ward")).epoch == before.link.epoch
 
 
 async def test_an_unknown_code_is_nobodys(ward: Records) -> None:

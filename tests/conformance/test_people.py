@@ -46,7 +46,7 @@ async def test_suspending_fences_sessions_admissions_and_tokens(records: Records
     await records.people.change_organisation(
         NORTH, state=OrganisationState.SUSPENDED, now=NOW, event=EVENT
     )
-    assert await records.links.epoch(NORTH, "ward") > epoch
+    assert (await records.links.link(NORTH, "ward")).epoch > epoch
     assert await records.tokens.find(digest("secret"), now=NOW) is None
     refusal = await records.tokens.refusal(digest("secret"), now=NOW)
     assert (refusal.problem, refusal.tenant) == (TokenProblem.ORGANISATION, NORTH)

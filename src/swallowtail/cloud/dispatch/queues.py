@@ -237,24 +237,6 @@ class Queues:
         self._bus.publish(topic(target.link))
         return count
 
-    async def destinations(self, tenant: Tenant, link: str) -> tuple[DestinationView, ...]:
-        """Give a Link's destinations.
-
-        Those that are configured, in that order, then those that once were used.
-        """
-        configured = (await self._sites.sites(tenant, [link])).destinations
-        now = self._clock()
-        used = await self._deliveries.destinations(tenant, None, now=now)
-        gone = [target for target in used if target.link == link and target not in configured]
-        unused = await self._deliveries.destinations(
-            tenant, [one for one in configured if one not in used], now=now
-        )
-        states = used | unused
-        return tuple(
-            DestinationView(target, configured.get(target), states[target])
-            for target in (*configured, *gone)
-        )
-
     async def destination(self, tenant: Tenant, target: Target) -> DestinationView:
         """Give one; NotFoundError when it neither is configured nor ever was used."""
         configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)

@@ -5,7 +5,7 @@ One session from the upgrade to the close, and the registry of those that live (
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
@@ -87,10 +87,6 @@ class LinkSessions:
         """Give the live session of a Link; None when it has none here."""
         live = self._live.get((tenant, link))
         return live.link_session if live else None
-
-    def connected(self) -> Mapping[tuple[Tenant, str], LinkSession]:
-        """Give all live sessions."""
-        return {key: live.link_session for key, live in self._live.items()}
 
     async def ping(self, tenant: Tenant, link: str, size: int) -> float:
         """Send `size` bytes to the Link and back; gives the seconds."""

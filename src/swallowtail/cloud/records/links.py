@@ -136,9 +136,6 @@ class LinkRecords:
     async def admit(self, code: bytes, key: bytes, *, address: str, now: float) -> Admission:
         return await self._database.write(lambda unit: _admit(unit, code, key, address, now))
 
-    async def epoch(self, tenant: Tenant, link: str) -> int:
-        return (await self.link(tenant, link)).epoch
-
     async def _change(
         self, tenant: Tenant, link: str, decide: Any, now: float, event: AuditEvent
     ) -> Link:

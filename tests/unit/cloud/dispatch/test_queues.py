@@ -142,16 +142,15 @@ async def test_what_a_person_sends_goes_before_what_waits_and_wakes_the_queue(st
 
 async def test_destinations_are_those_configured_and_those_once_used(stage: Stage) -> None:
     queues = queues_of(stage)
-    (unused,) = await queues.destinations(NORTH, "ward")
+    unused = await queues.destination(NORTH, PACS)
     assert (unused.target, unused.configured, unused.state.counts) == (PACS, DESTINATION, {})
     await stage.queue("1.1")
     assert (await queues.destination(NORTH, PACS)).state.counts == {"pending": 1}
     await stage.records.configuration.put(
         NORTH, "ward", dump(Configuration()), author="test", now=stage.now, event=EVENT
     )
-    (gone,) = await queues.destinations(NORTH, "ward")
+    gone = await queues.destination(NORTH, PACS)
     assert (gone.target, gone.configured, gone.state.counts) == (PACS, None, {"pending": 1})
-    assert await queues.destinations(SOUTH, "ward") == ()
     with pytest.raises(NotFoundError):
         await queues.destination(SOUTH, PACS)
 

@@ -6,7 +6,7 @@ import re
 import secrets
 import tempfile
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,9 +123,6 @@ class Sessions:
 
     def session(self, tenant: Tenant, link: str) -> LinkSession | None:
         return self.live.get((tenant, link))
-
-    def connected(self) -> Mapping[tuple[Tenant, str], LinkSession]:
-        return self.live
 
     async def ping(self, tenant: Tenant, link: str, size: int) -> float:
         self._need(tenant, link)

@@ -86,9 +86,6 @@ class Links(Protocol):
         before (wire §3).
         """
 
-    async def epoch(self, tenant: Tenant, link: str) -> int:
-        """Return the present epoch: a session that has an older one must end."""
-
 
 class Configurations(Protocol):
     """The documents of Links, and what the Links report.

@@ -1,6 +1,5 @@
 """The port of live sessions: `links` implements it."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from swallowtail.calls.diagnostics import Checked, LinkStatus
@@ -13,9 +12,6 @@ class Sessions(Protocol):
 
     def session(self, tenant: Tenant, link: str) -> LinkSession | None:
         """Return the session of a Link on this node, if any."""
-
-    def connected(self) -> Mapping[tuple[Tenant, str], LinkSession]:
-        """Return all sessions of this node."""
 
     async def ping(self, tenant: Tenant, link: str, size: int) -> float:
         """Send `size` bytes to Link and back at interactive priority; gives the seconds.
