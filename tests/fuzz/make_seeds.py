@@ -265,6 +265,7 @@ _STATUS = diagnostics.LinkStatus(
     configuration=1,
     endpoints=(_ENDPOINT,),
     policy=_POLICY,
+    clock_offset=0.5,
     memory=1 << 20,
     connections=0,
 )

@@ -45,6 +45,7 @@ from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import SUBPROTOCOL
 from swallowtail.wire.websocket import LinkConnection, WebSocketTransport
+from tests.link_calls import CALLS
 from tests.programs import sound
 
 START_SECONDS = 60
@@ -181,7 +182,7 @@ class WireLink:
         assert isinstance(socket, LinkConnection)
         hello = LinkHello(
             release="0.1.0",
-            capabilities=("listener:dicom",),
+            capabilities=("listener:dicom", *CALLS),
             code=self.code,
             key=self.key.public_key().public_bytes_raw(),
             sign=self.key.sign,

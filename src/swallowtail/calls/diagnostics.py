@@ -43,6 +43,8 @@ class LinkStatus(Call, frozen=True, kw_only=True):
     configuration: int
     endpoints: tuple[EndpointState, ...]
     policy: PolicyStatus
+    clock_offset: float
+    """Seconds by which Link's clock was ahead of the Cloud's when the session began (wire §3)."""
     memory: int
     """Resident bytes."""
     connections: int

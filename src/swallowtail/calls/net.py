@@ -28,9 +28,6 @@ PIECE: Final = 256 * 1024
 """Bytes of a body that are copied into frames between two turns of the loop."""
 NO_LONGER_AWAITED: Final = "the caller no longer waits for the response"
 
-FAILURES: Final = (ChannelResetError, SessionClosedError, LocalProtocolError, MalformedCallError)
-"""How a call ends without its response: the peer, the session or the message is to blame."""
-
 
 class CallFailedError(Exception):
     """A call without a valid response; the text says which call and why."""
@@ -39,7 +36,43 @@ class CallFailedError(Exception):
         super().__init__(f"call {call!r} failed: {str(error) or 'no response in time'}")
 
 
+class CallNotServedError(Exception):
+    """A call that the peer has not announced; nothing was sent."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(f"the peer does not serve the call {call!r}; update it")
+
+
+FAILURES: Final = (
+    ChannelResetError,
+    SessionClosedError,
+    LocalProtocolError,
+    MalformedCallError,
+    CallNotServedError,
+)
+"""How a call ends without its response: the peer, the session or the message is to blame."""
+
+
+def call_capability(call: str) -> str:
+    """Return the capability by which a side announces that it serves a call (wire §3)."""
+    return f"call:{call}"
+
+
 # The caller's side
+
+
+async def open_call(
+    session: Session,
+    call: str,
+    request: msgspec.Struct,
+    priority: Priority,
+    *,
+    fin: bool = False,
+) -> Channel:
+    """Open the channel of a call that the peer serves; raises one of FAILURES."""
+    if session.machine.ready and call_capability(call) not in session.machine.peer_capabilities:
+        raise CallNotServedError(call)
+    return await session.open(call, encode(request), priority, fin=fin)
 
 
 async def ask(
@@ -57,7 +90,7 @@ async def ask(
     """
     try:
         async with asyncio.timeout(seconds):
-            channel = await session.open(call, encode(request), Priority.INTERACTIVE, fin=not body)
+            channel = await open_call(session, call, request, Priority.INTERACTIVE, fin=not body)
             try:
                 if body:
                     await channel.send(memoryview(body))

@@ -19,7 +19,7 @@ import structlog
 from swallowtail.calls.config import listener_capability
 from swallowtail.calls.deliver import DELIVER
 from swallowtail.calls.diagnostics import CHECK
-from swallowtail.calls.net import ServedCall
+from swallowtail.calls.net import ServedCall, call_capability
 from swallowtail.link.cloud_address import Connect
 from swallowtail.link.control.calls import CALL_LIMIT, About, ControlCalls
 from swallowtail.link.device_key import DeviceKey
@@ -105,7 +105,10 @@ class Agent:
         )
         identity = Identity(
             facts.release,
-            tuple(listener_capability(name) for name in sorted(protocols)),
+            (
+                *(listener_capability(name) for name in sorted(protocols)),
+                *(call_capability(name) for name in sorted(self.calls.calls)),
+            ),
             facts.code,
             facts.key,
         )

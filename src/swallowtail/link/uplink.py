@@ -18,7 +18,7 @@ from swallowtail.link.cloud_address import Connect, UplinkError
 from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.reports import ObservationBuffer
 from swallowtail.runtime.tasks import Tasks
-from swallowtail.wire.control import GoodbyeReason, RefuseReason
+from swallowtail.wire.control import GoodbyeReason, RefuseReason, Welcome
 from swallowtail.wire.events import Close
 from swallowtail.wire.failures import RefusedError, SessionClosedError
 from swallowtail.wire.handshake import LinkHello
@@ -64,7 +64,7 @@ class Answering(Protocol):
     def calls(self) -> Mapping[str, ServedCall]:
         """Return the calls by name."""
 
-    def session_opened(self) -> None:
+    def session_opened(self, cloud_time: float) -> None:
         """Handle the start of a session: the state of the endpoints is reported."""
 
 
@@ -138,10 +138,10 @@ class Uplink:
         transport = await self._connect()
         machine = SessionMachine(self._hello(), now=asyncio.get_running_loop().time())
         async with Session(machine, transport, name="uplink") as session:
-            await self._complete_handshake(session)
+            welcome = await self._complete_handshake(session)
             self._current = session
             try:
-                return await self._serve(session)
+                return await self._serve(session, welcome)
             finally:
                 self._current = None
 
@@ -164,7 +164,7 @@ class Uplink:
             sign=identity.key.sign,
         )
 
-    async def _complete_handshake(self, session: Session) -> None:
+    async def _complete_handshake(self, session: Session) -> Welcome:
         try:
             welcome = await session.welcomed()
         except RefusedError as error:
@@ -179,13 +179,15 @@ class Uplink:
         self._reconnect.welcomed(session.time())
         log.info("session opened", epoch=welcome.epoch, session=welcome.session.hex())
 
-    async def _serve(self, session: Session) -> tuple[SessionEnding, float]:
+        return welcome
+
+    async def _serve(self, session: Session, welcome: Welcome) -> tuple[SessionEnding, float]:
         """Serve calls and send reports until the session ends."""
         async with Tasks("calls") as tasks:
             serving = serve_calls(session, self._answering.calls, tasks)
             tasks.spawn(serving, name="serve")
             tasks.spawn(self._report(session), name="report")
-            self._answering.session_opened()
+            self._answering.session_opened(welcome.time)
             await asyncio.wait([session.closed])
         close = session.closed.result()
         log.info("session closed", status=close.code, reason=close.text)

@@ -3,7 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from swallowtail.calls.net import (
     CallFailedError,
     ServedCall,
     ask,
+    call_capability,
     discard_body,
     exchange,
     receive_body,
@@ -36,8 +37,10 @@ from swallowtail.wire.failures import ChannelResetError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.reasons import ResetReason
-from tests.unit.wire.test_net import joined
+from tests.unit.wire.pair import cloud_hello
+from tests.unit.wire.test_net import joined as joined_by
 
+ANNOUNCED = ("double", "count", "unknown", "never", "silent", "garbled", "wait")
 Serve = Callable[[Channel], Coroutine[Any, Any, None]]
 SILENCE = 5.0
 
@@ -56,6 +59,11 @@ class OutOfOrderError(Exception):
 
 class StillOutOfOrderError(OutOfOrderError):
     """Its subclass."""
+
+
+def joined() -> AbstractAsyncContextManager[tuple[Session, Session]]:
+    names = tuple(call_capability(call) for call in ANNOUNCED)
+    return joined_by(cloud=cloud_hello(capabilities=names))
 
 
 async def serving(cloud: Session, tasks: Tasks, **calls: Serve | ServedCall) -> None:
@@ -164,6 +172,14 @@ async def test_a_call_without_response_fails_with_its_name_and_reason(call: str,
         assert f"call '{call}' failed" in str(caught.value)
         await link.echo()
         assert not link.machine._channels
+
+
+async def test_no_call_is_made_that_the_peer_has_not_announced() -> None:
+    async with joined() as (link, cloud), Tasks("test") as tasks:
+        await serving(cloud, tasks, newer=double)
+        with pytest.raises(CallFailedError, match="does not serve the call 'newer'"):
+            await ask(link, "newer", Number(value=1), read_number, seconds=5)
+        assert link.machine._next == 1, "no channel was opened"
 
 
 async def test_a_call_on_a_closed_session_fails() -> None:

@@ -62,6 +62,8 @@ CONFIGURATION = Configuration(listeners=(LISTENER,), devices=(DEVICE,))
 
 StoreScript = Callable[[Channel, "Body"], Awaitable[None]]
 
+CALLS = ("call:store", "call:report")
+
 
 @dataclass
 class Body:
@@ -137,7 +139,7 @@ class Cloud:
     async def meet(self, link: uplink.SimulatedUplink) -> None:
         """Live one session."""
         self.links.append(link)
-        hello = CloudHello(capabilities=(), nonce=bytes(32), verify=_verify)
+        hello = CloudHello(capabilities=CALLS, nonce=bytes(32), verify=_verify)
         async with (
             Session(SessionMachine(hello, now=asyncio.get_running_loop().time()), link) as session,
             Tasks("cloud") as tasks,

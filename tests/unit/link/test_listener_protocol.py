@@ -21,6 +21,7 @@ from swallowtail.runtime.network import AsyncioNetwork
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.sim.processes import free_port
 from tests.line_echo import NAME, LineEchoListener, registered
+from tests.link_calls import CALLS
 from tests.unit.link.stage import CONFIGURATION, LINK, MODALITY, Stage, play
 from tools import generate_responses
 
@@ -148,7 +149,10 @@ def test_a_link_without_the_protocol_refuses_the_document_and_announces_no_capab
         facts = Facts("CODE", DeviceKey(bytes(range(32))), DEFAULT, "0.1.0", "test", "link-host")
         stage.agent = Agent(stage.world, facts, only_dicom)
         await stage.start()
-        assert stage.cloud.sessions[-1].machine.peer_capabilities == {"listener:dicom"}
+        assert stage.cloud.sessions[-1].machine.peer_capabilities == {
+            "listener:dicom",
+            *CALLS,
+        }
         refused = await stage.cloud.configure(BOTH)
         assert isinstance(refused, ConfigurationRefused)
         (problem,) = refused.problems
@@ -164,6 +168,7 @@ def test_a_link_announces_every_protocol_of_its_table():
         assert stage.cloud.sessions[-1].machine.peer_capabilities == {
             "listener:dicom",
             "listener:line-echo",
+            *CALLS,
         }
 
     play(scene, configuration=BOTH)

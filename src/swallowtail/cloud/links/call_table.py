@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
-from swallowtail.calls.net import ServedCall, serve_calls
+from swallowtail.calls.net import ServedCall, call_capability, serve_calls
 from swallowtail.calls.report import REPORT
 from swallowtail.calls.store import STORE
 from swallowtail.calls.transfer import TransferDamagedError
@@ -31,6 +31,11 @@ class Calls:
 
     def __init__(self, stores: Stores, reports: Reports) -> None:
         self._calls: Mapping[str, Serve] = {STORE: stores.serve, REPORT: reports.serve}
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """Return what the Cloud announces to Links (wire §3)."""
+        return tuple(call_capability(name) for name in self._calls)
 
     async def serve(self, live: LiveLink, tasks: Tasks) -> None:
         """Serve every channel that the Link opens, until the session ends."""

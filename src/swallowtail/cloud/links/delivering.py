@@ -5,7 +5,6 @@ calls.diagnostics).
 from collections.abc import AsyncIterator
 from typing import Final
 
-from swallowtail.calls.codec import MalformedCallError, encode
 from swallowtail.calls.deliver import (
     DELIVER,
     About,
@@ -16,14 +15,12 @@ from swallowtail.calls.deliver import (
     read_deliver_answer,
 )
 from swallowtail.calls.diagnostics import CHECK, Checked, CheckRequest, read_checked
-from swallowtail.calls.net import FAILURES, exchange, send_body
+from swallowtail.calls.net import FAILURES, exchange, open_call, send_body
 from swallowtail.calls.transfer import OutgoingTransfer
 from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.failures import SessionClosedError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel
 from swallowtail.wire.reasons import ResetReason
@@ -66,8 +63,8 @@ class Outbound:
         Cancelling it gives the channel up.
         """
         try:
-            channel = await self._live.session.open(DELIVER, encode(request), Priority.BULK)
-        except (SessionClosedError, LocalProtocolError, MalformedCallError) as error:
+            channel = await open_call(self._live.session, DELIVER, request, Priority.BULK)
+        except FAILURES as error:
             raise LinkOfflineError(f"nothing can be sent to the Link: {error}") from error
         try:
             return await _exchange(channel, pieces, progress)

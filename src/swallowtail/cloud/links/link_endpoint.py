@@ -16,7 +16,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from swallowtail.calls.config import CONFIGURE
 from swallowtail.calls.diagnostics import Checked, LinkStatus
+from swallowtail.calls.net import call_capability
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.links.asgi_transport import SHORT_WAY, AsgiFrames
 from swallowtail.cloud.links.authentication import Gate, Refusal, verify
@@ -43,7 +45,8 @@ from swallowtail.wire.window import NodeBudget
 log = structlog.get_logger()
 
 PATH: Final = "/link"
-CAPABILITIES: Final[tuple[str, ...]] = ()
+REQUIRED: Final = (call_capability(CONFIGURE),)
+"""Capabilities without which a Link is refused: one that cannot be configured is of no use."""
 NODE_BUDGET: Final = 512 * 1024 * 1024
 """Bytes that all sessions of this node may hold; each keeps its floor beyond it (wire §5)."""
 DRAIN_WAIT: Final = 1.0
@@ -123,7 +126,8 @@ class LinkSessions:
         address = websocket.client.host if websocket.client else ""
         frames = AsgiFrames(receive, send, loop, scope.get("extensions", {}).get(SHORT_WAY))
         hello = CloudHello(
-            capabilities=CAPABILITIES,
+            capabilities=self._calls.capabilities,
+            required=REQUIRED,
             nonce=self._random(32),
             verify=verify,
         )
@@ -134,8 +138,10 @@ class LinkSessions:
                     if (live := await self._admit(session, frames, address)) is not None:
                         await self._live_with(live)
                     await asyncio.wait([session.closed])
-        except (SessionClosedError, RefusedError):
+        except SessionClosedError:
             REFUSED.labels("left").inc()
+        except RefusedError as error:
+            REFUSED.labels(error.refuse.reason).inc()
 
     @contextmanager
     def _noted(self, session: Session) -> Iterator[None]:

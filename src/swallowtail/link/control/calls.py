@@ -50,6 +50,8 @@ STATM: Final = Path("/proc/self/statm")
 MAX_SUMMARY: Final = 128
 """Lines of the policy's summary, so that every response is one message (wire §2)."""
 CALL_LIMIT: Final = 60.0
+MAX_CLOCK_OFFSET: Final = 60.0
+"""Seconds beyond which times of the logs of Link and Cloud cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class ControlCalls:
         self._about = about
         self._now = now
         self._newest = 0
+        self._clock_offset = 0.0
         self.calls: Mapping[str, ServedCall] = {
             CONFIGURE: ServedCall(self._configure, CALL_LIMIT),
             PING: ServedCall(self._ping, CALL_LIMIT),
@@ -102,12 +105,16 @@ class ControlCalls:
             **calls,
         }
 
-    def session_opened(self) -> None:
+    def session_opened(self, cloud_time: float) -> None:
         """Handle a new session: requests of an earlier one no longer count.
 
-        The state of the endpoints is reported.
+        The state of the endpoints is reported. `cloud_time` is the Cloud's clock, UTC seconds; the
+        difference from Link's is logged when it matters, and part of the status.
         """
         self._newest = 0
+        self._clock_offset = self._state.wall() - cloud_time
+        if abs(self._clock_offset) > MAX_CLOCK_OFFSET:
+            log.warning("clock offset detected", seconds=round(self._clock_offset, 1))
         self.report_endpoints()
 
     def report_endpoints(self) -> None:
@@ -138,6 +145,7 @@ class ControlCalls:
             policy=PolicyStatus(
                 source=self._policy.source, summary=summary(self._policy)[:MAX_SUMMARY]
             ),
+            clock_offset=self._clock_offset,
             memory=_resident_bytes(),
             connections=sum(state.connections for state in states),
         )

@@ -22,6 +22,7 @@ from swallowtail.calls.deliver import (
     read_deliver_request,
 )
 from swallowtail.calls.diagnostics import CHECK, Checked, CheckStep, read_check_request
+from swallowtail.calls.net import call_capability
 from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.links.delivering import Outbound
@@ -33,6 +34,7 @@ from swallowtail.wire.failures import ChannelResetError
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.reasons import ResetReason
 from tests.conformance.invented import EXPLICIT, US
+from tests.link_calls import CALLS
 from tests.unit.cloud.links.test_authentication import HERON
 from tests.unit.cloud.links.test_link_endpoint import World, world
 
@@ -307,7 +309,8 @@ async def test_a_question_whose_answer_is_not_awaited_any_more_is_given_up_at_th
     """Else the Link would go on, and what it has sent would hold the session's credit for good."""
     heard: asyncio.Queue[ResetReason] = asyncio.Queue()
 
-    async with world.connected() as session, Tasks("link") as tasks:
+    announced = ("listener:dicom", *CALLS, call_capability("question"))
+    async with world.connected(announced) as session, Tasks("link") as tasks:
 
         async def run() -> None:
             async for channel in session.opened():

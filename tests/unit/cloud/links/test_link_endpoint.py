@@ -38,6 +38,7 @@ from swallowtail.wire.net import Session
 from swallowtail.wire.reasons import CloseCode, ResetReason
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import SUBPROTOCOL, TransportClosedError
+from tests.link_calls import CALLS
 from tests.unit.cloud.links.test_authentication import EVENT, HERON, NOW, Place
 from tests.world.loop import WorldLoop
 
@@ -148,7 +149,7 @@ class World:
 
     @asynccontextmanager
     async def connected(
-        self, capabilities: tuple[str, ...] = ("listener:dicom",)
+        self, capabilities: tuple[str, ...] = ("listener:dicom", *CALLS)
     ) -> AsyncIterator[Session]:
         pipe = Pipe()
         served = self.upgrade(pipe, SUBPROTOCOL)
@@ -344,3 +345,14 @@ async def test_associations_that_brought_something_are_told_to_the_rules(world: 
     async with world.connected() as session:
         assert await world.call(session, REPORT, encode(Report(observations=seen))) is None
     assert world.ended == [(HERON, "l", b"a" * 16), (HERON, "l", b"b" * 16)]
+
+
+async def test_a_link_that_cannot_be_configured_is_refused(world: World) -> None:
+    with pytest.raises(RefusedError, match=r"capability.*call:configure"):
+        async with world.connected(("listener:dicom", "call:deliver")):
+            pass
+
+
+async def test_the_cloud_announces_the_calls_that_it_serves(world: World) -> None:
+    async with world.connected() as session:
+        assert session.machine.peer_capabilities == {"call:store", "call:report"}

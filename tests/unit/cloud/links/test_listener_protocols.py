@@ -9,6 +9,7 @@ from swallowtail.cloud.model.operations import Alarm, Condition
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.runtime.tasks import Tasks
 from tests.line_echo import LineEchoListener, registered
+from tests.link_calls import CALLS
 from tests.unit.cloud.links.test_authentication import EVENT, HERON, NOW, Place
 from tests.unit.cloud.links.test_link_endpoint import World
 
@@ -46,7 +47,7 @@ async def test_a_link_without_the_protocol_gets_no_document_and_an_alarm_says_wh
 
 async def test_a_link_with_the_protocol_gets_the_document_without_defaults(world: World):
     async with (
-        world.connected(capabilities=("listener:dicom", "listener:line-echo")) as session,
+        world.connected(capabilities=("listener:dicom", "listener:line-echo", *CALLS)) as session,
         asyncio.timeout(5),
     ):
         async for channel in session.opened():

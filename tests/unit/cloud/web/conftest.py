@@ -135,6 +135,7 @@ class Sessions:
             platform="linux",
             host="gate",
             uptime=1.0,
+            clock_offset=0.5,
             configuration=1,
             endpoints=(EndpointState(name="store", state="listening"),),
             policy=PolicyStatus(source="default policy", summary=()),

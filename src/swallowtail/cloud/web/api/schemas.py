@@ -256,6 +256,11 @@ class LinkStatusOut(Out):
     configuration: int
     endpoints: list[EndpointOut]
     policy: PolicyOut
+    clock_offset: float = Field(
+        description=(
+            "Seconds by which the Link's clock was ahead of the Cloud's when its session began."
+        )
+    )
     memory: int
     connections: int
 

@@ -12,12 +12,11 @@ from collections.abc import Awaitable
 from typing import Final
 
 from swallowtail.calls.codec import MalformedCallError, encode
-from swallowtail.calls.net import exchange
+from swallowtail.calls.net import FAILURES, exchange, open_call
 from swallowtail.calls.store import STORE, StoreRequest, read_store_answer
 from swallowtail.link.scp.operation import Operation
 from swallowtail.link.scp.services.storage.store_machine import Phase, StoreRelay
-from swallowtail.sansio.errors import LocalProtocolError
-from swallowtail.wire.failures import ChannelResetError, SessionClosedError
+from swallowtail.wire.failures import ChannelResetError
 from swallowtail.wire.frames import Priority
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.reasons import ResetReason
@@ -53,12 +52,8 @@ async def _open(session: Session, store: StoreRelay, request: StoreRequest) -> C
     store.no_credit(loop.time())
     try:
         async with asyncio.timeout_at(store.next_timeout()):
-            channel = await session.open(STORE, encode(request), Priority.BULK)
-    except (
-        LocalProtocolError,
-        SessionClosedError,
-        TimeoutError,
-    ):  # the session is full, ending, or gone
+            channel = await open_call(session, STORE, request, Priority.BULK)
+    except (TimeoutError, *FAILURES):  # the session is full, ending, or closed
         store.lost(loop.time())
         return None
     store.credit()
