@@ -341,7 +341,7 @@ async def test_people_park_skip_and_resend(records: Records, ids: list[int]) -> 
     await queued(records, ids)
     deliveries = records.deliveries
     first = min(one.id for one in (await deliveries.deliveries(NORTH, ALL)).items)
-    act = {"reason": "not wanted", "now": NOW, "event": EVENT}
+    act = {"reason": "not requested", "now": NOW, "event": EVENT}
     assert await deliveries.act(NORTH, ALL, [first], DeliveryState.PARKED, **act) == 1
     (lease,) = await claimed(records, NOW)
     assert lease.delivery.payload.reference == ids[1]

@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield installation
     for program in installation.programs:
         assert program.exit_code == 0, program.failure(
-            f"ended with {program.exit_code} when it was told to stop"
+            f"ended with {program.exit_code} when it was asked to stop"
         )
         quiet(program.output)
 

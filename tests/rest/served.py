@@ -96,7 +96,7 @@ class CloudProcess:
         self.program.wait_until(
             lambda: len(self._announced()) > before,
             seconds=START_SECONDS,
-            what="saying that it listens",
+            what="stating that it listens",
         )
         self.facts: dict[str, str] = self._announced()[-1]
         self.url = self.facts["url"]

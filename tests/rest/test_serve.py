@@ -389,7 +389,7 @@ async def test_neither_a_store_without_end_nor_a_deaf_link_holds_up_the_stop_for
             assert await asyncio.to_thread(cloud.program.wait, seconds=40) == 0
             assert time.monotonic() - began < STOPS_WITH_LINKS_WITHIN
             below.abort()
-        assert "the Cloud has stopped" in cloud.log.read_text()
+        assert "Cloud stopped" in cloud.log.read_text()
     finally:
         assert cloud.stop() == 0
 

@@ -137,7 +137,7 @@ class Arrivals:
         for earlier in self._attempts.get(key, ()):
             if not earlier.failed and not self._may_repeat(key, earlier, attempt):
                 text = (
-                    f"{attempt}, though {earlier} has not failed: kept at {earlier.kept_at}, heard"
+                    f"{attempt}, though {earlier} has not failed: kept at {earlier.kept_at}, received"
                     f" at {earlier.heard_at}"
                 )
                 self._oracle.find(Rule.DELIVERED_TWICE, text)

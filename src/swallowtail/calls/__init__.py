@@ -1,13 +1,13 @@
-"""The typed sentences that Link and Cloud say to each other: their only contract.
+"""The typed sentences that Link and Cloud state to each other: their only contract.
 
 A call is a name, a first message that travels in OPEN, and what may follow on the channel. Structs
-are frozen and travel as MessagePack maps; a reader ignores keys that it does not know, so that
+are frozen and travel as MessagePack maps; a reader ignores keys that it does not have, so that
 either side may be a release ahead.
 
-    store        Link → Cloud   StoreRequest, bytes of the data set, TransferEnd     → Committed | NotStored
-    configure    Cloud → Link   Configure                                            → Applied | ConfigurationRefused
+    store        Link → Cloud   StoreRequest, data set, TransferEnd     → Committed | NotStored
+    configure    Cloud → Link   Configure                               → Applied | ConfigurationRefused
     report       Link → Cloud   Report (a batch of what Link saw)                    → Noted
-    deliver      Cloud → Link   DeliverRequest, bytes of the data set, TransferEnd   → Delivered | NotDelivered
+    deliver      Cloud → Link   DeliverRequest, TransferEnd   → Delivered | NotDelivered
     check        Cloud → Link   CheckRequest                                         → Checked
     ping         Cloud → Link   Ping                                                 → Pong
     status       Cloud → Link   StatusQuery                                          → LinkStatus

@@ -19,11 +19,11 @@ class MalformedCallError(Exception):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of everything that is said in a call."""
+    """Base of everything that is stated in a call."""
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """Give the bytes of `message`.
+    """Return the bytes of `message`.
 
     Raises MalformedCallError when they do not fit into one MESSAGE.
     """
@@ -36,14 +36,14 @@ def encode(message: msgspec.Struct) -> bytes:
 
 
 class Reader(Generic[T]):
-    """Reads one kind of message, or a union of tagged ones."""
+    """A decoder of one kind of message, or of a union of tagged ones."""
 
     def __init__(self, kind: object, *, limit: int = MAX_MESSAGE) -> None:
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(kind)
         self._limit = limit
 
     def __call__(self, data: bytes | memoryview) -> T:
-        """Give the message; raises MalformedCallError that names the field."""
+        """Return the message; raises MalformedCallError that names the field."""
         if len(data) > self._limit:
             raise MalformedCallError(f"a message of {len(data)} bytes; the limit is {self._limit}")
         try:

@@ -1,10 +1,10 @@
 """Store out: one instance from the Cloud, through Link, into a system of the hospital.
 
 The channel: OPEN(DeliverRequest), then a transfer (`calls.transfer`); then Link's one response,
-MESSAGE+FIN. Link takes the next request of a destination while the last awaits its
-response, holds at most one window of it, and sends it when the connection is free. What failed says
-which of three things it was about, since the Cloud's queue treats them differently: the
-destination, the instance, or Link itself.
+MESSAGE+FIN. Link takes the next request of a destination while the last awaits its response, holds
+at most one window of it, and sends it when the connection is free. What failed states which of
+three things it was about, since the Cloud's queue treats them differently: the destination, the
+instance, or Link itself.
 """
 
 import enum
@@ -19,8 +19,9 @@ DELIVER: Final = "deliver"
 
 
 class Expected(Call, frozen=True, kw_only=True):
-    """A presentation context that the queue will need soon, so that one association serves many
-    instances.
+    """A presentation context that the queue will need soon.
+
+    So that one association serves many instances.
     """
 
     sop_class: str
@@ -63,7 +64,7 @@ class DeliverRequest(Call, frozen=True, kw_only=True):
 
 
 class DeliveryPhase(enum.StrEnum):
-    """How far a delivery had come when it failed."""
+    """The phase in which a delivery failed."""
 
     QUEUE = "queue"
     """Not begun.
@@ -72,7 +73,7 @@ class DeliveryPhase(enum.StrEnum):
     """
     POLICY = "policy"
     LIMIT = "limit"
-    """Not begun: the hospital's policy allows no more new targets within this minute."""
+    """Not begun: the hospital's policy allows no more new destinations within this minute."""
     RESOLVE = "resolve"
     CONNECT = "connect"
     ASSOCIATE = "associate"
@@ -84,7 +85,7 @@ class DeliveryPhase(enum.StrEnum):
 
 
 class About(enum.StrEnum):
-    """What a failure is about."""
+    """The subject of a failure."""
 
     DESTINATION = "destination"
     """It cannot be reached or is out of resources: retried for ever, opens the breaker."""
@@ -114,7 +115,7 @@ class Delivered(Confirmation, tag="delivered", frozen=True, kw_only=True):
 
 
 class NotDelivered(Call, tag="not-delivered", frozen=True, kw_only=True):
-    """The destination does not have it, as far as Link knows."""
+    """The destination does not have it, as far as Link has."""
 
     about: About
     phase: DeliveryPhase

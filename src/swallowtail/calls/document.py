@@ -69,7 +69,7 @@ class Problem(Call, frozen=True, kw_only=True):
 def problem_of(message: str) -> Problem:
     """Translate a validation error of msgspec.
 
-    A pattern is replaced by the rule that it stands for.
+    A pattern is replaced by the rule that it is for.
     """
     text, _, path = message.partition(" - at ")
     text = _RULES.get(text, text)

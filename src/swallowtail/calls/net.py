@@ -30,7 +30,7 @@ NO_LONGER_AWAITED: Final = "the caller no longer waits for the response"
 
 
 class CallFailedError(Exception):
-    """A call without a valid response; the text says which call and why."""
+    """A call without a valid response; the text states which call and why."""
 
     def __init__(self, call: str, error: Exception) -> None:
         super().__init__(f"call {call!r} failed: {str(error) or 'no response in time'}")
@@ -230,17 +230,17 @@ async def serve_calls(
 async def _serve(
     call: ServedCall, channel: Channel, resets: Mapping[type[Exception], ResetReason]
 ) -> None:
-    """Serve one channel; whatever happens, the peer is told."""
+    """Serve one channel; whatever happens, the peer is notified."""
     try:
         async with asyncio.timeout(call.seconds):
             await call.serve(channel)
     except ChannelResetError:
-        log.debug("call ended early", kind=channel.opening.call)
+        log.debug("call aborted", kind=channel.opening.call)
     except LocalProtocolError:
         if not channel.machine.over:
-            channel.reset(ResetReason.INTERNAL, "a bug; the log there says more")
+            channel.reset(ResetReason.INTERNAL, "a bug; the log there states more")
             raise
-        log.debug("call ended early", kind=channel.opening.call)
+        log.debug("call aborted", kind=channel.opening.call)
     except MalformedCallError as error:
         channel.reset(ResetReason.MALFORMED, str(error))
     except TimeoutError:
@@ -249,6 +249,6 @@ async def _serve(
     except BaseException as error:
         reason = next((resets[kind] for kind in type(error).__mro__ if kind in resets), None)
         if reason is None:  # a bug, or the session's end: in either case the peer need not wait
-            channel.reset(ResetReason.INTERNAL, "a bug; the log there says more")
+            channel.reset(ResetReason.INTERNAL, "a bug; the log there states more")
             raise
         channel.reset(reason, str(error))

@@ -14,7 +14,7 @@ STORE: Final = "store"
 
 
 class StoreRequest(Call, frozen=True, kw_only=True):
-    """What Link knows of an instance before its bytes.
+    """The command set, presentation context and association of an instance, before its bytes.
 
     The command set, the presentation context, the association.
 
@@ -42,7 +42,7 @@ class StoreRequest(Call, frozen=True, kw_only=True):
 
 
 class Stored(enum.StrEnum):
-    """What the commit found."""
+    """The result of a commit."""
 
     NEW = "new"
     SAME = "same"
@@ -68,7 +68,7 @@ class NotStoredReason(enum.StrEnum):
     STORAGE_UNAVAILABLE = "storage-unavailable"
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"
-    """The command set is not usable: an illegal UID, say."""
+    """The command set is not usable: an illegal UID, state."""
     SOP_CLASS = "sop-class"
     FENCED = "fenced"
     """A newer session of this Link has taken over."""

@@ -2,7 +2,7 @@
 
 Two machines without I/O. The sender's counts what it sends and accepts a positive response only
 with its own numbers, after everything was sent. The receiver's compares what arrived with what was
-announced and with the sender's numbers, before anybody acts on the body.
+announced and with the sender's numbers, before anybody applies to the body.
 """
 
 import zlib
@@ -30,7 +30,7 @@ read_transfer_end: Reader[TransferEnd] = Reader(TransferEnd)
 
 
 class TransferDamagedError(Exception):
-    """The body did not arrive as it was sent; the text says what differs."""
+    """The body did not arrive as it was sent; the text states what differs."""
 
 
 class OutgoingTransfer:
@@ -59,7 +59,7 @@ class OutgoingTransfer:
 
 
 class IncomingTransfer:
-    """The receiver's side of one transfer; `announced` is its length, where the call says it."""
+    """The receiver's side of one transfer; `announced` is its length, where the call states it."""
 
     def __init__(self, announced: int | None = None) -> None:
         self._announced = announced
@@ -74,7 +74,7 @@ class IncomingTransfer:
         self._crc32 = zlib.crc32(data, self._crc32)
 
     def finish(self, end: TransferEnd | None) -> TransferEnd:
-        """Return the end of a body that is whole; raises TransferDamagedError.
+        """Return the end of a body that is complete; raises TransferDamagedError.
 
         None is a body that stopped without its end.
         """

@@ -1,8 +1,10 @@
 """The rules of a hospital's document: what is sent where without being asked. Pure.
 
-    [[rule]]             name, to = ["link:destination", …], archive = "id", priority, enabled, when_complete, quiet,
+    [[rule]]             name, to = ["link:destination", …], archive = "id", priority,
+                         enabled, when_complete, quiet,
                          acquisitions_only, final
-    [rule.condition]     calling_ae, called_ae, device, link, address, sop_classes, modalities, archives = ["id", …],
+    [rule.condition]     calling_ae, called_ae, device, link, address, sop_classes,
+                         modalities, archives = ["id", …],
                          tags = { StudyDescription = "…" }
 
 Rules are one list in which the order counts, so a document that declares one (or writes `rule =
@@ -26,7 +28,7 @@ Links = Mapping[str, Mapping[str, Any]]
 
 
 class ConditionEntry(Document, frozen=True, kw_only=True):
-    """What must hold of an instance; `link` is a Link's name."""
+    """The condition of a rule on an instance; `link` is a Link's name."""
 
     calling_ae: Text = ""
     called_ae: Text = ""
@@ -41,7 +43,7 @@ class ConditionEntry(Document, frozen=True, kw_only=True):
 
 
 class RuleEntry(Document, frozen=True, kw_only=True):
-    """A rule, told apart by its name."""
+    """A rule, distinguished by its name."""
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
     to: Annotated[tuple[Place, ...], Meta(max_length=64)] = ()
@@ -56,7 +58,7 @@ class RuleEntry(Document, frozen=True, kw_only=True):
     final: bool = False
 
     def body(self, links: Links) -> dict[str, Any]:
-        """Give what the API takes.
+        """Return what the API takes.
 
         A Link that is not there yet has no id, and its name stands for it.
         """
@@ -80,12 +82,12 @@ class RuleEntry(Document, frozen=True, kw_only=True):
 
 
 def changed(rule: RuleEntry, there: Mapping[str, Any], links: Links) -> dict[str, Any]:
-    """Give what has to be changed of a rule that is there."""
+    """Return what has to be changed of a rule that is there."""
     return {key: value for key, value in rule.body(links).items() if there[key] != value}
 
 
 def out_of_order(rules: Sequence[RuleEntry], there: Sequence[Mapping[str, Any]]) -> bool:
-    """Say whether the order has to be set, once new rules were put last and old ones removed."""
+    """Return whether the order has to be set, once new rules were put last and old ones removed."""
     wanted = [rule.name for rule in rules]
     kept = [rule["name"] for rule in there if rule["name"] in wanted]
     return kept + [name for name in wanted if name not in kept] != wanted
@@ -94,7 +96,7 @@ def out_of_order(rules: Sequence[RuleEntry], there: Sequence[Mapping[str, Any]])
 def rule_problems(
     rules: Sequence[RuleEntry], destinations: Mapping[str, frozenset[str] | None]
 ) -> Iterator[tuple[str, str]]:
-    """Find rules that send where nothing is, as far as the document knows the Link's destinations."""
+    """Find rules that send where nothing is, as far as the document has the Link's destinations."""
     for index, rule in enumerate(rules):
         for place in rule.to:
             link, _, name = place.partition(":")

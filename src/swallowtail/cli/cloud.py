@@ -43,7 +43,7 @@ for command in (
 @click.argument("file", type=FILE)
 @cloud_client
 @JSON
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="State what would be done, and do nothing.")
 def apply(
     file: Path, url: str, token_file: Path, ca: Path | None, *, as_json: bool, dry_run: bool
 ) -> None:
@@ -83,7 +83,7 @@ def _print_plan(steps: list[Step], *, dry_run: bool) -> None:
 def _print_secrets(outcome: Outcome) -> None:
     for name, code in outcome.codes.items():
         click.echo(
-            f"\nSecurity code of Link {name}, shown once, good for its first machine within 14"
+            f"\nSecurity code of Link {name}, shown once, valid for its first machine within 14"
             f" days:\n  {code}"
         )
     for name, token in outcome.tokens.items():
@@ -157,7 +157,7 @@ def _print_secrets(outcome: Outcome) -> None:
     "allowed_hosts",
     multiple=True,
     envvar="SWALLOWTAIL_ALLOWED_HOST",
-    help="Host name of a proxy that hands on its clients' Host; may be given several times.",
+    help="Host name of a proxy that passes on its clients' Host; may be given several times.",
 )
 @click.option(
     "--token-rate",
@@ -177,7 +177,10 @@ def _print_secrets(outcome: Outcome) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it listens.")
 @LOG_LEVEL
 def serve(*, as_json: bool, log_level: str, **settings: Any) -> None:
-    """Serve a Cloud from one folder, and a database server if given: API, DICOMweb and Links on one HTTPS port."""
+    """Serve a Cloud from one folder, and a database server if given.
+
+    API, DICOMweb and Links on one HTTPS port.
+    """
     try:
         from swallowtail.cloud.composition.settings import ServeError, ServeSettings
         from swallowtail.cloud.server import run

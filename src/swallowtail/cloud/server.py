@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 FATAL_EXIT: Final = 70
 SWITCH_INTERVAL: Final = 0.0005
-"""Seconds after which a thread that wants the interpreter gets it from the loop.
+"""Seconds after which a thread that requires the interpreter gets it from the loop.
 
 A store makes a dozen calls of the disk, and after each its thread waits for that: with Python's 5
 ms a busy loop halves the stores per second.
@@ -75,7 +75,7 @@ def run(settings: ServeSettings, *, announce: Announce) -> None:
 async def serve(
     settings: ServeSettings, *, announce: Announce, environment: Environment | None = None
 ) -> None:
-    """Open the Cloud, serve until it is told to stop, and close it."""
+    """Open the Cloud, serve until it is asked to stop, and close it."""
     folder = DataFolder(settings.data, settings.master_key)
     try:
         report(unprotected := await asyncio.to_thread(probe))
@@ -108,9 +108,9 @@ async def serve(
             gc.freeze()  # what is loaded now stays: a full collection held the loop for 60 ms
             announce(facts)
             port = listening.getsockname()[1]
-            log.info("the Cloud serves", release=__version__, host=settings.host, port=port)
+            log.info("Cloud started", release=__version__, host=settings.host, port=port)
             await server.serve([listening])
-        log.info("the Cloud has stopped")
+        log.info("Cloud stopped")
     finally:
         folder.close()
 
@@ -191,7 +191,7 @@ async def _renew(
             files.load(context)
         except (OSError, ssl.SSLError, SealError) as error:
             log.warning(
-                "the certificate could not be loaded again; the old one is still served",
+                "certificate not reloaded",
                 error=error,
             )
         else:
@@ -229,14 +229,14 @@ async def _bootstrap(use_cases: UseCases) -> dict[str, str]:
 
 
 def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> None:
-    """Links first: they are told to come again and finish what runs, then the port closes."""
+    """Stop on a signal: the Links first, which reconnect later, then the port."""
 
     async def stop() -> None:
         await sessions.drain()
         server.should_exit = True
 
     def heard() -> None:
-        log.info("the Cloud stops")
+        log.info("Cloud stop requested")
         tasks.spawn(stop(), name="stop")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)  # a second signal does not wait
@@ -247,12 +247,12 @@ def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> No
 
 
 def _fatal(error: StorageUnavailableError) -> None:
-    """The disk has failed under something that was promised to be durable.
+    """Return the disk has failed under something that was promised to be durable.
 
     What the kernel still holds cannot be trusted.
     """
     log.critical(
-        "the disk has failed; the Cloud stops at once, look at the disk and start it again",
+        "disk failed",
         error=error.__cause__ or error,
     )
     os._exit(FATAL_EXIT)

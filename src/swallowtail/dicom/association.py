@@ -7,8 +7,8 @@ Events are pulled; the consumer answers AssociateRequested with `accept`, `rejec
 ReleaseRequested with `release`. After CLOSED the machine may still need the transport (to let an
 A-ABORT arrive, PS3.8 Sta13): the shell keeps reading and keeps the timer until `finished`.
 
-A release collision needs no decision, since both sides want the same: its responses (Sta9, Sta12)
-are given at once.
+A release collision needs no decision, since both sides require the same: its responses (Sta9,
+Sta12) are given at once.
 """
 
 import struct
@@ -88,18 +88,18 @@ class Association:
     # What the user asks for
 
     def accepted_transport(self, now: float) -> None:
-        """Begin as the acceptor on an open transport."""
+        """Start as the acceptor on an open transport."""
         self._local(Event.TRANSPORT_ACCEPTED, now)
 
     def associate(self, request: AssociateRQ, now: float) -> None:
-        """Begin as the requestor; `connected` sends the request."""
+        """Start as the requestor; `connected` sends the request."""
         self._offer(request.user.max_pdu)
         self.requestor = True
         self._request = request
         self._local(Event.ASK_ASSOCIATE, now)
 
     def connected(self, now: float) -> None:
-        """Learn that the requestor's transport is open."""
+        """Handle that the requestor's transport is open."""
         self._local(Event.TRANSPORT_CONNECTED, now, self._request)
 
     def accept(self, answer: AssociateAC, now: float) -> None:
@@ -203,21 +203,21 @@ class Association:
             self._give_up(deadline)
 
     def reading_paused(self, now: float) -> None:
-        """Learn that the shell stopped reading, so that the peer is not blamed for it."""
+        """Handle that the shell stopped reading, so that the peer is not blamed for it."""
         self._pace.pause(now)
 
     def reading_resumed(self, now: float) -> None:
-        """Learn that the shell reads again."""
+        """Handle that the shell reads again."""
         self._pace.resume(now)
 
     @property
     def closed(self) -> bool:
-        """Nothing will follow for the consumer."""
+        """Return whether nothing will follow for the consumer."""
         return self.state is State.CLOSING or (self.state is State.IDLE and self._started)
 
     @property
     def associated(self) -> bool:
-        """Whether there is something that an A-ABORT can end.
+        """Return whether there is an association that an A-ABORT can end.
 
         An association, asked for or established.
         """
@@ -229,8 +229,9 @@ class Association:
         return self.state is State.IDLE and self._started
 
     def expect(self, *, message_open: bool, owing: bool) -> None:
-        """Learn from the message layer whether the peer is inside a message, and whether we owe it
-        a response.
+        """Record from the message layer whether the peer is inside a message.
+
+        Whether we owe it a response.
         """
         self._message_open = message_open
         self._owing = owing
@@ -246,7 +247,7 @@ class Association:
         self._fire(Event.ASK_ABORT, Abort(error.source, error.reason))
 
     def forget(self) -> None:
-        """Learn that the transport is cut and nobody will ask for what came.
+        """Handle that the transport is cut and nobody will ask for what came.
 
         The receive buffer is free.
         """
@@ -336,7 +337,7 @@ class Association:
         self._out.append(encode_pdu(pdu))
 
     def _quiet(self, _: Subject) -> None:
-        """AE-1, DT-1, AR-7, AA-6: nothing but the next state.
+        """Change the state only (AE-1, DT-1, AR-7, AA-6).
 
         Data are queued by `send_fragment`.
         """
@@ -346,7 +347,7 @@ class Association:
         self._artim = self._now + self._limits.linger
 
     def _stop_timers(self, _: Subject = None) -> None:
-        """AA-2, AA-5, AR-5: the transport is closed, or to be closed."""
+        """Stop the timers: the transport is closed, or to be closed (AA-2, AA-5, AR-5)."""
         self._artim = self._answer_due = None
 
     def _send_associate_rq(self, subject: Subject) -> None:

@@ -15,9 +15,7 @@ KEPT: Final = 8  # … and kept for the next read: 1 MiB
 
 
 class BufferPool:
-    """Hands out large buffers while there are some, most recently used first (they are still in the
-    cache), and small ones else.
-    """
+    """A pool of large buffers, most recently used first (still in the cache); else small ones."""
 
     def __init__(
         self, large: int = LARGE, *, small: int = SMALL, lent: int = LENT, kept: int = KEPT
@@ -31,11 +29,11 @@ class BufferPool:
 
     @property
     def lent(self) -> int:
-        """How many large buffers are in use."""
+        """Return how many large buffers are in use."""
         return len(self._lent)
 
     def take(self) -> bytearray:
-        """Give a buffer with old data in it.
+        """Return a buffer with old data in it.
 
         It goes back with `give`, or with `forget` when somebody may still look at it.
         """
@@ -56,5 +54,5 @@ class BufferPool:
                 self._spare.append(buffer)
 
     def forget(self, buffer: bytearray) -> None:
-        """Learn that a buffer will not come back."""
+        """Handle that a buffer will not come back."""
         self._lent.discard(id(buffer))

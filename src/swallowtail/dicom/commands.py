@@ -122,10 +122,10 @@ ELEMENTS: Final[Mapping[int, str]] = {
 class Command:
     """One command set.
 
-    Reading an element that the peer left out gives "" or 0; `in` and `get` tell the difference.
+    Reading an element that the peer left out gives "" or 0; `in` and `get` report the difference.
 
-    Values are judged by whoever acts on them: a UID here may be any text (`uids.is_valid`), since a
-    wrong one deserves a status and not an abort.
+    Values are evaluated by whoever applies to them: a UID here may be any text (`uids.is_valid`),
+    since a wrong one deserves a status and not an abort.
     """
 
     __slots__ = ("_elements",)
@@ -147,26 +147,26 @@ class Command:
         return element in self._elements
 
     def get(self, element: int) -> Value | None:
-        """Give one element's value, None when it is absent."""
+        """Return one element's value, None when it is absent."""
         return self._elements.get(element)
 
     def items(self) -> list[tuple[int, Value]]:
-        """Give all elements, ascending."""
+        """Return all elements, ascending."""
         return list(self._elements.items())
 
     def number(self, element: int) -> int:
-        """Give a US element's value, 0 when it is absent or not a number."""
+        """Return a US element's value, 0 when it is absent or not a number."""
         value = self._elements.get(element, 0)
         return value if isinstance(value, int) else 0
 
     def text(self, element: int) -> str:
-        """Give a UI, AE or LO element's value, "" when it is absent."""
+        """Return a UI, AE or LO element's value, "" when it is absent."""
         value = self._elements.get(element, "")
         return value if isinstance(value, str) else ""
 
     @property
     def field(self) -> int:
-        """Which command this is, usually a `CommandField`."""
+        """Return the command field, usually a `CommandField`."""
         return self.number(Element.COMMAND_FIELD)
 
     @property
@@ -207,7 +207,7 @@ class Command:
 
 
 def echo_request(message_id: int, sop_class: str) -> Command:
-    """C-ECHO-RQ (PS3.7 9.3.5.1)."""
+    """Create a C-ECHO-RQ (PS3.7 9.3.5.1)."""
     return request(
         CommandField.C_ECHO_RQ,
         message_id,
@@ -224,7 +224,7 @@ def store_request(
     priority: Priority = Priority.MEDIUM,
     move_originator: tuple[str, int] | None = None,
 ) -> Command:
-    """C-STORE-RQ (PS3.7 9.3.1.1).
+    """Create a C-STORE-RQ (PS3.7 9.3.1.1).
 
     `move_originator` is the AE title and message id of the C-MOVE that caused it.
     """
@@ -243,7 +243,7 @@ def store_request(
 def request(
     field: CommandField, message_id: int, *, data_set: bool, elements: Mapping[int, Value]
 ) -> Command:
-    """Any request; `elements` are those that its service adds."""
+    """Create a request; `elements` are those of its service."""
     return Command(
         {
             **elements,
@@ -262,7 +262,7 @@ def response_to(
     comment: str = "",
     elements: Mapping[int, Value] | None = None,
 ) -> Command:
-    """The response to `asked`.
+    """Return the response to `asked`.
 
     Its id and its SOP class and instance as affected ones, `comment` cut to 64 characters (PS3.7
     C).
@@ -283,7 +283,7 @@ def response_to(
 
 
 def encode(command: Command) -> bytes:
-    """Give the command set's bytes, group length first (PS3.7 6.3.1).
+    """Return the command set's bytes, group length first (PS3.7 6.3.1).
 
     ValueError if a value does not fit its element.
     """
@@ -334,7 +334,7 @@ def decode(data: bytes) -> Command:
             )
         if number in elements:
             raise _unreadable(f"holds (0000,{number:04X}) twice")
-        if number != Element.GROUP_LENGTH:  # counts nothing that the fragments do not say better
+        if number != Element.GROUP_LENGTH:  # counts nothing that the fragments do not state better
             elements[number] = _decode_value(number, data[at - length : at])
     command = Command(elements)
     named = (

@@ -10,7 +10,7 @@ follow what is checked here.
     next_event                          the consumer then
     AssociateRequested                  accept, reject or abort
     CommandReceived, has_data_set       next_event until a DataSetFragment is `last`
-    CommandReceived of a request        send the response, under the request's message id and context
+    CommandReceived of a request        send the response, with the request's message id, context
     ReleaseRequested                    send what is owed, then release
 """
 
@@ -94,12 +94,12 @@ class Dimse:
 
     @property
     def closed(self) -> bool:
-        """Nothing will follow for the consumer."""
+        """Return whether nothing will follow for the consumer."""
         return self._association.closed
 
     @property
     def associated(self) -> bool:
-        """Whether there is something that an A-ABORT can end."""
+        """Return whether there is an association that an A-ABORT can end."""
         return self._association.associated
 
     @property
@@ -115,7 +115,7 @@ class Dimse:
     # What the user asks for
 
     def associate(self, request: AssociateRQ, now: float) -> None:
-        """Begin as the requestor; `connected` sends the request."""
+        """Start as the requestor; `connected` sends the request."""
         self._request = request
         self._association.associate(request, now)
 
@@ -128,7 +128,7 @@ class Dimse:
         return self.agreement
 
     def new_message_id(self) -> int:
-        """Give the next id for a request of ours (PS3.7 E.1: 1 to 65535)."""
+        """Return the next id for a request of ours (PS3.7 E.1: 1 to 65535)."""
         self._last_id = self._last_id % 0xFFFF + 1
         return self._last_id
 
@@ -186,7 +186,7 @@ class Dimse:
     def _send_pieces(
         self, context_id: int, data: Bytes, *, command: bool, last: bool, now: float
     ) -> None:
-        """One PDV per P-DATA-TF: more than two in one are legal, and crash known peers."""
+        """Return one PDV per P-DATA-TF: more than two in one are legal, and crash known peers."""
         view = memoryview(data)
         size = (
             min(self._agreed().max_send or DEFAULT_MAX_PDU, DEFAULT_MAX_PDU) - PDV_OVERHEAD

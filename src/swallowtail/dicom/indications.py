@@ -1,4 +1,4 @@
-"""What an association tells its user.
+"""The indications and confirmations of PS3.8 7, and the ends of associations.
 
 The indications and confirmations of PS3.8 7, and why an association ended.
 """
@@ -56,7 +56,7 @@ class ConnectionLost:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """We ended the association because the peer was too slow. CLOSED follows."""
+    """The end of the association by us, because the peer was too slow; CLOSED follows."""
 
     deadline: Deadline
 

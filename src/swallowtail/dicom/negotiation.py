@@ -1,4 +1,4 @@
-"""Which presentation contexts an association gets.
+"""The negotiation of presentation contexts.
 
 Pure planners for both roles (PS3.8 9.3.2, 9.3.3; PS3.7 D.3.3).
 """
@@ -42,7 +42,7 @@ class PresentationContext:
 
 @dataclass(frozen=True, slots=True)
 class AcceptorPolicy:
-    """What a listener takes.
+    """The policy of a listener on presentation contexts.
 
     Private storage classes are no class of the standard: they are listed in `sop_classes`.
     """
@@ -60,7 +60,7 @@ class AcceptorPolicy:
     max_pdu: int = DEFAULT_MAX_PDU
 
     def takes(self, sop_class: str) -> bool:
-        """Say whether the listener serves `sop_class`."""
+        """Return whether the listener serves `sop_class`."""
         return sop_class in self.sop_classes or (self.any_storage and uids.is_storage(sop_class))
 
     def allows(self, transfer_syntax: str) -> bool:
@@ -72,14 +72,14 @@ class AcceptorPolicy:
         return transfer_syntax in self.transfer_syntaxes
 
     def choose(self, proposed: tuple[str, ...]) -> str | None:
-        """Choose one transfer syntax of those proposed, None when the listener allows none of them."""
+        """Choose one of the proposed transfer syntaxes, None when the listener allows none."""
         allowed = [uid for uid in proposed if self.allows(uid)]
         return next((uid for uid in self.preferred if uid in allowed), next(iter(allowed), None))
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What both sides agreed on.
+    """The result of a negotiation.
 
     `max_send` is the largest P-DATA-TF that the peer takes, 0 for no limit.
     """
@@ -92,9 +92,7 @@ class Agreement:
     def context_for(
         self, sop_class: str, transfer_syntax: str | None = None
     ) -> PresentationContext | None:
-        """Find the context on which to send about `sop_class`, in `transfer_syntax` if one is
-        named.
-        """
+        """Find the context for `sop_class`, in `transfer_syntax` if one is named."""
         for context in self.contexts.values():
             if context.abstract_syntax == sop_class and transfer_syntax in {
                 None,
@@ -109,7 +107,7 @@ def answer(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateAC:
 
     An answer that accepts no context is legal; many peers then abort.
 
-    User identity and extended negotiation get no answer, which says that they are not supported
+    User identity and extended negotiation get no answer, which states that they are not supported
     (PS3.7 D.3.3.5, D.3.3.7).
     """
     roles = tuple(
@@ -134,7 +132,8 @@ def _answer_context(context: ProposedContext, policy: AcceptorPolicy) -> Answere
         result = ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
     else:
         result = ContextResult.ACCEPTANCE
-    # A refusal's syntax "shall not be significant" (PS3.8 9.3.3.2), but some peers want one to be
+    # A refusal's syntax "shall not be significant" (PS3.8 9.3.3.2), but some peers require one to
+    # be
     # there.
     return AnsweredContext(
         context.id,
@@ -172,7 +171,7 @@ def propose(
 
 
 def agree(request: AssociateRQ, accepted: AssociateAC, *, requestor: bool) -> Agreement:
-    """Read what `request` and its answer agree on; `requestor` says which of the two we sent.
+    """Read what `request` and its answer agree on; `requestor` states which of the two we sent.
 
     A context that was not proposed, or accepted with a syntax that was not, cannot be used and
     counts as refused.
@@ -201,7 +200,7 @@ def agree(request: AssociateRQ, accepted: AssociateAC, *, requestor: bool) -> Ag
 
 
 def _invoked(asked: AsyncOperationsWindow | None, answered: AsyncOperationsWindow | None) -> int:
-    """PS3.7 D.3.3.3: without a word of both it is one.
+    """Return the number of operations that both sides allow (PS3.7 D.3.3.3).
 
     0 is no limit, and an answer above what was asked for counts as that.
     """

@@ -48,14 +48,17 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         address = pump.transport_info("peername")
         self.ending: Ending | None = None
-        """What ended the association other than a release, once `next_event` has given it; None: nothing did, or our `abort`."""
+        """What ended the association other than a release, once `next_event` has given it.
+
+        None: nothing did, or our `abort`.
+        """
         self.peer: tuple[str, int] = (
             (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
         )
 
     @property
     def read_at(self) -> float:
-        """When bytes were last read from the peer.
+        """Return when bytes were last read from the peer.
 
         What was read then may still wait for `next_event`.
         """
@@ -63,7 +66,7 @@ class Connection:
 
     @property
     def stalled(self) -> bool:
-        """Whether the connection was cut because the peer took nothing of what was sent."""
+        """Return whether the connection was cut because the peer read nothing."""
         return self._pump.stalled
 
     @property
@@ -73,11 +76,11 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether the association is over; the last events may not have been taken yet."""
+        """Return whether the association is over; events may still wait."""
         return self._dimse.closed
 
     async def next_event(self) -> DimseEvent | Literal[Signal.CLOSED]:
-        """Give the next event or CLOSED.
+        """Return the next event or CLOSED.
 
         ViolationError when the peer broke the protocol (it was sent an A-ABORT).
 
@@ -89,18 +92,21 @@ class Connection:
         return Signal.CLOSED if isinstance(event, Signal) else event
 
     def accept(self, answer: AssociateAC) -> Agreement:
-        """Answer AssociateRequested with an acceptance (see `negotiation.answer`)."""
+        """Respond to AssociateRequested with an acceptance (see `negotiation.answer`)."""
         agreement = self._dimse.accept(answer, self._loop.time())
         self._pump.flush()
         return agreement
 
     def reject(self, result: RejectResult, source: RejectSource, reason: int) -> None:
-        """Answer AssociateRequested with a rejection; the reasons are in `pdu.REJECT_REASONS`."""
+        """Respond to AssociateRequested with a rejection.
+
+        The reasons are in `pdu.REJECT_REASONS`.
+        """
         self._dimse.reject(result, source, reason, self._loop.time())
         self._pump.flush()
 
     def new_message_id(self) -> int:
-        """Give the next id for a request of ours."""
+        """Return the next id for a request of ours."""
         return self._dimse.new_message_id()
 
     def send(self, context_id: int, command: Command) -> None:
@@ -117,7 +123,7 @@ class Connection:
         self._pump.flush()
 
     async def drain(self) -> None:
-        """Wait until the peer takes more; ConnectionResetError when it is gone.
+        """Wait until the peer takes more; ConnectionResetError when it no longer exists.
 
         The deadline is the caller's.
         """
@@ -145,7 +151,7 @@ class Connection:
             self._dimse.forget()
 
     async def close(self) -> None:
-        """Abort what is still open and wait until the transport is gone, 2 s at most."""
+        """Abort what is still open and wait until the transport no longer exists, 2 s at most."""
         self.abort()
         await self._pump.wait_closed()
 
@@ -168,12 +174,12 @@ class AssociationListener:
         self._listener: Listener | None = None
 
     def __len__(self) -> int:
-        """Say how many transports are open."""
+        """Return how many transports are open."""
         return len(self._connections)
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
+        """Return the address that it listens on."""
         if self._listener is None:
             raise RuntimeError("the listener is not open")
         return self._listener.address
@@ -188,8 +194,9 @@ class AssociationListener:
             await self._listener.close()
 
     async def shutdown(self) -> None:
-        """Stop accepting, abort every association, and wait until all transports are gone, 2 s at
-        most.
+        """Stop accepting, abort every association.
+
+        Wait until all transports no longer exist, 2 s at most.
         """
         await self.close()
         await self._tasks.close()
@@ -217,7 +224,7 @@ class AssociationListener:
             await self._on_connection(connection)
         except RemoteProtocolError as error:
             log.info(
-                "association aborted: the peer broke the protocol",
+                "association aborted",
                 peer=connection.peer[0],
                 reason=str(error),
             )
@@ -256,10 +263,10 @@ async def associate(
     limits: Limits = DEFAULT_LIMITS,
     buffers: BufferPool = SHARED_BUFFERS,
 ) -> Connection | NotAssociated:
-    """Open an association as the requestor, or say why there is none.
+    """Open an association as the requestor, or state why there is none.
 
     OSError, TimeoutError included, when nothing listens; ViolationError when what listens does not
-    speak DICOM.
+    use DICOM.
 
     The caller ends it with `release` and the events that follow, and in any case with `close`.
     """

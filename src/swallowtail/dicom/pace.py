@@ -1,4 +1,4 @@
-"""How long a peer may take, and how little it may send.
+"""The deadlines and rates of a peer.
 
 The limits of an association and the clock of an established one.
 """
@@ -11,7 +11,10 @@ from swallowtail.dicom.pdu import DEFAULT_MAX_PDU
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a peer gets from us. Seconds and bytes."""
+    """The limits of a peer, in seconds and bytes.
+
+    Seconds and bytes.
+    """
 
     # largest P-DATA-TF that we take until we have advertised a length; then that one counts
     max_pdu: int = DEFAULT_MAX_PDU
@@ -41,7 +44,7 @@ class Deadline(enum.Enum):
 
 
 class Phase(enum.Enum):
-    """Who has to do something next on an established association."""
+    """The side that has to send next on an established association."""
 
     IDLE = "between messages"
     RECEIVING = "inside a message of the peer"
@@ -62,7 +65,7 @@ class Pace:
         self._paused_at: float | None = None
 
     def enter(self, phase: Phase, now: float) -> None:
-        """Learn what the association does now."""
+        """Record what the association does now."""
         if phase is not self._phase:
             self._phase = phase
             self._restart(now)
@@ -90,7 +93,10 @@ class Pace:
             self._paused_at = None
 
     def deadline(self) -> float | None:
-        """When to call `check`; None while the clock stands or nothing is expected of the peer."""
+        """Return when to call `check`.
+
+        None while the clock stands or nothing is expected of the peer.
+        """
         if self._paused_at is not None or self._phase is Phase.ANSWERING:
             return None
         return self._since + (

@@ -30,7 +30,7 @@ class PduType(enum.IntEnum):
 
 
 class ContextResult(enum.IntEnum):
-    """What the acceptor says of one presentation context (PS3.8 9.3.3.2)."""
+    """The acceptor's result for one presentation context (PS3.8 9.3.3.2)."""
 
     ACCEPTANCE = 0
     USER_REJECTION = 1
@@ -69,7 +69,7 @@ REJECT_REASONS: Final[dict[tuple[int, int], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ProposedContext:
-    """One abstract syntax with the transfer syntaxes that the requestor can speak (PS3.8 9.3.2.2)."""
+    """One abstract syntax with the transfer syntaxes that the requestor can use (PS3.8 9.3.2.2)."""
 
     id: int
     abstract_syntax: str
@@ -90,9 +90,7 @@ class AnsweredContext:
 
 @dataclass(frozen=True, slots=True)
 class RoleSelection:
-    """Which roles the requestor takes (proposal) or may take (answer) for one SOP class (PS3.7
-    D.3.3.4).
-    """
+    """The roles of the requestor for one SOP class, proposed or accepted (PS3.7 D.3.3.4)."""
 
     sop_class: str
     scu: bool
@@ -101,7 +99,7 @@ class RoleSelection:
 
 @dataclass(frozen=True, slots=True)
 class AsyncOperationsWindow:
-    """How many operations may be outstanding (PS3.7 D.3.3.3); 0 is unlimited."""
+    """The number of operations that may be outstanding (PS3.7 D.3.3.3); 0 is unlimited."""
 
     invoked: int
     performed: int
@@ -109,9 +107,7 @@ class AsyncOperationsWindow:
 
 @dataclass(frozen=True, slots=True)
 class ExtendedNegotiation:
-    """Service-class application information for one SOP class (PS3.7 D.3.3.5), not interpreted
-    here.
-    """
+    """Service-class application information of one SOP class (PS3.7 D.3.3.5), not interpreted."""
 
     sop_class: str
     information: bytes
@@ -128,7 +124,7 @@ class CommonExtendedNegotiation:
 
 @dataclass(frozen=True, slots=True)
 class UserIdentity:
-    """Who the requestor says it is (PS3.7 D.3.3.7).
+    """The identity of the requestor (PS3.7 D.3.3.7).
 
     1 name, 2 name and passcode, 3 Kerberos, 4 SAML, 5 JWT. Never logged.
     """

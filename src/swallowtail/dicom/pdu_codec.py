@@ -63,7 +63,7 @@ _APPLICATION_CONTEXT, _PROPOSED, _ANSWERED, _ABSTRACT, _TRANSFER, _USER = (
 
 
 def encode_pdu(pdu: Pdu) -> bytes:
-    """Give the bytes of `pdu`, header included; ValueError if a value does not fit its field."""
+    """Return the bytes of `pdu`, header included; ValueError if a value does not fit its field."""
     kind, body = _body_of(pdu)
     return struct.pack(">BxI", kind, len(body)) + body
 
@@ -106,7 +106,7 @@ def _title(title: str) -> bytes:
 def _item(kind: int, value: bytes) -> bytes:
     if len(value) > 0xFFFF:
         raise ValueError(
-            f"item {kind:02X} is {len(value)} bytes long, more than its length field can say"
+            f"item {kind:02X} is {len(value)} bytes long, more than its length field can state"
         )
     return _ITEM.pack(kind, len(value)) + value
 
@@ -172,7 +172,7 @@ def _common(more: CommonExtendedNegotiation) -> bytes:
 
 
 def decode_pdu(kind: int, body: bytes) -> Pdu:
-    """Read a PDU of type `kind` from its `body` (header excluded, length already judged).
+    """Read a PDU of type `kind` from its `body` (header excluded, length already evaluated).
 
     ViolationError if it cannot be read.
     """

@@ -47,9 +47,7 @@ class Fragment:
 
 
 class PduReader:
-    """Turns received bytes into control PDUs and fragments, and judges every length before it reads
-    on.
-    """
+    """The parser of received bytes into control PDUs and fragments."""
 
     def __init__(self, limits: Limits, pool: BufferPool) -> None:
         self._max_pdu = limits.max_pdu
@@ -59,9 +57,7 @@ class PduReader:
         self._buffer: bytearray | None = None
         self._start = self._end = 0
         self._aside = b""  # unread bytes while there is no buffer
-        self._view: memoryview | None = (
-            None  # handed out, and valid until the next item is asked for
-        )
+        self._view: memoryview | None = None  # issued, and valid until the next item is asked for
         self._pdu_left = 0  # bytes of the current P-DATA-TF that were not read
         self._pdv: tuple[int, bool, bool] | None = None  # context id, command, last
         self._pdv_left = 0
@@ -69,7 +65,7 @@ class PduReader:
         self._pdv_bytes = 0
 
     def offer(self, max_pdu: int) -> None:
-        """Learn the largest P-DATA-TF that we told the peer to send.
+        """Record the largest P-DATA-TF that we reported the peer to send.
 
         There is an association, or one of our own is asked for.
         """
@@ -78,11 +74,14 @@ class PduReader:
 
     @property
     def inside(self) -> bool:
-        """Whether a PDU has begun and is not complete."""
+        """Return whether a PDU has begun and is not complete."""
         return bool(self._pdu_left or self._pdv or self._aside or self._start < self._end)
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        """Give space behind what is unread; bytes that were handed out as a view are not moved."""
+        """Return space behind what is unread.
+
+        Bytes that were issued as a view are not moved.
+        """
         if self._buffer is None:
             # Whoever has not been accepted gets little: many can stop in the middle of an
             # A-ASSOCIATE-RQ at the same moment.
@@ -106,7 +105,7 @@ class PduReader:
         return memoryview(self._buffer)[self._end :]
 
     def filled(self, nbytes: int) -> None:
-        """Learn that `nbytes` of the last `get_buffer` hold bytes."""
+        """Handle that `nbytes` of the last `get_buffer` hold bytes."""
         self._end += nbytes
 
     def feed(self, data: Bytes) -> None:
@@ -120,7 +119,7 @@ class PduReader:
             view = view[n:]
 
     def next_item(self) -> Pdu | Fragment | None:
-        """Give what comes next, None when more bytes are needed.
+        """Return what comes next, None when more bytes are needed.
 
         ViolationError when the peer may not send this.
         """
@@ -166,7 +165,7 @@ class PduReader:
             self._start = self._end = 0
 
     def discard(self) -> None:
-        """Forget every byte that was not read."""
+        """Discard every byte that was not read."""
         self._start = self._end
         self._pdu_left = self._pdv_left = 0
         self._pdv = None
@@ -236,7 +235,7 @@ class PduReader:
         return Fragment(context_id, command, last, view)
 
     def _dry(self) -> None:
-        """Give the buffer back: there is nothing more to read from it."""
+        """Return the buffer back: there is nothing more to read from it."""
         if self._buffer is not None:
             self._aside = bytes(memoryview(self._buffer)[self._start : self._end])
             self._pool.give(self._buffer)

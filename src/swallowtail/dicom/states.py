@@ -1,8 +1,8 @@
 """The state machine of the upper layer as data: PS3.8 9.2, Tables 9-6 to 9-10.
 
 `TABLE` lists what is allowed. A PDU that is not listed is a violation (AA-1 before there is an
-association, AA-8 in one), as the standard's grid says in 68 of its cells; a primitive of ours that
-is not listed is our own mistake. `transition` is the only reader.
+association, AA-8 in one), as the standard's grid states in 68 of its cells; a primitive of ours
+that is not listed is our own mistake. `transition` is the only reader.
 """
 
 import enum
@@ -222,7 +222,7 @@ _VIOLATION: Final[Transition] = (Action.ABORT_AS_PROVIDER, State.CLOSING)  # AA-
 
 
 def transition(state: State, event: Event) -> Transition:
-    """Give the action for `event` in `state` and the state after it.
+    """Return the action for `event` in `state` and the state after it.
 
     LocalProtocolError if our side may not cause it there.
     """

@@ -59,7 +59,7 @@ _WARNINGS: Final = {0x0001, Status.ATTRIBUTE_LIST_ERROR, 0x0116}
 
 
 def category_of(status: int) -> Category:
-    """Say what kind of answer `status` is; what no table lists is a failure."""
+    """Return what kind of answer `status` is; what no table lists is a failure."""
     if status == Status.SUCCESS:
         return Category.SUCCESS
     if status in {Status.PENDING, Status.PENDING_OPTIONAL_KEYS}:
@@ -70,5 +70,5 @@ def category_of(status: int) -> Category:
 
 
 def describe(status: int) -> str:
-    """Say `status` for people, like `A700 out of resources (failure)`."""
+    """Report `status` for people, like `A700 out of resources (failure)`."""
     return f"{status:04X} {_NAMES.get(status, 'not named here')} ({category_of(status).value})"

@@ -44,9 +44,7 @@ def is_valid(uid: str) -> bool:
 
 
 def is_storage(uid: str) -> bool:
-    """Say whether `uid` is a SOP class of the storage services (PS3.4 Annexes B and GG), retired
-    ones included.
-    """
+    """Return whether `uid` is a storage SOP class, also a retired one (PS3.4 Annexes B, GG)."""
     return uid in STORAGE_CLASSES
 
 
@@ -56,7 +54,7 @@ def is_transfer_syntax(uid: str) -> bool:
 
 
 def name_of(uid: str) -> str:
-    """Give the standard's name of `uid`, or `uid` itself when the standard has none."""
+    """Return the standard's name of `uid`, or `uid` itself when the standard has none."""
     for table in _TABLES:
         if uid in table:
             return table[uid]

@@ -1,4 +1,4 @@
-"""What a peer can break in PS3.7 and PS3.8, with the A-ABORT that tells it so.
+"""The violations of PS3.7 and PS3.8, with their A-ABORT.
 
 RemoteProtocolError
 └── ViolationError    carries `source` and `reason` of the A-ABORT that went out (PS3.8 9.3.8)
@@ -10,7 +10,7 @@ from swallowtail.sansio.errors import RemoteProtocolError
 
 
 class AbortSource(enum.IntEnum):
-    """Who ends the association (PS3.8 9.3.8)."""
+    """The side that ends the association (PS3.8 9.3.8)."""
 
     SERVICE_USER = 0
     SERVICE_PROVIDER = 2

@@ -43,7 +43,7 @@ class Directory:
         return "address"
 
     def knows_address(self, listener: str, address: str) -> bool:
-        """Say whether some device may come from this address to this listener."""
+        """Return whether some device may come from this address to this listener."""
         return any(
             _from(address, networks)
             for devices in self.by_title.values()

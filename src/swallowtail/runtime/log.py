@@ -3,7 +3,7 @@
 Redacting what looks like a patient would be a race against formats. Here everything is left out but
 - fields named in `ALLOWED`, whose values are numbers, enumeration members and short texts of no
   patient-like shape,
-- event texts that stand as literals in the calling source; an f-string or a library's ready-made
+- event texts that are as literals in the calling source; an f-string or a library's ready-made
   sentence is withheld,
 - of exceptions the types and the places, never the message: `int("Heron^Ada")` would quote the
   patient.
@@ -77,7 +77,7 @@ _HTTP = frozenset(
 ALLOWED: Final = _EVENT | _FAILURE | _PART | _PEER | _AMOUNT | _PROOF | _HTTP
 
 LEVELS: Final = ("debug", "info", "warning", "error")
-_CHATTY = ("alembic", "uvicorn")  # whose info says nothing that our own lines do not
+_CHATTY = ("alembic", "uvicorn")  # whose info states nothing that our own lines do not
 
 _LONGEST_TEXT = 120
 _PATIENT_LIKE = re.compile(
@@ -92,12 +92,13 @@ Event = MutableMapping[str, Any]
 def configure(
     level: str = "info", stream: TextIO | None = None, *, json: bool | None = None
 ) -> None:
-    """Send structlog's and `logging`'s records to `stream` (default stderr), as JSON lines or, by
-    default on a terminal, key=value.
+    """Send structlog's and `logging`'s records to `stream` (default stderr).
 
-    `level` is one of LEVELS; what may stand in a line is the same at each. Libraries log at
-    info and above, whatever it is: at debug, servers format whole requests and frames before a
-    handler can leave anything out.
+    As JSON lines or, by default on a terminal, key=value.
+
+    `level` is one of LEVELS; what may are in a line is the same at each. Libraries log at info
+    and above, whatever it is: at debug, servers format whole requests and frames before a handler
+    can leave anything out.
 
     Call it once, first, in a program's entry point, together with `take_crashes`. Libraries must
     not bring handlers of their own afterwards (uvicorn: `log_config=None`); those that are there
@@ -105,9 +106,10 @@ def configure(
     """
     lines = _Lines(stream or sys.stderr)
     as_json = not lines.stream.isatty() if json is None else json
-    render: Processor = structlog.processors.JSONRenderer() if as_json else structlog.processors.KeyValueRenderer(
+    as_text = structlog.processors.KeyValueRenderer(
         key_order=["timestamp", "level", "event"], drop_missing=True
-    )  # fmt: skip
+    )
+    render: Processor = structlog.processors.JSONRenderer() if as_json else as_text
     number = logging.getLevelNamesMapping()[level.upper()]
     chain: list[Processor] = [
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -142,8 +144,9 @@ def configure(
 
 
 def take_crashes() -> None:
-    """Log what would end the program, a thread or a finalizer, where the interpreter would print
-    the exception with its message.
+    """Log what would end the program, a thread or a finalizer.
+
+    Where the interpreter would print the exception with its message.
     """
     log = structlog.get_logger()
 
@@ -152,14 +155,14 @@ def take_crashes() -> None:
     ) -> None:
         if issubclass(kind, KeyboardInterrupt):
             return
-        log.critical("the program ends by an exception", exc_info=(kind, error, trace))
+        log.critical("program crashed", exc_info=(kind, error, trace))
 
     def thread(died: threading.ExceptHookArgs) -> None:
         if died.exc_value is not None and not isinstance(died.exc_value, SystemExit):
-            log.critical("a thread ended by an exception", exc_info=died.exc_value)
+            log.critical("thread crashed", exc_info=died.exc_value)
 
     def finalizer(ignored: "sys.UnraisableHookArgs") -> None:
-        log.error("an exception that nobody could catch", exc_info=ignored.exc_value or True)
+        log.error("unraisable exception raised", exc_info=ignored.exc_value or True)
 
     sys.excepthook = program
     threading.excepthook = thread
@@ -167,7 +170,10 @@ def take_crashes() -> None:
 
 
 def permit(_: object, __: str, event: Event) -> Event:
-    """The processor that decides: what may be rendered comes out, everything else is counted."""
+    """Return the processor that decides.
+
+    What may be rendered comes out, everything else is counted.
+    """
     exc_info = event.pop("exc_info", None)
     kept: Event = {}
     for name, value in event.items():
@@ -201,7 +207,7 @@ class _NotPermittedError(Exception):
 
 
 def _value(value: object) -> str | int | float | None:
-    """The value, when it is harmless by its type or shape.
+    """Return the value, when it is harmless by its type or shape.
 
     Nothing else is ever turned into text: a repr may quote anything.
     """
@@ -217,7 +223,10 @@ def _value(value: object) -> str | int | float | None:
 
 
 def _caller() -> FrameType | None:
-    """The frame that logged: the first one that is neither structlog's, nor logging's, nor ours."""
+    """Return the frame that logged.
+
+    The first one that is neither structlog's, nor logging's, nor ours.
+    """
     frame = inspect.currentframe()
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
@@ -228,7 +237,7 @@ def _caller() -> FrameType | None:
 
 
 def _literal(text: object, caller: FrameType | None) -> str:
-    """The event's text when the calling function holds it as a constant.
+    """Return the event's text when the calling function holds it as a constant.
 
     Then no run of the program put data into it.
     """
@@ -250,7 +259,10 @@ def _exception(exc_info: object) -> BaseException | None:
 
 
 def _kind(error: BaseException) -> str:
-    """The type's name; of the system's errors also which one, as ENOSPC says what to do next."""
+    """Return the type's name.
+
+    Of the system's errors also which one, as ENOSPC states what to do next.
+    """
     name = type(error).__name__
     number = getattr(error, "errno", None)
     return (
@@ -261,8 +273,9 @@ def _kind(error: BaseException) -> str:
 
 
 def _trace(error: BaseException, depth: int = 0) -> Iterator[str]:
-    """The places of an exception and of those it came from, oldest first, as the interpreter prints
-    them; no message, no local.
+    """Return the places of an exception and of those it came from, oldest first.
+
+    As the interpreter prints them; no message, no local.
     """
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None and depth < 5:
@@ -282,16 +295,16 @@ def _trace(error: BaseException, depth: int = 0) -> Iterator[str]:
 
 
 def _place(code: CodeType) -> str:
-    """The file, from its package on: where a program is installed is nobody's business."""
+    """Return the file, from its package on: where a program is installed is nobody's business."""
     name = code.co_filename.replace("\\", "/")
     short = _PACKAGE_ROOT.sub("", name)
     return short if short != name else name.rpartition("/")[2]
 
 
 class _Lines:
-    """Writes rendered lines.
+    """The writer of rendered lines.
 
-    A full disk or a closed pipe costs lines, never the work that logged; the next line says how
+    A full disk or a closed pipe costs lines, never the work that logged; the next line states how
     many.
     """
 
@@ -318,7 +331,7 @@ class _Lines:
 
 
 class _Foreign(logging.Handler):
-    """Takes the records of `logging` through the same processors.
+    """The handler that passes records of `logging` through the same processors.
 
     Their arguments and extras are data and are never looked at.
     """

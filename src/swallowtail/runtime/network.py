@@ -3,8 +3,8 @@
 `AsyncioNetwork` is the real one; `tests/world` brings a simulated one.
 
 Both hand out asyncio transports to asyncio protocols, so that a shell is the same code over TCP and
-in the simulated world. The clock is the running loop's own `loop.time()`; the world runs on a loop
-whose time is virtual.
+in the simulated environment. The clock is the running loop's own `loop.time()`; the environment
+runs on a loop whose time is virtual.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ class Listener(Protocol):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens; the port is the real one when 0 was asked for."""
+        """Return its address, with the real port when 0 was requested."""
 
     async def close(self) -> None:
         """Stop accepting; connections that were accepted live on."""
 
 
 class Network(Protocol):
-    """Opens connections and listening ports."""
+    """The opener of connections and listening ports."""
 
     async def connect(
         self,

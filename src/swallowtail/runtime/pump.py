@@ -19,7 +19,7 @@ EventT_co = TypeVar("EventT_co", covariant=True)
 FLUSH_TIME: Final = (
     1.0  # for what is still unwritten when a machine has finished; then the transport is cut
 )
-DISCARD_LIMIT: Final = 262_144  # read and ignored from a peer that was told to go away
+DISCARD_LIMIT: Final = 262_144  # read and ignored from a peer that was asked to disconnect
 STALL: Final = (
     60.0  # seconds in which a peer takes nothing of what waits for it; then the transport is cut
 )
@@ -28,27 +28,30 @@ TURN: Final = 256  # events that one consumer takes before the others get their 
 
 
 class PumpedMachine(BulkMachine[EventT_co], Protocol[EventT_co]):
-    """What the pump asks of a machine beside the common surface."""
+    """The interface of a machine that the pump drives."""
 
     @property
     def closed(self) -> bool:
-        """Nothing will follow for the consumer; the transport may still be needed."""
+        """Return whether nothing will follow for the consumer.
+
+        The transport may still be needed.
+        """
 
     @property
     def finished(self) -> bool:
         """The transport is to be closed as soon as everything is written."""
 
     def reading_paused(self, now: float) -> None:
-        """Learn that the transport is not read until `reading_resumed`."""
+        """Handle that the transport is not read until `reading_resumed`."""
 
     def reading_resumed(self, now: float) -> None:
-        """Learn that the transport is read again."""
+        """Handle that the transport is read again."""
 
 
 class Pump(asyncio.BufferedProtocol, Generic[EventT]):
     """One machine on one transport.
 
-    One consumer awaits `next_event`; after telling the machine something, call `flush`.
+    One consumer awaits `next_event`; after reporting the machine something, call `flush`.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
     # For the consumer
 
     async def next_event(self) -> EventT | Signal:
-        """Give the next event, or CLOSED; raises what the machine raises.
+        """Return the next event, or CLOSED; raises what the machine raises.
 
         Cancelling loses nothing.
         """
@@ -115,9 +118,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
                 self._waiter = None
 
     def flush(self) -> None:
-        """Write what the machine wants written, set the timer, close the transport when the machine
-        is done with it.
-        """
+        """Write the machine's bytes, set the timer, close the transport when it is done."""
         data, transport = self._machine.data_to_send(), self._transport
         if data and transport is not None and not self._closing and not transport.is_closing():
             transport.write(data)
@@ -129,7 +130,9 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
             self._arm()
 
     async def drain(self) -> None:
-        """Wait until the transport takes more; raises ConnectionResetError when it is gone.
+        """Wait until the transport takes more.
+
+        Raises ConnectionResetError when it no longer exists.
 
         The deadline is the caller's.
         """
@@ -144,11 +147,11 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
             self._transport.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the transport is gone."""
+        """Wait until the transport no longer exists."""
         await asyncio.shield(self._gone)
 
     def transport_info(self, name: str) -> object:
-        """Give the transport's extra information, None when there is none."""
+        """Return the transport's extra information, None when there is none."""
         return None if self._transport is None else self._transport.get_extra_info(name)
 
     # For the transport

@@ -36,8 +36,8 @@ if sys.platform == "win32":
 
     @functools.cache
     def _say_once(error: int) -> None:
-        """Small objects come slowly without it, which is no reason to refuse a connection."""
-        log.warning("delayed acknowledgements could not be turned off", error=error)
+        """Log once that small objects are slow without it; connections are not refused."""
+        log.warning("delayed acknowledgements not disabled", error=error)
 
 
 def quick_ack(transport: asyncio.BaseTransport) -> Callable[[], None] | None:

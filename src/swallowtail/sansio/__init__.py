@@ -1,4 +1,4 @@
 """The words and shapes that every protocol machine shares.
 
-Standard library only; no I/O, no clock, no dice.
+Standard library only; no I/O, no clock, no random source.
 """

@@ -3,12 +3,12 @@
 We misused the machine (Local), or the peer broke the protocol (Remote).
 
 Any other exception that leaves a machine is a bug. A machine raises Remote errors only from its
-receiving side; after one it is closed, and whatever it still wants to tell the peer (an A-ABORT, a
-reset) is in `data_to_send()`.
+receiving side; after one it is closed, and whatever it still requires to report the peer (an
+A-ABORT, a reset) is in `data_to_send()`.
 
     ProtocolError
     ├── LocalProtocolError       the call is not allowed in this state; nothing was sent
-    └── RemoteProtocolError      the peer's bytes are not allowed; subclasses carry the code to send to the peer
+    └── RemoteProtocolError      the peer's bytes are not allowed; subclasses carry the peer's code
 """
 
 
@@ -20,7 +20,7 @@ class ProtocolError(Exception):
 
 
 class LocalProtocolError(ProtocolError):
-    """We asked the machine for something that its state does not allow."""
+    """A call of the machine that its state does not allow."""
 
 
 class RemoteProtocolError(ProtocolError):

@@ -1,14 +1,15 @@
 """The surface that every protocol machine has, so that one pump drives them all.
 
-The shell hands in bytes and the time, pulls events one at a time, and writes what the machine wants
-written. Pull, not push: a consumer that does not ask for the next event makes the machine answer
-`PAUSED`, and the shell then stops reading the socket, so memory stays bounded without a queue.
+The shell hands in bytes and the time, pulls events one at a time, and writes what the machine
+requires written. Pull, not push: a consumer that does not ask for the next event makes the machine
+answer `PAUSED`, and the shell then stops reading the socket, so memory stays bounded without a
+queue.
 
     shell                                   machine
     receive_data(chunk, now)        ─────▶  buffers at most what its spec allows
-    next_event()                    ◀─────  an event, NEED_DATA (read more), PAUSED (consume first), or CLOSED (nothing will follow)
+    next_event()                    ◀─────  an event, NEED_DATA, PAUSED (consume), CLOSED
     data_to_send()                  ◀─────  bytes for the peer, in order; b"" when there are none
-    next_timeout()                  ◀─────  when to call handle_timeout, on the clock that `now` comes from; None: never
+    next_timeout()                  ◀─────  when to call handle_timeout, on the clock of `now`
 
 Time is a float in seconds on a monotonic clock that the caller owns.
 """
@@ -18,7 +19,7 @@ from typing import Final, Literal, Protocol, TypeVar
 
 
 class Signal(enum.Enum):
-    """What `next_event` answers when there is no event."""
+    """The result of `next_event` when there is no event."""
 
     NEED_DATA = "need data"
     PAUSED = "paused"
@@ -43,22 +44,22 @@ class Machine(Protocol[EventT_co]):
         """Take bytes from the peer; the machine copies what it must keep."""
 
     def receive_eof(self, now: float) -> None:
-        """Learn that the peer sends nothing more."""
+        """Handle that the peer sends nothing more."""
 
     def next_event(self) -> EventT_co | Signal:
-        """Give the next event.
+        """Return the next event.
 
         Raises RemoteProtocolError once if the peer broke the protocol, then answers CLOSED.
         """
 
     def data_to_send(self) -> bytes:
-        """Hand over the bytes for the peer, in order; empty when there are none."""
+        """Pass the bytes for the peer, in order; empty when there are none."""
 
     def next_timeout(self) -> float | None:
-        """Say when `handle_timeout` is due next."""
+        """Return when `handle_timeout` is due next."""
 
     def handle_timeout(self, now: float) -> None:
-        """Act on every deadline that `now` has reached."""
+        """Handle every deadline that `now` has reached."""
 
 
 class BulkMachine(Machine[EventT_co], Protocol[EventT_co]):
@@ -70,10 +71,10 @@ class BulkMachine(Machine[EventT_co], Protocol[EventT_co]):
     """
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        """Give writable space for the next read, at least one byte long.
+        """Return writable space for the next read, at least one byte long.
 
         The shell must not read while the machine is PAUSED.
         """
 
     def buffer_updated(self, nbytes: int, now: float) -> None:
-        """Learn that the first `nbytes` of the last `get_buffer` were filled."""
+        """Handle that the first `nbytes` of the last `get_buffer` were filled."""

@@ -67,9 +67,7 @@ class Archive:
             self.program.stop()
 
     def instances(self) -> list[tuple[str, bytes]]:
-        """Give what it has received, SOP Instance UID and data set, in order and as often as it
-        came.
-        """
+        """Return every received SOP Instance UID with its data set, in order."""
         files = (
             sorted(path for path in self.received.iterdir() if path.suffix == ".dataset")
             if self.received.is_dir()
@@ -84,7 +82,7 @@ class Archive:
 def keep(event: Any, folder: Path) -> int:
     """Write one data set.
 
-    The name tells its place in the order, and appears when the file is whole.
+    The name reports its place in the order, and appears when the file is complete.
     """
     number = sum(path.suffix == ".dataset" for path in folder.iterdir())
     path = folder / f"{number:06}-{event.request.AffectedSOPInstanceUID}.part"

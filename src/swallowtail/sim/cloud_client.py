@@ -13,7 +13,7 @@ DEADLINE: Final = 60.0
 
 
 class RestFailedError(Exception):
-    """The Cloud answered with an error, or not at all; the text says to which request."""
+    """The Cloud answered with an error, or not at all; the text states to which request."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -32,12 +32,12 @@ class Rest:
         self._open: list[http.client.HTTPSConnection] = []
 
     def json(self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None) -> Any:
-        """Give the JSON of an answer, None when it is empty; `path` begins with `/`."""
+        """Return the JSON of an answer, None when it is empty; `path` begins with `/`."""
         answer = self.fetch(path, method=method, body=body)
         return json.loads(answer) if answer else None
 
     def items(self, path: str) -> Iterator[Any]:
-        """Give every item of a list, page by page."""
+        """Return every item of a list, page by page."""
         sign, cursor = "&" if "?" in path else "?", ""
         while True:
             page = self.json(
@@ -51,7 +51,7 @@ class Rest:
     def fetch(
         self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None
     ) -> bytes:
-        """Give the bytes of an answer.
+        """Return the bytes of an answer.
 
         Raises RestFailedError for a status of 400 and above, and when there is no answer.
         """
@@ -84,9 +84,9 @@ class Rest:
         return content
 
     def close(self) -> None:
-        """Hang up every connection, also those of threads that have ended.
+        """Close every connection, also those of threads that have ended.
 
-        A later request connects anew.
+        A later request connects again.
         """
         for connection in self._open:
             connection.close()

@@ -1,4 +1,4 @@
-"""What the simulated hospital sends.
+"""The files that the simulated hospital sends.
 
 The real ultrasound files inside pydicom's package, given invented patients and fresh UIDs.
 """
@@ -70,17 +70,17 @@ class Sample:
     transfer_syntax: str
 
     def data_set(self) -> bytes:
-        """Give the data set's bytes: what travels, without preamble and group 0002."""
+        """Return the data set's bytes: what travels, without preamble and group 0002."""
         return data_set_of(self.path.read_bytes())
 
     def frame(self, number: int) -> bytes:
-        """Give one frame of encapsulated pixel data, from 1 on, by pydicom's word on where it lies."""
+        """Return one frame of encapsulated pixel data, from 1 on, located by pydicom."""
         ds = dcmread(self.path)
         return get_frame(ds.PixelData, number - 1, number_of_frames=int(ds.NumberOfFrames))
 
 
 def fresh_uid() -> UID:
-    """Give a UID that nobody has used (PS3.5 B.2)."""
+    """Return a UID that nobody has used (PS3.5 B.2)."""
     return UID(f"2.25.{secrets.randbits(122)}")
 
 
@@ -135,7 +135,7 @@ def _reidentify(ds: Dataset, patient: Patient, number: int) -> None:
 def data_set_of(file: bytes) -> bytes:
     """Strip preamble and group 0002 from a Part 10 file (PS3.10 7.1).
 
-    Its length stands in (0002,0000).
+    Its length is in (0002,0000).
     """
     if file[128:132] != b"DICM" or file[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
         raise ValueError("not a Part 10 file with a group length")

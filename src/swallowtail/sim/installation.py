@@ -2,9 +2,9 @@
 
 Serve, apply, run.
 
-with Installation(folder) as site:                  # Cloud serving, document applied, Link listening
-    Modality(site.port("imaging"), site.called_ae("imaging")).send(…)
-    site.rest.items("/api/v1/instances")
+with Installation(folder) as facility:  # Cloud serving, document applied, Link listening
+    Modality(facility.port("imaging"), facility.called_ae("imaging")).send(…)
+    facility.rest.items("/api/v1/instances")
 """
 
 import json
@@ -25,8 +25,7 @@ TOKEN: Final = "simulation"  # noqa: S105 - its name
 LOOPBACK_POLICY: Final = (
     '[outbound]\nallow = [{ network = "127.0.0.0/8" }]\nnew_targets_per_minute = 1000\n'
 )
-"""A site of tests gets a dozen destinations within a minute, more than the ten that a hospital's
-Link meets by default.
+"""Tests use a dozen destinations within a minute, more than a Link may by default.
 """
 
 Table = Mapping[str, Any]
@@ -43,7 +42,7 @@ class Listening:
     more: Table = field(default_factory=dict)
 
     def table(self) -> Table:
-        """Give it as the document has it."""
+        """Return it as the document has it."""
         return {
             "name": self.name,
             "ae_title": self.ae_title,
@@ -58,7 +57,7 @@ IMAGING: Final = Listening("imaging", more=ANY_DEVICE)
 
 
 def toml(value: Any) -> str:
-    """Give a value as TOML: text, numbers, truth, lists, and tables inline."""
+    """Return a value as TOML: text, numbers, truth, lists, and tables inline."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
@@ -72,7 +71,7 @@ def document(
     destinations: Sequence[Table] = (),
     rules: Sequence[Table] = (),
 ) -> str:
-    """Give the whole hospital as the TOML document that `apply` takes.
+    """Return the whole hospital as the TOML document that `apply` takes.
 
     One facility, one Link, one administrator's token.
     """
@@ -122,7 +121,7 @@ class Installation:
         cloud_host: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`link_prefix` runs Link under another program, `ip netns exec` for example.
+        """Create the installation; `link_prefix` runs Link under another program.
 
         `environment` is for both programs.
         """
@@ -143,11 +142,11 @@ class Installation:
         (folder / "policy.toml").write_text(LOOPBACK_POLICY)
 
     def port(self, listener: str) -> int:
-        """Give the port of a listener."""
+        """Return the port of a listener."""
         return self.listeners[listener].port
 
     def called_ae(self, listener: str) -> str:
-        """Give the AE title of a listener."""
+        """Return the AE title of a listener."""
         return self.listeners[listener].ae_title
 
     def start(self) -> None:
@@ -160,7 +159,7 @@ class Installation:
     def start_cloud(self) -> None:
         """Serve the Cloud on the same folder and port as ever.
 
-        The first start tells the operator's token.
+        The first start reports the operator's token.
         """
         argv: list[str | Path] = [
             *SWALLOWTAIL,
@@ -177,7 +176,7 @@ class Installation:
         self.cloud.wait_until(
             lambda: len(announcements(self.cloud.text())) > before,
             seconds=READY,
-            what="saying that it listens",
+            what="stating that it listens",
         )
         facts = announcements(self.cloud.text())[-1]
         self.url, self.ca = facts["url"], Path(facts["ca"])
@@ -219,7 +218,7 @@ class Installation:
     def start_link(self, *options: str) -> None:
         """Run Link; it connects by itself.
 
-        `wait_until_listening` says when its listeners are open.
+        `wait_until_listening` states when its listeners are open.
         """
         self.link = self.run_link("link", self._state, *options)
 
@@ -251,9 +250,7 @@ class Installation:
         return Program(name, argv, folder=self.folder, environment=self._environment)
 
     def wait_until_listening(self, *, seconds: float = READY) -> None:
-        """Return when every listener accepts connections and the Cloud knows that Link runs what it
-        wishes.
-        """
+        """Wait until every listener accepts connections and the Cloud reports Link in sync."""
         ports = [one.port for one in self.listeners.values() if one.address == "127.0.0.1"]
         self.link.wait_until(
             lambda: all(map(accepts, ports)) and self.in_sync(),
@@ -262,7 +259,7 @@ class Installation:
         )
 
     def in_sync(self) -> bool:
-        """Say whether the Cloud sees Link run the newest configuration with every listener open."""
+        """Return whether Link runs the newest configuration with every listener open."""
         try:
             return bool(
                 self.rest.json(f"/api/v1/links/{self.link_id}/configuration/comparison")["in_sync"]
@@ -280,16 +277,14 @@ class Installation:
         self._state = self.folder / f"state-{self._starts}"
 
     def new_code(self, act: str) -> None:
-        """Have the Cloud `rotate` or `rebind` the Link's code, and put the new one where Link looks
-        for it.
-        """
+        """Create a new code for the Link by `rotate` or `rebind`."""
         made = self.operator.json(
             self._of_operator(f"/api/v1/links/{self.link_id}/{act}"), method="POST"
         )
         self._private("code", made["code"])
 
     def instances(self, study: str = "") -> list[Any]:
-        """Give the visible instances, of one study or of all, as the API has them."""
+        """Return the visible instances, of one study or of all, as the API has them."""
         return list(self.rest.items("/api/v1/instances" + (f"?study={study}" if study else "")))
 
     def wait_for_instances(self, count: int, study: str, *, seconds: float = READY) -> float:
@@ -356,14 +351,14 @@ SWALLOWTAIL: Final = (sys.executable, "-m", "swallowtail")
 
 
 def with_source(environment: Mapping[str, str]) -> dict[str, str]:
-    """Let the programs find this very package, installed or not."""
+    """Return an environment in which programs find this package, installed or not."""
     source = str(Path(__file__).parents[2])
     paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
 def announcements(text: str, key: str = "url") -> list[dict[str, Any]]:
-    """Give the JSON objects with `key` among the lines of a program's output."""
+    """Return the JSON objects with `key` among the lines of a program's output."""
     found = []
     for line in text.splitlines():
         if line.startswith("{"):

@@ -1,9 +1,9 @@
 """A modality on pynetdicom, a peer that we did not write.
 
-It tells for every instance what it heard, and nothing else.
+It reports for every instance what it received, and nothing else.
 
-Data sets travel byte by byte as they stand in their files: pynetdicom reads and encodes them anew
-unless it is told otherwise.
+Data sets travel byte by byte as they are in their files: pynetdicom reads and encodes them again
+unless it is notified otherwise.
 """
 
 import time
@@ -32,9 +32,7 @@ Context = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the modality was told about one instance, or about the association when `sop_instance`
-    is empty.
-    """
+    """The response to one instance, or to the association."""
 
     sop_instance: str
     status: int | None
@@ -48,7 +46,7 @@ class Heard:
 
     @property
     def stored(self) -> bool:
-        """Say whether the modality may forget the instance."""
+        """Return whether the modality may discard the instance."""
         return self.status == 0x0000
 
 
@@ -56,8 +54,8 @@ def leave_responses(association: Association) -> None:
     """Keep pynetdicom's own thread from taking the response that a request waits for.
 
     A request clears the checkpoint and takes the thread for paused. One that has passed the
-    checkpoint already, and has not said so yet, reads the next message all the same: under load the
-    response, which it drops as unexpected.
+    checkpoint already, and has not reported it yet, reads the next message all the same: under load
+    the response, which it drops as unexpected.
     """
     read = association.dimse.get_msg
 
@@ -81,7 +79,7 @@ class Modality:
     handlers: list[Any] = field(default_factory=list)
 
     def echo(self) -> Heard:
-        """Ask for C-ECHO and give what was heard."""
+        """Ask for C-ECHO and give what was received."""
         with self._associate([(VERIFICATION, "1.2.840.10008.1.2")]) as (
             association,
             started,
@@ -99,8 +97,7 @@ class Modality:
         told: Callable[[Heard], None] = lambda _: None,
         during: Callable[[int], None] | None = None,
     ) -> list[Heard]:
-        """Send Part 10 files over one association and give what was heard about each, in their
-        order.
+        """Send Part 10 files over one association and return the response to each, in their order.
 
         Without `contexts` each pair of SOP class and transfer syntax in the files is proposed once.
         `during` is called after each P-DATA PDU of the association has left, with their number so
@@ -211,7 +208,7 @@ def _counting(during: Callable[[int], None]) -> Callable[[Any], None]:
 
 
 def _refusal(association: Association, rejections: Sequence[A_ASSOCIATE_RJ]) -> str:
-    """Say why there is no association to speak on; empty when there is one.
+    """Return why there is no association to use on; empty when there is one.
 
     What was received decides: pynetdicom calls one rejection in forty an abort when the connection
     ends right behind it.

@@ -34,7 +34,7 @@ class ProgramFailedError(Exception):
 
 
 def free_port() -> int:
-    """Give a TCP port of 127.0.0.1 that nobody listens on; this process gives none twice."""
+    """Return a TCP port of 127.0.0.1 that nobody listens on; this process gives none twice."""
     with _lock:
         while True:
             with socket.socket() as probe:
@@ -48,7 +48,7 @@ def free_port() -> int:
 class Program:
     """A running child process in a session of its own.
 
-    Call `stop` or use it as a context, which tells an end not asked for.
+    Call `stop` or use it as a context, which reports an end not asked for.
 
     Its children end when its end is noticed: the whole group is killed before the child is reaped,
     while its number cannot yet mean another process.
@@ -96,7 +96,7 @@ class Program:
 
     @property
     def exit_code(self) -> int | None:
-        """Give the exit code, negative for a signal, None while it runs."""
+        """Return the exit code, negative for a signal, None while it runs."""
         return self._process.returncode if self._ended(0) else None
 
     def _ended(self, seconds: float) -> bool:
@@ -112,7 +112,7 @@ class Program:
         return True
 
     def text(self) -> str:
-        """Give everything it has printed."""
+        """Return everything it has printed."""
         return self.output.read_text(errors="replace")
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float, what: str) -> None:
@@ -125,7 +125,7 @@ class Program:
             if time.monotonic() > deadline:
                 raise self.failure(f"{what} did not happen within {seconds:g} s")
             if self._ended(_PACE):
-                self._asked = True  # told here
+                self._asked = True  # reported here
                 raise self.failure(f"ended with {self.exit_code} before: {what}")
 
     def wait_for_port(self, port: int, *, seconds: float = 20.0) -> None:
@@ -145,7 +145,7 @@ class Program:
     def kill(self) -> None:
         """End it as a power cut would.
 
-        SIGKILL, to it and to its children, without a chance to say goodbye.
+        SIGKILL, to it and to its children, without a chance to state goodbye.
         """
         if self.running:
             self._asked = True
@@ -166,7 +166,7 @@ class Program:
         signal.pidfd_send_signal(self._end, number)
 
     def early_end(self) -> ProgramFailedError | None:
-        """Give the failure of a program that has ended without anybody asking for it.
+        """Return the failure of a program that has ended without anybody asking for it.
 
         How, and its last lines.
         """
@@ -177,7 +177,7 @@ class Program:
         )
 
     def failure(self, what: str) -> ProgramFailedError:
-        """Give the error that says what this program did wrong and shows its last lines."""
+        """Return the error that states what this program did wrong and shows its last lines."""
         lines = self.text().splitlines()[-TAIL:]
         shown = "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
         return ProgramFailedError(f"{self.name} {what}; its last lines ({self.output}):\n{shown}")
@@ -192,7 +192,7 @@ class Program:
 def leave(programs: Sequence[Program], error: BaseException | None) -> None:
     """Stop programs at the end of a context.
 
-    What has ended by itself is told, beside the error that came of it or in its place.
+    What has ended by itself is notified, beside the error that resulted or in its place.
     """
     ends = [end for program in programs if (end := program.early_end())]
     for program in programs:
@@ -205,7 +205,7 @@ def leave(programs: Sequence[Program], error: BaseException | None) -> None:
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
-    """Say whether somebody accepts TCP connections there."""
+    """Return whether somebody accepts TCP connections there."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((host, port)) == 0

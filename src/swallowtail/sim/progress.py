@@ -1,4 +1,4 @@
-"""Shows a story as it goes: a table that lives on a terminal, plain lines anywhere else."""
+"""Shows a story as it goes: a table that exists on a terminal, plain lines anywhere else."""
 
 import shutil
 import sys
@@ -20,7 +20,7 @@ class Lines:
         self._out, self._count, self._ended = out, len(titles), 0
 
     def begin(self, title: str) -> None:
-        """Say nothing yet."""
+        """Report nothing yet."""
 
     def end(self, result: Result) -> None:
         """Print what was seen."""
@@ -104,5 +104,5 @@ class Table:
 
 
 def progress(titles: Sequence[str], out: TextIO = sys.stdout) -> Table | Lines:
-    """Give what fits the output; use it as a context."""
+    """Return what fits the output; use it as a context."""
     return Table(titles, out) if out.isatty() else Lines(titles, out)

@@ -38,12 +38,12 @@ A destination that has failed is tried again after some seconds, then after more
 
 
 class StoryFailedError(Exception):
-    """Something was not as it must be; the text says what, where, and what to look at next."""
+    """Something was not as it must be; the text states what, where, and what to look at next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one step went; `detail` is what was seen, or what failed."""
+    """The result of one step; `detail` is the observation or the failure."""
 
     title: str
     held: bool
@@ -52,13 +52,13 @@ class Result:
 
 
 class Audience(Protocol):
-    """Who watches the story."""
+    """The observer of the story."""
 
     def begin(self, title: str) -> None:
-        """A step begins."""
+        """Return a step begins."""
 
     def end(self, result: Result) -> None:
-        """It has ended."""
+        """Handle the end of the story."""
 
 
 def must(held: object, what: str, *, look: str) -> None:
@@ -68,7 +68,7 @@ def must(held: object, what: str, *, look: str) -> None:
 
 
 class Story:
-    """Plays in `folder`; `close` ends every program."""
+    """The story, run in `folder`; `close` ends every program."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -91,13 +91,13 @@ class Story:
             ("apply the hospital's document", self._apply),
             ("Link connects and opens its listener", self._connect),
             ("C-ECHO, modality to Cloud", self._echo),
-            ("an unknown device is turned away", self._stranger),
+            ("an unknown device is refused", self._stranger),
             ("store in: a real ultrasound study", self._store),
             ("find it (QIDO-RS)", self._find),
             ("fetch it, compare byte by byte", self._fetch),
             ("open it over DICOMweb", self._open),
             ("a rule sends it to the PACS", self._deliver),
-            ("the PACS dies, a study arrives", self._queue),
+            ("the PACS ends, a study arrives", self._queue),
             ("the PACS returns and gets all of it", self._return),
             ("kill Link in the middle of a store", self._kill),
             ("Link comes back, configured by itself", self._come_back),
@@ -107,7 +107,7 @@ class Story:
         )
 
     def run(self, audience: Audience) -> bool:
-        """Play every step until one does not hold; say whether all held."""
+        """Play every step until one does not hold; state whether all held."""
         for title, act in self.steps:
             audience.begin(title)
             started = time.monotonic()
@@ -163,7 +163,7 @@ class Story:
         heard = self._modality("STRANGER").echo()
         must(
             heard.outcome == "rejected (1,1,3)",
-            f"an unknown device heard: {heard.outcome}",
+            f"an unknown device received: {heard.outcome}",
             look=str(self.site.link.output),
         )
         self.site.link.wait_until(
@@ -248,7 +248,8 @@ class Story:
         )
         count = metadata[cine.sop_instance]["00280008"]["Value"][0]
         frame = self.site.rest.fetch(
-            f"{home}/series/{cine.series}/instances/{cine.sop_instance}/frames/{count}?accept=image/jpeg%3Btransfer-syntax%3D*"
+            f"{home}/series/{cine.series}/instances/{cine.sop_instance}/frames/{count}"
+            "?accept=image/jpeg%3Btransfer-syntax%3D*"
         )
         must(frame == cine.frame(count), f"frame {count} came back different", look=log)
         return (
@@ -302,9 +303,9 @@ class Story:
         self.site.cloud.wait_until(
             lambda: self._pacs_queue()["detail"] and self._waiting() == len(self.queued),
             seconds=LATE,
-            what="finding that the PACS is away",
+            what="finding that the PACS is down",
         )
-        return f"{sent}; the queue says: {self._pacs_queue()['detail']}"
+        return f"{sent}; the queue states: {self._pacs_queue()['detail']}"
 
     def _pacs_queue(self) -> dict[str, Any]:
         (one,) = self.site.rest.items("/api/v1/destinations")
@@ -325,14 +326,14 @@ class Story:
         )
         must(
             not heard.stored,
-            f"the modality heard {heard.outcome} for what nobody has",
+            f"the modality received {heard.outcome} for what nobody has",
             look=str(self.site.cloud.output),
         )
         shown = list(
             self.site.rest.items(f"/api/v1/instances?sop_instance={self.later[0].sop_instance}")
         )
         must(not shown, "half an instance shows", look=str(self.site.cloud.output))
-        return f"the modality heard: {heard.outcome}; nothing shows"
+        return f"the modality received: {heard.outcome}; nothing shows"
 
     def _pull_the_plug(self, sent: int) -> None:
         if sent == PULL_THE_PLUG_AT:
@@ -348,7 +349,7 @@ class Story:
         told: list[Heard] = self._modality().send([self.later[0].path] * 2)
         must(
             all(one.stored for one in told),
-            f"the re-send heard {[one.outcome for one in told]}",
+            f"the re-send received {[one.outcome for one in told]}",
             look=str(self.site.link.output),
         )
         self.site.wait_for_instances(1, self.later[0].study)

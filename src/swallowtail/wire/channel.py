@@ -1,6 +1,6 @@
 """One channel: its states as a table, what it sends, and what waits to be read.
 
-All changes of state go through `CHANNEL_TABLE`, which does not know which side opened the channel.
+All changes of state go through `CHANNEL_TABLE`, which does not have which side opened the channel.
 Received DATA waits here, bounded by the credit that was granted, until the owner pulls it with
 `next_event`; nobody else waits for that.
 """
@@ -38,7 +38,7 @@ MAX_WAITING_MESSAGES: Final = 1024
 
 
 class ChannelState(enum.Enum):
-    """Which directions are open."""
+    """The open directions of a channel."""
 
     __hash__ = (
         object.__hash__
@@ -53,7 +53,7 @@ class ChannelState(enum.Enum):
 
 
 class ChannelInput(enum.Enum):
-    """What can happen to a channel; a frame with FIN is two inputs."""
+    """An input of a channel; a frame with FIN is two inputs."""
 
     __hash__ = object.__hash__
 
@@ -70,7 +70,7 @@ class ChannelInput(enum.Enum):
 
 
 class ChannelAction(enum.Enum):
-    """What an input leads to."""
+    """The action of an input."""
 
     DO = "do"
     DROP = "drop"
@@ -81,7 +81,7 @@ _S, _I, _DO, _DROP = ChannelState, ChannelInput, ChannelAction.DO, ChannelAction
 CHANNEL_TABLE: Final[
     Mapping[tuple[ChannelState, ChannelInput], tuple[ChannelAction, ChannelState]]
 ] = {
-    # nothing has been said
+    # nothing has been stated
     (_S.IDLE, _I.SEND_OPEN): (_DO, _S.OPEN),
     (_S.IDLE, _I.RECEIVE_OPEN): (_DO, _S.OPEN),
     # both directions are open
@@ -93,21 +93,21 @@ CHANNEL_TABLE: Final[
     (_S.OPEN, _I.RECEIVE_CREDIT): (_DO, _S.OPEN),
     (_S.OPEN, _I.RECEIVE_RESET): (_DO, _S.RESET),
     (_S.OPEN, _I.LOSE_SESSION): (_DO, _S.RESET),
-    # we said FIN
+    # we stated FIN
     (_S.HALF_CLOSED_LOCAL, _I.SEND_RESET): (_DO, _S.RESET),
     (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_DATA): (_DO, _S.HALF_CLOSED_LOCAL),
     (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_FIN): (_DO, _S.CLOSED),
     (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_CREDIT): (_DO, _S.HALF_CLOSED_LOCAL),
     (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_RESET): (_DO, _S.RESET),
     (_S.HALF_CLOSED_LOCAL, _I.LOSE_SESSION): (_DO, _S.RESET),
-    # the peer said FIN
+    # the peer stated FIN
     (_S.HALF_CLOSED_REMOTE, _I.SEND_DATA): (_DO, _S.HALF_CLOSED_REMOTE),
     (_S.HALF_CLOSED_REMOTE, _I.SEND_FIN): (_DO, _S.CLOSED),
     (_S.HALF_CLOSED_REMOTE, _I.SEND_RESET): (_DO, _S.RESET),
     (_S.HALF_CLOSED_REMOTE, _I.RECEIVE_CREDIT): (_DO, _S.HALF_CLOSED_REMOTE),
     (_S.HALF_CLOSED_REMOTE, _I.RECEIVE_RESET): (_DO, _S.RESET),
     (_S.HALF_CLOSED_REMOTE, _I.LOSE_SESSION): (_DO, _S.RESET),
-    # both said FIN; what crossed it on the way is dropped
+    # both stated FIN; what crossed it on the way is dropped
     (_S.CLOSED, _I.SEND_RESET): (_DROP, _S.CLOSED),
     (_S.CLOSED, _I.RECEIVE_DATA): (_DROP, _S.CLOSED),
     (_S.CLOSED, _I.RECEIVE_FIN): (_DROP, _S.CLOSED),
@@ -155,7 +155,7 @@ ChannelEvent = Data | Message | End | WasReset
 
 
 class Owner(Protocol):
-    """What a channel asks of its session."""
+    """The session's interface for its channels."""
 
     def send_control(self, frame: Frame, channel: "ChannelMachine") -> None: ...
     def send_credit(self, channel: "ChannelMachine") -> None: ...
@@ -167,7 +167,7 @@ class Owner(Protocol):
 class ChannelMachine:
     """One channel of a session.
 
-    The session makes it; the owner sends, pulls `next_event`, and tells what it `consumed`.
+    The session makes it; the owner sends, pulls `next_event`, and reports what it `consumed`.
 
     Sending raises LocalProtocolError where the state does not allow it: after FIN, or when the
     channel has failed.
@@ -187,7 +187,7 @@ class ChannelMachine:
         self.failure: WasReset | None = None
         self.reset_waiting = False  # our RESET has not left yet
         self.fin_left = False  # our FIN has left
-        self.announced = True  # the session's mark: its owner has heard of it
+        self.announced = True  # the session's mark: its owner has notified of it
         self.told_readable = self.told_writable = (
             False  # the session's marks: that event waits already
         )
@@ -200,7 +200,7 @@ class ChannelMachine:
             deque()
         )  # bounded by credit and MAX_WAITING_MESSAGES
         self._messages_waiting = 0
-        self._pulled = 0  # data bytes handed out and not consumed
+        self._pulled = 0  # data bytes issued and not consumed
         self._ignored = False  # what was pulled or waited has been given up
         self._deferred = (
             0  # message bytes pulled behind such data: `received` never skips what has no owner yet
@@ -222,25 +222,24 @@ class ChannelMachine:
 
     @property
     def over(self) -> bool:
-        """Whether the channel has ended in both directions."""
+        """Return whether the channel has ended in both directions."""
         return self.state in (ChannelState.CLOSED, ChannelState.RESET)
 
     @property
     def waiting(self) -> bool:
-        """Whether there is an event to pull."""
+        """Return whether there is an event to pull."""
         return bool(self._inbox)
 
     @property
     def gone(self) -> bool:
-        """Whether it is over and its last frame has left."""
+        """Return whether it is over and its last frame was sent."""
         return self.over and not self.outbox and not self.reset_waiting
 
     def take_under_way(self) -> int:
-        """Say once, when it is over, how many units (strays) an honest peer may still have on its
-        way on this channel (wire §2).
+        """Return once, when it is over, the units that may still arrive on this channel (wire §2).
 
         It sends no byte beyond `limit`, at most one CREDIT for each byte of ours that it had not
-        told us it consumed, and nothing after its RESET.
+        reported us it consumed, and nothing after its RESET.
         """
         if self._under_way_taken or self._peer_reset:
             return 0
@@ -279,7 +278,7 @@ class ChannelMachine:
         return size
 
     def flush(self, *, fin: bool = False) -> None:
-        """Let the frame that is not full yet leave: the source ran dry."""
+        """Send the frame that is not full yet: the source ran dry."""
         if self._frame is None:
             return
         full = self._frame
@@ -319,7 +318,7 @@ class ChannelMachine:
             self._queue(frame(FrameType.DATA, self.number, fin=True))
 
     def reset(self, reason: ResetReason, text: str = "") -> None:
-        """Give the channel up: what waits in it is dropped.
+        """Return the channel up: what waits in it is dropped.
 
         Of a channel that has ended only what was not read is dropped.
         """
@@ -336,7 +335,7 @@ class ChannelMachine:
         self._owner.send_frames(self)
 
     def take_credit(self) -> Frame | None:
-        """Give the CREDIT that is due, with the newest numbers."""
+        """Return the CREDIT that is due, with the newest numbers."""
         if not self._credit_due or self.over:
             return None
         self._credit_due = False
@@ -369,7 +368,7 @@ class ChannelMachine:
         )
 
     def consumed(self, size: int, now: float) -> None:
-        """Say that `size` more bytes of the data pulled have a new owner.
+        """Record that `size` more bytes of the pulled data were consumed.
 
         This is what grants the peer credit.
         """
@@ -392,7 +391,7 @@ class ChannelMachine:
             self._owner.send_credit(self)
 
     def accept(self, now: float) -> None:
-        """The peer has opened the channel.
+        """Return the peer has opened the channel.
 
         Grant it something at once if it could not grant itself enough (wire §5).
         """

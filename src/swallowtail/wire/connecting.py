@@ -1,6 +1,6 @@
 """From the Cloud's address to a WebSocket.
 
-Proxy, TLS and upgrade, and for each failure the words that a person can act on.
+Proxy, TLS and upgrade, and for each failure the words that a person can apply to.
 """
 
 import errno
@@ -44,7 +44,7 @@ The latter two are Windows' (WSAECONNREFUSED, ERROR_CONNECTION_REFUSED).
 class ConnectError(Exception):
     """No WebSocket to the Cloud; `phase` is address, proxy, network, tls, upgrade or time.
 
-    `absent`: nothing listens there, or a proxy says so; a further try costs the Cloud nothing.
+    `absent`: nothing listens there, or a proxy reports it; a further try costs the Cloud nothing.
     """
 
     def __init__(self, phase: str, text: str, *, absent: bool = False) -> None:
@@ -93,7 +93,7 @@ async def connect(
         await connection.close(CloseCode.VIOLATION, "no common subprotocol")
         raise ConnectError(
             "upgrade",
-            f"{url} is a WebSocket but speaks no {SUBPROTOCOL}; check the Cloud's address and"
+            f"{url} is a WebSocket but uses no {SUBPROTOCOL}; check the Cloud's address and"
             " release",
         )
     assert isinstance(connection, LinkConnection)

@@ -1,6 +1,6 @@
 """The session's own messages (wire §3, §4, §6).
 
-MessagePack maps in CONTROL frames, told apart by `kind`.
+MessagePack maps in CONTROL frames, distinguished by `kind`.
 """
 
 import enum
@@ -91,7 +91,7 @@ class Welcome(Control, tag="welcome", frozen=True, kw_only=True):
 class Refuse(Control, tag="refuse", frozen=True, kw_only=True):
     """Cloud → Link: no session.
 
-    `reason` is one of RefuseReason, or one that a newer Cloud knows.
+    `reason` is one of RefuseReason, or one that a newer Cloud has.
     """
 
     reason: Name
@@ -100,7 +100,7 @@ class Refuse(Control, tag="refuse", frozen=True, kw_only=True):
 
 
 class Echo(Control, tag="echo", frozen=True, kw_only=True):
-    """Are you there?"""
+    """Are you there."""
 
     id: Annotated[int, msgspec.Meta(ge=0)]
 
@@ -112,15 +112,13 @@ class Echoed(Control, tag="echoed", frozen=True, kw_only=True):
 
 
 class Budget(Control, tag="budget", frozen=True, kw_only=True):
-    """How many bytes the sender of this message is ready to receive on all channels together (wire
-    §5).
-    """
+    """The bytes that the sender of this message accepts on all channels together (wire §5)."""
 
     bytes: U64
 
 
 class Goodbye(Control, tag="goodbye", frozen=True, kw_only=True):
-    """The session ends; `reason` is one of GoodbyeReason, or one that a newer peer knows."""
+    """The session ends; `reason` is one of GoodbyeReason, or one that a newer peer has."""
 
     reason: Name
     detail: Text = ""

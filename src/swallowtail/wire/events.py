@@ -1,4 +1,4 @@
-"""What a session tells its owner, and how it ended. A channel's own events stand in `channel`."""
+"""The events of a session, and its end; those of a channel are in `channel`."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from swallowtail.wire.handshake import HelloEvent
 
 
 class Close(NamedTuple):
-    """How a session ended; `by_peer` tells who closed."""
+    """The end of a session; `by_peer` is the side that closed."""
 
     code: int
     text: str
@@ -17,7 +17,7 @@ class Close(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The peer opened a channel; `channel.opening` says what for."""
+    """The peer opened a channel; `channel.opening` states what for."""
 
     channel: ChannelMachine
 

@@ -1,4 +1,4 @@
-"""What the shell raises when a channel or a session has failed.
+"""The exceptions of the shell for failed channels and sessions.
 
 Values of the machines, as exceptions for those who await.
 """
@@ -20,7 +20,7 @@ class ChannelResetError(Exception):
 
 
 class SessionClosedError(Exception):
-    """The session has ended; `close` says how."""
+    """The session has ended; `close` states how."""
 
     def __init__(self, close: Close) -> None:
         super().__init__(f"the session was closed with {close.code}: {close.text}")
@@ -28,7 +28,7 @@ class SessionClosedError(Exception):
 
 
 class RefusedError(Exception):
-    """The Cloud refused the hello; `refuse` says why and when to come again."""
+    """The Cloud refused the hello; `refuse` states why and when to come again."""
 
     def __init__(self, refuse: Refuse) -> None:
         super().__init__(f"the Cloud refused this Link ({refuse.reason}): {refuse.detail}")

@@ -28,7 +28,7 @@ _REASON = struct.Struct(">H")
 
 
 class FrameType(enum.IntEnum):
-    """What a frame is (wire §2)."""
+    """The type of a frame (wire §2)."""
 
     CONTROL = 0
     OPEN = 1
@@ -39,7 +39,7 @@ class FrameType(enum.IntEnum):
 
 
 class Priority(enum.IntEnum):
-    """How urgent a channel's frames are; control (0) is the session's own (wire §6)."""
+    """The priority of a channel's frames; control (0) is the session's own (wire §6)."""
 
     INTERACTIVE = 1
     BULK = 2
@@ -57,7 +57,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Credit(NamedTuple):
     """The payload of CREDIT.
 
-    Everything below `received` may be forgotten, everything below `limit` may be sent.
+    Everything below `received` may be discarded, everything below `limit` may be sent.
     """
 
     received: int

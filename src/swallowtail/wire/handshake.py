@@ -3,7 +3,7 @@
 Whether a Link is accepted is the Cloud's decision, not the machine's.
 
 Signatures are made and checked by callables that the owner passes in, a nonce is an argument:
-nothing here knows a secret key.
+nothing here has a secret key.
 """
 
 import enum
@@ -40,7 +40,7 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 
 
 class HelloState(enum.Enum):
-    """Where a hello stands; the first two are the Link's, the next two the Cloud's."""
+    """The state of a hello; the first two are the Link's, the next two the Cloud's."""
 
     EXPECT_CHALLENGE = "expect challenge"
     EXPECT_WELCOME = "expect welcome"
@@ -52,7 +52,7 @@ class HelloState(enum.Enum):
 
 
 class HelloInput(enum.Enum):
-    """What can happen to a hello."""
+    """An input of a hello."""
 
     RECEIVE_CHALLENGE = "receive challenge"
     RECEIVE_HELLO = "receive hello"
@@ -92,7 +92,7 @@ _RECEIVED: Final[Mapping[type[Control], HelloInput]] = {
 
 
 class HelloReceived(NamedTuple):
-    """To the Cloud: a Link has said who it is.
+    """To the Cloud: a Link has stated who it is.
 
     Answer with `welcome` or `refuse`; `welcome` demands that it is `proved`.
     """
@@ -120,7 +120,7 @@ HelloEvent = HelloReceived | Welcomed | Refused
 
 
 def proof_message(nonce: bytes, code: str, key: bytes) -> bytes:
-    """Give what a Link signs (wire §3)."""
+    """Return what a Link signs (wire §3)."""
     return PROOF_CONTEXT + nonce + hashlib.sha256(code.encode()).digest() + key
 
 
@@ -136,16 +136,16 @@ class _Hello:
         self._step_by = self._whole_by = 0.0
 
     def start(self, now: float) -> None:
-        """Begin to count the time."""
+        """Start to count the time."""
         self._step_by, self._whole_by = now + STEP_SECONDS, now + HELLO_SECONDS
 
     def deadline(self) -> float | None:
-        """When `time_out` is due; None once the hello has ended."""
+        """Return when `time_out` is due; None once the hello has ended."""
         ended = self.state in (HelloState.WELCOMED, HelloState.REFUSED, HelloState.FAILED)
         return None if ended else min(self._step_by, self._whole_by)
 
     def time_out(self) -> None:
-        """The deadline has passed."""
+        """Return the deadline has passed."""
         waited = self.state.value
         self._step(HelloInput.TIME_OUT)
         raise WireError(
@@ -167,7 +167,7 @@ class _Hello:
     def _step(self, what: HelloInput) -> None:
         state = self.table.get((self.state, what))
         if state is None:
-            text = f"{what.value}, but the hello stands at: {self.state.value}"
+            text = f"{what.value}, but the hello is at: {self.state.value}"
             raise (
                 LocalProtocolError(text)
                 if what.name.startswith("SEND")
@@ -177,7 +177,7 @@ class _Hello:
 
 
 class LinkHello(_Hello):
-    """The Link's side: answers the challenge by itself, then tells Welcomed or Refused."""
+    """The Link's side: answers the challenge by itself, then reports Welcomed or Refused."""
 
     table = LINK_HELLO_TABLE
     opens_first = 1
@@ -236,7 +236,8 @@ class LinkHello(_Hello):
 class CloudHello(_Hello):
     """The Cloud's side.
 
-    Challenges, checks version and proof, tells HelloReceived, and waits for `welcome` or `refuse`.
+    Challenges, checks version and proof, reports HelloReceived, and waits for `welcome` or
+    `refuse`.
     """
 
     table = CLOUD_HELLO_TABLE
@@ -298,7 +299,7 @@ class CloudHello(_Hello):
         return Welcomed(answer, hello.channels, hello.budget, hello.capabilities)
 
     def refuse(self, reason: RefuseReason, detail: str, *, retry_after: float) -> Refused:
-        """Send the Link away."""
+        """Refuse the Link."""
         self._step(HelloInput.SEND_REFUSE)
         answer = Refuse(reason=reason, detail=detail, retry_after=retry_after)
         self.outbox.append(answer)

@@ -117,7 +117,7 @@ class Channel:
                 return event
 
     def consumed(self, size: int) -> None:
-        """Say that `size` more bytes of the data received have a new owner.
+        """Record that `size` more bytes of the received data were consumed.
 
         This grants the peer credit.
         """
@@ -125,14 +125,14 @@ class Channel:
         self._session.kick()
 
     def reset(self, reason: ResetReason, text: str = "") -> None:
-        """Give the channel up; harmless when it has ended."""
+        """Return the channel up; harmless when it has ended."""
         self.machine.reset(reason, text)
         self._session.kick()
         self.wake()
         self._session.forget_if_over(self)
 
     def wake(self, *, readable: bool = True, writable: bool = True) -> None:
-        """Let those who wait look again."""
+        """Wake the waiting tasks."""
         for waits, future in ((readable, self._read), (writable, self._write)):
             if waits and future is not None and not future.done():
                 future.set_result(None)
@@ -152,8 +152,7 @@ class Channel:
 
 
 class Session:
-    """Runs one SessionMachine over one transport, from entering the context to leaving it, which
-    closes both.
+    """A shell that runs one SessionMachine over one transport.
 
     Link: `await welcomed()`. Cloud: `await hello()`, then `welcome` or `refuse`. Then `open`, and
     `opened()` for the peer's channels. `closed` resolves, with the Close, when the session has
@@ -183,7 +182,7 @@ class Session:
         self._echoes: dict[int, asyncio.Future[float]] = {}
 
     def time(self) -> float:
-        """The clock of this session: the loop's."""
+        """Return the clock of this session: the loop's."""
         return self._loop.time()
 
     async def __aenter__(self) -> Self:
@@ -209,7 +208,7 @@ class Session:
             await self._tasks.close()
 
     async def welcomed(self) -> Welcome:
-        """Link: wait for the Cloud's answer; raises RefusedError or SessionClosedError."""
+        """Wait for the Cloud's answer, on Link; raises RefusedError or SessionClosedError."""
         match await self._hello_event():
             case Welcomed() as event:
                 return event.welcome
@@ -219,7 +218,7 @@ class Session:
                 raise AssertionError(event)
 
     async def hello(self) -> HelloReceived:
-        """Cloud: wait for the Link's hello.
+        """Wait for the Link's hello, on the Cloud.
 
         Raises RefusedError if its version was refused, or SessionClosedError.
         """
@@ -249,9 +248,9 @@ class Session:
         echo_after: float = 20.0,
         dead_after: float = 45.0,
     ) -> None:
-        """Cloud: accept the Link; arguments as SessionMachine.welcome.
+        """Accept the Link, on the Cloud; arguments as SessionMachine.welcome.
 
-        Raises SessionClosedError when the Link has gone.
+        Raises SessionClosedError when the Link has ended.
         """
         self._check()
         self.machine.welcome(
@@ -261,9 +260,9 @@ class Session:
         self._pump()
 
     def refuse(self, reason: RefuseReason, detail: str = "", *, retry_after: float = 0.0) -> None:
-        """Cloud: send the Link away, then wait for `closed`.
+        """Refuse the Link, on the Cloud, then wait for `closed`.
 
-        Raises SessionClosedError when the Link has gone.
+        Raises SessionClosedError when the Link has ended.
         """
         self._check()
         self.machine.refuse(reason, detail, retry_after=retry_after)
@@ -274,7 +273,7 @@ class Session:
             raise SessionClosedError(self.machine.closing)
 
     def goodbye(self, reason: GoodbyeReason, *, detail: str = "", retry_after: float = 0.0) -> None:
-        """End the session in good order, then wait for `closed`."""
+        """End the session in valid order, then wait for `closed`."""
         self.machine.goodbye(reason, self.time(), detail=detail, retry_after=retry_after)
         self._arm()
         self._pump()
@@ -302,7 +301,7 @@ class Session:
         return channel
 
     async def opened(self) -> AsyncIterator[Channel]:
-        """Give the channels that the peer opens, until the session ends. One reader at a time."""
+        """Return the channels that the peer opens, until the session ends. One reader at a time."""
         while True:
             while self._opened:
                 yield self._opened.popleft()
@@ -332,7 +331,7 @@ class Session:
             self._work.set()
 
     def forget_if_over(self, channel: Channel) -> None:
-        """Let go of a channel of which no event can come any more."""
+        """Remove a channel that has no more events."""
         if channel.machine.over:
             self._channels.pop(channel.machine.number, None)
 
@@ -357,7 +356,7 @@ class Session:
                 try:
                     await self._transport.send(frames)
                 except TransportClosedError:
-                    return  # the reader hears it too, with the peer's reason
+                    return  # the reader receives it too, with the peer's reason
             elif self.machine.closing is not None:
                 return
             else:
@@ -377,7 +376,7 @@ class Session:
         return frames
 
     async def _close(self, close: Close) -> None:
-        """Let the last words leave, if the transport still moves, then close it.
+        """Send the last frames, if the transport still moves, then close it.
 
         Whatever happens, `closed` resolves.
         """

@@ -3,8 +3,8 @@
 Whole, binary, at most 64 KiB (wire §1, RFC 6455 5.2).
 
 A general parser copies each byte four times and runs a generator for each header: 0.65 s of CPU per
-gigabyte; this is 0.15. Whatever is not of that plain kind is handed on untouched, for the general
-parser to accept or fail: it alone judges the protocol.
+gigabyte; this is 0.15. Whatever is not of that plain kind is passed on untouched, for the general
+parser to accept or fail: it alone evaluates the protocol.
 """
 
 import struct
@@ -27,7 +27,7 @@ Mask = Callable[[memoryview, bytes], bytes]
 
 
 def plain_head(size: int, key: bytes = b"") -> bytes:
-    """Give what stands before a message of `size` bytes; `key` is a client's mask."""
+    """Return what is before a message of `size` bytes; `key` is a client's mask."""
     mask = MASKED if key else 0
     if size < 126:
         return bytes((PLAIN, mask | size)) + key
@@ -37,7 +37,7 @@ def plain_head(size: int, key: bytes = b"") -> bytes:
 
 
 class PlainFrames:
-    """Cuts received bytes into frames, plain ones and others; holds what was added and not yet cut.
+    """The splitter of received bytes into plain frames and others.
 
     `unmask` is a server's, whose clients mask; without it frames must not be masked. Fragments and
     control frames are not plain.
@@ -81,7 +81,7 @@ class PlainFrames:
     def cut(self) -> tuple[bool, bytes] | None:
         """Cut off the next frame: (True, a message) or (False, bytes for the general parser).
 
-        Returns None while no frame is whole. What breaks the framing goes to the general parser,
+        Returns None while no frame is complete. What breaks the framing goes to the general parser,
         and so does everything after it.
         """
         with memoryview(self._held) as whole, whole[self._position :] as view:

@@ -1,6 +1,4 @@
-"""What a session and a channel can end with (wire §7, §9), and the one error that the machines
-raise for a broken peer.
-"""
+"""The reasons for the end of a session and of a channel (wire §7, §9)."""
 
 import enum
 
@@ -37,14 +35,14 @@ class ResetReason(enum.IntEnum):
 
     @classmethod
     def read(cls, code: int) -> "ResetReason":
-        """Give the reason that `code` names; an unknown one is INTERNAL (wire §7)."""
+        """Return the reason that `code` names; an unknown one is INTERNAL (wire §7)."""
         return cls(code) if 1 <= code <= 9 else cls.INTERNAL
 
 
 class WireError(RemoteProtocolError):
     """The peer broke the wire's rules, or its deadlines.
 
-    `code` is the WebSocket close code to say so with.
+    `code` is the WebSocket close code to report it with.
     """
 
     def __init__(self, text: str, code: CloseCode = CloseCode.VIOLATION) -> None:

@@ -1,4 +1,4 @@
-"""When to connect again (docs/wire.md §9, ADR 0022).
+"""The delay before the next connection (docs/wire.md §9, ADR 0022).
 
 The ceiling of the delay depends on how the last attempt ended.
 """
@@ -20,7 +20,7 @@ FLOOR_JITTER: Final = 0.25
 
 
 class SessionEnding(enum.Enum):
-    """How an attempt to have a session ended."""
+    """The way in which an attempt at a session ended."""
 
     ABSENT = "absent"
     """The connection was refused: the Cloud does not run."""

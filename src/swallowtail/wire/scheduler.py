@@ -1,4 +1,4 @@
-"""Which frame goes next (wire §6).
+"""The order of frames (wire §6).
 
 Control before interactive before bulk, and channels of one priority take turns.
 
@@ -13,14 +13,14 @@ from swallowtail.wire.frames import Frame, Priority
 
 
 class Sender(Protocol):
-    """What the scheduler sees of a channel."""
+    """The scheduler's view of a channel."""
 
     outbox: deque[Frame]
     priority: Priority
     queued: bool
 
     def take_credit(self) -> Frame | None:
-        """Give the CREDIT that is due, with the newest numbers.
+        """Return the CREDIT that is due, with the newest numbers.
 
         None when there is none any more.
         """
@@ -42,7 +42,7 @@ class Scheduler:
         self._urgent.append(frame)
 
     def control(self, frame: Frame, sender: Sender | None = None) -> None:
-        """Send before all data; `sender` is handed back by `take` together with the frame."""
+        """Send before all data; `sender` is passed back by `take` together with the frame."""
         self._control.append((frame, sender))
 
     def credit(self, sender: Sender) -> None:
@@ -54,13 +54,13 @@ class Scheduler:
         self._control = deque(item for item in self._control if item[1] is not sender)
 
     def ready(self, sender: Sender) -> None:
-        """Give a channel whose outbox is not empty its turns."""
+        """Return a channel whose outbox is not empty its turns."""
         if not sender.queued:
             sender.queued = True
             self._turns[sender.priority].append(sender)
 
     def clear(self) -> None:
-        """Forget everything that waits."""
+        """Discard everything that waits."""
         self._urgent.clear()
         self._control.clear()
         for turns in self._turns.values():
@@ -68,16 +68,16 @@ class Scheduler:
 
     @property
     def waiting(self) -> bool:
-        """Whether there may be something to send."""
+        """Return whether there may be something to send."""
         return bool(self._urgent or self._control or any(self._turns.values()))
 
     @property
     def urgent_waiting(self) -> int:
-        """How many urgent frames have not left yet."""
+        """Return how many urgent frames were not sent yet."""
         return len(self._urgent)
 
     def take(self) -> tuple[Frame | None, Sender | None]:
-        """Give the next frame and the channel whose it is; (None, None) when nothing waits."""
+        """Return the next frame and the channel whose it is; (None, None) when nothing waits."""
         if self._urgent:
             return self._urgent.popleft(), None
         while self._control:

@@ -3,14 +3,14 @@
 The same for Link and Cloud but for the hello.
 
     receive_data(message, now)    one whole WebSocket message, which from then on is the machine's
-    next_event()                  session events; a channel's own wait in the channel until its owner pulls them
-    data_to_send()                ONE frame, the most urgent; ask again only when the transport has little left to send
+    next_event()                  session events; a channel's own wait in the channel
+    data_to_send()                ONE frame, the most urgent; call it when little is left to send
     next_timeout(), handle_timeout(now)
-    closing                       set when the session has ended: send what data_to_send still gives, then close with it
+    closing                       set when the session has ended: send the rest, then close with it
 
-No channel holds up another: Readable and Writable are told once per channel until they are pulled,
-and a channel that is reset before its Opened is pulled is not told at all, so the number of events
-that wait is bounded by the number of channels.
+No channel holds up another: Readable and Writable are notified once per channel until they are
+pulled, and a channel that is reset before its Opened is pulled is not reported at all, so the
+number of events that wait is bounded by the number of channels.
 """
 
 from collections import deque
@@ -129,7 +129,7 @@ class SessionMachine:
     def receive_eof(
         self, now: float, code: int = 1006, text: str = "the connection was lost"
     ) -> None:
-        """Learn that the WebSocket is closed, and with which code."""
+        """Handle that the WebSocket is closed, and with which code."""
         if self.closing is None:
             self._end(Close(code, text or "the peer gave no reason", by_peer=True))
 
@@ -155,7 +155,7 @@ class SessionMachine:
         return NEED_DATA if self.closing is None else CLOSED
 
     def data_to_send(self) -> Frame:
-        """Hand over one frame, the most urgent; empty when there is none."""
+        """Pass one frame, the most urgent; empty when there is none."""
         frame, sender = self._scheduler.take()
         if frame is None:
             return b""
@@ -170,7 +170,7 @@ class SessionMachine:
 
     @property
     def telling(self) -> bool:
-        """Whether `next_event` has something.
+        """Return whether `next_event` has an event.
 
         Sending a channel's last frame can have made it so.
         """
@@ -178,11 +178,11 @@ class SessionMachine:
 
     @property
     def sending(self) -> bool:
-        """Whether `data_to_send` may have a frame."""
+        """Return whether `data_to_send` may have a frame."""
         return self._scheduler.waiting
 
     def next_timeout(self) -> float | None:
-        """Say when `handle_timeout` is due.
+        """Return when `handle_timeout` is due.
 
         Frames that arrive move it later: no need to ask after each one.
         """
@@ -194,7 +194,7 @@ class SessionMachine:
         return due if self._drain is None else min(due, self._drain[0])
 
     def handle_timeout(self, now: float) -> None:
-        """Act on every deadline that `now` has reached."""
+        """Handle every deadline that `now` has reached."""
         if self.closing is not None:
             return
         try:
@@ -211,7 +211,7 @@ class SessionMachine:
         silence = now - self._received_at
         if silence >= self._dead_after:
             raise WireError(
-                f"nothing was heard for {self._dead_after:g} s (wire §4)", CloseCode.DEADLINE
+                f"nothing was received for {self._dead_after:g} s (wire §4)", CloseCode.DEADLINE
             )
         if silence >= self._echo_after and not self._probed:
             self._probed = True
@@ -224,7 +224,7 @@ class SessionMachine:
 
     @property
     def can_open(self) -> bool:
-        """Whether the peer allows one more channel; when not, Roomy will tell."""
+        """Return whether the peer allows one more channel."""
         self._room_wanted = self._own_open >= self._peer_limit
         return not self._room_wanted
 
@@ -239,7 +239,7 @@ class SessionMachine:
     ) -> ChannelMachine:
         """Open a channel with the call's first message.
 
-        Raises LocalProtocolError outside welcome to goodbye, or without room.
+        Raises LocalProtocolError outside welcome to goodbye, or without capacity.
         """
         if not self.ready or self._leaving or self.closing is not None:
             raise LocalProtocolError("a channel can be opened only between welcome and goodbye")
@@ -265,7 +265,7 @@ class SessionMachine:
         return channel
 
     def echo(self, now: float) -> int:
-        """Ask for a sign of life; RoundTrip with the same id will tell how long it took."""
+        """Send an echo; RoundTrip with the same id will report how long it took."""
         if len(self._echoes) >= MAX_UNANSWERED_ECHOES:
             raise LocalProtocolError(f"{MAX_UNANSWERED_ECHOES} echoes are unanswered")
         self._echo_id += 1
@@ -322,7 +322,7 @@ class SessionMachine:
         self._say_hello()
 
     def refuse(self, reason: RefuseReason, detail: str = "", *, retry_after: float = 0.0) -> None:
-        """Send the Link away after HelloReceived."""
+        """Refuse the Link after HelloReceived."""
         self._refused(
             self._cloud_hello().refuse(reason, detail, retry_after=retry_after), by_peer=False
         )
@@ -365,7 +365,7 @@ class SessionMachine:
             self._receive_stray(kind, message, now)
 
     def _receive_stray(self, kind: int, message: Frame, now: float) -> None:
-        """Bear a frame on a channel that has ended here."""
+        """Count a frame on a channel that has ended."""
         carries = kind in (FrameType.DATA, FrameType.MESSAGE)
         self._strays.on_ended(max(1, len(message) - HEADER.size) if carries else 1, now)
 
@@ -374,7 +374,7 @@ class SessionMachine:
     ) -> None:
         if (
             channel.over and kind != FrameType.RESET
-        ):  # a RESET ends the channel for good: there is one of each side at most
+        ):  # a RESET ends the channel permanently: there is one of each side at most
             self._strays.channel_ended(channel.take_under_way())
             self._receive_stray(kind, message, now)
         if kind == FrameType.DATA:
@@ -525,7 +525,7 @@ class SessionMachine:
         return channel
 
     def _retire_if_gone(self, channel: ChannelMachine) -> None:
-        """Forget a channel once it has ended and its last frame has left.
+        """Discard a channel once it has ended and its last frame has left.
 
         Only then may its place be taken again.
         """
@@ -581,8 +581,8 @@ class SessionMachine:
         self._tell_writable(channel)
 
     def _wake_short(self) -> None:
-        """Tell those that wait for this side's own budget that it has room again."""
-        if self._send_budget.waiting:  # even without room a channel below its floor may go on
+        """Report those that wait for this side's own budget that it has capacity again."""
+        if self._send_budget.waiting:  # even without capacity a channel below its floor may go on
             for channel in self._channels.values():
                 if channel.sending.wake():
                     self._tell_writable(channel)

@@ -1,9 +1,9 @@
 """Frames that belong to nothing (wire §2).
 
-On channels that have ended here, or of kinds that this release does not know.
+On channels that have ended here, or of kinds that this release does not have.
 
 An honest peer sends them too: what it was granted may be on its way when we reset a channel, and
-what a later release says may be unknown here. Those are accepted; beyond them a peer that only
+what a later release states may be unknown here. Those are accepted; beyond them a peer that only
 costs us time is closed.
 """
 
@@ -24,7 +24,7 @@ UNCOVERED: Final = Rate(per_second=16.0, burst=256.0)
 
 
 class Strays:
-    """How many stray frames are borne.
+    """The account of stray frames.
 
     Units are payload bytes; a frame without payload, and CREDIT, counts as one.
 
@@ -37,11 +37,11 @@ class Strays:
         self._uncovered = TokenBucket(UNCOVERED, now)
 
     def channel_ended(self, under_way: int) -> None:
-        """Learn how much an honest peer may still have on its way on a channel that has ended."""
+        """Record how much an honest peer may still have on its way on a channel that has ended."""
         self.crossing = min(self.crossing + under_way, MAX_CROSSING)
 
     def on_ended(self, size: int, now: float) -> None:
-        """Bear a frame of `size` units on a channel that has ended.
+        """Count a frame of `size` units on a channel that has ended.
 
         Raises WireError when it is one too many.
         """
@@ -51,7 +51,7 @@ class Strays:
             self.unknown(now)
 
     def unknown(self, now: float) -> None:
-        """Bear a frame that belongs to nothing; raises WireError when it is one too many."""
+        """Count a frame without a channel; raises WireError when it is one too many."""
         if self._uncovered.take(now):
             raise WireError(
                 "too many frames that belong to no channel or call (wire §2)", CloseCode.LIMIT

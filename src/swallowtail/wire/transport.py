@@ -1,4 +1,4 @@
-"""What a session needs below it: something that carries whole messages (wire §1).
+"""The transport below a session, which carries complete messages (wire §1).
 
 A WebSocket, or its twin in a test.
 """
@@ -28,7 +28,7 @@ Nobody does) and reads no pong, which libraries keep without bound.
 
 
 class TransportClosedError(Exception):
-    """The transport is closed; `code` and `text` are the peer's, or 1006 when it said nothing."""
+    """The transport is closed; `code` and `text` are the peer's, or 1006 when it stated nothing."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"closed with {code} {text}".rstrip())
@@ -50,8 +50,8 @@ class FrameTransport(Protocol):
     async def receive(self) -> Sequence[bytes]:
         """Wait for binary messages.
 
-        Gives all that are here, one at least, whose bytes the caller then owns.
+        Gives all that are present, one at least, whose bytes the caller then owns.
         """
 
     async def close(self, code: int, text: str) -> None:
-        """Close, telling the peer why; returns within a few seconds, whatever the peer does."""
+        """Close, reporting the peer why; returns within a few seconds, whatever the peer does."""

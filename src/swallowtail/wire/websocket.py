@@ -41,8 +41,9 @@ A_TEXT: Final = "the peer sent a text message (wire §1)"
 
 
 def tune_socket(sock: socket.socket) -> None:
-    """Keep little unsent data in the kernel, so that control frames overtake bulk (wire §6), and
-    switch Nagle off.
+    """Keep little unsent data in the kernel, so that control frames overtake bulk (wire §6).
+
+    Switch Nagle off.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if sys.platform == "linux":
@@ -87,13 +88,13 @@ class LinkConnection(ClientConnection):
             self.transport.abort()
 
     def _take_head(self, data: bytes) -> bytes:
-        """Let the library read the head of the answer to the upgrade; gives what follows it."""
+        """Read the head of the response to the upgrade by the library; return what follows it."""
         end = (self._head + data).find(HEAD_END)
         cut = len(data) if end < 0 else end + len(HEAD_END) - len(self._head)
         self._head = (self._head + data)[1 - len(HEAD_END) :]
         super().data_received(data[:cut])
         if self.protocol.state is State.CONNECTING and cut < len(data):
-            super().data_received(data[cut:])  # it was no upgrade; this is the body that says why
+            super().data_received(data[cut:])  # it was no upgrade; this is the body that states why
         return data[cut:]
 
     def process_event(self, event: Event) -> None:
@@ -155,7 +156,7 @@ class LinkConnection(ClientConnection):
             raise TransportClosedError(1006, "the connection was lost") from error
 
     def _key(self) -> bytes:
-        """Give a mask that nobody foresees (RFC 6455 10.3), without a system call for each."""
+        """Return a mask that nobody foresees (RFC 6455 10.3), without a system call for each."""
         for (key,) in self._keys:
             return key
         self._keys = struct.iter_unpack("4s", secrets.token_bytes(4 * KEYS))

@@ -3,7 +3,7 @@
 How far a sender may go, what it must keep, and what a receiver grants out of which budget.
 
 Every number is an offset from 0 in one direction of one channel. `held` is what a receiver has
-promised room for and what its owner has not consumed yet; it is what budgets are about.
+promised capacity for and what its owner has not consumed yet; it is what budgets are about.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ from swallowtail.wire.reasons import CloseCode, WireError
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
-FLOOR: Final = 64 * KIB  # a channel is never granted less, whatever the budgets say
+FLOOR: Final = 64 * KIB  # a channel is never granted less, whatever the budgets state
 MAX_CHANNEL_WINDOW: Final = 4 * MIB
 MAX_ALLOWANCE: Final = 2 * MIB
 MIN_BUDGET: Final = 256 * KIB
@@ -26,12 +26,12 @@ INITIAL_LIMIT: Final = MAX_PAYLOAD  # the opener's receiving direction
 
 
 def allowance(budget: int) -> int:
-    """How much openers may grant themselves in all, out of the acceptor's `budget` (wire §5)."""
+    """Return the bytes that openers may grant themselves, of the acceptor's `budget` (wire §5)."""
     return min(budget // 2, MAX_ALLOWANCE)
 
 
 def opening_credit(left: int) -> int:
-    """How much of what is left of the allowance the next channel takes.
+    """Return how much of what is left of the allowance the next channel takes.
 
     A third, so that several can open at once.
     """
@@ -39,7 +39,7 @@ def opening_credit(left: int) -> int:
 
 
 class SendBudget:
-    """What a session has sent and its peer has not consumed.
+    """The bytes that a session has sent and its peer has not consumed.
 
     Bounded by the sender too, since a peer that grants more than a budget must not make it keep
     more (wire §5).
@@ -52,7 +52,7 @@ class SendBudget:
 
 
 class SendWindow:
-    """How far this side may send on a channel."""
+    """The bytes that this side may send on a channel."""
 
     def __init__(self, limit: int, budget: SendBudget | None = None) -> None:
         self.limit = limit
@@ -111,14 +111,14 @@ class SendWindow:
         return raised
 
     def end(self) -> None:
-        """Nothing of this channel is kept any more."""
+        """Discard the window: the channel has ended."""
         self._wait(False)
         self._budget.room += self.sent - self.received
         self.received = self.sent
 
 
 class NodeBudget:
-    """What all sessions of a process together may hold.
+    """The bytes that all sessions of a process together may hold.
 
     It makes them grant less; it never takes back (wire §5).
     """
@@ -133,9 +133,7 @@ class NodeBudget:
 
 
 class SessionBudget:
-    """What one receiver grants on all channels of a session together, after the rate that it
-    measures (wire §5).
-    """
+    """The credit of one receiver on all channels of a session, by its measured rate (wire §5)."""
 
     def __init__(self, node: NodeBudget | None = None) -> None:
         self.total = START_BUDGET
@@ -152,24 +150,27 @@ class SessionBudget:
         self._divide()
 
     def _divide(self) -> None:
-        """Say what one channel may hold: its part of what is not set aside for opening credit."""
+        """Return what one channel may hold.
+
+        Its part of what is not park for opening credit.
+        """
         self._granted = self.total - allowance(self.total)
         self.share = max(FLOOR, min(self._granted // max(1, self.receiving), MAX_CHANNEL_WINDOW))
 
     def receive_on(self, change: int) -> None:
-        """One channel more (1) or less (-1) receives a body."""
+        """Record that one channel more (1) or less (-1) receives a body."""
         self.receiving += change
         self._divide()
 
     def target(self, held: int) -> int:
-        """How much a channel that holds `held` of the budget may hold after its next grant."""
+        """Return the bytes that a channel with `held` may hold after its next grant."""
         room = self._granted - self.held
         if self._node is not None:
             room = min(room, self._node.room)
         return max(FLOOR, min(self.share, max(0, room) + held))
 
     def hold(self, change: int) -> None:
-        """Account for bytes granted (positive), or consumed and given up (negative)."""
+        """Count for bytes granted (positive), or consumed and given up (negative)."""
         if self._closed:
             return
         self.held += change
@@ -177,7 +178,7 @@ class SessionBudget:
             self._node.held += change
 
     def close(self) -> None:
-        """The session has ended.
+        """Return the session has ended.
 
         It holds nothing any more, though owners may still read what came on channels that ended
         well.
@@ -210,7 +211,7 @@ class SessionBudget:
 
 
 class ReceiveWindow:
-    """What one direction of one channel was granted, has brought, and has handed to an owner."""
+    """The granted, received and consumed bytes of one direction of one channel."""
 
     def __init__(self, limit: int, budget: SessionBudget, now: float) -> None:
         self.limit = limit
@@ -241,7 +242,7 @@ class ReceiveWindow:
             self._budget.receive_on(1)
 
     def consume(self, size: int, now: float) -> bool:
-        """Learn that `size` more bytes have an owner; True when CREDIT is due (wire §5)."""
+        """Handle that `size` more bytes have an owner; True when CREDIT is due (wire §5)."""
         self.consumed += size
         if self.raised:
             self._budget.hold(-size)
@@ -266,7 +267,7 @@ class ReceiveWindow:
         self._budget.hold(self.held - before)
 
     def end(self) -> None:
-        """Nothing more arrives: what was granted and not used is free again."""
+        """Return the credit that was granted and not used: nothing more arrives."""
         if self._ended:
             return
         if self.raised:
@@ -276,7 +277,7 @@ class ReceiveWindow:
             self._budget.receive_on(-1)
 
     def drop(self) -> None:
-        """What arrived and was not consumed is thrown away."""
+        """Return what arrived and was not consumed is discarded."""
         self.end()
         if self.raised:
             self._budget.hold(self.consumed - self.arrived)

@@ -1,4 +1,4 @@
-"""What Link and Cloud must both know of a DIMSE service that Link's listeners provide.
+"""The declaration of a DIMSE service that Link's listeners provide, for Link and Cloud.
 
 A service is declared in a module of this package and listed in `table`. Its presentation contexts,
 its name in a listener's configuration, and its column of the response table follow from that.

@@ -36,7 +36,7 @@ STORAGE: Final = DimseService(
 FAILED_STORES_UNTIL_ABORT: Final = 3
 """After this many A700 on one association Link aborts it.
 
-A modality that ignores statuses must not believe that all went well.
+A modality that ignores statuses must not accept that all went well.
 """
 
 STORED: Final[dict[Stored, Situation]] = {

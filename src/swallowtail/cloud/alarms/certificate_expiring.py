@@ -26,14 +26,14 @@ _REMEDIES: Final = {
         "server",
         True,
     ): (
-        "the Cloud makes it anew by itself and has not; look at its log and its clock, then"
+        "the Cloud makes it again by itself and has not; look at its log and its clock, then"
         " restart it"
     ),
     (
         "authority",
         True,
     ): (
-        "stop the Cloud, move ca.pem and ca.key away, start it, and give every Link and browser the"
+        "stop the Cloud, move ca.pem and ca.key elsewhere, start it, give Links and browsers the"
         " new ca.pem"
     ),
     ("server", False): "renew the files of --cert and --key in place",
@@ -48,16 +48,16 @@ _REMEDIES: Final = {
 
 
 def severity_of(left: dt.timedelta) -> Severity | None:
-    """Say how bad it is that so much is left; None: not yet."""
+    """Return how bad it is that so much is left; None: not yet."""
     return next((severity for days, severity in STEPS if left < dt.timedelta(days=days)), None)
 
 
 class CertificateWatch:
     """The certificates that one node serves.
 
-    Its own, and the authorities that stand with it in the same file.
+    Its own, and the authorities that are with it in the same file.
 
-    `own` says that the Cloud made them itself (certificates.py).
+    `own` states that the Cloud made them itself (certificates.py).
     """
 
     def __init__(self, *, own: bool, people: Organisations, alarms: Alarms, clock: Clock) -> None:
@@ -73,9 +73,7 @@ class CertificateWatch:
             chain = x509.load_pem_x509_certificates(path.read_bytes())
         except (OSError, ValueError) as error:
             self._ends = {}
-            log.warning(
-                "the end of the certificate cannot be read; nothing will warn of it", error=error
-            )
+            log.warning("certificate end unreadable", error=error)
             return
         self._ends = {"server": chain[0].not_valid_after_utc} | _soonest(chain[1:])
 

@@ -1,6 +1,6 @@
-"""Looking now and again at what nothing tells.
+"""Looking now and again at what nothing reports.
 
-Each look on its own, so that one that fails stops no other.
+Each periodic check on its own, so that one that fails stops no other.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ async def rounds(
         try:
             await look()
         except StorageUnavailableError:
-            log.warning("a look has to wait for the storage", kind=kind)
-        except Exception:  # a fault of ours in one look must not end all that come
-            log.exception("a look has failed; it is tried again", kind=kind)
+            log.warning("periodic check deferred", kind=kind)
+        except Exception:  # a fault of ours in one periodic check must not end all that come
+            log.exception("periodic check failed", kind=kind)
         await asyncio.sleep(every)

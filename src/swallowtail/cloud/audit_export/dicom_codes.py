@@ -51,7 +51,7 @@ _ALERTS: Final = (
 
 
 class ObjectKind(NamedTuple):
-    """How an object of an event is described.
+    """The description of an object of an event.
 
     Its code of identifier, ParticipantObjectTypeCode and …TypeCodeRole.
     """

@@ -1,4 +1,4 @@
-"""Which addresses the Cloud may connect to for who has configured a receiver.
+"""The addresses that the Cloud may connect to for a configured receiver.
 
 A hosted Cloud is no way into its own network.
 """
@@ -16,7 +16,7 @@ TRANSLATED: Final = tuple(
     ipaddress.ip_network(text)
     for text in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
 )
-"""IPv6 forms that stand for an IPv4 address, which may be one of those that are refused."""
+"""IPv6 forms that are for an IPv4 address, which may be one of those that are refused."""
 
 
 def may_reach(address: str, allowed: Sequence[Network]) -> bool:

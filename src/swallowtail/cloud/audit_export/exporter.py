@@ -53,7 +53,7 @@ class _Failures:
 
 
 class AuditExporter:
-    """Runs the exports of all tenants, each `send` in a thread."""
+    """The loop that exports the audits of all tenants, each `send` in a thread."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class AuditExporter:
             self._running.discard(export.tenant)
 
     async def export(self, export: AuditExport) -> None:
-        """Send what is behind the export's place, batch by batch, until all is sent or a try fails."""
+        """Send what is behind the export's place, in batches, until all is sent or one fails."""
         source, present = await self._source(export.tenant), export
         while records := await self._audit.after(present.tenant, present.sequence, BATCH):
             try:
@@ -188,7 +188,7 @@ class AuditExporter:
         return failures
 
     async def _keep_alarm(self, tenant: Tenant, wanted: list[NewAlarm]) -> None:
-        if tenant != OPERATOR:  # nobody reads alarms of the operator; its export says so itself
+        if tenant != OPERATOR:  # nobody reads alarms of the operator; its export reports it itself
             await self._alarms.keep(tenant, Condition.AUDIT_EXPORT, wanted, now=self._clock())
 
 

@@ -41,7 +41,7 @@ _SPACES: Final = re.compile(r"\s+")
 
 
 class AuditSource(msgspec.Struct, frozen=True, kw_only=True):
-    """What reports the events: this Cloud on behalf of an organisation."""
+    """The reporter of the events: this Cloud on behalf of an organisation."""
 
     id: str
     """AuditSourceID: name of the node."""
@@ -56,7 +56,8 @@ def encode(record: AuditRecord, source: AuditSource) -> bytes:
         *_event(record),
         *_participants(record.event, source),
         (
-            f"<AuditSourceIdentification{_attributes(AuditEnterpriseSiteID=source.site, AuditSourceID=source.id)}>"
+            "<AuditSourceIdentification"
+            f"{_attributes(AuditEnterpriseSiteID=source.site, AuditSourceID=source.id)}>"
         ),
         f'<AuditSourceTypeCode csd-code="{APPLICATION_SERVER}"/></AuditSourceIdentification>',
         *_objects(record),
@@ -73,9 +74,8 @@ def moment(seconds: float) -> str:
 def _event(record: AuditRecord) -> Iterator[str]:
     event = record.event
     yield f"<EventIdentification{_attributes(EventActionCode=event.action)}"
-    yield (
-        f"{_attributes(EventDateTime=moment(record.at), EventOutcomeIndicator=str(int(event.outcome)))}>"
-    )
+    outcome = str(int(event.outcome))
+    yield f"{_attributes(EventDateTime=moment(record.at), EventOutcomeIndicator=outcome)}>"
     yield _code("EventID", Code(event.event, DCM, EVENTS[event.event]))
     for code in types_of(event):
         yield _code("EventTypeCode", code)
@@ -141,7 +141,7 @@ def _objects(record: AuditRecord) -> Iterator[str]:
 
 
 def _alert(event: AuditEvent) -> tuple[tuple[str, str], ...]:
-    """PS3.15 A.5.3.11: each subject of an alert has its description."""
+    """Return the description of each subject of an alert (PS3.15 A.5.3.11)."""
     if event.event is not EventId.SECURITY_ALERT:
         return ()
     return (("Alert Description", f"{event.type}: {event.detail}" if event.detail else event.type),)
@@ -161,7 +161,8 @@ def _object(
         ParticipantObjectTypeCodeRole=kind.role,
     )
     if query is None:
-        what = f"<ParticipantObjectName>{escape(_token(name or identifier or '(none)'))}</ParticipantObjectName>"
+        token = escape(_token(name or identifier or "(none)"))
+        what = f"<ParticipantObjectName>{token}</ParticipantObjectName>"
     else:
         what = f"<ParticipantObjectQuery>{_binary(query)}</ParticipantObjectQuery>"
     more = "".join(
@@ -169,7 +170,8 @@ def _object(
         for label, text in details
     )
     code = _code("ParticipantObjectIDTypeCode", kind.identifier)
-    return f"<ParticipantObjectIdentification{about}>{code}{what}{more}</ParticipantObjectIdentification>"
+    tag = "ParticipantObjectIdentification"
+    return f"<{tag}{about}>{code}{what}{more}</{tag}>"
 
 
 def _code(element: str, code: Code) -> str:

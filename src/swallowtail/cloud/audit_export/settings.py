@@ -33,7 +33,7 @@ class ExportProgress(NamedTuple):
 
 
 class ExportSettings:
-    """Reads and changes the export of the caller's audit chain.
+    """The use cases of the export of the caller's audit chain.
 
     `organisation` is what a request names; another one than the caller's is refused.
     """

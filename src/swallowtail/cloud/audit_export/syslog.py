@@ -1,4 +1,7 @@
-"""Syslog messages (RFC 5424) in frames of the TLS transport (RFC 5425 4.3), as PS3.15 A.6 asks for."""
+"""Syslog messages (RFC 5424) in frames of the TLS transport (RFC 5425 4.3).
+
+As PS3.15 A.6 asks for.
+"""
 
 import re
 from typing import Final
@@ -17,7 +20,7 @@ SEVERITIES: Final = {
 MESSAGE_ID: Final = "DICOM+RFC3881"
 APPLICATION: Final = "swallowtail"
 BOM: Final = b"\xef\xbb\xbf"
-"""Says that the message is UTF-8 (RFC 5424 6.4)."""
+"""States that the message is UTF-8 (RFC 5424 6.4)."""
 _HOST_LENGTH: Final = 255
 _NOT_PRINTABLE: Final = re.compile(r"[^\x21-\x7e]")
 

@@ -21,14 +21,14 @@ IDLE_DEADLINE: Final = 20.0
 """Seconds that the receiver may take for the next bytes."""
 MAX_ADDRESSES: Final = 4
 MAX_ANSWER: Final = 64 * 1024
-"""Bytes that a receiver may say, which has nothing to say."""
+"""Bytes that a receiver may state, which has nothing to state."""
 
 Send = Callable[[AuditReceiver, bytes | None, Sequence[bytes]], None]
 """Sends frames to a receiver whose key the passphrase opens; raises SendError."""
 
 
 class SendError(Exception):
-    """The receiver has not taken the frames; the message says what failed and what to do."""
+    """The receiver has not taken the frames; the message states what failed and what to do."""
 
 
 class TlsSender:
@@ -86,7 +86,7 @@ class TlsSender:
                 " operator"
             )
         failure: OSError = OSError("no address")
-        for place in places[:MAX_ADDRESSES]:  # the address that was judged, not the name again
+        for place in places[:MAX_ADDRESSES]:  # the address that was evaluated, not the name again
             try:
                 return socket.create_connection(
                     (str(place[0]), receiver.port), timeout=self._connect

@@ -1,1 +1,1 @@
-"""What guards the audit: its keys, its exported heads, and what is counted before it is audited."""
+"""The protection of the audit: its keys, its exported heads, and counted events."""

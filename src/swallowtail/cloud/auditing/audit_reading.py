@@ -11,14 +11,14 @@ from swallowtail.cloud.model.visibility import audited_tenant
 
 
 class Verification(NamedTuple):
-    """Whether a chain holds, and the exported head with which it was compared."""
+    """The result of a check of a chain, with the exported head that it was compared with."""
 
     verdict: ChainVerdict
     exported: ExportedHead | None
 
 
 class AuditReading:
-    """Reads the chain of the caller's organisation, or the operators' own.
+    """The use cases that read the chain of the caller's organisation, or the operators' own.
 
     `organisation` is what a request names; another one than the caller's is refused.
     """

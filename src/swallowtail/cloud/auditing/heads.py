@@ -1,6 +1,6 @@
 """Heads of the audit chains, exported to a file and to the log, and chains compared with them.
 
-A chain whose newest records were cut off is whole in itself. It differs from the head that was
+A chain whose newest records were cut off is complete in itself. It differs from the head that was
 exported before. The file may lie on another disk (`--audit-heads`), the log usually leaves the
 machine, and `GET /audit/head` is for whoever keeps a head elsewhere.
 """
@@ -39,7 +39,7 @@ MAX_FILE: Final = 64 * 1024 * 1024
 _PURPOSE: Final = "exported heads"
 _ALTERED: Final = (
     "the file of exported audit heads was altered: keep it and find out who changed it, compare the"
-    " newest heads in the Cloud's log with GET /audit/verify; move the file away and restart the"
+    " newest heads in the Cloud's log with GET /audit/verify; move the file elsewhere and restart the"
     " Cloud to begin a new one"
 )
 
@@ -56,8 +56,9 @@ class ExportedHead(Value, frozen=True, kw_only=True):
 
 
 class HeadFile:
-    """Exported heads as JSON, authenticated with the audit key, so that an altered file is told
-    from an altered chain.
+    """Exported heads as JSON, authenticated with the audit key.
+
+    So that an altered file is notified from an altered chain.
     """
 
     def __init__(self, path: Path, keys: AuditKeys) -> None:
@@ -113,8 +114,9 @@ def _head(row: Mapping[str, Any]) -> ExportedHead:
 
 
 class ChainGuard:
-    """Exports the heads of all chains, and compares chains with the heads that were exported of
-    them.
+    """Exports the heads of all chains.
+
+    Compares chains with the heads that were exported of them.
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class ChainGuard:
     async def open(self) -> None:
         """Read what was exported before.
 
-        Where nothing was, the operator's chain says that a new file is begun.
+        Where nothing was, the operator's chain states that a new file is begun.
         """
         try:
             found = await asyncio.to_thread(self._file.read)
@@ -162,17 +164,13 @@ class ChainGuard:
         return await self._audit.head(tenant)
 
     async def verify(self, tenant: Tenant, kept: ChainHead | None = None) -> ChainVerdict:
-        """Check the whole chain, against the head that was exported last and one that the caller
-        has kept.
-        """
+        """Check the chain against the head that was exported last and one from the caller."""
         exported = self._exported.get(tenant)
         heads = [one for one in (kept, exported.head if exported else None) if one is not None]
         return await self._audit.verify(tenant, heads)
 
     async def check(self) -> None:
-        """Compare all chains with what was exported of them, raise or clear alarms, then export the
-        heads of those that hold.
-        """
+        """Compare all chains with their exported heads, set alarms, export valid heads."""
         now, known = self._clock(), {one.head: one for one in self._exported.values()}
         lost = known.keys() - await self._audit.holds(known)
         broken = {head.tenant for head in lost}

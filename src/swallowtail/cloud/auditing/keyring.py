@@ -1,5 +1,6 @@
-"""The file of the audit keys, sealed under the master key, and the change of all chains to a new
-key.
+"""The file of the audit keys, sealed under the master key.
+
+The change of all chains to a new key.
 
 A chain changes to a newer key with one record that needs the new key (`model.audit.KEYED`). The
 keyring notes when all chains have changed, and from then on no chain is changed to that key again:

@@ -21,7 +21,7 @@ FLUSH_EVERY: Final = 60.0
 MOST: Final = 64
 """Different events of a tenant between two flushes; the rest of a kind is one more."""
 MAX_TEXT: Final = 64
-"""Characters of what a peer says of itself; an AE title has 16."""
+"""Characters of what a peer states of itself; an AE title has 16."""
 OTHERS: Final = "(others)"
 
 
@@ -101,5 +101,5 @@ def _record(event: AuditEvent, count: _Count) -> AuditEvent:
 def _moment(seconds: float) -> str:
     try:
         return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):  # what a Link says
+    except (OverflowError, ValueError, OSError):  # what a Link states
         return "an unknown time"

@@ -1,8 +1,8 @@
-"""What the blob store asks of a disk.
+"""The interface between the blob store and a disk.
 
 Calls block and raise OSError; they run in workers. Paths are relative to the disk's root, with `/`.
 
-`OsDisk` is the machine's own. `simulated.SimulatedDisk` forgets at a crash what was not made
+`OsDisk` is the machine's own. `simulated.SimulatedDisk` discards at a crash what was not made
 durable: that is why a file's content (`OpenFile.fsync`) and a folder's entries (`fsync_folder`) are
 two things here, as they are in POSIX.
 """
@@ -38,7 +38,7 @@ class OpenFile(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the file; twice is no error."""
+        """Close the file; a second call does nothing."""
 
 
 class Disk(Protocol):
@@ -54,7 +54,7 @@ class Disk(Protocol):
         """Move a file to another name, atomically."""
 
     def unlink(self, path: str) -> None:
-        """Take a file's name away."""
+        """Remove a file's name."""
 
     def fsync_folder(self, path: str) -> None:
         """Make a folder's entries durable: names that came, went or moved."""
@@ -63,13 +63,13 @@ class Disk(Protocol):
         """Name what is in a folder; empty when there is none."""
 
     def facts(self, path: str) -> FileFacts | None:
-        """Give a file's facts; None when there is none."""
+        """Return a file's facts; None when there is none."""
 
     def read(self, path: str, offset: int, length: int) -> bytes:
         """Read at most `length` bytes; fewer only at the file's end."""
 
     def path(self, path: str) -> Path | None:
-        """Give a file's place on this machine, where it has one."""
+        """Return a file's place on this machine, where it has one."""
 
 
 class OsDisk:

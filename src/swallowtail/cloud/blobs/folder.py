@@ -5,13 +5,13 @@ EAGER bytes is gathered in memory and hashed, written, fsynced, renamed and fold
 hop. The order is what durability is made of: content, then name, then the folder that holds the
 name, and where folders are new, those that hold them.
 
-A blob that is stored again keeps its file. So that the sweep does not take it away before the row
-that needs it is committed, whoever stores holds the blob until the commit has ended, and the sweep
-removes nothing that is held, or was held since it began to ask whether a row refers to it
+A blob that is stored again keeps its file. So that the sweep does not remove it before the
+row that needs it is committed, whoever stores holds the blob until the commit has ended, and the
+sweep removes nothing that is held, or was held since it began to ask whether a row refers to it
 (`holds`).
 
 A failed fsync is fatal: the kernel may have dropped the pages, so that a second fsync would lie.
-`on_fatal` is told, the process stops.
+`on_fatal` is notified, the process stops.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class BlobFolder:
         self.holds = Holds()
 
     def prepare(self) -> int:
-        """Make the two folders and remove what a process that died left in `incoming`.
+        """Make the two folders and remove what a process that ended left in `incoming`.
 
         Gives how many files that was.
         """
@@ -106,9 +106,9 @@ class BlobFolder:
             self._sync_folder(folder)
 
     def settled(self, target: str, length: int) -> bool:
-        """Is this blob here already? Then its name is made durable once more.
+        """Return whether this Is blob here already. Then its name is made durable once more.
 
-        Who brought it may have died before doing so.
+        Who brought it may have ended before doing so.
         """
         with self._translated():
             facts = self._disk.facts(target)
@@ -123,7 +123,7 @@ class BlobFolder:
             return True
 
     def drop(self, path: str, file: OpenFile) -> None:
-        """Let go of a file on its way and remove it."""
+        """Close and remove an incoming file."""
         with self._translated():
             file.close()
             if self._disk.facts(path) is not None:  # it was renamed where only the last step failed
@@ -146,7 +146,7 @@ class BlobFolder:
         return True
 
     def facts(self, path: str) -> tuple[int, float] | None:
-        """Give length and time of a blob."""
+        """Return length and time of a blob."""
         with self._translated():
             facts = self._disk.facts(path)
         return None if facts is None else (facts.length, facts.modified)
@@ -157,7 +157,7 @@ class BlobFolder:
             return self._disk.list(path)
 
     def begin_to_read(self, path: str, offset: int, length: int) -> tuple[int, bytes]:
-        """Give the length of a blob and its first wanted piece.
+        """Return the length of a blob and its first requested piece.
 
         Most blobs cost one hand-over to a worker.
         """
@@ -181,7 +181,7 @@ class BlobFolder:
         if home in self._known:
             return
         self._disk.make_folder(home)
-        self._sync_folder(_BLOBS)  # also if it was there: who made it may have died before this
+        self._sync_folder(_BLOBS)  # also if it was there: who made it may have ended before this
         for number in range(256):
             self._disk.make_folder(f"{home}/{number:02x}")
         self._sync_folder(home)
@@ -226,12 +226,12 @@ class FolderBlobs:
     async def open(self) -> int:
         """Prepare the folder before anything else is called.
 
-        Gives how many unfinished files of a dead process were removed.
+        Gives how many unfinished files of a ended process were removed.
         """
         return await self._run(self._folder.prepare)
 
     def incoming(self, tenant: Tenant, *, max_length: int | None = None) -> "FolderIncoming":
-        """Begin a blob (`Blobs`)."""
+        """Start a blob (`Blobs`)."""
         cap = self._max_object if max_length is None else min(max_length, self._max_object)
         return FolderIncoming(self._folder, self._workers, tenant, cap)
 
@@ -255,7 +255,7 @@ class FolderBlobs:
                 piece = await self._run(partial(self._folder.read, path, offset, size))
 
     async def length(self, tenant: Tenant, sha256: bytes) -> int | None:
-        """Give a blob's length (`Blobs`)."""
+        """Return a blob's length (`Blobs`)."""
         facts = await self._run(lambda: self._folder.facts(_path(tenant, sha256)))
         return None if facts is None else facts[0]
 
@@ -299,7 +299,7 @@ class FolderBlobs:
                 self._folder.holds.pardon(_path(tenant, digest))
 
     def path(self, tenant: Tenant, sha256: bytes) -> Path | None:
-        """Give the blob's place as a local file (`Blobs`)."""
+        """Return the blob's place as a local file (`Blobs`)."""
         return self._disk.path(_path(tenant, sha256))
 
     def _hash(self, path: str, digest: "hashlib._Hash", offset: int) -> int:
@@ -339,7 +339,7 @@ class _Sink:
         self._held: str | None = None
 
     def release(self) -> None:
-        """Let the sweep have the blob again, if no row needs it."""
+        """Release the hold, so that the sweep may remove the blob if no row refers to it."""
         if self._held is not None:
             self._folder.holds.release(self._held)
             self._held = None
@@ -352,7 +352,7 @@ class _Sink:
     def seal(self, views: list[memoryview], length: int | None, crc32: int | None) -> BlobDigest:
         """Hash and write the last bytes, check, and publish.
 
-        A blob that is here already is kept as it is.
+        A blob that is present already is kept as it is.
         """
         self._hash(views)
         if (length is not None and length != self._length) or (
@@ -417,7 +417,7 @@ class FolderIncoming:
         self._length += len(view)
         if self._length > self._cap:
             await self.discard()
-            raise TooLargeError(f"the object is larger than the cap of {self._cap} bytes")
+            raise TooLargeError(f"the data set is larger than the cap of {self._cap} bytes")
         self._views.append(view)
         self._gathered += len(view)
         idle = self._job is None or self._job.done()
@@ -445,7 +445,7 @@ class FolderIncoming:
         if self._job is not None:
             await asyncio.wait([self._job])
             if not self._job.cancelled():
-                self._job.exception()  # whoever discards has heard of it, or no longer cares
+                self._job.exception()  # whoever discards has notified of it, or no longer cares
         await asyncio.shield(await self._workers.start(self._sink.abandon))
 
     async def _last_job(self) -> None:

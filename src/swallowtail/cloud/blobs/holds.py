@@ -1,9 +1,9 @@
-"""Who needs which blob at this moment.
+"""The blobs that are in use at this moment.
 
 Stores hold it until their commit has ended, the sweep removes what nobody holds.
 
-The data folder belongs to one process (`cloud.data_folder.data_folder`), so this is kept in memory. The order is
-what makes it safe:
+The data folder belongs to one process (`cloud.data_folder.data_folder`), so this is kept in memory.
+The order is what makes it safe:
 
     store    hold ─▶ find the file, or write it ─▶ commit the row ─▶ release
     sweep    condemn ─▶ ask whether a row refers to it ─▶ remove

@@ -1,9 +1,9 @@
-"""A disk that forgets at a crash what was not fsynced.
+"""A disk that discards at a crash what was not fsynced.
 
 A file's content and a folder's entries are durable apart, as in POSIX.
 
 `SimulatedDisk` is the platter and outlives crashes; `mount()` gives a process its `Disk`. After
-`crash()` every mount of before is dead, so that what a killed process still runs (its `finally`
+`crash()` every mount of before is ended, so that what a killed process still runs (its `finally`
 blocks) cannot touch what its successor finds.
 """
 
@@ -28,7 +28,7 @@ class _Folder:
     durable: "dict[str, _File | _Folder]" = field(default_factory=dict)
 
     def forget(self) -> None:
-        """Go back to what is durable, here and below."""
+        """Revert to what is durable, here and below."""
         self.entries = dict(self.durable)
         for entry in self.entries.values():
             if isinstance(entry, _Folder):
@@ -38,7 +38,7 @@ class _Folder:
 
 
 class SimulatedDisk:
-    """What is on the platter."""
+    """The durable contents of a simulated disk."""
 
     def __init__(self, *, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.root = _Folder()
@@ -50,24 +50,24 @@ class SimulatedDisk:
         """Set it: every fsync fails with EIO."""
 
     def mount(self) -> "MountedDisk":
-        """Give a process its disk."""
+        """Return a process its disk."""
         return MountedDisk(self)
 
     def crash(self) -> None:
-        """Lose power: forget what is not durable; the mounts of before are dead."""
+        """Discard power: discard what is not durable; the mounts of before are ended."""
         self.generation += 1
         self.root.forget()
 
     def kill(self) -> None:
-        """Lose the process alone: its mount is dead, the kernel keeps what was written."""
+        """Discard the process alone: its mount is ended, the kernel keeps what was written."""
         self.generation += 1
 
     def files(self) -> dict[str, bytes]:
-        """Give every file with its present content, for an oracle."""
+        """Return every file with its present content, for an oracle."""
         return dict(_walk("", self.root, durable=False))
 
     def durable_files(self) -> dict[str, bytes]:
-        """Give what a restart after a loss of power would find, for an oracle."""
+        """Return what a restart after a loss of power would find, for an oracle."""
         return dict(_walk("", self.root, durable=True))
 
 
@@ -194,4 +194,4 @@ class _SimulatedFile:
         self._file.durable = bytes(self._file.content)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""

@@ -1,6 +1,6 @@
-"""Where blocking disk calls run.
+"""The workers for blocking disk calls.
 
-In threads with a bound on what waits, or inline in a simulated world.
+In threads with a bound on what waits, or inline in a simulated environment.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ The next caller waits to hand its job over, and its sender waits for credit.
 
 
 class Workers(Protocol):
-    """Runs jobs that block."""
+    """A runner of blocking jobs."""
 
     async def start(self, job: Callable[[], T]) -> "asyncio.Future[T]":
-        """Hand a job over, waiting while too many wait; the future is the job's.
+        """Pass a job, waiting while too many wait; the future is the job's.
 
-        A job that was handed over runs to its end.
+        A job that was passed runs to its end.
         """
 
 
@@ -38,14 +38,14 @@ class ThreadWorkers:
         self._slots = asyncio.Semaphore(threads + waiting)
 
     async def start(self, job: Callable[[], T]) -> "asyncio.Future[T]":
-        """Hand a job over (`Workers`)."""
+        """Pass a job (`Workers`)."""
         await self._slots.acquire()
         future = asyncio.get_running_loop().run_in_executor(self._pool, job)
         future.add_done_callback(lambda _: self._slots.release())
         return future
 
     async def close(self) -> None:
-        """Let the jobs end, then end the threads."""
+        """Wait for the jobs, then end the threads."""
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
 
 
@@ -60,7 +60,7 @@ class InlineWorkers:
         self._waiting: dict[asyncio.Future[Any], asyncio.TimerHandle] = {}
 
     async def start(self, job: Callable[[], T]) -> "asyncio.Future[T]":
-        """Hand a job over (`Workers`)."""
+        """Pass a job (`Workers`)."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._waiting[future] = loop.call_later(self._delay(), self._run, job, future)

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 
 class InProcessBus:
-    """Wakes whoever waits, on the loop's own thread."""
+    """A bus that notifies subscribers on the loop's own thread."""
 
     def __init__(self) -> None:
         self._topics: defaultdict[str, dict[InProcessSubscription, None]] = defaultdict(dict)
@@ -16,7 +16,7 @@ class InProcessBus:
             subscription.news.set()
 
     def subscribe(self, topic: str) -> "InProcessSubscription":
-        """Hear the topic from now on; close the subscription when done."""
+        """Handle the topic from now on; close the subscription when done."""
         subscription = InProcessSubscription(self, topic)
         self._topics[topic][subscription] = None  # in the order in which they came
         return subscription
@@ -41,5 +41,5 @@ class InProcessSubscription:
         self.news.clear()
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """Handle nothing more."""
         self._bus.forget(self._topic, self)

@@ -1,7 +1,7 @@
 """The adapters of a Cloud, by their ports, and those of the embedded Cloud.
 
-With `cloud.server` the only package that names concrete adapters. Tests and the simulated world
-build `Adapters` of their own; `composition.assembly` does not see the difference.
+With `cloud.server` the only package that names concrete adapters. Tests and the simulated
+environment build `Adapters` of their own; `composition.assembly` does not see the difference.
 """
 
 import os

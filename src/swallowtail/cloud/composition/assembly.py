@@ -1,4 +1,4 @@
-"""The one composition of a Cloud, for the product, the simulated world and the tests.
+"""The one composition of a Cloud, for the product, the simulated environment and the tests.
 
 `assemble` wires use cases to adapters and starts nothing. What runs is started by `open` and
 `start`, or part by part by who simulates a process.
@@ -64,7 +64,7 @@ class AssembledCloud:
         tasks.spawn(rounds("sweep", self._sweep().look, every=SWEEP_EVERY), name="sweep")
 
     async def close(self) -> None:
-        """Bring the audit to its end; after the tasks have ended."""
+        """Transfer the audit to its end; after the tasks have ended."""
         await self.audit.end()
 
     def _start_checks(self, tasks: Tasks) -> None:
@@ -107,7 +107,7 @@ class AssembledCloud:
 
 
 def assemble(adapters: Adapters, environment: Environment) -> AssembledCloud:
-    """Wire the use cases to the adapters; call it on the loop that will serve."""
+    """Create the use cases with the adapters; call it on the loop that will serve."""
     records, bus, clock = adapters.records, adapters.bus, environment.clock
     audit = AuditParts.wire(adapters, environment)
     sites = SiteBook(records.links, records.configuration)
@@ -134,7 +134,7 @@ def _sessions(
     router: Router,
     ingest: Ingest,
 ) -> LinkSessions:
-    """Wire what serves the Links."""
+    """Create the use cases of the Links' sessions."""
     records, bus, clock = adapters.records, adapters.bus, environment.clock
     links, configuration, alarms = records.links, records.configuration, records.alarms
     reports = Reports(ReportedStates(configuration), ended=router.ended, tally=audit.tally)

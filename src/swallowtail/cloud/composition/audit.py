@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class AuditParts:
-    """What guards and exports the audit of one Cloud."""
+    """The protection and export of the audit of one Cloud."""
 
     chains: ChainGuard
     tally: AuditTally
@@ -29,7 +29,7 @@ class AuditParts:
 
     @classmethod
     def wire(cls, adapters: Adapters, environment: Environment) -> Self:
-        """Wire them to the adapters; `chains.open` has to follow."""
+        """Connect them to the adapters; `chains.open` has to follow."""
         records, clock = adapters.records, environment.clock
         chains = ChainGuard(
             adapters.heads,
@@ -71,4 +71,4 @@ class AuditParts:
             await self.tally.flush()
             await self.chains.check()
         except StorageUnavailableError as error:
-            log.warning("audit heads not exported at the end", error=error)
+            log.warning("last audit heads not exported", error=error)

@@ -15,7 +15,7 @@ from swallowtail.cloud.model.environment import Clock, Randomness
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What a Cloud reads that is no store and no peer. The defaults are the machine's own."""
+    """The clock, random source and limits of a Cloud; the defaults are the machine's own."""
 
     clock: Clock = time.time
     monotonic: Callable[[], float] = time.monotonic

@@ -19,7 +19,7 @@ from swallowtail.cloud.web.hosts import (
 from swallowtail.cloud.web.proxies import Network, parse_proxies
 from swallowtail.cloud.web.rate_limits import DEFAULT_RATES, TOKEN_RATE, Rates
 
-EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what stands for every address
+EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what is for every address
 
 
 class ServeError(Exception):

@@ -1,9 +1,10 @@
-"""The private certificate authority that a Cloud makes for itself when it is given no certificate,
-and its TLS settings.
+"""The private certificate authority that a Cloud makes for itself when it is given no certificate.
 
-`ca.pem` is what a Link trusts (`--ca`); it lives ten years and its key never leaves the folder. The
-server's own certificate lives 90 days and is made anew at a start within its last 31, or when it
-does not name what the Cloud now listens on.
+Its TLS settings.
+
+`ca.pem` is what a Link trusts (`--ca`); it exists ten years and its key never leaves the folder.
+The server's own certificate exists 90 days and is made again at a start within its last 31, or when
+it does not name what the Cloud now listens on.
 """
 
 import datetime as dt
@@ -138,7 +139,7 @@ def _ensure_ca(
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError(
                 f"{key_path} holds another kind of key than this Cloud made; move it and ca.pem"
-                " away to make a new CA"
+                " elsewhere to make a new CA"
             )
         return x509.load_pem_x509_certificate(path.read_bytes()), key
     key = ec.generate_private_key(ec.SECP256R1())

@@ -4,14 +4,14 @@ Who may look into it, who has it open, and the master key that seals its secrets
 
 DATA/                0700
   lock               held while a Cloud runs on this folder
-  master.key         0600, unless --master-key names another file; without it sealed secrets are lost
+  master.key         0600, unless --master-key names another; without it sealed secrets are lost
   pepper.sealed      the pepper of codes and tokens
   audit.sealed       the keys of the audit chains
   audit-heads.json   the heads of the audit chains, unless --audit-heads names another file
   ca.pem server.pem  certificates
   ca.key server.key  their keys, sealed
   blobs/             data sets, named by their SHA-256
-  pixels/            where transcoded data sets lie while they are sent, without a name; always empty to look at
+  pixels/            transcoded data sets while they are sent, without a name; always looks empty
   cloud.sqlite3      everything else, unless it is on a database server:
   database-server    the address of that server, without a password
   restore.incomplete only while `cloud restore` has not ended; the folder is not used meanwhile
@@ -46,7 +46,7 @@ RESTORING: Final = "restore.incomplete"
 
 
 class DataFolderError(Exception):
-    """The data folder cannot be used; the message says why and what to do."""
+    """The data folder cannot be used; the message states why and what to do."""
 
 
 class DataFolder:
@@ -83,7 +83,7 @@ class DataFolder:
             raise
 
     def pepper(self) -> bytes:
-        """Give the pepper of codes and tokens, made at the first start."""
+        """Return the pepper of codes and tokens, made at the first start."""
         path = self.path / PEPPER
         if not path.exists():
             self._refuse_if_in_use(path)
@@ -101,7 +101,7 @@ class DataFolder:
         return AuditKeyring(self.path / AUDIT_KEYS, self.seal)
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Release the folder for another process."""
         os.close(self._lock)
 
     def _open_seal(self) -> Seal:
@@ -113,11 +113,11 @@ class DataFolder:
             self._refuse_if_in_use(self.master_key.path)
             self.master_key.create()
         if self.master_key.is_being_replaced:
-            log.warning("master key replacement has not ended; run swallowtail cloud reseal again")
+            log.warning("master key replacement interrupted")
         return self.master_key.seal()
 
     def _refuse_if_in_use(self, missing: Path) -> None:
-        """A new key beside an old database would make every code and token in it useless, silently."""
+        """Check that no new key is created beside an old database: its codes would be useless."""
         for used in (self.database, self.path / DATABASE_SERVER):
             if used.exists():
                 raise DataFolderError(
@@ -146,7 +146,7 @@ def check_embedded(path: Path) -> None:
     if mark.exists():
         raise DataFolderError(
             f"the records of {path} are on a database server ({mark.read_text().strip()}). Serve it"
-            " with --database-url; check, save and restore it with PostgreSQL's own tools and a copy"
+            " with --database-url; check, save and restore it with PostgreSQL's tools and a copy"
             " of the folder, see docs/runbooks/postgresql.md"
         )
 

@@ -21,18 +21,18 @@ from swallowtail.cloud.model.tenancy import Tenant
 log = structlog.get_logger()
 
 MAX_TOLD: Final = 10_000
-"""Destinations whose last word is remembered; of others an alarm may be told once more."""
+"""Destinations whose last word is stored; of others an alarm may be notified once more."""
 
 
 class DestinationAlarm:
-    """Remembers how destinations went, so that only a change costs a write."""
+    """The last results of destinations, so that only a change costs a write."""
 
     def __init__(self, alarms: Alarms, *, clock: Clock) -> None:
         self._alarms, self._clock = alarms, clock
         self._well: dict[tuple[Tenant, Target], bool] = {}
 
     async def tell(self, tenant: Tenant, planned: Plan) -> None:
-        """Say what became of an attempt."""
+        """Return what became of an attempt."""
         state = planned.state
         well = state.failing_since is None
         if not well and state.breaker is BreakerState.CLOSED:
@@ -49,9 +49,7 @@ class DestinationAlarm:
                     tenant, _alarm(state.target, state.detail), now=self._clock()
                 )
         except StorageUnavailableError:
-            log.warning(
-                "the alarm of a destination could not be kept", destination=state.target.destination
-            )
+            log.warning("destination alarm not stored", destination=state.target.destination)
             return
         if len(self._well) >= MAX_TOLD:
             self._well.clear()

@@ -55,7 +55,7 @@ class AttemptResult(enum.Enum):
 
 
 class Progress:
-    """How far an attempt is; times are the loop's."""
+    """The progress of an attempt; times are the loop's."""
 
     def __init__(self) -> None:
         self.sent = asyncio.Event()

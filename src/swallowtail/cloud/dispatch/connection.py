@@ -7,8 +7,8 @@ there when it may begin.
 
 What follows in a lane is asked for `behind` the one that is under way: Link begins it when that one
 has arrived, and returns it otherwise, so a retry is overtaken by nothing. Its answer is waited for
-also when the head has failed: only Link knows whether it was begun, and what was sent must not be
-taken for untouched and sent again.
+also when the head has failed: only Link determines whether it was begun, and what was sent must not
+be taken for untouched and sent again.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ DEPTH: Final = 2
 SETTLE_PAUSE: Final = 1.0
 ABANDON: Final = 2.0
 MARGIN: Final = 30.0
-"""Seconds beyond all of the destination's deadlines, after which a Link that says nothing is not
+"""Seconds beyond all of the destination's deadlines, after which a Link that states nothing is not
 waited for.
 """
 ATTEMPTS: Final = Counter(
@@ -76,7 +76,7 @@ ATTEMPTS: Final = Counter(
 )
 SUSPECTED_STATES: Final = frozenset({DeliveryState.DEAD_LETTER, DeliveryState.STOPPED})
 LOOK_BACK: Final = 20
-"""Dead letters, the newest, among which those are looked for that were set aside for cuts."""
+"""Dead letters, the newest, among which those are looked for that were parked for cuts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class DestinationConnection(Generic[D]):
         self._retired = False
 
     def retire(self) -> None:
-        """Begin nothing more.
+        """Start nothing more.
 
         The destination's settings are others now, so another connection goes on with the queue.
         """
@@ -150,8 +150,9 @@ class DestinationConnection(Generic[D]):
         return count
 
     async def _begin(self, tasks: Tasks, after: Lease | None) -> bool:
-        """Start to send the one that was claimed ahead, or claim one, of the lane of `after` if
-        that is given.
+        """Start to send the one that was claimed ahead.
+
+        Or claim one, of the lane of `after` if that is given.
         """
         if self._ahead is None:
             claim = await self._claimed(tasks, after)
@@ -301,7 +302,7 @@ class DestinationConnection(Generic[D]):
             await self._context.deliveries.extend(leases, until=self._context.clock() + LEASE)
         except StorageUnavailableError:
             log.warning(
-                "a lease could not be extended",
+                "lease not extended",
                 link=self._target.link,
                 destination=self._target.destination,
             )
@@ -311,7 +312,7 @@ class DestinationConnection(Generic[D]):
 
         Its lease was lost, or the storage would not, so many times.
 
-        Without a limit it waits for the storage: nothing could be claimed meanwhile, and to forget
+        Without a limit it waits for the storage: nothing could be claimed meanwhile, and to discard
         the outcome is to send again.
         """
         outcome, syntax = _outcome(attempt, gone=self._context.route.gone)
@@ -372,7 +373,7 @@ class DestinationConnection(Generic[D]):
         )
 
     async def _give_back(self) -> None:
-        """Begin nothing more, and settle what is under way by its answer."""
+        """Start nothing more, and settle what is under way by its answer."""
         await self._return_ahead()
         while self._line:
             attempt = self._line[0]
@@ -410,7 +411,7 @@ class DestinationConnection(Generic[D]):
                 await self._give_up()
 
     async def _return(self, claim: Claim | StorageUnavailableError) -> None:
-        """Give back what was claimed and not begun."""
+        """Release what was claimed and not begun."""
         if isinstance(claim, Claim):
             now, away = (
                 self._context.clock(),
@@ -431,9 +432,9 @@ def _has_begun(attempt: RunningAttempt, outcome: Outcome) -> bool:
 
     All but those that nothing outside the Cloud and Link can have seen.
 
-    Link says so of those that it did not begin. One without an answer may have been begun as soon
-    as something of it was sent, unless the one before it is known to have failed: that one may have
-    arrived although its answer was lost too.
+    Link reports it of those that it did not begin. One without an answer may have been begun as
+    soon as something of it was sent, unless the one before it is known to have failed: that one may
+    have arrived although its answer was lost too.
     """
     match outcome:
         case NotBegun() | Failure(begun=False):

@@ -53,7 +53,7 @@ class ListedAttempts(NamedTuple):
 
 
 class Selected(NamedTuple):
-    """Which deliveries a request is about, as it names them."""
+    """The deliveries that a request names."""
 
     destination: str | None = None
     link: str | None = None

@@ -1,9 +1,10 @@
-"""Has the rules judge what was indexed.
+"""Has the rules evaluate what was indexed.
 
 Batch after batch while there are some, then asleep until something happens.
 
-Each instance is judged once by each rule. Its deliveries and the note that it was judged are one
-transaction, so a kill repeats the judgement or does not, and the same wish twice is one delivery.
+Each instance is evaluated once by each rule. Its deliveries and the note that it was evaluated are
+one transaction, so a kill repeats the judgement or does not, and the same desired configuration
+twice is one delivery.
 """
 
 import asyncio
@@ -29,32 +30,35 @@ from swallowtail.cloud.model.tenancy import Tenant
 TOPIC: Final = "routing"
 BATCH: Final = 128
 BREATH: Final = 8
-"""Instances that are judged between two looks at the rest of the loop.
+"""Instances that are evaluated between two periodic checks at the rest of the loop.
 
 With many rules on tags each takes half a millisecond.
 """
 IDLE: Final = 15.0
 """A wake-up may be lost, so it looks by itself this often; also the pause after a failure."""
 POSTPONED: Final = 300.0
-"""Seconds until an instance that could not be judged, for a fault of ours, is tried again."""
+"""Seconds until an instance that could not be evaluated, for a fault of ours, is tried again."""
 
 log = structlog.get_logger()
 
 
 class Router:
-    """Keeps the queues up with what is indexed; run one per node."""
+    """The loop that creates deliveries for indexed instances; one for each node."""
 
     def __init__(self, rules: Rules, sites: SiteBook, bus: Bus, *, clock: Clock) -> None:
         self._rules, self._sites, self._bus, self._clock = rules, sites, bus, clock
         self._later: set[int] = set()
-        """When something has to be looked at again, in whole seconds; what an earlier process knew is found when idle."""
+        """When something has to be looked at again, in whole seconds.
+
+        What an earlier process had is found when idle.
+        """
 
     def wake(self) -> None:
-        """Something was indexed."""
+        """Record that something was indexed."""
         self._bus.publish(TOPIC)
 
     async def ended(self, tenant: Tenant, link: str, associations: Collection[bytes]) -> None:
-        """A Link says that these associations are over, which may complete a study."""
+        """Return a Link states that these associations are over, which may complete a study."""
         await self._rules.note_ended(tenant, link, associations, now=self._clock())
         self._bus.publish(TOPIC)
 
@@ -71,7 +75,7 @@ class Router:
             subscription.close()
 
     async def step(self) -> int:
-        """Judge one batch; gives how many instances that was."""
+        """Evaluate one batch; gives how many instances that was."""
         now = self._clock()
         self._later = {at for at in self._later if at > now}
         found = await self._rules.unrouted(BATCH, now=now)
@@ -85,11 +89,11 @@ class Router:
         try:
             return await self.step()
         except StorageUnavailableError as error:
-            log.warning("the rules wait for the storage", reason=str(error))
+            log.warning("rule evaluation deferred", reason=str(error))
         except (
             Exception
         ):  # a fault of ours must not end the routing of everybody until the next start
-            log.exception("the rules could not be applied; they are tried again")
+            log.exception("rule evaluation failed")
         return 0
 
     def _pause(self) -> float:
@@ -117,8 +121,8 @@ class Router:
                 decisions.append(decide(routing, rules, sites, tags, now=now))
             except (
                 Exception
-            ):  # one that no rule can judge, for a fault of ours, must not hold up the others
-                log.exception("an instance could not be judged by the rules")
+            ):  # one that no rule can evaluate, for a fault of ours, must not hold up the others
+                log.exception("instance evaluation failed")
                 postponed = Routed(
                     instance=routing.instance.id, again_at=now + POSTPONED, fired=routing.fired
                 )

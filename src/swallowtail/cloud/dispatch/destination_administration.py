@@ -186,8 +186,8 @@ class DestinationAdministration:
     async def check(self, caller: Caller, destination: str) -> Checked:
         """Request the Link to check a destination step by step.
 
-        Raises LinkOfflineError where the Link is offline, and ConflictError where it does not run the
-        newest configuration yet.
+        Raises LinkOfflineError where the Link is offline, and ConflictError where it does not run
+        the newest configuration yet.
         """
         row = await self.configured(caller, destination)
         reported = (await self._configuration.running(caller.tenant, [row.link.id])).get(

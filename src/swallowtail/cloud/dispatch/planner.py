@@ -47,7 +47,7 @@ MAX_DETAIL: Final = 400
 CUTS_PER_ATTEMPT: Final = 2
 """Times the destination's attempts, so many cuts in a row make an instance suspect.
 
-A cut says less than an answer does. With the default of five attempts that is the lane's patience
+A cut states less than an answer does. With the default of five attempts that is the lane's patience
 of some nine minutes, since the intervals grow.
 """
 MAX_SUSPECTED: Final = 3
@@ -56,9 +56,9 @@ MAX_SUSPECTED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to keep.
+    """The changes to store after an attempt.
 
-    `state` is the destination's, unchanged where the attempt says nothing about it.
+    `state` is the destination's, unchanged where the attempt states nothing about it.
     """
 
     settlement: Settlement
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def done(self) -> bool:
-        """Whether the lane goes on with the next delivery."""
+        """Return whether the lane continues with the next delivery."""
         return self.settlement.state in {
             DeliveryState.DELIVERED,
             DeliveryState.WARNED,
@@ -75,7 +75,7 @@ class Plan:
 
 
 def wait(failures: int, dice: float) -> float:
-    """Give the seconds before the next try: full jitter under a ceiling that doubles.
+    """Return the seconds before the next attempt: full jitter under a ceiling that doubles.
 
     `dice` is from 0 to 1, 1 excluded.
     """
@@ -245,6 +245,6 @@ def _route_failed(
     retry_at = (
         now if gone else now + named + LINK_CEILING * dice
     )  # without a session nobody tries before the next one
-    if state.breaker is BreakerState.HALF_OPEN:  # the probe did not tell: the next one may go
+    if state.breaker is BreakerState.HALF_OPEN:  # the probe did not report: the next one may go
         state = msgspec.structs.replace(state, breaker=BreakerState.OPEN, retry_at=retry_at)
     return Plan(_settlement(lease, DeliveryState.PENDING, outcome, next_at=retry_at), state)

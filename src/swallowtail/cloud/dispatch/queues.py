@@ -1,9 +1,9 @@
-"""What people do with deliveries and destinations.
+"""The actions of users on deliveries and destinations.
 
 Look, park, skip, resend, send what is stored, pause, resume.
 
-Each act wakes the queues that it concerns. Who may do it is the caller's to judge; `facilities` in
-a search, and as an argument, narrows to what the caller may see.
+Each act wakes the queues that it concerns. Who may do it is the caller's to evaluate; `facilities`
+in a search, and as an argument, narrows to what the caller may see.
 """
 
 import contextlib
@@ -135,7 +135,7 @@ class Queues:
         reason: str,
         event: AuditEvent,
     ) -> int:
-        """Give deliveries up, with a reason; gives how many (as `park`)."""
+        """Return deliveries up, with a reason; gives how many (as `park`)."""
         return await self._act(
             tenant, search, deliveries, DeliveryState.SKIPPED, reason=reason, event=event
         )
@@ -163,8 +163,7 @@ class Queues:
         facilities: frozenset[str] | None = None,
         event: AuditEvent,
     ) -> int:
-        """Let a delivery be due now, in its place, and its destination be tried now if that waits
-        after failures.
+        """Retry a delivery now, in its place.
 
         0: it is done. ConflictError: it is under way, or its destination is paused.
         """
@@ -196,7 +195,7 @@ class Queues:
 
         Gives how many were new.
 
-        `event.actor` is who wants it; the same `request` of the same actor queues nothing twice.
+        `event.actor` is who requires it; the same `request` of the same actor queues nothing twice.
         NotFoundError: there is no such destination, study or instance.
         """
         configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)
@@ -238,7 +237,7 @@ class Queues:
         return count
 
     async def destination(self, tenant: Tenant, target: Target) -> DestinationView:
-        """Give one; NotFoundError when it neither is configured nor ever was used."""
+        """Return one; NotFoundError when it neither is configured nor ever was used."""
         configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)
         if configured is None and target not in await self._deliveries.destinations(
             tenant, None, now=self._clock()
@@ -254,8 +253,9 @@ class Queues:
         *,
         facilities: frozenset[str] | None = None,
     ) -> dict[Target, DestinationState]:
-        """Return how these destinations are, configured or not, with the counts of what lies in
-        `facilities`.
+        """Return how these destinations are, configured or not.
+
+        With the counts of what is in `facilities`.
         """
         now = self._clock()
         return await self._deliveries.destinations(tenant, targets, now=now, facilities=facilities)
@@ -307,5 +307,5 @@ class Queues:
 
 
 def patient_of(study: Study) -> str:
-    """Give the key of the patient's lane, empty when the patient is not known."""
+    """Return the key of the patient's lane, empty when the patient is not known."""
     return f"{study.issuer}\\{study.patient_id}" if study.patient_id else ""

@@ -18,7 +18,7 @@ from swallowtail.cloud.model.tenancy import Value
 
 
 class RuleSearch(Value, frozen=True, kw_only=True):
-    """Which rules to list; every given key must match."""
+    """The keys of a search for rules; every given one must match."""
 
     name: str = ""
     """Regardless of case; `*` and `?` are wildcards."""

@@ -1,4 +1,4 @@
-"""What people do with rules: list, make, change, remove, and try on a study that is stored."""
+"""The administration of rules: list, create, change, remove, and try on a stored study."""
 
 import ipaddress
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.dicom import uids
 
 MAX_RULES: Final = 1000
-"""Of a tenant: every instance is judged by each."""
+"""Of a tenant: every instance is evaluated by each."""
 MAX_ENTRIES: Final = 64
 """Of one list in a rule."""
 MAX_TEXT: Final = 128
@@ -32,7 +32,7 @@ MAX_NUMBER: Final = 1_000_000
 
 
 class InvalidRuleError(CloudError):
-    """The rule cannot be kept; `problems` says where and why."""
+    """The rule cannot be kept; `problems` states where and why."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
@@ -41,7 +41,7 @@ class InvalidRuleError(CloudError):
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What the rules would do with one stored instance, and why."""
+    """The evaluation of the rules for one stored instance, with reasons."""
 
     instance: Instance
     decision: Decision
@@ -54,11 +54,11 @@ class Rulebook:
         self._rules, self._sites, self._archives, self._clock = rules, sites, archives, clock
 
     async def rules(self, tenant: Tenant) -> tuple[Rule, ...]:
-        """Give all, in the order in which they are evaluated."""
+        """Return all, in the order in which they are evaluated."""
         return await self._rules.rules(tenant)
 
     async def rule(self, tenant: Tenant, rule: str) -> Rule:
-        """Give one by its id."""
+        """Return one by its id."""
         for one in await self._rules.rules(tenant):
             if one.id == rule:
                 return one
@@ -67,9 +67,9 @@ class Rulebook:
     async def put(self, tenant: Tenant, rule: Rule, *, event: AuditEvent) -> Rule:
         """Make a rule, or change the one of this id; gives it as kept.
 
-        `created` and `changed` are set here: a rule acts on what comes after it was made, however
-        often it is changed since. Raises InvalidRuleError, and ConflictError when another rule has
-        its name.
+        `created` and `changed` are set here: a rule applies to what comes after it was made,
+        however often it is changed since. Raises InvalidRuleError, and ConflictError when another
+        rule has its name.
         """
         now, known = self._clock(), await self._rules.rules(tenant)
         before = next((one for one in known if one.id == rule.id), None)
@@ -105,7 +105,7 @@ class Rulebook:
         return await self._rules.rules(tenant)
 
     async def remove(self, tenant: Tenant, rule: str, *, event: AuditEvent) -> None:
-        """Forget a rule; what it has queued stays."""
+        """Discard a rule; what it has queued stays."""
         await self._rules.remove(tenant, rule, now=self._clock(), event=event)
 
     async def dry_run(
@@ -117,11 +117,11 @@ class Rulebook:
         proposed: Sequence[Rule] | None = None,
         facilities: frozenset[str] | None = None,
     ) -> Page[Explained]:
-        """Say for each instance of a stored study what the rules would do if it came now, complete.
+        """Return what the rules would do with each instance of a stored study if it came now.
 
         Nothing is queued.
 
-        `proposed`: judge by these instead of the tenant's. What lies outside `facilities` is left
+        `proposed`: evaluate by these instead of the tenant's. What is outside `facilities` is left
         out. NotFoundError: there is no such study, or nothing of it is indexed.
         """
         stored = await self._rules.stored(tenant, study, page)
@@ -153,7 +153,7 @@ def _order(rule: Rule) -> tuple[int, str]:
 
 
 def problems(rule: Rule, sites: Sites, tags: Tags) -> Iterator[Problem]:
-    """Find what would make a rule act on nothing, or on something else than a person means."""
+    """Find what would make a rule apply to nothing, or on something else than a person means."""
     yield from _bounds(rule)
     condition = rule.condition
     if condition.address and not _is_network(condition.address):

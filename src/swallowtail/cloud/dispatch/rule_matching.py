@@ -1,4 +1,4 @@
-"""Which rules act on an instance, and why the others do not. Pure."""
+"""The evaluation of the rules for an instance, with reasons; pure functions."""
 
 import ipaddress
 import zlib
@@ -24,9 +24,9 @@ from swallowtail.cloud.model.imaging import Instance, Way
 from swallowtail.dicom.ae_titles import significant
 
 LOOK_EVERY: Final = 5.0
-"""Seconds between two looks at a study whose association is still open."""
+"""Seconds between two periodic checks at a study whose association is still open."""
 LOST_REPORT: Final = 360.0
-"""Quiet seconds after which an association counts as ended though nobody has said so.
+"""Quiet seconds after which an association counts as ended though nobody has reported it.
 
 A listener ends an idle one after 300 s.
 """
@@ -38,7 +38,7 @@ Verdict = tuple[Rule, str]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the rules want of one instance.
+    """The decision of the rules for one instance.
 
     Deliveries now, and whether it is to be looked at again.
     """
@@ -47,7 +47,7 @@ class Decision:
     deliveries: tuple[NewDelivery, ...]
     verdicts: tuple[Verdict, ...]
     remarks: tuple[tuple[Target, str], ...]
-    """Of targets of rules that act.
+    """Of destinations of rules that act.
 
     Why one gets nothing of this rule, or why what is queued for it will not arrive.
     """
@@ -62,13 +62,13 @@ def decide(
     now: float,
     as_if_new: bool = False,
 ) -> Decision:
-    """Judge one instance by a tenant's rules, in their order.
+    """Evaluate one instance by a tenant's rules, in their order.
 
-    A target gets it once, by the first rule that names it.
+    A destination gets it once, by the first rule that names it.
 
-    A rule acts on what came since it was made: neither a new rule nor a late start sends history.
-    `as_if_new` judges as if the instance came now and its study were complete, which is what a dry
-    run asks.
+    A rule applies to what came since it was made: neither a new rule nor a late start sends
+    history. `as_if_new` evaluates as if the instance came now and its study were complete, which is
+    what a dry run asks.
     """
     reader = _Reader(routing, tags)
     verdicts: list[Verdict] = []
@@ -97,7 +97,7 @@ def decide(
 
 
 def _too_early(routing: Routing, rule: Rule, now: float, again: list[float]) -> str:
-    """Say why a rule whose conditions hold does not act now, or ''.
+    """Return why a rule whose conditions hold does not act now, or ''.
 
     When to look again is added to `again`.
     """
@@ -112,7 +112,7 @@ def _too_early(routing: Routing, rule: Rule, now: float, again: list[float]) -> 
 
 
 def complete_at(rule: Rule, routing: Routing, now: float) -> float:
-    """Give when a study that stays quiet is complete.
+    """Return when a study that stays quiet is complete.
 
     After `quiet` seconds, or later while an association may go on.
     """
@@ -124,7 +124,7 @@ def complete_at(rule: Rule, routing: Routing, now: float) -> float:
 
 
 class _Targets:
-    """What the rules that act want sent."""
+    """The destinations of the rules that apply."""
 
     def __init__(self, routing: Routing, sites: Sites) -> None:
         self._routing, self._sites = routing, sites
@@ -132,10 +132,10 @@ class _Targets:
         self.remarks: list[tuple[Target, str]] = []
 
     def add(self, rule: Rule) -> None:
-        """Take the targets of a rule that acts.
+        """Take the destinations of a rule that acts.
 
         One that is not configured gets its delivery too, which ends as a dead letter: a destination
-        that was taken away by mistake is made good by sending those again, and nothing is missing
+        that was removed by mistake is repaired by sending those again, and nothing is missing
         without a trace.
         """
         for target in rule.action.targets:
@@ -165,7 +165,7 @@ class _Targets:
 
 
 def lane_of(destination: Destination | None, patient: str) -> str:
-    """Give the lane of a patient's instance.
+    """Return the lane of a patient's instance.
 
     The destination's one, or the patient's where it has several connections.
     """
@@ -173,12 +173,11 @@ def lane_of(destination: Destination | None, patient: str) -> str:
 
 
 def came_from(instance: Instance, target: Target, destination: Destination, sites: Sites) -> bool:
-    """Say whether an instance was sent to us by the very system that `destination` is, through the
-    same Link.
+    """Return whether an instance was sent by the system of `destination`, through the same Link.
 
     It is when the AE titles agree, for they name systems; or when the sender's device is the only
     one configured at the destination's address, for many archives send under another title than
-    they listen to. An address alone says nothing: behind a router, or on loopback, many systems
+    they listen to. An address alone states nothing: behind a router, or on loopback, many systems
     have the same.
     """
     origin = instance.origin
@@ -259,7 +258,7 @@ class _Reader:
 
 
 def tag_of(name: str, tags: Tags) -> str:
-    """Give the eight digits of a tag written as keyword or gggg,eeee; '' when it is neither."""
+    """Return the eight digits of a tag written as keyword or gggg,eeee; '' when it is neither."""
     return digits_of(name) or tags(name)
 
 
@@ -297,7 +296,7 @@ def _texts(value: object) -> Iterable[str]:
 def _open(raw: bytes) -> Mapping[str, Any]:
     """Read the indexed document.
 
-    One that is damaged says nothing, and must not hold up what waits behind it.
+    One that is damaged states nothing, and must not hold up what waits behind it.
     """
     try:
         found = msgspec.json.decode(zlib.decompressobj().decompress(raw, MAX_DOCUMENT))

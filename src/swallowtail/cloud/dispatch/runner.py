@@ -1,6 +1,6 @@
 """Deliveries of the Links that are connected here.
 
-While a session lives, what is due at its destinations is sent.
+While a session exists, what is due at its destinations is sent.
 
 A kill loses nothing: what was under way has a lease, which lapses. One destination's trouble stays
 in its own connections.
@@ -35,19 +35,20 @@ log = structlog.get_logger()
 IDLE: Final = 15.0
 """A wake-up may be lost, so it looks by itself this often."""
 RETRY: Final = 2.0
-"""The pause after a failure of the storage, and between two looks that found nothing to do where
-something seemed due.
+"""The pause after a failure of the storage.
+
+Between two periodic checks that found nothing to do where something seemed due.
 """
 _random = secrets.SystemRandom()
 
 
 def topic(link: str) -> str:
-    """Give the topic that wakes the deliveries of a Link (`model.ports.Bus`)."""
+    """Return the topic that wakes the deliveries of a Link (`model.ports.Bus`)."""
     return f"deliveries/{link}"
 
 
 class Dispatch:
-    """Serves the deliveries of one node's sessions."""
+    """The loop that sends the deliveries of one node's sessions."""
 
     def __init__(
         self,
@@ -157,7 +158,7 @@ class _Served(Generic[D]):
             done = await connection.run()
         except StorageUnavailableError:
             log.warning(
-                "a destination waits for the storage",
+                "destination deferred",
                 link=target.link,
                 destination=target.destination,
             )

@@ -1,6 +1,4 @@
-"""What the Links' desired configurations say of destinations and devices, for the rules and for
-those who look after the queues.
-"""
+"""The destinations and devices in the Links' desired configurations."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,28 +13,28 @@ from swallowtail.cloud.model.tenancy import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """What the configurations of some of the tenant's Links say.
+    """The destinations and devices in the configurations of some of the tenant's Links.
 
-    Destinations by target, and devices by (Link, name).
+    Destinations by destination, and devices by (Link, name).
     """
 
     destinations: Mapping[Target, Destination]
     devices: Mapping[tuple[str, str], Device]
     unreadable: frozenset[str] = frozenset()
-    """Links whose document this release cannot read: what it says is not known."""
+    """Links whose document this release cannot read: what it states is not known."""
 
 
 class SiteBook:
-    """Reads documents, each version once."""
+    """A cache of parsed configuration documents, by version."""
 
     def __init__(self, links: Links, configuration: Configurations) -> None:
         self._links, self._configuration = links, configuration
         self._read: dict[tuple[Tenant, str], tuple[int, Document | None]] = {}
 
     async def sites(self, tenant: Tenant, links: Collection[str]) -> Sites:
-        """Give what these Links' newest documents say.
+        """Return what these Links' newest documents state.
 
-        A Link that does not exist, or has none, says nothing.
+        A Link that does not exist, or has none, states nothing.
         """
         destinations: dict[Target, Destination] = {}
         devices: dict[tuple[str, str], Device] = {}
@@ -53,7 +51,7 @@ class SiteBook:
         return Sites(destinations, devices, frozenset(unreadable))
 
     async def _document(self, tenant: Tenant, link: str) -> Document | None:
-        """Give a Link's newest document, an empty one where there is none; None.
+        """Return a Link's newest document, an empty one where there is none; None.
 
         It cannot be read.
         """

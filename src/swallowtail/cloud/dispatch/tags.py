@@ -1,5 +1,6 @@
-"""Keywords of the data dictionary (PS3.6), for conditions on any indexed tag, and for whoever asks
-for one.
+"""Keywords of the data dictionary (PS3.6), for conditions on any indexed tag.
+
+For whoever asks for one.
 
 The dictionary comes with pydicom and takes 0.1 s and 20 MB to load, so it is loaded in a thread,
 and only where a tag is named by its keyword.
@@ -18,7 +19,7 @@ _DIGITS: Final = re.compile(r"([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})")
 
 
 def digits_of(name: str) -> str:
-    """Give the eight digits of a tag written as gggg,eeee or ggggeeee, with or without brackets.
+    """Return the eight digits of a tag written as gggg,eeee or ggggeeee, with or without brackets.
 
     '' when it is not.
     """
@@ -27,7 +28,7 @@ def digits_of(name: str) -> str:
 
 
 async def tags_for(rules: Iterable[Rule]) -> Tags:
-    """Give what these rules need to know of the dictionary."""
+    """Return what these rules need to have of the dictionary."""
     if any(not digits_of(name) for rule in rules for name, _ in rule.condition.tags):
         return await dictionary()
     return _nothing

@@ -126,14 +126,14 @@ class QueueWatch:
             tenant, search, (), DeliveryState.DEAD_LETTER, reason=reason, now=now, event=event
         )
         log.warning(
-            "what waited for a destination that is gone was set aside",
+            "deliveries of removed destination parked",
             destination=target.destination,
             count=count,
         )
 
 
 def is_gone(target: Target, sites: Sites) -> bool:
-    """Say whether a destination is configured no more, as far as the documents can be read."""
+    """Return whether a destination is configured no more, as far as the documents can be read."""
     return target not in sites.destinations and target.link not in sites.unreadable
 
 
@@ -159,7 +159,7 @@ def measure(states: list[DestinationState], now: float) -> None:
 
 
 def label_of(target: Target) -> str:
-    """Give a destination's label.
+    """Return a destination's label.
 
     Its Link's id, and the first eight hexadecimal digits of the SHA-256 of its name.
     """
@@ -192,4 +192,4 @@ def _why(state: DestinationState) -> str:
         return "a lane has stopped at an instance that was refused; retry, park or skip that one"
     if state.breaker is not BreakerState.CLOSED:
         return state.detail
-    return "look whether its Link is connected, and at what its queue says"
+    return "look whether its Link is connected, and at what its queue states"

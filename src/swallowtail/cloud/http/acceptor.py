@@ -31,13 +31,13 @@ BROKEN: Final = (OSError, ssl.SSLError, TimeoutError)
 
 TURNED_AWAY: Final = Counter(
     "swallowtail_connections_turned_away",
-    "Connections closed to make room for others",
+    "Connections closed to make space for others",
     ["phase"],
 )
 
 
 class Report(Protocol):
-    """What the protocol of a connection reports for the limits."""
+    """A report of a connection's protocol for the limits."""
 
     def opened(self, transport: asyncio.Transport) -> None:
         """Note the transport, by which the connection can be ended."""
@@ -86,7 +86,7 @@ MakeProtocol = Callable[[Report], asyncio.Protocol]
 
 
 class Acceptor:
-    """Accepts on one listening socket; used by uvicorn's server like an asyncio server."""
+    """The acceptor of one listening socket, used by uvicorn like an asyncio server."""
 
     def __init__(
         self, listening: socket.socket, context: ssl.SSLContext | None, make: MakeProtocol

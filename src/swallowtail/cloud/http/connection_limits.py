@@ -1,4 +1,4 @@
-"""When an accepted connection may start its TLS handshake, and which unproven one makes room.
+"""The limits of accepted connections before they have proven themselves.
 
 A connection is *proven* while a whole request is served on it, and once a hello was accepted; it is
 *useful* once a response was complete or a hello was accepted. Nobody is refused for what others at
@@ -57,11 +57,11 @@ class ConnectionLimits:
 
     @property
     def waiting(self) -> int:
-        """How many connections wait to be started."""
+        """Return how many connections wait to be started."""
         return self._waiting_count
 
     def offer(self, connection: AcceptedConnection) -> AcceptedConnection | None:
-        """Let a connection wait for its start; returns the one that has to go for it, if any.
+        """Queue a connection for its start; return the one to close for it, if any.
 
         That is the newest of an address with many, which may be this one.
         """
@@ -93,7 +93,7 @@ class ConnectionLimits:
         return least
 
     def excess(self, host: str) -> AcceptedConnection | None:
-        """Return the oldest unproven connection that has to make room, if there are too many."""
+        """Return the oldest unproven connection that has to make space, if there are too many."""
         if len(self._unproven.get(host, ())) > MAX_UNPROVEN_OF_HOST:
             return next(iter(self._unproven[host]))
         if self._unproven_count > MAX_UNPROVEN:

@@ -64,8 +64,11 @@ FLOODS: Final = Counter(
 
 
 class LostTransport(asyncio.Transport):
-    """Stands for the transport of a lost connection, so that what still refers to the connection
-    does not keep its TLS buffers, 0.5 MB, until a garbage collection."""
+    """Stands for the transport of a lost connection.
+
+    So that what still refers to the connection does not keep its TLS buffers, 0.5 MB, until a
+    garbage collection.
+    """
 
     def is_closing(self) -> bool:
         """Return True."""
@@ -93,7 +96,7 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
     report: Report = Unlimited()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Tune the connection."""
+        """Set the options of the connection."""
         super().connection_made(transport)
         self.read_paused = True  # uvicorn pauses for each message otherwise; here `_paused` counts
         self._plain = PlainFrames(MAX_FRAME, apply_mask)
@@ -129,7 +132,7 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
     # What a ShortWay offers
 
     def admit(self) -> None:
-        """Lift the limits of the hello: from here on credit bounds the peer."""
+        """End the limits of the hello: from here on credit bounds the peer."""
         self._accepted = True
         self.report.prove(useful=True)
 
@@ -263,11 +266,14 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
         self._abort_soon(CLOSE_HANDSHAKE)
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send, then wait until little is unsent, so that the scheduler chooses as late as it can."""
+        """Send, then wait until little is unsent.
+
+        So that the scheduler chooses as late as it can.
+        """
         await super().send(message)
         kind: Any = message["type"]
         if kind == "websocket.http.response.body" and not message.get("more_body", False):
-            # uvicorn forgets this for an upgrade that was denied, and logs an error
+            # uvicorn discards this for an upgrade that was denied, and logs an error
             self.handshake_complete = True
         elif kind == "websocket.close":
             self._abort_soon(CLOSE_HANDSHAKE)

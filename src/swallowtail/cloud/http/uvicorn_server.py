@@ -53,13 +53,13 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
 
     def on_message_begin(self) -> None:
-        """Another head begins, perhaps in the middle of what was read."""
+        """Return another head begins, perhaps in the middle of what was read."""
         if self._head_timer is None:
             self._wait_for_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """Return the head is there."""
         self._end_of_head()
         if not self.parser.should_upgrade():
             self.report.prove()
@@ -86,7 +86,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.loop.call_later(CLOSE_WAIT, self.transport.abort)
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over to the WebSocket, and keep nothing of it."""
+        """Pass the connection to the WebSocket, and keep nothing of it."""
         self._end_of_head()
         transport = self.transport
         super().handle_websocket_upgrade()
@@ -95,7 +95,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport, self.flow = LOST, FlowControl(LOST)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer a request that is not HTTP; its sender is not given long to read that."""
+        """Respond to a request that is not HTTP; its sender is not given long to read that."""
         super().send_400_response(msg)
         self.loop.call_later(FLOOD_WAIT, self.transport.abort)
 
@@ -134,7 +134,10 @@ class Server(uvicorn.Server):
 
 
 def server_of(app: ASGIApp, context: ssl.SSLContext, **settings: Any) -> Server:
-    """Give the server of the one port; call `serve(sockets=…)` and set `should_exit` to end it."""
+    """Return the server of the one port.
+
+    Call `serve(sockets=…)` and set `should_exit` to end it.
+    """
     config = uvicorn.Config(
         app,
         http=BoundedHttp,

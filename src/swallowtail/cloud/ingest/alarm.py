@@ -1,6 +1,6 @@
 """The alarm STORAGE.
 
-Raised when a tenant's store fails for want of disk or database, cleared by the next one that
+Raised when a tenant's store fails for require of disk or database, cleared by the next one that
 succeeds.
 
 The database that should keep the alarm may be what is down. Then the next store that fails tries
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 class StorageAlarm:
-    """Remembers, per tenant, how the last store went, so that only a change costs a write."""
+    """The result of each tenant's last store, so that only a change costs a write."""
 
     def __init__(self, alarms: Alarms, *, clock: Clock) -> None:
         self._alarms = alarms
@@ -41,7 +41,10 @@ class StorageAlarm:
         ] = {}  # a tenant that is not in it may have an alarm from before this process
 
     async def failed(self, tenant: Tenant, detail: str) -> None:
-        """A store failed; `detail` says what the disk or the database said, and what to do."""
+        """Return a store failed.
+
+        `detail` states what the disk or the database stated, and what to do.
+        """
         if self._well.get(tenant, True):
             alarm = NewAlarm(
                 condition=Condition.STORAGE,
@@ -53,7 +56,7 @@ class StorageAlarm:
                 self._well[tenant] = False
 
     async def succeeded(self, tenant: Tenant) -> None:
-        """A store succeeded."""
+        """Return a store succeeded."""
         if not self._well.get(tenant, False):
             cleared = self._alarms.clear(tenant, Condition.STORAGE, _SUBJECT, now=self._clock())
             if await self._kept(cleared):
@@ -64,6 +67,6 @@ class StorageAlarm:
             async with asyncio.timeout(PATIENCE):
                 await change
         except (StorageUnavailableError, TimeoutError) as error:
-            log.warning("the storage alarm could not be kept", reason=type(error).__name__)
+            log.warning("storage alarm not stored", reason=type(error).__name__)
             return False
         return True

@@ -20,7 +20,7 @@ class BegunUpload(NamedTuple):
 
 
 class InstanceUpload:
-    """Stores instances in a facility that the caller may see."""
+    """The use case that stores instances in a facility of the caller."""
 
     def __init__(self, ingest: Ingest, organisations: Organisations) -> None:
         self._ingest, self._organisations = ingest, organisations

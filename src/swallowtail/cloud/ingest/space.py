@@ -39,7 +39,7 @@ Usage = Callable[[], tuple[int, int]]
 
 
 def low_mark(size: int) -> float:
-    """Give the free bytes below which a disk of this size is low."""
+    """Return the free bytes below which a disk of this size is low."""
     return min(size * LOW_PART, LOW_BYTES)
 
 
@@ -71,7 +71,7 @@ class DiskWatch:
 
 def _alarm(size: int, free: int) -> NewAlarm:
     detail = (
-        f"{free / GIB:.1f} of {size / GIB:.1f} GiB are free for the Cloud's data; make room before"
+        f"{free / GIB:.1f} of {size / GIB:.1f} GiB are free for the Cloud's data; make space before"
         " stores are refused"
     )
     return NewAlarm(

@@ -1,6 +1,6 @@
 """Links that have no session.
 
-Noted where a Cloud that died could not, and alarmed when they stay away (Condition.LINK_AWAY).
+Noted where a Cloud that ended could not, and alarmed when they stay offline (Condition.LINK_AWAY).
 """
 
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ A Link that restarts is back long before.
 
 
 class Absences:
-    """Looks at every Link of a Cloud that is one process; `look` now and again."""
+    """The periodic check for offline Links of a Cloud that is one process."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Absences:
         self._alarms, self._sessions, self._clock = alarms, sessions, clock
         self._started = clock()
         self._away: set[tuple[Tenant, str]] = set()
-        """What was last told the log."""
+        """What was last reported the log."""
 
     async def look(self) -> None:
         """Look at every Link once."""
@@ -59,7 +59,7 @@ class Absences:
             for link, _ in absent:
                 away.add((tenant, link.id))
                 if (tenant, link.id) not in self._away:
-                    log.warning("a Link stays away", link=link.id, tenant=tenant)
+                    log.warning("Link disconnected", link=link.id, tenant=tenant)
             await self._alarms.keep(
                 tenant, Condition.LINK_AWAY, [_alarm(link) for link, _ in absent], now=now
             )

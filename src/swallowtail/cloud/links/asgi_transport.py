@@ -28,7 +28,7 @@ class Loop(Protocol):
 
 
 class ShortWay(Protocol):
-    """What a server may offer in the scope's extensions beside ASGI.
+    """An extension of the ASGI scope that passes messages without copies.
 
     Its messages without the layers and copies between.
     """
@@ -45,7 +45,7 @@ class ShortWay(Protocol):
         """Return the next message."""
 
     def admit(self) -> None:
-        """Lift the limits that hold until the hello is accepted."""
+        """End the limits that hold until the hello is accepted."""
 
 
 class AsgiFrames:
@@ -64,7 +64,7 @@ class AsgiFrames:
         self.proven = loop.time()
 
     def admit(self) -> None:
-        """Lift the server's limits for connections without an accepted hello."""
+        """End the server's limits for connections without an accepted hello."""
         if self._short is not None:
             self._short.admit()
 
@@ -98,7 +98,7 @@ class AsgiFrames:
             try:
                 messages.append(await self._read(self._short.queue.get_nowait()))
             except TransportClosedError:
-                break  # told at the next call
+                break  # reported at the next call
         return messages
 
     async def _read(self, message: Any) -> bytes:
@@ -115,7 +115,7 @@ class AsgiFrames:
         raise self._lost()
 
     async def close(self, code: int, text: str) -> None:
-        """Close, telling the peer why.
+        """Close, reporting the peer why.
 
         The rest of the closing handshake has its own deadline in uvicorn.
         """

@@ -1,4 +1,4 @@
-"""Who may have a session: whose code and key these are (wire §3).
+"""The authentication of Links: code and key (wire §3).
 
 A right code is always admitted, whatever comes from the same address: a hospital has one address.
 Guessing is hopeless, a code has 135 bits; what it costs the Cloud is bounded by
@@ -6,8 +6,8 @@ Guessing is hopeless, a code has 135 bits; what it costs the Cloud is bounded by
 slowly.
 
 An unknown, a revoked and a mistyped code, and one whose proof does not verify, take the same way
-through the same lookup and hear the same answer. A wrong key hears `key`: its owner knows the code
-already, and who has replaced a machine has to learn of rebind.
+through the same lookup and receive the same answer. A wrong key receives `key`: its owner has the
+code already, and who has replaced a machine has to be notified of rebind.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ DETAILS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a Link is told instead of welcome."""
+    """The refusal of a Link's hello."""
 
     reason: RefuseReason
     detail: str
@@ -43,13 +43,13 @@ class Refusal:
 
 
 class Gate:
-    """Judges the hellos of one node."""
+    """The check of the hellos of one node."""
 
     def __init__(self, admission: LinkAdmission) -> None:
         self._admission = admission
 
     async def judge(self, received: HelloReceived, address: str) -> Admitted | Refusal:
-        """Judge a hello.
+        """Evaluate a hello.
 
         Admission binds a fresh code's key and raises the epoch, in one transaction.
         """

@@ -27,7 +27,7 @@ RESETS: Final[Mapping[type[Exception], ResetReason]] = {
 
 
 class Calls:
-    """Serves the channels that Links open."""
+    """The server of the channels that Links open."""
 
     def __init__(self, stores: Stores, reports: Reports) -> None:
         self._calls: Mapping[str, Serve] = {STORE: stores.serve, REPORT: reports.serve}

@@ -1,5 +1,6 @@
-"""The calls `deliver` and `check`, which the Cloud makes on a live session (calls.deliver,
-calls.diagnostics).
+"""The calls `deliver` and `check`.
+
+Which the Cloud makes on a live session (calls.deliver, calls.diagnostics).
 """
 
 from collections.abc import AsyncIterator
@@ -52,7 +53,7 @@ class Outbound:
 
     @property
     def gone(self) -> bool:
-        """Whether the session has ended."""
+        """Return whether the session has ended."""
         return self._live.session.closed.done()
 
     async def deliver(
@@ -76,7 +77,7 @@ class Outbound:
             )  # harmless once it is over
 
     async def echoes(self, destination: str) -> bool:
-        """Have the Link try a destination, and say whether it answers a C-ECHO.
+        """Return whether a destination responds to a C-ECHO of the Link.
 
         Raises LinkOfflineError.
         """
@@ -105,7 +106,7 @@ async def _exchange(
 
 
 async def check(live: LiveLink, destination: str) -> Checked:
-    """Have the Link try a destination step by step. Raises LinkOfflineError."""
+    """Check a destination step by step through the Link; raises LinkAwayError."""
     return await live.ask(
         CHECK, CheckRequest(destination=destination), read_checked, seconds=CHECK_SECONDS
     )

@@ -1,4 +1,4 @@
-"""Keeps one connected Link in step with the Cloud.
+"""Keeps one connected Link in sync with the Cloud.
 
 Its configuration is pushed, its credentials are watched.
 
@@ -31,13 +31,13 @@ from swallowtail.wire.control import GoodbyeReason
 log = structlog.get_logger()
 
 LOOK_EVERY: Final = 30.0
-"""Seconds between two looks without a wake-up."""
+"""Seconds between two periodic checks without a wake-up."""
 RETRY_AFTER: Final = 2.0
 """Seconds after which a push that failed is tried again."""
 
 
 class Desired:
-    """Watches over the connected Links of a node."""
+    """The watch of the connected Links of a node."""
 
     def __init__(self, watch: SessionWatch, reports: Reports) -> None:
         self._watch, self._reports = watch, reports
@@ -55,7 +55,7 @@ class Desired:
         try:
             reason = await self._end_of(live)
             if reason is not None:
-                log.info("a session is ended", link=live.link, reason=reason)
+                log.info("session closed", link=live.link, reason=reason)
                 live.session.goodbye(reason)
                 return pushed, LOOK_EVERY
             desired = await self._watch.desired(live.tenant, live.link)
@@ -88,14 +88,14 @@ class Desired:
                 await self._refused(live, answer)
 
     async def _refused(self, live: LiveLink, answer: ConfigurationRefused) -> None:
-        log.warning("a Link refuses its configuration", link=live.link, version=answer.version)
+        log.warning("Link configuration refused", link=live.link, version=answer.version)
         problems = tuple((problem.field, problem.message) for problem in answer.problems)
         await self._reports.note_problems(live, problems)
         await self._watch.record_refused(live.tenant, live.link, answer)
 
 
 def end_of(link: Link, epoch: int) -> GoodbyeReason | None:
-    """Say why a session of this epoch must end; None: it need not."""
+    """Return why a session of this epoch must end; None: it need not."""
     if link.code_state is CodeState.REVOKED:
         return GoodbyeReason.REVOKED
     if link.epoch <= epoch:

@@ -1,6 +1,6 @@
 """`/link`.
 
-One session from the upgrade to the close, and the registry of those that live (wire §1, §3, §6).
+One session from the upgrade to the close, and the registry of those that exist (wire §1, §3, §6).
 """
 
 import asyncio
@@ -84,10 +84,10 @@ class LinkSessions:
         )  # from the hello to the close; live ones and those that are replaced among them
         self._draining = False
 
-    # What the API asks (model.presence.Sessions)
+    # What the API asks (model.ports.sessions)
 
     def session(self, tenant: Tenant, link: str) -> LinkSession | None:
-        """Give the live session of a Link; None when it has none here."""
+        """Return the live session of a Link; None when it has none here."""
         live = self._live.get((tenant, link))
         return live.link_session if live else None
 
@@ -100,7 +100,7 @@ class LinkSessions:
         return await self._need(tenant, link).status()
 
     async def check(self, tenant: Tenant, link: str, destination: str) -> Checked:
-        """Have a Link try a destination."""
+        """Check a destination through its Link."""
         return await check(self._need(tenant, link), destination)
 
     def _need(self, tenant: Tenant, link: str) -> LiveLink:
@@ -116,8 +116,7 @@ class LinkSessions:
         websocket = WebSocket(scope, receive, send)
         if SUBPROTOCOL not in scope["subprotocols"]:
             text = (
-                "This is where Links connect; they speak the WebSocket subprotocol"
-                f" {SUBPROTOCOL}.\n"
+                f"This is where Links connect; they use the WebSocket subprotocol {SUBPROTOCOL}.\n"
             )
             await websocket.send_denial_response(PlainTextResponse(text, HTTPStatus.BAD_REQUEST))
             return
@@ -152,7 +151,7 @@ class LinkSessions:
             self._begun.discard(session)
 
     async def drain(self) -> None:
-        """End every session in good order; those that knock now are told to come again.
+        """End every session in valid order; those that connect now are asked to come again.
 
         What runs gets 10 s (wire §6). Whatever Links do, this returns within 15 s: the last words
         and the close of a session that moves nothing have deadlines of their own.
@@ -190,7 +189,7 @@ class LinkSessions:
     async def _live_with(self, live: LiveLink) -> None:
         """Serve a welcomed Link until its session ends.
 
-        The session that it replaces is sent away.
+        The session that it replaces is refused.
         """
         key = (live.tenant, live.link)
         older = self._live.get(key)
@@ -204,7 +203,7 @@ class LinkSessions:
                 GoodbyeReason.REPLACED, detail="another session of this Link has begun"
             )
         log.info(
-            "a Link is connected",
+            "Link connected",
             link=live.link,
             tenant=live.tenant,
             epoch=live.epoch,
@@ -227,7 +226,7 @@ class LinkSessions:
         try:
             await self._reports.note_connected(live)
         except StorageUnavailableError:
-            log.warning("a session could not be noted", link=live.link)
+            log.warning("session start not stored", link=live.link)
         await self._desired.watch(live)
 
     async def _gone(self, live: LiveLink) -> None:
@@ -236,19 +235,19 @@ class LinkSessions:
         if close is not None and not close.by_peer and close.code in AT_FAULT:
             CUT.labels(CloseCode(close.code).name.lower()).inc()
             log.warning(
-                "a Link was cut off for what it sent",
+                "Link session cut",
                 link=live.link,
                 tenant=live.tenant,
                 status=status,
                 reason=close.text,
             )
         log.info(
-            "a Link is away", link=live.link, tenant=live.tenant, epoch=live.epoch, status=status
+            "Link disconnected", link=live.link, tenant=live.tenant, epoch=live.epoch, status=status
         )
         try:
             await self._reports.note_away(live, self._clock())
         except StorageUnavailableError:
-            log.warning("the end of a session could not be noted", link=live.link)
+            log.warning("session end not stored", link=live.link)
 
 
 def _refuse(session: Session, refusal: Refusal) -> None:

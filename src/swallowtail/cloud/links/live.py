@@ -1,4 +1,4 @@
-"""One live session of a Link: the calls that the Cloud makes on it, and its presence."""
+"""One live session of a Link: the calls that the Cloud makes on it, and its state."""
 
 import asyncio
 import time
@@ -66,7 +66,7 @@ class LiveLink:
 
     @property
     def link_session(self) -> LinkSession:
-        """How the session is."""
+        """Return how the session is."""
         proven = self.since + max(0.0, self.frames.proven - self.began)
         return LinkSession(
             since=self.since,
@@ -95,7 +95,7 @@ class LiveLink:
         return await self.ask(STATUS, StatusQuery(), read_link_status)
 
     async def configure(self, version: int, document: bytes) -> ConfigureAnswer:
-        """Wish that the Link runs this document. Raises LinkOfflineError."""
+        """Request that the Link runs this document. Raises LinkOfflineError."""
         if len(document) <= IN_OPEN:
             return await self.ask(
                 CONFIGURE,

@@ -1,4 +1,4 @@
-"""What a Link tells unasked.
+"""The reports of Links.
 
 Endpoint states, unknown devices, associations that ended (calls.report).
 """
@@ -41,17 +41,17 @@ DROPPED: Final = Counter(
 
 
 Ended = Callable[[Tenant, str, Collection[bytes]], Awaitable[None]]
-"""Hears which associations of a Link are over."""
+"""Receives which associations of a Link are over."""
 
 
 class Reports:
-    """Serves the call `report` and keeps what Links say of themselves."""
+    """The handler of the call `report`, which stores what Links report."""
 
     def __init__(self, states: ReportedStates, *, ended: Ended, tally: AuditTally) -> None:
         self._states, self._ended, self._tally = states, ended, tally
 
     async def serve(self, live: LiveLink, channel: Channel) -> None:
-        """Keep a batch, then say so."""
+        """Keep a batch, then report it."""
         report = read_report(channel.opening.body)
         DROPPED.inc(report.dropped)
         devices = [

@@ -2,9 +2,9 @@
 
 An instance's bytes go from the wire to the ingest, and its one answer comes back.
 
-Bytes are handed over as views into the received frames and are `consumed` only when the ingest owns
-them, which is what lets the Link forget its copy. An early refusal is answered at once; what still
-comes is read and dropped for a while, so that it is heard.
+Bytes are passed as views into the received frames and are `consumed` only when the ingest owns
+them, which is what lets the Link discard its copy. An early refusal is answered at once; what still
+comes is read and dropped for a while, so that it is received.
 """
 
 from contextlib import aclosing
@@ -23,7 +23,7 @@ DROP_SECONDS: Final = 10.0
 
 
 class Stores:
-    """Serves the call `store` of every Link."""
+    """The handler of the call `store` of every Link."""
 
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest

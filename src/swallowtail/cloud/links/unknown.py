@@ -1,6 +1,7 @@
 """The alarm UNKNOWN_DEVICE.
 
-Raised for each address from which an unknown system knocks, cleared when it is known or stays away.
+Raised for each address from which an unknown system connects, cleared when it is known or stays
+offline.
 
 One alarm for an address, not for an AE title: whoever tries titles would fill the list.
 """
@@ -20,7 +21,7 @@ from swallowtail.cloud.model.ports.tenancy import Organisations
 from swallowtail.dicom.ae_titles import significant
 
 FORGOTTEN: Final = 86_400.0
-"""Seconds after which a system that knocks no more is no longer of interest."""
+"""Seconds after which a system that connects no more is no longer of interest."""
 MAX_RAISED: Final = 50
 """Of an organisation at once, those that began first; the API lists all."""
 
@@ -52,8 +53,10 @@ class UnknownDevices:
 
 
 def is_known(seen: UnknownDevice, sites: Sites) -> bool:
-    """Return whether a device of the configuration is this one by now; a wrong called AE title and
-    an invalid calling one stay wrong."""
+    """Return whether a device of the configuration is this one by now.
+
+    A wrong called AE title and an invalid calling one stay wrong.
+    """
     if seen.reason in {"called-ae", "calling-ae-invalid"}:
         return False
     mine = (device for (link, _), device in sites.devices.items() if link == seen.link)
@@ -74,7 +77,7 @@ def _covers(device: Device, seen: UnknownDevice) -> bool:
 
 
 def alarms_of(devices: Iterable[UnknownDevice]) -> list[NewAlarm]:
-    """Give an alarm for each Link and address, of those that began first."""
+    """Return an alarm for each Link and address, of those that began first."""
     first: dict[tuple[str, str], UnknownDevice] = {}
     for seen in sorted(devices, key=lambda one: one.first):
         first.setdefault((seen.link, seen.address), seen)

@@ -1,4 +1,4 @@
-"""What is measured of the whole process: stores, and how late the loop is.
+"""The metrics of the process: stores, and the loop lag.
 
 Amounts only, never a name.
 """

@@ -1,8 +1,9 @@
-"""Audit events in the terms of PS3.15 A.5, and the keyed chain that detects changed or missing
-records.
+"""Audit events in the terms of PS3.15 A.5.
+
+The keyed chain that detects changed or missing records.
 
 The digest of a record is an HMAC under a key that is not in the database, over the digest before
-it, its place, its time and its event (ADR 0013). Without the key nobody can compute a chain anew.
+it, its place, its time and its event (ADR 0013). Without the key nobody can compute a chain again.
 What a chain alone cannot show is that its newest records were cut off; for this its head is
 exported, and later chains are compared with exported heads.
 """
@@ -51,7 +52,7 @@ class EventOutcome(enum.IntEnum):
 
 
 class AuditEvent(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """What happened, who did it, from where, and to what.
+    """An event of the audit: the action, its actor, its origin and its objects.
 
     The one place besides the store where patient data may stand.
     """
@@ -90,7 +91,7 @@ class AuditRecord(Value, frozen=True, kw_only=True):
 
 
 class AuditSearch(Value, frozen=True, kw_only=True):
-    """Which records to list; every given key must match."""
+    """The keys of a search for records; every given one must match."""
 
     type: str = ""
     actor: str = ""
@@ -114,7 +115,7 @@ class ChainHead(Value, frozen=True, kw_only=True):
 
 
 class ChainFault(enum.StrEnum):
-    """How a record does not fit its chain."""
+    """The kind of a fault in a chain."""
 
     CHANGED = "changed"
     """Its digest is not that of its content and of what precedes it."""
@@ -125,16 +126,16 @@ class ChainFault(enum.StrEnum):
     EXPORTED = "exported"
     """A head that was exported is not in the chain."""
     LISTED = "listed"
-    """What it is found by in lists is not what it says.
+    """What it is found by in lists is not what it states.
 
     It was hidden from somebody who searches.
     """
 
 
 class ChainVerdict(Value, frozen=True, kw_only=True):
-    """Whether a chain holds.
+    """The verdict on a chain.
 
-    `broken_at` is the first sequence that does not fit, `fault` says how.
+    `broken_at` is the first sequence that does not fit, `fault` states how.
     """
 
     records: int
@@ -195,9 +196,7 @@ class AuditKeys:
 
 
 class ChainWalk:
-    """Checks the records of one chain in their order, against each other and against exported
-    heads.
-    """
+    """A check of the records of one chain, against each other and against exported heads."""
 
     def __init__(self, keys: AuditKeys, tenant: Tenant, exported: Iterable[ChainHead]) -> None:
         self._keys, self._tenant = keys, tenant
@@ -236,7 +235,7 @@ class ChainWalk:
         )
 
     def verdict(self, head: ChainHead) -> ChainVerdict:
-        """Judge the end of a chain in which every record fits."""
+        """Evaluate the end of a chain in which every record fits."""
         if self.digest != head.digest:
             return ChainVerdict(
                 records=head.sequence, broken_at=head.sequence, fault=ChainFault.CHANGED
@@ -252,7 +251,7 @@ class ChainWalk:
         return ChainVerdict(records=head.sequence)
 
     def _may_have(self, key: int, event: bytes) -> bool:
-        """A newer key begins with the record that says so, which needs that key.
+        """Return a newer key begins with the record that reports it, which needs that key.
 
         Nothing forged can come before it.
         """

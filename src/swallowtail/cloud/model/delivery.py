@@ -48,7 +48,7 @@ DONE_STATES = frozenset({DeliveryState.DELIVERED, DeliveryState.WARNED, Delivery
 
 
 class FailureSubject(enum.StrEnum):
-    """What a failed attempt is about."""
+    """The subject of a failed attempt."""
 
     DESTINATION = "destination"
     """It cannot be reached or is out of resources: retried without limit, opens the breaker."""
@@ -74,7 +74,7 @@ class Target(Value, frozen=True, kw_only=True):
 
 
 class Payload(Value, frozen=True, kw_only=True):
-    """What a delivery sends.
+    """The payload of a delivery.
 
     The texts are those of its kind; they stay with the delivery when the row is deleted.
     """
@@ -97,7 +97,7 @@ class Payload(Value, frozen=True, kw_only=True):
 class NewDelivery(Value, frozen=True, kw_only=True):
     """A delivery that a rule or a person requests.
 
-    The same (target, kind, reference, cause) again adds no second row.
+    The same (destination, kind, reference, cause) again adds no second row.
     """
 
     target: Target
@@ -159,7 +159,7 @@ class Lease(Value, frozen=True, kw_only=True):
 
 
 class BreakerState(enum.StrEnum):
-    """Whether a destination is tried."""
+    """The state of a destination's circuit breaker."""
 
     CLOSED = "closed"
     """Deliveries flow."""
@@ -170,7 +170,7 @@ class BreakerState(enum.StrEnum):
 
 
 class DestinationState(Value, frozen=True, kw_only=True):
-    """What the Cloud knows of a destination beside its configuration."""
+    """The state of a destination beside its configuration."""
 
     target: Target
     paused: bool = False
@@ -278,7 +278,7 @@ class DeliverySearch(Value, frozen=True, kw_only=True):
 
 
 class RuleCondition(Value, frozen=True, kw_only=True):
-    """What must hold of an instance; every given one must.
+    """The condition of a rule on an instance; every given key must match.
 
     Text takes `*` and `?` (PS3.4 C.2.2.2.4).
     """
@@ -332,7 +332,7 @@ class Rule(Value, frozen=True, kw_only=True):
 
 
 class Routing(Value, frozen=True, kw_only=True):
-    """An indexed instance that the rules have to judge.
+    """An indexed instance that the rules have to evaluate.
 
     `quiet_since` is when its study last got something or an association with it ended.
     """
@@ -342,7 +342,7 @@ class Routing(Value, frozen=True, kw_only=True):
     document: bytes
     """Its DICOM JSON, compressed as stored."""
     fired: tuple[str, ...] = ()
-    """Rules that have acted on it already."""
+    """Rules that have applied to it already."""
     patient: str
     """Key of the patient lane: issuer and patient id, empty when unknown."""
     association_open: bool
@@ -354,7 +354,7 @@ class Routing(Value, frozen=True, kw_only=True):
 class Routed(Value, frozen=True, kw_only=True):
     """The rules' word on one instance.
 
-    Judged for good, or to be looked at again at `again_at` (completeness).
+    Evaluated permanently, or to be looked at again at `again_at` (completeness).
     """
 
     instance: int

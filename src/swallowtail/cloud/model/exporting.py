@@ -1,4 +1,4 @@
-"""Where an organisation's audit is exported to, and how far it is."""
+"""The export of an organisation's audit: its receiver and its progress."""
 
 from typing import Final
 
@@ -40,4 +40,4 @@ class AuditExport(Value, frozen=True, kw_only=True):
     """When it took it."""
     failing_since: float | None = None
     detail: str = ""
-    """Why the last try failed."""
+    """Why the last attempt failed."""

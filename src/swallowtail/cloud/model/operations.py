@@ -1,4 +1,4 @@
-"""What operations are made of: configuration versions, what Links run, unknown devices, alarms."""
+"""The values of operations: configuration versions, reports of Links, unknown devices, alarms."""
 
 import enum
 from typing import Final
@@ -23,9 +23,9 @@ class ConfigurationVersion(Value, frozen=True, kw_only=True):
 
 
 class Running(Value, frozen=True, kw_only=True):
-    """What a Link last said of itself.
+    """The last report of a Link.
 
-    What it runs, on which release, and whether a session is alive.
+    What it runs, on which release, and whether a session is running.
     """
 
     link: str
@@ -45,7 +45,7 @@ class Running(Value, frozen=True, kw_only=True):
 
 
 class UnknownDevice(Value, frozen=True, kw_only=True):
-    """A system that knocked and matches no configured device.
+    """A system that connected and matches no configured device.
 
     Counted per all but count and times.
     """
@@ -62,7 +62,7 @@ class UnknownDevice(Value, frozen=True, kw_only=True):
 
 
 class Severity(enum.StrEnum):
-    """How soon a person should look."""
+    """The urgency of an alarm."""
 
     WARNING = "warning"
     MAJOR = "major"
@@ -70,7 +70,7 @@ class Severity(enum.StrEnum):
 
 
 class Condition(enum.StrEnum):
-    """What an alarm is about; every condition is documented and tested."""
+    """The condition of an alarm; every one is documented and tested."""
 
     INSTANCE_CONFLICT = "instance-conflict"
     """A SOP Instance UID came again with other bytes.
@@ -108,7 +108,7 @@ class Condition(enum.StrEnum):
     DISK_LOW = "disk-low"
     """The disk of the Cloud's data folder is nearly full."""
     UNKNOWN_DEVICE = "unknown-device"
-    """A system that no device of the configuration matches knocks at a Link."""
+    """A system that no device of the configuration matches connects at a Link."""
     CERTIFICATE_EXPIRING = "certificate-expiring"
     """The certificate that the Cloud serves, or its authority, ends soon."""
     AUDIT_BROKEN = "audit-broken"
@@ -123,7 +123,7 @@ class Condition(enum.StrEnum):
 class Alarm(Value, frozen=True, kw_only=True):
     """One condition of one subject, raised once until it is cleared (edge-triggered).
 
-    `count` tells how often it was seen.
+    `count` reports how often it was seen.
     """
 
     id: int
@@ -151,7 +151,7 @@ class NewAlarm(Value, frozen=True, kw_only=True):
 
 
 class AlarmSearch(Value, frozen=True, kw_only=True):
-    """Which alarms to list; every given key must match, of several values one."""
+    """The keys of a search for alarms; every given key must match, of several values one."""
 
     conditions: tuple[Condition, ...] = ()
     severities: tuple[Severity, ...] = ()

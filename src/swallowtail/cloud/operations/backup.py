@@ -1,4 +1,4 @@
-"""Backups of an embedded Cloud's data folder, taken while it serves or stands still.
+"""Backups of an embedded Cloud's data folder, taken while it serves or is still.
 
     BACKUP/
       lock                    held while a backup is taken
@@ -64,7 +64,7 @@ READS: Final = 10
 
 
 class BackupError(Exception):
-    """The backup or the restore failed; the message says what failed, why, and what to do."""
+    """The backup or the restore failed; the message states what failed, why, and what to do."""
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """What a snapshot holds. `files` has the SHA-256 of each small file."""
+    """The contents of a snapshot; `files` has the SHA-256 of each small file."""
 
     format: int = FORMAT
     release: str = __version__
@@ -109,8 +109,8 @@ async def back_up(
 ) -> tuple[str, Manifest]:
     """Take a snapshot of `data` into `target`; return its name and manifest.
 
-    Raises BackupError, DataFolderError and StorageUnavailableError. Blobs that could not be copied are listed in the
-    manifest, and the rest is copied all the same.
+    Raises BackupError, DataFolderError and StorageUnavailableError. Blobs that could not be copied
+    are listed in the manifest, and the rest is copied all the same.
     """
     check_embedded(data)
     source = SqliteReader.open(data / DATABASE)
@@ -211,7 +211,7 @@ class CopiedBlobs(msgspec.Struct):
 async def copy_blobs(
     records: Records, source: FolderBlobs, target: FolderBlobs, progress: Progress
 ) -> CopiedBlobs:
-    """Copy every blob that a row refers to and that is not in `target` yet, comparing its SHA-256."""
+    """Copy every blob of a row that is not in `target` yet, comparing its SHA-256."""
     result = CopiedBlobs()
 
     async def copy(tenant: Tenant, name: str, reference: BlobReference) -> None:
@@ -282,7 +282,7 @@ def _fail(error: StorageUnavailableError) -> None:
 def _lock_backup(data: Path | None, target: Path) -> int:
     if data is not None and target.resolve().is_relative_to(data.resolve()):
         raise BackupError(
-            f"{target} lies inside the data folder; name a folder on another disk with --to"
+            f"{target} is inside the data folder; name a folder on another disk with --to"
         )
     try:
         (target / SNAPSHOTS).mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ ORPHAN_AGE: Final = 3600.0
 
 
 class Fault(enum.StrEnum):
-    """What can be wrong. The value is part of the JSON report."""
+    """The kind of a finding; its value is part of the JSON report."""
 
     DATABASE_DAMAGED = "database damaged"
     BLOB_MISSING = "blob missing"
@@ -43,7 +43,7 @@ REMEDIES: Final = {
         "Copy the file from a backup, or have the sender send the instance again; then check again."
     ),
     Fault.BLOB_DAMAGED: (
-        "Check the disk. Replace the file by the copy in a backup, or move it away and have the "
+        "Check the disk. Replace the file by the copy in a backup, or move it elsewhere and have the "
         "sender send the instance again; then check again."
     ),
     Fault.DOCUMENT_MISSING: "Run `swallowtail cloud reindex`.",
@@ -60,7 +60,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrganisationReport(msgspec.Struct, kw_only=True):
-    """What the check read of one organisation. Orphans are harmless, so they are no fault."""
+    """The numbers of one organisation in a check; orphans are harmless and no fault."""
 
     organisation: str
     instances: int = 0

@@ -27,11 +27,12 @@ async def check_folder(
 ) -> Report:
     """Check a data folder.
 
-    Raises DataFolderError, StorageUnavailableError or SealError when its database or its audit keys cannot be
-    opened.
+    Raises DataFolderError, StorageUnavailableError or SealError when its database or its audit keys
+    cannot be opened.
     """
     check_embedded(data)
-    SqliteReader.open(data / DATABASE)  # which says best what is wrong with a folder that is none
+    # which states best what is wrong with a folder that is not one
+    SqliteReader.open(data / DATABASE)
     keys = read_audit_keys(data, master_key)
     exported, altered = _exported(
         HeadFile(audit_heads or data / AUDIT_HEADS, keys)

@@ -1,4 +1,4 @@
-"""Replaces the master key of a data folder: every sealed secret is sealed anew, under a new key.
+"""Replaces the master key of a data folder: every sealed secret is sealed again, under a new key.
 
 The file of the master key first holds both keys, the new one before the old one, and at the end the
 new one alone. Whatever was sealed under either opens meanwhile, so that a crash at any step leaves

@@ -116,14 +116,19 @@ def _prepare(data: Path) -> int:
             f"cannot use {data}: {error.strerror}; name another folder with --data"
         ) from error
     if left and RESTORING not in left:
-        raise BackupError(f"{data} is not empty; move it away, or name another folder with --data")
+        raise BackupError(
+            f"{data} is not empty; move it elsewhere, or name another folder with --data"
+        )
     lock = lock_folder(data, "another process uses {path}; stop it, or name another folder")
     write_private(data / RESTORING, b"`swallowtail cloud restore` has not ended\n")
     return lock
 
 
 def _place_files(folder: Path, data: Path, manifest: Manifest) -> None:
-    """Copy the small files and, last, the database; the folder is whole when the mark is gone."""
+    """Copy the small files and, last, the database.
+
+    The folder is complete when the mark no longer exists.
+    """
     for name in manifest.files:
         write_private(data / name, (folder / FILES / name).read_bytes())
     new = data / f"{DATABASE}.new"

@@ -1,6 +1,6 @@
 """The audit chain read and verified: the statements of the port `Audit`.
 
-Extending it stands in `chain`.
+Extending it is in `chain`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence

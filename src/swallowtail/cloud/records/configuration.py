@@ -1,4 +1,4 @@
-"""Documents of Links and what they say they run: the statements of the port `Configuration`."""
+"""Documents of Links and what they state they run: the statements of the port `Configuration`."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Counts and times of studies and series in each facility, made anew from the visible instances.
+"""Counts and times of studies and series in each facility, made again from the visible instances.
 
 Repeating them changes nothing.
 """

@@ -5,8 +5,8 @@ without a timer.
 
 Every intent runs in a savepoint of its own: one that fails fails alone. A failure of the storage
 itself (disk full, I/O error, a commit that does not succeed) fails the whole batch, since none of
-it is durable. After an I/O error nobody knows what the disk holds (PostgreSQL panics there, and so
-do we): `on_fatal` is told, and the process must stop.
+it is durable. After an I/O error nobody determines what the disk holds (PostgreSQL panics there,
+and so do we): `on_fatal` is notified, and the process must stop.
 
 The audit chain is extended once per batch, by the events of the intents that held, within the same
 transaction.
@@ -52,7 +52,7 @@ class FatalStorageError(StorageUnavailableError):
 
 
 class Unit:
-    """What an intent may use: the open transaction, and the audit events that commit with it."""
+    """The open transaction of an intent, and the audit events that commit with it."""
 
     __slots__ = ("connection", "entries")
 
@@ -61,11 +61,11 @@ class Unit:
         self.entries: list[ChainEntry] = []
 
     def audit(self, tenant: Tenant, event: AuditEvent, at: float) -> None:
-        """Let `event` become part of the tenant's chain when this intent commits."""
+        """Append `event` to the tenant's chain when this intent commits."""
         self.entries.append((tenant, at, event))
 
     def enter(self, tenant: Tenant) -> None:
-        """Let an intent over several tenants change this one's rows from here on."""
+        """Select the tenant whose rows an intent over several tenants changes from here on."""
         scopes.lock(self.connection, tenant)
 
 
@@ -74,7 +74,7 @@ Query = Callable[[Connection], T]
 
 
 class Database(Protocol):
-    """Where statements run."""
+    """The interface to the database that runs statements."""
 
     @property
     def audit_keys(self) -> AuditKeys:
@@ -112,8 +112,8 @@ def run_batch(
 ) -> list[Any]:
     """Run intents in one transaction and commit it; return each one's result or Failed.
 
-    On PostgreSQL several intents are of one tenant; those of none come alone. Raises StorageUnavailableError (FatalStorageError) when the batch as a whole did not become
-    durable.
+    On PostgreSQL several intents are of one tenant; those of none come alone. Raises
+    StorageUnavailableError (FatalStorageError) when the batch as a whole did not become durable.
     """
     try:
         return (
@@ -222,6 +222,6 @@ class Refuse:
         self.reason: StorageUnavailableError | None = None
 
     def check(self) -> None:
-        """Raise if the storage has failed for good."""
+        """Raise if the storage has failed permanently."""
         if self.reason is not None:
             raise FatalStorageError(str(self.reason))

@@ -323,8 +323,9 @@ def _set_running(
 def _next_rows(
     connection: Connection, mine: Sequence[ColumnElement[bool]], limit: int
 ) -> Sequence[Row[Any]]:
-    """Return the next instances, with all their copies, so that none is shown in the place of one
-    that is about to go too.
+    """Return the next instances, with all their copies.
+
+    So that none is shown in the place of one that is about to go too.
     """
     uids = select(_instance.c.sop_instance).where(*mine).distinct().limit(limit)
     query = select(*(_instance.c[name] for name in _MOVED)).where(*mine)
@@ -413,9 +414,7 @@ def _places(rows: Sequence[Row[Any]]) -> set[Place]:
 def _take_attributes_anew(
     connection: Connection, tenant: Tenant, places: Collection[Place], gone: Collection[int]
 ) -> None:
-    """Have the attributes of studies and series, if a deleted instance gave them, taken from the
-    first that is left.
-    """
+    """Take the attributes of studies and series again."""
     for table, columns in (
         (schema.study, ("facility", "uid")),
         (schema.series, ("facility", "study", "uid")),

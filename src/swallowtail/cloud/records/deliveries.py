@@ -247,7 +247,12 @@ class DeliveryRecords:
         return await self._database.read(find, tenant=tenant)
 
     async def act(
-        self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int], state: DeliveryState, *,
+        self,
+        tenant: Tenant,
+        search: DeliverySearch,
+        deliveries: Collection[int],
+        state: DeliveryState,
+        *,
         in_place: bool = False, reason: str, now: float, event: AuditEvent,
     ) -> int:  # fmt: skip
         leavable = RETRIED if in_place else FROM[state]

@@ -90,7 +90,7 @@ class AuditExportRecords:
     ) -> AuditExport | None:
         """Change an export unless it was changed by somebody else.
 
-        Another receiver begins where it was told to.
+        Another receiver begins where it was asked to.
         """
 
         def change(unit: Unit) -> AuditExport | None:

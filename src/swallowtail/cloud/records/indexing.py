@@ -157,7 +157,7 @@ class IndexJobRecords:
 
 
 def _queue(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> int:
-    """Give instances new jobs, in two statements however many they are.
+    """Create jobs for instances , in two statements however many they are.
 
     The writer holds every store back meanwhile.
     """
@@ -173,9 +173,7 @@ def _job_of(row: dict[str, Any], until: float) -> IndexJob:
 
 
 def _forget_sources(connection: Connection, tenant: Tenant, study: str | None) -> None:
-    """Let the attributes of studies and series be taken anew from the first instance that is
-    settled.
-    """
+    """Take the attributes of studies and series from the next instance that is settled."""
     for table, column in (
         (schema.study, schema.study.c.uid),
         (schema.series, schema.series.c.study),
@@ -285,9 +283,7 @@ def _keep_attributes(connection: Connection, outcome: Indexed, facility: str) ->
 def _keep(
     connection: Connection, table: Table, key: dict[str, Any], row: dict[str, Any], source: int
 ) -> None:
-    """Keep the attributes of the facility's first instance that came, whatever the order in which
-    they are read.
-    """
+    """Keep the attributes of the facility's first instance, in whatever order they are read."""
     mine = [table.c[name] == value for name, value in key.items()]
     kept = connection.execute(select(table.c.source).where(*mine)).first()
     if kept is None:

@@ -29,9 +29,7 @@ COPIES = select(
 def clear_resolved(
     connection: Connection, tenant: Tenant, uids: Collection[str], now: float
 ) -> None:
-    """Clear the alarms of conflicts and of unreadable data sets among these SOP Instance UIDs that
-    are over.
-    """
+    """Clear the alarms of ended conflicts and quarantines among these SOP Instance UIDs."""
     alarmed = connection.execute(ALARMED, {"tenant": tenant, "uids": list(uids)}).all()
     if not alarmed:
         return

@@ -1,6 +1,6 @@
-"""Stored instances: the commit that an acknowledgement stands on, and looking single ones up.
+"""Stored instances: the commit that an acknowledgement is on, and looking single ones up.
 
-Searches stand in `searching`.
+Searches are in `searching`.
 """
 
 from collections.abc import Collection
@@ -101,7 +101,7 @@ UNREAD: Final[dict[str, Any]] = {
     "columns": None,
     "frames": None,
 }
-"""What a row says of an instance that is not indexed yet."""
+"""What a row states of an instance that is not indexed yet."""
 
 
 class InstanceRecords:
@@ -272,7 +272,7 @@ def _document_of(row: dict[str, Any]) -> IndexedDocument:
 
 
 def listing_of(search: InstanceSearch) -> Listing[Instance]:
-    """Give the listing in the order that finds these with least.
+    """Return the listing in the order that finds these with least.
 
     SQLite would walk all in the order of arrival to save a sort.
     """

@@ -2,8 +2,8 @@
 
 Within the caller's transaction, each step by an index.
 
-A lane has a row while something in it is open. Its `due` says when its head may be claimed, so that
-neither a claim nor the search for work looks at deliveries that wait behind others.
+A lane has a row while something in it is open. Its `due` states when its head may be claimed, so
+that neither a claim nor the search for work looks at deliveries that wait behind others.
 """
 
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ HALF_OPEN = (
 
 
 def key_of(tenant: Tenant, target: Target) -> dict[str, Any]:
-    """Give the parameters that name a destination."""
+    """Return the parameters that name a destination."""
     return {"tenant": tenant, "link": target.link, "destination": target.destination}
 
 
@@ -106,21 +106,21 @@ def _due(head: Sequence[Any], leased_until: float | None) -> float | None:
 
 
 def is_open(connection: Connection, tenant: Tenant, target: Target, lane: str) -> bool:
-    """Say whether something of a lane is open."""
+    """Return whether something of a lane is open."""
     return bool(LANE.rows(connection, key_of(tenant, target) | {"lane": lane}))
 
 
 def heads(
     connection: Connection, tenant: Tenant, target: Target, limit: int, now: float
 ) -> list[int]:
-    """Give the deliveries at the heads of the lanes that are due, those that wait longest first."""
+    """Return the due deliveries at the heads of the lanes, the longest waiting first."""
     key = key_of(tenant, target)
     lanes = DUE_LANES.rows(connection, key | {"now": now, "count": limit})
     return [AHEAD.rows(connection, key | {"lane": lane, "count": 1})[0][0] for lane, _ in lanes]
 
 
 def follower(connection: Connection, tenant: Tenant, held: Delivery, now: float) -> int | None:
-    """Give the delivery that comes next in the lane of one that is under way.
+    """Return the delivery that comes next in the lane of one that is under way.
 
     None when it has to wait.
     """
@@ -132,7 +132,7 @@ def follower(connection: Connection, tenant: Tenant, held: Delivery, now: float)
 
 
 def state_of(connection: Connection, tenant: Tenant, target: Target) -> DestinationState:
-    """Give what is known of a destination, without counts; one without a row is as new."""
+    """Return what is known of a destination, without counts; one without a row is as new."""
     rows = DESTINATION.rows(connection, key_of(tenant, target))
     if not rows:
         return DestinationState(target=target)
@@ -142,13 +142,13 @@ def state_of(connection: Connection, tenant: Tenant, target: Target) -> Destinat
 
 
 def targets(connection: Connection, tenant: Tenant) -> list[Target]:
-    """Give every destination that has a row."""
+    """Return every destination that has a row."""
     rows = connection.execute(DESTINATIONS, {"tenant": tenant})
     return [Target(link=row.link, destination=row.destination) for row in rows]
 
 
 def ensure(connection: Connection, tenant: Tenant, target: Target) -> None:
-    """Give the destination a row if it has none."""
+    """Return the destination a row if it has none."""
     key = key_of(tenant, target)
     if not DESTINATION.rows(connection, key):
         new = DestinationState(target=target)
@@ -167,7 +167,7 @@ def set_breaker(connection: Connection, tenant: Tenant, state: DestinationState)
 
 
 def half_open(connection: Connection, tenant: Tenant, target: Target, until: float) -> None:
-    """Let nobody else try a destination whose breaker is not closed before `until`."""
+    """Reserve the attempt at a destination with an open breaker until `until`."""
     connection.execute(HALF_OPEN, {"new_retry_at": until} | _of(tenant, target))
 
 

@@ -41,7 +41,7 @@ CODE = (
 
 
 def require_link(connection: Connection, tenant: Tenant, link_id: str) -> Link:
-    """Give the Link, or raise NotFoundError."""
+    """Return the Link, or raise NotFoundError."""
     return only(connection.execute(LINK, {"tenant": tenant, "id": link_id}), Link, "Link")
 
 

@@ -3,9 +3,9 @@
 The adapters' own statements on a database in memory, on the caller's loop, without threads.
 
 `CommittedRows` is what is durable and outlives a crash; a `MemoryDatabase` is one process's access
-to it, and after `crash()` a dead one's. The moments before and after a commit take time from
-`delay`, which a simulated world draws from its seed; a crash may fall into either, so a commit can
-be lost, or be durable with its answer lost.
+to it, and after `crash()` a ended one's. The moments before and after a commit take time from
+`delay`, which a simulated environment draws from its seed; a crash may fall into either, so a
+commit can be lost, or be durable with its answer lost.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from swallowtail.cloud.records.sqlite import Resolve, resolve
 T = TypeVar("T")
 
 _ANY_THREAD: Final = {"check_same_thread": False}
-"""Whichever thread collects forgotten rows closes their connection.
+"""Whichever thread collects discarded rows closes their connection.
 
 Sqlite3 would refuse it to all but the one that made it.
 """
@@ -35,7 +35,7 @@ INVENTED_KEYS: Final = AuditKeys({1: b"audit key of rows in memory only"})
 
 @functools.cache
 def _empty_tables() -> bytes:
-    """A database without rows, made once: a simulated world wants hundreds."""
+    """Return a database without rows, made once: a simulated environment requires hundreds."""
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=_ANY_THREAD)
     metadata.create_all(engine)
     with engine.connect() as connection:
@@ -74,7 +74,7 @@ class CommittedRows:
         return run_batch(self.connection, intents, self.audit_keys)
 
     def close(self) -> None:
-        """Forget everything; done also when nobody holds the rows any more."""
+        """Discard everything; done also when nobody holds the rows any more."""
         self._end()
 
 
@@ -84,7 +84,7 @@ def _close(connection: Connection) -> None:
 
 
 class MemoryDatabase:
-    """One process's database, which forgets what was not committed."""
+    """One process's database, which discards what was not committed."""
 
     def __init__(self, rows: CommittedRows, *, delay: Callable[[], float] = lambda: 0.0) -> None:
         self._rows = rows
@@ -115,7 +115,7 @@ class MemoryDatabase:
             return query(self._rows.connection)
 
     def crash(self) -> None:
-        """Die: forget what was not committed.
+        """Discard what was not committed, as a crash does.
 
         Those who wait for an answer are cancelled, as their process is.
         """

@@ -22,7 +22,7 @@ FIELDS: Final = ("facility", "parent", "identifier", "type", "format")
 
 @dataclass(frozen=True, slots=True)
 class PayloadSource:
-    """How the records treat one kind of payload."""
+    """The records' interface to one kind of payload."""
 
     find: Prepared
     """Selects FIELDS of the row `reference` of `tenant`."""

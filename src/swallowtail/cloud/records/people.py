@@ -42,7 +42,7 @@ FACILITIES = Listing(
 
 
 def require_organisation(connection: Connection, tenant: Tenant) -> Organisation:
-    """Give the organisation, or raise NotFoundError where there is none that is not removed."""
+    """Return the organisation, or raise NotFoundError where there is none that is not removed."""
     return only(connection.execute(ORGANISATION, {"tenant": tenant}), Organisation, "organisation")
 
 

@@ -4,10 +4,10 @@ A batch is what one tenant waits to have written: one transaction, in which ever
 savepoint (`database`). A few threads commit batches of different tenants at the same time; an
 intent that names no tenant commits alone. Each transaction sets whose rows it may see (`scopes`).
 
-A connection that is lost while it commits leaves the outcome unknown. The caller is told that the
-storage was unavailable: the sender repeats, and a repeat is harmless. A thread connects again at
-its next batch. Deadlocks and serialisation failures are tried again here, since nothing of them is
-kept.
+A connection that is lost while it commits leaves the outcome unknown. The caller is notified that
+the storage was unavailable: the sender repeats, and a repeat is harmless. A thread connects again
+at its next batch. Deadlocks and serialisation failures are tried again here, since nothing of them
+is kept.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ _ALIVE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""What libpq is told: a server that is not reached fails a call within the senders' deadline."""
+"""What libpq receives: a server that is not reached fails a call within the senders' deadline."""
 BEGIN_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """Each statement sees what was committed before it, so that what follows a lock is current."""
 BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -99,7 +99,7 @@ class _Connections:
         return present
 
     def drop(self) -> None:
-        """Close this thread's connection, of which nobody knows what it is worth."""
+        """Close this thread's connection, of which nobody determines what it is worth."""
         present: Connection | None = getattr(self._local, "connection", None)
         self._local.connection = None
         if present is not None:

@@ -40,12 +40,12 @@ ONE_MIGRATION: Final = "SELECT pg_advisory_lock(hashtextextended('swallowtail mi
 
 
 class DatabaseUrlError(ValueError):
-    """The address of a database is not usable; the message says why, without its password."""
+    """The address of a database is not usable; the message states why, without its password."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseServer:
-    """Where the records are: as whom the Cloud connects, and who owns the tables."""
+    """The PostgreSQL server of the records: its address, the Cloud's role, the tables' owner."""
 
     url: URL
     owner: URL | None = None
@@ -68,7 +68,7 @@ def parse_url(text: str) -> URL:
 
 
 def open_database(server: DatabaseServer, *, audit_keys: AuditKeys) -> PostgresqlDatabase:
-    """Bring the tables up to date if the owner is given, check the server, and connect.
+    """Upgrade the tables to date if the owner is given, check the server, and connect.
 
     Raises StorageUnavailableError.
     """
@@ -87,7 +87,7 @@ def open_database(server: DatabaseServer, *, audit_keys: AuditKeys) -> Postgresq
 
 
 def migrate(owner: URL, *, role: str) -> None:
-    """Bring the tables up to date, and let the server's role use them."""
+    """Upgrade the tables to date, and let the server's role use them."""
     with _connected(owner) as connection:
         connection.exec_driver_sql("SET statement_timeout = 0")
         connection.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")

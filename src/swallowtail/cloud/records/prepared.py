@@ -67,7 +67,7 @@ class Prepared:
         return str(compiled).encode(), _constants_of(compiled)
 
     def _values(self, parameters: _Parameters) -> list[Any]:
-        if self._constants:  # those that stand in the expression itself
+        if self._constants:  # those that are in the expression itself
             parameters = {**self._constants, **parameters}
         return [parameters[name] for name in self._names]
 

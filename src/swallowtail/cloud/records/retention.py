@@ -1,4 +1,4 @@
-"""How long organisations keep what is deleted, and the end of removed ones.
+"""The retention of deleted instances, and the end of removed organisations.
 
 The statements of the port `Retentions`.
 """
@@ -23,7 +23,7 @@ KEPT: Final = frozenset(
 )
 """What outlives its organisation.
 
-The audit, which says who removed it and when, and the blobs that still have to be swept.
+The audit, which states who removed it and when, and the blobs that still have to be swept.
 """
 OF_TENANTS: Final[tuple[Table, ...]] = tuple(
     table

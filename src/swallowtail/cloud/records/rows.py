@@ -16,12 +16,12 @@ Convert = type[T] | Callable[[dict[str, Any]], T]
 
 
 def values(value: msgspec.Struct) -> dict[str, Any]:
-    """Give a model value as a row: its fields by name."""
+    """Return a model value as a row: its fields by name."""
     return msgspec.structs.asdict(value)
 
 
 def plain(row: RowMapping) -> dict[str, Any]:
-    """Give a row as a dict whose keys are `str` itself, which msgspec asks for."""
+    """Return a row as a dict whose keys are `str` itself, which msgspec asks for."""
     return {str(name): value for name, value in row.items()}
 
 
@@ -36,7 +36,7 @@ def of(row: RowMapping, kind: Convert[T]) -> T:
 
 
 def only(result: CursorResult[Any], kind: Convert[T], noun: str) -> T:
-    """Give the one row of a result; raises NotFoundError that names the noun."""
+    """Return the one row of a result; raises NotFoundError that names the noun."""
     row = result.mappings().first()
     if row is None:
         raise NotFoundError(f"there is no such {noun}")
@@ -63,8 +63,9 @@ class Listing(Generic[T]):
 def _passed_over(
     query: Select[Any], key: Column[Any], directed: list[ColumnElement[Any]], request: PageRequest
 ) -> Select[Any]:
-    """Find the keys behind the offset first, where one column is the key, so that rows before it
-    are passed over in an index.
+    """Find the keys behind the offset first, where one column is the key.
+
+    So that rows before it are passed over in an index.
     """
     if [column.name for column in key.table.primary_key] != [key.name]:
         return query.order_by(*directed).limit(request.limit + 1).offset(request.offset)

@@ -220,7 +220,7 @@ class RuleRecords:
             there = set(unit.connection.execute(THERE, key).scalars())
             gone = (
                 set(key["ids"]) - there
-            )  # deleted since they were judged; a restored one is judged then
+            )  # deleted since they were evaluated; a restored one is evaluated then
             for routed in routings:
                 if routed.instance in gone:
                     continue
@@ -262,7 +262,7 @@ def _routing_of(
 
 
 def _study_facts(connection: Connection, instance: Instance, key: dict[str, Any]) -> dict[str, Any]:
-    """Return what the rules need to know of the facility's part of the study.
+    """Return what the rules need to have of the facility's part of the study.
 
     Asked once for each and batch.
     """

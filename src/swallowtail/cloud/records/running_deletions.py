@@ -1,7 +1,7 @@
 """Deletions that run: what they are about to take is not stored once more meanwhile.
 
 A deletion runs in batches. An instance that arrives again between two of them would be answered
-"stored", as a repeat, and then be deleted with the rest. Its sender is told to send it again later
+"stored", as a repeat, and then be deleted with the rest. Its sender is asked to send it again later
 instead, when it makes a row of its own.
 """
 

@@ -1,6 +1,6 @@
 """The tables.
 
-The tenant leads every key; what spans tenants (claims, token digests) says so at its index.
+The tenant leads every key; what spans tenants (claims, token digests) reports it at its index.
 
 Names follow the model. Times are UTC seconds as float. `operator` rows have the tenant ''. Change a
 table here and add a migration in the same commit: `tests/unit/cloud/records/test_migrations.py`
@@ -91,7 +91,7 @@ api_token = Table(
     _text("id", primary_key=True),
     Column(
         "digest", LargeBinary(32), nullable=False, unique=True
-    ),  # across tenants: the token tells the tenant
+    ),  # across tenants: the token reports the tenant
     _text("name"),
     _text("role"),
     Column("facilities", Text),  # JSON list; null: all
@@ -116,7 +116,7 @@ link = Table(
     _moment("code_until", nullable=True),
     Column(
         "code", LargeBinary(32), nullable=False, unique=True
-    ),  # across tenants: the code tells the tenant
+    ),  # across tenants: the code reports the tenant
     Column("key", LargeBinary(32), nullable=False),
     Column("epoch", Integer, nullable=False),
     _moment("created"),
@@ -249,7 +249,7 @@ Index(
 Index("ix_deleted_instance_blob", deleted_instance.c.tenant, deleted_instance.c.sha256)
 
 deletion = Table(
-    "deletion",  # kept for ever: it says no more of a patient than the UIDs that a person named
+    "deletion",  # kept for ever: it states no more of a patient than the UIDs that a person named
     metadata,
     _tenant(primary_key=True),
     _text("id", primary_key=True),
@@ -483,7 +483,7 @@ rule = Table(
 )
 
 routing = Table(
-    "routing",  # instances that the rules still have to judge, across tenants
+    "routing",  # instances that the rules still have to evaluate, across tenants
     metadata,
     Column("instance", _Big, primary_key=True, autoincrement=False),
     _tenant(),

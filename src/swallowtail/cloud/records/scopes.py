@@ -84,6 +84,6 @@ def continue_in(connection: Connection, tenant: Tenant) -> None:
 
 
 def present(connection: Connection, digest: bytes) -> None:
-    """Show the Link or token whose code or secret has this digest: it tells the tenant."""
+    """Show the Link or token whose code or secret has this digest: it reports the tenant."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(SET_CREDENTIAL, (digest.hex(),))

@@ -69,7 +69,7 @@ def series(
 
 
 def counted(search: StudySearch | SeriesSearch | InstanceSearch, most: int) -> Select[Any]:
-    """Give the statement that counts what a search finds, no further than `most`."""
+    """Return the statement that counts what a search finds, no further than `most`."""
     found: Select[Any]
     match search:
         case StudySearch():
@@ -82,7 +82,7 @@ def counted(search: StudySearch | SeriesSearch | InstanceSearch, most: int) -> S
 
 
 def instance_conditions(search: InstanceSearch) -> list[ColumnElement[bool]]:
-    """Give what an instance search asks of a row."""
+    """Return what an instance search asks of a row."""
     exact = {
         "study": search.study,
         "series": search.series,
@@ -234,7 +234,7 @@ def _is_filed(archives: frozenset[str]) -> ColumnElement[bool]:
 
 
 def _name_matches(search: StudySearch) -> ColumnElement[bool]:
-    """Names ignore case and accents.
+    """Return whether a name matches, ignoring case and accents.
 
     Each component group may match alone (PS3.5 6.2.1.2 parts groups by `=`).
     """

@@ -53,9 +53,7 @@ Waiting = tuple[Intent[Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
 
 def engine_of(path: Path, *, begin: str) -> Engine:
-    """Give an engine whose transactions begin with `begin` and whose connections are set up as
-    above.
-    """
+    """Return an engine whose transactions begin with `begin`, with the settings above."""
     engine = create_engine(
         f"sqlite:///{path}", poolclass=NullPool, connect_args={"check_same_thread": False}
     )
@@ -206,7 +204,7 @@ class SqliteDatabase:
 
 
 def resolve(results: list[Resolve]) -> None:
-    """Hand each caller its result, in the callers' loop.
+    """Pass each caller its result, in the callers' loop.
 
     One that was cancelled is not interested.
     """

@@ -185,7 +185,7 @@ def _by_operator(tenant: Tenant, event: AuditEvent) -> bool:
 
 
 def _is_operators(connection: Connection, tenant: Tenant, token: str) -> bool:
-    """Return whether an operator knows the secret of a token: what it does is what they may do."""
+    """Return whether an operator has the secret of a token: what it does is what they may do."""
     return is_raised(connection, tenant, Condition.OPERATOR_TOKEN, token)
 
 

@@ -12,13 +12,16 @@ from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.tenancy import DAY
 
 TOLERANCE: Final = 300.0
-"""Seconds that the time of day may gain between two looks: a clock that is set right gains less."""
+"""Seconds that the time of day may gain between two periodic checks.
+
+A clock that is set right gains less.
+"""
 
 log = structlog.get_logger()
 
 
 class SteadyClock:
-    """Compares the time of day with the loop's time, which does not jump."""
+    """A comparison of the time of day with the loop's time, which does not jump."""
 
     def __init__(self, clock: Clock, monotonic: Callable[[], float]) -> None:
         self._clock, self._monotonic = clock, monotonic
@@ -35,5 +38,5 @@ class SteadyClock:
         self._last = (wall, steady)
         if gained > TOLERANCE:
             self._distrusted_until = steady + DAY
-            log.warning("purge postponed: the time of day has jumped", seconds=round(gained))
+            log.warning("purge postponed", seconds=round(gained))
         return None if steady < self._distrusted_until else wall

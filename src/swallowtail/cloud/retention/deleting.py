@@ -24,7 +24,7 @@ AT_ONCE: Final = 250
 
 
 class Deleting:
-    """Deletes and restores what a principal's facilities allow.
+    """The use cases that delete and restore in a principal's facilities.
 
     `wake_link` is called with the id of each Link whose queues a deletion has changed.
     """

@@ -1,9 +1,9 @@
 """Blobs that no row refers to.
 
-What a store left whose commit failed, or whose process died in between.
+What a store left whose commit failed, or whose process ended in between.
 
-They are harmless and invisible. Finding them is here, removing them is the sweep's; nothing on the
-ingest path deletes.
+They are harmless and invisible. Finding them is present, removing them is the sweep's; nothing on
+the ingest path deletes.
 """
 
 from collections.abc import AsyncIterator

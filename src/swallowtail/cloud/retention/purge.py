@@ -1,6 +1,6 @@
 """The purge.
 
-What was deleted is removed for good when its retention ends, or earlier by an administrator.
+What was deleted is removed permanently when its retention ends, or earlier by an administrator.
 """
 
 from typing import Final
@@ -18,13 +18,13 @@ from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import AT_ONCE
 
 DELETIONS: Final = 20
-"""Deletions that one look purges; the next look goes on."""
+"""Deletions that one periodic check purges; the next periodic check goes on."""
 
 log = structlog.get_logger()
 
 
 class Purge:
-    """Purges; `clock` is judged by `steady` before anything is purged because of the time."""
+    """The purge; `steady` checks `clock` before anything is purged by time."""
 
     def __init__(
         self, deletions: Deletions, retentions: Retentions, *, clock: Clock, steady: SteadyClock
@@ -40,7 +40,9 @@ class Purge:
         for tenant, deletion in await self._deletions.expired(DELETIONS, now=now):
             try:
                 count = await self._all(tenant, deletion, None, purged(deletion, actor="cloud"))
-            except ConflictError:  # locked since it was found; the next look leaves it out
+            except (
+                ConflictError
+            ):  # locked since it was found; the next periodic check leaves it out
                 continue
             if count:
                 log.info("deletion purged", tenant=tenant, count=count)

@@ -4,7 +4,7 @@ Blobs that no row refers to are noted, kept for QUARANTINE, and removed if still
 them.
 
 A purge notes what it leaves over; what a store left whose commit failed is found by a walk, once a
-day. A blob that is stored again meanwhile is noted no more. `model.ports.Blobs.remove` says why a
+day. A blob that is stored again meanwhile is noted no more. `model.ports.Blobs.remove` states why a
 store that runs beside the removal loses nothing.
 """
 
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 
 class BlobSweep:
-    """Notes and removes blobs without a row; one for each data folder."""
+    """The sweep that removes blobs without a row; one for each data folder."""
 
     def __init__(
         self,

@@ -8,14 +8,14 @@ from swallowtail.cloud.secrets.sealing import KEY_BYTES, Seal, SealError
 
 
 class MasterKeyFile:
-    """Reads and replaces the master key. Raises SealError, which says what to do."""
+    """The file of the master key; raises SealError, which states the action."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file."""
+        """Return whether the file exists."""
         return self.path.exists()
 
     def create(self) -> None:
@@ -28,7 +28,7 @@ class MasterKeyFile:
 
     @property
     def is_being_replaced(self) -> bool:
-        """Whether a replacement has begun and not ended."""
+        """Return whether a replacement has begun and not ended."""
         return len(self._keys()) > 1
 
     def begin_replacement(self) -> Seal:

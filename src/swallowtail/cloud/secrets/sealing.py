@@ -26,11 +26,11 @@ _PASSPHRASE: Final = b"swallowtail private key 1\0"
 
 
 class SealError(Exception):
-    """A secret cannot be opened; the message says which one and what to do."""
+    """A secret cannot be opened; the message states which one and what to do."""
 
 
 class Seal:
-    """Seals secrets under the master key.
+    """The sealing of secrets under the master key.
 
     Each is bound to its purpose, so that one cannot pass for another.
     """
@@ -85,9 +85,7 @@ class Seal:
         return is_sealed_key(pem) and _opened_key(self._masters[0], pem, purpose) is not None
 
     def passphrase(self, pem: bytes, purpose: str) -> bytes:
-        """Return what opens an encrypted PEM file that this seal has made, for
-        `SSLContext.load_cert_chain`; raises SealError.
-        """
+        """Return the passphrase of an encrypted PEM file of this seal; raises SealError."""
         for master in self._masters:
             if _opened_key(master, pem, purpose) is not None:
                 return _passphrase(master, purpose)

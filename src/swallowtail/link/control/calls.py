@@ -162,11 +162,10 @@ class ControlCalls:
             channel.reset(ResetReason.CANCELLED, f"version {self._newest} was requested meanwhile")
             return
         problems = await self._apply(desired.version, document)
-        log.info(
-            "configuration refused" if problems else "configuration applied",
-            version=desired.version,
-            count=len(problems),
-        )
+        if problems:
+            log.info("configuration refused", version=desired.version, count=len(problems))
+        else:
+            log.info("configuration applied", version=desired.version)
         applied = Applied(version=desired.version, endpoints=self._states)
         await channel.message(
             encode(refusal(desired.version, problems) if problems else applied), fin=True

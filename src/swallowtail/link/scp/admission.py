@@ -1,4 +1,4 @@
-"""Who may open an association on a listener, and what is accepted on it.
+"""The admission of associations on a listener.
 
 Decided by values that are given, so that every case is a line in a test.
 
@@ -33,7 +33,7 @@ Until its request is complete each costs some 10 KB, and 64 KiB more at worst.
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a listener carries at the moment; a connection counts until it is closed."""
+    """The present load of a listener; a connection counts until it is closed."""
 
     associations: int = 0
     from_address: int = 0
@@ -52,7 +52,7 @@ class AssociationAdmitted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The association is rejected as the response table says for `situation`.
+    """The association is rejected as the response table states for `situation`.
 
     `reason` names what did not match, empty for the rest.
     """
@@ -88,7 +88,7 @@ def judge_association(
     providers: Providers,
     cloud_online: bool,
 ) -> Admission:
-    """Judge a requested association.
+    """Evaluate a requested association.
 
     Permanent rejections come first, since they hold whatever else is the case.
     """
@@ -145,7 +145,7 @@ def negotiate(listener: DicomListener, request: AssociateRQ, providers: Provider
 def judge_message(
     listener: DicomListener, sop_class: str, context: str, providers: Providers
 ) -> Situation | None:
-    """Judge a request on an established association.
+    """Evaluate a request on an established association.
 
     The configuration may have changed since, and peers mix up contexts.
     """

@@ -1,6 +1,6 @@
 """Link as the application entity that modalities connect to: one per configured port.
 
-A connection is counted from its first packet, judged when its A-ASSOCIATE-RQ is complete
+A connection is counted from its first packet, evaluated when its A-ASSOCIATE-RQ is complete
 (`admission`), and then served (`served_association`). What each sender receives is looked up in
 `calls.dimse_services.table`, never decided here.
 """

@@ -70,12 +70,12 @@ class Operation:
 
     @property
     def ended(self) -> bool:
-        """Whether the association takes no response any more."""
+        """Return whether the association accepts no response any more."""
         return self.interruption is not None or self._connection.closed
 
     @property
     def read_at(self) -> float:
-        """When bytes were last read from the peer; they may still wait for `next_fragment`."""
+        """Return when bytes were last read from the peer; some may wait for `next_fragment`."""
         return self._connection.read_at
 
     # The request's data set
@@ -158,7 +158,7 @@ class Operation:
         return self._send(status, pending, data_set, comment, elements)
 
     async def answer(self, situation: Situation) -> None:
-        """Respond as the service's column of the response table says."""
+        """Respond as the service's column of the response table states."""
         if self.ended:
             return
         assert self._service is not None
@@ -181,7 +181,7 @@ class Operation:
         source: AbortSource = AbortSource.SERVICE_USER,
         reason: AbortReason = AbortReason.NOT_SPECIFIED,
     ) -> None:
-        """AssociationAbort the association; `why` stands in the log and in the report."""
+        """Abort the association; `why` is in the log and in the report."""
         if not self.ended:
             self.abort_reason = why
             self._connection.abort(source, reason)

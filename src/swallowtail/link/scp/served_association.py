@@ -58,7 +58,7 @@ BEFORE_RESPONSE: Final = "before the response"
 
 
 class Port(Protocol):
-    """What an association uses of the application entity that accepted it."""
+    """The application entity's interface to an association that it accepted."""
 
     listener: DicomListener
     state: LinkState
@@ -93,11 +93,11 @@ class ServedAssociation:
 
     @property
     def idle(self) -> bool:
-        """Whether no operation is in progress."""
+        """Return whether no operation is in progress."""
         return self._operation is None
 
     def reject(self, rejected: Rejected) -> None:
-        """AssociationRejection the association as the response table says, and report it."""
+        """Reject the association by the response table, and report it."""
         told = ASSOCIATION_RESPONSES[rejected.situation]
         assert isinstance(told, AssociationRejection)
         self._connection.reject(RejectResult(told.result), RejectSource(told.source), told.reason)

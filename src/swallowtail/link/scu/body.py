@@ -4,7 +4,7 @@ It is checked before the destination can keep it.
 
 Nothing is gathered: a frame of the wire becomes a P-DATA-TF. The latest frame is held back until
 the next has come: the last one leaves only when length and CRC-32 of all agree with what the Cloud
-says it sent (wire §8), so a damaged body never becomes whole.
+states it sent (wire §8), so a damaged body never becomes whole.
 """
 
 import asyncio

@@ -126,7 +126,7 @@ async def test_the_clouds_own_authority_has_an_alarm_of_its_own(
     watched.watch.serve(leaf)
     assert await watched.seen(end - 20 * DAY) == [("authority", Severity.WARNING, 1)]
     (alarm,) = await watched.alarms()
-    assert "move ca.pem and ca.key away" in alarm.detail
+    assert "move ca.pem and ca.key elsewhere" in alarm.detail
 
 
 async def test_who_owns_the_certificate_is_told_to_renew_the_files(
@@ -146,5 +146,5 @@ async def test_a_file_whose_end_cannot_be_read_is_said_and_alarms_nobody(
     (tmp_path / "odd.pem").write_text("no certificate")
     with capture_logs() as logs:
         watched.watch.serve(tmp_path / "odd.pem")
-    assert "cannot be read" in logs[0]["event"]
+    assert logs[0]["event"] == "certificate end unreadable"
     assert await watched.seen(MADE) == []

@@ -57,10 +57,10 @@ async def test_park_skip_and_resend_by_search_and_by_id_wake_the_links_queues(st
     ids = [one.id for one in await stage.deliveries()]
     assert await queues.park(NORTH, ALL, [ids[0]], reason="ask the ward", event=EVENT) == 1
     await heard(woken)
-    assert await queues.skip(NORTH, OF_PACS, reason="not wanted", event=EVENT) == 3
+    assert await queues.skip(NORTH, OF_PACS, reason="not requested", event=EVENT) == 3
     await heard(woken)
     assert await stage.states() == [SKIPPED] * 3
-    assert {one.detail for one in await stage.deliveries()} == {"not wanted"}
+    assert {one.detail for one in await stage.deliveries()} == {"not requested"}
     assert await queues.resend(NORTH, OF_PACS, ids[1:], event=EVENT) == 2
     await heard(woken)
     assert await stage.states() == [SKIPPED, WAITING, WAITING]

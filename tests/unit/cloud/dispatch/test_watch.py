@@ -73,7 +73,7 @@ async def test_a_queue_is_old_from_an_hour_on_until_its_oldest_is_gone(stage: St
     assert len(await alarms(stage)) == 1
     named = [lease.delivery.id]
     stage.now += 61
-    await queues_of(stage).skip(NORTH, ALL, named, reason="not wanted", event=EVENT)
+    await queues_of(stage).skip(NORTH, ALL, named, reason="not requested", event=EVENT)
     await watch_of(stage).look()  # also by a process that did not raise it
     assert await alarms(stage) == []
     assert (await stage.records.alarms.alarms(SOUTH)).items == ()
@@ -141,7 +141,7 @@ async def test_the_alarm_of_a_destination_that_is_gone_is_cleared_though_nothing
     stage: Stage,
 ) -> None:
     await stage.queue("1.1")
-    await queues_of(stage).skip(NORTH, ALL, reason="not wanted", event=EVENT)
+    await queues_of(stage).skip(NORTH, ALL, reason="not requested", event=EVENT)
     failing = NewAlarm(
         condition=Condition.DESTINATION_FAILING, subject=PACS.subject, severity=Severity.MAJOR
     )

@@ -152,7 +152,7 @@ async def test_a_folder_in_use_is_not_restored_into(tmp_path: Path) -> None:
     data, backup = await make(tmp_path / "data"), tmp_path / "backup"
     await snapshot(data, backup)
     before = contents(data)
-    with pytest.raises(BackupError, match="is not empty; move it away"):
+    with pytest.raises(BackupError, match="is not empty; move it elsewhere"):
         await restore(backup, data)
     assert contents(data) == before
 

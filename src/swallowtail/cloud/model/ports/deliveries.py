@@ -45,11 +45,12 @@ class Deliveries(Protocol):
     ) -> int:
         """Queue them at the end of their lanes; gives how many were new.
 
-        The same (target, instance, cause) again is no error.
+        The same (destination, instance, cause) again is no error.
 
         While the destination's own lane ('') has something open, what is meant for a patient's lane
         goes there too: the destination got more connections a while ago, and nothing may overtake
-        what waits since before. `event`: a person's wish is audited with it, a rule's is not.
+        what waits since before. `event`: a person's desired configuration is audited with it, a
+        rule's is not.
         """
 
     async def claim(
@@ -62,8 +63,7 @@ class Deliveries(Protocol):
         until: float,
         after: Lease | None = None,
     ) -> Claim:
-        """Lease the heads of at most `limit` lanes of an unpaused destination that are due and
-        leased to nobody, oldest first.
+        """Lease the due heads of at most `limit` free lanes of a destination, oldest first.
 
         The head is the first open delivery by priority and place; a lane of which something is
         leased has none. A lapsed lease is claimable again, with a new token. While the breaker is
@@ -91,21 +91,24 @@ class Deliveries(Protocol):
         """
 
     async def due(self, tenant: Tenant, link: str) -> tuple[Due, ...]:
-        """Give the unpaused destinations of a Link that have something to be claimed, now or later
-        (machinery).
-        """
+        """Return the unpaused destinations of a Link with work, now or later (machinery)."""
 
     async def act(
-        self, tenant: Tenant, search: DeliverySearch, deliveries: Collection[int], state: DeliveryState, *,
+        self,
+        tenant: Tenant,
+        search: DeliverySearch,
+        deliveries: Collection[int],
+        state: DeliveryState,
+        *,
         in_place: bool = False, reason: str, now: float, event: AuditEvent,
     ) -> int:  # fmt: skip
-        """A person parks, skips or resends; returns how many changed.
+        """Return a person parks, skips or resends; returns how many changed.
 
         A resend (WAITING) goes to the end of its lane; only a stopped delivery keeps its place, so
         that what waits behind it does not overtake it. `refusals` and `cuts` begin at 0 again,
         `tries` go on. What then waits for a person, or no longer does, raises or clears its alarm.
         WAITING `in_place`: what is not done keeps its place and its counters and is due at once.
-        The machinery makes dead letters (DEAD) of what waits for a destination that is configured
+        The machinery makes dead letters (Ended) of what waits for a destination that is configured
         no more.
 
         Either the named `deliveries` among those that match `search`, or, if none is named, the
@@ -118,7 +121,7 @@ class Deliveries(Protocol):
         """List deliveries, the newest first."""
 
     async def delivery(self, tenant: Tenant, delivery: int) -> Delivery:
-        """Give one."""
+        """Return one."""
 
     async def attempts(
         self, tenant: Tenant, delivery: int, page: PageRequest = FIRST_PAGE
@@ -136,7 +139,7 @@ class Deliveries(Protocol):
         now: float,
         facilities: frozenset[str] | None = None,
     ) -> dict[Target, DestinationState]:
-        """Give the state and counts of these; one without a row yet is as new.
+        """Return the state and counts of these; one without a row yet is as new.
 
         None: of all that ever got something to do.
 
@@ -146,7 +149,7 @@ class Deliveries(Protocol):
     async def pause(
         self, tenant: Tenant, target: Target, *, paused: bool, now: float, event: AuditEvent
     ) -> DestinationState:
-        """A person pauses or resumes; resuming closes the breaker."""
+        """Return a person pauses or resumes; resuming closes the breaker."""
 
 
 class Rules(Protocol):
@@ -156,22 +159,21 @@ class Rules(Protocol):
         """Create or change one; ConflictError when the name is another one's."""
 
     async def remove(self, tenant: Tenant, rule: str, *, now: float, event: AuditEvent) -> None:
-        """Forget one; what it queued stays."""
+        """Discard one; what it queued stays."""
 
     async def order(
         self, tenant: Tenant, rules: Sequence[str], *, now: float, event: AuditEvent
     ) -> None:
-        """Give the rules the positions 1, 2, … in this order of ids.
+        """Return the rules the positions 1, 2, … in this order of ids.
 
         ConflictError when these are not all of them, each once.
         """
 
     async def rules(self, tenant: Tenant) -> tuple[Rule, ...]:
-        """Give all, by position and name."""
+        """Return all, by position and name."""
 
     async def unrouted(self, limit: int, *, now: float) -> tuple[Routing, ...]:
-        """Give indexed instances that no rule has judged yet and whose time has come, the oldest
-        first (machinery, all tenants).
+        """Return indexed instances that are due for the rules, the oldest first (machinery).
 
         An instance is put there when it is indexed for the first time, if it is visible.
         """
@@ -184,9 +186,7 @@ class Rules(Protocol):
     async def stored(
         self, tenant: Tenant, study: str, page: PageRequest = FIRST_PAGE
     ) -> Page[Routing]:
-        """Give the visible indexed instances of a study as the rules would see them now, in the
-        order of arrival.
-        """
+        """Return the visible indexed instances of a study for the rules, in order of arrival."""
 
     async def routed(
         self,
@@ -196,8 +196,7 @@ class Rules(Protocol):
         *,
         now: float,
     ) -> int:
-        """Queue what the rules want, put studies into archives and note that these instances were
-        judged, in one transaction.
+        """Queue deliveries, archive studies and record the evaluation, in one transaction.
 
         Gives how many deliveries were new. A study that is in an archive stays there.
         """

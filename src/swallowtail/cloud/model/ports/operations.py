@@ -34,12 +34,12 @@ class Alarms(Protocol):
     async def clear(
         self, tenant: Tenant, condition: Condition, subject: str, *, now: float
     ) -> bool:
-        """The condition is over; False when it was not raised."""
+        """Return the condition is over; False when it was not raised."""
 
     async def keep(
         self, tenant: Tenant, condition: Condition, wanted: Collection[NewAlarm], *, now: float
     ) -> int:
-        """Have exactly these raised of a condition, for who looks again and again.
+        """Set the raised alarms of a condition to exactly these, for periodic checks.
 
         Gives how many were raised or cleared.
 
@@ -51,7 +51,10 @@ class Alarms(Protocol):
     async def acknowledge(
         self, tenant: Tenant, alarm: int, *, now: float, event: AuditEvent
     ) -> Alarm:
-        """A person has seen it: `event.actor` is kept. Acknowledging twice keeps the first."""
+        """Return a person has seen it: `event.actor` is kept.
+
+        Acknowledging twice keeps the first.
+        """
 
     async def alarms(
         self, tenant: Tenant, page: PageRequest = FIRST_PAGE, *, search: AlarmSearch = RAISED
@@ -81,7 +84,10 @@ class Audit(Protocol):
         """Return the records behind a place, in their order (machinery)."""
 
     async def verify(self, tenant: Tenant, exported: Collection[ChainHead] = ()) -> ChainVerdict:
-        """Check the whole chain, and that these heads, which were exported of it, are still in it."""
+        """Check the whole chain, and that these heads.
+
+        Which were exported of it, are still in it.
+        """
 
     async def head(self, tenant: Tenant) -> ChainHead:
         """Return the place and digest of the last record; sequence 0: there is none."""
@@ -106,7 +112,10 @@ class Audit(Protocol):
 
 
 class AuditExports(Protocol):
-    """Where tenants' audits are exported to, and how far. OPERATOR has an export of its own."""
+    """The receivers of the tenants' audits, with their progress.
+
+    OPERATOR has an export of its own.
+    """
 
     async def put(
         self, tenant: Tenant, receiver: AuditReceiver, *, whole: bool, now: float, event: AuditEvent
@@ -135,4 +144,7 @@ class AuditExports(Protocol):
         """
 
     async def fail(self, before: AuditExport, detail: str, *, now: float) -> AuditExport | None:
-        """Note that a try has failed; None when the export was changed meanwhile (machinery)."""
+        """Note that an attempt has failed.
+
+        None when the export was changed meanwhile (machinery).
+        """

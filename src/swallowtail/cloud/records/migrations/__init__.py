@@ -1,7 +1,7 @@
 """The history of the tables, run at every start of the Cloud.
 
 A change comes as a pair of revisions, `<n>_pre` and, where needed, `<n>_post`. The first only adds,
-so that the release before still works on it; the second takes away what nobody reads any more, and
+so that the release before still works on it; the second removes what nobody reads any more, and
 ships with the release after.
 """
 
@@ -18,7 +18,7 @@ from swallowtail.cloud.model.port_errors import StorageUnavailableError
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the tables of this connection's database up to a revision, each in a transaction.
+    """Upgrade the tables of this connection's database to a revision, each in a transaction.
 
     Raises StorageUnavailableError.
     """
@@ -26,7 +26,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, revision)
-    except CommandError as error:  # a revision that this release does not know
+    except CommandError as error:  # a revision that this release does not have
         raise StorageUnavailableError(
             "the database was made by a newer release; start that release"
         ) from error

@@ -1,4 +1,4 @@
-"""What revisions for PostgreSQL need to hide a table's rows from other tenants (ADR 0030)."""
+"""Row-level security in revisions for PostgreSQL (ADR 0030)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,7 +14,7 @@ def protect(table: str, *, credentials: Sequence[str] = (), through: Sequence[st
     """Show only the rows of the tenant that the transaction has entered.
 
     `credentials` names columns whose value shows a row too, to reading alone: the code or the
-    secret tells the tenant. A table without tenants shows the rows of instances that are shown in
+    secret reports the tenant. A table without tenants shows the rows of instances that are shown in
     the tables `through`.
     """
     mine = f"tenant = {TENANT}"

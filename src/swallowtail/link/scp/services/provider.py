@@ -1,4 +1,4 @@
-"""What a DIMSE service on Link's listeners implements.
+"""The interface of a DIMSE service on Link's listeners.
 
 A provider is a class derived from ServiceProvider, listed in `table`, with its declaration in
 `calls.dimse_services`. The acceptor creates one instance for an association when its first request
@@ -20,7 +20,7 @@ from swallowtail.link.state import LinkState
 
 @dataclass(frozen=True, slots=True)
 class AssociationRequestor:
-    """The peer of an association, as it identified itself and as Link knows it."""
+    """The peer of an association, as it identified itself and as Link has it."""
 
     address: str
     calling_ae: str
@@ -33,7 +33,7 @@ class AssociationRequestor:
 
 @dataclass(slots=True)
 class AssociationTally:
-    """What an association has brought, for its report."""
+    """The counts of an association, for its report."""
 
     stored: int = 0
     failed: int = 0

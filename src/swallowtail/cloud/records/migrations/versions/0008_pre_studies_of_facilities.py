@@ -1,4 +1,4 @@
-"""Studies, series and visible instances of each facility (ADR 0014)
+"""Studies, series and visible instances of each facility (ADR 0014).
 
 This changes keys, so it is no addition that the release before could work on. What a facility had
 stored under another's UIDs becomes its own: its first instance of each UID is visible there, and
@@ -24,13 +24,15 @@ INSERT INTO study SELECT old.tenant, old.uid, place.facility,
     CASE WHEN own THEN old.source END,
     iif(own, patient_name, ''), iif(own, patient_key, ''), iif(own, patient_words, ''),
     iif(own, patient_id, ''), iif(own, issuer, ''), iif(own, birth_date, NULL), iif(own, sex, ''),
-    iif(own, accession, ''), iif(own, study_id, ''), iif(own, study_date, NULL), iif(own, study_time, NULL),
+    iif(own, accession, ''), iif(own, study_id, ''), iif(own, study_date, NULL),
+    iif(own, study_time, NULL),
     iif(own, description, ''), iif(own, description_key, ''), iif(own, referring_physician, ''), '',
     place.series, place.instances, coalesce(place.first, 0.0), coalesce(place.last, 0.0)
 FROM old_study AS old JOIN (
     SELECT tenant, study, facility,
         count(DISTINCT CASE WHEN visible THEN series END) AS series, sum(visible) AS instances,
-        min(CASE WHEN visible THEN received END) AS first, max(CASE WHEN visible THEN received END) AS last
+        min(CASE WHEN visible THEN received END) AS first,
+        max(CASE WHEN visible THEN received END) AS last
     FROM instance WHERE study <> '' GROUP BY tenant, study, facility
 ) AS place ON place.tenant = old.tenant AND place.study = old.uid
 JOIN (
@@ -42,8 +44,9 @@ JOIN (SELECT 0 AS own UNION ALL SELECT 1) ON own = (source.facility IS place.fac
 FILL_SERIES = """
 INSERT INTO series SELECT old.tenant, old.study, old.uid, place.facility,
     CASE WHEN own THEN old.source END,
-    iif(own, modality, ''), iif(own, number, NULL), iif(own, description, ''), iif(own, description_key, ''),
-    iif(own, body_part, ''), iif(own, performed_date, NULL), iif(own, performed_time, NULL),
+    iif(own, modality, ''), iif(own, number, NULL), iif(own, description, ''),
+    iif(own, description_key, ''), iif(own, body_part, ''), iif(own, performed_date, NULL),
+    iif(own, performed_time, NULL),
     place.instances, coalesce(place.first, 0.0)
 FROM old_series AS old JOIN (
     SELECT tenant, study, series, facility, sum(visible) AS instances,
@@ -59,8 +62,10 @@ JOIN (SELECT 0 AS own UNION ALL SELECT 1) ON own = (source.facility IS place.fac
 MODALITIES = """
 UPDATE study SET modalities = coalesce((
     SELECT group_concat(modality, '\\') FROM (
-        SELECT DISTINCT modality FROM series WHERE series.tenant = study.tenant AND series.study = study.uid
-            AND series.facility = study.facility AND series.instances > 0 AND modality <> '' ORDER BY modality
+        SELECT DISTINCT modality FROM series
+        WHERE series.tenant = study.tenant AND series.study = study.uid
+            AND series.facility = study.facility AND series.instances > 0 AND modality <> ''
+        ORDER BY modality
     )
 ), '')
 """
@@ -70,7 +75,8 @@ SELECT instance.id, instance.tenant, 0.0, 0 FROM instance JOIN (
     SELECT tenant, uid AS study, facility FROM study WHERE source IS NULL
     UNION SELECT tenant, study, facility FROM series WHERE source IS NULL
 ) AS place
-ON place.tenant = instance.tenant AND place.study = instance.study AND place.facility = instance.facility
+ON place.tenant = instance.tenant AND place.study = instance.study
+    AND place.facility = instance.facility
 """
 
 

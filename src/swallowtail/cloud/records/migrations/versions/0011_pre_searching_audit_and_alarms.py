@@ -1,6 +1,7 @@
-"""What audit records and alarms are listed by
+"""Columns and a table for searches of audit records and alarms.
 
-The columns and the table repeat what the events say. They are filled from the events here, once.
+The columns and the table repeat what the events contain. They are filled from the events here,
+once.
 """
 
 from typing import Any

@@ -1,4 +1,7 @@
-"""Archives: folders of studies, and tokens that are limited to some"""
+"""Archives: folders of studies.
+
+Tokens that are limited to some
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,7 +1,7 @@
 # Once released it is never edited, and a test compares the sum of all with the schema.
-"""Payloads of deliveries
+"""Payloads of deliveries.
 
-The tables are made anew, since the columns, the states and the key change together. No release
+The tables are made again, since the columns, the states and the key change together. No release
 before it exists.
 """
 

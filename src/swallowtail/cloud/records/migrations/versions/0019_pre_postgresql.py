@@ -1,4 +1,6 @@
-"""Row-level security on PostgreSQL; deletions that run; no count of claims of index jobs
+"""Row-level security on PostgreSQL.
+
+Deletions that run; no count of claims of index jobs
 
 A second barrier behind the condition on the tenant in every statement (ADR 0030). The owner of the
 tables is exempt: it changes them, and the server connects as another role.

@@ -94,7 +94,7 @@ class _Way:
         self._fresh = False  # something was written since the timer was set
 
     async def run(self) -> None:
-        """Work until the verdict."""
+        """Run until the verdict."""
         await self._exchange()
         if self._store.phase is Phase.DISCARDING:
             self.end()
@@ -116,7 +116,7 @@ class _Way:
             self._limit = None
 
     def end(self) -> None:
-        """Leave the channel: what it does not know to be committed is cancelled."""
+        """Leave the channel: what it does not have to be committed is cancelled."""
         if self._flush is not None:
             self._flush.cancel()
         self._channel.reset(ResetReason.CANCELLED)  # nothing, when it has ended

@@ -1,7 +1,7 @@
 """Storage (PS3.4 Annex B): each C-STORE is passed on to the Cloud while it arrives.
 
-The status says what the Cloud committed. A store goes on when the modality has left after the last
-byte: the Cloud may be about to commit.
+The status states what the Cloud committed. A store goes on when the modality has left after the
+last byte: the Cloud may be about to commit.
 """
 
 import asyncio

@@ -1,15 +1,15 @@
 """One C-STORE on its way through Link.
 
-What is counted, what is believed, and when it has failed (design, Deadlines).
+What is counted, what is accepted, and when it has failed (design, Deadlines).
 
-A machine without I/O: the shell tells it what happens and asks for the verdict. It never touches
-the bytes, but for their checksum.
+A machine without I/O: the shell reports to it what happens and asks for the verdict. It never
+touches the bytes, but for their checksum.
 
     RELAYING    fragments go to the Cloud as they arrive
        │ lost, or no credit for 15 s, or refused early          every byte and the end are sent
        ▼                                                           ▼
-    DISCARDING  read on, at most 10 s: an answer can be      AWAITING  the Cloud's answer, at most 24 s after
-       │        heard only after a whole message                   │   the last byte was read
+    DISCARDING  read on, at most 10 s: an answer can be  AWAITING  the answer, at most 24 s after
+       │        received only after a whole message                   │   the last byte was read
        ▼                                                           ▼
     OVER        `verdict` is the situation that the table answers
 """
@@ -30,7 +30,7 @@ ANSWER_LIMIT: Final = 24.0
 
 
 class Phase(enum.Enum):
-    """Where the store is."""
+    """The phase of a store."""
 
     RELAYING = "relaying"
     DISCARDING = "discarding"
@@ -39,7 +39,7 @@ class Phase(enum.Enum):
 
 
 class StoreRelay:
-    """Decides the fate of one store; `verdict` is None until it is over."""
+    """The machine that decides one store; `verdict` is None until it is over."""
 
     def __init__(self, max_object: int) -> None:
         self.phase = Phase.RELAYING
@@ -61,7 +61,7 @@ class StoreRelay:
         return True
 
     def no_credit(self, now: float, read_at: float | None = None) -> None:
-        """Learn that the Cloud takes no more for now.
+        """Handle that the Cloud takes no more for now.
 
         `read_at` is when the modality's socket was read last, None: now.
 
@@ -74,12 +74,12 @@ class StoreRelay:
             )
 
     def credit(self) -> None:
-        """Learn that the Cloud takes bytes again."""
+        """Handle that the Cloud takes bytes again."""
         if self.phase is Phase.RELAYING:
             self._deadline = None
 
     def whole(self, now: float) -> None:
-        """Learn that the last byte of the message was read, `now`."""
+        """Handle that the last byte of the message was read, `now`."""
         if self.phase is Phase.DISCARDING:
             self._over(self._failure)
         elif self.phase is Phase.RELAYING:
@@ -91,28 +91,28 @@ class StoreRelay:
         return self.transfer.length
 
     def sent(self) -> None:
-        """Learn that every byte and the last word went to the Cloud."""
+        """Handle that every byte and the last word went to the Cloud."""
         if self.phase is Phase.RELAYING:
             self.phase = Phase.AWAITING
             self._deadline = None
 
     def lost(self, now: float) -> None:
-        """Learn that no answer will come: the session or the channel has ended."""
+        """Handle that no answer will come: the session or the channel has ended."""
         self._failed(Situation.CLOUD_LOST, now)
 
     def refused(self, situation: Situation, now: float) -> None:
-        """Learn from Link itself that this store is not wanted."""
+        """Record from Link itself that this store is not requested."""
         self._failed(situation, now)
 
     def abandoned(self) -> None:
-        """Learn that the modality has gone: nobody is left to hear an answer."""
+        """Handle that the modality has ended: nobody is left to receive an answer."""
         if self.phase is not Phase.OVER:
             self._over(Situation.INVALID_PDU)
 
     def answered(self, answer: StoreAnswer, now: float) -> None:
-        """Learn what the Cloud says.
+        """Record what the Cloud states.
 
-        A commit is believed only with this store's own numbers (wire §8).
+        A commit is accepted only with this store's own numbers (wire §8).
         """
         if not isinstance(answer, Committed):
             self._failed(NOT_STORED[answer.reason], now)
@@ -122,13 +122,13 @@ class StoreRelay:
             self._failed(Situation.CLOUD_LOST, now)
 
     def next_timeout(self) -> float | None:
-        """Say when `handle_timeout` is due."""
+        """Return when `handle_timeout` is due."""
         return min(
             (due for due in (self._deadline, self._answer_by) if due is not None), default=None
         )
 
     def handle_timeout(self, now: float) -> None:
-        """Act on every deadline that `now` has reached."""
+        """Handle every deadline that `now` has reached."""
         due = self.next_timeout()
         if due is None or now < due:
             return
