@@ -167,7 +167,7 @@ async def test_an_instance_that_comes_again_is_new_and_has_an_id_of_its_own(ward
     await delete(ward, Scope(instance=5))
     again = await ward.instances.commit(NORTH, arrival("1.2.4", "4"), now=NOW)
     assert (again.id, again.stored) == (6, Stored.NEW)
-    assert await ward.index_jobs.waiting() == 1
+    assert (await ward.inventory.index(NORTH)).waiting == 1
     assert (await ward.instances.instance(NORTH, 6)).visible
     assert (await ward.deletions.deletion(NORTH, "d1")).state is DeletionState.DELETED
 
@@ -398,11 +398,11 @@ async def test_what_is_deleted_while_it_is_indexed_appears_nowhere(ward: Records
         "1.2.1",
         "1.3",
     }
-    assert await ward.index_jobs.waiting() == 0
+    assert (await ward.inventory.index(NORTH)).waiting == 0
     await restore(ward)
     assert (await ward.instances.instance(NORTH, late)).state is IndexState.WAITING
     assert await ward.instances.documents(NORTH, [late]) == {}
-    assert await ward.index_jobs.waiting() == 1
+    assert (await ward.inventory.index(NORTH)).waiting == 1
 
 
 async def test_deliveries_that_wait_are_skipped_with_the_reason_and_their_lanes_go_on(

@@ -64,7 +64,7 @@ async def test_settling_ends_the_job_and_keeps_what_was_found(
 ) -> None:
     await records.index_jobs.claim(9, now=NOW, until=NOW + 30)
     await records.index_jobs.settle([indexed(ids[0])], now=NOW)
-    assert await records.index_jobs.waiting() == 3
+    assert (await records.inventory.index(NORTH)).waiting == 3
     frames = FrameIndex(spans=((100, 20), (128, 30)), encapsulated=True, values=VALUES)
     found = await records.instances.documents(NORTH, ids)
     assert found == {
@@ -209,7 +209,7 @@ async def test_a_rebuild_gives_every_instance_a_job_and_corrects_the_index(
     await records.index_jobs.settle([indexed(one) for one in ids], now=NOW)
     (study,) = (await records.instances.studies(NORTH, StudySearch())).items
     assert (study.uid, study.instances, study.patient_name) == ("1.2.1", 4, "Heron^Ada")
-    assert await records.index_jobs.waiting() == 0
+    assert (await records.inventory.index(NORTH)).waiting == 0
 
 
 async def test_a_rebuild_takes_over_what_waits_or_is_claimed_and_no_other_study(
@@ -223,7 +223,7 @@ async def test_a_rebuild_takes_over_what_waits_or_is_claimed_and_no_other_study(
     assert len(await records.index_jobs.claim(9, now=NOW, until=NOW + 1)) == 4
     await records.index_jobs.settle([indexed(one, study="1.7") for one in ids], now=NOW)
     assert await records.index_jobs.rebuild(NORTH, study="1.8", now=NOW, event=EVENT) == 0
-    assert await records.index_jobs.waiting() == 0
+    assert (await records.inventory.index(NORTH)).waiting == 0
 
 
 async def test_an_outcome_of_another_tenants_instance_is_dropped(

@@ -58,7 +58,7 @@ async def test_a_new_instance_gets_a_row_a_job_and_an_audit_record(ward: Records
         "clinic",
         NOW,
     )
-    assert await ward.index_jobs.waiting() == 1
+    assert (await ward.inventory.index(NORTH)).waiting == 1
     record = (await ward.audit.records(NORTH)).items[0]
     assert (record.event.event, record.event.type) == (
         EventId.INSTANCES_TRANSFERRED,
@@ -108,7 +108,7 @@ async def test_the_same_again_is_a_success_without_a_new_row(ward: Records) -> N
     again = await ward.instances.commit(NORTH, arrival(), now=NOW + 1)
     assert (again.id, again.stored) == (first, Stored.SAME)
     assert len((await ward.instances.instances(NORTH, HIDDEN)).items) == 1
-    assert await ward.index_jobs.waiting() == 1
+    assert (await ward.inventory.index(NORTH)).waiting == 1
     assert (await ward.audit.records(NORTH)).items[0].event.type == "instance.same"
     assert (await ward.alarms.alarms(NORTH)).items == ()
 

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
-    func,
     insert,
     literal,
     or_,
@@ -56,7 +55,6 @@ OF_JOBS = select(
 )
 TAKE = update(_job).where(_job.c.instance == bindparam("taken")).values(until=bindparam("end"))
 FREE = update(_job).where(_job.c.until > 0.0).values(until=0.0)
-WAITING = select(func.count()).select_from(_job)
 PLACE = select(
     _instance.c.facility,
     _instance.c.study,
@@ -149,11 +147,6 @@ class IndexJobRecords:
             return queued
 
         return await self._database.write(requeue, tenant=tenant)
-
-    async def waiting(self) -> int:
-        return await self._database.read(
-            lambda connection: int(connection.execute(WAITING).scalar_one())
-        )
 
 
 def _queue(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> int:

@@ -91,7 +91,7 @@ async def test_what_is_stored_is_found(node: Node) -> None:
 async def indexed_by(node: Node, running: "asyncio.Task[None]") -> None:
     """Wait until nothing is left to index, then end the indexer."""
     async with asyncio.timeout(10):
-        while await node.cloud.records.index_jobs.waiting():  # noqa: ASYNC110
+        while (await node.cloud.records.inventory.index(NORTH)).waiting:  # noqa: ASYNC110
             await asyncio.sleep(0)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -156,7 +156,7 @@ async def test_an_outcome_that_the_store_cannot_hold_stops_nobody(
         )
     ).items
     assert "OverflowError" in refused.problem
-    assert await node.cloud.records.index_jobs.waiting() == 0
+    assert (await node.cloud.records.inventory.index(NORTH)).waiting == 0
 
 
 async def test_an_index_that_was_wrong_is_rebuilt(node: Node) -> None:

@@ -138,6 +138,3 @@ class IndexJobs(Protocol):
 
         They wait then. Those that are indexed, unknown or in none of `facilities` are left out.
         """
-
-    async def waiting(self) -> int:
-        """Count the jobs that are not settled."""
