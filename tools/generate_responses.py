@@ -22,8 +22,8 @@ Generated from the response tables of Link's listener protocols by
 `python -m tools.generate_responses`; a test provokes every row.
 
 Success is sent for data that the Cloud has fsynced and committed, for nothing else; the data set is
-parsed afterwards ([what the sender does not learn](acknowledged.md)). A response that looks
-permanent is sent for permanent causes only. Every sender gets its response at most 25 seconds after
+parsed afterwards ([what the sender is not notified of](acknowledged.md)). A permanent
+response is sent for permanent causes only. Every sender gets its response at most 25 seconds after
 the last byte of its message was read.
 
 After {FAILED_STORES_UNTIL_ABORT} stores on one association got A700, the association is aborted.

@@ -21,7 +21,7 @@ from swallowtail.calls.deliver import DELIVER
 from swallowtail.calls.diagnostics import CHECK
 from swallowtail.calls.net import ServedCall, call_capability
 from swallowtail.link.cloud_address import Connect
-from swallowtail.link.control.calls import CALL_LIMIT, About, ControlCalls
+from swallowtail.link.control.calls import CALL_LIMIT, ControlCalls, LinkFacts
 from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.endpoints import Endpoints, ListenerProtocol
 from swallowtail.link.policy import Policy, Target, numeric
@@ -88,7 +88,7 @@ class Agent:
             self.state,
             changed=self._changed,
         )
-        about = About(facts.release, facts.platform, facts.host, started=loop.time())
+        about = LinkFacts(facts.release, facts.platform, facts.host, started=loop.time())
         reach = Reach(world.network, world.resolve, facts.policy, self._own_ports, self._tasks)
         self.destinations = Destinations(reach, self.state, self._tasks, self._changed)
         self.calls = ControlCalls(

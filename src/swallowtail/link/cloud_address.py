@@ -53,7 +53,7 @@ _PHASES: Final = {"address": "upgrade", "network": "connect", "time": "connect"}
 
 @dataclass(frozen=True, slots=True)
 class WebSocketUplink:
-    """The address of the Cloud and the way to it; `proxy` is a URL, None for a direct connection."""
+    """The address of the Cloud; `proxy` is a URL, None for a direct connection."""
 
     url: str
     tls: ssl.SSLContext

@@ -28,6 +28,6 @@ def disable_core_dumps() -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         failed = ctypes.get_errno()
         log.warning(
-            "core dumps not disabled for every handler",
+            "core dumps partly disabled",
             error=OSError(failed, os.strerror(failed)),
         )

@@ -129,7 +129,7 @@ async def _run(world: World, facts: Facts) -> bool:
     try:
         await agent.run()
     except Exception as error:
-        log.critical("Link stopped by a bug", exc_info=error)
+        log.critical("Link crashed", exc_info=error)
         return False
     log.info("Link stopped")
     return True

@@ -55,7 +55,7 @@ MAX_CLOCK_OFFSET: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class LinkFacts:
     """Facts about this Link for its status."""
 
     release: str
@@ -87,7 +87,7 @@ class ControlCalls:
         groups: Sequence[EndpointGroup],
         calls: Mapping[str, ServedCall],
         policy: Policy,
-        about: About,
+        about: LinkFacts,
         now: Callable[[], float],
     ) -> None:
         self._endpoints = endpoints
