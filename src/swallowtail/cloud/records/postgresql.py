@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
@@ -60,6 +62,17 @@ BEGIN_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
+class _WithoutNul(StrDumperUnknown):
+    """Text without NUL, which PostgreSQL cannot store, and SQLite can.
+
+    The replacement character (U+FFFD) takes its place, in searches too.
+    """
+
+    def dump(self, obj: str) -> Buffer | None:
+        """Return the text as it is sent."""
+        return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)
+
+
 def engine_of(url: URL, *, begin: str) -> Engine:
     """Return an engine whose transactions begin with `begin`."""
     engine = create_engine(
@@ -72,6 +85,7 @@ def engine_of(url: URL, *, begin: str) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: psycopg.Connection[Any], _record: object) -> None:
         connection.autocommit = True  # transactions begin as above, not by the driver
+        connection.adapters.register_dumper(str, _WithoutNul)
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:

@@ -24,6 +24,7 @@ from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.ingest.store_instance import Ingest, InstanceKey, Upload
 from swallowtail.cloud.model.imaging import Arrival, InstanceSearch, Receipt
+from swallowtail.cloud.model.port_errors import DeletionRunningError
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import NORTH, NOW, US, admitted_link, digest, tenants
@@ -178,6 +179,19 @@ async def test_an_old_epoch_is_fenced(cloud: Cloud) -> None:
     assert isinstance(answer, NotStored)
     assert (answer.reason, await cloud.instances()) == (NotStoredReason.FENCED, 0)
     assert isinstance(await cloud.store(body(), epoch=2), Committed)
+
+
+async def test_an_instance_that_is_being_deleted_is_to_be_sent_again_and_raises_no_alarm(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(tenant: str, arrival: Arrival, *, now: float) -> Receipt:
+        raise DeletionRunningError
+
+    monkeypatch.setattr(cloud.records.instances, "commit", refuse)
+    answer = await cloud.store(body())
+    assert isinstance(answer, NotStored)
+    assert answer.reason is NotStoredReason.STORAGE_UNAVAILABLE
+    assert (await cloud.records.alarms.alarms(NORTH)).items == ()
 
 
 async def test_storage_that_is_down_is_said_and_recovers(cloud: Cloud) -> None:

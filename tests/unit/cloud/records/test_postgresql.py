@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import ProgrammingError
 
 from swallowtail.cloud.model.port_errors import ConflictError, StorageUnavailableError
-from swallowtail.cloud.model.tenancy import Tenant
+from swallowtail.cloud.model.tenancy import Facility, Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.database import Unit
 from swallowtail.cloud.records.memory import INVENTED_KEYS
@@ -112,6 +112,14 @@ def test_every_table_of_tenants_has_a_policy(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relrowsecurity"
         ).fetchall()
     assert {name for (name,) in rows} == set(schema.metadata.tables) - QUEUES
+
+
+async def test_text_with_nul_is_stored_and_searched_for(records: Records) -> None:
+    """From REST, where JSON can hold one; as SQLite does."""
+    strange = Facility(id="x", name="a\0b", time_zone="UTC")
+    await records.people.put_facility(NORTH, strange, now=NOW, event=EVENT)
+    (found,) = (await records.people.facilities(NORTH, name="a\0b")).items
+    assert found.name == "a\ufffdb"
 
 
 async def test_tenants_commit_in_parallel_and_one_tenants_changes_in_turn(
