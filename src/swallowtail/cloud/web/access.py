@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import Depends
+from fastapi import Depends, Query
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -128,7 +128,12 @@ class GuardedRoute(APIRoute):
         return guarded
 
 
-async def caller(request: Request, organisation: str | None = None) -> Caller:
+OrganisationId = Annotated[
+    str | None, Query(description="The organisation's id; only an operator names another one.")
+]
+
+
+async def caller(request: Request, organisation: OrganisationId = None) -> Caller:
     """Return the caller, within an organisation.
 
     The token's own, or for an operator the one that `organisation` names by id.

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web.access import LIMITED_KEY, ROLES_KEY, Limited
 from swallowtail.cloud.web.dicomweb.dicom_schema import DICOM_SCHEMAS
+from swallowtail.cloud.web.openapi_terms import add_descriptions
 from swallowtail.cloud.web.problems import MEDIA_TYPE, title_of
 
 REFUSES_KEY: Final = "x-refuses"
@@ -94,6 +95,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             responses.pop("422", None)  # FastAPI's own shape, which we never send
             for status in sorted(_refusals(path, method, operation)):
                 _add(responses, status)
+    add_descriptions(document)
     return document
 
 

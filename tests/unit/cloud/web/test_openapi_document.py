@@ -119,3 +119,25 @@ async def test_a_refused_store_is_told_in_the_described_form(cloud: Cloud) -> No
     answer = await cloud.http.post(path, headers=headers, content=body)
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/dicom+json"
+
+
+def test_every_operation_and_every_parameter_is_described(document: dict[str, Any]) -> None:
+    evident = {"name", "state", "hidden", "date_from", "date_to", "received_since", "version"}
+    evident |= {"instance", "frames", "tag", "quality"}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            where = f"{method} {path}"
+            assert operation["summary"], where
+            assert operation["description"].endswith("."), where
+            missing = {
+                one["name"] for one in operation.get("parameters", ()) if "description" not in one
+            }
+            assert missing <= evident, (where, missing)
+
+
+def test_every_time_is_described(document: dict[str, Any]) -> None:
+    times = {"created", "received", "since", "deleted", "until", "last", "first", "at"}
+    for name, schema in document["components"]["schemas"].items():
+        for field, value in schema.get("properties", {}).items():
+            if field in times and "number" in str(value):
+                assert "description" in str(value), (name, field)

@@ -10,7 +10,7 @@ from pydantic import StringConstraints
 
 from swallowtail.cloud.tenancy.archives import ArchiveAdministration
 from swallowtail.cloud.web.access import InOrganisation
-from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, UidPath, page_out
+from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, Timestamp, UidPath, page_out
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.roles import PATIENT_DATA_READERS, QUEUE_MANAGERS
 from swallowtail.cloud.web.route import FILTERED, REFUSED, Route
@@ -26,7 +26,7 @@ class ArchiveOut(Out):
 
     id: str
     name: str
-    created: float
+    created: Timestamp
 
 
 class ArchiveNew(Body):

@@ -7,7 +7,7 @@ from fastapi import Depends, Query
 
 from swallowtail.cloud.auditing.audit_reading import AuditReading
 from swallowtail.cloud.model.audit import AuditRecord, AuditSearch
-from swallowtail.cloud.web.access import Anywhere
+from swallowtail.cloud.web.access import Anywhere, OrganisationId
 from swallowtail.cloud.web.api.schemas import (
     MAX_NUMBER,
     AuditOut,
@@ -75,7 +75,7 @@ async def list_audit(
     audit: Reading,
     page: Paging,
     search: Searching,
-    organisation: str | None = None,
+    organisation: OrganisationId = None,
 ) -> PageOut[AuditOut]:
     """List audit records.
 
@@ -86,7 +86,9 @@ async def list_audit(
     return page_out(await audit.records(caller, organisation, search, page), _audit)
 
 
-async def audit_head(caller: Anywhere, audit: Reading, organisation: str | None = None) -> HeadOut:
+async def audit_head(
+    caller: Anywhere, audit: Reading, organisation: OrganisationId = None
+) -> HeadOut:
     """Get the head of the audit chain.
 
     Returns sequence and digest of the last record. Keep them elsewhere, and pass them to verify
@@ -99,7 +101,7 @@ async def audit_head(caller: Anywhere, audit: Reading, organisation: str | None 
 async def verify_audit(
     caller: Anywhere,
     audit: Reading,
-    organisation: str | None = None,
+    organisation: OrganisationId = None,
     sequence: Annotated[
         int | None,
         Query(

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from swallowtail.cloud.audit_export.settings import ExportProgress, ExportSettings
 from swallowtail.cloud.model.exporting import AuditReceiver
-from swallowtail.cloud.web.access import Anywhere
-from swallowtail.cloud.web.api.schemas import Body, Out
+from swallowtail.cloud.web.access import Anywhere, OrganisationId
+from swallowtail.cloud.web.api.schemas import Body, Out, Timestamp
 from swallowtail.cloud.web.roles import ACCESS_MANAGERS, AUDIT_READERS
 from swallowtail.cloud.web.route import REFUSED, Route
 from swallowtail.cloud.web.use_cases import provided
@@ -69,12 +69,12 @@ class AuditExportOut(Out):
     sequence: int = Field(description="The last record that the receiver has taken.")
     waiting: int = Field(description="Records that it has not taken yet.")
     exported: float | None = Field(description="When it took records last.")
-    failing_since: float | None
+    failing_since: Timestamp | None
     detail: str = Field(description="Why the last attempt failed, and what to do.")
 
 
 async def get_audit_export(
-    caller: Anywhere, exports: Settings, organisation: str | None = None
+    caller: Anywhere, exports: Settings, organisation: OrganisationId = None
 ) -> AuditExportOut:
     """Get the audit export.
 
@@ -84,7 +84,7 @@ async def get_audit_export(
 
 
 async def put_audit_export(
-    caller: Anywhere, exports: Settings, body: AuditExportPut, organisation: str | None = None
+    caller: Anywhere, exports: Settings, body: AuditExportPut, organisation: OrganisationId = None
 ) -> AuditExportOut:
     """Set the audit export.
 
@@ -97,7 +97,7 @@ async def put_audit_export(
 
 
 async def remove_audit_export(
-    caller: Anywhere, exports: Settings, organisation: str | None = None
+    caller: Anywhere, exports: Settings, organisation: OrganisationId = None
 ) -> Response:
     """Delete the audit export.
 

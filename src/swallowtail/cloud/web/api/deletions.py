@@ -22,6 +22,7 @@ from swallowtail.cloud.web.api.schemas import (
     Out,
     PageOut,
     RowId,
+    Timestamp,
     UidPath,
     UidText,
     page_out,
@@ -61,9 +62,9 @@ class DeletionOut(Out):
     sop_instance: str
     instance: int | None
     reason: str
-    deleted: float
+    deleted: Timestamp
     deleted_by: str
-    until: float
+    until: Timestamp
     instances: int
     restored: int
     purged: int
@@ -104,7 +105,7 @@ class RetentionLockOut(Out):
     study: str
     reason: str
     locked_by: str
-    since: float
+    since: Timestamp
 
 
 async def delete_study(

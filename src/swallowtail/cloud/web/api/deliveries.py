@@ -33,6 +33,7 @@ from swallowtail.cloud.web.api.schemas import (
     Out,
     PageOut,
     RowId,
+    Timestamp,
     UidPath,
     UidText,
     page_out,
@@ -70,8 +71,8 @@ class DeliveryOut(Out):
     priority: int
     cause: str
     state: DeliveryState
-    created: float
-    changed: float
+    created: Timestamp
+    changed: Timestamp
     next_at: float
     """Time of the next attempt; 0: as soon as it is its turn."""
     tries: int
@@ -95,7 +96,7 @@ class AttemptOut(Out):
 
     number: int
     began: float
-    ended: float
+    ended: Timestamp
     state: DeliveryState
     status: str | None
     about: FailureSubject | None

@@ -23,6 +23,7 @@ from swallowtail.cloud.web.api.schemas import (
     EndpointOut,
     Out,
     PageOut,
+    Timestamp,
     page_out,
 )
 from swallowtail.cloud.web.page_parameters import Paging
@@ -48,9 +49,9 @@ class QueueOut(Out):
     paused_by: str
     breaker: BreakerState
     failures: int
-    retry_at: float
+    retry_at: Timestamp
     detail: str
-    failing_since: float | None
+    failing_since: Timestamp | None
     delivered_at: float | None
     counts: dict[str, int]
     oldest: float | None

@@ -25,7 +25,7 @@ from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.archives import ArchiveKey
 from swallowtail.cloud.web.api.deliveries import DestinationKey
-from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, UidText, page_out
+from swallowtail.cloud.web.api.schemas import Body, Out, PageOut, Timestamp, UidText, page_out
 from swallowtail.cloud.web.page_parameters import Paging
 from swallowtail.cloud.web.problems import invalid
 from swallowtail.cloud.web.roles import CONFIGURATION_READERS, CONFIGURATORS, QUEUE_MANAGERS
@@ -155,8 +155,8 @@ class RuleOut(Out):
     quiet: float
     acquisitions_only: bool
     final: bool
-    created: float
-    changed: float
+    created: Timestamp
+    changed: Timestamp
 
 
 class RuleOrder(Body):

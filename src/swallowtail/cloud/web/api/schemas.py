@@ -36,6 +36,7 @@ Name = Annotated[
 MAX_NUMBER: Final = 2**63 - 1
 """What a row can hold."""
 RowId = Annotated[int, Path(ge=1, le=MAX_NUMBER)]
+Timestamp = Annotated[float, Field(description="UTC seconds.")]
 Moment = Annotated[float, Field(allow_inf_nan=False)]
 Since = Annotated[
     Moment | None, Query(description="Raised or recorded at this time or later, UTC seconds.")
@@ -86,13 +87,13 @@ TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time
 class Body(BaseModel):
     """A request body; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Out(BaseModel):
     """A response body; clients ignore unknown keys."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
 
 class PageOut(BaseModel, Generic[T]):
@@ -114,7 +115,7 @@ class OrganisationOut(Out):
     name: str
     title: str
     state: OrganisationState
-    created: float
+    created: Timestamp
     retention_days: int
 
 
@@ -172,7 +173,7 @@ class EndpointOut(Out):
     kind: EndpointKind
     state: str
     detail: str
-    since: float
+    since: Timestamp
     connections: int
 
 
@@ -208,7 +209,7 @@ class LinkOut(Out):
     )
     key: str = Field(description="The bound device key in hex; empty before the first connection.")
     epoch: int = Field(description="Raised by every session, rotation, rebind and revocation.")
-    created: float
+    created: Timestamp
     session: SessionOut
 
 
@@ -272,7 +273,7 @@ class ConfigurationOut(BaseModel):
     version: int
     document: dict[str, Any] | None = None
     author: str
-    created: float
+    created: Timestamp
     comment: str
     restored_from: int | None = None
 
@@ -336,8 +337,8 @@ class UnknownDeviceOut(Out):
     called_ae: str
     reason: str
     count: int
-    first: float
-    last: float
+    first: Timestamp
+    last: Timestamp
     hint: dict[str, Any]
 
 
@@ -368,19 +369,19 @@ class AlarmOut(Out):
     subject: str
     severity: Severity
     detail: str
-    since: float
-    last: float
+    since: Timestamp
+    last: Timestamp
     count: int
-    acknowledged: float | None
+    acknowledged: Timestamp | None
     acknowledged_by: str
-    cleared: float | None
+    cleared: Timestamp | None
 
 
 class AuditOut(BaseModel):
     """A record of the audit chain, in the terms of PS3.15 A.5."""
 
     sequence: int
-    at: float
+    at: Timestamp
     event: str
     action: str
     outcome: int
@@ -403,7 +404,7 @@ class HeadOut(Out):
 class ExportedHeadOut(HeadOut):
     """A head that the Cloud has exported, and when."""
 
-    at: float
+    at: Timestamp
 
 
 class ChainOut(Out):

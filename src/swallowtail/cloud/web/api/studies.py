@@ -27,6 +27,7 @@ from swallowtail.cloud.web.api.schemas import (
     Out,
     PageOut,
     RowId,
+    Timestamp,
     UidPath,
     UidText,
     page_out,
@@ -70,8 +71,8 @@ class StudyOut(Out):
     modalities: list[str]
     series: int
     instances: int
-    received: float
-    updated: float
+    received: Timestamp
+    updated: Timestamp
     archive: str
     """The id of the archive that it is in; empty: in none."""
 
@@ -89,7 +90,7 @@ class SeriesOut(Out):
     performed_date: dt.date | None
     performed_time: LocalTime | None
     instances: int
-    received: float
+    received: Timestamp
 
 
 class InstanceOut(Out):
@@ -101,7 +102,7 @@ class InstanceOut(Out):
     transfer_syntax: str
     sha256: str
     length: int
-    received: float
+    received: Timestamp
     visible: bool
     stored: Stored
     state: IndexState

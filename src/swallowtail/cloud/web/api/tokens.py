@@ -25,6 +25,7 @@ from swallowtail.cloud.web.api.schemas import (
     Moment,
     Out,
     PageOut,
+    Timestamp,
     Title,
     page_out,
     sorted_or_none,
@@ -53,9 +54,9 @@ class TokenOut(Out):
     role: Role
     facilities: list[str] | None = Field(description=LIMITED)
     archives: list[str] | None = Field(description=FILED)
-    created: float
+    created: Timestamp
     expires: float | None = Field(description="When it expires, UTC seconds; null: never.")
-    revoked: float | None
+    revoked: Timestamp | None
     rotated: float | None = Field(description="When its secret was last replaced.")
     previous_until: float | None = Field(
         description="Until when the secret before the last rotation stays valid; null: it is not.",
