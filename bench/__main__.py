@@ -25,7 +25,7 @@ def arguments() -> argparse.Namespace:
         "--only",
         metavar="NAME",
         help=(
-            "`footprint`, `narrow`, `postgresql`, `slow`, or what a store's row's name contains: `ct one"
+            "`footprint`, `narrow`, `postgresql`, `slow`, or a part of a row's name: `ct one"
             " default`, `out ct`"
         ),
     )

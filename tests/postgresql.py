@@ -1,7 +1,7 @@
 """A PostgreSQL server of the tests' own: in a temporary folder, on a Unix socket, nowhere else.
 
-The folder lies in memory where the machine has /dev/shm. There fsync costs nothing, so that it stays on, as
-the Cloud demands; what survives a loss of power is no matter of these tests.
+The folder is in memory where the machine has /dev/shm. There fsync costs nothing, so that it stays
+on, as the Cloud requires; what survives a loss of power is no matter of these tests.
 """
 
 import contextlib

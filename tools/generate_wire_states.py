@@ -18,8 +18,8 @@ PAGE: Final = Path(__file__).parent.parent / "docs" / "wire-states.md"
 
 HEAD: Final = """# The wire's states
 
-Generated from `swallowtail.wire` by `python -m tools.generate_wire_states`; `docs/wire.md` specifies each
-input. What has no arrow is a violation by whoever did it (wire §9).
+Generated from `swallowtail.wire` by `python -m tools.generate_wire_states`.
+`docs/wire.md` specifies each input. What has no arrow is a violation by whoever did it (wire §9).
 
 ## A channel
 

@@ -169,7 +169,7 @@ def _resolve(schema: Schema, document: Schema) -> Schema:
 
 
 def _alternatives(schema: Schema, document: Schema) -> list[Schema]:
-    """Return the alternatives of a schema but null, which its types tell."""
+    """Return the alternatives of a schema except null, which is among its types."""
     parts = schema.get("anyOf", schema.get("oneOf", (schema,)))
     resolved = [_resolve(one, document) for one in parts]
     return [one for one in resolved if one.get("type") != "null"] or [{}]

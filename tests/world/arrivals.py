@@ -137,8 +137,8 @@ class Arrivals:
         for earlier in self._attempts.get(key, ()):
             if not earlier.failed and not self._may_repeat(key, earlier, attempt):
                 text = (
-                    f"{attempt}, though {earlier} has not failed: kept at {earlier.kept_at}, received"
-                    f" at {earlier.heard_at}"
+                    f"{attempt}, though {earlier} has not failed: kept at {earlier.kept_at},"
+                    f" received at {earlier.heard_at}"
                 )
                 self._oracle.find(Rule.DELIVERED_TWICE, text)
 

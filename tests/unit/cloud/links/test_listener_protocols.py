@@ -52,8 +52,6 @@ async def test_a_link_with_the_protocol_gets_the_document_without_defaults(world
     ):
         async for channel in session.opened():
             if channel.opening.call == CONFIGURE:
-                assert (
-                    b'{"listeners":[{"name":"echo","port":7777,"prefix":"> ","protocol":"line-echo"}]}'
-                    in channel.opening.body
-                )
+                listener = b'{"name":"echo","port":7777,"prefix":"> ","protocol":"line-echo"}'
+                assert b'{"listeners":[' + listener + b"]}" in channel.opening.body
                 break
