@@ -21,7 +21,7 @@ DELIVER: Final = "deliver"
 class Expected(Call, frozen=True, kw_only=True):
     """A presentation context that the queue will need soon.
 
-    So that one association serves many instances.
+    One association then serves many instances.
     """
 
     sop_class: str
@@ -45,7 +45,7 @@ class DeliverRequest(Call, frozen=True, kw_only=True):
     """
     delivery: int
     attempt: int
-    """Its attempts so far; a refused context is negotiated anew from the second on."""
+    """Its attempts so far; a refused context is negotiated again from the second on."""
     behind: int = 0
     """The delivery ahead of this one on its connection that had no answer yet when this was asked
     for, 0: none. Unless that one has arrived (or awaits its response, within the asynchronous
@@ -115,7 +115,7 @@ class Delivered(Confirmation, tag="delivered", frozen=True, kw_only=True):
 
 
 class NotDelivered(Call, tag="not-delivered", frozen=True, kw_only=True):
-    """The destination does not have it, as far as Link has."""
+    """The destination does not have it, according to Link."""
 
     about: About
     phase: DeliveryPhase

@@ -1,4 +1,4 @@
-"""What a route provides: its destinations, and senders that make attempts at them."""
+"""The interface of a route: its destinations, and the senders of attempts."""
 
 import asyncio
 import enum
@@ -45,7 +45,7 @@ D = TypeVar("D", bound=DeliveryDestination)
 
 
 class AttemptResult(enum.Enum):
-    """Whether a destination has a payload, as far as one attempt knows."""
+    """The result of one attempt: delivered, failed or unknown."""
 
     UNKNOWN = enum.auto()
     """In progress, or ended without the route's answer."""
@@ -78,7 +78,7 @@ class Progress:
 
 
 class AttemptRequest(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
-    """What to send, where, and behind what on its connection."""
+    """One attempt: the lease, the destination, and the delivery ahead on its connection."""
 
     lease: Lease
     destination: D
@@ -91,7 +91,7 @@ class AttemptRequest(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
 
 
 class Sender(Protocol[D]):
-    """Makes attempts at the deliveries of one payload kind over one session of a route."""
+    """The sender of one payload kind over one session of a route."""
 
     async def attempt(self, request: AttemptRequest[D], progress: Progress) -> tuple[Outcome, str]:
         """Make one attempt; return its outcome and the format that was sent.

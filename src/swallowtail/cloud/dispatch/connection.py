@@ -7,8 +7,8 @@ there when it may begin.
 
 What follows in a lane is asked for `behind` the one that is under way: Link begins it when that one
 has arrived, and returns it otherwise, so a retry is overtaken by nothing. Its answer is waited for
-also when the head has failed: only Link determines whether it was begun, and what was sent must not
-be taken for untouched and sent again.
+also when the head has failed: only Link can state whether it was begun, and what was sent must not
+be sent again as if it had not been.
 """
 
 import asyncio
@@ -68,15 +68,13 @@ DEPTH: Final = 2
 SETTLE_PAUSE: Final = 1.0
 ABANDON: Final = 2.0
 MARGIN: Final = 30.0
-"""Seconds beyond all of the destination's deadlines, after which a Link that states nothing is not
-waited for.
-"""
+"""Seconds beyond all of the destination's deadlines after which an attempt is cancelled."""
 ATTEMPTS: Final = Counter(
     "swallowtail_delivery_attempts", "Attempts to deliver, by the state that they left", ["state"]
 )
 SUSPECTED_STATES: Final = frozenset({DeliveryState.DEAD_LETTER, DeliveryState.STOPPED})
 LOOK_BACK: Final = 20
-"""Dead letters, the newest, among which those are looked for that were parked for cuts."""
+"""The newest dead letters among which those caused by cuts are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class RunningAttempt:
 
 @dataclass(frozen=True, slots=True)
 class DispatchContext(Generic[D]):
-    """What every connection of a session uses."""
+    """The context that every connection of a session uses."""
 
     route: RouteSession[D]
     deliveries: Deliveries
@@ -105,7 +103,10 @@ class DispatchContext(Generic[D]):
 
 
 class DestinationConnection(Generic[D]):
-    """Works through what is due at one destination, then ends; `run` again when there is more."""
+    """A connection that sends what is due at one destination, then ends.
+
+    `run` again when there is more.
+    """
 
     def __init__(
         self,
@@ -126,16 +127,16 @@ class DestinationConnection(Generic[D]):
         self._retired = False
 
     def retire(self) -> None:
-        """Start nothing more.
+        """Start no more attempts, because the settings of the destination have changed.
 
-        The destination's settings are others now, so another connection goes on with the queue.
+        Another connection continues with the queue.
         """
         self._retired = True
 
     async def run(self) -> int:
-        """Send until nothing is due here; gives how many attempts that were.
+        """Send until nothing is due; return the number of attempts.
 
-        Cancelled, it gives back what is under way.
+        Cancellation returns the leases.
         """
         count = 0
         async with Tasks(f"connection {self._number}") as tasks:
@@ -150,10 +151,7 @@ class DestinationConnection(Generic[D]):
         return count
 
     async def _begin(self, tasks: Tasks, after: Lease | None) -> bool:
-        """Start to send the one that was claimed ahead.
-
-        Or claim one, of the lane of `after` if that is given.
-        """
+        """Start the attempt that was claimed ahead, or claim one, in the lane of `after` if given."""
         if self._ahead is None:
             claim = await self._claimed(tasks, after)
             if (
@@ -188,7 +186,7 @@ class DestinationConnection(Generic[D]):
         return True
 
     async def _claimed(self, tasks: Tasks, after: Lease | None) -> Claim | StorageUnavailableError:
-        """Claim one more; cancelled meanwhile, `_abandon` finds it."""
+        """Claim one more; if cancelled meanwhile, `_abandon` returns it."""
         self._claiming = tasks.spawn(self._claim(after), name="claim")
         return await asyncio.shield(self._claiming)
 
@@ -208,9 +206,9 @@ class DestinationConnection(Generic[D]):
             return error
 
     async def _may_suspect(self, lease: Lease) -> bool:
-        """Say whether a cut may be this instance's fault.
+        """Return whether a cut may be caused by this payload.
 
-        No more than MAX_SUSPECTED in a row may, without one that arrives.
+        At most MAX_SUSPECTED in a row may, without one that is delivered.
         """
         if not lease.delivery.cuts:
             return False
@@ -251,8 +249,9 @@ class DestinationConnection(Generic[D]):
             await self._give_back()
 
     def _begins_others(self, head: RunningAttempt) -> bool:
-        """Return whether another lane may be begun on this connection, the head's having nothing to
-        begin.
+        """Return whether another lane may start on this connection.
+
+        The lane of the head has nothing to start.
         """
         return (
             self._destination.connections > 1
@@ -261,9 +260,9 @@ class DestinationConnection(Generic[D]):
         )
 
     def _may_begin(self, head: RunningAttempt) -> bool:
-        """Say whether the next may be begun.
+        """Return whether the next attempt may start.
 
-        Also beside the commit of a head that has arrived, if it is claimed already.
+        It may during the commit of a delivered head, if it is claimed already.
         """
         if self._retired or not head.task.done():
             return not self._retired
@@ -274,9 +273,9 @@ class DestinationConnection(Generic[D]):
         )
 
     async def _wait(self, head: RunningAttempt, *others: "asyncio.Task[bool]") -> None:
-        """Wait until something ends, keeping the leases.
+        """Wait until something ends, extending the leases.
 
-        A Link that is silent beyond every deadline loses the delivery.
+        The head is cancelled when nothing happens beyond every deadline.
         """
         while True:
             awaited = [head.task, *others]
@@ -302,18 +301,16 @@ class DestinationConnection(Generic[D]):
             await self._context.deliveries.extend(leases, until=self._context.clock() + LEASE)
         except StorageUnavailableError:
             log.warning(
-                "lease not extended",
+                "lease extension failed",
                 link=self._target.link,
                 destination=self._target.destination,
             )
 
     async def _settle(self, attempt: RunningAttempt, tries: int | None = None) -> Plan | None:
-        """Keep what became of an attempt; None.
+        """Settle an attempt and return its plan.
 
-        Its lease was lost, or the storage would not, so many times.
-
-        Without a limit it waits for the storage: nothing could be claimed meanwhile, and to discard
-        the outcome is to send again.
+        None: the lease was lost, or the storage was unavailable `tries` times. Without a limit it
+        waits for the storage, because a lost outcome means to send again.
         """
         outcome, syntax = _outcome(attempt, gone=self._context.route.gone)
         facts = self._facts(attempt, outcome, syntax) if _has_begun(attempt, outcome) else None
@@ -343,7 +340,7 @@ class DestinationConnection(Generic[D]):
         return None
 
     async def _settle_and_claim(self, tasks: Tasks, head: RunningAttempt) -> bool:
-        """Keep what became of the head; says whether its lane goes on.
+        """Settle the head and return whether its lane continues.
 
         After a success the same commit claims the next one.
         """
@@ -373,7 +370,7 @@ class DestinationConnection(Generic[D]):
         )
 
     async def _give_back(self) -> None:
-        """Start nothing more, and settle what is under way by its answer."""
+        """Settle the running attempts by their answers, and start no more."""
         await self._return_ahead()
         while self._line:
             attempt = self._line[0]
@@ -383,9 +380,9 @@ class DestinationConnection(Generic[D]):
             self._line.popleft()
 
     async def _give_up(self) -> None:
-        """Cancel what is under way, the last one first.
+        """Cancel the running attempts, last one first.
 
-        What has its answer already is settled by that.
+        One that already has its answer is settled by it.
         """
         await self._return_ahead()
         while self._line:
@@ -401,7 +398,7 @@ class DestinationConnection(Generic[D]):
             await self._return(ahead)
 
     async def _abandon(self) -> None:
-        """Leave no lease behind, within reason: one that stays lapses."""
+        """Return the leases within ABANDON seconds; others expire."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ABANDON):
                 if (
@@ -411,11 +408,11 @@ class DestinationConnection(Generic[D]):
                 await self._give_up()
 
     async def _return(self, claim: Claim | StorageUnavailableError) -> None:
-        """Release what was claimed and not begun."""
+        """Return the leases of attempts that did not start."""
         if isinstance(claim, Claim):
             now, away = (
                 self._context.clock(),
-                RouteLost("given up by the Cloud before it was begun; it is sent again", gone=True),
+                RouteLost("cancelled by the Cloud before it began; it is sent again", gone=True),
             )
             plans = [
                 plan(lease, claim.state, self._destination, away, now=now, dice=0.0)
@@ -432,9 +429,9 @@ def _has_begun(attempt: RunningAttempt, outcome: Outcome) -> bool:
 
     All but those that nothing outside the Cloud and Link can have seen.
 
-    Link reports it of those that it did not begin. One without an answer may have been begun as
-    soon as something of it was sent, unless the one before it is known to have failed: that one may
-    have arrived although its answer was lost too.
+    Link reports those that it did not begin. One without an answer may have been begun as soon
+    as something of it was sent, unless the one before it is known to have failed: that one may have
+    arrived although its answer was lost too.
     """
     match outcome:
         case NotBegun() | Failure(begun=False):
@@ -457,12 +454,13 @@ def _waited_in_vain(attempt: RunningAttempt) -> bool:
 def _outcome(attempt: RunningAttempt, *, gone: bool) -> tuple[Outcome, str]:
     task = attempt.task
     if task.cancelled():
-        return RouteLost("given up by the Cloud; it is sent again in its order", gone=gone), ""
+        return RouteLost("cancelled by the Cloud; it is sent again in its order", gone=gone), ""
     if (
         error := task.exception()
     ) is not None:  # a bug, which the task's owner has logged; the delivery must not hang on it
         return RouteLost(
-            f"the Cloud failed to send it ({type(error).__name__}); its log says more", gone=gone
+            f"the Cloud failed to send it ({type(error).__name__}); its log has the details",
+            gone=gone,
         ), ""
     outcome, syntax = task.result()
     match outcome:

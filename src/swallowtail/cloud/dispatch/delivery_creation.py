@@ -1,10 +1,9 @@
-"""Has the rules evaluate what was indexed.
+"""Evaluates the rules on what was indexed.
 
 Batch after batch while there are some, then asleep until something happens.
 
-Each instance is evaluated once by each rule. Its deliveries and the note that it was evaluated are
-one transaction, so a kill repeats the judgement or does not, and the same desired configuration
-twice is one delivery.
+Each rule is evaluated once on each instance. Its deliveries and the note of the evaluation are one
+transaction, so a crash repeats the evaluation or does not, and the same request twice is one delivery.
 """
 
 import asyncio
@@ -29,36 +28,36 @@ from swallowtail.cloud.model.tenancy import Tenant
 
 TOPIC: Final = "routing"
 BATCH: Final = 128
-BREATH: Final = 8
-"""Instances that are evaluated between two periodic checks at the rest of the loop.
+YIELD_EVERY: Final = 8
+"""Instances after which the loop is yielded.
 
 With many rules on tags each takes half a millisecond.
 """
 IDLE: Final = 15.0
 """A wake-up may be lost, so it looks by itself this often; also the pause after a failure."""
 POSTPONED: Final = 300.0
-"""Seconds until an instance that could not be evaluated, for a fault of ours, is tried again."""
+"""Seconds until an instance whose evaluation failed is evaluated again."""
 
 log = structlog.get_logger()
 
 
 class Router:
-    """The loop that creates deliveries for indexed instances; one for each node."""
+    """The creation of deliveries from what is indexed; run one per node."""
 
     def __init__(self, rules: Rules, sites: SiteBook, bus: Bus, *, clock: Clock) -> None:
         self._rules, self._sites, self._bus, self._clock = rules, sites, bus, clock
         self._later: set[int] = set()
-        """When something has to be looked at again, in whole seconds.
+        """Times of further evaluations, in whole seconds.
 
-        What an earlier process had is found when idle.
+        Those of an earlier process are found when idle.
         """
 
     def wake(self) -> None:
-        """Record that something was indexed."""
+        """Wake the evaluation after something was indexed."""
         self._bus.publish(TOPIC)
 
     async def ended(self, tenant: Tenant, link: str, associations: Collection[bytes]) -> None:
-        """Return a Link states that these associations are over, which may complete a study."""
+        """Note that associations of a Link have ended, which may complete a study."""
         await self._rules.note_ended(tenant, link, associations, now=self._clock())
         self._bus.publish(TOPIC)
 
@@ -75,7 +74,7 @@ class Router:
             subscription.close()
 
     async def step(self) -> int:
-        """Evaluate one batch; gives how many instances that was."""
+        """Evaluate one batch; return the number of instances."""
         now = self._clock()
         self._later = {at for at in self._later if at > now}
         found = await self._rules.unrouted(BATCH, now=now)
@@ -119,15 +118,13 @@ class Router:
         for count, routing in enumerate(routings, 1):
             try:
                 decisions.append(decide(routing, rules, sites, tags, now=now))
-            except (
-                Exception
-            ):  # one that no rule can evaluate, for a fault of ours, must not hold up the others
-                log.exception("instance evaluation failed")
+            except Exception:  # one whose evaluation fails must not delay the others
+                log.exception("rule evaluation of an instance failed")
                 postponed = Routed(
                     instance=routing.instance.id, again_at=now + POSTPONED, fired=routing.fired
                 )
                 decisions.append(Decision(postponed, (), (), ()))
-            if count % BREATH == 0:
+            if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         return decisions
 

@@ -19,7 +19,7 @@ class Success:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """The destination does not have the payload, as far as the route knows."""
+    """The destination does not have the payload, according to the route."""
 
     about: FailureSubject
     phase: str

@@ -51,15 +51,12 @@ A cut states less than an answer does. With the default of five attempts that is
 of some nine minutes, since the intervals grow.
 """
 MAX_SUSPECTED: Final = 3
-"""Instances in a row that are set aside for cuts without any that arrives."""
+"""Payloads in a row that end for cuts without any that is delivered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The changes to store after an attempt.
-
-    `state` is the destination's, unchanged where the attempt states nothing about it.
-    """
+    """The settlement of an attempt and the new state of its destination."""
 
     settlement: Settlement
     state: DestinationState

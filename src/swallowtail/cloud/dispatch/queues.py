@@ -1,9 +1,8 @@
-"""The actions of users on deliveries and destinations.
+"""Actions of people on deliveries and destinations.
 
-Look, park, skip, resend, send what is stored, pause, resume.
-
-Each act wakes the queues that it concerns. Who may do it is the caller's to evaluate; `facilities`
-in a search, and as an argument, narrows to what the caller may see.
+List, park, skip, resend, retry, send what is stored, pause, resume. Each action wakes the queues
+that it concerns. The caller checks who may do it; `facilities` in a search, and as an argument,
+restricts to what the caller may see.
 """
 
 import contextlib
@@ -116,7 +115,7 @@ class Queues:
         reason: str,
         event: AuditEvent,
     ) -> int:
-        """Set deliveries aside until a person acts, their lanes go on; gives how many.
+        """Park deliveries until a person acts; return how many. Their lanes continue.
 
         `deliveries` are ids among those that match `search`; without ids the first 10,000 that
         match and can be parked. NotFoundError: one of the ids does not match. ConflictError: one of
@@ -135,7 +134,7 @@ class Queues:
         reason: str,
         event: AuditEvent,
     ) -> int:
-        """Return deliveries up, with a reason; gives how many (as `park`)."""
+        """Skip deliveries, with a reason; return how many (as `park`)."""
         return await self._act(
             tenant, search, deliveries, DeliveryState.SKIPPED, reason=reason, event=event
         )
@@ -163,7 +162,7 @@ class Queues:
         facilities: frozenset[str] | None = None,
         event: AuditEvent,
     ) -> int:
-        """Retry a delivery now, in its place.
+        """Make a delivery due now, in its place, and close the breaker of its destination.
 
         0: it is done. ConflictError: it is under way, or its destination is paused.
         """
@@ -195,7 +194,7 @@ class Queues:
 
         Gives how many were new.
 
-        `event.actor` is who requires it; the same `request` of the same actor queues nothing twice.
+        `event.actor` requests it; the same `request` of the same actor queues nothing twice.
         NotFoundError: there is no such destination, study or instance.
         """
         configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)
@@ -253,10 +252,7 @@ class Queues:
         *,
         facilities: frozenset[str] | None = None,
     ) -> dict[Target, DestinationState]:
-        """Return how these destinations are, configured or not.
-
-        With the counts of what is in `facilities`.
-        """
+        """Return the states of these destinations, with the counts of `facilities`."""
         now = self._clock()
         return await self._deliveries.destinations(tenant, targets, now=now, facilities=facilities)
 

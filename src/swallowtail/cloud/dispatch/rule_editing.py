@@ -1,4 +1,4 @@
-"""The administration of rules: list, create, change, remove, and try on a stored study."""
+"""Actions of people on rules: list, create, change, remove, and a dry run on a stored study."""
 
 import ipaddress
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.dicom import uids
 
 MAX_RULES: Final = 1000
-"""Of a tenant: every instance is evaluated by each."""
+"""Rules of a tenant: each is evaluated on every instance."""
 MAX_ENTRIES: Final = 64
 """Of one list in a rule."""
 MAX_TEXT: Final = 128
@@ -32,7 +32,7 @@ MAX_NUMBER: Final = 1_000_000
 
 
 class InvalidRuleError(CloudError):
-    """The rule cannot be kept; `problems` states where and why."""
+    """The rule is refused; `problems` contains where and why."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
@@ -41,7 +41,7 @@ class InvalidRuleError(CloudError):
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The evaluation of the rules for one stored instance, with reasons."""
+    """The decision of the rules on one stored instance, and its reasons."""
 
     instance: Instance
     decision: Decision
@@ -65,11 +65,11 @@ class Rulebook:
         raise NotFoundError("there is no such rule")
 
     async def put(self, tenant: Tenant, rule: Rule, *, event: AuditEvent) -> Rule:
-        """Make a rule, or change the one of this id; gives it as kept.
+        """Create a rule, or change the one of this id; return it as stored.
 
-        `created` and `changed` are set here: a rule applies to what comes after it was made,
-        however often it is changed since. Raises InvalidRuleError, and ConflictError when another
-        rule has its name.
+        `created` and `changed` are set here: a rule applies to what comes after its creation, however
+        often it is changed. Raises InvalidRuleError, and ConflictError when another rule has
+        its name.
         """
         now, known = self._clock(), await self._rules.rules(tenant)
         before = next((one for one in known if one.id == rule.id), None)
@@ -105,7 +105,7 @@ class Rulebook:
         return await self._rules.rules(tenant)
 
     async def remove(self, tenant: Tenant, rule: str, *, event: AuditEvent) -> None:
-        """Discard a rule; what it has queued stays."""
+        """Remove a rule; what it has queued stays."""
         await self._rules.remove(tenant, rule, now=self._clock(), event=event)
 
     async def dry_run(
@@ -117,12 +117,12 @@ class Rulebook:
         proposed: Sequence[Rule] | None = None,
         facilities: frozenset[str] | None = None,
     ) -> Page[Explained]:
-        """Return what the rules would do with each instance of a stored study if it came now.
+        """Return for each instance of a stored study what the rules would do if it came now, complete.
 
         Nothing is queued.
 
-        `proposed`: evaluate by these instead of the tenant's. What is outside `facilities` is left
-        out. NotFoundError: there is no such study, or nothing of it is indexed.
+        `proposed`: evaluate these instead of the tenant's. What is outside `facilities` is
+        omitted. NotFoundError: there is no such study, or nothing of it is indexed.
         """
         stored = await self._rules.stored(tenant, study, page)
         seen = [
@@ -153,7 +153,7 @@ def _order(rule: Rule) -> tuple[int, str]:
 
 
 def problems(rule: Rule, sites: Sites, tags: Tags) -> Iterator[Problem]:
-    """Find what would make a rule apply to nothing, or on something else than a person means."""
+    """Return what would make a rule match nothing, or something else than intended."""
     yield from _bounds(rule)
     condition = rule.condition
     if condition.address and not _is_network(condition.address):

@@ -1,4 +1,4 @@
-"""The evaluation of the rules for an instance, with reasons; pure functions."""
+"""The evaluation of rules on an instance. Pure."""
 
 import ipaddress
 import zlib
@@ -24,24 +24,21 @@ from swallowtail.cloud.model.imaging import Instance, Way
 from swallowtail.dicom.ae_titles import significant
 
 LOOK_EVERY: Final = 5.0
-"""Seconds between two periodic checks at a study whose association is still open."""
+"""Seconds between evaluations of a study whose association is still open."""
 LOST_REPORT: Final = 360.0
-"""Quiet seconds after which an association counts as ended though nobody has reported it.
+"""Quiet seconds after which an association counts as ended without a report.
 
 A listener ends an idle one after 300 s.
 """
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 MODALITY: Final = "00080060"
 Verdict = tuple[Rule, str]
-"""A rule and why it does not act; '' when it does."""
+"""A rule and the reason why it does not match; '' when it does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The decision of the rules for one instance.
-
-    Deliveries now, and whether it is to be looked at again.
-    """
+    """The decision of the rules on one instance: deliveries, and a time of reevaluation."""
 
     routed: Routed
     deliveries: tuple[NewDelivery, ...]
@@ -62,13 +59,11 @@ def decide(
     now: float,
     as_if_new: bool = False,
 ) -> Decision:
-    """Evaluate one instance by a tenant's rules, in their order.
+    """Evaluate a tenant's rules on one instance, in their order.
 
-    A destination gets it once, by the first rule that names it.
-
-    A rule applies to what came since it was made: neither a new rule nor a late start sends
-    history. `as_if_new` evaluates as if the instance came now and its study were complete, which is
-    what a dry run asks.
+    A destination receives it once, by the first rule that names it. A rule applies to what came
+    since its creation: neither a new rule nor a late start sends history. `as_if_new` evaluates as
+    if the instance came now and its study were complete, for a dry run.
     """
     reader = _Reader(routing, tags)
     verdicts: list[Verdict] = []
@@ -97,9 +92,9 @@ def decide(
 
 
 def _too_early(routing: Routing, rule: Rule, now: float, again: list[float]) -> str:
-    """Return why a rule whose conditions hold does not act now, or ''.
+    """Return why a rule whose conditions hold does not apply now, or ''.
 
-    When to look again is added to `again`.
+    The time of the next evaluation is added to `again`.
     """
     if routing.instance.received < rule.created:
         return "it came before the rule was made"
@@ -124,7 +119,7 @@ def complete_at(rule: Rule, routing: Routing, now: float) -> float:
 
 
 class _Targets:
-    """The destinations of the rules that apply."""
+    """The deliveries of the rules that match."""
 
     def __init__(self, routing: Routing, sites: Sites) -> None:
         self._routing, self._sites = routing, sites
@@ -173,7 +168,7 @@ def lane_of(destination: Destination | None, patient: str) -> str:
 
 
 def came_from(instance: Instance, target: Target, destination: Destination, sites: Sites) -> bool:
-    """Return whether an instance was sent by the system of `destination`, through the same Link.
+    """Return whether `destination` is the system that sent an instance, through the same Link.
 
     It is when the AE titles agree, for they name systems; or when the sender's device is the only
     one configured at the destination's address, for many archives send under another title than

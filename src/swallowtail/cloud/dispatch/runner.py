@@ -1,9 +1,7 @@
 """Deliveries of the Links that are connected here.
 
-While a session exists, what is due at its destinations is sent.
-
-A kill loses nothing: what was under way has a lease, which lapses. One destination's trouble stays
-in its own connections.
+While a session is open, what is due at its destinations is sent. A crash loses nothing: what was
+being sent has a lease, which expires. A failing destination affects its own connections only.
 """
 
 import asyncio
@@ -35,10 +33,7 @@ log = structlog.get_logger()
 IDLE: Final = 15.0
 """A wake-up may be lost, so it looks by itself this often."""
 RETRY: Final = 2.0
-"""The pause after a failure of the storage.
-
-Between two periodic checks that found nothing to do where something seemed due.
-"""
+"""Seconds between checks after a failure of the storage, or when nothing due could start."""
 _random = secrets.SystemRandom()
 
 
@@ -48,7 +43,7 @@ def topic(link: str) -> str:
 
 
 class Dispatch:
-    """The loop that sends the deliveries of one node's sessions."""
+    """The deliveries of one node's sessions."""
 
     def __init__(
         self,
@@ -112,7 +107,7 @@ class _Served(Generic[D]):
             due = await self._deliveries_due()
             await self._configure()
         except StorageUnavailableError:
-            log.warning("deliveries wait for the storage", link=route.link)
+            log.warning("deliveries deferred", link=route.link)
             return RETRY
         now = self._context.clock()
         for one in due:

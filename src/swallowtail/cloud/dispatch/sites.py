@@ -1,4 +1,7 @@
-"""The destinations and devices in the Links' desired configurations."""
+"""The destinations and devices of the Links' desired configurations.
+
+The rules and the queues use them.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,28 +16,25 @@ from swallowtail.cloud.model.tenancy import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """The destinations and devices in the configurations of some of the tenant's Links.
-
-    Destinations by destination, and devices by (Link, name).
-    """
+    """The destinations by target, and the devices by (Link, name), of some Links."""
 
     destinations: Mapping[Target, Destination]
     devices: Mapping[tuple[str, str], Device]
     unreadable: frozenset[str] = frozenset()
-    """Links whose document this release cannot read: what it states is not known."""
+    """Links whose document this release cannot read."""
 
 
 class SiteBook:
-    """A cache of parsed configuration documents, by version."""
+    """A cache of documents, in which each version is parsed once."""
 
     def __init__(self, links: Links, configuration: Configurations) -> None:
         self._links, self._configuration = links, configuration
         self._read: dict[tuple[Tenant, str], tuple[int, Document | None]] = {}
 
     async def sites(self, tenant: Tenant, links: Collection[str]) -> Sites:
-        """Return what these Links' newest documents state.
+        """Return the contents of these Links' newest documents.
 
-        A Link that does not exist, or has none, states nothing.
+        A Link that does not exist, or has none, has no contents.
         """
         destinations: dict[Target, Destination] = {}
         devices: dict[tuple[str, str], Device] = {}
@@ -51,10 +51,7 @@ class SiteBook:
         return Sites(destinations, devices, frozenset(unreadable))
 
     async def _document(self, tenant: Tenant, link: str) -> Document | None:
-        """Return a Link's newest document, an empty one where there is none; None.
-
-        It cannot be read.
-        """
+        """Return a Link's newest document, empty where there is none; None when unreadable."""
         try:
             await self._links.link(tenant, link)
             desired = await self._configuration.desired(tenant, link)

@@ -1,7 +1,5 @@
 """Keywords of the data dictionary (PS3.6), for conditions on any indexed tag.
 
-For whoever asks for one.
-
 The dictionary comes with pydicom and takes 0.1 s and 20 MB to load, so it is loaded in a thread,
 and only where a tag is named by its keyword.
 """
@@ -14,7 +12,7 @@ from typing import Final
 from swallowtail.cloud.model.delivery import Rule
 
 Tags = Callable[[str], str]
-"""Gives the eight hexadecimal digits of a keyword, or '' for an unknown one."""
+"""Returns the eight hexadecimal digits of a keyword, or '' for an unknown one."""
 _DIGITS: Final = re.compile(r"([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})")
 
 
@@ -28,7 +26,7 @@ def digits_of(name: str) -> str:
 
 
 async def tags_for(rules: Iterable[Rule]) -> Tags:
-    """Return what these rules need to have of the dictionary."""
+    """Return what these rules need of the dictionary."""
     if any(not digits_of(name) for rule in rules for name, _ in rule.condition.tags):
         return await dictionary()
     return _nothing

@@ -203,7 +203,7 @@ class LinkSessions:
                 GoodbyeReason.REPLACED, detail="another session of this Link has begun"
             )
         log.info(
-            "Link connected",
+            "session opened",
             link=live.link,
             tenant=live.tenant,
             epoch=live.epoch,
@@ -226,7 +226,7 @@ class LinkSessions:
         try:
             await self._reports.note_connected(live)
         except StorageUnavailableError:
-            log.warning("session start not stored", link=live.link)
+            log.warning("session start not recorded", link=live.link)
         await self._desired.watch(live)
 
     async def _gone(self, live: LiveLink) -> None:
@@ -235,19 +235,19 @@ class LinkSessions:
         if close is not None and not close.by_peer and close.code in AT_FAULT:
             CUT.labels(CloseCode(close.code).name.lower()).inc()
             log.warning(
-                "Link session cut",
+                "session closed after a violation",
                 link=live.link,
                 tenant=live.tenant,
                 status=status,
                 reason=close.text,
             )
         log.info(
-            "Link disconnected", link=live.link, tenant=live.tenant, epoch=live.epoch, status=status
+            "session closed", link=live.link, tenant=live.tenant, epoch=live.epoch, status=status
         )
         try:
             await self._reports.note_away(live, self._clock())
         except StorageUnavailableError:
-            log.warning("session end not stored", link=live.link)
+            log.warning("session end not recorded", link=live.link)
 
 
 def _refuse(session: Session, refusal: Refusal) -> None:

@@ -159,14 +159,14 @@ class Lease(Value, frozen=True, kw_only=True):
 
 
 class BreakerState(enum.StrEnum):
-    """The state of a destination's circuit breaker."""
+    """The state of a circuit breaker."""
 
     CLOSED = "closed"
     """Deliveries flow."""
     OPEN = "open"
-    """Not tried before `retry_at`."""
+    """No attempt before `retry_at`."""
     HALF_OPEN = "half-open"
-    """One delivery tries it."""
+    """One attempt decides."""
 
 
 class DestinationState(Value, frozen=True, kw_only=True):

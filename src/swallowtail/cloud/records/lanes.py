@@ -113,17 +113,14 @@ def is_open(connection: Connection, tenant: Tenant, target: Target, lane: str) -
 def heads(
     connection: Connection, tenant: Tenant, target: Target, limit: int, now: float
 ) -> list[int]:
-    """Return the due deliveries at the heads of the lanes, the longest waiting first."""
+    """Return the deliveries at the heads of the lanes that are due, oldest first."""
     key = key_of(tenant, target)
     lanes = DUE_LANES.rows(connection, key | {"now": now, "count": limit})
     return [AHEAD.rows(connection, key | {"lane": lane, "count": 1})[0][0] for lane, _ in lanes]
 
 
 def follower(connection: Connection, tenant: Tenant, held: Delivery, now: float) -> int | None:
-    """Return the delivery that comes next in the lane of one that is under way.
-
-    None when it has to wait.
-    """
+    """Return the next delivery in the lane of one that is being sent, None when it has to wait."""
     ahead = AHEAD.rows(connection, key_of(tenant, held.target) | {"lane": held.lane, "count": 2})
     others = [row for row in ahead if row[0] != held.id]
     if not others or others[0][1] != DeliveryState.PENDING or others[0][2] > now:
@@ -132,7 +129,7 @@ def follower(connection: Connection, tenant: Tenant, held: Delivery, now: float)
 
 
 def state_of(connection: Connection, tenant: Tenant, target: Target) -> DestinationState:
-    """Return what is known of a destination, without counts; one without a row is as new."""
+    """Return the state of a destination, without counts; one without a row is as new."""
     rows = DESTINATION.rows(connection, key_of(tenant, target))
     if not rows:
         return DestinationState(target=target)
@@ -148,7 +145,7 @@ def targets(connection: Connection, tenant: Tenant) -> list[Target]:
 
 
 def ensure(connection: Connection, tenant: Tenant, target: Target) -> None:
-    """Return the destination a row if it has none."""
+    """Insert the row of a destination if there is none."""
     key = key_of(tenant, target)
     if not DESTINATION.rows(connection, key):
         new = DestinationState(target=target)
@@ -157,17 +154,14 @@ def ensure(connection: Connection, tenant: Tenant, target: Target) -> None:
 
 
 def set_breaker(connection: Connection, tenant: Tenant, state: DestinationState) -> None:
-    """Keep the breaker as planned.
-
-    Whether a person has paused the destination is not the planner's.
-    """
+    """Update the breaker as planned; whether the destination is paused stays."""
     ensure(connection, tenant, state.target)
     row = {f"new_{name}": getattr(state, name) for name in BREAKER}
     SET_BREAKER.run(connection, row | _of(tenant, state.target))
 
 
 def half_open(connection: Connection, tenant: Tenant, target: Target, until: float) -> None:
-    """Reserve the attempt at a destination with an open breaker until `until`."""
+    """Set a breaker that is not closed to half open until `until`."""
     connection.execute(HALF_OPEN, {"new_retry_at": until} | _of(tenant, target))
 
 

@@ -77,7 +77,7 @@ async def test_a_session_that_is_lost_leaves_all_that_may_have_been_begun(
         None,
         None,
     )
-    assert "given up by the Cloud" in lost.detail
+    assert "cancelled by the Cloud" in lost.detail
     assert [one.state for one in behind] == [WAITING], (
         "the first may have arrived, and its answer been lost"
     )

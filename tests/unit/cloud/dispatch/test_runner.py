@@ -420,7 +420,7 @@ async def test_a_link_that_says_nothing_beyond_every_deadline_is_not_waited_for(
     stage.serve(tasks)
     await stage.until(lambda: _given_up(stage))
     first = (await stage.deliveries())[0]
-    assert (first.about, first.refusals, "given up by the Cloud" in first.detail) == (
+    assert (first.about, first.refusals, "cancelled by the Cloud" in first.detail) == (
         FailureSubject.ROUTE,
         0,
         True,

@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Instead:
-    """What instances are transcoded to where a destination refuses their transfer syntax."""
+    """The replacement of a transfer syntax that a destination refuses."""
 
     syntax: str
     permanent: bool

@@ -31,8 +31,8 @@ from swallowtail.cloud.model.tenancy import (
 class Deliveries(Protocol):
     """The queues.
 
-    Claims and settlements are for the machinery and span tenants; every other change is a person's
-    or a rule's.
+    Claims and settlements are internal and span tenants; every other change is a person's or a
+    rule's.
     """
 
     async def add(
@@ -43,14 +43,12 @@ class Deliveries(Protocol):
         now: float,
         event: AuditEvent | None = None,
     ) -> int:
-        """Queue them at the end of their lanes; gives how many were new.
+        """Queue deliveries at the end of their lanes; return how many were new.
 
-        The same (destination, instance, cause) again is no error.
-
-        While the destination's own lane ('') has something open, what is meant for a patient's lane
-        goes there too: the destination got more connections a while ago, and nothing may overtake
-        what waits since before. `event`: a person's desired configuration is audited with it, a
-        rule's is not.
+        The same (target, kind, reference, cause) again is no error. NotFoundError: the row of a
+        payload does not exist. While the destination's own lane ('') has something open, deliveries
+        for a patient's lane are added to it, so that they do not overtake earlier ones after the
+        number of connections grew. `event`: of a person's request.
         """
 
     async def claim(
@@ -63,35 +61,35 @@ class Deliveries(Protocol):
         until: float,
         after: Lease | None = None,
     ) -> Claim:
-        """Lease the due heads of at most `limit` free lanes of a destination, oldest first.
+        """Lease the heads of at most `limit` lanes of an unpaused destination, oldest first.
+
+        They must be due and not leased.
 
         The head is the first open delivery by priority and place; a lane of which something is
-        leased has none. A lapsed lease is claimable again, with a new token. While the breaker is
-        open nothing is given before `retry_at`, then one: half open. `after`: a lease that the
+        leased has none. An expired lease is claimable again, with a new token. While the breaker
+        is open nothing is leased before `retry_at`, then one: half open. `after`: a lease that the
         caller holds; the next delivery of its lane is given instead, if the breaker is closed. It
         must not be complete at the destination before the first is settled.
         """
 
     async def extend(self, leases: Sequence[Lease], *, until: float) -> frozenset[int]:
-        """Keep the leases whose token still holds; gives the ids of those deliveries."""
+        """Extend the leases whose token still holds; return the ids of those deliveries."""
 
     async def settle(
         self, settlements: Sequence[Settlement], destination: DestinationState | None, *, now: float
     ) -> frozenset[int]:
-        """Keep what became of leases, and the destination's breaker as planned, in one transaction.
+        """Settle leases and update the destination's breaker in one transaction. Audited.
 
-        Audited.
-
-        What was `tried` becomes the newest of the delivery's attempts, of which the last
+        An `attempt` becomes the newest of the delivery's attempts, of which the last
         MAX_ATTEMPTS are kept.
 
         A dead letter, or a delivery that stops its lane, raises its alarm in the same transaction.
         A token holds until another claim or a person takes the delivery. A settlement whose token
-        does not changes nothing; gives the ids of those that were kept.
+        does not changes nothing. Returns the ids of those that were settled.
         """
 
     async def due(self, tenant: Tenant, link: str) -> tuple[Due, ...]:
-        """Return the unpaused destinations of a Link with work, now or later (machinery)."""
+        """Return the unpaused destinations of a Link that have something to claim, now or later."""
 
     async def act(
         self,
@@ -102,14 +100,13 @@ class Deliveries(Protocol):
         *,
         in_place: bool = False, reason: str, now: float, event: AuditEvent,
     ) -> int:  # fmt: skip
-        """Return a person parks, skips or resends; returns how many changed.
+        """Park, skip or resend deliveries; return how many changed.
 
         A resend (WAITING) goes to the end of its lane; only a stopped delivery keeps its place, so
         that what waits behind it does not overtake it. `refusals` and `cuts` begin at 0 again,
-        `tries` go on. What then waits for a person, or no longer does, raises or clears its alarm.
+        `tries` go on. A delivery that then waits for a person, or no longer does, raises or clears its alarm.
         WAITING `in_place`: what is not done keeps its place and its counters and is due at once.
-        The machinery makes dead letters (Ended) of what waits for a destination that is configured
-        no more.
+        DEAD_LETTER: the destination is no longer configured.
 
         Either the named `deliveries` among those that match `search`, or, if none is named, the
         first 10,000 that match. A leased one cannot be changed: ConflictError if it was named.
@@ -126,10 +123,7 @@ class Deliveries(Protocol):
     async def attempts(
         self, tenant: Tenant, delivery: int, page: PageRequest = FIRST_PAGE
     ) -> Page[DeliveryAttempt]:
-        """List what is kept of a delivery's attempts, the newest first.
-
-        None of one that does not exist.
-        """
+        """List the stored attempts of a delivery, newest first."""
 
     async def destinations(
         self,
@@ -139,9 +133,9 @@ class Deliveries(Protocol):
         now: float,
         facilities: frozenset[str] | None = None,
     ) -> dict[Target, DestinationState]:
-        """Return the state and counts of these; one without a row yet is as new.
+        """Return the state and counts of these; one without a row is as new.
 
-        None: of all that ever got something to do.
+        None: of all that ever had a delivery.
 
         `facilities`: count only deliveries of these facilities' instances.
         """
@@ -149,22 +143,22 @@ class Deliveries(Protocol):
     async def pause(
         self, tenant: Tenant, target: Target, *, paused: bool, now: float, event: AuditEvent
     ) -> DestinationState:
-        """Return a person pauses or resumes; resuming closes the breaker."""
+        """Pause or resume a destination; resuming closes the breaker."""
 
 
 class Rules(Protocol):
-    """The routing of a tenant, and which instances it still has to see."""
+    """The rules of a tenant, and the instances that they have not been evaluated on."""
 
     async def put(self, tenant: Tenant, rule: Rule, *, now: float, event: AuditEvent) -> None:
-        """Create or change one; ConflictError when the name is another one's."""
+        """Create or change one; ConflictError when another one has the name."""
 
     async def remove(self, tenant: Tenant, rule: str, *, now: float, event: AuditEvent) -> None:
-        """Discard one; what it queued stays."""
+        """Remove one; what it queued stays."""
 
     async def order(
         self, tenant: Tenant, rules: Sequence[str], *, now: float, event: AuditEvent
     ) -> None:
-        """Return the rules the positions 1, 2, … in this order of ids.
+        """Set the positions 1, 2, … in this order of ids.
 
         ConflictError when these are not all of them, each once.
         """
@@ -173,20 +167,20 @@ class Rules(Protocol):
         """Return all, by position and name."""
 
     async def unrouted(self, limit: int, *, now: float) -> tuple[Routing, ...]:
-        """Return indexed instances that are due for the rules, the oldest first (machinery).
+        """Return indexed instances of all tenants that the rules are due on, oldest first.
 
-        An instance is put there when it is indexed for the first time, if it is visible.
+        An instance is added when it is indexed for the first time, if it is visible.
         """
 
     async def note_ended(
         self, tenant: Tenant, link: str, associations: Collection[bytes], *, now: float
     ) -> None:
-        """Keep that these associations are over; the latest 10,000 of a Link are kept."""
+        """Note the end of associations; the latest 10,000 of a Link are stored."""
 
     async def stored(
         self, tenant: Tenant, study: str, page: PageRequest = FIRST_PAGE
     ) -> Page[Routing]:
-        """Return the visible indexed instances of a study for the rules, in order of arrival."""
+        """Return the visible indexed instances of a study as input of the rules, by arrival."""
 
     async def routed(
         self,
@@ -196,7 +190,7 @@ class Rules(Protocol):
         *,
         now: float,
     ) -> int:
-        """Queue deliveries, archive studies and record the evaluation, in one transaction.
+        """Queue deliveries, put studies into archives and note the evaluation in one transaction.
 
-        Gives how many deliveries were new. A study that is in an archive stays there.
+        Returns how many deliveries were new. A study that is in an archive stays there.
         """
