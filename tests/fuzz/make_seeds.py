@@ -234,10 +234,10 @@ _STORE = store.StoreRequest(
     transfer_syntax=uids.EXPLICIT_VR_LITTLE_ENDIAN,
     received_at=1.5,
 )
-_REPORT = report.Report(
+_REPORT = report.ObservationReport(
     observations=(
-        report.Endpoints(version=1, endpoints=(_ENDPOINT,)),
-        report.UnknownDevice(
+        report.EndpointStates(version=1, endpoints=(_ENDPOINT,)),
+        report.UnmatchedDevice(
             listener="main",
             address="10.1.2.3",
             calling_ae="HERON",

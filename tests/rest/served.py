@@ -27,7 +27,7 @@ from swallowtail.calls.config import (
 )
 from swallowtail.calls.diagnostics import PING, Pong, read_ping
 from swallowtail.calls.document import Problem
-from swallowtail.calls.report import REPORT, Observation, Report, read_noted
+from swallowtail.calls.report import REPORT, Observation, ObservationReport, read_noted
 from swallowtail.calls.store import (
     STORE,
     StoreAnswer,
@@ -243,7 +243,10 @@ class WireLink:
     async def report(self, session: Session, *observations: Observation) -> None:
         """Tell the Cloud what was seen, and wait until it has noted it."""
         channel = await session.open(
-            REPORT, encode(Report(observations=observations)), Priority.INTERACTIVE, fin=True
+            REPORT,
+            encode(ObservationReport(observations=observations)),
+            Priority.INTERACTIVE,
+            fin=True,
         )
         answer = await channel.receive()
         assert isinstance(answer, Message)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from swallowtail.calls.report import UnknownDevice
+from swallowtail.calls.report import UnmatchedDevice
 from swallowtail.calls.store import Committed, NotStored, NotStoredReason, Stored
 from swallowtail.cloud.model.credentials import mint_code
 from swallowtail.wire.failures import RefusedError
@@ -264,7 +264,7 @@ async def test_what_cannot_be_stored_is_said_and_leaves_nothing(place: Place) ->
 
 async def test_unknown_devices_are_listed_with_the_entry_that_lets_them_in(place: Place) -> None:
     admin, link, machine = place
-    seen = UnknownDevice(
+    seen = UnmatchedDevice(
         listener="store",
         address="10.1.2.3",
         calling_ae="US_2",

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from swallowtail.calls.report import AssociationEnded, UnknownDevice
+from swallowtail.calls.report import AssociationEnded, UnmatchedDevice
 from swallowtail.sim.installation import Installation, Listening
 from swallowtail.sim.modality import Modality
 from tests.programs import quiet
@@ -85,7 +85,7 @@ async def test_rejections_that_a_link_reports_are_audited_and_counted(tmp_path: 
         reason="too-many-associations",
         count=40,
     )
-    stranger = UnknownDevice(
+    stranger = UnmatchedDevice(
         **known | {"calling_ae": "NMAP" * 999},
         reason="calling-ae",
         count=7,
@@ -96,7 +96,7 @@ async def test_rejections_that_a_link_reports_are_audited_and_counted(tmp_path: 
     async with wire.connected() as session:
         await wire.report(session, busy, busy, stranger, done)
         scan = [
-            UnknownDevice(
+            UnmatchedDevice(
                 **known | {"calling_ae": f"X{n}"}, reason="calling-ae", count=1, first=1e9, last=1e9
             )
             for n in range(250)

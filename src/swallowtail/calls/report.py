@@ -13,7 +13,7 @@ from swallowtail.calls.config import EndpointState
 REPORT: Final = "report"
 
 
-class UnknownDevice(Call, tag="unknown-device", frozen=True, kw_only=True):
+class UnmatchedDevice(Call, tag="unknown-device", frozen=True, kw_only=True):
     """A request for an association that matched no device of the configuration.
 
     Repeats are counted.
@@ -33,7 +33,7 @@ class UnknownDevice(Call, tag="unknown-device", frozen=True, kw_only=True):
     last: float
 
 
-class Endpoints(Call, tag="endpoints", frozen=True, kw_only=True):
+class EndpointStates(Call, tag="endpoints", frozen=True, kw_only=True):
     """The state of every endpoint, with the version of the configuration that runs."""
 
     version: int
@@ -58,10 +58,10 @@ class AssociationEnded(Call, tag="association-ended", frozen=True, kw_only=True)
     count: int = 1
 
 
-Observation = UnknownDevice | Endpoints | AssociationEnded
+Observation = UnmatchedDevice | EndpointStates | AssociationEnded
 
 
-class Report(Call, frozen=True, kw_only=True):
+class ObservationReport(Call, frozen=True, kw_only=True):
     """A batch of observations.
 
     `dropped` counts those that did not fit into the buffer while Link was offline.
@@ -75,5 +75,5 @@ class Noted(Call, frozen=True, kw_only=True):
     """The acknowledgement of a report."""
 
 
-read_report: Reader[Report] = Reader(Report)
+read_report: Reader[ObservationReport] = Reader(ObservationReport)
 read_noted: Reader[Noted] = Reader(Noted)

@@ -31,34 +31,34 @@ RETRY_CEILING: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenPort:
     """Start to listen."""
 
     listener: ListenerSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class ClosePort:
     """Stop listening; open connections may end within DRAIN_LIMIT."""
 
     socket: Socket
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class UpdatePort:
     """Continue to listen, with these settings for the connections to come."""
 
     listener: ListenerSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class KeepPort:
     """A port that does not change."""
 
     socket: Socket
 
 
-Action = Open | Close | Update | Keep
+Action = OpenPort | ClosePort | UpdatePort | KeepPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +102,14 @@ def plan(
     opening = [socket for socket in wanted if socket not in kept]
     closing = [socket for socket in running if socket not in kept]
     in_the_way = [old for old in closing if any(overlap(old, new) for new in opening)]
-    actions: list[Action] = [Close(socket) for socket in in_the_way]
-    actions += [Open(wanted[socket]) for socket in opening]
+    actions: list[Action] = [ClosePort(socket) for socket in in_the_way]
+    actions += [OpenPort(wanted[socket]) for socket in opening]
     actions += [
-        Keep(socket) if listener == running[socket] else Update(listener)
+        KeepPort(socket) if listener == running[socket] else UpdatePort(listener)
         for socket, listener in wanted.items()
         if socket in kept
     ]
-    actions += [Close(socket) for socket in closing if socket not in in_the_way]
+    actions += [ClosePort(socket) for socket in closing if socket not in in_the_way]
     return EndpointPlan(tuple(actions))
 
 

@@ -20,12 +20,12 @@ from swallowtail.calls.document import ListenerSettings, Problem
 from swallowtail.calls.responses import ResponseTable
 from swallowtail.link.endpoint_plan import (
     DRAIN_LIMIT,
-    Close,
-    Keep,
-    Open,
+    ClosePort,
+    KeepPort,
+    OpenPort,
     RefusedPlan,
     Socket,
-    Update,
+    UpdatePort,
     overlap,
     plan,
     retry_delay,
@@ -114,7 +114,7 @@ class Endpoint:
         self.server.update(listener)
 
     def stop(self) -> None:
-        """Close the port, then let its connections end."""
+        """ClosePort the port, then let its connections end."""
         self._stop.set()
 
     async def run(self, network: Network, after: Iterable["Endpoint"]) -> None:
@@ -220,13 +220,13 @@ class Endpoints:
         closing: list[Endpoint] = []
         for action in decided.actions:
             match action:
-                case Close(socket):
+                case ClosePort(socket):
                     closing.append(self._retire(socket))
-                case Update(listener):
+                case UpdatePort(listener):
                     self.running[socket_of(listener)].update(listener)
-                case Open(listener):
+                case OpenPort(listener):
                     opening.append(self._start(listener))
-                case Keep():
+                case KeepPort():
                     pass
         self._changed()
         for endpoint in opening:

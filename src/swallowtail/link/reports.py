@@ -11,7 +11,13 @@ from typing import Final
 
 import msgspec
 
-from swallowtail.calls.report import AssociationEnded, Endpoints, Observation, Report, UnknownDevice
+from swallowtail.calls.report import (
+    AssociationEnded,
+    EndpointStates,
+    Observation,
+    ObservationReport,
+    UnmatchedDevice,
+)
 
 MAX_COUNTED: Final = 256
 MAX_ENDED: Final = 1024
@@ -20,7 +26,7 @@ MAX_BATCH: Final = 128
 COALESCE: Final = 10.0
 """Seconds that a further rejection of the same device waits for more of its kind."""
 
-Counted = UnknownDevice | AssociationEnded
+Counted = UnmatchedDevice | AssociationEnded
 """What is rejected, whoever it is: repeats are counted."""
 Key = tuple[str, str, str, str, str, str]
 REJECTED: Final = "rejected"
@@ -32,13 +38,13 @@ class ObservationBuffer:
     def __init__(self) -> None:
         self.on_news: Callable[[], None] = lambda: None
         """Called when an observation was added."""
-        self._endpoints: Endpoints | None = None
+        self._endpoints: EndpointStates | None = None
         self._ended: deque[AssociationEnded] = deque()
         self._counted: dict[Key, Counted] = {}
         self._reported: dict[Key, float] = {}
         self._dropped = 0
 
-    def endpoints(self, seen: Endpoints) -> None:
+    def endpoints(self, seen: EndpointStates) -> None:
         """Add the states of the endpoints, which replace earlier ones."""
         self._endpoints = seen
         self.on_news()
@@ -54,7 +60,7 @@ class ObservationBuffer:
         self._ended.append(seen)
         self.on_news()
 
-    def unknown(self, seen: UnknownDevice) -> None:
+    def unknown(self, seen: UnmatchedDevice) -> None:
         """Add an unknown device; the same one again raises a count."""
         self._count(seen)
 
@@ -87,7 +93,7 @@ class ObservationBuffer:
         last = self._reported.get(key, -COALESCE)
         return last if len(self._reported) < MAX_COUNTED else max(self._reported.values())
 
-    def take(self, now: float) -> Report | None:
+    def take(self, now: float) -> ObservationReport | None:
         """Return the next batch, which the caller sends or returns with `restore`.
 
         None when nothing is due.
@@ -108,16 +114,16 @@ class ObservationBuffer:
             batch.append(self._counted.pop(key))
             self._reported[key] = now
         dropped, self._dropped = self._dropped, 0
-        return Report(observations=tuple(batch), dropped=dropped)
+        return ObservationReport(observations=tuple(batch), dropped=dropped)
 
-    def restore(self, report: Report) -> None:
+    def restore(self, report: ObservationReport) -> None:
         """Add a batch again that did not arrive; newer observations stay newer."""
         self._dropped += report.dropped
         for seen in reversed(report.observations):
             match seen:
-                case Endpoints():
+                case EndpointStates():
                     self._endpoints = self._endpoints or seen
-                case UnknownDevice() | AssociationEnded(outcome="rejected"):
+                case UnmatchedDevice() | AssociationEnded(outcome="rejected"):
                     self._merge_older(seen)
                 case AssociationEnded() if len(self._ended) < MAX_ENDED:
                     self._ended.appendleft(seen)
@@ -143,6 +149,6 @@ def _key(seen: Counted) -> Key:
 def _sum(older: Counted, newer: Counted) -> Counted:
     """Return the newer one with the count of both, and the older one's beginning."""
     count = older.count + newer.count
-    if isinstance(older, UnknownDevice):
+    if isinstance(older, UnmatchedDevice):
         return msgspec.structs.replace(newer, count=count, first=older.first)
     return msgspec.structs.replace(newer, count=count)

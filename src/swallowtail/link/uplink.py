@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from swallowtail.calls.net import CallFailedError, ServedCall, ask, serve_calls
-from swallowtail.calls.report import REPORT, Report, read_noted
+from swallowtail.calls.report import REPORT, ObservationReport, read_noted
 from swallowtail.link.cloud_address import Connect, UplinkError
 from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.reports import ObservationBuffer
@@ -212,7 +212,7 @@ class Uplink:
             except TimeoutError:
                 continue
 
-    async def _send_report(self, session: Session, batch: Report) -> None:
+    async def _send_report(self, session: Session, batch: ObservationReport) -> None:
         noted = False
         try:
             await ask(session, REPORT, batch, read_noted, seconds=NOTED_LIMIT)

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from swallowtail.calls.config import Configuration
 from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.link.endpoint_plan import (
-    Close,
+    ClosePort,
     EndpointPlan,
-    Keep,
-    Open,
+    KeepPort,
+    OpenPort,
     RefusedPlan,
-    Update,
+    UpdatePort,
     plan,
     socket_of,
 )
@@ -44,7 +44,7 @@ def test_the_plan_leads_to_the_wish(before, after):
         assert overlap([socket_of(one) for one in before])
         return
     running = {
-        action.listener: action.listener for action in start.actions if isinstance(action, Open)
+        action.listener: action.listener for action in start.actions if isinstance(action, OpenPort)
     }
     running = {socket_of(one): one for one in running}
     found = plan(running, Configuration(listeners=after), lambda *_: None, {"dicom"})
@@ -54,15 +54,15 @@ def test_the_plan_leads_to_the_wish(before, after):
     assert isinstance(found, EndpointPlan)
     for action in found.actions:
         match action:
-            case Open(listener):
+            case OpenPort(listener):
                 assert socket_of(listener) not in running
                 running[socket_of(listener)] = listener
                 assert not overlap(running), "opened into a place that was still taken"
-            case Update(listener):
+            case UpdatePort(listener):
                 assert running[socket_of(listener)] != listener
                 running[socket_of(listener)] = listener
-            case Keep(socket):
+            case KeepPort(socket):
                 assert running[socket] in after
-            case Close(socket):
+            case ClosePort(socket):
                 del running[socket]
     assert running == {socket_of(one): one for one in after}

@@ -8,12 +8,12 @@ import pytest
 from swallowtail.calls.config import Configuration, Device
 from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.link.endpoint_plan import (
-    Close,
+    ClosePort,
     EndpointPlan,
-    Keep,
-    Open,
+    KeepPort,
+    OpenPort,
     RefusedPlan,
-    Update,
+    UpdatePort,
     plan,
     retry_delay,
     socket_of,
@@ -40,13 +40,13 @@ def wish(*listeners: DicomListener) -> Configuration:
 
 def test_the_first_configuration_opens_everything():
     assert plan({}, wish(ECHO_ROOM, OR), anywhere, SERVED) == EndpointPlan(
-        (Open(ECHO_ROOM), Open(OR))
+        (OpenPort(ECHO_ROOM), OpenPort(OR))
     )
 
 
 def test_the_same_configuration_does_nothing():
     assert plan(running(ECHO_ROOM), wish(ECHO_ROOM), anywhere, SERVED) == EndpointPlan(
-        (Keep(("0.0.0.0", 11112)),)
+        (KeepPort(("0.0.0.0", 11112)),)
     )
 
 
@@ -62,7 +62,9 @@ def test_the_same_configuration_does_nothing():
 )
 def test_settings_change_without_closing_the_port(changed):
     after = msgspec.structs.replace(ECHO_ROOM, **changed)
-    assert plan(running(ECHO_ROOM), wish(after), anywhere, SERVED) == EndpointPlan((Update(after),))
+    assert plan(running(ECHO_ROOM), wish(after), anywhere, SERVED) == EndpointPlan(
+        (UpdatePort(after),)
+    )
 
 
 def test_devices_alone_touch_no_listener():
@@ -73,20 +75,20 @@ def test_devices_alone_touch_no_listener():
         anywhere,
         SERVED,
     )
-    assert found == EndpointPlan((Keep(("0.0.0.0", 11112)),))
+    assert found == EndpointPlan((KeepPort(("0.0.0.0", 11112)),))
 
 
 def test_a_new_port_opens_before_the_old_one_closes():
     moved = msgspec.structs.replace(ECHO_ROOM, port=104)
     assert plan(running(ECHO_ROOM), wish(moved), anywhere, SERVED) == EndpointPlan(
-        (Open(moved), Close(("0.0.0.0", 11112)))
+        (OpenPort(moved), ClosePort(("0.0.0.0", 11112)))
     )
 
 
 def test_an_old_port_in_the_way_closes_first():
     narrowed = msgspec.structs.replace(ECHO_ROOM, address="10.0.0.5")
     assert plan(running(ECHO_ROOM), wish(narrowed), anywhere, SERVED) == EndpointPlan(
-        (Close(("0.0.0.0", 11112)), Open(narrowed))
+        (ClosePort(("0.0.0.0", 11112)), OpenPort(narrowed))
     )
 
 
@@ -97,7 +99,7 @@ def test_two_listeners_may_swap_their_ports_without_closing_one():
     )
     c = msgspec.structs.replace(OR, address="0.0.0.0")
     assert plan(running(ECHO_ROOM, c), wish(a, b), anywhere, SERVED) == EndpointPlan(
-        (Update(a), Update(b))
+        (UpdatePort(a), UpdatePort(b))
     )
 
 

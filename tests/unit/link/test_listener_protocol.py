@@ -10,7 +10,7 @@ import pytest
 
 from swallowtail.calls import config
 from swallowtail.calls.config import Applied, Configuration, ConfigurationRefused, dump, parse
-from swallowtail.calls.report import Endpoints as EndpointsReport
+from swallowtail.calls.report import EndpointStates
 from swallowtail.link import protocols
 from swallowtail.link.agent import Agent, Facts
 from swallowtail.link.device_key import DeviceKey
@@ -73,7 +73,7 @@ async def connect(stage: Stage) -> Peer:
 
 def states(stage: Stage) -> dict[str, tuple[str, int]]:
     """Return what the Cloud was told last of each endpoint."""
-    reports = [seen for seen in stage.cloud.seen if isinstance(seen, EndpointsReport)]
+    reports = [seen for seen in stage.cloud.seen if isinstance(seen, EndpointStates)]
     return {one.name: (one.state, one.connections) for one in reports[-1].endpoints}
 
 

@@ -3,7 +3,12 @@
 import msgspec
 
 from swallowtail.calls.codec import encode
-from swallowtail.calls.report import AssociationEnded, Endpoints, Report, UnknownDevice
+from swallowtail.calls.report import (
+    AssociationEnded,
+    EndpointStates,
+    ObservationReport,
+    UnmatchedDevice,
+)
 from swallowtail.link.reports import (
     COALESCE,
     MAX_BATCH,
@@ -13,8 +18,8 @@ from swallowtail.link.reports import (
 )
 
 
-def unknown(title: str = "US9", at: float = 1.0) -> UnknownDevice:
-    return UnknownDevice(
+def unknown(title: str = "US9", at: float = 1.0) -> UnmatchedDevice:
+    return UnmatchedDevice(
         listener="echo-room",
         address="10.0.0.9",
         calling_ae=title,
@@ -46,7 +51,7 @@ def test_nothing_seen_nothing_sent():
 def test_the_first_sight_of_a_device_is_told_at_once_and_repeats_together():
     reports = ObservationBuffer()
     reports.unknown(unknown(at=1.0))
-    assert reports.take(10.0) == Report(observations=(unknown(at=1.0),))
+    assert reports.take(10.0) == ObservationReport(observations=(unknown(at=1.0),))
     reports.unknown(unknown(at=11.0))
     reports.unknown(unknown(at=12.0))
     assert reports.take(12.0) is None
@@ -58,9 +63,11 @@ def test_the_first_sight_of_a_device_is_told_at_once_and_repeats_together():
 
 def test_only_the_newest_state_of_the_endpoints_counts():
     reports = ObservationBuffer()
-    reports.endpoints(Endpoints(version=1, endpoints=()))
-    reports.endpoints(Endpoints(version=2, endpoints=()))
-    assert reports.take(0.0) == Report(observations=(Endpoints(version=2, endpoints=()),))
+    reports.endpoints(EndpointStates(version=1, endpoints=()))
+    reports.endpoints(EndpointStates(version=2, endpoints=()))
+    assert reports.take(0.0) == ObservationReport(
+        observations=(EndpointStates(version=2, endpoints=()),)
+    )
 
 
 def test_a_flood_of_titles_is_bounded_and_counted():
@@ -87,20 +94,20 @@ def test_ended_associations_keep_the_newest_and_count_the_rest():
 
 def test_a_batch_that_did_not_arrive_is_told_again_in_order_with_its_counts():
     reports = ObservationBuffer()
-    reports.endpoints(Endpoints(version=1, endpoints=()))
+    reports.endpoints(EndpointStates(version=1, endpoints=()))
     reports.ended(ended(1))
     reports.ended(ended(2))
     reports.unknown(unknown(at=1.0))
     lost = reports.take(0.0)
     assert lost is not None
-    reports.endpoints(Endpoints(version=2, endpoints=()))
+    reports.endpoints(EndpointStates(version=2, endpoints=()))
     reports.ended(ended(3))
     reports.unknown(unknown(at=7.0))
     reports.restore(lost)
     again = reports.take(COALESCE)
     assert again is not None
     assert again.observations[:4] == (
-        Endpoints(version=2, endpoints=()),
+        EndpointStates(version=2, endpoints=()),
         ended(1),
         ended(2),
         ended(3),
@@ -116,7 +123,7 @@ def test_a_full_batch_of_long_words_fits_into_one_message():
     reports = ObservationBuffer()
     for number in range(MAX_BATCH):
         reports.unknown(
-            UnknownDevice(
+            UnmatchedDevice(
                 listener="l" * 64,
                 address="fd00:1111:2222:3333:4444:5555:6666:7777",
                 calling_ae=f"{number:016}",

@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 
-from swallowtail.calls.report import AssociationEnded, Endpoints
+from swallowtail.calls.report import AssociationEnded, EndpointStates
 from swallowtail.calls.responses import Situation
 from swallowtail.dicom.indications import AssociateRejected
 from swallowtail.dicom.negotiation import propose
@@ -40,7 +40,7 @@ def test_a_lost_session_comes_back_within_two_seconds_and_is_told_how_the_endpoi
         stage.cloud.lose()
         assert await back(stage, 2) - lost < 2
         await asyncio.sleep(2)
-        told = [seen for seen in stage.cloud.seen if isinstance(seen, Endpoints)]
+        told = [seen for seen in stage.cloud.seen if isinstance(seen, EndpointStates)]
         assert told[-1].endpoints[0].state == "listening"
 
     play(scene)

@@ -18,7 +18,7 @@ from swallowtail.calls.config import (
     refusal,
     settings_for,
 )
-from swallowtail.calls.report import Endpoints
+from swallowtail.calls.report import EndpointStates
 from swallowtail.cloud.link_administration.session_watch import SessionWatch
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.links.report_call import Reports
@@ -81,7 +81,7 @@ class Desired:
     async def _note(self, live: LiveLink, answer: ConfigureAnswer) -> None:
         match answer:
             case Applied():
-                endpoints = Endpoints(version=answer.version, endpoints=answer.endpoints)
+                endpoints = EndpointStates(version=answer.version, endpoints=answer.endpoints)
                 await self._reports.note_running(live, endpoints)
                 await self._watch.record_applied(live.tenant, live.link)
             case ConfigurationRefused():

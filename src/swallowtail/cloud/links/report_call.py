@@ -13,10 +13,10 @@ from prometheus_client import Counter
 from swallowtail.calls.codec import encode
 from swallowtail.calls.report import (
     AssociationEnded,
-    Endpoints,
+    EndpointStates,
     Noted,
     Observation,
-    UnknownDevice,
+    UnmatchedDevice,
     read_report,
 )
 from swallowtail.cloud.auditing.tally import MAX_TEXT, AuditTally
@@ -57,12 +57,12 @@ class Reports:
         devices = [
             _device(live.link, seen)
             for seen in report.observations
-            if isinstance(seen, UnknownDevice)
+            if isinstance(seen, UnmatchedDevice)
         ]
         self._audit_rejections(live, report.observations)
         if devices:
             await self._states.record_unknown(live.tenant, devices)
-        endpoints = [seen for seen in report.observations if isinstance(seen, Endpoints)]
+        endpoints = [seen for seen in report.observations if isinstance(seen, EndpointStates)]
         if endpoints:
             await self.note_running(live, endpoints[-1])
         over = [seen for seen in report.observations if isinstance(seen, AssociationEnded)]
@@ -82,7 +82,7 @@ class Reports:
     def _audit_rejections(self, live: LiveLink, observations: Iterable[Observation]) -> None:
         for seen in observations:
             match seen:
-                case UnknownDevice():
+                case UnmatchedDevice():
                     self._tally.note(
                         live.tenant,
                         rejected(live.link, seen),
@@ -94,7 +94,7 @@ class Reports:
                     self._tally.note(live.tenant, rejected(live.link, seen), seen.count)
 
     async def note_running(
-        self, live: LiveLink, endpoints: Endpoints, problems: tuple[tuple[str, str], ...] = ()
+        self, live: LiveLink, endpoints: EndpointStates, problems: tuple[tuple[str, str], ...] = ()
     ) -> None:
         """Keep what a connected Link runs."""
         presence = live.link_session
@@ -143,7 +143,7 @@ class Reports:
         await self._states.change(live.tenant, reported, **values)
 
 
-def rejected(link: str, seen: UnknownDevice | AssociationEnded) -> AuditEvent:
+def rejected(link: str, seen: UnmatchedDevice | AssociationEnded) -> AuditEvent:
     """Return the audit event of a rejected association: Security Alert (PS3.15 A.5.3.10)."""
     known = isinstance(seen, AssociationEnded)
     return AuditEvent(
@@ -159,7 +159,7 @@ def rejected(link: str, seen: UnknownDevice | AssociationEnded) -> AuditEvent:
     )
 
 
-def _device(link: str, seen: UnknownDevice) -> operations.UnknownDevice:
+def _device(link: str, seen: UnmatchedDevice) -> operations.UnknownDevice:
     return operations.UnknownDevice(
         link=link, **{name: getattr(seen, name) for name in seen.__struct_fields__}
     )

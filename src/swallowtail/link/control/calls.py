@@ -35,7 +35,7 @@ from swallowtail.calls.diagnostics import (
 )
 from swallowtail.calls.document import MAX_TEXT, Problem
 from swallowtail.calls.net import ServedCall
-from swallowtail.calls.report import Endpoints as EndpointsReport
+from swallowtail.calls.report import EndpointStates
 from swallowtail.link.directory import Directory
 from swallowtail.link.endpoints import Endpoints
 from swallowtail.link.policy import Policy, summary
@@ -120,7 +120,7 @@ class ControlCalls:
     def report_endpoints(self) -> None:
         """Report to the Cloud which version runs, and the state of each endpoint."""
         self._state.reports.endpoints(
-            EndpointsReport(version=self._state.version, endpoints=self._states)
+            EndpointStates(version=self._state.version, endpoints=self._states)
         )
 
     @property

@@ -24,7 +24,7 @@ from swallowtail.calls.dimse_services.responses import (
     AssociationAbort,
     AssociationRejection,
 )
-from swallowtail.calls.report import AssociationEnded, UnknownDevice
+from swallowtail.calls.report import AssociationEnded, UnmatchedDevice
 from swallowtail.calls.responses import Situation
 from swallowtail.dicom.dimse import CommandReceived
 from swallowtail.dicom.indications import (
@@ -274,7 +274,7 @@ class ServedAssociation:
         address = self._requestor.address
         log.info("unknown device rejected", listener=listener, peer=address, reason=reason)
         self._state.reports.unknown(
-            UnknownDevice(
+            UnmatchedDevice(
                 listener=listener,
                 address=address,
                 calling_ae=self._request.calling,

@@ -11,7 +11,7 @@ from starlette.types import Message
 from structlog.testing import capture_logs
 
 from swallowtail.calls.codec import MalformedCallError, encode
-from swallowtail.calls.report import REPORT, AssociationEnded, Report
+from swallowtail.calls.report import REPORT, AssociationEnded, ObservationReport
 from swallowtail.calls.store import STORE
 from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.folder import FolderBlobs
@@ -343,7 +343,9 @@ async def test_associations_that_brought_something_are_told_to_the_rules(world: 
         _ended(b"short", instances=1),
     )
     async with world.connected() as session:
-        assert await world.call(session, REPORT, encode(Report(observations=seen))) is None
+        assert (
+            await world.call(session, REPORT, encode(ObservationReport(observations=seen))) is None
+        )
     assert world.ended == [(HERON, "l", b"a" * 16), (HERON, "l", b"b" * 16)]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from swallowtail.calls.codec import encode
 from swallowtail.calls.config import Configuration, Device
-from swallowtail.calls.report import AssociationEnded, UnknownDevice
+from swallowtail.calls.report import AssociationEnded, UnmatchedDevice
 from swallowtail.calls.store import Committed, NotStoredReason, Stored
 from swallowtail.dicom.commands import CommandField, Element, echo_request, request, store_request
 from swallowtail.dicom.dimse import CommandReceived
@@ -263,7 +263,7 @@ def test_unknown_devices_are_reported_with_what_did_not_match():
         await asyncio.sleep(30)
         seen: Counter[tuple[str, str, str]] = Counter()
         for one in stage.cloud.seen:
-            if isinstance(one, UnknownDevice):
+            if isinstance(one, UnmatchedDevice):
                 seen[one.address, one.calling_ae, one.reason] += one.count
         assert seen == {(STRANGER, "NOBODY", "calling-ae"): 2, (STRANGER, "US1", "address"): 1}
 
