@@ -6,7 +6,9 @@
 
 from dataclasses import dataclass
 
+from swallowtail.cloud.alarms.absences import Absences
 from swallowtail.cloud.alarms.periodic import rounds
+from swallowtail.cloud.alarms.unknown import UnknownDevices
 from swallowtail.cloud.composition.adapters import Adapters
 from swallowtail.cloud.composition.audit import AuditParts
 from swallowtail.cloud.composition.environment import Environment
@@ -22,14 +24,12 @@ from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.link_administration.admission import LinkAdmission
 from swallowtail.cloud.link_administration.reported_states import ReportedStates
 from swallowtail.cloud.link_administration.session_watch import SessionWatch
-from swallowtail.cloud.links.absences import Absences
 from swallowtail.cloud.links.authentication import Gate
 from swallowtail.cloud.links.call_table import Calls
 from swallowtail.cloud.links.desired import Desired
 from swallowtail.cloud.links.link_endpoint import LinkSessions
 from swallowtail.cloud.links.report_call import Reports
 from swallowtail.cloud.links.store_call import Stores
-from swallowtail.cloud.links.unknown import UnknownDevices
 from swallowtail.cloud.metrics.process import StoreMeter
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.purge import Purge

@@ -10,8 +10,8 @@ import pytest
 
 from swallowtail.calls.config import Configuration, Device, dump
 from swallowtail.calls.dicom_listener import DicomListener
+from swallowtail.cloud.alarms.unknown import FORGOTTEN, MAX_RAISED, UnknownDevices
 from swallowtail.cloud.dispatch.sites import SiteBook
-from swallowtail.cloud.links.unknown import FORGOTTEN, MAX_RAISED, UnknownDevices
 from swallowtail.cloud.model.operations import Alarm, Condition, UnknownDevice
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swallowtail.cloud.links.absences import AWAY_AFTER, Absences
+from swallowtail.cloud.alarms.absences import AWAY_AFTER, Absences
 from swallowtail.cloud.model.link_session import LinkSession
 from swallowtail.cloud.model.operations import Condition, Running
 from tests.unit.cloud.links.test_authentication import EVENT, HERON, NOW, Place
