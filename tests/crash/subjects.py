@@ -57,7 +57,6 @@ FAILED: Final = 71
 
 REQUEST: Final = StoreRequest(
     listener="main",
-    configuration=1,
     peer="10.0.0.9",
     calling_ae="US1",
     called_ae="SWALLOWTAIL",
@@ -65,7 +64,6 @@ REQUEST: Final = StoreRequest(
     sop_class="1.2.840.10008.5.1.4.1.1.6.1",
     sop_instance=UID,
     transfer_syntax="1.2.840.10008.1.2.1",
-    received_at=NOW,
 )
 
 

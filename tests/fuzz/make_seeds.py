@@ -224,7 +224,6 @@ _ENDPOINT = config.EndpointState(name="main", state="listening", since=1.0, conn
 _POLICY = diagnostics.PolicyStatus(source="default policy", summary=("may connect to 10.0.0.0/8",))
 _STORE = store.StoreRequest(
     listener="main",
-    configuration=3,
     peer="10.1.2.3",
     calling_ae="HERON",
     called_ae="SWALLOWTAIL",
@@ -232,7 +231,6 @@ _STORE = store.StoreRequest(
     sop_class=CT,
     sop_instance="1.2.3",
     transfer_syntax=uids.EXPLICIT_VR_LITTLE_ENDIAN,
-    received_at=1.5,
 )
 _REPORT = report.ObservationReport(
     observations=(

@@ -60,7 +60,6 @@ def store_request(
     """Give what a Link asks to store an instance."""
     return StoreRequest(
         listener="store",
-        configuration=1,
         peer="192.0.2.7",
         calling_ae="US1",
         called_ae="SWALLOWTAIL",
@@ -68,7 +67,6 @@ def store_request(
         sop_class=sop_class,
         sop_instance=uid,
         transfer_syntax=transfer_syntax,
-        received_at=0.0,
     )
 
 

@@ -24,8 +24,6 @@ class StoreRequest(Call, frozen=True, kw_only=True):
 
     listener: str
     """The name of the listener in the configuration."""
-    configuration: int
-    """The version of the configuration that was running."""
     peer: str
     """The modality's address, without port."""
     calling_ae: str
@@ -37,8 +35,6 @@ class StoreRequest(Call, frozen=True, kw_only=True):
     sop_class: str
     sop_instance: str
     transfer_syntax: str
-    received_at: float
-    """UTC seconds on Link's clock when the command was read; for display, never for order."""
 
 
 class Stored(enum.StrEnum):

@@ -1,6 +1,6 @@
-"""Credit (wire §5).
+"""Credit (wire §5): how far a sender may go, and what a receiver grants out of which budget.
 
-How far a sender may go, what it must keep, and what a receiver grants out of which budget.
+ADR 0027 lists the accounts and the reasons.
 
 Every number is an offset from 0 in one direction of one channel. `held` is what a receiver has
 promised capacity for and what its owner has not consumed yet; it is what budgets are about.

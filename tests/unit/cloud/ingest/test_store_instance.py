@@ -33,7 +33,6 @@ from tests.store_tally import StoreTally
 DATA_SET = b"the bytes of a data set" * 1000
 REQUEST = StoreRequest(
     listener="us",
-    configuration=1,
     peer="192.0.2.20",
     calling_ae="SONO1",
     called_ae="SWALLOW",
@@ -42,7 +41,6 @@ REQUEST = StoreRequest(
     sop_class=US,
     sop_instance="1.2.3",
     transfer_syntax="1.2.840.10008.1.2.1",
-    received_at=NOW,
 )
 
 

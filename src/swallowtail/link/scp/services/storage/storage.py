@@ -63,7 +63,6 @@ class StorageProvider(ServiceProvider):
         requestor = self.requestor
         return StoreRequest(
             listener=self.listener.name,
-            configuration=self.state.version,
             peer=requestor.address,
             calling_ae=requestor.calling_ae,
             called_ae=requestor.called_ae,
@@ -72,5 +71,4 @@ class StorageProvider(ServiceProvider):
             sop_class=operation.command.sop_class,
             sop_instance=operation.command.sop_instance,
             transfer_syntax=operation.context.transfer_syntax,
-            received_at=self.state.wall(),
         )
