@@ -91,7 +91,7 @@ def test_a_delivery_is_tried_until_it_is_there_or_refused_so_often(
         lease = Lease(
             tenant=Tenant("heron"), delivery=delivery, token=delivery.tries, until=now + 60
         )
-        planned = plan(lease, state, destination, converted(outcome), now=now, dice=dice)
+        planned = plan(lease, state, destination, converted(outcome), now=now, random=dice)
         settled = planned.settlement
         assert (settled.delivery, settled.token) == (lease.delivery.id, lease.token)
         refused = isinstance(outcome, NotDelivered) and outcome.about is About.INSTANCE
@@ -162,5 +162,5 @@ def test_the_same_outage_seen_by_many_connections_counts_once(
     destination = Destination(name="pacs", host="192.0.2.7", port=104, ae_title="PACS")
     down = msgspec.structs.replace(outcome, about=About.DESTINATION)
     lease = Lease(tenant=Tenant("heron"), delivery=NEW, token=1, until=1060.0)
-    planned = plan(lease, opened, destination, converted(down), now=1000.0, dice=dice)
+    planned = plan(lease, opened, destination, converted(down), now=1000.0, random=dice)
     assert (planned.state, planned.settlement.next_at) == (opened, 1010.0)

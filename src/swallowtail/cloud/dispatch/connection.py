@@ -151,7 +151,7 @@ class DestinationConnection(Generic[D]):
         return count
 
     async def _begin(self, tasks: Tasks, after: Lease | None) -> bool:
-        """Start the attempt that was claimed ahead, or claim one, in the lane of `after` if given."""
+        """Start the attempt that was claimed ahead, or claim one, behind `after` if given."""
         if self._ahead is None:
             claim = await self._claimed(tasks, after)
             if (
@@ -323,7 +323,7 @@ class DestinationConnection(Generic[D]):
                 outcome,
                 sent_format=syntax,
                 now=now,
-                dice=self._context.random(),
+                random=self._context.random(),
             )
             settlement = msgspec.structs.replace(planned.settlement, attempt=facts)
             changed = planned.state if planned.state != self._state else None
@@ -415,7 +415,7 @@ class DestinationConnection(Generic[D]):
                 RouteLost("cancelled by the Cloud before it began; it is sent again", gone=True),
             )
             plans = [
-                plan(lease, claim.state, self._destination, away, now=now, dice=0.0)
+                plan(lease, claim.state, self._destination, away, now=now, random=0.0)
                 for lease in claim.leases
             ]
             with contextlib.suppress(StorageUnavailableError):

@@ -3,7 +3,8 @@
 Batch after batch while there are some, then asleep until something happens.
 
 Each rule is evaluated once on each instance. Its deliveries and the note of the evaluation are one
-transaction, so a crash repeats the evaluation or does not, and the same request twice is one delivery.
+transaction, so a crash repeats the evaluation or does not, and the same request twice is one
+delivery.
 """
 
 import asyncio
@@ -119,7 +120,7 @@ class Router:
             try:
                 decisions.append(decide(routing, rules, sites, tags, now=now))
             except Exception:  # one whose evaluation fails must not delay the others
-                log.exception("rule evaluation of an instance failed")
+                log.exception("instance evaluation failed")
                 postponed = Routed(
                     instance=routing.instance.id, again_at=now + POSTPONED, fired=routing.fired
                 )

@@ -5,8 +5,8 @@ Pure: time and randomness are arguments.
 A failure is about one of three subjects. The *destination*: retried without limit, at growing
 intervals, and after OPEN_AFTER failures in a row its breaker opens until the interval is over. The
 *payload*: counts towards the destination's cap, and shows that the destination responds; one that
-cannot succeed is at the cap at once. The *route*: retried soon, or when the route says, and says
-nothing about the other two.
+cannot succeed is at the cap at once. The *route*: retried soon, or when the route asks for it,
+and not counted for the other two.
 
 A connection that ends during a payload is about the destination, until that has happened so often
 in a row with the same payload that the destination, if it responds otherwise, is not the cause:
@@ -71,12 +71,12 @@ class Plan:
         }
 
 
-def wait(failures: int, dice: float) -> float:
+def wait(failures: int, random: float) -> float:
     """Return the seconds before the next attempt: full jitter under a ceiling that doubles.
 
-    `dice` is from 0 to 1, 1 excluded.
+    `random` is from 0 to 1, 1 excluded.
     """
-    return RETRY.delay(failures - 1, dice)
+    return RETRY.delay(failures - 1, random)
 
 
 def is_cut(outcome: Outcome) -> bool:
@@ -97,24 +97,24 @@ def plan(
     *,
     sent_format: str = "",
     now: float,
-    dice: float,
+    random: float,
 ) -> Plan:
     """Decide about one attempt, in which `sent_format` was sent."""
     match outcome:
         case Success():
             return _delivered(lease, state, outcome, sent_format, now)
         case Failure(about=FailureSubject.DESTINATION):
-            return _destination_failed(lease, state, outcome, now, dice)
+            return _destination_failed(lease, state, outcome, now, random)
         case Failure(about=FailureSubject.PAYLOAD):
             return _payload_refused(
-                lease, state, destination, outcome, now + wait(lease.delivery.refusals + 1, dice)
+                lease, state, destination, outcome, now + wait(lease.delivery.refusals + 1, random)
             )
         case PayloadSuspected():
             return _suspected(lease, state, destination, outcome)
         case NotBegun():
             return Plan(_settlement(lease, DeliveryState.PENDING, outcome, next_at=now), state)
         case Failure() | RouteLost():
-            return _route_failed(lease, state, outcome, now, dice)
+            return _route_failed(lease, state, outcome, now, random)
 
 
 def _settlement(
@@ -173,7 +173,7 @@ def _delivered(
 
 
 def _destination_failed(
-    lease: Lease, state: DestinationState, outcome: Failure, now: float, dice: float
+    lease: Lease, state: DestinationState, outcome: Failure, now: float, random: float
 ) -> Plan:
     if (
         state.breaker is BreakerState.OPEN
@@ -182,7 +182,7 @@ def _destination_failed(
             _settlement(lease, DeliveryState.PENDING, outcome, next_at=state.retry_at), state
         )
     failures = state.failures + 1
-    retry_at = now + wait(failures, dice)
+    retry_at = now + wait(failures, random)
     opens = failures >= OPEN_AFTER or state.breaker is BreakerState.HALF_OPEN
     failing = msgspec.structs.replace(
         state,
@@ -235,12 +235,12 @@ def _suspected(
 
 
 def _route_failed(
-    lease: Lease, state: DestinationState, outcome: Failure | RouteLost, now: float, dice: float
+    lease: Lease, state: DestinationState, outcome: Failure | RouteLost, now: float, random: float
 ) -> Plan:
     gone = isinstance(outcome, RouteLost) and outcome.gone
     named = min(outcome.after, RETRY.last) if isinstance(outcome, Failure) else 0.0
     retry_at = (
-        now if gone else now + named + LINK_CEILING * dice
+        now if gone else now + named + LINK_CEILING * random
     )  # without a session nobody tries before the next one
     if state.breaker is BreakerState.HALF_OPEN:  # the probe did not report: the next one may go
         state = msgspec.structs.replace(state, breaker=BreakerState.OPEN, retry_at=retry_at)

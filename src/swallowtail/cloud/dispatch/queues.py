@@ -200,9 +200,12 @@ class Queues:
         configured = (await self._sites.sites(tenant, [target.link])).destinations.get(target)
         if configured is None:
             raise NotFoundError("there is no such destination in the Link's configuration")
-        wish = StudySearch(uids=(study,), facilities=facilities)
+        search_of_study = StudySearch(uids=(study,), facilities=facilities)
         places = [
-            one async for one in walk(lambda page: self._instances.studies(tenant, wish, page))
+            one
+            async for one in walk(
+                lambda page: self._instances.studies(tenant, search_of_study, page)
+            )
         ]
         search = InstanceSearch(
             study=study, sop_instances=tuple(sop_instances), facilities=facilities

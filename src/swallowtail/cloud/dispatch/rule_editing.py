@@ -67,8 +67,8 @@ class Rulebook:
     async def put(self, tenant: Tenant, rule: Rule, *, event: AuditEvent) -> Rule:
         """Create a rule, or change the one of this id; return it as stored.
 
-        `created` and `changed` are set here: a rule applies to what comes after its creation, however
-        often it is changed. Raises InvalidRuleError, and ConflictError when another rule has
+        `created` and `changed` are set here: a rule applies to what comes after its
+        creation, however often it is changed. Raises InvalidRuleError, and ConflictError when another rule has
         its name.
         """
         now, known = self._clock(), await self._rules.rules(tenant)
@@ -117,7 +117,7 @@ class Rulebook:
         proposed: Sequence[Rule] | None = None,
         facilities: frozenset[str] | None = None,
     ) -> Page[Explained]:
-        """Return for each instance of a stored study what the rules would do if it came now, complete.
+        """Return what the rules would do with each instance of a stored study if it came now.
 
         Nothing is queued.
 

@@ -235,7 +235,7 @@ class LinkSessions:
         if close is not None and not close.by_peer and close.code in AT_FAULT:
             CUT.labels(CloseCode(close.code).name.lower()).inc()
             log.warning(
-                "session closed after a violation",
+                "violating session closed",
                 link=live.link,
                 tenant=live.tenant,
                 status=status,

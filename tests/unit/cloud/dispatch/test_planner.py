@@ -90,7 +90,7 @@ def planned(
         to,
         outcome_of(outcome) if isinstance(outcome, Delivered | NotDelivered) else outcome,
         now=NOW,
-        dice=0.5,
+        random=0.5,
     )
 
 

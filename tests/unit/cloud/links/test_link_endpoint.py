@@ -317,7 +317,7 @@ async def test_a_link_that_floods_is_cut_off_and_the_log_says_why(world: World) 
             async with asyncio.timeout(5):
                 await asyncio.wait([session.closed])
             assert session.closed.result()[0] == CloseCode.LIMIT
-    (line,) = [line for line in lines if line["event"] == "session closed after a violation"]
+    (line,) = [line for line in lines if line["event"] == "violating session closed"]
     assert (line["link"], line["status"]) == ("l", CloseCode.LIMIT)
     assert "wire §2" in line["reason"]
     assert CUT.labels("limit")._value.get() == before + 1

@@ -164,7 +164,7 @@ class InstanceSender:
         if isinstance(answer, NotDelivered) and answer.phase is DeliveryPhase.CONTEXT:
             delivery = (
                 request.lease.delivery
-            )  # the next try finds out anew what the destination takes
+            )  # the next attempt negotiates again what the destination accepts
             self._refused.pop(
                 (request.destination.name, delivery.payload.type, delivery.payload.format), None
             )
