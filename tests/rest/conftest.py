@@ -5,15 +5,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgresql import PostgresqlServer
 from tests.programs import quiet
 from tests.rest.served import CloudProcess
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a module's tests on the databases that it names in DATABASES, by default on SQLite."""
+    if "served" in metafunc.fixturenames:
+        databases = getattr(metafunc.module, "DATABASES", ("sqlite",))
+        metafunc.parametrize("served", databases, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CloudProcess]:
     """A Cloud on an empty folder; it has to stop cleanly, and its log may not know a patient."""
     folder: Path = tmp_path_factory.mktemp("cloud")
-    cloud = CloudProcess(folder / "data")
+    options: list[str] = []
+    if request.param == "postgresql":
+        server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+        options = ["--database-url", server.create().url.render_as_string()]
+    cloud = CloudProcess(folder / "data", *options)
     yield cloud
     assert cloud.stop() == 0
     quiet(folder / "data.log")
