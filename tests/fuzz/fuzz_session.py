@@ -21,7 +21,7 @@ from swallowtail.wire.control import (
     control_frame,
 )
 from swallowtail.wire.events import Opened
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.handshake import CloudHello, HelloReceived, LinkHello
 from swallowtail.wire.reasons import ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
@@ -157,7 +157,7 @@ class _Session:
         opened = self.machine.open(
             "heron",
             bytes(size),
-            Priority(1 + size % 2),
+            ChannelPriority(1 + size % 2),
             now=self._now,
             fin=not size % 7,
         )

@@ -31,10 +31,10 @@ from swallowtail.wire.control import (
 )
 from swallowtail.wire.frames import (
     HEADER,
+    ChannelPriority,
     Credit,
     FrameType,
     Opening,
-    Priority,
     credit_frame,
     frame,
     opening_frame,
@@ -137,7 +137,7 @@ def _controls() -> dict[str, Control]:
 
 
 def _frames() -> Mapping[str, bytes]:
-    opening = Opening(call="store", priority=Priority.BULK, credit=65_536, body=b"heron")
+    opening = Opening(call="store", priority=ChannelPriority.BULK, credit=65_536, body=b"heron")
     payloads = {
         **{f"control-{name}": control_frame(message) for name, message in _controls().items()},
         "open": opening_frame(1, opening, fin=False),
@@ -160,7 +160,7 @@ WAIT, OPENED, WRITE, READ, MESSAGE, FINISH, SEND, PING = range(8, 16)  # steps o
 
 def _served(first: int) -> bytes:
     """Return the steps of a channel that the peer opens and that is read."""
-    transfer = Opening(call="store", priority=Priority.BULK, credit=65_536, body=b"heron")
+    transfer = Opening(call="store", priority=ChannelPriority.BULK, credit=65_536, body=b"heron")
     return _steps(
         opening_frame(first, transfer, fin=False),
         frame(FrameType.DATA, first, b"heron" * 9),
@@ -189,7 +189,7 @@ def _uses(own: int) -> bytes:
 
 def _sessions() -> Mapping[str, bytes]:
     controls = {name: control_frame(one) for name, one in _controls().items()}
-    asked = Opening(call="ping", priority=Priority.INTERACTIVE, credit=100)
+    asked = Opening(call="ping", priority=ChannelPriority.INTERACTIVE, credit=100)
 
     return {
         "cloud-hello": bytes((CLOUD | PROVED,)) + _steps(controls["hello"]) + _served(1),

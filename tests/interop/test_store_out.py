@@ -24,7 +24,7 @@ from swallowtail.calls.diagnostics import CHECK, CheckRequest, read_checked
 from swallowtail.sim.dicom_files import data_set_of
 from swallowtail.sim.processes import Program, free_port
 from swallowtail.wire.channel import Message
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from tests.interop.corpus import Object, made, renewed, sources
 from tests.interop.outbound import Outbound, destination, run
 from tests.unit.link.archive import BIG, CT, deliver, failed
@@ -61,7 +61,7 @@ async def send(stage: Outbound, number: int, item: Object) -> Any:
 async def check(stage: Outbound) -> list[tuple[str, bool]]:
     """Give the steps of a check."""
     channel = await stage.cloud.sessions[-1].open(
-        CHECK, encode(CheckRequest(destination="pacs1")), Priority.INTERACTIVE, fin=True
+        CHECK, encode(CheckRequest(destination="pacs1")), ChannelPriority.INTERACTIVE, fin=True
     )
     event = await channel.receive()
     assert isinstance(event, Message)

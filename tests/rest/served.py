@@ -39,7 +39,7 @@ from swallowtail.runtime.tasks import Tasks
 from swallowtail.sim.installation import SWALLOWTAIL, announcements, with_source
 from swallowtail.sim.processes import Program
 from swallowtail.wire.channel import Data, End, Message
-from swallowtail.wire.frames import MAX_FRAME, Priority
+from swallowtail.wire.frames import MAX_FRAME, ChannelPriority
 from swallowtail.wire.handshake import LinkHello
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.session import SessionMachine
@@ -230,7 +230,7 @@ class WireLink:
     ) -> StoreAnswer:
         """Store a data set and give the Cloud's answer."""
         request = store_request(uid, sop_class, transfer_syntax)
-        channel = await session.open(STORE, encode(request), Priority.BULK)
+        channel = await session.open(STORE, encode(request), ChannelPriority.BULK)
         await channel.send(memoryview(data))
         end = TransferEnd(length=len(data), crc32=zlib.crc32(data) if crc32 is None else crc32)
         await channel.message(encode(end), fin=True)
@@ -243,7 +243,7 @@ class WireLink:
         channel = await session.open(
             REPORT,
             encode(ObservationReport(observations=observations)),
-            Priority.INTERACTIVE,
+            ChannelPriority.INTERACTIVE,
             fin=True,
         )
         answer = await channel.receive()

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from swallowtail.calls.codec import encode
 from swallowtail.calls.store import STORE, Committed
-from swallowtail.wire.frames import HEADER, FrameType, Priority
+from swallowtail.wire.frames import HEADER, ChannelPriority, FrameType
 from swallowtail.wire.plain_frames import plain_head
 from swallowtail.wire.websocket import WebSocketTransport
 from tests.modes import amount
@@ -138,7 +138,7 @@ def masked(message: bytes) -> bytes:
 async def flood(link: WireLink, kind: str, end: float) -> None:
     """Send, as an accepted Link, what no Link sends, until the Cloud closes the connection."""
     async with link.connected() as session:
-        channel = await session.open(STORE, encode(store_request("1.2.3")), Priority.BULK)
+        channel = await session.open(STORE, encode(store_request("1.2.3")), ChannelPriority.BULK)
         await session.echo()
         assert isinstance(session._transport, WebSocketTransport)
         connection = session._transport._connection

@@ -30,7 +30,7 @@ from swallowtail.cloud.data_folder.certificates import CA_DAYS, ensure_certifica
 from swallowtail.cloud.data_folder.data_folder import DataFolder
 from swallowtail.cloud.server import run
 from swallowtail.cloud.web.rate_limits import REFUSED_RATE
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.reasons import CloseCode
 from tests.programs import quiet
 from tests.rest.served import (
@@ -374,7 +374,9 @@ async def test_neither_a_store_without_end_nor_a_deaf_link_holds_up_the_stop_for
             WireLink(cloud.url, cloud.ca, link["code"]).connected() as session,
             WireLink(cloud.url, cloud.ca, deaf["code"]).connected() as silent,
         ):
-            channel = await session.open(STORE, encode(store_request("1.2.3")), Priority.BULK)
+            channel = await session.open(
+                STORE, encode(store_request("1.2.3")), ChannelPriority.BULK
+            )
             await channel.send(memoryview(b"the first half"))
             channel.flush()
             await session.echo()

@@ -17,7 +17,7 @@ from swallowtail.wire.channel import (
     ChannelState,
 )
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
-from swallowtail.wire.frames import MAX_FRAME, MAX_PAYLOAD, FrameType, Opening, Priority
+from swallowtail.wire.frames import MAX_FRAME, MAX_PAYLOAD, ChannelPriority, FrameType, Opening
 from swallowtail.wire.handshake import CLOUD_HELLO_TABLE, LINK_HELLO_TABLE, HelloInput, HelloState
 from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.window import ReceiveWindow, SendWindow, SessionBudget
@@ -63,7 +63,7 @@ class Owner:
 
 
 def channel_in(state: ChannelState) -> ChannelMachine:
-    opening = Opening(call="c", priority=Priority.BULK)
+    opening = Opening(call="c", priority=ChannelPriority.BULK)
     channel = ChannelMachine(
         5, opening, Owner(), SendWindow(10), ReceiveWindow(10, SessionBudget(), 0.0)
     )

@@ -10,7 +10,7 @@ import pytest
 from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.connecting import ConnectError
 from swallowtail.wire.control import GoodbyeReason
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.handshake import CloudHello, LinkHello
 from swallowtail.wire.net import Session
 from swallowtail.wire.reasons import CloseCode
@@ -84,7 +84,7 @@ def test_bytes_go_up_and_an_answer_comes_down(seed):
     async def story():
         async with await pair.connect() as session:
             await session.welcomed()
-            channel = await session.open("store", b"", Priority.BULK)
+            channel = await session.open("store", b"", ChannelPriority.BULK)
             await channel.send(memoryview(bytes(range(256)) * 8000))
             channel.flush()
             await channel.message(b"end", fin=True)

@@ -18,7 +18,7 @@ from swallowtail.runtime.tasks import Tasks
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.failures import ChannelResetError, SessionClosedError
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.reasons import ResetReason
 
@@ -65,7 +65,7 @@ async def open_call(
     session: Session,
     call: str,
     request: msgspec.Struct,
-    priority: Priority,
+    priority: ChannelPriority,
     *,
     fin: bool = False,
 ) -> Channel:
@@ -90,7 +90,9 @@ async def ask(
     """
     try:
         async with asyncio.timeout(seconds):
-            channel = await open_call(session, call, request, Priority.INTERACTIVE, fin=not body)
+            channel = await open_call(
+                session, call, request, ChannelPriority.INTERACTIVE, fin=not body
+            )
             try:
                 if body:
                     await channel.send(memoryview(body))

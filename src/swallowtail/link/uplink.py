@@ -19,7 +19,7 @@ from swallowtail.link.device_key import DeviceKey
 from swallowtail.link.reports import ObservationBuffer
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.control import GoodbyeReason, RefuseReason, Welcome
-from swallowtail.wire.events import Close
+from swallowtail.wire.events import SessionClose
 from swallowtail.wire.failures import RefusedError, SessionClosedError
 from swallowtail.wire.handshake import LinkHello
 from swallowtail.wire.net import Session
@@ -224,7 +224,7 @@ class Uplink:
                 self._reports.restore(batch)
 
 
-def _ending(close: Close) -> SessionEnding:
+def _ending(close: SessionClose) -> SessionEnding:
     """Return how a session ended, for the next attempt."""
     return (
         SessionEnding.EXPELLED if close.by_peer and close.code in EXPULSIONS else SessionEnding.LOST

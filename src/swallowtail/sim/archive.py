@@ -35,7 +35,7 @@ SYNTAXES: Final = (
 )
 
 
-class Archive:
+class SimulatedArchive:
     """The PACS as a program of its own; `start` it again after a `kill` and it has what it had."""
 
     def __init__(self, folder: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from swallowtail.sim.archive import AE_TITLE, Archive
+from swallowtail.sim.archive import AE_TITLE, SimulatedArchive
 from swallowtail.sim.cloud_client import RestFailedError
 from swallowtail.sim.dicom_files import PATIENTS, Sample, data_set_of, ultrasound_study
 from swallowtail.sim.installation import LINK, Installation, Listening
@@ -72,7 +72,7 @@ class Story:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.pacs = Archive(folder)
+        self.pacs = SimulatedArchive(folder)
         destination = {
             "name": "pacs",
             "host": "127.0.0.1",

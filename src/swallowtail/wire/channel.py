@@ -188,7 +188,7 @@ class ChannelMachine:
         self.reset_waiting = False  # our RESET has not left yet
         self.fin_left = False  # our FIN has left
         self.announced = True  # the session's mark: its owner has notified of it
-        self.told_readable = self.told_writable = (
+        self.readable_reported = self.writable_reported = (
             False  # the session's marks: that event waits already
         )
         self._owner = owner
@@ -231,7 +231,7 @@ class ChannelMachine:
         return bool(self._inbox)
 
     @property
-    def gone(self) -> bool:
+    def finished(self) -> bool:
         """Return whether it is over and its last frame was sent."""
         return self.over and not self.outbox and not self.reset_waiting
 

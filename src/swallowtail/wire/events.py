@@ -8,7 +8,7 @@ from swallowtail.wire.control import Goodbye
 from swallowtail.wire.handshake import HelloEvent
 
 
-class Close(NamedTuple):
+class SessionClose(NamedTuple):
     """The end of a session; `by_peer` is the side that closed."""
 
     code: int
@@ -35,7 +35,7 @@ class Writable(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Roomy:
+class ChannelsAvailable:
     """A channel that we opened has ended, so another can be opened."""
 
 
@@ -52,4 +52,6 @@ class RoundTrip(NamedTuple):
     seconds: float
 
 
-SessionEvent = HelloEvent | Opened | Readable | Writable | Roomy | GoodbyeReceived | RoundTrip
+SessionEvent = (
+    HelloEvent | Opened | Readable | Writable | ChannelsAvailable | GoodbyeReceived | RoundTrip
+)

@@ -5,7 +5,7 @@ Values of the machines, as exceptions for those who await.
 
 from swallowtail.wire.channel import WasReset
 from swallowtail.wire.control import Refuse
-from swallowtail.wire.events import Close
+from swallowtail.wire.events import SessionClose
 
 
 class ChannelResetError(Exception):
@@ -22,7 +22,7 @@ class ChannelResetError(Exception):
 class SessionClosedError(Exception):
     """The session has ended; `close` states how."""
 
-    def __init__(self, close: Close) -> None:
+    def __init__(self, close: SessionClose) -> None:
         super().__init__(f"the session was closed with {close.code}: {close.text}")
         self.close = close
 

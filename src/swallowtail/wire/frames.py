@@ -38,7 +38,7 @@ class FrameType(enum.IntEnum):
     RESET = 5
 
 
-class Priority(enum.IntEnum):
+class ChannelPriority(enum.IntEnum):
     """The priority of a channel's frames; control (0) is the session's own (wire §6)."""
 
     INTERACTIVE = 1
@@ -49,7 +49,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The payload of OPEN."""
 
     call: str
-    priority: Priority
+    priority: ChannelPriority
     credit: int = 0
     body: bytes = b""
 

@@ -17,17 +17,17 @@ from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire.channel import ChannelMachine, ChannelState, Data, End, Message, WasReset
 from swallowtail.wire.control import Goodbye, GoodbyeReason, RefuseReason, Welcome
 from swallowtail.wire.events import (
-    Close,
+    ChannelsAvailable,
     GoodbyeReceived,
     Opened,
     Readable,
-    Roomy,
     RoundTrip,
+    SessionClose,
     SessionEvent,
     Writable,
 )
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
-from swallowtail.wire.frames import Frame, Opening, Priority
+from swallowtail.wire.frames import ChannelPriority, Frame, Opening
 from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
 from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
@@ -89,14 +89,14 @@ class Channel:
             await self._writable()
             self._check()
         self._session.kick()
-        self._session.forget_if_over(self)
+        self._session.discard_if_over(self)
 
     def finish(self) -> None:
         """Send nothing more."""
         self._check()
         self.machine.finish()
         self._session.kick()
-        self._session.forget_if_over(self)
+        self._session.discard_if_over(self)
 
     async def receive(self) -> Data | Message | End:
         """Wait for what comes next.
@@ -129,7 +129,7 @@ class Channel:
         self.machine.reset(reason, text)
         self._session.kick()
         self.wake()
-        self._session.forget_if_over(self)
+        self._session.discard_if_over(self)
 
     def wake(self, *, readable: bool = True, writable: bool = True) -> None:
         """Wake the waiting tasks."""
@@ -166,7 +166,7 @@ class Session:
         self.farewell: Goodbye | None = None
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        self.closed: asyncio.Future[Close] = self._loop.create_future()
+        self.closed: asyncio.Future[SessionClose] = self._loop.create_future()
         self._hello: asyncio.Future[HelloReceived | Welcomed | Refused] = self._loop.create_future()
         self._tasks = Tasks(name, on_failure=self._failed)
         self._channels: dict[int, Channel] = {}
@@ -282,7 +282,7 @@ class Session:
         self,
         call: str,
         body: bytes,
-        priority: Priority,
+        priority: ChannelPriority,
         *,
         fin: bool = False,
     ) -> Channel:
@@ -330,7 +330,7 @@ class Session:
         if not self._work.is_set() and (self.machine.sending or self.machine.closing is not None):
             self._work.set()
 
-    def forget_if_over(self, channel: Channel) -> None:
+    def discard_if_over(self, channel: Channel) -> None:
         """Remove a channel that has no more events."""
         if channel.machine.over:
             self._channels.pop(channel.machine.number, None)
@@ -375,7 +375,7 @@ class Session:
             size += len(frame)
         return frames
 
-    async def _close(self, close: Close) -> None:
+    async def _close(self, close: SessionClose) -> None:
         """Send the last frames, if the transport still moves, then close it.
 
         Whatever happens, `closed` resolves.
@@ -437,7 +437,7 @@ class Session:
                 channel = self._channels[machine.number] = Channel(machine, self)
                 self._opened.append(channel)
                 self._changed()
-            case Roomy():
+            case ChannelsAvailable():
                 self._changed()
             case GoodbyeReceived(goodbye):
                 self.farewell = goodbye

@@ -9,14 +9,14 @@ everything that has not left yet.
 from collections import deque
 from typing import Final, Protocol
 
-from swallowtail.wire.frames import Frame, Priority
+from swallowtail.wire.frames import ChannelPriority, Frame
 
 
-class Sender(Protocol):
+class FrameSource(Protocol):
     """The scheduler's view of a channel."""
 
     outbox: deque[Frame]
-    priority: Priority
+    priority: ChannelPriority
     queued: bool
 
     def take_credit(self) -> Frame | None:
@@ -34,26 +34,26 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._urgent: deque[Frame] = deque()
-        self._control: deque[tuple[Frame | None, Sender | None]] = deque()
-        self._turns: Final = {priority: deque[Sender]() for priority in Priority}
+        self._control: deque[tuple[Frame | None, FrameSource | None]] = deque()
+        self._turns: Final = {priority: deque[FrameSource]() for priority in ChannelPriority}
 
     def urgent(self, frame: Frame) -> None:
         """Send before everything else: an echo, or its answer."""
         self._urgent.append(frame)
 
-    def control(self, frame: Frame, sender: Sender | None = None) -> None:
+    def control(self, frame: Frame, sender: FrameSource | None = None) -> None:
         """Send before all data; `sender` is passed back by `take` together with the frame."""
         self._control.append((frame, sender))
 
-    def credit(self, sender: Sender) -> None:
+    def credit(self, sender: FrameSource) -> None:
         """Send the CREDIT of a channel; it is built when its turn has come."""
         self._control.append((None, sender))
 
-    def withdraw(self, sender: Sender) -> None:
+    def withdraw(self, sender: FrameSource) -> None:
         """Take back the control frames of a channel that have not left."""
         self._control = deque(item for item in self._control if item[1] is not sender)
 
-    def ready(self, sender: Sender) -> None:
+    def ready(self, sender: FrameSource) -> None:
         """Return a channel whose outbox is not empty its turns."""
         if not sender.queued:
             sender.queued = True
@@ -76,7 +76,7 @@ class Scheduler:
         """Return how many urgent frames were not sent yet."""
         return len(self._urgent)
 
-    def take(self) -> tuple[Frame | None, Sender | None]:
+    def take(self) -> tuple[Frame | None, FrameSource | None]:
         """Return the next frame and the channel whose it is; (None, None) when nothing waits."""
         if self._urgent:
             return self._urgent.popleft(), None

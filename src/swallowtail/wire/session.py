@@ -32,12 +32,12 @@ from swallowtail.wire.control import (
     read_control,
 )
 from swallowtail.wire.events import (
-    Close,
+    ChannelsAvailable,
     GoodbyeReceived,
     Opened,
     Readable,
-    Roomy,
     RoundTrip,
+    SessionClose,
     SessionEvent,
     Writable,
 )
@@ -45,10 +45,10 @@ from swallowtail.wire.frames import (
     FIN,
     HEADER,
     MAX_FRAME,
+    ChannelPriority,
     Frame,
     FrameType,
     Opening,
-    Priority,
     opening_frame,
     read_opening,
 )
@@ -81,7 +81,7 @@ class SessionMachine:
     def __init__(
         self, hello: LinkHello | CloudHello, *, now: float, node: NodeBudget | None = None
     ) -> None:
-        self.closing: Close | None = None
+        self.closing: SessionClose | None = None
         self.ready = False
         self.peer_capabilities: frozenset[str] = frozenset()
         self.budget = SessionBudget(node)
@@ -95,21 +95,21 @@ class SessionMachine:
         self._next = hello.opens_first
         self._peer_next = 3 - hello.opens_first
         self._own_open = self._peer_open = self._peer_limit = 0
-        self._room_wanted = False
+        self._capacity_wanted = False
         self._opening: dict[
             int, int
         ] = {}  # credit that openers granted themselves and that no CREDIT has raised yet
         self._peer_allowance = 0
         self._announced = self._tolerated = allowance(START_BUDGET)
         self._leaving = self._farewell = False
-        self._drain: tuple[float, Close] | None = None
+        self._drain: tuple[float, SessionClose] | None = None
         self._received_at = now
         self._echo_after, self._dead_after = MAX_ECHO_AFTER, MAX_DEAD_AFTER
         self._echoes: dict[int, float] = {}  # sent and not answered; at most MAX_UNANSWERED_ECHOES
         self._echo_id = 0
         self._probed = False
         hello.start(now)
-        self._say_hello()
+        self._send_hello()
 
     # What the shell drives
 
@@ -131,7 +131,7 @@ class SessionMachine:
     ) -> None:
         """Handle that the WebSocket is closed, and with which code."""
         if self.closing is None:
-            self._end(Close(code, text or "the peer gave no reason", by_peer=True))
+            self._end(SessionClose(code, text or "the peer gave no reason", by_peer=True))
 
     def next_event(self) -> SessionEvent | Signal:
         """Pull the next event.
@@ -141,9 +141,9 @@ class SessionMachine:
         if self._events:
             event = self._events.popleft()
             if isinstance(event, Readable):
-                event.channel.told_readable = False
+                event.channel.readable_reported = False
             elif isinstance(event, Writable):
-                event.channel.told_writable = False
+                event.channel.writable_reported = False
             elif isinstance(event, Opened):
                 event.channel.announced = True
                 if event.channel.waiting:
@@ -165,7 +165,7 @@ class SessionMachine:
                 sender.reset_waiting = False
             elif frame[1] & FIN:
                 sender.fin_left = True
-            self._retire_if_gone(sender)
+            self._retire_if_finished(sender)
         return frame
 
     @property
@@ -225,14 +225,14 @@ class SessionMachine:
     @property
     def can_open(self) -> bool:
         """Return whether the peer allows one more channel."""
-        self._room_wanted = self._own_open >= self._peer_limit
-        return not self._room_wanted
+        self._capacity_wanted = self._own_open >= self._peer_limit
+        return not self._capacity_wanted
 
     def open(
         self,
         call: str,
         body: bytes,
-        priority: Priority,
+        priority: ChannelPriority,
         *,
         now: float,
         fin: bool = False,
@@ -286,7 +286,7 @@ class SessionMachine:
         self._scheduler.control(
             control_frame(Goodbye(reason=reason, detail=detail, retry_after=retry_after))
         )
-        close = Close(
+        close = SessionClose(
             CloseCode.REPLACED if reason is GoodbyeReason.REPLACED else CloseCode.DONE, reason.value
         )
         if reason is GoodbyeReason.DRAINING and self._channels:
@@ -297,7 +297,7 @@ class SessionMachine:
     def close(self, code: CloseCode, text: str) -> None:
         """End the session now, without goodbye."""
         if self.closing is None:
-            self._end(Close(code, text or code.name.lower()))
+            self._end(SessionClose(code, text or code.name.lower()))
 
     def welcome(
         self,
@@ -319,14 +319,14 @@ class SessionMachine:
                 dead_after=dead_after,
             )
         )
-        self._say_hello()
+        self._send_hello()
 
     def refuse(self, reason: RefuseReason, detail: str = "", *, retry_after: float = 0.0) -> None:
         """Refuse the Link after HelloReceived."""
         self._refused(
             self._cloud_hello().refuse(reason, detail, retry_after=retry_after), by_peer=False
         )
-        self._say_hello()
+        self._send_hello()
 
     def _cloud_hello(self) -> CloudHello:
         if not isinstance(self._hello, CloudHello) or self.closing is not None:
@@ -399,7 +399,7 @@ class SessionMachine:
             # for the peer it has ended: it may take the place already, and needs no word of ours
             channel.reset_waiting = False
             self._scheduler.withdraw(channel)
-        self._retire_if_gone(channel)
+        self._retire_if_finished(channel)
 
     def _was_open(self, number: int) -> bool:
         return 0 < number < (self._next if number % 2 == self._next % 2 else self._peer_next)
@@ -446,7 +446,7 @@ class SessionMachine:
             return
         if not self.ready:
             self._hello_event(self._hello.receive(message, now))
-            self._say_hello()
+            self._send_hello()
             return
         match message:
             case Echo():
@@ -491,14 +491,14 @@ class SessionMachine:
 
     def _refused(self, refused: Refused, *, by_peer: bool) -> None:
         self._end(
-            Close(
+            SessionClose(
                 CloseCode.REFUSED,
                 f"{refused.refuse.reason}: {refused.refuse.detail}"[:120],
                 by_peer,
             )
         )
 
-    def _say_hello(self) -> None:
+    def _send_hello(self) -> None:
         while self._hello.outbox:
             self._scheduler.control(control_frame(self._hello.outbox.popleft()))
 
@@ -524,12 +524,12 @@ class SessionMachine:
             self._opening[number] = opening.credit
         return channel
 
-    def _retire_if_gone(self, channel: ChannelMachine) -> None:
+    def _retire_if_finished(self, channel: ChannelMachine) -> None:
         """Discard a channel once it has ended and its last frame has left.
 
         Only then may its place be taken again.
         """
-        if not channel.gone or self._channels.pop(channel.number, None) is None:
+        if not channel.finished or self._channels.pop(channel.number, None) is None:
             return
         self._opening.pop(channel.number, None)
         self._strays.channel_ended(channel.take_under_way())
@@ -537,9 +537,9 @@ class SessionMachine:
         self._wake_short()
         if channel.number % 2 == self._next % 2:
             self._own_open -= 1
-            if self._room_wanted:
-                self._room_wanted = False
-                self._events.append(Roomy())
+            if self._capacity_wanted:
+                self._capacity_wanted = False
+                self._events.append(ChannelsAvailable())
         else:
             self._peer_open -= 1
         if self._drain is not None and not self._channels:
@@ -548,16 +548,16 @@ class SessionMachine:
     def _fail(self, error: WireError) -> None:
         self._error = error
         self._scheduler.clear()  # wire §9: answers nothing more
-        self._end(Close(error.code, str(error)))
+        self._end(SessionClose(error.code, str(error)))
 
-    def _end(self, close: Close) -> None:
+    def _end(self, close: SessionClose) -> None:
         self.closing = close
         for channel in list(self._channels.values()):
             channel.lose(close.text)
         self._channels.clear()
         self.budget.close()
-        if self._room_wanted:
-            self._events.append(Roomy())
+        if self._capacity_wanted:
+            self._events.append(ChannelsAvailable())
 
     # What channels ask for (channel.Owner)
 
@@ -571,23 +571,23 @@ class SessionMachine:
         self._scheduler.ready(channel)
 
     def readable(self, channel: ChannelMachine) -> None:
-        if channel.announced and not channel.told_readable:
-            channel.told_readable = True
+        if channel.announced and not channel.readable_reported:
+            channel.readable_reported = True
             self._events.append(Readable(channel))
 
     def writable(self, channel: ChannelMachine) -> None:
         if channel.number % 2 == self._next % 2:
             self._opening.pop(channel.number, None)
-        self._tell_writable(channel)
+        self._report_writable(channel)
 
     def _wake_short(self) -> None:
         """Report those that wait for this side's own budget that it has capacity again."""
         if self._send_budget.waiting:  # even without capacity a channel below its floor may go on
             for channel in self._channels.values():
                 if channel.sending.wake():
-                    self._tell_writable(channel)
+                    self._report_writable(channel)
 
-    def _tell_writable(self, channel: ChannelMachine) -> None:
-        if channel.announced and not channel.told_writable:
-            channel.told_writable = True
+    def _report_writable(self, channel: ChannelMachine) -> None:
+        if channel.announced and not channel.writable_reported:
+            channel.writable_reported = True
             self._events.append(Writable(channel))

@@ -46,7 +46,7 @@ class SendBudget:
     """
 
     def __init__(self, total: int = MAX_BUDGET) -> None:
-        self.room = total
+        self.capacity = total
         self.waiting = 0
         """How many channels wait for this budget and not for their own limit."""
 
@@ -67,8 +67,8 @@ class SendWindow:
         granted = self.limit - self.sent
         return (
             granted
-            if granted <= self._budget.room
-            else min(granted, max(self._budget.room, self._floor, 0))
+            if granted <= self._budget.capacity
+            else min(granted, max(self._budget.capacity, self._floor, 0))
         )
 
     @property
@@ -78,7 +78,7 @@ class SendWindow:
     def send(self, size: int) -> None:
         """Count bytes that are sent."""
         self.sent += size
-        self._budget.room -= size
+        self._budget.capacity -= size
 
     def block(self, need: int = 1) -> None:
         """Record that `need` more bytes would be sent if there were credit for them."""
@@ -106,14 +106,14 @@ class SendWindow:
             )
         raised = credit.limit > self.limit
         self.limit = max(self.limit, credit.limit)
-        self._budget.room += max(0, credit.received - self.received)
+        self._budget.capacity += max(0, credit.received - self.received)
         self.received = max(self.received, credit.received)
         return raised
 
     def end(self) -> None:
         """Discard the window: the channel has ended."""
         self._wait(False)
-        self._budget.room += self.sent - self.received
+        self._budget.capacity += self.sent - self.received
         self.received = self.sent
 
 
@@ -128,7 +128,7 @@ class NodeBudget:
         self.held = 0
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         return max(0, self.total - self.held)
 
 
@@ -164,10 +164,10 @@ class SessionBudget:
 
     def target(self, held: int) -> int:
         """Return the bytes that a channel with `held` may hold after its next grant."""
-        room = self._granted - self.held
+        capacity = self._granted - self.held
         if self._node is not None:
-            room = min(room, self._node.room)
-        return max(FLOOR, min(self.share, max(0, room) + held))
+            capacity = min(capacity, self._node.capacity)
+        return max(FLOOR, min(self.share, max(0, capacity) + held))
 
     def hold(self, change: int) -> None:
         """Count for bytes granted (positive), or consumed and given up (negative)."""

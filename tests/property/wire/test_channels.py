@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swallowtail.wire.channel import ChannelMachine, ChannelState, Data
 from swallowtail.wire.events import Opened
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.reasons import ResetReason
 from swallowtail.wire.session import SessionMachine
 from tests.modes import amount
@@ -25,7 +25,7 @@ class Owners:
 
     def step(self, now: float) -> None:
         if self.dice.random() < 0.3 and self.machine.can_open:
-            priority = self.dice.choice(list(Priority))
+            priority = self.dice.choice(list(ChannelPriority))
             self.channels.append(
                 self.machine.open("c", b"r", priority, now=now, fin=self.dice.random() < 0.2)
             )

@@ -13,7 +13,7 @@ from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire import control, frames
 from swallowtail.wire.channel import ChannelMachine, Data, End, Message, WasReset
 from swallowtail.wire.events import Opened
-from swallowtail.wire.frames import FrameType, Opening, Priority
+from swallowtail.wire.frames import ChannelPriority, FrameType, Opening
 from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.window import FLOOR, MAX_CHANNEL_WINDOW, NodeBudget
@@ -119,7 +119,7 @@ def test_any_interleaving_delivers_every_byte_in_order_within_the_budgets(dice, 
         check_windows(pair)
 
     for size in sizes:
-        channel = pair.link.open("store", b"body", dice.choice(list(Priority)), now=0.0)
+        channel = pair.link.open("store", b"body", dice.choice(list(ChannelPriority)), now=0.0)
         writers.append(Writer(channel, size, dice, now))
     while not (
         len(readers) == len(sizes) and all(reader.end and not reader.owed for reader in readers)
@@ -198,7 +198,9 @@ CONTROLS = [
     )
 ]
 OPENINGS = [
-    frames.opening_frame(1, Opening(call="c", priority=Priority.BULK, credit=credit), fin=False)[8:]
+    frames.opening_frame(
+        1, Opening(call="c", priority=ChannelPriority.BULK, credit=credit), fin=False
+    )[8:]
     for credit in (0, 100_000, 1 << 20)
 ]
 
@@ -251,7 +253,7 @@ def test_frames_read_what_they_wrote(payloads, fin):
 
 @given(
     st.text(max_size=64),
-    st.sampled_from(Priority),
+    st.sampled_from(ChannelPriority),
     st.integers(0, 1 << 20),
     st.binary(),
 )

@@ -34,7 +34,7 @@ from swallowtail.calls.transfer import (
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.channel import End
 from swallowtail.wire.failures import ChannelResetError
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.reasons import ResetReason
 from tests.unit.wire.pair import cloud_hello
@@ -101,7 +101,7 @@ async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
 
 
 async def opened(session: Session, call: str) -> Channel:
-    return await session.open(call, encode(Number(value=1)), Priority.BULK)
+    return await session.open(call, encode(Number(value=1)), ChannelPriority.BULK)
 
 
 async def reset_of(waiting: Coroutine[Any, Any, object]) -> ResetReason:

@@ -38,7 +38,7 @@ from swallowtail.dicom.pdu import (
 )
 from swallowtail.sansio.machine import CLOSED
 from swallowtail.wire.channel import Message
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.net import Channel
 from swallowtail.wire.reasons import ResetReason
 from tests.unit.link.stage import CONFIGURATION, Stage
@@ -187,7 +187,7 @@ def request_for(number: int, body: bytes, **fields: Any) -> DeliverRequest:
 
 async def open_delivery(stage: Stage, request: DeliverRequest) -> Channel:
     """Open a `deliver` channel."""
-    return await stage.cloud.sessions[-1].open(DELIVER, encode(request), Priority.BULK)
+    return await stage.cloud.sessions[-1].open(DELIVER, encode(request), ChannelPriority.BULK)
 
 
 async def send_body(

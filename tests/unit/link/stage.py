@@ -44,7 +44,7 @@ from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.connecting import ConnectError
 from swallowtail.wire.failures import ChannelResetError
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.handshake import CloudHello
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.session import SessionMachine
@@ -167,7 +167,7 @@ class Cloud:
 
     async def call(self, name: str, body: bytes) -> Channel:
         """Open a call to Link."""
-        return await self.sessions[-1].open(name, body, Priority.INTERACTIVE, fin=True)
+        return await self.sessions[-1].open(name, body, ChannelPriority.INTERACTIVE, fin=True)
 
     def lose(self) -> None:
         """Cut the session's connection, as a proxy that dies does."""

@@ -5,14 +5,14 @@ What it says it has is in its folder, in order, also after its plug was pulled.
 
 from pathlib import Path
 
-from swallowtail.sim.archive import AE_TITLE, Archive
+from swallowtail.sim.archive import AE_TITLE, SimulatedArchive
 from swallowtail.sim.dicom_files import ultrasound_study
 from swallowtail.sim.modality import Modality
 
 
 def test_what_it_got_is_there_in_order_after_a_kill_too(tmp_path: Path) -> None:
     first, second = ultrasound_study(tmp_path / "a")[1:3], ultrasound_study(tmp_path / "b")[1:2]
-    archive = Archive(tmp_path / "pacs")
+    archive = SimulatedArchive(tmp_path / "pacs")
     assert archive.instances() == []
     try:
         for samples in (first, second, second):
@@ -27,7 +27,7 @@ def test_what_it_got_is_there_in_order_after_a_kill_too(tmp_path: Path) -> None:
 
 
 def test_it_is_called_by_its_name(tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
+    archive = SimulatedArchive(tmp_path)
     try:
         archive.start()
         assert Modality(archive.port, "ELSEWHERE").echo().outcome == "rejected (1,1,7)"

@@ -8,7 +8,7 @@ from typing import Any
 from swallowtail.sansio.machine import CLOSED, NEED_DATA
 from swallowtail.wire.channel import ChannelMachine
 from swallowtail.wire.events import Opened, SessionEvent
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.handshake import CloudHello, HelloReceived, LinkHello
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.window import NodeBudget
@@ -126,7 +126,7 @@ class Pair:
 
     def open(self, call: str = "store", **changes: Any) -> tuple[ChannelMachine, ChannelMachine]:
         """Open a channel from Link to Cloud; give both ends."""
-        fields = {"body": b"", "priority": Priority.BULK, "now": self.now}
+        fields = {"body": b"", "priority": ChannelPriority.BULK, "now": self.now}
         ours = self.link.open(call, **(fields | changes))
         self.run()
         opened = [event for event in self.events["cloud"] if isinstance(event, Opened)]

@@ -15,7 +15,7 @@ from swallowtail.wire.channel import (
     Message,
     WasReset,
 )
-from swallowtail.wire.frames import FIN, FrameType, Opening, Priority
+from swallowtail.wire.frames import FIN, ChannelPriority, FrameType, Opening
 from swallowtail.wire.reasons import ResetReason
 from swallowtail.wire.window import ReceiveWindow, SendWindow, SessionBudget
 
@@ -44,7 +44,7 @@ class Owner:
 
 def channel(*, send: int = 1 << 20, receive: int = 1 << 20) -> tuple[ChannelMachine, Owner]:
     owner = Owner()
-    opening = Opening(call="c", priority=Priority.BULK)
+    opening = Opening(call="c", priority=ChannelPriority.BULK)
     made = ChannelMachine(
         7, opening, owner, SendWindow(send), ReceiveWindow(receive, SessionBudget(), 0.0)
     )

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from swallowtail.wire import frames
-from swallowtail.wire.frames import Credit, FrameType, Opening, Priority
+from swallowtail.wire.frames import ChannelPriority, Credit, FrameType, Opening
 from swallowtail.wire.reasons import ResetReason, WireError
 
 
@@ -19,7 +19,7 @@ def test_frames_are_the_page_s_byte_by_byte():
     )
     assert frames.reset_frame(5, ResetReason.LIMIT, "é") == b"\x05\0\0\0\0\0\0\5\0\6\xc3\xa9"
     opening = frames.opening_frame(
-        1, Opening(call="c", priority=Priority.BULK, credit=3), fin=False
+        1, Opening(call="c", priority=ChannelPriority.BULK, credit=3), fin=False
     )
     assert opening[:8] == b"\x01\0\0\0\0\0\0\1"
     assert msgspec.msgpack.decode(opening[8:]) == {"call": "c", "priority": 2, "credit": 3}
@@ -53,5 +53,5 @@ def test_openings_that_are_refused(fields):
 def test_unknown_keys_are_ignored():
     payload = msgspec.msgpack.encode({"call": "c", "priority": 1, "colour": "red"})
     assert frames.read_opening(memoryview(payload)) == Opening(
-        call="c", priority=Priority.INTERACTIVE
+        call="c", priority=ChannelPriority.INTERACTIVE
     )

@@ -19,7 +19,7 @@ from swallowtail.wire.channel import Data, End, Message
 from swallowtail.wire.connecting import ConnectError, connect
 from swallowtail.wire.control import GoodbyeReason, RefuseReason
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.net import Session
 from swallowtail.wire.reasons import CloseCode, ResetReason
 from swallowtail.wire.session import SessionMachine
@@ -123,7 +123,7 @@ async def read_all(channel) -> tuple[bytes, list[bytes]]:
 
 
 async def store(link, cloud, body: bytes) -> None:
-    ours = await link.open("store", b"request", Priority.BULK)
+    ours = await link.open("store", b"request", ChannelPriority.BULK)
     theirs = await accept(cloud)
     assert (theirs.opening.call, theirs.opening.body) == ("store", b"request")
     async with asyncio.TaskGroup() as group:
@@ -149,7 +149,7 @@ async def test_a_body_larger_than_every_window_arrives_and_is_answered():
 
 async def test_a_sender_without_credit_waits_and_can_be_cancelled():
     async with joined() as (link, cloud):
-        ours = await link.open("store", b"r", Priority.BULK)
+        ours = await link.open("store", b"r", ChannelPriority.BULK)
         theirs = await accept(cloud)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -163,7 +163,7 @@ async def test_a_sender_without_credit_waits_and_can_be_cancelled():
 
 async def test_flush_lets_a_small_piece_leave():
     async with joined() as (link, cloud):
-        ours = await link.open("store", b"r", Priority.INTERACTIVE)
+        ours = await link.open("store", b"r", ChannelPriority.INTERACTIVE)
         await ours.send(memoryview(b"small"))
         ours.flush()
         theirs = await accept(cloud)
@@ -172,7 +172,7 @@ async def test_flush_lets_a_small_piece_leave():
 
 async def test_reset_reaches_the_peer_s_reader_and_writer_and_our_own():
     async with joined() as (link, cloud):
-        ours = await link.open("store", b"r", Priority.BULK)
+        ours = await link.open("store", b"r", ChannelPriority.BULK)
         theirs = await accept(cloud)
         async with asyncio.TaskGroup() as group:
             reader = group.create_task(collect(theirs.receive()))
@@ -199,18 +199,18 @@ async def collect(work):
 
 async def test_a_channel_that_was_reset_before_anyone_took_it_is_not_given_out():
     async with joined() as (link, cloud):
-        (await link.open("one", b"r", Priority.BULK)).reset(ResetReason.CANCELLED)
-        await link.open("two", b"r", Priority.BULK)
+        (await link.open("one", b"r", ChannelPriority.BULK)).reset(ResetReason.CANCELLED)
+        await link.open("two", b"r", ChannelPriority.BULK)
         await link.echo()
         assert (await accept(cloud)).opening.call == "two"
 
 
 async def test_open_waits_for_a_place():
     async with joined(cloud=cloud_hello(channels=2)) as (link, cloud):
-        first = await link.open("one", b"", Priority.BULK, fin=True)
-        await link.open("two", b"", Priority.BULK)
+        first = await link.open("one", b"", ChannelPriority.BULK, fin=True)
+        await link.open("two", b"", ChannelPriority.BULK)
         async with asyncio.TaskGroup() as group:
-            third = group.create_task(link.open("three", b"", Priority.BULK))
+            third = group.create_task(link.open("three", b"", ChannelPriority.BULK))
             await link.echo()
             assert not third.done()
             (await accept(cloud)).finish()
@@ -221,11 +221,11 @@ async def test_open_waits_for_a_place():
 
 async def test_a_place_that_our_own_last_frame_frees_is_given_at_once():
     async with joined(cloud=cloud_hello(channels=1)) as (link, cloud):
-        ours = await link.open("one", b"", Priority.BULK)
+        ours = await link.open("one", b"", ChannelPriority.BULK)
         (await accept(cloud)).finish()
         assert await ours.receive() == End()
         async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-            second = group.create_task(link.open("two", b"", Priority.BULK))
+            second = group.create_task(link.open("two", b"", ChannelPriority.BULK))
             await asyncio.sleep(0)
             assert not second.done()
             ours.finish()
@@ -235,7 +235,7 @@ async def test_a_place_that_our_own_last_frame_frees_is_given_at_once():
 async def test_everything_that_waits_hears_that_the_connection_is_lost():
     link_end, cloud_end = pipes()
     async with joined(link_end, cloud_end) as (link, _):
-        ours = await link.open("store", b"r", Priority.BULK)
+        ours = await link.open("store", b"r", ChannelPriority.BULK)
         await link.echo()
         cloud_end.stuck = True
         async with asyncio.TaskGroup() as group:
@@ -252,14 +252,14 @@ async def test_everything_that_waits_hears_that_the_connection_is_lost():
         assert waiting[0].result().reason is ResetReason.SESSION_LOST
         assert (await link.closed)[:2] == (1006, "cut")
         with pytest.raises(SessionClosedError, match="1006"):
-            await link.open("more", b"", Priority.BULK)
+            await link.open("more", b"", ChannelPriority.BULK)
         assert [channel async for channel in link.opened()] == []
 
 
 async def test_silence_closes_a_session_even_when_the_transport_is_stuck():
     link_end, cloud_end = pipes()
     async with joined(link_end, cloud_end, echo_after=0.05, dead_after=0.15) as (link, cloud):
-        ours = await link.open("store", b"r", Priority.BULK)
+        ours = await link.open("store", b"r", ChannelPriority.BULK)
         link_end.stuck = cloud_end.stuck = True
         with pytest.raises(ChannelResetError, match="SESSION_LOST"):
             await ours.send(memoryview(bytes(9_000_000)))
@@ -306,11 +306,11 @@ async def test_a_link_that_went_while_the_cloud_decided_is_a_closed_session():
 
 async def test_goodbye_lets_what_runs_end():
     async with joined() as (link, cloud):
-        ours = await link.open("store", b"r", Priority.BULK)
+        ours = await link.open("store", b"r", ChannelPriority.BULK)
         theirs = await accept(cloud)
         cloud.goodbye(GoodbyeReason.DRAINING, detail="update", retry_after=3.0)
         with pytest.raises(LocalProtocolError):
-            await cloud.open("more", b"", Priority.BULK)
+            await cloud.open("more", b"", ChannelPriority.BULK)
         await ours.message(b"last", fin=True)
         assert await theirs.receive() == Message(b"last")
         await theirs.message(b"answer", fin=True)

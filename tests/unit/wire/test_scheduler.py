@@ -2,12 +2,12 @@
 
 from collections import deque
 
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.scheduler import Scheduler
 
 
 class Channel:
-    def __init__(self, name: str, priority: Priority, frames: int) -> None:
+    def __init__(self, name: str, priority: ChannelPriority, frames: int) -> None:
         self.priority, self.queued, self.credit = priority, False, None
         self.outbox = deque(f"{name}{index}".encode() for index in range(frames))
 
@@ -27,10 +27,10 @@ def order(scheduler: Scheduler) -> list[bytes]:
 def test_channels_of_one_priority_take_turns_and_the_more_urgent_go_first():
     scheduler = Scheduler()
     for channel in (
-        Channel("a", Priority.BULK, 3),
-        Channel("b", Priority.BULK, 1),
-        Channel("c", Priority.INTERACTIVE, 2),
-        Channel("d", Priority.BULK, 2),
+        Channel("a", ChannelPriority.BULK, 3),
+        Channel("b", ChannelPriority.BULK, 1),
+        Channel("c", ChannelPriority.INTERACTIVE, 2),
+        Channel("d", ChannelPriority.BULK, 2),
     ):
         scheduler.ready(channel)
         scheduler.ready(channel)  # telling twice gives no second turn
@@ -52,7 +52,7 @@ def test_channels_of_one_priority_take_turns_and_the_more_urgent_go_first():
 
 
 def test_a_channel_that_was_emptied_by_a_reset_loses_its_turn_and_can_come_back():
-    scheduler, channel = Scheduler(), Channel("a", Priority.BULK, 2)
+    scheduler, channel = Scheduler(), Channel("a", ChannelPriority.BULK, 2)
     scheduler.ready(channel)
     channel.outbox.clear()
     assert order(scheduler) == []
@@ -64,8 +64,8 @@ def test_a_channel_that_was_emptied_by_a_reset_loses_its_turn_and_can_come_back(
 def test_credit_is_built_when_its_turn_comes_and_left_out_when_it_is_void():
     scheduler, one, two = (
         Scheduler(),
-        Channel("a", Priority.BULK, 0),
-        Channel("b", Priority.BULK, 0),
+        Channel("a", ChannelPriority.BULK, 0),
+        Channel("b", ChannelPriority.BULK, 0),
     )
     scheduler.credit(one)
     scheduler.credit(two)
@@ -78,7 +78,7 @@ def test_clear_forgets_everything():
     scheduler = Scheduler()
     scheduler.urgent(b"a")
     scheduler.control(b"b")
-    scheduler.ready(Channel("a", Priority.BULK, 1))
+    scheduler.ready(Channel("a", ChannelPriority.BULK, 1))
     assert scheduler.urgent_waiting == 1
     scheduler.clear()
     assert order(scheduler) == []

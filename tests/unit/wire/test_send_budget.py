@@ -2,7 +2,7 @@
 
 from swallowtail.wire.channel import ChannelMachine
 from swallowtail.wire.events import Writable
-from swallowtail.wire.frames import Credit, Priority, credit_frame, reset_frame
+from swallowtail.wire.frames import ChannelPriority, Credit, credit_frame, reset_frame
 from swallowtail.wire.reasons import ResetReason
 from swallowtail.wire.window import FLOOR, MAX_BUDGET, MIB
 from tests.unit.wire.pair import Pair, drain
@@ -20,7 +20,7 @@ def _pour(pair: Pair, channel: ChannelMachine) -> int:
 
 def test_what_a_sender_keeps_has_a_bound_whatever_the_peer_grants():
     pair = Pair()
-    channels = [pair.link.open("store", b"", Priority.BULK, now=0.0) for _ in range(40)]
+    channels = [pair.link.open("store", b"", ChannelPriority.BULK, now=0.0) for _ in range(40)]
     for channel in channels:
         pair.link.receive_data(credit_frame(channel.number, Credit(0, 4 * MIB)), 0.0)
     drain(pair.link)
@@ -46,7 +46,7 @@ def test_what_a_sender_keeps_has_a_bound_whatever_the_peer_grants():
 
 def test_a_channel_without_credit_of_its_own_is_not_woken_by_that_of_others():
     pair = Pair()
-    stuck, other = (pair.link.open("store", b"", Priority.BULK, now=0.0) for _ in range(2))
+    stuck, other = (pair.link.open("store", b"", ChannelPriority.BULK, now=0.0) for _ in range(2))
     for channel in (stuck, other):
         _pour(pair, channel)
     assert stuck.sending.credit == 0
@@ -58,7 +58,7 @@ def test_a_channel_without_credit_of_its_own_is_not_woken_by_that_of_others():
 
 def test_a_channel_below_its_floor_goes_on_though_others_hold_the_whole_budget():
     pair = Pair()
-    channels = [pair.link.open("store", b"", Priority.BULK, now=0.0) for _ in range(20)]
+    channels = [pair.link.open("store", b"", ChannelPriority.BULK, now=0.0) for _ in range(20)]
     for channel in channels:
         pair.link.receive_data(credit_frame(channel.number, Credit(0, 4 * MIB)), 0.0)
     kept = [_pour(pair, channel) for channel in channels]

@@ -20,8 +20,15 @@ from swallowtail.wire.control import (
     control_frame,
     read_control,
 )
-from swallowtail.wire.events import Close, GoodbyeReceived, Opened, Readable, RoundTrip, Writable
-from swallowtail.wire.frames import FrameType, Opening, Priority
+from swallowtail.wire.events import (
+    GoodbyeReceived,
+    Opened,
+    Readable,
+    RoundTrip,
+    SessionClose,
+    Writable,
+)
+from swallowtail.wire.frames import ChannelPriority, FrameType, Opening
 from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
 from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
@@ -30,7 +37,7 @@ from tests.unit.wire.pair import Pair, cloud_hello, drain, link_hello, welcome
 
 def opening(number: int, *, credit: int = 0, fin: bool = False) -> bytes:
     return frames.opening_frame(
-        number, Opening(call="c", priority=Priority.BULK, credit=credit), fin=fin
+        number, Opening(call="c", priority=ChannelPriority.BULK, credit=credit), fin=fin
     )
 
 
@@ -43,7 +50,7 @@ def violation(machine: SessionMachine, *messages: bytes, now: float = 0.0) -> Wi
     with pytest.raises(WireError) as caught:
         drain(machine)
     assert machine.next_event() is CLOSED
-    assert machine.closing == Close(caught.value.code, str(caught.value))
+    assert machine.closing == SessionClose(caught.value.code, str(caught.value))
     assert machine.data_to_send() == b""
     return caught.value
 
@@ -90,12 +97,12 @@ def test_a_refusal_is_heard_and_closes_with_4401():
     pair = Pair(stand=False)
     pair.run()
     pair.cloud.refuse(RefuseReason.BUSY, "later", retry_after=9.0)
-    assert pair.cloud.closing == Close(CloseCode.REFUSED, "busy: later")
+    assert pair.cloud.closing == SessionClose(CloseCode.REFUSED, "busy: later")
     pair.run()
     (refused,) = pair.events["link"]
     assert isinstance(refused, Refused)
     assert refused.refuse.retry_after == 9.0
-    assert pair.link.closing == Close(CloseCode.REFUSED, "busy: later", by_peer=True)
+    assert pair.link.closing == SessionClose(CloseCode.REFUSED, "busy: later", by_peer=True)
     assert pair.link.next_event() is CLOSED
 
 
@@ -105,7 +112,7 @@ def test_before_welcome_nothing_else_is_allowed():
         violation(SessionMachine(link_hello(), now=0.0), control_frame(Echo(id=1)))
     )
     with pytest.raises(LocalProtocolError):
-        SessionMachine(link_hello(), now=0.0).open("c", b"", Priority.BULK, now=0.0)
+        SessionMachine(link_hello(), now=0.0).open("c", b"", ChannelPriority.BULK, now=0.0)
     with pytest.raises(LocalProtocolError):
         welcome(Pair(stand=False).link)
 
@@ -212,7 +219,7 @@ def test_limits_close_with_4429():
 
 def test_a_small_transfer_needs_no_round_trip():
     pair = Pair()
-    ours = pair.link.open("store", b"request", Priority.BULK, now=0.0)
+    ours = pair.link.open("store", b"request", ChannelPriority.BULK, now=0.0)
     assert ours.write(memoryview(bytes(500_000))) == 500_000
     assert ours.message(b"end", fin=True)
     pair.run()
@@ -233,7 +240,7 @@ def test_a_small_transfer_needs_no_round_trip():
 def test_control_frames_overtake_eight_bulk_channels_within_one_frame():
     pair = Pair()
     channels = [pair.open()[0] for _ in range(8)]
-    interactive, _ = pair.open(priority=Priority.INTERACTIVE)
+    interactive, _ = pair.open(priority=ChannelPriority.INTERACTIVE)
     for channel in channels:
         assert channel.write(memoryview(bytes(64 * 1024)))
         channel.flush()
@@ -257,7 +264,7 @@ def test_an_echo_is_answered_before_everything_else_and_measures():
     pair = Pair()
     pair.open()
     number = pair.link.echo(5.0)
-    pair.link.open("c", b"", Priority.BULK, now=5.0)
+    pair.link.open("c", b"", ChannelPriority.BULK, now=5.0)
     assert read_control(memoryview(pair.link.data_to_send())[8:]) == Echo(id=number)
     pair.cloud.receive_data(control_frame(Echo(id=number)), 5.1)
     pair.now = 5.25
@@ -332,13 +339,13 @@ def test_a_place_is_free_when_the_last_frame_has_left():
     ours, theirs = pair.open(fin=True)
     assert not pair.link.can_open
     with pytest.raises(LocalProtocolError, match="1 channels"):
-        pair.link.open("c", b"", Priority.BULK, now=0.0)
+        pair.link.open("c", b"", ChannelPriority.BULK, now=0.0)
     theirs.finish()
     assert len(pair.cloud._channels) == 1  # the FIN has not left yet
     pair.run()
     assert pair.link.can_open
     assert isinstance(ours.next_event(0.0), End)
-    pair.link.open("c", b"", Priority.BULK, now=0.0).reset(ResetReason.CANCELLED)
+    pair.link.open("c", b"", ChannelPriority.BULK, now=0.0).reset(ResetReason.CANCELLED)
     assert not pair.link.can_open
     pair.run()
     assert pair.link.can_open
@@ -349,7 +356,7 @@ def test_a_goodbye_that_is_not_draining_ends_at_once():
     pair = Pair()
     ours, theirs = pair.open()
     pair.cloud.goodbye(GoodbyeReason.REPLACED, 0.0)
-    assert pair.cloud.closing == Close(CloseCode.REPLACED, "replaced")
+    assert pair.cloud.closing == SessionClose(CloseCode.REPLACED, "replaced")
     assert controls(pair.cloud) == [Goodbye(reason="replaced")]
     assert theirs.next_event(0.0) == WasReset(ResetReason.SESSION_LOST, "replaced")
     pair.cloud.goodbye(GoodbyeReason.DRAINING, 0.0)  # too late to say more
@@ -360,7 +367,7 @@ def test_a_goodbye_that_is_not_draining_ends_at_once():
         GoodbyeReceived(Goodbye(reason="replaced"))
     ]
     pair.link.receive_eof(0.0, 4409, "replaced")
-    assert pair.link.closing == Close(4409, "replaced", by_peer=True)
+    assert pair.link.closing == SessionClose(4409, "replaced", by_peer=True)
     assert ours.failure.reason is ResetReason.SESSION_LOST
 
 
@@ -368,14 +375,14 @@ def test_draining_waits_ten_seconds_for_channels_and_takes_no_new_ones():
     pair = Pair()
     pair.open()
     pair.cloud.goodbye(GoodbyeReason.DRAINING, 0.0)
-    late = pair.link.open("late", b"", Priority.BULK, now=0.0)
+    late = pair.link.open("late", b"", ChannelPriority.BULK, now=0.0)
     pair.run()
     assert late.failure.reason is ResetReason.UNAVAILABLE
     with pytest.raises(LocalProtocolError):
-        pair.link.open("later", b"", Priority.BULK, now=0.0)
+        pair.link.open("later", b"", ChannelPriority.BULK, now=0.0)
     assert pair.cloud.next_timeout() == 10.0
     pair.cloud.handle_timeout(10.0)
-    assert pair.cloud.closing == Close(CloseCode.DONE, "draining")
+    assert pair.cloud.closing == SessionClose(CloseCode.DONE, "draining")
 
 
 def test_a_budget_that_grows_is_announced_and_one_that_shrank_is_forgiven():
@@ -390,7 +397,7 @@ def test_a_budget_that_grows_is_announced_and_one_that_shrank_is_forgiven():
     cloud.receive_data(opening(3, credit=1 << 20), now)  # it crossed the announcement
     assert cloud.closing is None
     pair.link.receive_data(control_frame(budget), now)
-    assert pair.link.open("c", b"", Priority.BULK, now=now).sending.limit <= 131_072
+    assert pair.link.open("c", b"", ChannelPriority.BULK, now=now).sending.limit <= 131_072
 
 
 def test_what_waits_for_one_owner_is_told_once():
@@ -427,4 +434,4 @@ def test_messages_and_bodies_too_large_for_a_frame_are_our_own_mistake():
         with pytest.raises(LocalProtocolError):
             ours.message(body)
     with pytest.raises(LocalProtocolError):
-        pair.link.open("c", bytes(65_500), Priority.BULK, now=0.0)
+        pair.link.open("c", bytes(65_500), ChannelPriority.BULK, now=0.0)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from swallowtail.wire import frames
 from swallowtail.wire.control import Budget, control_frame
-from swallowtail.wire.events import Close
-from swallowtail.wire.frames import FrameType, Opening, Priority
+from swallowtail.wire.events import SessionClose
+from swallowtail.wire.frames import ChannelPriority, FrameType, Opening
 from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.strays import CROSSING_FRAMES, MAX_CROSSING, UNCOVERED, Strays
@@ -46,7 +46,7 @@ def ended(pair: Pair, side: str, *, credit: int = 100_000) -> tuple[SessionMachi
     machine, number = (pair.cloud, 1) if side == "cloud" else (pair.link, 2)
     machine.receive_data(
         frames.opening_frame(
-            number, Opening(call="c", priority=Priority.BULK, credit=credit), fin=False
+            number, Opening(call="c", priority=ChannelPriority.BULK, credit=credit), fin=False
         ),
         0.0,
     )
@@ -106,7 +106,7 @@ def test_after_the_peer_s_own_reset_nothing_is_on_its_way() -> None:
     cloud = Pair().cloud
     cloud.receive_data(
         frames.opening_frame(
-            1, Opening(call="c", priority=Priority.BULK, credit=1 << 20), fin=False
+            1, Opening(call="c", priority=ChannelPriority.BULK, credit=1 << 20), fin=False
         ),
         0.0,
     )
@@ -192,7 +192,7 @@ def test_any_flood_of_strays_is_closed_after_a_bounded_number(side, grants, mixt
     machine: SessionMachine = getattr(Pair(), side)
     numbers = list(range(1 if side == "cloud" else 2, 20, 2))[: len(grants)]
     for number, credit in zip(numbers, grants, strict=True):
-        opening = Opening(call="c", priority=Priority.BULK, credit=credit)
+        opening = Opening(call="c", priority=ChannelPriority.BULK, credit=credit)
         machine.receive_data(frames.opening_frame(number, opening, fin=False), 0.0)
         drain(machine)[0].channel.reset(ResetReason.REFUSED)
         while machine.data_to_send():
@@ -211,4 +211,4 @@ def test_any_flood_of_strays_is_closed_after_a_bounded_number(side, grants, mixt
         machine.receive_data(message, sent * gap)
         sent += 1
         assert sent <= bound
-    assert machine.closing == Close(CloseCode.LIMIT, machine.closing.text)
+    assert machine.closing == SessionClose(CloseCode.LIMIT, machine.closing.text)

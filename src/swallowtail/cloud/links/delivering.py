@@ -22,7 +22,7 @@ from swallowtail.cloud.dispatch.attempt import Progress
 from swallowtail.cloud.links.live import LiveLink
 from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.net import Channel
 from swallowtail.wire.reasons import ResetReason
 
@@ -64,7 +64,7 @@ class Outbound:
         Cancelling it gives the channel up.
         """
         try:
-            channel = await open_call(self._live.session, DELIVER, request, Priority.BULK)
+            channel = await open_call(self._live.session, DELIVER, request, ChannelPriority.BULK)
         except FAILURES as error:
             raise LinkOfflineError(f"nothing can be sent to the Link: {error}") from error
         try:

@@ -32,7 +32,7 @@ from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.control import Refuse, read_control
 from swallowtail.wire.failures import ChannelResetError, RefusedError
-from swallowtail.wire.frames import HEADER, Frame, FrameType, Priority, frame
+from swallowtail.wire.frames import HEADER, ChannelPriority, Frame, FrameType, frame
 from swallowtail.wire.handshake import LinkHello
 from swallowtail.wire.net import Session
 from swallowtail.wire.reasons import CloseCode, ResetReason
@@ -169,7 +169,7 @@ class World:
 
     async def call(self, session: Session, name: str, body: bytes = b"") -> ResetReason | None:
         """Open a call and give why it was reset; None when it was answered."""
-        channel = await session.open(name, body, Priority.INTERACTIVE, fin=True)
+        channel = await session.open(name, body, ChannelPriority.INTERACTIVE, fin=True)
         try:
             await channel.receive()
         except ChannelResetError as error:
@@ -270,7 +270,7 @@ def test_what_runs_gets_ten_seconds_and_a_connection_that_moves_nothing_five_mor
             world.stores.endless = True
             async with world.connected() as session:
                 assert isinstance(session._transport, Pipe)
-                await session.open(STORE, b"", Priority.BULK, fin=True)
+                await session.open(STORE, b"", ChannelPriority.BULK, fin=True)
                 await session.echo()
                 session._transport.stuck = stuck
                 began = loop.time()

@@ -27,7 +27,7 @@ from swallowtail.calls.diagnostics import (
 from swallowtail.link.policy import parse
 from swallowtail.wire.channel import Message
 from swallowtail.wire.failures import ChannelResetError
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.reasons import ResetReason
 from tests.unit.link.stage import CONFIGURATION, LINK, LISTENER, PORT, Stage, play
 
@@ -119,7 +119,7 @@ def test_a_document_too_long_for_the_opening_follows_it():
         document = dump(msgspec.structs.replace(CONFIGURATION, devices=devices))
         assert len(document) > 100_000
         channel = await stage.cloud.sessions[-1].open(
-            CONFIGURE, encode(Configure(version=5, document=b"")), Priority.INTERACTIVE
+            CONFIGURE, encode(Configure(version=5, document=b"")), ChannelPriority.INTERACTIVE
         )
         await channel.send(memoryview(document))
         channel.finish()
@@ -135,7 +135,7 @@ def test_a_document_too_long_for_the_opening_follows_it():
 def test_a_wish_whose_document_is_overtaken_by_a_newer_one_is_dropped():
     async def scene(stage: Stage) -> None:
         slow = await stage.cloud.sessions[-1].open(
-            CONFIGURE, encode(Configure(version=5, document=b"")), Priority.INTERACTIVE
+            CONFIGURE, encode(Configure(version=5, document=b"")), ChannelPriority.INTERACTIVE
         )
         newer = encode(Configure(version=6, document=dump(CONFIGURATION)))
         assert isinstance(read_configure_answer(await ask(stage, CONFIGURE, newer)), Applied)
@@ -151,7 +151,7 @@ def test_a_wish_whose_document_is_overtaken_by_a_newer_one_is_dropped():
 def test_an_endless_document_is_refused_as_too_long():
     async def scene(stage: Stage) -> None:
         channel = await stage.cloud.sessions[-1].open(
-            CONFIGURE, encode(Configure(version=5, document=b"")), Priority.INTERACTIVE
+            CONFIGURE, encode(Configure(version=5, document=b"")), ChannelPriority.INTERACTIVE
         )
         with pytest.raises(ChannelResetError, match="LIMIT"):
             await channel.send(memoryview(bytes(20_000_000)))

@@ -17,7 +17,7 @@ from swallowtail.calls.store import STORE, StoreRequest, read_store_answer
 from swallowtail.link.scp.operation import Operation
 from swallowtail.link.scp.services.storage.store_machine import Phase, StoreRelay
 from swallowtail.wire.failures import ChannelResetError
-from swallowtail.wire.frames import Priority
+from swallowtail.wire.frames import ChannelPriority
 from swallowtail.wire.net import Channel, Session
 from swallowtail.wire.reasons import ResetReason
 
@@ -52,7 +52,7 @@ async def _open(session: Session, store: StoreRelay, request: StoreRequest) -> C
     store.no_credit(loop.time())
     try:
         async with asyncio.timeout_at(store.next_timeout()):
-            channel = await open_call(session, STORE, request, Priority.BULK)
+            channel = await open_call(session, STORE, request, ChannelPriority.BULK)
     except (TimeoutError, *FAILURES):  # the session is full, ending, or closed
         store.lost(loop.time())
         return None
