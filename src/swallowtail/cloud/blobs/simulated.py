@@ -140,25 +140,25 @@ class MountedDisk:
     def path(self, path: str) -> Path | None:
         return None
 
-    def check_alive(self) -> None:
+    def check_running(self) -> None:
         """Raise if this process's machine has crashed."""
         if self._generation != self._platter.generation:
             raise OSError(errno.EIO, "the machine has crashed")
 
     def check_space(self) -> None:
         """Raise if nothing can be written."""
-        self.check_alive()
+        self.check_running()
         if self._platter.full:
             raise OSError(errno.ENOSPC, "no space left on device")
 
     def check_sync(self) -> None:
         """Raise if nothing can be made durable."""
-        self.check_alive()
+        self.check_running()
         if self._platter.failing:
             raise OSError(errno.EIO, "input/output error")
 
     def _folder(self, path: str) -> _Folder:
-        self.check_alive()
+        self.check_running()
         folder = self._platter.root
         for part in path.split("/") if path else ():
             entry = folder.entries.get(part)

@@ -3,9 +3,11 @@
 No ORM, no DICOM library.
 
 schema       the tables                          migrations/  their history (Alembic)
-database     intents, batches, group commit
+database     intents, batches, group commit      prepared     statements of the commit path
+scopes       whose rows a transaction sees       numbering    the next number of an instance
 sqlite       the embedded adapter: one writer thread, readers
-memory       the twin: the same statements on a database in memory, without threads;
+postgresql   the adapter of a server: writers for many tenants; postgresql_server opens and checks it
+memory       the same statements on a database in memory, without threads
 people links configuration instances searching indexing lanes deliveries rules alarms audit
              the ports' statements
 records      all ports over one database

@@ -168,12 +168,12 @@ class ConfigurationRecords:
         self, tenant: Tenant, link: str, address: str, calling_ae: str
     ) -> None:
         mine = (_unknown.c.tenant == tenant, _unknown.c.link == link)
-        forget = delete(_unknown).where(
+        discard = delete(_unknown).where(
             *mine, _unknown.c.address == address, _unknown.c.calling_ae == calling_ae
         )
 
         def run(unit: Unit) -> None:
-            unit.connection.execute(forget)
+            unit.connection.execute(discard)
 
         await self._database.write(run, tenant=tenant)
 

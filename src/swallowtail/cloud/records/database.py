@@ -215,7 +215,7 @@ def _postgresql_error(cause: psycopg.Error) -> StorageUnavailableError:
     )
 
 
-class Refuse:
+class FatalFailure:
     """The answer to everything after a fatal failure."""
 
     def __init__(self) -> None:

@@ -236,12 +236,14 @@ class DeletionRecords:
                 .where(*mine)
                 .order_by(_deleted.c.id)
             )
-            gone = _purge(unit.connection, tenant, query, limit, now)
-            note_parts(unit.connection, tenant, deletion, "purged", [row.facility for row in gone])
+            removed = _purge(unit.connection, tenant, query, limit, now)
+            note_parts(
+                unit.connection, tenant, deletion, "purged", [row.facility for row in removed]
+            )
             close_if_empty(unit.connection, tenant, deletion)
-            if gone and event is not None:
+            if removed and event is not None:
                 unit.audit(tenant, event, now)
-            return len(gone)
+            return len(removed)
 
         return await self._database.write(purge, tenant=tenant)
 
@@ -394,8 +396,8 @@ def _purge(
     """Purge the next instances; those that are being delivered are passed over."""
     after = 0
     while rows := connection.execute(query.where(_deleted.c.id > after).limit(limit)).all():
-        if gone := purging.purge_rows(connection, tenant, rows, now):
-            return gone
+        if removed := purging.purge_rows(connection, tenant, rows, now):
+            return removed
         after = rows[-1].id
     return []
 
@@ -412,7 +414,7 @@ def _places(rows: Sequence[Row[Any]]) -> set[Place]:
 
 
 def _take_attributes_anew(
-    connection: Connection, tenant: Tenant, places: Collection[Place], gone: Collection[int]
+    connection: Connection, tenant: Tenant, places: Collection[Place], removed: Collection[int]
 ) -> None:
     """Take the attributes of studies and series again."""
     for table, columns in (
@@ -421,7 +423,7 @@ def _take_attributes_anew(
     ):
         of_places = tuple_(table.c.facility, table.c[columns[1]]).in_(sorted(places))
         found = select(*(table.c[name] for name in columns)).where(
-            table.c.tenant == tenant, of_places, table.c.source.in_(gone)
+            table.c.tenant == tenant, of_places, table.c.source.in_(removed)
         )
         for place in connection.execute(found).all():
             mine = [table.c[name] == value for name, value in zip(columns, place, strict=True)]

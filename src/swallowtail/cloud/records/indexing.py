@@ -117,7 +117,7 @@ class IndexJobRecords:
             if study is not None:
                 mine.append(_instance.c.study == study)
             queued = _queue(unit.connection, mine)
-            _forget_sources(unit.connection, tenant, study)
+            _discard_sources(unit.connection, tenant, study)
             unit.audit(tenant, event, now)
             return queued
 
@@ -165,7 +165,7 @@ def _job_of(row: dict[str, Any], until: float) -> IndexJob:
     return msgspec.convert(row | {"identity": values(identity), "until": until}, IndexJob)
 
 
-def _forget_sources(connection: Connection, tenant: Tenant, study: str | None) -> None:
+def _discard_sources(connection: Connection, tenant: Tenant, study: str | None) -> None:
     """Take the attributes of studies and series from the next instance that is settled."""
     for table, column in (
         (schema.study, schema.study.c.uid),

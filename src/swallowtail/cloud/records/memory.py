@@ -98,7 +98,7 @@ class MemoryDatabase:
     async def write(self, intent: Intent[T], *, tenant: Tenant | None = None) -> T:
         """Run a change and return when it is durable (`Database`)."""
         del tenant
-        self._check_alive()
+        self._check_running()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._waiting.append((intent, done))
@@ -110,7 +110,7 @@ class MemoryDatabase:
         """Run a query (`Database`)."""
         del tenant
         await asyncio.sleep(0)
-        self._check_alive()
+        self._check_running()
         with self._rows.connection.begin():
             return query(self._rows.connection)
 
@@ -125,7 +125,7 @@ class MemoryDatabase:
         for done in [done for _, done in self._waiting] + [done for done, _ in self._answers]:
             done.cancel()
 
-    def _check_alive(self) -> None:
+    def _check_running(self) -> None:
         if self._dead:
             raise StorageUnavailableError("the process of this database has crashed")
 

@@ -49,7 +49,7 @@ _OPTIONS: Final = (
     "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
     " -c timezone=UTC"
 )
-_ALIVE: Final = {
+_KEEPALIVE: Final = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -78,7 +78,7 @@ def engine_of(url: URL, *, begin: str) -> Engine:
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
-        connect_args={**_ALIVE, "options": _OPTIONS, "application_name": "swallowtail"},
+        connect_args={**_KEEPALIVE, "options": _OPTIONS, "application_name": "swallowtail"},
         use_native_hstore=False,
     )
 

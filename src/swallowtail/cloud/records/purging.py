@@ -50,14 +50,14 @@ def purge_rows(
     One that is being delivered stays.
     """
     busy = deliveries.under_way(connection, tenant, INSTANCE, [row.id for row in rows], now)
-    gone = [row for row in rows if row.id not in busy]
-    drop_instances(connection, tenant, _deleted, gone, now)
-    places = {(row.facility, row.study, row.series) for row in gone if row.study}
+    removed = [row for row in rows if row.id not in busy]
+    drop_instances(connection, tenant, _deleted, removed, now)
+    places = {(row.facility, row.study, row.series) for row in removed if row.study}
     _drop_empty(connection, tenant, schema.series, places)
     _drop_empty(
         connection, tenant, schema.study, {(facility, study) for facility, study, _ in places}
     )
-    return gone
+    return removed
 
 
 def is_locked(table: FromClause) -> ColumnElement[bool]:
@@ -201,10 +201,10 @@ class UnreferencedBlobRecords:
     async def swept(
         self, tenant: Tenant, digests: Collection[bytes], *, now: float, event: AuditEvent
     ) -> None:
-        def forget(unit: Unit) -> None:
+        def discard(unit: Unit) -> None:
             unit.connection.execute(
                 delete(_blob).where(_blob.c.tenant == tenant, _blob.c.sha256.in_(digests))
             )
             unit.audit(tenant, event, now)
 
-        await self._database.write(forget, tenant=tenant)
+        await self._database.write(discard, tenant=tenant)

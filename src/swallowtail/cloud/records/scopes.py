@@ -42,7 +42,7 @@ def execute(connection: Connection, statement: str) -> None:
 
 
 def begin_with(connection: Connection, begin: str) -> None:
-    """Begin a transaction on PostgreSQL, in one round trip with `lock` where a tenant is named."""
+    """Start a transaction on PostgreSQL, in one round trip with `lock` where a tenant is named."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     tenant = connection.info.get(_TO_LOCK)

@@ -24,10 +24,10 @@ from swallowtail.cloud.records.database import (
     MAX_BATCH,
     MAX_WAITING,
     Failed,
+    FatalFailure,
     FatalStorageError,
     Intent,
     Query,
-    Refuse,
     run_batch,
     storage_error,
 )
@@ -87,7 +87,7 @@ class SqliteDatabase:
         self._writing = engine_of(path, begin="BEGIN IMMEDIATE")
         self._reading = engine_of(path, begin="BEGIN")
         self._on_fatal = on_fatal
-        self._refuse = Refuse()
+        self._refuse = FatalFailure()
         self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="records-read")
         self._local = threading.local()
