@@ -46,7 +46,7 @@ check: environment ## Style, types, import contracts, sizes, language, content o
 	$(PYTHON_) tools/sizes.py
 	$(PYTHON_) tools/tracked.py
 	$(PYTHON_) tools/sleeps.py
-	$(PYTHON_) tools/language.py --report --quiet
+	$(PYTHON_) tools/language.py
 
 format: environment ## Put every file into the form that check asks for
 	$(VENV)/bin/ruff check --fix-only .

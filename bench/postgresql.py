@@ -105,11 +105,11 @@ def _commits(
 
 async def _run(database: SqliteDatabase | PostgresqlDatabase, tenants: Sequence[Tenant]) -> float:
     records, started = Records(database), time.monotonic_ns()
-    known = {one.id for one in (await records.people.organisations()).items}
+    known = {one.id for one in (await records.organisations.organisations()).items}
     for tenant in tenants:
         if tenant not in known:
             organisation = Organisation(id=tenant, name=tenant, created=NOW)
-            await records.people.add_organisation(organisation, now=NOW, event=EVENT)
+            await records.organisations.add_organisation(organisation, now=NOW, event=EVENT)
     begun = time.monotonic()
 
     async def commit(tenant: Tenant, first: int) -> None:

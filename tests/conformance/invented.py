@@ -37,11 +37,11 @@ def link(name: str = "ward", facility: str = "clinic") -> Link:
 async def tenants(records: Records) -> None:
     """Make both organisations, with one facility each."""
     for tenant in (NORTH, SOUTH):
-        await records.people.add_organisation(
+        await records.organisations.add_organisation(
             Organisation(id=tenant, name=tenant, created=NOW), now=NOW, event=EVENT
         )
         clinic = Facility(id="clinic", name="clinic", time_zone="Europe/Zurich")
-        await records.people.put_facility(tenant, clinic, now=NOW, event=EVENT)
+        await records.organisations.put_facility(tenant, clinic, now=NOW, event=EVENT)
 
 
 async def admitted_link(

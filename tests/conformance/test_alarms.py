@@ -10,7 +10,7 @@ from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH
 
 AWAY = NewAlarm(
-    condition=Condition.LINK_AWAY, subject="ward", severity=Severity.MAJOR, detail="silent"
+    condition=Condition.LINK_OFFLINE, subject="ward", severity=Severity.MAJOR, detail="silent"
 )
 
 
@@ -19,8 +19,8 @@ async def test_an_alarm_is_raised_once_and_counted_until_it_is_cleared(records: 
     first = await alarms.raise_alarm(NORTH, AWAY, now=NOW)
     again = await alarms.raise_alarm(NORTH, AWAY, now=NOW + 5)
     assert again == msgspec.structs.replace(first, count=2, last=NOW + 5)
-    assert await alarms.clear(NORTH, Condition.LINK_AWAY, "ward", now=NOW + 6)
-    assert not await alarms.clear(NORTH, Condition.LINK_AWAY, "ward", now=NOW + 7)
+    assert await alarms.clear(NORTH, Condition.LINK_OFFLINE, "ward", now=NOW + 6)
+    assert not await alarms.clear(NORTH, Condition.LINK_OFFLINE, "ward", now=NOW + 7)
     assert (await alarms.alarms(NORTH)).items == ()
     new = await alarms.raise_alarm(NORTH, AWAY, now=NOW + 8)
     assert (new.id != first.id, new.count) == (True, 1)
@@ -51,23 +51,23 @@ async def test_what_is_looked_for_is_kept_raised_and_written_only_when_it_change
     await alarms.raise_alarm(
         NORTH, msgspec.structs.replace(AWAY, condition=Condition.STORAGE), now=NOW
     )
-    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 1) == 1
-    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 2) == 0
-    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY, other], now=NOW + 3) == 1
-    assert await alarms.keep(SOUTH, Condition.LINK_AWAY, [], now=NOW + 4) == 0
+    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY], now=NOW + 1) == 1
+    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY], now=NOW + 2) == 0
+    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY, other], now=NOW + 3) == 1
+    assert await alarms.keep(SOUTH, Condition.LINK_OFFLINE, [], now=NOW + 4) == 0
     raised = [
         (one.condition, one.subject, one.since, one.count)
         for one in (await alarms.alarms(NORTH)).items
     ]
     assert raised == [
-        (Condition.LINK_AWAY, "annex", NOW + 3, 1),
-        (Condition.LINK_AWAY, "ward", NOW + 1, 1),
+        (Condition.LINK_OFFLINE, "annex", NOW + 3, 1),
+        (Condition.LINK_OFFLINE, "ward", NOW + 1, 1),
         (Condition.STORAGE, "ward", NOW, 1),
     ]
-    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [other], now=NOW + 5) == 1
-    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [], now=NOW + 6) == 1
+    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [other], now=NOW + 5) == 1
+    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [], now=NOW + 6) == 1
     assert [one.condition for one in (await alarms.alarms(NORTH)).items] == [Condition.STORAGE]
-    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 7) == 1
+    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY], now=NOW + 7) == 1
     (again, *_) = (await alarms.alarms(NORTH)).items
     assert (again.since, again.cleared) == (NOW + 7, None)
 
@@ -79,12 +79,12 @@ async def test_what_is_kept_raised_and_gets_worse_is_to_be_acknowledged_again(
     worse = msgspec.structs.replace(
         AWAY, severity=Severity.CRITICAL, detail="silent, and now it matters"
     )
-    await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW)
+    await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY], now=NOW)
     (first,) = (await alarms.alarms(NORTH)).items
     await alarms.acknowledge(NORTH, first.id, now=NOW + 1, event=EVENT)
-    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [AWAY], now=NOW + 2) == 0
-    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [worse], now=NOW + 3) == 1
-    assert await alarms.keep(NORTH, Condition.LINK_AWAY, [worse], now=NOW + 4) == 0
+    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY], now=NOW + 2) == 0
+    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [worse], now=NOW + 3) == 1
+    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [worse], now=NOW + 4) == 0
     (found,) = (await alarms.alarms(NORTH)).items
     assert found == msgspec.structs.replace(
         first, severity=Severity.CRITICAL, detail=worse.detail, last=NOW + 3, count=2
@@ -97,16 +97,16 @@ async def test_alarms_are_found_by_what_they_are_about_and_when_they_were_raised
     alarms = records.alarms
     for number, (condition, subject, severity) in enumerate(
         (
-            (Condition.LINK_AWAY, "ward", Severity.MAJOR),
+            (Condition.LINK_OFFLINE, "ward", Severity.MAJOR),
             (Condition.DISK_LOW, "disk", Severity.MAJOR),
             (Condition.QUEUE_OLD, "ward", Severity.WARNING),
-            (Condition.LINK_AWAY, "annex", Severity.MAJOR),
+            (Condition.LINK_OFFLINE, "annex", Severity.MAJOR),
         )
     ):
         new = NewAlarm(condition=condition, subject=subject, severity=severity)
         await alarms.raise_alarm(NORTH, new, now=NOW + number)
         await alarms.raise_alarm(SOUTH, new, now=NOW + number)
-    await alarms.clear(NORTH, Condition.LINK_AWAY, "annex", now=NOW + 9)
+    await alarms.clear(NORTH, Condition.LINK_OFFLINE, "annex", now=NOW + 9)
     (disk,) = (await alarms.alarms(NORTH, search=AlarmSearch(subject="disk"))).items
     await alarms.acknowledge(NORTH, disk.id, now=NOW + 9, event=EVENT)
 
@@ -117,8 +117,8 @@ async def test_alarms_are_found_by_what_they_are_about_and_when_they_were_raised
     assert await found() == [2, 1, 0]
     assert await found(cleared=None) == [3, 2, 1, 0]
     assert await found(cleared=True) == [3]
-    assert await found(conditions=(Condition.LINK_AWAY,)) == [0]
-    assert await found(conditions=(Condition.LINK_AWAY, Condition.DISK_LOW)) == [1, 0]
+    assert await found(conditions=(Condition.LINK_OFFLINE,)) == [0]
+    assert await found(conditions=(Condition.LINK_OFFLINE, Condition.DISK_LOW)) == [1, 0]
     assert await found(severities=(Severity.WARNING, Severity.CRITICAL)) == [2]
     assert await found(subject="ward") == [2, 0]
     assert await found(subject="ward", severities=(Severity.MAJOR,)) == [0]

@@ -86,9 +86,9 @@ async def test_what_runs_is_kept_per_link_and_an_older_epoch_is_ignored(ward: Re
     stale = Running(link="ward", connected=False, since=NOW + 1, seen=NOW + 1, epoch=3)
     await ward.configuration.note_running(NORTH, stale)
     assert await ward.configuration.running(NORTH, ["ward", "attic"]) == {"ward": running}
-    gone = Running(link="ward", connected=False, since=NOW + 1, seen=NOW + 1, epoch=4)
-    await ward.configuration.note_running(NORTH, gone)
-    assert await ward.configuration.running(NORTH, ["ward"]) == {"ward": gone}
+    session_ended = Running(link="ward", connected=False, since=NOW + 1, seen=NOW + 1, epoch=4)
+    await ward.configuration.note_running(NORTH, session_ended)
+    assert await ward.configuration.running(NORTH, ["ward"]) == {"ward": session_ended}
     assert await ward.configuration.running(SOUTH, ["ward"]) == {}
 
 

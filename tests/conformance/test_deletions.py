@@ -96,7 +96,7 @@ async def test_a_deletion_tells_what_it_took_and_until_when(ward: Records) -> No
 
 
 @pytest.mark.parametrize(
-    ("scope", "gone"),
+    ("scope", "removed"),
     [
         (Scope(study="1.2.1"), {"1.2.0", "1.2.1", "1.2.2"}),
         (Scope(study="1.2.1", series="1.2.1.1"), {"1.2.0", "1.2.1"}),
@@ -107,13 +107,13 @@ async def test_a_deletion_tells_what_it_took_and_until_when(ward: Records) -> No
 )
 @pytest.mark.parametrize("limit", [1, 100])
 async def test_a_scope_is_deleted_and_nothing_else(
-    ward: Records, scope: Scope, gone: set[str], limit: int
+    ward: Records, scope: Scope, removed: set[str], limit: int
 ) -> None:
     before = set(await visible(ward))
-    assert await delete(ward, scope, limit=limit) == len(gone)
-    assert before - set(await visible(ward)) == gone
-    assert (await ward.deletions.deletion(NORTH, "d1")).instances == len(gone)
-    assert await restore(ward) == len(gone)
+    assert await delete(ward, scope, limit=limit) == len(removed)
+    assert before - set(await visible(ward)) == removed
+    assert (await ward.deletions.deletion(NORTH, "d1")).instances == len(removed)
+    assert await restore(ward) == len(removed)
     assert set(await visible(ward)) == before
 
 

@@ -29,7 +29,7 @@ async def ids(records: Records) -> list[int]:
 
 
 async def test_every_organisation_is_listed_the_removed_ones_too(records: Records) -> None:
-    await records.people.change_organisation(SOUTH, state="removed", now=NOW, event=EVENT)  # type: ignore[arg-type]
+    await records.organisations.change_organisation(SOUTH, state="removed", now=NOW, event=EVENT)  # type: ignore[arg-type]
     assert await records.inventory.tenants() == ((NORTH, "north"), (SOUTH, "south"))
 
 

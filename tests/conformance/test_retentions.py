@@ -64,16 +64,16 @@ async def populate(records: Records, tenant: Tenant) -> None:
 
 
 async def remove(records: Records, tenant: Tenant) -> None:
-    await records.people.change_organisation(
+    await records.organisations.change_organisation(
         tenant, state=OrganisationState.REMOVED, now=NOW, event=EVENT
     )
 
 
 async def test_a_retention_is_set_and_holds_for_one_organisation(records: Records) -> None:
-    assert (await records.people.organisation(NORTH)).retention_days == 30
+    assert (await records.organisations.organisation(NORTH)).retention_days == 30
     assert (await records.retentions.set_days(NORTH, 7, now=NOW, event=EVENT)).retention_days == 7
-    assert (await records.people.organisation(NORTH)).retention_days == 7
-    assert (await records.people.organisation(SOUTH)).retention_days == 30
+    assert (await records.organisations.organisation(NORTH)).retention_days == 7
+    assert (await records.organisations.organisation(SOUTH)).retention_days == 30
     with pytest.raises(NotFoundError):
         await records.retentions.set_days(Tenant("nobody"), 7, now=NOW, event=EVENT)
 

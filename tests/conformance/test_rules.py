@@ -88,9 +88,9 @@ async def test_an_instance_is_given_to_the_rules_once_when_it_is_indexed(
         "\\H-1",
     )
     assert (found[0].association_open, found[0].quiet_since) == (True, NOW + 2)
-    wish = NewDelivery(target=PACS, kind=INSTANCE, reference=ids[0], cause="rule:r1/1")
+    desired = NewDelivery(target=PACS, kind=INSTANCE, reference=ids[0], cause="rule:r1/1")
     assert (
-        await records.rules.routed(NORTH, [Routed(instance=one) for one in ids], [wish], now=NOW)
+        await records.rules.routed(NORTH, [Routed(instance=one) for one in ids], [desired], now=NOW)
         == 1
     )
     await records.index_jobs.settle([indexed(one) for one in ids], now=NOW + 6)  # a rebuild

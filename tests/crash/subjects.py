@@ -116,12 +116,12 @@ def provision(folder: Path, go: Callable[[], None]) -> None:
     async def main() -> None:
         cloud = _Cloud(folder)
         await cloud.blobs.open()
-        people, links = cloud.records.people, cloud.records.links
-        await people.add_organisation(
+        organisations, links = cloud.records.organisations, cloud.records.links
+        await organisations.add_organisation(
             Organisation(id=TENANT, name="heron", created=NOW), now=NOW, event=EVENT
         )
         clinic = Facility(id="clinic", name="clinic", time_zone="Europe/Zurich")
-        await people.put_facility(TENANT, clinic, now=NOW, event=EVENT)
+        await organisations.put_facility(TENANT, clinic, now=NOW, event=EVENT)
         link = Link(id=LINK, facility="clinic", name=LINK, created=NOW)
         await links.add(
             TENANT, link, SecurityCode(digest=bytes(32), until=NOW + 60), now=NOW, event=EVENT

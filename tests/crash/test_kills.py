@@ -153,14 +153,14 @@ def site(tmp_path):
 
 
 def test_nothing_acknowledged_is_lost_however_often_the_programs_are_killed(site, record_property):
-    dice = random.Random(2)
+    random_source = random.Random(2)
     load = Load(site.port("imaging"), site.called_ae("imaging"))
     load.start()
     kills = 0
     try:
         while (kills < KILLS or len(load.acknowledged) < ACKNOWLEDGED) and load.is_alive():
             before, patience = len(load.acknowledged), time.monotonic() + 60
-            target = before + dice.randint(1, 2 * ACKNOWLEDGED // KILLS)
+            target = before + random_source.randint(1, 2 * ACKNOWLEDGED // KILLS)
             while (
                 len(load.acknowledged) < target and load.is_alive()
             ):  # killed in the middle of whatever is under way then
@@ -168,7 +168,7 @@ def test_nothing_acknowledged_is_lost_however_often_the_programs_are_killed(site
                     f"no store succeeds any more: {site.link.text()[-2000:]}"
                 )
                 load.join(0.005)
-            if dice.random() < 0.7:
+            if random_source.random() < 0.7:
                 site.link.kill()
                 site.start_link()
             else:

@@ -41,13 +41,13 @@ def test_nothing_acknowledged_is_lost_when_postgresql_and_the_cloud_are_killed(
 
 
 def _killed_again_and_again(site, server):
-    dice = random.Random(3)
+    random_source = random.Random(3)
     load = Load(site.port("imaging"), site.called_ae("imaging"))
     load.start()
     kills = 0
     try:
         while (kills < KILLS or len(load.acknowledged) < ACKNOWLEDGED) and load.is_alive():
-            target = len(load.acknowledged) + dice.randint(1, 2 * ACKNOWLEDGED // KILLS)
+            target = len(load.acknowledged) + random_source.randint(1, 2 * ACKNOWLEDGED // KILLS)
             patience = time.monotonic() + 60
             while len(load.acknowledged) < target and load.is_alive():
                 if time.monotonic() > patience:

@@ -47,7 +47,7 @@ class _Peer:
     """One machine and a consumer that does what the events ask for."""
 
     def __init__(self, mode: int, buffer_size: int) -> None:
-        self.told: list[object] = []
+        self.reported: list[object] = []
         self._mode = mode
         self._asked: CommandReceived | None = None
         self._data = bytearray()
@@ -84,7 +84,7 @@ class _Peer:
         assert self.machine.finished
         assert self.machine.next_timeout() is None
         assert self.machine._association._reader._pool.lent == 0, "every buffer is back"
-        return self.told
+        return self.reported
 
     def _give(self, piece: bytes) -> None:
         if not self._mode & IN_PLACE:
@@ -111,12 +111,12 @@ class _Peer:
             while not isinstance(event := self.machine.next_event(), Signal):
                 self._take(event)
         except ViolationError as error:
-            self.told.append((str(error), error.reason, error.source))
+            self.reported.append((str(error), error.reason, error.source))
             assert self.machine.next_event() is CLOSED
             assert self.machine.data_to_send(), "the peer is told why"
         self.machine.data_to_send()
         reader = self.machine._association._reader
-        assert len(reader._aside) <= MAX_HELD
+        assert len(reader._pending) <= MAX_HELD
         assert len(self.machine._command) <= commands.MAX_LENGTH
 
     def _take(self, event: object) -> None:
@@ -124,7 +124,7 @@ class _Peer:
             case DataSetFragment(view, last):
                 self._data += view
                 if last:
-                    self.told.append(bytes(self._data))
+                    self.reported.append(bytes(self._data))
                     self._data.clear()
                     self._answer()
                 return
@@ -136,7 +136,7 @@ class _Peer:
                 self.machine.accept(answer(request, POLICY), 0.0)
             case ReleaseRequested():
                 self.machine.release(0.0)
-        self.told.append(event)
+        self.reported.append(event)
 
     def _answer(self) -> None:
         asked, self._asked = self._asked, None

@@ -27,7 +27,7 @@ from swallowtail.wire.reasons import ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.window import MAX_CHANNEL_WINDOW, NodeBudget
 
-CLOUD, WELCOMED, PROVED = (1 << bit for bit in range(3))
+CLOUD, HELLO_ACCEPTED, PROVED = (1 << bit for bit in range(3))
 STEP = struct.Struct(">BH")
 KEY, NONCE, ID = bytes(32), bytes(32), bytes(16)
 # frames that wait: CREDIT, RESET and OPEN of every channel, and a few of the session's own
@@ -79,7 +79,7 @@ class _Session:
         self._node = NodeBudget(8 << 20)
         hello = self._cloud() if mode & CLOUD else self._link()
         self.machine = SessionMachine(hello, now=0.0, node=self._node)
-        if mode & WELCOMED:
+        if mode & HELLO_ACCEPTED:
             self._shake_hands()
 
     def _cloud(self) -> CloudHello:

@@ -45,7 +45,7 @@ from tests.dicom.pair import CT, CT_CONTEXT, ECHO_CONTEXT, POLICY, REQUEST
 from tests.fuzz import fuzz_call
 from tests.fuzz.fuzz_association import ESTABLISHED, IN_PLACE, PATIENT, RELEASING, REQUESTOR
 from tests.fuzz.fuzz_data_set import DEFLATED, EXPLICIT, JPEG, SOP_CLASS, SOP_INSTANCE, SYNTAXES
-from tests.fuzz.fuzz_session import CLOUD, HELLO, PROVED, STEP, WELCOME, WELCOMED
+from tests.fuzz.fuzz_session import CLOUD, HELLO, HELLO_ACCEPTED, PROVED, STEP, WELCOME
 
 SEEDS: Final = Path(__file__).parent / "seeds"
 
@@ -194,26 +194,26 @@ def _sessions() -> Mapping[str, bytes]:
     return {
         "cloud-hello": bytes((CLOUD | PROVED,)) + _steps(controls["hello"]) + _served(1),
         "cloud-refuses": bytes((CLOUD,)) + _steps((SEND, 1), controls["hello"], (SEND, 2)),
-        "cloud-serves": (bytes((CLOUD | WELCOMED | PROVED,)) + _served(1) + _served(3)),
+        "cloud-serves": (bytes((CLOUD | HELLO_ACCEPTED | PROVED,)) + _served(1) + _served(3)),
         "cloud-opens": (
-            bytes((CLOUD | WELCOMED | PROVED,))
+            bytes((CLOUD | HELLO_ACCEPTED | PROVED,))
             + _uses(2)
             + _steps(controls["goodbye"], (FINISH, 1))
         ),
         "link-hello": bytes((0,)) + _steps(controls["challenge"], controls["welcome"]) + _uses(1),
         "link-refused": bytes((0,)) + _steps(controls["challenge"], controls["refuse"]),
         "link-serves": (
-            bytes((WELCOMED,))
+            bytes((HELLO_ACCEPTED,))
             + _served(2)
             + _steps(opening_frame(4, asked, fin=True), (READ, 1), (MESSAGE, 5))
         ),
         "link-waits": (
-            bytes((WELCOMED,))
+            bytes((HELLO_ACCEPTED,))
             + _uses(1)
             + _steps((WAIT, 25_000), controls["echo"], (SEND, 4), (WAIT, 50_000))
         ),
         "link-leaves": (
-            bytes((WELCOMED,))
+            bytes((HELLO_ACCEPTED,))
             + _served(2)
             + _steps((PING, 3), (FINISH, 2), controls["goodbye"], (WAIT, 11_000))
         ),

@@ -19,10 +19,10 @@ def sent(site: Installation, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     folder = tmp_path_factory.mktemp("corpus")
     objects = [renewed(source, folder) for source in sources()] + made(folder)
     modality = Modality(site.port("imaging"), site.called_ae("imaging"))
-    heard = modality.send([one.path for one in objects])
+    responses = modality.send([one.path for one in objects])
     assert {
         one.name: answer.outcome
-        for one, answer in zip(objects, heard, strict=True)
+        for one, answer in zip(objects, responses, strict=True)
         if not answer.stored
     } == {}
     return {one.name: one for one in objects}

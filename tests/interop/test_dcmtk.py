@@ -154,8 +154,8 @@ def send_privately(site: Installation, folder: Path, listener: str) -> tuple[Sam
 def test_storescu_that_proposes_a_private_syntax_first_gets_the_known_one(
     site: Installation, tmp_path: Path
 ) -> None:
-    sample, told, status = send_privately(site, tmp_path, "imaging")
-    assert status == SUCCESS, told
+    sample, reported, status = send_privately(site, tmp_path, "imaging")
+    assert status == SUCCESS, reported
     (item,) = site.rest.items(f"/api/v1/instances?sop_instance={sample.sop_instance}")
     assert item["transfer_syntax"] == "1.2.840.10008.1.2"
 
@@ -163,9 +163,9 @@ def test_storescu_that_proposes_a_private_syntax_first_gets_the_known_one(
 def test_storescu_gets_the_private_syntax_that_is_configured(
     site: Installation, tmp_path: Path
 ) -> None:
-    _, told, status = send_privately(site, tmp_path, "private")
+    _, reported, status = send_privately(site, tmp_path, "private")
     assert status != SUCCESS
-    assert f"Unsupported transfer syntax: {PRIVATE_SYNTAX}" in told, "DCMTK cannot encode it"
+    assert f"Unsupported transfer syntax: {PRIVATE_SYNTAX}" in reported, "DCMTK cannot encode it"
 
 
 def test_storescu_whose_syntax_is_not_allowed_hears_so(site: Installation, tmp_path: Path) -> None:

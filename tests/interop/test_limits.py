@@ -51,11 +51,11 @@ def test_the_thirty_third_association_of_an_address_is_rejected_with_2_3_2(
         assert [answer(one) for one in first] == [ACCEPTED] * LIMIT
         with connected(port, 60) as more:
             assert Counter(answer(one) for one in more) == {LIMITED: 60}
-        told = Modality(port, site.called_ae(LISTENER)).echo().outcome
-        assert told == "rejected (2,3,2)"
+        reported = Modality(port, site.called_ae(LISTENER)).echo().outcome
+        assert reported == "rejected (2,3,2)"
         done = run("echoscu", port=port)
         assert done.returncode != 0
         assert "Local Limit Exceeded" in done.stderr
     deadline = time.monotonic() + 20
-    while (told := Modality(port, site.called_ae(LISTENER)).echo().outcome) != "0000":
-        assert time.monotonic() < deadline, told
+    while (reported := Modality(port, site.called_ae(LISTENER)).echo().outcome) != "0000":
+        assert time.monotonic() < deadline, reported

@@ -29,8 +29,8 @@ def test_echo_and_store_on_every_listener(site: Installation, tmp_path: Path) ->
     for listener in ("imaging", "narrow", "known"):
         study = ultrasound_study(tmp_path / listener)
         assert modality(site, listener).echo().outcome == "0000"
-        heard = modality(site, listener).send([sample.path for sample in study])
-        assert [one.outcome for one in heard] == ["0000"] * len(study)
+        responses = modality(site, listener).send([sample.path for sample in study])
+        assert [one.outcome for one in responses] == ["0000"] * len(study)
         site.wait_for_instances(len(study), study[0].study)
 
 
@@ -126,8 +126,8 @@ def test_association_that_is_cut_in_the_middle_of_a_store_leaves_nothing(
             event.assoc.dul.socket.close()
 
     sent: list[object] = []
-    heard = modality(site, "narrow", handlers=[(evt.EVT_PDU_SENT, cut)]).send([cine.path])
-    assert heard[0].status is None
+    responses = modality(site, "narrow", handlers=[(evt.EVT_PDU_SENT, cut)]).send([cine.path])
+    assert responses[0].status is None
     assert (
         list(site.rest.items(f"/api/v1/instances?sop_instance={cine.sop_instance}&hidden=true"))
         == []

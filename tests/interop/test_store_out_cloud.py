@@ -42,10 +42,10 @@ def test_storescp_has_every_byte(chain: Chain, tmp_path: Path, sender: str) -> N
         if sender == "dcmsend":
             chain.acquire(*(sample.path for sample in samples))
         else:
-            heard = Modality(chain.site.port("imaging"), "SWALLOWTAIL", chain.calling_ae).send(
+            responses = Modality(chain.site.port("imaging"), "SWALLOWTAIL", chain.calling_ae).send(
                 [sample.path for sample in samples]
             )
-            assert all(one.stored for one in heard)
+            assert all(one.stored for one in responses)
         chain.until_delivered(pacs, len(samples))
         found = sorted(data_set_of(path.read_bytes()) for path in received.iterdir())
     assert found == sorted(chain.stored(*samples).values())

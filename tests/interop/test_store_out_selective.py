@@ -112,10 +112,10 @@ def test_each_accepted_instance_arrives_once_in_order_with_its_attempts(
     with archive.serving():
         pacs = chain.destination(f"selective-{fresh_uid()[-12:]}", archive.port, **settings)
         chain.rule(pacs)
-        heard = Modality(site.port("imaging"), "SWALLOWTAIL", chain.calling_ae).send(
+        responses = Modality(site.port("imaging"), "SWALLOWTAIL", chain.calling_ae).send(
             [one.sample.path for one in acquired]
         )
-        assert all(one.stored for one in heard)
+        assert all(one.stored for one in responses)
         expected = {
             "dead-letter": sum(one.letter == "R" for one in acquired),
             "delivered": sum(one.letter == "J" for one in acquired),

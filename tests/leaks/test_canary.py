@@ -104,9 +104,9 @@ def test_the_sweep_of_these_places_can_fail(site: Site) -> None:
 def test_a_study_that_arrives(site: Site, tmp_path: Path) -> None:
     samples: list[Sample] = ultrasound_study(tmp_path, PATIENT)
     modality = Modality(site.installation.port("imaging"), "SWALLOWTAIL")
-    assert {heard.outcome for heard in modality.send([sample.path for sample in samples])} == {
-        "0000"
-    }
+    assert {
+        responses.outcome for responses in modality.send([sample.path for sample in samples])
+    } == {"0000"}
     site.installation.wait_for_instances(len(samples), samples[0].study)
     refused = Modality(site.installation.port("picky"), "SWALLOWTAIL").send([samples[0].path])
     assert refused[0].outcome == "aborted"  # by pynetdicom, which has got no context

@@ -187,7 +187,7 @@ class WireLink:
         )
         machine = SessionMachine(hello, now=asyncio.get_running_loop().time())
         async with Session(machine, WebSocketTransport(socket)) as session:
-            await session.welcomed()
+            await session.hello_accepted()
             async with Tasks("answers") as tasks:
                 tasks.spawn(self._answer(session), name="answers")
                 yield session
@@ -202,21 +202,21 @@ class WireLink:
                 )
 
     async def _configure(self, channel: Channel) -> None:
-        wish = read_configure(channel.opening.body)
-        document = wish.document or await _read_all(channel)
+        desired = read_configure(channel.opening.body)
+        document = desired.document or await _read_all(channel)
         endpoints = tuple(
             EndpointState(name=listener.name, state="listening")
             for listener in parse(document).listeners
         )
         problem = Problem(field="$.listeners[0].port", message=self.refuses)
         answer = (
-            ConfigurationRefused(version=wish.version, problems=(problem,))
+            ConfigurationRefused(version=desired.version, problems=(problem,))
             if self.refuses
-            else Applied(version=wish.version, endpoints=endpoints)
+            else Applied(version=desired.version, endpoints=endpoints)
         )
         await channel.message(encode(answer), fin=True)
         self.documents.append(document)
-        self.versions.put_nowait(wish.version)
+        self.versions.put_nowait(desired.version)
 
     async def store(
         self,

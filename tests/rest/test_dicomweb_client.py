@@ -124,10 +124,10 @@ def test_what_was_stored_is_retrieved_as_it_was(site: Site) -> None:
 def test_metadata_say_what_the_data_set_says(site: Site) -> None:
     one = site.slices[1]
     place = (str(one.StudyInstanceUID), str(one.SeriesInstanceUID), str(one.SOPInstanceUID))
-    told = site.client.retrieve_instance_metadata(*place)
-    assert told["00100010"]["Value"][0]["Alphabetic"] == str(one.PatientName)
-    assert told["00280010"]["Value"] == [one.Rows]
-    path = told["7FE00010"]["BulkDataURI"].partition("/dicomweb")[
+    reported = site.client.retrieve_instance_metadata(*place)
+    assert reported["00100010"]["Value"][0]["Alphabetic"] == str(one.PatientName)
+    assert reported["00280010"]["Value"] == [one.Rows]
+    path = reported["7FE00010"]["BulkDataURI"].partition("/dicomweb")[
         2
     ]  # the client's Host header lacks the port
     (pixels,) = site.client.retrieve_bulkdata(site.client.base_url + path)
@@ -143,24 +143,24 @@ def test_instances_come_with_the_fields_that_are_asked_for(site: Site) -> None:
     one = site.slices[2]
     filters = {"SOPInstanceUID": str(one.SOPInstanceUID)}
     (plain,) = site.client.search_for_instances(search_filters=filters)
-    (told,) = site.client.search_for_instances(
+    (reported,) = site.client.search_for_instances(
         search_filters=filters, fields=["SliceThickness", "00080008", "BurnedInAnnotation"]
     )
-    assert told["00180050"]["Value"] == [float(one.SliceThickness)]
-    assert told["00080008"]["Value"] == list(one.ImageType)
-    assert set(told) - set(plain) == {"00180050", "00080008"}
+    assert reported["00180050"]["Value"] == [float(one.SliceThickness)]
+    assert reported["00080008"]["Value"] == list(one.ImageType)
+    assert set(reported) - set(plain) == {"00180050", "00080008"}
 
 
 def test_every_bulk_data_uri_of_the_metadata_answers(site: Site) -> None:
     one = site.slices[0]
     place = (str(one.StudyInstanceUID), str(one.SeriesInstanceUID), str(one.SOPInstanceUID))
-    told = site.client.retrieve_instance_metadata(*place)
+    reported = site.client.retrieve_instance_metadata(*place)
     found = {
         tag: attribute["BulkDataURI"]
-        for tag, attribute in told.items()
+        for tag, attribute in reported.items()
         if "BulkDataURI" in attribute
     }
-    nested = told["00880200"]["Value"][0]["7FE00010"]["BulkDataURI"]
+    nested = reported["00880200"]["Value"][0]["7FE00010"]["BulkDataURI"]
     assert set(found) >= {"7FE00010", "00420011"}
     for uri, expected in ((found["00420011"], PDF), (nested, one.IconImageSequence[0].PixelData)):
         path = uri.partition("/dicomweb")[2]

@@ -299,8 +299,8 @@ async def test_ping_goes_through_the_link_and_says_when_it_is_away(place: Place)
     async with machine.connected():
         answer = await asyncio.to_thread(admin, "POST", f"links/{link['id']}/ping")
         assert 0 < answer["seconds"] < 5
-        presence = (await asyncio.to_thread(admin, "GET", f"links/{link['id']}"))["session"]
-        assert 0 <= presence["round_trip"] < 5
+        session_state = (await asyncio.to_thread(admin, "GET", f"links/{link['id']}"))["session"]
+        assert 0 <= session_state["round_trip"] < 5
     answer = admin("POST", f"links/{link['id']}/ping", status=503)
     assert answer["code"] == "link-offline"
     assert answer["remedy"]

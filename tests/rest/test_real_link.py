@@ -49,7 +49,7 @@ def echo(site: Installation) -> str:
     return Modality(site.port("imaging"), site.called_ae("imaging")).echo().outcome
 
 
-def presence(site: Installation) -> Any:
+def session_state(site: Installation) -> Any:
     return site.rest.json(f"/api/v1/links/{site.link_id}")["session"]
 
 
@@ -125,7 +125,7 @@ def test_configurations_forth_and_back_open_and_close_the_ports(site: Installati
 def test_the_code_on_another_machine_opens_nothing_and_is_alarmed(
     site: Installation, tmp_path: Path
 ) -> None:
-    before = presence(site)
+    before = session_state(site)
     with site.run_link("clone", tmp_path / "clone") as clone:
         within(KILLED_WITHIN * 4, clone, lambda: "refused (key)" in clone.text(), "its refusal")
         assert "choose rebind" in clone.text()
@@ -139,16 +139,16 @@ def test_the_code_on_another_machine_opens_nothing_and_is_alarmed(
         )
         assert audited(site)[0] == "link.refused.key"
         quiet(clone.output)
-    assert presence(site)["online"]
-    assert presence(site)["since"] == before["since"]
+    assert session_state(site)["online"]
+    assert session_state(site)["since"] == before["since"]
     assert echo(site) == "0000"
 
 
 @pytest.mark.parametrize(
-    ("act", "told"), [("rotate", "rotated"), ("rebind", "rebound"), ("revoke", "revoked")]
+    ("act", "reported"), [("rotate", "rotated"), ("rebind", "rebound"), ("revoke", "revoked")]
 )
 def test_what_ends_a_code_ends_the_session_of_a_real_link_at_once(
-    site: Installation, act: str, told: str
+    site: Installation, act: str, reported: str
 ) -> None:
     assert echo(site) == "0000"
     began = time.monotonic()
@@ -159,7 +159,7 @@ def test_what_ends_a_code_ends_the_session_of_a_real_link_at_once(
     within(
         KILLED_WITHIN,
         site.link,
-        lambda: presence(site)["online"] is False,
+        lambda: session_state(site)["online"] is False,
         "the end of its session in the Cloud",
     )
     within(
@@ -173,7 +173,7 @@ def test_what_ends_a_code_ends_the_session_of_a_real_link_at_once(
         "the refusal of the old code",
     )
     assert f"link.{act}" in audited(site)[:3]
-    assert told in site.link.text()
+    assert reported in site.link.text()
     if act == "revoke":
         site.new_code(
             "rotate"

@@ -35,10 +35,10 @@ def site(tmp_path: Path) -> Iterator[Installation]:
 def connected_since(site: Installation) -> float | None:
     """Return when the Link's session began, in UTC seconds; None while there is none."""
     try:
-        presence: Any = site.rest.json(f"/api/v1/links/{site.link_id}")["session"]
+        session_state: Any = site.rest.json(f"/api/v1/links/{site.link_id}")["session"]
     except RestFailedError:
         return None
-    return presence["since"] if presence["online"] else None
+    return session_state["since"] if session_state["online"] else None
 
 
 def established(site: Installation) -> bool:

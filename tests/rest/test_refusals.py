@@ -43,10 +43,10 @@ def test_refused_tokens_are_audited_with_their_address_and_counted(tmp_path: Pat
     short = admin(
         "POST", "tokens", {"name": "short", "role": "auditor", "expires": expires}, status=201
     )
-    gone = admin("POST", "tokens", {"name": "gone", "role": "auditor"}, status=201)
-    admin("DELETE", f"tokens/{gone['id']}", status=204)
+    session_ended = admin("POST", "tokens", {"name": "gone", "role": "auditor"}, status=201)
+    admin("DELETE", f"tokens/{session_ended['id']}", status=204)
     within(10, lambda: time.time() > expires)
-    assert (refused(cloud, short["token"]), refused(cloud, gone["token"], 2)) == (1, 2)
+    assert (refused(cloud, short["token"]), refused(cloud, session_ended["token"], 2)) == (1, 2)
     judged = sum(refused(cloud, f"swt_{secrets.token_hex(24)}", FLOOD // 3) for _ in range(3))
     assert judged > 10
     token = admin.token
@@ -59,12 +59,14 @@ def test_refused_tokens_are_audited_with_their_address_and_counted(tmp_path: Pat
     )
     assert {(one["type"], one["actor"], one["address"]) for one in mine} == {
         ("token.refused.expired", short["id"], "127.0.0.1"),
-        ("token.refused.revoked", gone["id"], "127.0.0.1"),
+        ("token.refused.revoked", session_ended["id"], "127.0.0.1"),
     }
     assert {one["type"] for one in theirs} == {"token.refused.unknown"}
     assert len(theirs) <= 2  # a minute may have ended in between
     assert sum(map(number, theirs)) == judged
-    assert not any(secret in str(mine + theirs) for secret in (short["token"], gone["token"]))
+    assert not any(
+        secret in str(mine + theirs) for secret in (short["token"], session_ended["token"])
+    )
     assert cloud.stop() == 0
 
 

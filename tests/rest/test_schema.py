@@ -251,10 +251,10 @@ def judge(case: Case, answer: Any, refusals: frozenset[int]) -> None:
     if answer.status_code == HTTPStatus.CONFLICT and case.media_type == RELATED:
         return  # what was not stored, part by part
     problem = answer.json()
-    away = (
+    offline = (
         answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and problem["code"] == "link-offline"
     )
-    assert answer.status_code in refusals or away, (case.as_curl_command(), answer.text)
+    assert answer.status_code in refusals or offline, (case.as_curl_command(), answer.text)
     assert answer.headers["content-type"] == [PROBLEM] or answer.headers["content-type"] == PROBLEM
     assert problem["status"] == answer.status_code
     assert problem["detail"]

@@ -437,14 +437,14 @@ def test_a_flood_without_a_good_token_keeps_no_good_token_out(served: CloudProce
     transport = httpx2.HTTPTransport(verify=context, local_address="127.0.0.9")
     bad = {"Authorization": "Bearer swt_" + "0" * 48}
     good = {"Authorization": f"Bearer {served.facts['token']}"}
-    flooded, heard = Counter[int](), Counter[int]()
+    flooded, responses = Counter[int](), Counter[int]()
     with httpx2.Client(base_url=served.url, transport=transport, timeout=30) as http:
         for number in range(int(REFUSED_RATE.burst) * 2):
             flooded[http.get("/api/v1/whoami", headers=bad).status_code] += 1
             if number % 20 == 0:
-                heard[http.get("/api/v1/whoami", headers=good).status_code] += 1
+                responses[http.get("/api/v1/whoami", headers=good).status_code] += 1
         limited = http.get("/dicomweb/studies")
     assert set(flooded) == {401, 429}
-    assert set(heard) == {200}
+    assert set(responses) == {200}
     assert (limited.status_code, limited.json()["code"]) == (429, "rate-limited")
     assert int(limited.headers["Retry-After"]) >= 1

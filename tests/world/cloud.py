@@ -178,11 +178,11 @@ class CloudMachine(Machine):
 
     async def program(self) -> None:
         """Open the stores, then serve every Link that comes."""
-        dice = self.dice
+        random_source = self.random_source
         self.bus = InProcessBus()
         speed = self.speed
-        database = MemoryDatabase(self.rows, delay=lambda: dice.expovariate(speed))
-        workers = InlineWorkers(delay=lambda: dice.expovariate(2 * speed))
+        database = MemoryDatabase(self.rows, delay=lambda: random_source.expovariate(speed))
+        workers = InlineWorkers(delay=lambda: random_source.expovariate(2 * speed))
         disk = MortalDisk(self.parts.disk(self.platter.mount()), self._at_disk)
         blobs = FolderBlobs(disk, workers, on_fatal=self._stop_at_once)
         await blobs.open()
@@ -223,7 +223,7 @@ class CloudMachine(Machine):
                 self.kill(power=power)
                 raise Killed
 
-    def forget(self) -> None:
+    def drop(self) -> None:
         self._mortal = None
         if self._silent:
             self.platter.crash()
@@ -237,14 +237,14 @@ class CloudMachine(Machine):
     def _records(self) -> Records:
         return Records(MemoryDatabase(self.rows))
 
-    async def reconfigure(self, dice: random.Random | None = None) -> None:
+    async def reconfigure(self, random_source: random.Random | None = None) -> None:
         """Publish the document, with changes that disturb no sender when there are dice."""
         document = self.document
-        if dice is not None:
+        if random_source is not None:
             extra = tuple(
                 DicomListener(name=f"extra{port}", ae_title="EXTRA", port=port)
                 for port in range(1104, 1107)
-                if dice.random() < 0.5
+                if random_source.random() < 0.5
             )
             main = self.document.listeners[0]
             document = msgspec.structs.replace(self.document, listeners=(main, *extra))
@@ -256,9 +256,9 @@ class CloudMachine(Machine):
             return
         self.bus.publish(f"link/{LINK}")
 
-    async def rotate_code(self, dice: random.Random) -> str:
+    async def rotate_code(self, random_source: random.Random) -> str:
         """Replace the security code and give the new one."""
-        code = mint_code(dice.randbytes)
+        code = mint_code(random_source.randbytes)
         unavailable, self.rows.unavailable = self.rows.unavailable, False
         await self._records().links.rotate(
             TENANT,
@@ -283,10 +283,10 @@ async def provision(
     to every destination.
     """
     records, now = cloud._records(), EPOCH
-    await records.people.add_organisation(
+    await records.organisations.add_organisation(
         Organisation(id=TENANT, name="heron", created=now), now=now, event=EVENT
     )
-    await records.people.put_facility(
+    await records.organisations.put_facility(
         TENANT,
         Facility(id="clinic", name="clinic", time_zone="Europe/Zurich"),
         now=now,

@@ -7,7 +7,7 @@ from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.folder import FolderBlobs
 from swallowtail.cloud.dispatch.delivery_creation import Router
 from swallowtail.cloud.dispatch.runner import Dispatch
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.ingest.store_instance import Ingest
@@ -40,7 +40,10 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
     """Put one process together."""
     clock = machine.wall
     router = Router(
-        records.rules, SiteBook(records.links, records.configuration), machine.bus, clock=clock
+        records.rules,
+        ConfigurationCache(records.links, records.configuration),
+        machine.bus,
+        clock=clock,
     )
     reports = Reports(
         ReportedStates(records.configuration),
@@ -61,7 +64,7 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
         reports,
     )
     gate = Gate(LinkAdmission(records.links, machine.hashes, clock=clock))
-    calls, dice = Calls(Stores(ingest), reports), machine.dice
+    calls, random_source = Calls(Stores(ingest), reports), machine.random_source
     dispatch = Dispatch(
         deliveries=machine.parts.deliveries(records.deliveries),
         instances=records.instances,
@@ -70,7 +73,7 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
         alarms=records.alarms,
         bus=machine.bus,
         clock=clock,
-        random=dice.random,
+        random=random_source.random,
     )
     sessions = LinkSessions(
         gate=gate,
@@ -79,7 +82,7 @@ def compose(machine: "CloudMachine", records: Records, blobs: FolderBlobs) -> Co
         reports=reports,
         dispatch=dispatch,
         clock=clock,
-        random=dice.randbytes,
+        random=random_source.randbytes,
     )
     indexer = Indexer(
         records.index_jobs, InlineParser(blobs), machine.bus, clock=clock, on_settled=router.wake

@@ -40,15 +40,20 @@ def data_set(
     ))  # fmt: skip
 
 
-def draw_data_sets(dice: random.Random, seed: int, modality: str) -> list[Instance]:
+def draw_data_sets(random_source: random.Random, seed: int, modality: str) -> list[Instance]:
     """Draw what a modality has to send, of two patients in turn."""
     drawn: list[Instance] = []
-    for number in range(dice.randint(2, 8)):
-        whose = dice.randint(1, 2)
+    for number in range(random_source.randint(2, 8)):
+        whose = random_source.randint(1, 2)
         study = f"{ROOT}.{seed}.{ord(modality[-1])}.{whose}"
-        uid, sop_class = f"{study}.9.{number}", dice.choice(SOP_CLASSES)
+        uid, sop_class = f"{study}.9.{number}", random_source.choice(SOP_CLASSES)
         data = data_set(
-            sop_class, uid, study, f"{modality}-{whose}", number, dice.randbytes(dice.choice(SIZES))
+            sop_class,
+            uid,
+            study,
+            f"{modality}-{whose}",
+            number,
+            random_source.randbytes(random_source.choice(SIZES)),
         )
         drawn.append(Instance(sop_class, uid, uids.EXPLICIT_VR_LITTLE_ENDIAN, data))
     return drawn

@@ -77,11 +77,13 @@ class DeliveringWorld(World):
 
     def __init__(self, seed: int, parts: Parts | None = None) -> None:
         super().__init__(seed, parts)
-        dice = self.delivery_dice = random.Random(f"{seed}/destinations")
-        self.calm = dice.random() < 0.3
+        random_source = self.delivery_dice = random.Random(f"{seed}/destinations")
+        self.calm = random_source.random() < 0.3
         self.cloud.delivers = True
         self.arrivals = Arrivals(self.oracle, PlatterQueues(self.cloud), self.loop)
-        self.pacs = [self._destination(number) for number in range(dice.choice((1, 2, 2, 3)))]
+        self.pacs = [
+            self._destination(number) for number in range(random_source.choice((1, 2, 2, 3)))
+        ]
         if self.calm:
             self.arrivals.undisturbed.add(self.pacs[0].name)
         self.cloud.rows.on_commit = self.arrivals.committed
@@ -89,23 +91,25 @@ class DeliveringWorld(World):
 
     def _draw_uplink_road(self) -> Road:
         return Road(
-            latency=self.dice.choice((0.001, 0.02, 0.2)), bandwidth=self.dice.choice((300e3, 10e6))
+            latency=self.random_source.choice((0.001, 0.02, 0.2)),
+            bandwidth=self.random_source.choice((300e3, 10e6)),
         )
 
     def _draw_instances(self, modality: str) -> list[Instance]:
-        return draw_data_sets(self.dice, self.seed, modality)
+        return draw_data_sets(self.random_source, self.seed, modality)
 
     def _destination(self, number: int) -> Pacs:
-        dice, name = self.delivery_dice, f"pacs{number}"
+        random_source, name = self.delivery_dice, f"pacs{number}"
         host = self.network.host(name, f"10.0.0.{20 + number}")
         self.arrivals.destinations[name] = Destination(
             name=name,
             host=host.address,
             port=PACS_PORT,
             ae_title=name.upper(),
-            connections=dice.choice((1, 1, 2)),
+            connections=random_source.choice((1, 1, 2)),
             timeouts=DestinationTimeouts(
-                associate=dice.choice((5.0, 15.0)), response=dice.choice((10.0, 40.0))
+                associate=random_source.choice((5.0, 15.0)),
+                response=random_source.choice((10.0, 40.0)),
             ),
         )
         return Pacs(name, host, self.loop, self.seed, self.arrivals)

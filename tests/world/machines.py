@@ -63,10 +63,10 @@ class Machine:
         if self.alive:
             return
         self.starts += 1
-        self.dice = random.Random(f"{self._seed}/{self.name}/{self.starts}")
+        self.random_source = random.Random(f"{self._seed}/{self.name}/{self.starts}")
         process = self.process = Process(self._loop, f"{self.name}.{self.starts}")
         process.on_death.append(lambda: self.host.process_died(process, silently=self._silent))
-        process.on_death.append(self.forget)
+        process.on_death.append(self.drop)
         self._loop.trace(f"{process.name} starts")
         process.spawn(self.program()).add_done_callback(self._ended)
 
@@ -108,7 +108,7 @@ class Machine:
         """Give the program's main coroutine."""
         raise NotImplementedError
 
-    def forget(self) -> None:
+    def drop(self) -> None:
         """Lose what the machine loses when its program dies."""
 
 
@@ -136,8 +136,8 @@ class LinkMachine(Machine):
         world = LinkWorld(
             network=self._network,
             connect=self._connect,
-            random_bytes=self.dice.randbytes,
-            random=self.dice.random,
+            random_bytes=self.random_source.randbytes,
+            random=self.random_source.random,
             wall=self.wall,
         )
         self.agent = Agent(world, Facts(self.code, self._key, DEFAULT, RELEASE, "world", "link"))

@@ -150,7 +150,7 @@ class Modality:
             if socket.is_hopeless:
                 self._oracle.excuse([sending], "the way to Link is cut off")
         self._loop.trace(f"{sending}: {outcome} {status}")
-        self._oracle.heard(sending, outcome, self._loop.time(), status=status)
+        self._oracle.responses(sending, outcome, self._loop.time(), status=status)
 
     async def _associate(self, wanted: list[tuple[str, tuple[str, ...]]]) -> Connection | None:
         sending = self._begin("associate")
@@ -276,11 +276,11 @@ def _outcome_of(event: object) -> Outcome:
     return Outcome.LOST
 
 
-def draw_habits(dice: random.Random) -> Habits:
+def draw_habits(random_source: random.Random) -> Habits:
     """Draw how a modality behaves."""
     return Habits(
-        per_association=dice.choice((1, 2, 5, 10)),
-        chunk=dice.choice((500, 4_000, 32_000, 65_000)),
-        pause=dice.choice((0.0, 0.0, 0.0, 0.005, 0.05)),
-        releases=dice.random() < 0.8,
+        per_association=random_source.choice((1, 2, 5, 10)),
+        chunk=random_source.choice((500, 4_000, 32_000, 65_000)),
+        pause=random_source.choice((0.0, 0.0, 0.0, 0.005, 0.05)),
+        releases=random_source.random() < 0.8,
     )

@@ -103,7 +103,7 @@ class Socket(asyncio.Transport):
         self._eof_out = False
         self._fin_sent = False
         self._closing = False
-        self.gone = False
+        self.session_ended = False
         """The kernel has forgotten this end: what arrives now is answered by RST."""
 
     def start(self, protocol: asyncio.BaseProtocol) -> None:
@@ -153,12 +153,14 @@ class Socket(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._eof_out:
             raise RuntimeError("Cannot call write() after write_eof()")
-        if self._closing or self.gone or self._dead():
+        if self._closing or self.session_ended or self._dead():
             return
         self._unsent += data
         self.last_words = bytes(data[-TAIL:])
         self.last_wrote_at = self._loop.time()
-        self.last_wrote_in_vain = self.is_hopeless or self.peer.gone or self.peer.is_closing()
+        self.last_wrote_in_vain = (
+            self.is_hopeless or self.peer.session_ended or self.peer.is_closing()
+        )
         self._push()
         self._pause_or_resume()
 
@@ -224,8 +226,8 @@ class Socket(asyncio.Transport):
                 self._inbox
             )  # Linux: closing with unread bytes resets the connection
             self._send(RST if unread else FIN, 0)
-        if self._closing and not self._unsent and not self.gone:
-            self.gone = True
+        if self._closing and not self._unsent and not self.session_ended:
+            self.session_ended = True
             self._call(self._lost, None)
 
     def _send(self, item: bytes | str, size: int) -> None:
@@ -276,12 +278,12 @@ class Socket(asyncio.Transport):
 
     def _receive(self, item: bytes | str) -> None:
         if item == RST:
-            if not self.gone:
+            if not self.session_ended:
                 self._loop.trace(f"{self.host.name}:{self.address[1]} is reset")
                 self._force_close(
                     ConnectionResetError(104, "Connection reset by peer"), answer=False
                 )
-        elif self.gone:
+        elif self.session_ended:
             if item != FIN:
                 self._send(RST, 0)
         elif item == FIN:
@@ -304,7 +306,7 @@ class Socket(asyncio.Transport):
 
     def _read(self) -> None:
         self._read_due = False
-        if not self._reading or self._closing or self.gone:
+        if not self._reading or self._closing or self.session_ended:
             return
         if self._inbox:
             self._deliver()
@@ -340,7 +342,7 @@ class Socket(asyncio.Transport):
 
     def window_opened(self) -> None:
         """The peer has read: the kernel may take more, even after the process has died."""
-        if not self.gone:
+        if not self.session_ended:
             self._push()
             self._call(self._pause_or_resume)
 
@@ -357,9 +359,9 @@ class Socket(asyncio.Transport):
     # the end
 
     def _force_close(self, error: Exception | None, *, answer: bool = True) -> None:
-        if self.gone:
+        if self.session_ended:
             return
-        self._closing = self.gone = True
+        self._closing = self.session_ended = True
         self._unsent.clear()
         self._inbox.clear()
         if answer and not self._fin_sent:
@@ -368,7 +370,7 @@ class Socket(asyncio.Transport):
         self._call(self._lost, error)
 
     def _lost(self, error: Exception | None) -> None:
-        self._network.forget(self)
+        self._network.drop(self)
         if self._protocol is not None:
             self._protocol.connection_lost(error)
 
@@ -378,14 +380,14 @@ class Socket(asyncio.Transport):
         Without power there is silence.
         """
         self._unsent.clear()
-        if not self.gone:
-            self._closing = self.gone = True
+        if not self.session_ended:
+            self._closing = self.session_ended = True
             if silently:
                 self.outgoing.cut_off = self.peer.outgoing.cut_off = True
                 self._network.dead.add(self)
             elif not self._fin_sent:
                 self._send(RST if self._inbox else FIN, 0)
-        self._network.forget(self)
+        self._network.drop(self)
 
     def _call(self, callback: Callable[..., object], *args: object) -> None:
         """Run a callback of the protocol as a step of the process that owns this end."""
@@ -537,7 +539,7 @@ class SimulatedNetwork:
         )
         self.on_opened(near)
 
-    def forget(self, socket: Socket) -> None:
+    def drop(self, socket: Socket) -> None:
         self.sockets.pop(socket, None)
 
     def later(self, delay: float, action: Callable[[], None]) -> None:

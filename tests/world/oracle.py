@@ -179,7 +179,7 @@ class Oracle:
         if sending.instance is not None:
             self._sent[sending.instance.identity] = sending.instance
 
-    def heard(
+    def responses(
         self, sending: Sending, outcome: Outcome, now: float, *, status: int | None = None
     ) -> None:
         """Learn how an attempt ended.

@@ -83,7 +83,7 @@ class Attempt:
         """The machine that sends it: Link's, or its twin's."""
         return self.socket.peer.host.name
 
-    def heard(self, now: float) -> None:
+    def responses(self, now: float) -> None:
         """Link has read the answer, which is none any more when Link had aborted before."""
         if not self.aborted:
             self.heard_at = now
@@ -109,7 +109,11 @@ class Attempt:
         if self.aborted and not link.last_wrote_in_vain:
             return self.heard_at is None and link.last_wrote_at >= self.free_at + patience
         ends = (self.socket, link)
-        over = self.aborted or link.is_hopeless or any(end.gone or end.is_closing() for end in ends)
+        over = (
+            self.aborted
+            or link.is_hopeless
+            or any(end.session_ended or end.is_closing() for end in ends)
+        )
         return self.heard_at is None and over
 
 
@@ -210,5 +214,5 @@ class Pacs(Machine):
             return
         attempt.status = mood.status
         connection.send(context, response_to(asked, mood.status))
-        attempt.socket.when_read(attempt.heard)
+        attempt.socket.when_read(attempt.responses)
         self._arrivals.answered(attempt)

@@ -44,29 +44,29 @@ class SelectiveWorld(DeliveringWorld):
                 self.arrivals.undisturbed.discard(name)
 
     def _draw_instances(self, modality: str) -> list[Instance]:
-        drawn = draw_data_sets(self.dice, self.seed, modality)
-        dice = random.Random(f"{self.seed}/{modality}/syntaxes")
+        drawn = draw_data_sets(self.random_source, self.seed, modality)
+        random_source = random.Random(f"{self.seed}/{modality}/syntaxes")
         return [
-            Instance(one.sop_class, one.sop_instance, dice.choice(SYNTAXES), one.data)
+            Instance(one.sop_class, one.sop_instance, random_source.choice(SYNTAXES), one.data)
             for one in drawn
         ]
 
     def _destination(self, number: int) -> Pacs:
-        pacs, dice = super()._destination(number), self.selection_dice
+        pacs, random_source = super()._destination(number), self.selection_dice
         self.arrivals.destinations[pacs.name] = msgspec.structs.replace(
             self.arrivals.destinations[pacs.name],
             connections=self._connections,
-            attempts=dice.choice((1, 2, 5)),
-            outstanding=dice.choice((1, 1, 4)),
-            at_cap=dice.choice((AtCap.PARK, AtCap.PARK, AtCap.STOP)),
+            attempts=random_source.choice((1, 2, 5)),
+            outstanding=random_source.choice((1, 1, 4)),
+            at_cap=random_source.choice((AtCap.PARK, AtCap.PARK, AtCap.STOP)),
         )
         return pacs
 
     def _select(self, pacs: Pacs) -> frozenset[tuple[str, str]]:
         """Draw what a destination accepts; Implicit VR LE is for its C-ECHO."""
-        dice = self.selection_dice
-        classes = dice.sample(SOP_CLASSES, dice.choice((1, 2, 3, 3)))
-        syntaxes = dice.sample(SYNTAXES, dice.choice((1, 1, 2)))
+        random_source = self.selection_dice
+        classes = random_source.sample(SOP_CLASSES, random_source.choice((1, 2, 3, 3)))
+        syntaxes = random_source.sample(SYNTAXES, random_source.choice((1, 1, 2)))
         pacs.policy = AcceptorPolicy(
             sop_classes=frozenset({uids.VERIFICATION, *classes}),
             transfer_syntaxes=frozenset({uids.IMPLICIT_VR_LITTLE_ENDIAN, *syntaxes}),

@@ -25,43 +25,50 @@ SIZES: Final = (2, 200, 3_000, 20_000, 65_528, 120_000)
 LARGE: Final = (400_000, 1_500_000)
 
 
-def draw_instances(dice: random.Random, seed: int, modality: str) -> list[Instance]:
+def draw_instances(random_source: random.Random, seed: int, modality: str) -> list[Instance]:
     """Draw what a modality has to send."""
     drawn: list[Instance] = []
-    for number in range(dice.randint(2, 8)):
-        size = dice.choice(LARGE if dice.random() < 0.1 else SIZES)
+    for number in range(random_source.randint(2, 8)):
+        size = random_source.choice(LARGE if random_source.random() < 0.1 else SIZES)
         uid = f"{ROOT}.{seed}.{ord(modality[-1])}.{number}"
         drawn.append(
             Instance(
-                dice.choice(SOP_CLASSES),
+                random_source.choice(SOP_CLASSES),
                 uid,
                 uids.EXPLICIT_VR_LITTLE_ENDIAN,
-                dice.randbytes(size // 2 * 2),
+                random_source.randbytes(size // 2 * 2),
             )
         )
-        if dice.random() < 0.1:  # the same UID with other bytes, or in another transfer syntax
-            first, syntax = drawn[-1], dice.choice((uids.EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE))
-            drawn.append(Instance(first.sop_class, uid, syntax, dice.randbytes(300)))
+        if (
+            random_source.random() < 0.1
+        ):  # the same UID with other bytes, or in another transfer syntax
+            first, syntax = (
+                drawn[-1],
+                random_source.choice((uids.EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE)),
+            )
+            drawn.append(Instance(first.sop_class, uid, syntax, random_source.randbytes(300)))
     return drawn
 
 
 async def live(world: "World", modality: Modality, horizon: float) -> None:
     """Send until everything is acknowledged or the time is over."""
-    dice = random.Random(f"{world.seed}/{modality.name}")
+    random_source = random.Random(f"{world.seed}/{modality.name}")
     pending = list(world.instances[modality.name])
     while pending and world.loop.time() < horizon:
         associations = (
             len(pending) / modality.habits.per_association + 1
         )  # spread over the time that there is
         await asyncio.sleep(
-            dice.uniform(0, 1.5) * max(0.0, horizon - world.loop.time()) / associations
+            random_source.uniform(0, 1.5) * max(0.0, horizon - world.loop.time()) / associations
         )
-        if dice.random() < 0.2:
+        if random_source.random() < 0.2:
             await modality.echo()
         batch = pending[: modality.habits.per_association]
         failed = await modality.store(batch)
         pending = failed + pending[len(batch) :]
         if failed:
-            await asyncio.sleep(dice.uniform(0.5, 8))
-        elif dice.random() < 0.2:
-            pending.append(dice.choice(batch))  # a modality that sends again what it has sent
+            await asyncio.sleep(random_source.uniform(0.5, 8))
+        elif random_source.random() < 0.2:
+            pending.append(
+                random_source.choice(batch)
+            )  # a modality that sends again what it has sent

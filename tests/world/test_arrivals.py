@@ -24,12 +24,12 @@ class End:
     """What an attempt asks of its socket."""
 
     def __init__(self):
-        self.peer, self.gone, self.is_hopeless, self.last_words = self, False, False, b""
+        self.peer, self.session_ended, self.is_hopeless, self.last_words = self, False, False, b""
         self.last_wrote_at, self.last_wrote_in_vain = 0.0, False
         self.host = SimulatedNetwork(WorldLoop(0)).host("link", "10.0.0.2")
 
     def is_closing(self):
-        return self.gone
+        return self.session_ended
 
 
 class Hospital:
@@ -65,7 +65,7 @@ class Hospital:
         self.rows[instance] = replace(self.rows[instance], state=state)
         self.arrivals.committed()
 
-    def attempt(self, instance, *, status=0, keeps=True, heard=True, recorded=True):
+    def attempt(self, instance, *, status=0, keeps=True, responses=True, recorded=True):
         now = self.loop.time()
         made = Attempt(
             "pacs0", End(), now, now, instance.sop_instance, EXPLICIT, bytearray(instance.data)
@@ -76,8 +76,8 @@ class Hospital:
         if status is not None:
             made.status = status
             self.arrivals.answered(made)
-        if heard:
-            made.heard(now)
+        if responses:
+            made.responses(now)
         if recorded:
             self.history.append(Recorded(("pacs0", instance.sop_instance, EXPLICIT), now, now))
         return made
@@ -130,14 +130,14 @@ def test_what_is_sent_again_without_a_reason(hospital):
 
 
 def test_two_at_once(hospital):
-    hospital.attempt(FIRST, status=None, keeps=False, heard=False)
+    hospital.attempt(FIRST, status=None, keeps=False, responses=False)
     hospital.attempt(FIRST)
     assert hospital.rules == [Rule.DELIVERED_TWICE]
 
 
 def test_a_failure_a_lost_answer_or_a_new_session_are_reasons(hospital):
     hospital.attempt(FIRST, status=0xA700, keeps=False)
-    hospital.attempt(FIRST, heard=False).socket.gone = True
+    hospital.attempt(FIRST, responses=False).socket.session_ended = True
     hospital.at(5.0)
     hospital.attempt(FIRST)
     hospital.at(6.0)
@@ -148,10 +148,10 @@ def test_a_failure_a_lost_answer_or_a_new_session_are_reasons(hospital):
 
 
 def test_an_answer_that_comes_after_the_abort_was_not_heard(hospital):
-    attempt = hospital.attempt(FIRST, heard=False)
+    attempt = hospital.attempt(FIRST, responses=False)
     attempt.socket.last_words = ABORT + bytes(4)
     attempt.socket.last_wrote_at = RESPONSE
-    attempt.heard(RESPONSE + 1.0)
+    attempt.responses(RESPONSE + 1.0)
     hospital.attempt(FIRST)
     assert hospital.rules == []
 
@@ -161,7 +161,7 @@ def test_an_answer_that_comes_after_the_abort_was_not_heard(hospital):
     [(1.0, False, [Rule.DELIVERED_TWICE]), (1.0, True, []), (0.0, False, [])],
 )
 def test_an_abort_of_links_own_choice_is_no_reason(hospital, early, in_vain, rules):
-    end = hospital.attempt(FIRST, heard=False).socket
+    end = hospital.attempt(FIRST, responses=False).socket
     end.last_words, end.last_wrote_at, end.last_wrote_in_vain = (
         ABORT + bytes(4),
         RESPONSE - early,

@@ -114,26 +114,26 @@ def _raise(error):
 
 def test_a_killed_process_does_nothing_more_and_its_cleanup_has_no_place_to_run():
     async def main(loop):
-        heard = []
+        responses = []
 
         async def program():
-            loop.call_later(2, heard.append, "timer")
+            loop.call_later(2, responses.append, "timer")
             try:
                 while True:
                     await asyncio.sleep(1)
-                    heard.append("tick")
+                    responses.append("tick")
             finally:
-                loop.call_soon(heard.append, "cleanup")
+                loop.call_soon(responses.append, "cleanup")
                 await asyncio.sleep(0)
 
         process = Process(loop, "victim")
-        process.on_death.append(lambda: heard.append("sockets closed"))
+        process.on_death.append(lambda: responses.append("sockets closed"))
         process.spawn(program())
         await asyncio.sleep(1.5)
         process.kill()
         process.kill()
         await asyncio.sleep(10)
-        return heard, loop.problems
+        return responses, loop.problems
 
     assert run(main)[0] == (["tick", "sockets closed"], [])
 
@@ -141,18 +141,18 @@ def test_a_killed_process_does_nothing_more_and_its_cleanup_has_no_place_to_run(
 def test_a_crash_falls_between_any_two_steps():
     def crash_after(count):
         async def main(loop):
-            heard = []
+            responses = []
 
             async def program():
                 for number in range(10):
-                    heard.append(number)
+                    responses.append(number)
                     await asyncio.sleep(0)
 
             process = Process(loop, "victim")
             process.after_steps(count, process.kill)
             process.spawn(program())
             await asyncio.sleep(1)
-            return heard
+            return responses
 
         return run(main)[0]
 

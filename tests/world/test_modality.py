@@ -157,11 +157,11 @@ def test_it_hears_what_it_hears(behaviour, count, rule):
 
 def test_an_echo_tells_who_listens():
     async def story(modality):
-        heard = []
-        modality.on_echo = heard.append
-        return await modality.echo(), heard
+        responses = []
+        modality.on_echo = responses.append
+        return await modality.echo(), responses
 
-    (answered, heard), oracle, _ = world("store", story)
+    (answered, responses), oracle, _ = world("store", story)
     assert answered
-    assert heard[0].outcome is Outcome.ANSWERED
+    assert responses[0].outcome is Outcome.ANSWERED
     assert oracle.counts["echo answered 0000"] == 1

@@ -16,7 +16,7 @@ class Recorder(asyncio.Protocol):
     """Notes what happens to it."""
 
     def __init__(self, greeting=b""):
-        self.heard = bytearray()
+        self.responses = bytearray()
         self.log = []
         self.transport = None
         self.greeting = greeting
@@ -28,7 +28,7 @@ class Recorder(asyncio.Protocol):
             transport.write(self.greeting)
 
     def data_received(self, data):
-        self.heard += data
+        self.responses += data
 
     def eof_received(self):
         self.log.append("eof")
@@ -49,7 +49,7 @@ class Buffered(asyncio.BufferedProtocol):
 
     def __init__(self, size):
         self.space = bytearray(size)
-        self.heard = bytearray()
+        self.responses = bytearray()
         self.sizes = []
 
     def get_buffer(self, sizehint):
@@ -57,7 +57,7 @@ class Buffered(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes):
         self.sizes.append(nbytes)
-        self.heard += self.space[:nbytes]
+        self.responses += self.space[:nbytes]
 
     def connection_lost(self, error):
         pass
@@ -103,7 +103,7 @@ def test_bytes_arrive_in_order_however_they_are_cut(seed):
             client.transport.write(sent[start : start + 70_000])
         await asyncio.sleep(5)
         assert max(server.sizes) <= 10_000
-        return bytes(server.heard)
+        return bytes(server.responses)
 
     assert world(story, seed) == sent
 
@@ -113,9 +113,9 @@ def test_latency_and_bandwidth_take_their_time():
         client, server = await wire.open()
         client.transport.write(bytes(1_000_000))
         await asyncio.sleep(0.9)
-        assert 0 < len(server.heard) < 1_000_000
+        assert 0 < len(server.responses) < 1_000_000
         await asyncio.sleep(0.3)
-        return len(server.heard)
+        return len(server.responses)
 
     assert world(story, road=Road(latency=0.01, bandwidth=1e6, window=2_000_000)) == 1_000_000
 
@@ -127,11 +127,11 @@ def test_a_peer_that_does_not_read_stops_the_writer_and_reading_lets_it_go_on():
         client.transport.write(bytes(1_000_000))
         await asyncio.sleep(60)
         assert client.log == ["pause"]
-        assert len(server.heard) == 0
+        assert len(server.responses) == 0
         assert client.transport.get_write_buffer_size() == 1_000_000 - 50_000
         server.transport.resume_reading()
         await asyncio.sleep(60)
-        return client.log, len(server.heard)
+        return client.log, len(server.responses)
 
     assert world(story, road=Road(window=50_000)) == (["pause", "resume"], 1_000_000)
 
@@ -159,7 +159,7 @@ def test_close_sends_what_was_written_and_then_fin():
         client.transport.write(b"last words")
         client.transport.close()
         await asyncio.sleep(1)
-        return client.log, bytes(server.heard), server.log
+        return client.log, bytes(server.responses), server.log
 
     assert world(story) == (["closed"], b"last words", ["eof", "closed"])
 
@@ -172,7 +172,7 @@ def test_half_close_leaves_the_other_direction_open():
         await asyncio.sleep(1)
         server.transport.write(b"still here")
         await asyncio.sleep(1)
-        return bytes(client.heard), client.log
+        return bytes(client.responses), client.log
 
     assert world(story) == (b"still here", [])
 
@@ -211,10 +211,10 @@ def test_a_partition_is_silent_and_its_end_delivers_what_was_under_way():
         wire.network.partition(wire.left, wire.right)
         client.transport.write(b"hello")
         await asyncio.sleep(600)
-        assert (bytes(server.heard), client.log, server.log) == (b"", [], [])
+        assert (bytes(server.responses), client.log, server.log) == (b"", [], [])
         wire.network.heal(wire.left, wire.right)
         await asyncio.sleep(10)
-        return bytes(server.heard)
+        return bytes(server.responses)
 
     assert world(story) == b"hello"
 
@@ -229,7 +229,7 @@ def test_a_forgotten_connection_stays_silent_but_a_new_one_works():
         await asyncio.sleep(600)
         await wire.left.connect(lambda: Recorder(b"again"), "10.0.0.2", 104)
         await asyncio.sleep(1)
-        return bytes(server.heard), server.log, bytes(wire.accepted[1].heard)
+        return bytes(server.responses), server.log, bytes(wire.accepted[1].responses)
 
     assert world(story) == (b"", [], b"again")
 
@@ -241,7 +241,7 @@ def test_one_way_partition_lets_the_other_direction_through():
         client.transport.write(b"lost")
         server.transport.write(b"heard")
         await asyncio.sleep(10)
-        return bytes(server.heard), bytes(client.heard)
+        return bytes(server.responses), bytes(client.responses)
 
     assert world(story) == (b"", b"heard")
 
@@ -263,13 +263,13 @@ def test_a_connection_breaks_at_a_byte(how):
         wire.network.break_after(client.transport, 12_345, how)
         client.transport.write(bytes(100_000))
         await asyncio.sleep(60)
-        return len(server.heard) <= 12_345, server.log
+        return len(server.responses) <= 12_345, server.log
 
     assert world(story) == (True, ["ConnectionResetError"] if how == "rst" else [])
 
 
-@pytest.mark.parametrize(("silently", "heard"), [(False, ["eof", "closed"]), (True, [])])
-def test_a_dead_process_closes_its_sockets_unless_the_power_went(silently, heard):
+@pytest.mark.parametrize(("silently", "responses"), [(False, ["eof", "closed"]), (True, [])])
+def test_a_dead_process_closes_its_sockets_unless_the_power_went(silently, responses):
     async def story(wire):
         process = Process(wire.network.loop, "server")
         process.on_death.append(lambda: wire.right.process_died(process, silently=silently))
@@ -283,10 +283,10 @@ def test_a_dead_process_closes_its_sockets_unless_the_power_went(silently, heard
         process.kill()
         client.transport.write(b"hello?")
         await asyncio.sleep(10)
-        assert wire.accepted[0].heard == b""
+        assert wire.accepted[0].responses == b""
         assert wire.accepted[0].log == []
         with pytest.raises(ConnectionRefusedError):
             await wire.left.connect(Recorder, "10.0.0.2", 104)
         return client.log
 
-    assert world(story) == heard
+    assert world(story) == responses

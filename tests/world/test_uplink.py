@@ -30,7 +30,7 @@ class Pair:
         self.there = self.network.host("cloud", "203.0.113.1")
         self.network.set_road(self.here, self.there, Road(latency=0.02, bandwidth=1e6))
         self.cloud = None
-        self.heard = []
+        self.responses = []
         self.closed = []
 
     async def serve(self):
@@ -47,7 +47,9 @@ class Pair:
             session.welcome(session=bytes(16), epoch=1, time=0.0)
             async for channel in session.opened():
                 while not isinstance(event := await channel.receive(), End):
-                    self.heard.append(bytes(event.view if isinstance(event, Data) else event.body))
+                    self.responses.append(
+                        bytes(event.view if isinstance(event, Data) else event.body)
+                    )
                     if isinstance(event, Data):
                         channel.consumed(len(event.view))
                 await channel.message(b"done", fin=True)
@@ -83,7 +85,7 @@ def test_bytes_go_up_and_an_answer_comes_down(seed):
 
     async def story():
         async with await pair.connect() as session:
-            await session.welcomed()
+            await session.hello_accepted()
             channel = await session.open("store", b"", ChannelPriority.BULK)
             await channel.send(memoryview(bytes(range(256)) * 8000))
             channel.flush()
@@ -93,7 +95,7 @@ def test_bytes_go_up_and_an_answer_comes_down(seed):
             return answer.body
 
     assert bytes(pair.run(story)) == b"done"
-    assert b"".join(pair.heard) == bytes(range(256)) * 8000 + b"end"
+    assert b"".join(pair.responses) == bytes(range(256)) * 8000 + b"end"
 
 
 def test_silence_ends_both_sides_after_45_seconds():
@@ -101,7 +103,7 @@ def test_silence_ends_both_sides_after_45_seconds():
 
     async def story():
         async with await pair.connect() as session:
-            await session.welcomed()
+            await session.hello_accepted()
             await asyncio.sleep(5)
             pair.network.partition(pair.here, pair.there)
             began = pair.loop.time()
@@ -120,7 +122,7 @@ def test_a_close_code_reaches_the_other_side():
 
     async def story():
         async with await pair.connect() as session:
-            await session.welcomed()
+            await session.hello_accepted()
             pair.cloud.goodbye(GoodbyeReason.DRAINING)
             return (await session.closed).code, session.farewell.reason
 

@@ -33,7 +33,7 @@ def test_whatever_happens_the_promises_hold(seed):
     [(World, []), (DeliveringWorld, ["--delivering"]), (SelectiveWorld, ["--selective", "1"])],
 )
 def test_a_seed_is_the_same_story_again_under_any_hash_seed(world, options):
-    def told(hash_seed):
+    def reported(hash_seed):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": "src:."}
         command = [sys.executable, "-m", "tests.world", *options, "15", "20", "21"]
         output = subprocess.run(
@@ -44,7 +44,7 @@ def test_a_seed_is_the_same_story_again_under_any_hash_seed(world, options):
     here = [world(seed).run().trace_hash for seed in (3, 15, 20, 21)][
         1:
     ]  # another world before them changes nothing
-    assert told("1") == told("2") == here
+    assert reported("1") == reported("2") == here
 
 
 def test_the_stories_hold_every_kind_of_ending():

@@ -34,7 +34,7 @@ class SimulatedUplink(asyncio.Protocol):
         self._unread = bytearray()
         self._messages: list[bytes] = []
         self._closed: tuple[int, str] | None = None
-        self._gone = asyncio.Event()
+        self._ended = asyncio.Event()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -66,7 +66,7 @@ class SimulatedUplink(asyncio.Protocol):
         self.transport.close()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._gone.wait()
+                await self._ended.wait()
         except TimeoutError:
             self.transport.abort()
 
@@ -114,7 +114,7 @@ class SimulatedUplink(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(LOST, "the connection was lost")
-        self._gone.set()
+        self._ended.set()
 
 
 async def connect(host: Host, address: str, port: int) -> SimulatedUplink:

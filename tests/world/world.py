@@ -60,7 +60,7 @@ class World:
 
     def __init__(self, seed: int, parts: Parts | None = None) -> None:
         self.seed = seed
-        self.dice = random.Random(f"{seed}/world")
+        self.random_source = random.Random(f"{seed}/world")
         self.loop = WorldLoop(seed)
         self.network = SimulatedNetwork(self.loop, seed)
         self.parts = parts or Parts()
@@ -75,27 +75,29 @@ class World:
         self.twin = LinkMachine(twin, cloud, self.loop, seed, self.cloud.code, self.parts)
         """A copy of the Link's machine, with the same key and code."""
         self.oracle = Oracle(PlatterArchive(self.cloud))
-        self.modalities = [self._modality(number) for number in range(self.dice.randint(1, 3))]
+        self.modalities = [
+            self._modality(number) for number in range(self.random_source.randint(1, 3))
+        ]
         self.instances = {
             modality.name: self._draw_instances(modality.name) for modality in self.modalities
         }
 
     def _draw_uplink_road(self) -> Road:
         return Road(
-            latency=self.dice.choice((0.001, 0.02, 0.2)),
-            bandwidth=self.dice.choice((30e3, 300e3, 10e6)),
-            window=self.dice.choice((64, 256, 1024)) * 1024,
-            largest_chunk=self.dice.choice((1_500, 20_000, 64_000)),
+            latency=self.random_source.choice((0.001, 0.02, 0.2)),
+            bandwidth=self.random_source.choice((30e3, 300e3, 10e6)),
+            window=self.random_source.choice((64, 256, 1024)) * 1024,
+            largest_chunk=self.random_source.choice((1_500, 20_000, 64_000)),
         )
 
     def _draw_instances(self, modality: str) -> list[Instance]:
-        return draw_instances(self.dice, self.seed, modality)
+        return draw_instances(self.random_source, self.seed, modality)
 
     def _modality(self, number: int) -> Modality:
         host = self.network.host(f"us{number}", f"10.0.0.{10 + number}")
         address = (self.link.host.address, DICOM_PORT)
         modality = Modality(f"US{number}", host, address, self.oracle, self.loop, called=AE_TITLE)
-        modality.habits = draw_habits(self.dice)
+        modality.habits = draw_habits(self.random_source)
         modality.on_echo = self._judge_echo
         return modality
 
@@ -153,8 +155,8 @@ class World:
         await self._provision(devices)
         self.cloud.start()
         self.link.start()
-        await asyncio.sleep(self.dice.uniform(0, 5))
-        horizon = self.loop.time() + self.dice.uniform(20, 80)
+        await asyncio.sleep(self.random_source.uniform(0, 5))
+        horizon = self.loop.time() + self.random_source.uniform(20, 80)
         chaos = self._chaos()
         lives = [live(self, modality, horizon) for modality in self.modalities]
         await asyncio.gather(chaos.run(horizon), *lives)

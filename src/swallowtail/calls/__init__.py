@@ -5,7 +5,7 @@ are frozen and travel as MessagePack maps; a reader ignores keys that it does no
 either side may be a release ahead.
 
     store        Link → Cloud   StoreRequest, data set, TransferEnd     → Committed | NotStored
-    configure    Cloud → Link   Configure                               → Applied | ConfigurationRefused
+    configure    Cloud → Link   Configure            → Applied | ConfigurationRefused
     report       Link → Cloud   Report (a batch of what Link saw)                    → Noted
     deliver      Cloud → Link   DeliverRequest, TransferEnd   → Delivered | NotDelivered
     check        Cloud → Link   CheckRequest                                         → Checked

@@ -18,7 +18,7 @@ from swallowtail.cli.options import FILE, JSON, MASTER_KEY
 
 if TYPE_CHECKING:
     from swallowtail.cloud.operations.backup import Copied, Manifest, Missing
-    from swallowtail.cloud.operations.check import OrganisationReport, Report
+    from swallowtail.cloud.operations.check import CheckReport, OrganisationReport
 
 T = TypeVar("T")
 
@@ -257,7 +257,7 @@ def _print_organisation(one: "OrganisationReport") -> None:
     )
 
 
-def _print_report(report: "Report") -> None:
+def _print_report(report: "CheckReport") -> None:
     from swallowtail.cloud.operations.check import REMEDIES
 
     for one in report.organisations:

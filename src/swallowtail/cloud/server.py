@@ -92,7 +92,7 @@ async def serve(
             tasks.spawn(measure_lag(), name="lag")
             watch = CertificateWatch(
                 own=settings.certificate is None,
-                people=cloud.adapters.records.people,
+                organisations=cloud.adapters.records.organisations,
                 alarms=cloud.adapters.records.alarms,
                 clock=cloud.environment.clock,
             )
@@ -235,7 +235,7 @@ def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> No
         await sessions.drain()
         server.should_exit = True
 
-    def heard() -> None:
+    def responses() -> None:
         log.info("Cloud stop requested")
         tasks.spawn(stop(), name="stop")
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -243,7 +243,7 @@ def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> No
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, heard)
+        loop.add_signal_handler(number, responses)
 
 
 def _fatal(error: StorageUnavailableError) -> None:

@@ -28,7 +28,7 @@ from swallowtail.dicom.indications import (
     Released,
     ReleaseRequested,
 )
-from swallowtail.dicom.pace import Deadline, Limits, Pace, Phase
+from swallowtail.dicom.pace import Deadline, Limits, Pace, PacePhase
 from swallowtail.dicom.pdu import (
     Abort,
     AssociateAC,
@@ -150,12 +150,12 @@ class Association:
     def buffer_updated(self, nbytes: int, now: float) -> None:
         self._now = now
         self._reader.filled(nbytes)
-        self._heard(nbytes)
+        self._received(nbytes)
 
     def receive_data(self, data: Bytes, now: float) -> None:
         self._now = now
         self._reader.feed(data)
-        self._heard(len(data))
+        self._received(len(data))
 
     def receive_eof(self, now: float) -> None:
         self._now = now
@@ -246,7 +246,7 @@ class Association:
         self._broken = True
         self._fire(Event.ASK_ABORT, Abort(error.source, error.reason))
 
-    def forget(self) -> None:
+    def withdraw(self) -> None:
         """Handle that the transport is cut and nobody will ask for what came.
 
         The receive buffer is free.
@@ -256,8 +256,8 @@ class Association:
 
     # Receiving
 
-    def _heard(self, nbytes: int) -> None:
-        self._pace.heard(nbytes, self._now)
+    def _received(self, nbytes: int) -> None:
+        self._pace.on_received(nbytes, self._now)
         if self.state is State.CLOSING:
             self._drain()
         elif self.finished:
@@ -299,9 +299,9 @@ class Association:
 
     def _enter_phase(self) -> None:
         if self._message_open or self._reader.inside:
-            self._pace.enter(Phase.RECEIVING, self._now)
+            self._pace.enter(PacePhase.RECEIVING, self._now)
         else:
-            self._pace.enter(Phase.ANSWERING if self._owing else Phase.IDLE, self._now)
+            self._pace.enter(PacePhase.ANSWERING if self._owing else PacePhase.IDLE, self._now)
 
     def _give_up(self, deadline: Deadline) -> None:
         self._events.append(DeadlinePassed(deadline))
@@ -323,13 +323,13 @@ class Association:
     def _fire(self, event: Event, subject: Subject = None) -> AssociationEvent | None:
         action, self.state = transition(self.state, event)
         self._started = True
-        told = self._ACTIONS[action](self, subject)
+        reported = self._ACTIONS[action](self, subject)
         if self._eof and self.state is State.CLOSING:
             self._fire(Event.TRANSPORT_CLOSED)
         elif self.state is State.IDLE:
             self._reader.let_go()
             self._reader.discard()
-        return told
+        return reported
 
     def _send(self, pdu: Subject) -> None:
         if pdu is None or isinstance(pdu, Fragment | ViolationError):
@@ -467,7 +467,7 @@ class Association:
         Action.CLOSE: _stop_timers,
         Action.INDICATE_ABORT: _indicate_abort,
         Action.INDICATE_LOSS: _indicate_loss,
-        Action.FORGET: _stop_timers,
+        Action.DROP: _stop_timers,
         Action.IGNORE: _quiet,
         Action.ABORT_AGAIN: _abort_again,
         Action.ABORT_AS_PROVIDER: _abort_as_provider,

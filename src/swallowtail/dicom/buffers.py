@@ -35,7 +35,7 @@ class BufferPool:
     def take(self) -> bytearray:
         """Return a buffer with old data in it.
 
-        It goes back with `give`, or with `forget` when somebody may still look at it.
+        It goes back with `give`, or with `withdraw` when somebody may still look at it.
         """
         if len(self._lent) >= self._most:
             return bytearray(self._small)
@@ -53,6 +53,6 @@ class BufferPool:
             if len(self._spare) < self._kept:
                 self._spare.append(buffer)
 
-    def forget(self, buffer: bytearray) -> None:
+    def withdraw(self, buffer: bytearray) -> None:
         """Handle that a buffer will not come back."""
         self._lent.discard(id(buffer))

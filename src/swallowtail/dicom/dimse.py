@@ -90,7 +90,7 @@ class Dimse:
         self.reject = self._association.reject
         self.release = self._association.release
         self.abort = self._association.abort
-        self.forget = self._association.forget
+        self.withdraw = self._association.withdraw
 
     @property
     def closed(self) -> bool:
@@ -148,7 +148,7 @@ class Dimse:
         self._send_pieces(context_id, encode(command), command=True, last=True, now=now)
         if command.is_response and category_of(command.status) is not Category.PENDING:
             del self._owed[command.message_id]
-            self._tell_association()
+            self._notify_association()
         self._sending = context_id if command.has_data_set else None
 
     def send_data(self, data: Bytes, now: float, *, last: bool) -> None:
@@ -245,7 +245,7 @@ class Dimse:
         self._command += fragment.data
         if not fragment.last:
             self._command_context = context_id
-            self._tell_association()
+            self._notify_association()
             return None
         command = decode(bytes(self._command))
         self._command = bytearray()
@@ -260,7 +260,7 @@ class Dimse:
             if command.message_id in self._owed:
                 raise _violation(f"message id {command.message_id} is in use")
             self._owed[command.message_id] = context_id
-        self._tell_association()
+        self._notify_association()
 
     def _take_data(self, fragment: Fragment) -> DataSetFragment:
         if self._data_set_context != fragment.context_id:
@@ -270,10 +270,10 @@ class Dimse:
             )
         if fragment.last:
             self._data_set_context = None
-            self._tell_association()
+            self._notify_association()
         return DataSetFragment(fragment.data, fragment.last)
 
-    def _tell_association(self) -> None:
+    def _notify_association(self) -> None:
         message_open = self._command_context is not None or self._data_set_context is not None
         self._association.expect(message_open=message_open, owing=bool(self._owed))
 

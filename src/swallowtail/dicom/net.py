@@ -148,7 +148,7 @@ class Connection:
             self._pump.flush()
         elif not self._dimse.closed:
             self._pump.abort()
-            self._dimse.forget()
+            self._dimse.withdraw()
 
     async def close(self) -> None:
         """Abort what is still open and wait until the transport no longer exists, 2 s at most."""

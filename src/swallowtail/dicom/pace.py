@@ -43,7 +43,7 @@ class Deadline(enum.Enum):
     RATE = "a message came in too slowly"
 
 
-class Phase(enum.Enum):
+class PacePhase(enum.Enum):
     """The side that has to send next on an established association."""
 
     IDLE = "between messages"
@@ -59,26 +59,26 @@ class Pace:
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
-        self._phase = Phase.IDLE
+        self._phase = PacePhase.IDLE
         self._since = now  # start of the silence, or of the current window of a message
         self._bytes = 0
         self._paused_at: float | None = None
 
-    def enter(self, phase: Phase, now: float) -> None:
+    def enter(self, phase: PacePhase, now: float) -> None:
         """Record what the association does now."""
         if phase is not self._phase:
             self._phase = phase
             self._restart(now)
 
-    def heard(self, nbytes: int, now: float) -> None:
+    def on_received(self, nbytes: int, now: float) -> None:
         """Count bytes from the peer."""
         self._bytes += nbytes
-        if self._phase is not Phase.RECEIVING:
+        if self._phase is not PacePhase.RECEIVING:
             self._since = now
 
     def spoke(self, now: float) -> None:
         """Note that we sent something."""
-        if self._phase is not Phase.RECEIVING:
+        if self._phase is not PacePhase.RECEIVING:
             self._since = now
 
     def pause(self, now: float) -> None:
@@ -97,10 +97,10 @@ class Pace:
 
         None while the clock stands or nothing is expected of the peer.
         """
-        if self._paused_at is not None or self._phase is Phase.ANSWERING:
+        if self._paused_at is not None or self._phase is PacePhase.ANSWERING:
             return None
         return self._since + (
-            self._limits.window if self._phase is Phase.RECEIVING else self._limits.idle
+            self._limits.window if self._phase is PacePhase.RECEIVING else self._limits.idle
         )
 
     def check(self, now: float) -> Deadline | None:
@@ -111,7 +111,7 @@ class Pace:
         due = self.deadline()
         if due is None or now < due:
             return None
-        if self._phase is Phase.IDLE:
+        if self._phase is PacePhase.IDLE:
             return Deadline.IDLE
         if self._bytes < self._limits.rate * self._limits.window:
             return Deadline.RATE

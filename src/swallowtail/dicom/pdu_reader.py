@@ -56,7 +56,7 @@ class PduReader:
         self._pool = pool
         self._buffer: bytearray | None = None
         self._start = self._end = 0
-        self._aside = b""  # unread bytes while there is no buffer
+        self._pending = b""  # unread bytes while there is no buffer
         self._view: memoryview | None = None  # issued, and valid until the next item is asked for
         self._pdu_left = 0  # bytes of the current P-DATA-TF that were not read
         self._pdv: tuple[int, bool, bool] | None = None  # context id, command, last
@@ -75,7 +75,7 @@ class PduReader:
     @property
     def inside(self) -> bool:
         """Return whether a PDU has begun and is not complete."""
-        return bool(self._pdu_left or self._pdv or self._aside or self._start < self._end)
+        return bool(self._pdu_left or self._pdv or self._pending or self._start < self._end)
 
     def get_buffer(self, size_hint: int) -> memoryview:
         """Return space behind what is unread.
@@ -86,17 +86,17 @@ class PduReader:
             # Whoever has not been accepted gets little: many can stop in the middle of an
             # A-ASSOCIATE-RQ at the same moment.
             self._buffer = self._pool.take() if self._offered else bytearray(UNPROVEN)
-            if len(self._aside) >= len(self._buffer):
+            if len(self._pending) >= len(self._buffer):
                 self._pool.give(self._buffer)
-                self._buffer = bytearray(2 * len(self._aside))
-            self._start, self._end = 0, len(self._aside)
-            self._buffer[: self._end] = self._aside
-            self._aside = b""
+                self._buffer = bytearray(2 * len(self._pending))
+            self._start, self._end = 0, len(self._pending)
+            self._buffer[: self._end] = self._pending
+            self._pending = b""
         elif self._end == len(
             self._buffer
         ):  # a shell that cannot stop at once, as on Windows; it adds at most one read
             unread = self._buffer[self._start :]
-            self._pool.forget(self._buffer)
+            self._pool.withdraw(self._buffer)
             self._buffer = bytearray(
                 len(unread) + max(size_hint, self._pool.large if self._offered else UNPROVEN)
             )
@@ -129,17 +129,17 @@ class PduReader:
         while True:
             if self._pdv is not None:
                 if self._pdv_left and self._start == self._end:
-                    self._dry()
+                    self._exhausted()
                     return None
                 return self._fragment(*self._pdv)
             if self._pdu_left:
                 if (header := self._peek(PDV_OVERHEAD)) is None:
-                    self._dry()
+                    self._exhausted()
                     return None
                 self._open_pdv(*_PDV_HEADER.unpack(header))
                 continue
             if (header := self._peek(HEADER_LENGTH)) is None:
-                self._dry()
+                self._exhausted()
                 return None
             kind, length = _PDU_HEADER.unpack(header)
             self._judge_length(kind, length)
@@ -147,7 +147,7 @@ class PduReader:
                 self._start += HEADER_LENGTH
                 self._pdu_left = length
             elif (whole := self._peek(HEADER_LENGTH + length)) is None:
-                self._dry()
+                self._exhausted()
                 return None
             else:
                 self._start += len(whole)
@@ -159,8 +159,8 @@ class PduReader:
         The association ended without asking its consumer.
         """
         if self._view is not None and self._buffer is not None:
-            self._aside = bytes(memoryview(self._buffer)[self._start : self._end])
-            self._pool.forget(self._buffer)
+            self._pending = bytes(memoryview(self._buffer)[self._start : self._end])
+            self._pool.withdraw(self._buffer)
             self._buffer = self._view = None
             self._start = self._end = 0
 
@@ -169,7 +169,7 @@ class PduReader:
         self._start = self._end
         self._pdu_left = self._pdv_left = 0
         self._pdv = None
-        self._dry()
+        self._exhausted()
 
     def _peek(self, size: int) -> bytes | None:
         if self._end - self._start < size or self._buffer is None:
@@ -234,10 +234,10 @@ class PduReader:
             self._pdv = None
         return Fragment(context_id, command, last, view)
 
-    def _dry(self) -> None:
+    def _exhausted(self) -> None:
         """Return the buffer back: there is nothing more to read from it."""
         if self._buffer is not None:
-            self._aside = bytes(memoryview(self._buffer)[self._start : self._end])
+            self._pending = bytes(memoryview(self._buffer)[self._start : self._end])
             self._pool.give(self._buffer)
             self._buffer = None
             self._start = self._end = 0

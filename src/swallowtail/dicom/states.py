@@ -83,7 +83,7 @@ class Action(enum.Enum):
     CLOSE = "AA-2"
     INDICATE_ABORT = "AA-3"
     INDICATE_LOSS = "AA-4"
-    FORGET = "AA-5"
+    DROP = "AA-5"
     IGNORE = "AA-6"
     ABORT_AGAIN = "AA-7"
     ABORT_AS_PROVIDER = "AA-8"
@@ -124,7 +124,7 @@ TABLE: Final[dict[tuple[State, Event], Transition]] = {
         State.AWAITING_LOCAL_ANSWER,
     ),  # AE-6
     (State.AWAITING_REQUEST, Event.ABORT_PDU): (Action.CLOSE, State.IDLE),  # AA-2
-    (State.AWAITING_REQUEST, Event.TRANSPORT_CLOSED): (Action.FORGET, State.IDLE),  # AA-5
+    (State.AWAITING_REQUEST, Event.TRANSPORT_CLOSED): (Action.DROP, State.IDLE),  # AA-5
     (State.AWAITING_REQUEST, Event.ARTIM_EXPIRED): (Action.CLOSE, State.IDLE),  # AA-2
     # Sta3 AWAITING_LOCAL_ANSWER
     (State.AWAITING_LOCAL_ANSWER, Event.ANSWER_ACCEPT): (

@@ -42,7 +42,7 @@ class Directory:
                 return device
         return "address"
 
-    def knows_address(self, listener: str, address: str) -> bool:
+    def has_address(self, listener: str, address: str) -> bool:
         """Return whether some device may come from this address to this listener."""
         return any(
             _from(address, networks)

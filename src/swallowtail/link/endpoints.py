@@ -114,7 +114,7 @@ class Endpoint:
         self.server.update(listener)
 
     def stop(self) -> None:
-        """ClosePort the port, then let its connections end."""
+        """Close the port, then let its connections end."""
         self._stop.set()
 
     async def run(self, network: Network, after: Iterable["Endpoint"]) -> None:

@@ -166,7 +166,7 @@ class Uplink:
 
     async def _complete_handshake(self, session: Session) -> Welcome:
         try:
-            welcome = await session.welcomed()
+            welcome = await session.hello_accepted()
         except RefusedError as error:
             refuse = error.refuse
             floor = max(refuse.retry_after, REFUSED_WAITS.get(refuse.reason, 0.0))
@@ -176,7 +176,7 @@ class Uplink:
             ) from error
         except SessionClosedError as error:
             raise UplinkError("hello", str(error), "Link tries again by itself") from error
-        self._reconnect.welcomed(session.time())
+        self._reconnect.hello_accepted(session.time())
         log.info("session opened", epoch=welcome.epoch, session=welcome.session.hex())
 
         return welcome

@@ -157,9 +157,9 @@ def take_crashes() -> None:
             return
         log.critical("program crashed", exc_info=(kind, error, trace))
 
-    def thread(died: threading.ExceptHookArgs) -> None:
-        if died.exc_value is not None and not isinstance(died.exc_value, SystemExit):
-            log.critical("thread crashed", exc_info=died.exc_value)
+    def thread(crashed: threading.ExceptHookArgs) -> None:
+        if crashed.exc_value is not None and not isinstance(crashed.exc_value, SystemExit):
+            log.critical("thread crashed", exc_info=crashed.exc_value)
 
     def finalizer(ignored: "sys.UnraisableHookArgs") -> None:
         log.error("unraisable exception raised", exc_info=ignored.exc_value or True)

@@ -76,7 +76,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         self._stalled: asyncio.TimerHandle | None = None
         self.stalled = False
         """Whether the transport was cut because the peer took nothing of what was sent."""
-        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self.read_at = self._loop.time()
         self._reading = True
@@ -99,8 +99,8 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
             and self._transport is not None
             and self._transport.get_write_buffer_size() > UNREAD_LIMIT
         ):
-            await asyncio.wait((self._drained, self._gone), return_when=asyncio.FIRST_COMPLETED)
-            if self._gone.done():
+            await asyncio.wait((self._drained, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if self._ended.done():
                 break
         while True:
             try:
@@ -136,9 +136,9 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
 
         The deadline is the caller's.
         """
-        if self._drained is not None and not self._gone.done():
-            await asyncio.wait((self._drained, self._gone), return_when=asyncio.FIRST_COMPLETED)
-        if self._gone.done():
+        if self._drained is not None and not self._ended.done():
+            await asyncio.wait((self._drained, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        if self._ended.done():
             raise ConnectionResetError("the connection is closed")
 
     def abort(self) -> None:
@@ -148,7 +148,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
 
     async def wait_closed(self) -> None:
         """Wait until the transport no longer exists."""
-        await asyncio.shield(self._gone)
+        await asyncio.shield(self._ended)
 
     def transport_info(self, name: str) -> object:
         """Return the transport's extra information, None when there is none."""
@@ -195,8 +195,8 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         for timer in (self._timer, self._stalled):
             if timer is not None:
                 timer.cancel()
-        if not self._gone.done():
-            self._gone.set_result(None)
+        if not self._ended.done():
+            self._ended.set_result(None)
         self._wake()
         if self._on_lost is not None:
             self._on_lost(self)

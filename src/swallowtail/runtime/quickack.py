@@ -32,10 +32,10 @@ if sys.platform == "win32":
             None,
         )
         if code != 0:
-            _say_once(ctypes.windll.ws2_32.WSAGetLastError())
+            _log_once(ctypes.windll.ws2_32.WSAGetLastError())
 
     @functools.cache
-    def _say_once(error: int) -> None:
+    def _log_once(error: int) -> None:
         """Log once that small objects are slow without it; connections are not refused."""
         log.warning("delayed acknowledgements not disabled", error=error)
 

@@ -31,7 +31,7 @@ Context = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ResponseReceived:
     """The response to one instance, or to the association."""
 
     sop_instance: str
@@ -78,7 +78,7 @@ class Modality:
     max_pdu: int = 16_382
     handlers: list[Any] = field(default_factory=list)
 
-    def echo(self) -> Heard:
+    def echo(self) -> ResponseReceived:
         """Ask for C-ECHO and give what was received."""
         with self._associate([(VERIFICATION, "1.2.840.10008.1.2")]) as (
             association,
@@ -86,17 +86,17 @@ class Modality:
             refused,
         ):
             if refused:
-                return Heard("", None, refused, time.monotonic() - started)
-            return _heard("", association.send_c_echo(), association, started)
+                return ResponseReceived("", None, refused, time.monotonic() - started)
+            return _received("", association.send_c_echo(), association, started)
 
     def send(
         self,
         files: Sequence[Path],
         *,
         contexts: Iterable[Context] | None = None,
-        told: Callable[[Heard], None] = lambda _: None,
+        reported: Callable[[ResponseReceived], None] = lambda _: None,
         during: Callable[[int], None] | None = None,
-    ) -> list[Heard]:
+    ) -> list[ResponseReceived]:
         """Send Part 10 files over one association and return the response to each, in their order.
 
         Without `contexts` each pair of SOP class and transfer syntax in the files is proposed once.
@@ -111,20 +111,22 @@ class Modality:
                 else [(one.sop_class, one.syntax) for one in identities]
             )
         )
-        results: list[Heard] = []
+        results: list[ResponseReceived] = []
         with self._associate(proposed, during) as (association, began, refused):
             started = began
             for number, (path, identity) in enumerate(zip(files, identities, strict=True)):
                 over = refused or ("" if association.is_established else "not sent")
                 if not (over := over or _context_refusal(association, identity)):
                     answer = association.send_c_store(path, msg_id=number % 0xFFFF + 1)
-                    heard = _heard(identity.instance, answer, association, started)
+                    responses = _received(identity.instance, answer, association, started)
                 else:
-                    heard = Heard(identity.instance, None, over, time.monotonic() - started)
-                if heard.outcome in {"no answer", "connection lost"}:
+                    responses = ResponseReceived(
+                        identity.instance, None, over, time.monotonic() - started
+                    )
+                if responses.outcome in {"no answer", "connection lost"}:
                     association.abort()
-                results.append(heard)
-                told(heard)
+                results.append(responses)
+                reported(responses)
                 started = time.monotonic()
         return results
 
@@ -235,11 +237,15 @@ def _context_refusal(association: Association, identity: _Identity) -> str:
     return f"context refused ({reasons[0]})" if reasons else "context refused (not proposed)"
 
 
-def _heard(instance: str, answer: Any, association: Association, started: float) -> Heard:
+def _received(
+    instance: str, answer: Any, association: Association, started: float
+) -> ResponseReceived:
     seconds = time.monotonic() - started
     status = answer.get("Status")
     if status is not None:
-        return Heard(instance, int(status), f"{int(status):04X}", seconds)
+        return ResponseReceived(instance, int(status), f"{int(status):04X}", seconds)
     if association.is_aborted:
-        return Heard(instance, None, "aborted", seconds)
-    return Heard(instance, None, "no answer" if seconds >= DEADLINE else "connection lost", seconds)
+        return ResponseReceived(instance, None, "aborted", seconds)
+    return ResponseReceived(
+        instance, None, "no answer" if seconds >= DEADLINE else "connection lost", seconds
+    )

@@ -13,7 +13,7 @@ from swallowtail.sim.archive import AE_TITLE, SimulatedArchive
 from swallowtail.sim.cloud_client import RestFailedError
 from swallowtail.sim.dicom_files import PATIENTS, Sample, data_set_of, ultrasound_study
 from swallowtail.sim.installation import LINK, Installation, Listening
-from swallowtail.sim.modality import Heard, Modality
+from swallowtail.sim.modality import Modality, ResponseReceived
 from swallowtail.sim.processes import ProgramFailedError
 
 PULL_THE_PLUG_AT: Final = 4
@@ -155,21 +155,25 @@ class Story:
         return f"{self.site.called_ae('imaging')} on port {self.site.port('imaging')}"
 
     def _echo(self) -> str:
-        heard = self._modality().echo()
-        must(heard.stored, f"C-ECHO was answered: {heard.outcome}", look=str(self.site.link.output))
-        return f"{heard.outcome} after {heard.seconds * 1000:.0f} ms"
+        responses = self._modality().echo()
+        must(
+            responses.stored,
+            f"C-ECHO was answered: {responses.outcome}",
+            look=str(self.site.link.output),
+        )
+        return f"{responses.outcome} after {responses.seconds * 1000:.0f} ms"
 
     def _stranger(self) -> str:
-        heard = self._modality("STRANGER").echo()
+        responses = self._modality("STRANGER").echo()
         must(
-            heard.outcome == "rejected (1,1,3)",
-            f"an unknown device received: {heard.outcome}",
+            responses.outcome == "rejected (1,1,3)",
+            f"an unknown device received: {responses.outcome}",
             look=str(self.site.link.output),
         )
         self.site.link.wait_until(
             self._stranger_is_known, seconds=10, what="reporting the unknown device"
         )
-        return f"{heard.outcome}, listed with the device to add"
+        return f"{responses.outcome}, listed with the device to add"
 
     def _stranger_is_known(self) -> bool:
         return any(
@@ -182,8 +186,8 @@ class Story:
         return self._send(self.study)
 
     def _send(self, samples: Sequence[Sample]) -> str:
-        heard = self._modality().send([sample.path for sample in samples])
-        refused = [one.outcome for one in heard if not one.stored]
+        responses = self._modality().send([sample.path for sample in samples])
+        refused = [one.outcome for one in responses if not one.stored]
         must(
             not refused,
             f"{len(refused)} of {len(samples)} instances were answered {refused}",
@@ -318,22 +322,22 @@ class Story:
 
     def _kill(self) -> str:
         self.later = ultrasound_study(self.folder / "later", PATIENTS[1])
-        heard = self._modality().send([self.later[0].path], during=self._pull_the_plug)[0]
+        responses = self._modality().send([self.later[0].path], during=self._pull_the_plug)[0]
         must(
             not self.site.link.running,
             "Link was to be killed and still runs",
             look=str(self.site.link.output),
         )
         must(
-            not heard.stored,
-            f"the modality received {heard.outcome} for what nobody has",
+            not responses.stored,
+            f"the modality received {responses.outcome} for what nobody has",
             look=str(self.site.cloud.output),
         )
         shown = list(
             self.site.rest.items(f"/api/v1/instances?sop_instance={self.later[0].sop_instance}")
         )
         must(not shown, "half an instance shows", look=str(self.site.cloud.output))
-        return f"the modality received: {heard.outcome}; nothing shows"
+        return f"the modality received: {responses.outcome}; nothing shows"
 
     def _pull_the_plug(self, sent: int) -> None:
         if sent == PULL_THE_PLUG_AT:
@@ -346,10 +350,10 @@ class Story:
         return f"listening {time.monotonic() - started:.1f} s after its start, nothing applied"
 
     def _send_again(self) -> str:
-        told: list[Heard] = self._modality().send([self.later[0].path] * 2)
+        reported: list[ResponseReceived] = self._modality().send([self.later[0].path] * 2)
         must(
-            all(one.stored for one in told),
-            f"the re-send received {[one.outcome for one in told]}",
+            all(one.stored for one in reported),
+            f"the re-send received {[one.outcome for one in reported]}",
             look=str(self.site.link.output),
         )
         self.site.wait_for_instances(1, self.later[0].study)

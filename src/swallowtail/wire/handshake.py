@@ -46,7 +46,7 @@ class HelloState(enum.Enum):
     EXPECT_WELCOME = "expect welcome"
     EXPECT_HELLO = "expect hello"
     DECIDING = "deciding"
-    WELCOMED = "welcomed"
+    HELLO_ACCEPTED = "welcomed"
     REFUSED = "refused"
     FAILED = "failed"
 
@@ -69,7 +69,7 @@ LINK_HELLO_TABLE: Final[Mapping[tuple[HelloState, HelloInput], HelloState]] = {
     (_S.EXPECT_CHALLENGE, _I.RECEIVE_CHALLENGE): _S.EXPECT_WELCOME,
     (_S.EXPECT_CHALLENGE, _I.RECEIVE_REFUSE): _S.REFUSED,
     (_S.EXPECT_CHALLENGE, _I.TIME_OUT): _S.FAILED,
-    (_S.EXPECT_WELCOME, _I.RECEIVE_WELCOME): _S.WELCOMED,
+    (_S.EXPECT_WELCOME, _I.RECEIVE_WELCOME): _S.HELLO_ACCEPTED,
     (_S.EXPECT_WELCOME, _I.RECEIVE_REFUSE): _S.REFUSED,
     (_S.EXPECT_WELCOME, _I.TIME_OUT): _S.FAILED,
 }
@@ -78,7 +78,7 @@ CLOUD_HELLO_TABLE: Final[Mapping[tuple[HelloState, HelloInput], HelloState]] = {
     (_S.EXPECT_HELLO, _I.RECEIVE_HELLO): _S.DECIDING,
     (_S.EXPECT_HELLO, _I.SEND_REFUSE): _S.REFUSED,
     (_S.EXPECT_HELLO, _I.TIME_OUT): _S.FAILED,
-    (_S.DECIDING, _I.SEND_WELCOME): _S.WELCOMED,
+    (_S.DECIDING, _I.SEND_WELCOME): _S.HELLO_ACCEPTED,
     (_S.DECIDING, _I.SEND_REFUSE): _S.REFUSED,
     (_S.DECIDING, _I.TIME_OUT): _S.FAILED,
 }
@@ -101,7 +101,7 @@ class HelloReceived(NamedTuple):
     proved: bool
 
 
-class Welcomed(NamedTuple):
+class HelloAccepted(NamedTuple):
     """The session is open; the rest is what the peer announced of itself."""
 
     welcome: Welcome
@@ -116,7 +116,7 @@ class Refused(NamedTuple):
     refuse: Refuse
 
 
-HelloEvent = HelloReceived | Welcomed | Refused
+HelloEvent = HelloReceived | HelloAccepted | Refused
 
 
 def proof_message(nonce: bytes, code: str, key: bytes) -> bytes:
@@ -141,7 +141,7 @@ class _Hello:
 
     def deadline(self) -> float | None:
         """Return when `time_out` is due; None once the hello has ended."""
-        ended = self.state in (HelloState.WELCOMED, HelloState.REFUSED, HelloState.FAILED)
+        ended = self.state in (HelloState.HELLO_ACCEPTED, HelloState.REFUSED, HelloState.FAILED)
         return None if ended else min(self._step_by, self._whole_by)
 
     def time_out(self) -> None:
@@ -207,7 +207,9 @@ class LinkHello(_Hello):
                     raise WireError(
                         f"welcome to version {message.version}, which was not offered (wire §3)"
                     )
-                return Welcomed(message, message.channels, message.budget, message.capabilities)
+                return HelloAccepted(
+                    message, message.channels, message.budget, message.capabilities
+                )
             case Refuse():
                 return Refused(message)
         raise AssertionError(message)
@@ -278,7 +280,7 @@ class CloudHello(_Hello):
 
     def welcome(
         self, *, session: bytes, epoch: int, time: float, echo_after: float, dead_after: float
-    ) -> Welcomed:
+    ) -> HelloAccepted:
         """Accept the Link; `session` is 16 random bytes, `time` is UTC seconds."""
         if self._hello is None or not self._proved:
             raise LocalProtocolError("welcome to a Link that has proved nothing")
@@ -296,7 +298,7 @@ class CloudHello(_Hello):
         )
         self.outbox.append(answer)
         hello = self._hello
-        return Welcomed(answer, hello.channels, hello.budget, hello.capabilities)
+        return HelloAccepted(answer, hello.channels, hello.budget, hello.capabilities)
 
     def refuse(self, reason: RefuseReason, detail: str, *, retry_after: float) -> Refused:
         """Refuse the Link."""

@@ -28,7 +28,7 @@ from swallowtail.wire.events import (
 )
 from swallowtail.wire.failures import ChannelResetError, RefusedError, SessionClosedError
 from swallowtail.wire.frames import ChannelPriority, Frame, Opening
-from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
+from swallowtail.wire.handshake import HelloAccepted, HelloReceived, Refused
 from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import JOIN_LIMIT, FrameTransport, TransportClosedError
@@ -154,8 +154,8 @@ class Channel:
 class Session:
     """A shell that runs one SessionMachine over one transport.
 
-    Link: `await welcomed()`. Cloud: `await hello()`, then `welcome` or `refuse`. Then `open`, and
-    `opened()` for the peer's channels. `closed` resolves, with the Close, when the session has
+    Link: `await hello_accepted()`. Cloud: `await hello()`, then `welcome` or `refuse`. Then `open`,
+    and `opened()` for the peer's channels. `closed` resolves, with the Close, when the session has
     ended for whatever reason.
     """
 
@@ -167,7 +167,9 @@ class Session:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[SessionClose] = self._loop.create_future()
-        self._hello: asyncio.Future[HelloReceived | Welcomed | Refused] = self._loop.create_future()
+        self._hello: asyncio.Future[HelloReceived | HelloAccepted | Refused] = (
+            self._loop.create_future()
+        )
         self._tasks = Tasks(name, on_failure=self._failed)
         self._channels: dict[int, Channel] = {}
         self._closing = False
@@ -207,10 +209,10 @@ class Session:
         finally:
             await self._tasks.close()
 
-    async def welcomed(self) -> Welcome:
+    async def hello_accepted(self) -> Welcome:
         """Wait for the Cloud's answer, on Link; raises RefusedError or SessionClosedError."""
         match await self._hello_event():
-            case Welcomed() as event:
+            case HelloAccepted() as event:
                 return event.welcome
             case Refused() as event:
                 raise RefusedError(event.refuse)
@@ -230,7 +232,7 @@ class Session:
             case event:
                 raise AssertionError(event)
 
-    async def _hello_event(self) -> HelloReceived | Welcomed | Refused:
+    async def _hello_event(self) -> HelloReceived | HelloAccepted | Refused:
         await self._first(self._hello)
         if self._hello.done():
             return self._hello.result()
@@ -444,7 +446,7 @@ class Session:
             case RoundTrip(number, seconds):
                 if (answer := self._echoes.get(number)) is not None and not answer.done():
                     answer.set_result(seconds)
-            case HelloReceived() | Welcomed() | Refused():
+            case HelloReceived() | HelloAccepted() | Refused():
                 if not self._hello.done():
                     self._hello.set_result(event)
                 self._arm()

@@ -35,30 +35,31 @@ class SessionEnding(enum.Enum):
 class ReconnectSchedule:
     """The time of the next attempt, `due`, in seconds on the caller's clock.
 
-    `random` returns a float from 0 to 1, 1 excluded. Call `welcomed` and `ended` for each attempt.
+    `random` returns a float from 0 to 1, 1 excluded. Call `hello_accepted` and `ended` for each
+    attempt.
     """
 
     def __init__(self, random: Callable[[], float], now: float) -> None:
         self._random = random
         self._failures = 0
-        self._welcomed_at: float | None = None
+        self._accepted_at: float | None = None
         self._offline_since = now
         self.due = now + RETRY.delay(0, random())
 
-    def welcomed(self, now: float) -> None:
+    def hello_accepted(self, now: float) -> None:
         """Record that the hello was accepted."""
-        self._welcomed_at = now
+        self._accepted_at = now
 
     def ended(self, now: float, ending: SessionEnding, retry_after: float = 0.0) -> float:
         """Record the end of an attempt or of its session; return when the next attempt is due.
 
         `retry_after`, from the Cloud, is a minimum in seconds.
         """
-        if self._welcomed_at is not None:
-            if ending is SessionEnding.LOST and now - self._welcomed_at >= ESTABLISHED_SECONDS:
+        if self._accepted_at is not None:
+            if ending is SessionEnding.LOST and now - self._accepted_at >= ESTABLISHED_SECONDS:
                 self._failures = 0
             self._offline_since = now
-        self._welcomed_at = None
+        self._accepted_at = None
         floor = retry_after * (1 + FLOOR_JITTER * self._random())
         self.due = now + max(self._random() * self._next_ceiling(now, ending), floor)
         return self.due

@@ -52,7 +52,7 @@ from swallowtail.wire.frames import (
     opening_frame,
     read_opening,
 )
-from swallowtail.wire.handshake import CloudHello, HelloEvent, LinkHello, Refused, Welcomed
+from swallowtail.wire.handshake import CloudHello, HelloAccepted, HelloEvent, LinkHello, Refused
 from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.scheduler import Scheduler
 from swallowtail.wire.strays import Strays
@@ -474,19 +474,19 @@ class SessionMachine:
         if event is None:
             return
         self._events.append(event)
-        if isinstance(event, Welcomed):
+        if isinstance(event, HelloAccepted):
             self._stand(event)
         elif isinstance(event, Refused):
             self._refused(event, by_peer=isinstance(self._hello, LinkHello))
 
-    def _stand(self, welcomed: Welcomed) -> None:
+    def _stand(self, hello_accepted: HelloAccepted) -> None:
         self.ready = True
-        self._peer_limit = welcomed.peer_channels
-        self.peer_capabilities = frozenset(welcomed.peer_capabilities)
-        self._peer_allowance = allowance(welcomed.peer_budget)
+        self._peer_limit = hello_accepted.peer_channels
+        self.peer_capabilities = frozenset(hello_accepted.peer_capabilities)
+        self._peer_allowance = allowance(hello_accepted.peer_budget)
         self._echo_after, self._dead_after = (
-            welcomed.welcome.echo_after,
-            welcomed.welcome.dead_after,
+            hello_accepted.welcome.echo_after,
+            hello_accepted.welcome.dead_after,
         )
 
     def _refused(self, refused: Refused, *, by_peer: bool) -> None:

@@ -57,7 +57,7 @@ class Retained:
 
     def __init__(self, seed: int = 0) -> None:
         self.loop = WorldLoop(seed)
-        self.dice = random.Random(seed)
+        self.random_source = random.Random(seed)
         self.offset = 0.0
         self.rows, self.platter = CommittedRows(), SimulatedDisk(clock=self.wall)
         self.acknowledged: dict[tuple[str, bytes], list[Span]] = {}
@@ -77,17 +77,17 @@ class Retained:
 
     async def _start(self) -> None:
         """Start a process on what is there."""
-        dice = self.dice
+        random_source = self.random_source
         self.process = Process(self.loop, "cloud")
-        database = MemoryDatabase(self.rows, delay=lambda: dice.expovariate(1000))
-        workers = InlineWorkers(delay=lambda: dice.expovariate(2000))
+        database = MemoryDatabase(self.rows, delay=lambda: random_source.expovariate(1000))
+        workers = InlineWorkers(delay=lambda: random_source.expovariate(2000))
         self.blobs = FolderBlobs(self.platter.mount(), workers, on_fatal=lambda error: None)
         self.records = records = Records(database)
         steady = SteadyClock(self.wall, self.wall)
         self.ingest = Ingest(records.instances, self.blobs, clock=self.wall, meter=StoreTally())
         self.deleting = Deleting(
             records.deletions,
-            records.people,
+            records.organisations,
             records.audit,
             clock=self.wall,
             random=lambda size: self.deletions.to_bytes(size, "big"),
@@ -226,8 +226,8 @@ class Retained:
             assert sum(visible for one, _, visible in live if one == uid) == 1, uid
         shown, kept = {row[:2] for row in live}, {row[:2] for row in live + deleted}
         for identity, spans in self.acknowledged.items():
-            gone = self.removed.get(identity[0], [])
-            if any(all(end <= began for _, end in gone) for began, _ in spans):
+            session_ended = self.removed.get(identity[0], [])
+            if any(all(end <= began for _, end in session_ended) for began, _ in spans):
                 assert identity in shown, "acknowledged, not deleted since, and not there"
             if any(all(end <= began for _, end in self.purges) for began, _ in spans):
                 assert identity in kept, "acknowledged, not purged since, and lost"

@@ -72,7 +72,7 @@ class Queue(RuleBasedStateMachine):
     )
     def add(self, lane: str, instance: int, priority: int) -> None:
         self.queued += 1
-        wish = NewDelivery(
+        desired = NewDelivery(
             target=PACS,
             kind=INSTANCE,
             reference=self.instances[instance],
@@ -80,7 +80,7 @@ class Queue(RuleBasedStateMachine):
             priority=priority,
             cause=f"person:t/{self.queued}",
         )
-        assert self.run(self.records.deliveries.add(NORTH, [wish], now=self.now)) == 1
+        assert self.run(self.records.deliveries.add(NORTH, [desired], now=self.now)) == 1
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:

@@ -52,7 +52,7 @@ failures = st.builds(
     detail=st.text(max_size=1000),
     status=st.none() | st.sampled_from([0xA700, 0xA900, 0xC000, 0x0110]),
 )
-aways = st.builds(RouteLost, detail=st.just("gone"), gone=st.booleans())
+aways = st.builds(RouteLost, detail=st.just("gone"), removed=st.booleans())
 successes = st.builds(
     Delivered,
     length=st.just(1),
@@ -87,11 +87,11 @@ def test_a_delivery_is_tried_until_it_is_there_or_refused_so_often(
     course: list[tuple[DeliverAnswer | RouteLost, float]], destination: Destination
 ) -> None:
     state, delivery, now, refusals = DestinationState(target=TARGET), NEW, 1000.0, 0
-    for outcome, dice in course:
+    for outcome, random_source in course:
         lease = Lease(
             tenant=Tenant("heron"), delivery=delivery, token=delivery.tries, until=now + 60
         )
-        planned = plan(lease, state, destination, converted(outcome), now=now, random=dice)
+        planned = plan(lease, state, destination, converted(outcome), now=now, random=random_source)
         settled = planned.settlement
         assert (settled.delivery, settled.token) == (lease.delivery.id, lease.token)
         refused = isinstance(outcome, NotDelivered) and outcome.about is About.INSTANCE
@@ -154,7 +154,7 @@ def _check_breaker(
 
 @given(failures, st.floats(0, 1, exclude_max=True))
 def test_the_same_outage_seen_by_many_connections_counts_once(
-    outcome: NotDelivered, dice: float
+    outcome: NotDelivered, random_source: float
 ) -> None:
     opened = DestinationState(
         target=TARGET, breaker=BreakerState.OPEN, failures=3, retry_at=1010.0, failing_since=1.0
@@ -162,5 +162,5 @@ def test_the_same_outage_seen_by_many_connections_counts_once(
     destination = Destination(name="pacs", host="192.0.2.7", port=104, ae_title="PACS")
     down = msgspec.structs.replace(outcome, about=About.DESTINATION)
     lease = Lease(tenant=Tenant("heron"), delivery=NEW, token=1, until=1060.0)
-    planned = plan(lease, opened, destination, converted(down), now=1000.0, random=dice)
+    planned = plan(lease, opened, destination, converted(down), now=1000.0, random=random_source)
     assert (planned.state, planned.settlement.next_at) == (opened, 1010.0)

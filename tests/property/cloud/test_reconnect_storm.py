@@ -41,13 +41,13 @@ class Storm:
     tries: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        dice = random.Random(self.seed)
-        self.backoffs = [ReconnectSchedule(dice.random, 0.0) for _ in range(LINKS)]
+        random_source = random.Random(self.seed)
+        self.backoffs = [ReconnectSchedule(random_source.random, 0.0) for _ in range(LINKS)]
         self.limits = ConnectionLimits(0.0)
         self.links: dict[AcceptedConnection, tuple[int, float]] = {}
         self.events: list[tuple[float, int, int]] = []  # time, what, Link
         for link, backoff in enumerate(self.backoffs):
-            backoff.welcomed(-3600.0)
+            backoff.hello_accepted(-3600.0)
             heapq.heappush(
                 self.events, (backoff.ended(0.0, SessionEnding.LOST, retry_after=1.0), 0, link)
             )
@@ -78,7 +78,7 @@ class Storm:
             link, since = self.links.pop(found)
             assert self.now - since < PATIENCE, "Link has given up: the handshake is wasted"
             self.started[int(self.now)] += 1
-            self.backoffs[link].welcomed(self.now + HANDSHAKE)
+            self.backoffs[link].hello_accepted(self.now + HANDSHAKE)
             self.limits.prove(found)
             heapq.heappush(self.events, (self.now + HANDSHAKE, 2, link))
         if found < 1.0 and self.next_start <= self.now:

@@ -52,7 +52,7 @@ class Retention(RuleBasedStateMachine):
 
     @rule(many=st.lists(acts, min_size=1, max_size=5), seed=st.integers(0, 2**16))
     def side_by_side(self, many: list[Act], seed: int) -> None:
-        self.cloud.dice.seed(seed)
+        self.cloud.random_source.seed(seed)
         self.cloud.run([act(self.cloud) for act in many])
 
     @rule(
@@ -62,7 +62,7 @@ class Retention(RuleBasedStateMachine):
         power=st.booleans(),
     )
     def with_a_kill(self, many: list[Act], seed: int, steps: int, power: bool) -> None:
-        self.cloud.dice.seed(seed)
+        self.cloud.random_source.seed(seed)
         self.cloud.run([act(self.cloud) for act in many], kill_after=steps, power=power)
 
     @rule(days=st.sampled_from((0.5, 7.0, 31.0)))
@@ -94,19 +94,22 @@ def races(count: int) -> int:
     cloud, total = Retained(), 0
     try:
         for seed in range(count):
-            dice = random.Random(seed)
-            cloud.dice.seed(seed)
+            random_source = random.Random(seed)
+            cloud.random_source.seed(seed)
             uid = f"1.3.{seed}"
             cloud.run([cloud.store(uid, seed)])
             cloud.run([cloud.delete(uid)])
             cloud.run([cloud.purge_now(cloud.deletions)])
-            give_up, late = dice.choice((None, dice.uniform(0.0, 0.004))), dice.uniform(0.0, 0.006)
+            give_up, late = (
+                random_source.choice((None, random_source.uniform(0.0, 0.004))),
+                random_source.uniform(0.0, 0.006),
+            )
             works = [
                 cloud.store(f"1.4.{seed}", seed, give_up=give_up, late=late),
                 cloud.sweep.sweep(before=cloud.wall()),
             ]
-            kill = dice.choice((None, None, None, dice.randrange(5, 60)))
-            cloud.run(works, kill_after=kill, power=dice.random() < 0.5)
+            kill = random_source.choice((None, None, None, random_source.randrange(5, 60)))
+            cloud.run(works, kill_after=kill, power=random_source.random() < 0.5)
             cloud.check()
             total += len(cloud.acknowledged)
             _forget(cloud)

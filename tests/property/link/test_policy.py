@@ -133,7 +133,7 @@ def test_nothing_outside_the_list_is_allowed(listed, address, port):
 def test_never_more_new_targets_in_a_minute_than_the_policy_says(wishes, limit):
     policy = Policy("p", (Allowance(ipaddress.ip_network("0.0.0.0/0")),), None, limit)
     recent: dict = {}
-    for (address, port), now in sorted(wishes, key=lambda wish: wish[1]):
+    for (address, port), now in sorted(wishes, key=lambda desired: desired[1]):
         if (waits := limited(policy, str(address), port, now=now, recent=recent)) is None:
             recent.setdefault((address, port), now)
         else:

@@ -20,39 +20,42 @@ from tests.unit.wire.pair import Pair, cloud_hello, link_hello
 class Owners:
     """Everything that the owners of one side can do, at random."""
 
-    def __init__(self, machine: SessionMachine, dice: random.Random) -> None:
-        self.machine, self.dice, self.channels = machine, dice, []
+    def __init__(self, machine: SessionMachine, random_source: random.Random) -> None:
+        self.machine, self.random_source, self.channels = machine, random_source, []
 
     def step(self, now: float) -> None:
-        if self.dice.random() < 0.3 and self.machine.can_open:
-            priority = self.dice.choice(list(ChannelPriority))
+        if self.random_source.random() < 0.3 and self.machine.can_open:
+            priority = self.random_source.choice(list(ChannelPriority))
             self.channels.append(
-                self.machine.open("c", b"r", priority, now=now, fin=self.dice.random() < 0.2)
+                self.machine.open(
+                    "c", b"r", priority, now=now, fin=self.random_source.random() < 0.2
+                )
             )
         if self.channels:
-            self.act(self.dice.choice(self.channels), now)
+            self.act(self.random_source.choice(self.channels), now)
 
     def act(self, channel: ChannelMachine, now: float) -> None:
         event = channel.next_event(now)
         if isinstance(event, Data):
             left = len(event.view)
-            for size in self.dice.choice(((left,), (1, 1, left))):
+            for size in self.random_source.choice(((left,), (1, 1, left))):
                 channel.consumed(min(size, left), now)
                 left -= min(size, left)
         if channel.over:
             self.channels.remove(channel)
-        elif self.dice.random() < 0.15:
-            channel.reset(self.dice.choice(list(ResetReason)[:10]), "because")
+        elif self.random_source.random() < 0.15:
+            channel.reset(self.random_source.choice(list(ResetReason)[:10]), "because")
         elif channel.state is not ChannelState.HALF_CLOSED_LOCAL:
-            match self.dice.randrange(4):
+            match self.random_source.randrange(4):
                 case 0:
                     channel.finish()
                 case 1:
                     channel.message(
-                        bytes(self.dice.choice((1, 65_528))), fin=self.dice.random() < 0.3
+                        bytes(self.random_source.choice((1, 65_528))),
+                        fin=self.random_source.random() < 0.3,
                     )
                 case _:
-                    channel.write(memoryview(bytes(self.dice.choice((1, 10, 300_000)))))
+                    channel.write(memoryview(bytes(self.random_source.choice((1, 10, 300_000)))))
                     channel.flush()
 
 
@@ -65,18 +68,18 @@ def unaccounted(_now: float) -> None:
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))
 @settings(max_examples=amount(60, 2_000))
 def test_well_behaved_sessions_never_accuse_each_other(seed, channels):
-    dice = random.Random(seed)
+    random_source = random.Random(seed)
     pair = Pair(link=link_hello(channels=channels), cloud=cloud_hello(channels=channels))
     for machine in (pair.link, pair.cloud):
         machine._strays.unknown = unaccounted
-    owners = {"link": Owners(pair.link, dice), "cloud": Owners(pair.cloud, dice)}
+    owners = {"link": Owners(pair.link, random_source), "cloud": Owners(pair.cloud, random_source)}
     moves = [*((pair.send, side) for side in owners), *((pair.deliver, side) for side in owners)]
     for _ in range(400):
         pair.now += 0.01
-        side = dice.choice(("link", "cloud"))
+        side = random_source.choice(("link", "cloud"))
         owners[side].step(pair.now)
-        for _ in range(dice.randrange(4)):
-            move, which = dice.choice(moves)
+        for _ in range(random_source.randrange(4)):
+            move, which = random_source.choice(moves)
             move(which)
         for name, events in pair.events.items():
             owners[name].channels += [

@@ -29,8 +29,8 @@ BODY = random.Random(1).randbytes(3_000_000)
 class Reader:
     """Pulls what a channel brings; consumes later, in pieces, as the dice say."""
 
-    def __init__(self, channel: ChannelMachine, dice: random.Random, now) -> None:
-        self.channel, self.dice, self.now = channel, dice, now
+    def __init__(self, channel: ChannelMachine, random_source: random.Random, now) -> None:
+        self.channel, self.random_source, self.now = channel, random_source, now
         self.body, self.messages, self.owed, self.end = bytearray(), [], 0, None
 
     def step(self) -> None:
@@ -43,7 +43,7 @@ class Reader:
         elif isinstance(event, End | WasReset):
             self.end = event
         if self.owed:
-            size = self.dice.choice((self.owed, self.dice.randint(1, self.owed)))
+            size = self.random_source.choice((self.owed, self.random_source.randint(1, self.owed)))
             self.owed -= size
             self.channel.consumed(size, self.now())
 
@@ -51,8 +51,10 @@ class Reader:
 class Writer:
     """Sends a body in pieces of any size, a message here and there, then finishes."""
 
-    def __init__(self, channel: ChannelMachine, size: int, dice: random.Random, now) -> None:
-        self.channel, self.dice, self.now = channel, dice, now
+    def __init__(
+        self, channel: ChannelMachine, size: int, random_source: random.Random, now
+    ) -> None:
+        self.channel, self.random_source, self.now = channel, random_source, now
         self.body, self.done, self.messages, self.finished = memoryview(BODY)[:size], 0, [], False
 
     def step(self) -> None:
@@ -62,15 +64,15 @@ class Writer:
             self.finished = True
             self.channel.finish()
             return
-        match self.dice.randrange(8):
+        match self.random_source.randrange(8):
             case 0:
                 self.channel.flush()
             case 1:
-                message = self.dice.randbytes(self.dice.choice((1, 5, 60_000)))
+                message = self.random_source.randbytes(self.random_source.choice((1, 5, 60_000)))
                 if self.channel.message(message):
                     self.messages.append((self.done, message))
             case _:
-                piece = self.dice.choice((1, 100, 5_000, 70_000, 400_000))
+                piece = self.random_source.choice((1, 100, 5_000, 70_000, 400_000))
                 self.done += self.channel.write(self.body[self.done : self.done + piece])
 
 
@@ -96,7 +98,7 @@ def check_windows(pair: Pair) -> None:
     st.lists(st.sampled_from([0, 1, 65_527, 65_529, 700_000, 3_000_000]), min_size=1, max_size=5),
 )
 @settings(max_examples=amount(25, 300))
-def test_any_interleaving_delivers_every_byte_in_order_within_the_budgets(dice, sizes):
+def test_any_interleaving_delivers_every_byte_in_order_within_the_budgets(random_source, sizes):
     node = NodeBudget(2 << 20)
     pair = Pair(node=node)
     writers, readers = [], []
@@ -105,11 +107,11 @@ def test_any_interleaving_delivers_every_byte_in_order_within_the_budgets(dice, 
         return pair.now
 
     def turn() -> None:
-        pair.now += dice.choice((0, 0.0001, 0.01))
+        pair.now += random_source.choice((0, 0.0001, 0.01))
         for writer in writers:
             writer.step()
         readers.extend(
-            Reader(event.channel, dice, now)
+            Reader(event.channel, random_source, now)
             for event in pair.events["cloud"]
             if isinstance(event, Opened)
         )
@@ -119,12 +121,14 @@ def test_any_interleaving_delivers_every_byte_in_order_within_the_budgets(dice, 
         check_windows(pair)
 
     for size in sizes:
-        channel = pair.link.open("store", b"body", dice.choice(list(ChannelPriority)), now=0.0)
-        writers.append(Writer(channel, size, dice, now))
+        channel = pair.link.open(
+            "store", b"body", random_source.choice(list(ChannelPriority)), now=0.0
+        )
+        writers.append(Writer(channel, size, random_source, now))
     while not (
         len(readers) == len(sizes) and all(reader.end and not reader.owed for reader in readers)
     ):
-        pair.run(dice, each=turn)
+        pair.run(random_source, each=turn)
         turn()
     for writer, reader in zip(writers, readers, strict=True):
         assert reader.body == writer.body
@@ -140,14 +144,17 @@ def test_any_interleaving_delivers_every_byte_in_order_within_the_budgets(dice, 
 
 @given(DICE, st.integers(1, 6), st.integers(1, 4))
 @settings(max_examples=amount(15, 200))
-def test_channels_that_nobody_reads_hold_up_no_other(dice, stuck, lively):
+def test_channels_that_nobody_reads_hold_up_no_other(random_source, stuck, lively):
     pair = Pair()
     owners = []
     for index in range(stuck + lively):
         ours, theirs = pair.open()
         size = 1_500_000 if index >= stuck else 3_000_000
         owners.append(
-            (Writer(ours, size, dice, lambda: pair.now), Reader(theirs, dice, lambda: pair.now))
+            (
+                Writer(ours, size, random_source, lambda: pair.now),
+                Reader(theirs, random_source, lambda: pair.now),
+            )
         )
 
     def turn() -> None:
@@ -158,7 +165,7 @@ def test_channels_that_nobody_reads_hold_up_no_other(dice, stuck, lively):
         check_windows(pair)
 
     for _ in range(1_000):
-        pair.run(dice, each=turn)
+        pair.run(random_source, each=turn)
         turn()
         if all(reader.end for _, reader in owners[stuck:]):
             break

@@ -73,28 +73,28 @@ def sock() -> Iterator[socket.socket]:
         yield made
 
 
-def pieces(stream: bytes, dice: random.Random) -> Iterator[bytes]:
+def pieces(stream: bytes, random_source: random.Random) -> Iterator[bytes]:
     """Cut a stream: at a few places, or into small pieces at its start, where the heads are."""
-    count = dice.choice((0, 3, 40))
-    cuts = {dice.randrange(len(stream)) for _ in range(count)} | {
-        dice.randrange(400) for _ in range(count)
+    count = random_source.choice((0, 3, 40))
+    cuts = {random_source.randrange(len(stream)) for _ in range(count)} | {
+        random_source.randrange(400) for _ in range(count)
     }
     for start, end in itertools.pairwise([0, *sorted(cuts), len(stream)]):
         if piece := stream[start:end]:  # a transport never gives nothing
             yield piece
 
 
-def messages(*, mask: bool, dice: random.Random) -> bytes:
+def messages(*, mask: bool, random_source: random.Random) -> bytes:
     """Frame the contents.
 
     Some are fragmented, and pings stand between them, which a peer of ours never does.
     """
     stream = bytearray()
     for content in CONTENTS:
-        if dice.random() < 0.2:
+        if random_source.random() < 0.2:
             stream += Frame(Opcode.PING, b"are you there").serialize(mask=mask)
-        if dice.random() < 0.3:
-            cut = dice.randint(0, len(content))
+        if random_source.random() < 0.3:
+            cut = random_source.randint(0, len(content))
             stream += Frame(Opcode.BINARY, content[:cut], False).serialize(mask=mask)
             stream += Frame(Opcode.CONT, content[cut:], True).serialize(mask=mask)
         else:
@@ -104,7 +104,7 @@ def messages(*, mask: bool, dice: random.Random) -> bytes:
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_link_hears_the_same_in_whatever_pieces(sock: socket.socket, seed: int) -> None:
-    dice = random.Random(seed)
+    random_source = random.Random(seed)
     protocol = ClientProtocol(
         parse_uri("ws://cloud/link"), subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_FRAME
     )
@@ -117,16 +117,16 @@ async def test_link_hears_the_same_in_whatever_pieces(sock: socket.socket, seed:
     server.receive_data(b"".join(protocol.data_to_send()))
     (asked,) = server.events_received()
     server.send_response(server.accept(asked))  # type: ignore[arg-type]
-    stream = b"".join(server.data_to_send()) + messages(mask=False, dice=dice)
-    heard: list[bytes] = []
+    stream = b"".join(server.data_to_send()) + messages(mask=False, random_source=random_source)
+    responses: list[bytes] = []
     link = WebSocketTransport(connection)
-    for piece in pieces(stream, dice):
+    for piece in pieces(stream, random_source):
         connection.data_received(piece)
-        if dice.random() < 0.5 and connection._received:
-            heard += await link.receive()
+        if random_source.random() < 0.5 and connection._received:
+            responses += await link.receive()
     while connection._received:
-        heard += await link.receive()
-    assert heard == CONTENTS
+        responses += await link.receive()
+    assert responses == CONTENTS
     assert transport.reading.is_set(), "Link pauses the WebSocket (wire §1)"
     connection.connection_lost(None)
     with pytest.raises(TransportClosedError):
@@ -137,18 +137,18 @@ async def test_link_hears_the_same_in_whatever_pieces(sock: socket.socket, seed:
 async def test_the_cloud_hears_the_same_in_whatever_pieces_and_compresses_nothing(
     sock: socket.socket, seed: int
 ) -> None:
-    dice = random.Random(seed)
-    heard: list[bytes] = []
+    random_source = random.Random(seed)
+    responses: list[bytes] = []
     done = asyncio.Event()
 
-    expected = CONTENTS * dice.choice((1, 40))
+    expected = CONTENTS * random_source.choice((1, 40))
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         scope["extensions"][SHORT_WAY].admit()
-        while len(heard) < len(expected):
-            heard.append((await receive())["bytes"])
+        while len(responses) < len(expected):
+            responses.append((await receive())["bytes"])
         done.set()
         await receive()  # the end; without it uvicorn closes the transport
 
@@ -171,21 +171,24 @@ async def test_the_cloud_hears_the_same_in_whatever_pieces_and_compresses_nothin
         + SUBPROTOCOL.encode()
         + b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
     )
-    for piece in pieces(upgrade, dice):
+    for piece in pieces(upgrade, random_source):
         cloud.data_received(piece)
     async with asyncio.timeout(5):
         await transport.headed.wait()
     head = bytes(transport.written).partition(b"\r\n\r\n")[0].lower()
     assert head.startswith(b"http/1.1 101")
     assert b"sec-websocket-extensions" not in head
-    stream = b"".join(messages(mask=True, dice=dice) for _ in range(len(expected) // len(CONTENTS)))
+    stream = b"".join(
+        messages(mask=True, random_source=random_source)
+        for _ in range(len(expected) // len(CONTENTS))
+    )
     async with asyncio.timeout(20):
-        for piece in pieces(stream, dice):
+        for piece in pieces(stream, random_source):
             await transport.reading.wait()  # as a socket does
             cloud.data_received(piece)
         await done.wait()
         await transport.reading.wait()
-    assert heard == expected
+    assert responses == expected
     cloud.connection_lost(None)
 
 

@@ -77,9 +77,9 @@ def test_a_long_list_of_problems_is_cut_so_that_it_can_be_sent() -> None:
 
 @pytest.mark.parametrize("letter", ["x", "鶴"])
 def test_whatever_the_problems_a_refusal_is_one_message(letter: str) -> None:
-    told = refusal(1, (Problem(field=letter * 1_000, message=letter * 1_000),) * 200)
-    assert 10 < len(told.problems) <= MAX_PROBLEMS
-    encode(told)
+    reported = refusal(1, (Problem(field=letter * 1_000, message=letter * 1_000),) * 200)
+    assert 10 < len(reported.problems) <= MAX_PROBLEMS
+    encode(reported)
 
 
 def test_a_long_value_does_not_come_back_in_the_problem() -> None:

@@ -27,7 +27,7 @@ def test_a_stranger_s_buffer_is_left_alone() -> None:
     pool = BufferPool(64)
     pool.give(bytearray(64))
     lost = pool.take()
-    pool.forget(lost)
+    pool.withdraw(lost)
     pool.give(lost)
     assert pool.lent == 0
     assert pool.take() is not lost

@@ -188,6 +188,6 @@ def test_the_operations_window_is_the_smaller_of_both_and_one_without_a_word_of_
     )
     assert request.user.window == window
     accepted = answer(request, AcceptorPolicy())
-    told = None if answered is None else AsyncOperationsWindow(answered, 1)
-    accepted = replace(accepted, user=replace(accepted.user, window=told))
+    reported = None if answered is None else AsyncOperationsWindow(answered, 1)
+    accepted = replace(accepted, user=replace(accepted.user, window=reported))
     assert agree(request, accepted, requestor=True).invoked == invoked

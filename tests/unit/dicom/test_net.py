@@ -90,11 +90,11 @@ async def test_a_rejection_is_a_value() -> None:
 
 
 async def test_a_cap_on_connections_needs_no_answer() -> None:
-    async def away(connection: Connection) -> None:
+    async def offline(connection: Connection) -> None:
         assert connection.peer[0] == "127.0.0.1"
         connection.abort()
 
-    listener = await serve(NETWORK, "127.0.0.1", 0, away)
+    listener = await serve(NETWORK, "127.0.0.1", 0, offline)
     assert await associate(NETWORK, *listener.address, REQUEST) == ConnectionLost()
     await listener.shutdown()
 

@@ -34,11 +34,11 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.heard = b""
+        self.on_received = b""
         self.closed_at: float | None = None
 
     def data_received(self, data: bytes) -> None:
-        self.heard += data
+        self.on_received += data
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed_at = asyncio.get_running_loop().time()
@@ -132,7 +132,7 @@ def test_who_breaks_the_protocol_is_told_and_gone_within_a_second(attack: bytes)
         await world.listen()
         peer = await world.peer(attack + bytes(5_000_000))
         await asyncio.sleep(5)
-        assert peer.heard.startswith(b"\x07\0\0\0\0\x04")
+        assert peer.on_received.startswith(b"\x07\0\0\0\0\x04")
         assert peer.closed_at is not None
         assert peer.closed_at < 1.0
         assert len(world.receiver.violations) == 1

@@ -133,7 +133,7 @@ class Cloud:
         self.answers: list[Any] = []
         self.configured = asyncio.Event()
         self.arrived = asyncio.Event()
-        self.away = False
+        self.offline = False
         self.version = 0
 
     async def meet(self, link: uplink.SimulatedUplink) -> None:
@@ -206,14 +206,14 @@ class Stage:
         self.tasks = Tasks("stage")
         self.buffers = BufferPool()  # of this scene's modalities: they may leave some behind
         self.policy = policy
-        dice = random.Random(7)
+        random_source = random.Random(7)
         self.names: dict[str, tuple[str, ...]] = {}
         """What the hospital's DNS knows."""
         self.world = World(
             self.hosts[LINK],
             self._connect,
-            dice.randbytes,
-            dice.random,
+            random_source.randbytes,
+            random_source.random,
             lambda: 1e9 + loop.time(),
             self._resolve,
         )
@@ -248,7 +248,7 @@ class Stage:
         return self.names[host]
 
     async def _connect(self) -> uplink.SimulatedUplink:
-        if self.cloud.away:
+        if self.cloud.offline:
             raise UplinkError("connect", "nothing there", "wait", absent=True)
         try:
             return await uplink.connect(self.hosts[LINK], CLOUD, 443)

@@ -101,7 +101,7 @@ def test_there_is_no_tls_below_1_2_and_no_way_to_skip_the_check(tmp_path: Path):
         tls_context(tmp_path / "empty.pem")
 
 
-class Heard:
+class ResponseReceived:
     """How many WebSockets were opened at a server."""
 
     count = 0
@@ -110,19 +110,19 @@ class Heard:
 @asynccontextmanager
 async def cloud(
     folder: Path, *, name: str = "localhost", when: dt.datetime = NOW
-) -> AsyncIterator[tuple[int, Heard]]:
+) -> AsyncIterator[tuple[int, ResponseReceived]]:
     """A WebSocket server with a certificate of its own authority in `folder`."""
-    heard = Heard()
+    responses = ResponseReceived()
 
     async def handle(connection) -> None:
-        heard.count += 1
+        responses.count += 1
         await connection.wait_closed()
 
     context = server_context(*ensure_certificate(folder, [name], when))
     async with serve(
         handle, "127.0.0.1", 0, ssl=context, subprotocols=[SUBPROTOCOL], compression=None
     ) as server:
-        yield server.sockets[0].getsockname()[1], heard
+        yield server.sockets[0].getsockname()[1], responses
 
 
 def uplink(
@@ -140,30 +140,30 @@ async def failed_phase(way: WebSocketUplink) -> str:
 
 
 async def test_the_right_authority_and_name_are_trusted(tmp_path: Path):
-    async with cloud(tmp_path) as (port, heard):
+    async with cloud(tmp_path) as (port, responses):
         transport = await uplink(port, tmp_path / "ca.pem")()
         await transport.close(1000, "")
-        assert heard.count == 1
+        assert responses.count == 1
 
 
 async def test_another_authority_another_name_or_the_systems_trust_alone_is_not(tmp_path: Path):
     (tmp_path / "other").mkdir()
     (tmp_path / "named").mkdir()
     ensure_certificate(tmp_path / "other", ["localhost"], NOW)
-    async with cloud(tmp_path) as (port, heard):
+    async with cloud(tmp_path) as (port, responses):
         assert await failed_phase(uplink(port, tmp_path / "other" / "ca.pem")) == "tls"
         assert await failed_phase(uplink(port, None)) == "tls"
         assert await failed_phase(uplink(port, tmp_path / "ca.pem", host="127.0.0.1")) == "tls"
-        assert heard.count == 0, "no byte of a WebSocket was sent"
-    async with cloud(tmp_path / "named", name="cloud.example") as (port, heard):
+        assert responses.count == 0, "no byte of a WebSocket was sent"
+    async with cloud(tmp_path / "named", name="cloud.example") as (port, responses):
         assert await failed_phase(uplink(port, tmp_path / "named" / "ca.pem")) == "tls"
-        assert heard.count == 0
+        assert responses.count == 0
 
 
 async def test_an_expired_certificate_is_not_trusted(tmp_path: Path):
-    async with cloud(tmp_path, when=NOW - dt.timedelta(days=365 * 30)) as (port, heard):
+    async with cloud(tmp_path, when=NOW - dt.timedelta(days=365 * 30)) as (port, responses):
         assert await failed_phase(uplink(port, tmp_path / "ca.pem")) == "tls"
-        assert heard.count == 0
+        assert responses.count == 0
 
 
 async def test_an_address_that_leads_nowhere_does_not_keep_link_from_the_next_one(
@@ -241,23 +241,23 @@ async def proxy(answer: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
 
 
 async def test_through_a_proxy_the_clouds_certificate_is_still_the_clouds(tmp_path: Path):
-    async with cloud(tmp_path) as (port, heard), proxy(b"200 OK") as (at, asked):
+    async with cloud(tmp_path) as (port, responses), proxy(b"200 OK") as (at, asked):
         transport = await uplink(
             port, tmp_path / "ca.pem", proxy=f"http://user:secret@127.0.0.1:{at}"
         )()
         await transport.close(1000, "")
-        assert heard.count == 1
+        assert responses.count == 1
         assert asked[0].startswith(f"CONNECT localhost:{port} ".encode())
         assert b"proxy-authorization: basic" in asked[0].lower()
 
 
 async def test_a_proxy_that_refuses_is_proxy(tmp_path: Path):
     async with (
-        cloud(tmp_path) as (port, heard),
+        cloud(tmp_path) as (port, responses),
         proxy(b"407 Proxy Authentication Required") as (at, _),
     ):
         assert (
             await failed_phase(uplink(port, tmp_path / "ca.pem", proxy=f"http://127.0.0.1:{at}"))
             == "proxy"
         )
-        assert heard.count == 0
+        assert responses.count == 0

@@ -34,18 +34,18 @@ def running(*listeners: DicomListener) -> dict:
     return {socket_of(listener): listener for listener in listeners}
 
 
-def wish(*listeners: DicomListener) -> Configuration:
+def desired(*listeners: DicomListener) -> Configuration:
     return Configuration(listeners=listeners)
 
 
 def test_the_first_configuration_opens_everything():
-    assert plan({}, wish(ECHO_ROOM, OR), anywhere, SERVED) == EndpointPlan(
+    assert plan({}, desired(ECHO_ROOM, OR), anywhere, SERVED) == EndpointPlan(
         (OpenPort(ECHO_ROOM), OpenPort(OR))
     )
 
 
 def test_the_same_configuration_does_nothing():
-    assert plan(running(ECHO_ROOM), wish(ECHO_ROOM), anywhere, SERVED) == EndpointPlan(
+    assert plan(running(ECHO_ROOM), desired(ECHO_ROOM), anywhere, SERVED) == EndpointPlan(
         (KeepPort(("0.0.0.0", 11112)),)
     )
 
@@ -62,7 +62,7 @@ def test_the_same_configuration_does_nothing():
 )
 def test_settings_change_without_closing_the_port(changed):
     after = msgspec.structs.replace(ECHO_ROOM, **changed)
-    assert plan(running(ECHO_ROOM), wish(after), anywhere, SERVED) == EndpointPlan(
+    assert plan(running(ECHO_ROOM), desired(after), anywhere, SERVED) == EndpointPlan(
         (UpdatePort(after),)
     )
 
@@ -80,14 +80,14 @@ def test_devices_alone_touch_no_listener():
 
 def test_a_new_port_opens_before_the_old_one_closes():
     moved = msgspec.structs.replace(ECHO_ROOM, port=104)
-    assert plan(running(ECHO_ROOM), wish(moved), anywhere, SERVED) == EndpointPlan(
+    assert plan(running(ECHO_ROOM), desired(moved), anywhere, SERVED) == EndpointPlan(
         (OpenPort(moved), ClosePort(("0.0.0.0", 11112)))
     )
 
 
 def test_an_old_port_in_the_way_closes_first():
     narrowed = msgspec.structs.replace(ECHO_ROOM, address="10.0.0.5")
-    assert plan(running(ECHO_ROOM), wish(narrowed), anywhere, SERVED) == EndpointPlan(
+    assert plan(running(ECHO_ROOM), desired(narrowed), anywhere, SERVED) == EndpointPlan(
         (ClosePort(("0.0.0.0", 11112)), OpenPort(narrowed))
     )
 
@@ -98,21 +98,21 @@ def test_two_listeners_may_swap_their_ports_without_closing_one():
         msgspec.structs.replace(OR, port=11112, address="0.0.0.0"),
     )
     c = msgspec.structs.replace(OR, address="0.0.0.0")
-    assert plan(running(ECHO_ROOM, c), wish(a, b), anywhere, SERVED) == EndpointPlan(
+    assert plan(running(ECHO_ROOM, c), desired(a, b), anywhere, SERVED) == EndpointPlan(
         (UpdatePort(a), UpdatePort(b))
     )
 
 
 def test_the_policy_refuses_the_whole():
     policy = parse(b'[listen]\nallow=[{network="10.0.0.5"}]', "policy.toml")
-    found = plan(running(OR), wish(OR, ECHO_ROOM), partial(judge_listener, policy), SERVED)
+    found = plan(running(OR), desired(OR, ECHO_ROOM), partial(judge_listener, policy), SERVED)
     assert isinstance(found, RefusedPlan)
     assert [problem.field for problem in found.problems] == ["$.listeners[1].address"]
     assert "policy.toml" in found.problems[0].message
 
 
 def test_a_port_on_all_addresses_and_on_one_do_not_go_together():
-    found = plan({}, wish(ECHO_ROOM, msgspec.structs.replace(OR, port=11112)), anywhere, SERVED)
+    found = plan({}, desired(ECHO_ROOM, msgspec.structs.replace(OR, port=11112)), anywhere, SERVED)
     assert isinstance(found, RefusedPlan)
     assert found.problems[0].field == "$.listeners[1].port"
 

@@ -104,7 +104,7 @@ def test_every_row_of_its_responses_is_what_a_peer_receives():
         long, offline = await connect(stage), await connect(stage)
         assert await long.send(b"x" * 81) == b"too long"
         await asyncio.wait_for(long.closed.wait(), 5)
-        stage.cloud.away = True
+        stage.cloud.offline = True
         stage.cloud.lose()
         await asyncio.sleep(1)
         assert await offline.send(b"hello") == b""

@@ -40,8 +40,8 @@ def test_a_lost_session_comes_back_within_two_seconds_and_is_told_how_the_endpoi
         stage.cloud.lose()
         assert await back(stage, 2) - lost < 2
         await asyncio.sleep(2)
-        told = [seen for seen in stage.cloud.seen if isinstance(seen, EndpointStates)]
-        assert told[-1].endpoints[0].state == "listening"
+        reported = [seen for seen in stage.cloud.seen if isinstance(seen, EndpointStates)]
+        assert reported[-1].endpoints[0].state == "listening"
 
     play(scene)
 
@@ -68,12 +68,12 @@ def test_a_silent_uplink_is_found_dead_after_45_seconds_and_until_then_nothing_i
 
 def test_listeners_stay_open_while_the_cloud_is_away_and_say_so():
     async def scene(stage: Stage) -> None:
-        stage.cloud.away = True
+        stage.cloud.offline = True
         stage.cloud.lose()
         await asyncio.sleep(100)
         assert isinstance(await stage.associate(REQUEST), AssociateRejected)
         assert [state.state for state in stage.agent.endpoints.states] == ["listening"]
-        stage.cloud.away = False
+        stage.cloud.offline = False
         await back(stage, 2)
         await asyncio.sleep(3)
         ends = [seen for seen in stage.cloud.seen if isinstance(seen, AssociationEnded)]
@@ -146,13 +146,13 @@ def test_a_cloud_that_never_says_anything_is_left_after_the_hello_deadline():
 
 def test_reports_that_found_no_cloud_are_sent_when_it_is_back_and_counted():
     async def scene(stage: Stage) -> None:
-        stage.cloud.away = True
+        stage.cloud.offline = True
         stage.cloud.lose()
         await asyncio.sleep(1)
         for _ in range(5):
             await stage.associate(REQUEST)
         assert not [seen for seen in stage.cloud.seen if isinstance(seen, AssociationEnded)]
-        stage.cloud.away = False
+        stage.cloud.offline = False
         await back(stage, 2)
         await asyncio.sleep(3)
         assert (

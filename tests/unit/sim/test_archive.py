@@ -17,8 +17,8 @@ def test_what_it_got_is_there_in_order_after_a_kill_too(tmp_path: Path) -> None:
     try:
         for samples in (first, second, second):
             archive.start()
-            heard = Modality(archive.port, AE_TITLE).send([sample.path for sample in samples])
-            assert [one.outcome for one in heard] == ["0000"] * len(samples)
+            responses = Modality(archive.port, AE_TITLE).send([sample.path for sample in samples])
+            assert [one.outcome for one in responses] == ["0000"] * len(samples)
             archive.kill()
     finally:
         archive.stop()

@@ -29,10 +29,10 @@ def test_failure_shows_the_last_lines(tmp_path: Path) -> None:
 
 
 def test_deadline_is_told_and_the_program_stopped(tmp_path: Path) -> None:
-    told = r"tea did not happen within 0\.05 s; its last lines .*\n.*printed nothing"
+    reported = r"tea did not happen within 0\.05 s; its last lines .*\n.*printed nothing"
     with (
         python("import time; time.sleep(60)", tmp_path) as program,
-        pytest.raises(ProgramFailedError, match=told),
+        pytest.raises(ProgramFailedError, match=reported),
     ):
         program.wait_until(lambda: False, seconds=0.05, what="tea")
     assert program.exit_code == -15

@@ -8,7 +8,13 @@ import pytest
 from swallowtail.sansio.errors import LocalProtocolError
 from swallowtail.wire import handshake
 from swallowtail.wire.control import Challenge, Hello, Refuse, RefuseReason, Welcome
-from swallowtail.wire.handshake import HelloReceived, HelloState, Refused, Welcomed, proof_message
+from swallowtail.wire.handshake import (
+    HelloAccepted,
+    HelloReceived,
+    HelloState,
+    Refused,
+    proof_message,
+)
 from swallowtail.wire.reasons import WireError
 from tests.unit.wire.pair import KEY, cloud_hello, link_hello
 
@@ -93,7 +99,7 @@ def test_the_link_chooses_the_highest_version_in_common(monkeypatch, offered, ve
     link.receive(Challenge(versions=offered, nonce=b"n" * 32), 0.0)
     assert link.outbox.pop().version == version
     welcome = msgspec.structs.replace(WELCOME, version=version)
-    assert link.receive(welcome, 0.0) == Welcomed(welcome, 6, 5, ("two",))
+    assert link.receive(welcome, 0.0) == HelloAccepted(welcome, 6, 5, ("two",))
 
 
 def test_a_link_without_a_required_capability_is_refused_with_its_name():
@@ -109,14 +115,14 @@ def test_a_link_without_a_required_capability_is_refused_with_its_name():
 def test_each_side_learns_what_the_other_can():
     cloud = waiting_cloud()
     cloud.receive(hello(), 0.0)
-    welcomed = accept(cloud)
-    assert welcomed.welcome.capabilities == ("two", "three")
-    assert welcomed.peer_capabilities == ("one", "two")
-    assert (welcomed.peer_channels, welcomed.peer_budget) == (256, 4 << 20)
+    hello_accepted = accept(cloud)
+    assert hello_accepted.welcome.capabilities == ("two", "three")
+    assert hello_accepted.peer_capabilities == ("one", "two")
+    assert (hello_accepted.peer_channels, hello_accepted.peer_budget) == (256, 4 << 20)
     link = link_hello()
     link.receive(CHALLENGE, 0.0)
-    assert link.receive(WELCOME, 0.0) == Welcomed(WELCOME, 6, 5, ("two",))
-    assert link.state is cloud.state is HelloState.WELCOMED
+    assert link.receive(WELCOME, 0.0) == HelloAccepted(WELCOME, 6, 5, ("two",))
+    assert link.state is cloud.state is HelloState.HELLO_ACCEPTED
     assert link.deadline() is cloud.deadline() is None
 
 

@@ -75,7 +75,7 @@ def test_the_cloud_stops_writing_to_a_lost_connection(
 ) -> None:
     context = server_context(*ensure_certificate(tmp_path, ["localhost"], dt.datetime.now(dt.UTC)))
     trust = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
-    told: list[type[BaseException]] = []
+    reported: list[type[BaseException]] = []
 
     async def main() -> None:
         connected, cut = asyncio.Event(), asyncio.Event()
@@ -91,7 +91,7 @@ def test_the_cloud_stops_writing_to_a_lost_connection(
             try:
                 await send_many(frames, bytes(1000))
             except TransportClosedError as error:
-                told.append(type(error))
+                reported.append(type(error))
 
         listening = socket.create_server(("127.0.0.1", 0))
         server = server_of(application, context)
@@ -111,7 +111,7 @@ def test_the_cloud_stops_writing_to_a_lost_connection(
     ):
         runner.run(main())
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
-    assert told
+    assert reported
 
 
 def upgrade_and_cut(

@@ -99,7 +99,7 @@ async def joined(link_end=None, cloud_end=None, *, cloud=None, **welcome):
     ):
         assert (await other.hello()).proved
         other.welcome(**({"session": b"s" * 16, "epoch": 7, "time": 2.5} | welcome))
-        assert (await link.welcomed()).epoch == 7
+        assert (await link.hello_accepted()).epoch == 7
         yield link, other
 
 
@@ -284,7 +284,7 @@ async def test_a_refused_link_hears_why_and_when_to_come_again():
         await cloud.hello()
         cloud.refuse(RefuseReason.CODE, "not known", retry_after=30)
         with pytest.raises(RefusedError, match=r"code.*not known") as caught:
-            await link.welcomed()
+            await link.hello_accepted()
         assert caught.value.refuse.retry_after == 30
         assert (await link.closed).code == (await cloud.closed).code == CloseCode.REFUSED
 

@@ -33,8 +33,8 @@ def test_the_ceiling_doubles_from_1_to_30_seconds():
 
 
 def test_the_jitter_is_full():
-    dice = itertools.cycle([0.5, 0.0, 0.1, 0.9])
-    schedule = ReconnectSchedule(lambda: next(dice), 0.0)
+    random_source = itertools.cycle([0.5, 0.0, 0.1, 0.9])
+    schedule = ReconnectSchedule(lambda: next(random_source), 0.0)
     waits = [schedule.ended(10.0, SessionEnding.FAILED), schedule.ended(10.0, SessionEnding.FAILED)]
     assert waits == [10.1, 10.0 + 2 * 0.5]
 
@@ -49,14 +49,14 @@ def test_the_jitter_is_full():
 )
 def test_a_session_that_was_established_ends_a_series_of_failures(ending, seconds, ceiling):
     schedule = failed(latest(), 3)
-    schedule.welcomed(100.0)
+    schedule.hello_accepted(100.0)
     now = 100.0 + seconds
     assert schedule.ended(now, ending) == now + ceiling
 
 
 def test_while_nothing_listens_the_ceiling_stays_at_two_seconds_for_the_time_of_a_restart():
     schedule = latest()
-    schedule.welcomed(0.0)
+    schedule.hello_accepted(0.0)
     schedule.ended(1000.0, SessionEnding.LOST)
     waits = [
         schedule.ended(now, SessionEnding.ABSENT) - now for now in (1001.0, 1003.0, 1005.0, 1059.0)

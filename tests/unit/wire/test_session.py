@@ -29,7 +29,7 @@ from swallowtail.wire.events import (
     Writable,
 )
 from swallowtail.wire.frames import ChannelPriority, FrameType, Opening
-from swallowtail.wire.handshake import HelloReceived, Refused, Welcomed
+from swallowtail.wire.handshake import HelloAccepted, HelloReceived, Refused
 from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from tests.unit.wire.pair import Pair, cloud_hello, drain, link_hello, welcome
@@ -80,9 +80,13 @@ def test_hello_gives_both_sides_what_they_need():
     assert (received.proved, received.hello.code) == (True, "CODE")
     welcome(pair.cloud)
     pair.run()
-    (welcomed,) = pair.events["link"]
-    assert isinstance(welcomed, Welcomed)
-    assert (welcomed.welcome.epoch, welcomed.welcome.capabilities, welcomed.peer_channels) == (
+    (hello_accepted,) = pair.events["link"]
+    assert isinstance(hello_accepted, HelloAccepted)
+    assert (
+        hello_accepted.welcome.epoch,
+        hello_accepted.welcome.capabilities,
+        hello_accepted.peer_channels,
+    ) == (
         7,
         ("two", "three"),
         256,

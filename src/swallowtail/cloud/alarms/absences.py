@@ -20,7 +20,7 @@ from swallowtail.cloud.model.tenancy import CodeState, Link, Tenant
 
 log = structlog.get_logger()
 
-AWAY_AFTER: Final = 90.0
+OFFLINE_AFTER: Final = 90.0
 """Seconds without a session until a person should see it.
 
 A Link that restarts is back long before.
@@ -33,48 +33,48 @@ class Absences:
     def __init__(
         self,
         *,
-        people: Organisations,
+        organisations: Organisations,
         links: Links,
         configuration: Configurations,
         alarms: Alarms,
         sessions: Sessions,
         clock: Clock,
     ) -> None:
-        self._people, self._links, self._configuration = people, links, configuration
+        self._organisations, self._links, self._configuration = organisations, links, configuration
         self._alarms, self._sessions, self._clock = alarms, sessions, clock
         self._started = clock()
-        self._away: set[tuple[Tenant, str]] = set()
+        self._offline: set[tuple[Tenant, str]] = set()
         """What was last reported the log."""
 
     async def look(self) -> None:
         """Look at every Link once."""
-        away: set[tuple[Tenant, str]] = set()
-        async for organisation in walk(self._people.organisations):
+        offline: set[tuple[Tenant, str]] = set()
+        async for organisation in walk(self._organisations.organisations):
             tenant, now = organisation.id, self._clock()
             absent = [
                 link
                 async for link in self._links_of(tenant)
-                if await self._is_away(tenant, *link, now)
+                if await self._is_offline(tenant, *link, now)
             ]
             for link, _ in absent:
-                away.add((tenant, link.id))
-                if (tenant, link.id) not in self._away:
+                offline.add((tenant, link.id))
+                if (tenant, link.id) not in self._offline:
                     log.warning("Link disconnected", link=link.id, tenant=tenant)
             await self._alarms.keep(
-                tenant, Condition.LINK_AWAY, [_alarm(link) for link, _ in absent], now=now
+                tenant, Condition.LINK_OFFLINE, [_alarm(link) for link, _ in absent], now=now
             )
-        self._away = away
+        self._offline = offline
 
-    async def _is_away(
+    async def _is_offline(
         self, tenant: Tenant, link: Link, running: Running | None, now: float
     ) -> bool:
         here = self._sessions.session(tenant, link.id) is not None
         since = running.since if running is not None else link.created
         if running is not None and running.connected and not here:
             since = max(running.seen, self._started)
-            away = msgspec.structs.replace(running, connected=False, since=now)
-            await self._configuration.note_running(tenant, away)
-        return link.code_state is CodeState.BOUND and not here and now - since >= AWAY_AFTER
+            offline = msgspec.structs.replace(running, connected=False, since=now)
+            await self._configuration.note_running(tenant, offline)
+        return link.code_state is CodeState.BOUND and not here and now - since >= OFFLINE_AFTER
 
     async def _links_of(self, tenant: Tenant) -> AsyncIterator[tuple[Link, Running | None]]:
         cursor: str | None = None
@@ -90,5 +90,5 @@ class Absences:
 def _alarm(link: Link) -> NewAlarm:
     detail = f"the Link {link.name} has no session; look at its host, its network and its log"
     return NewAlarm(
-        condition=Condition.LINK_AWAY, subject=link.id, severity=Severity.MAJOR, detail=detail
+        condition=Condition.LINK_OFFLINE, subject=link.id, severity=Severity.MAJOR, detail=detail
     )

@@ -60,8 +60,15 @@ class CertificateWatch:
     `own` states that the Cloud made them itself (certificates.py).
     """
 
-    def __init__(self, *, own: bool, people: Organisations, alarms: Alarms, clock: Clock) -> None:
-        self._own, self._people, self._alarms, self._clock = own, people, alarms, clock
+    def __init__(
+        self, *, own: bool, organisations: Organisations, alarms: Alarms, clock: Clock
+    ) -> None:
+        self._own, self._organisations, self._alarms, self._clock = (
+            own,
+            organisations,
+            alarms,
+            clock,
+        )
         self._ends: dict[str, dt.datetime] = {}
 
     def serve(self, path: Path) -> None:
@@ -85,7 +92,7 @@ class CertificateWatch:
             for subject, end in self._ends.items()
             if (found := self._alarm(subject, end, now)) is not None
         ]
-        async for organisation in walk(self._people.organisations):
+        async for organisation in walk(self._organisations.organisations):
             await self._alarms.keep(
                 organisation.id, Condition.CERTIFICATE_EXPIRING, wanted, now=now
             )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from swallowtail.calls.config import Device
-from swallowtail.cloud.dispatch.sites import SiteBook, Sites
+from swallowtail.cloud.dispatch.sites import ConfigurationCache, Sites
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity, UnknownDevice
 from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
@@ -32,18 +32,18 @@ class UnknownDevices:
     def __init__(
         self,
         *,
-        people: Organisations,
+        organisations: Organisations,
         configuration: Configurations,
-        sites: SiteBook,
+        sites: ConfigurationCache,
         alarms: Alarms,
         clock: Clock,
     ) -> None:
-        self._people, self._configuration, self._sites = people, configuration, sites
+        self._organisations, self._configuration, self._sites = organisations, configuration, sites
         self._alarms, self._clock = alarms, clock
 
     async def look(self) -> None:
         """Look once."""
-        async for organisation in walk(self._people.organisations):
+        async for organisation in walk(self._organisations.organisations):
             now = self._clock()
             page = await self._configuration.unknown_devices(organisation.id, PageRequest(MAX_PAGE))
             late = [seen for seen in page.items if now - seen.last < FORGOTTEN]

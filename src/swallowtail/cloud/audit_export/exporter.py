@@ -60,7 +60,7 @@ class AuditExporter:
         *,
         exports: AuditExports,
         audit: Audit,
-        people: Organisations,
+        organisations: Organisations,
         alarms: Alarms,
         seal: Seal,
         send: Send,
@@ -68,7 +68,12 @@ class AuditExporter:
         random: Callable[[], float],
         node: str,
     ) -> None:
-        self._exports, self._audit, self._people, self._alarms = exports, audit, people, alarms
+        self._exports, self._audit, self._organisations, self._alarms = (
+            exports,
+            audit,
+            organisations,
+            alarms,
+        )
         self._seal, self._send = seal, send
         self._clock, self._random, self._node = clock, random, node
         self._failures: dict[Tenant, _Failures] = {}
@@ -146,7 +151,9 @@ class AuditExporter:
     async def _source(self, tenant: Tenant) -> AuditSource:
         if tenant == OPERATOR:
             return AuditSource(id=self._node, site="operator")
-        return AuditSource(id=self._node, site=(await self._people.organisation(tenant)).name)
+        return AuditSource(
+            id=self._node, site=(await self._organisations.organisation(tenant)).name
+        )
 
     async def _succeeded(self, tenant: Tenant) -> None:
         if self._failures.pop(tenant, None) is not None:

@@ -39,8 +39,8 @@ MAX_FILE: Final = 64 * 1024 * 1024
 _PURPOSE: Final = "exported heads"
 _ALTERED: Final = (
     "the file of exported audit heads was altered: keep it and find out who changed it, compare the"
-    " newest heads in the Cloud's log with GET /audit/verify; move the file elsewhere and restart the"
-    " Cloud to begin a new one"
+    " newest heads in the Cloud's log with GET /audit/verify; move the file elsewhere and restart"
+    " the Cloud to begin a new one"
 )
 
 
@@ -120,12 +120,18 @@ class ChainGuard:
     """
 
     def __init__(
-        self, file: HeadFile, *, audit: Audit, people: Organisations, alarms: Alarms, clock: Clock
+        self,
+        file: HeadFile,
+        *,
+        audit: Audit,
+        organisations: Organisations,
+        alarms: Alarms,
+        clock: Clock,
     ) -> None:
-        self._file, self._audit, self._people, self._alarms, self._clock = (
+        self._file, self._audit, self._organisations, self._alarms, self._clock = (
             file,
             audit,
-            people,
+            organisations,
             alarms,
             clock,
         )
@@ -211,7 +217,7 @@ class ChainGuard:
                 )
 
     async def _keep_alarms(self, broken: set[Tenant], now: float) -> None:
-        async for organisation in walk(self._people.organisations):
+        async for organisation in walk(self._organisations.organisations):
             wanted = [_broken("chain", "the organisation's")] if organisation.id in broken else []
             wanted += [_broken("operator", "the operator's")] if OPERATOR in broken else []
             if problem := _ALTERED if self._altered else self._unwritten:

@@ -27,12 +27,12 @@ class _Folder:
     entries: "dict[str, _File | _Folder]" = field(default_factory=dict)
     durable: "dict[str, _File | _Folder]" = field(default_factory=dict)
 
-    def forget(self) -> None:
+    def drop(self) -> None:
         """Revert to what is durable, here and below."""
         self.entries = dict(self.durable)
         for entry in self.entries.values():
             if isinstance(entry, _Folder):
-                entry.forget()
+                entry.drop()
             else:
                 entry.content = bytearray(entry.durable)
 
@@ -56,7 +56,7 @@ class SimulatedDisk:
     def crash(self) -> None:
         """Discard power: discard what is not durable; the mounts of before are ended."""
         self.generation += 1
-        self.root.forget()
+        self.root.drop()
 
     def kill(self) -> None:
         """Discard the process alone: its mount is ended, the kernel keeps what was written."""

@@ -21,7 +21,7 @@ class InProcessBus:
         self._topics[topic][subscription] = None  # in the order in which they came
         return subscription
 
-    def forget(self, topic: str, subscription: "InProcessSubscription") -> None:
+    def drop(self, topic: str, subscription: "InProcessSubscription") -> None:
         """Drop a subscription."""
         self._topics[topic].pop(subscription, None)
         if not self._topics[topic]:
@@ -42,4 +42,4 @@ class InProcessSubscription:
 
     def close(self) -> None:
         """Handle nothing more."""
-        self._bus.forget(self._topic, self)
+        self._bus.drop(self._topic, self)

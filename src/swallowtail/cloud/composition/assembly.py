@@ -15,7 +15,7 @@ from swallowtail.cloud.composition.environment import Environment
 from swallowtail.cloud.composition.use_cases import use_cases
 from swallowtail.cloud.dispatch.delivery_creation import Router
 from swallowtail.cloud.dispatch.runner import Dispatch
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.dispatch.watch import QueueWatch
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.ingest.alarm import StorageAlarm
@@ -69,10 +69,14 @@ class AssembledCloud:
 
     def _start_checks(self, tasks: Tasks) -> None:
         records, clock = self.adapters.records, self.environment.clock
-        people, configuration, alarms = records.people, records.configuration, records.alarms
-        sites = SiteBook(records.links, configuration)
+        organisations, configuration, alarms = (
+            records.organisations,
+            records.configuration,
+            records.alarms,
+        )
+        sites = ConfigurationCache(records.links, configuration)
         absences = Absences(
-            people=people,
+            organisations=organisations,
             links=records.links,
             configuration=configuration,
             alarms=alarms,
@@ -80,12 +84,22 @@ class AssembledCloud:
             clock=clock,
         )
         queues = QueueWatch(
-            people=people, deliveries=records.deliveries, sites=sites, alarms=alarms, clock=clock
+            organisations=organisations,
+            deliveries=records.deliveries,
+            sites=sites,
+            alarms=alarms,
+            clock=clock,
         )
         unknown = UnknownDevices(
-            people=people, configuration=configuration, sites=sites, alarms=alarms, clock=clock
+            organisations=organisations,
+            configuration=configuration,
+            sites=sites,
+            alarms=alarms,
+            clock=clock,
         )
-        disk = DiskWatch(self.adapters.disk_usage, people=people, alarms=alarms, clock=clock)
+        disk = DiskWatch(
+            self.adapters.disk_usage, organisations=organisations, alarms=alarms, clock=clock
+        )
         for kind, look in (
             ("absences", absences.look),
             ("queues", queues.look),
@@ -110,7 +124,7 @@ def assemble(adapters: Adapters, environment: Environment) -> AssembledCloud:
     """Create the use cases with the adapters; call it on the loop that will serve."""
     records, bus, clock = adapters.records, adapters.bus, environment.clock
     audit = AuditParts.wire(adapters, environment)
-    sites = SiteBook(records.links, records.configuration)
+    sites = ConfigurationCache(records.links, records.configuration)
     router = Router(records.rules, sites, bus, clock=clock)
     ingest = Ingest(
         records.instances,

@@ -34,14 +34,14 @@ class AuditParts:
         chains = ChainGuard(
             adapters.heads,
             audit=records.audit,
-            people=records.people,
+            organisations=records.organisations,
             alarms=records.alarms,
             clock=clock,
         )
         exporter = AuditExporter(
             exports=records.audit_exports,
             audit=records.audit,
-            people=records.people,
+            organisations=records.organisations,
             alarms=records.alarms,
             seal=adapters.seal,
             send=adapters.send,

@@ -16,7 +16,7 @@ from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.rule_administration import RuleAdministration
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.dispatch.runner import topic
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.index.indexer import TOPIC
 from swallowtail.cloud.index.reindexing import Reindexing
 from swallowtail.cloud.ingest.instance_upload import InstanceUpload
@@ -48,28 +48,28 @@ def use_cases(
     """Create every use case that the API calls; a new one is a line here."""
     records, bus, hashes = adapters.records, adapters.bus, adapters.hashes
     clock, random = environment.clock, environment.random_bytes
-    people, tokens, archives = records.people, records.tokens, records.archives
+    organisations, tokens, archives = records.organisations, records.tokens, records.archives
     query = Query(records.instances, adapters.blobs, records.audit, clock=clock)
     return UseCases(
         AlarmAdministration(records.alarms, clock=clock),
         ArchiveAdministration(archives, clock=clock, random=random),
         audit.exports,
         AuditReading(records.audit, audit.chains),
-        Authentication(tokens, people, hashes, clock=clock, on_refused=audit.tally.note),
+        Authentication(tokens, organisations, hashes, clock=clock, on_refused=audit.tally.note),
         _deleting(adapters, environment),
-        FacilityAdministration(people, clock=clock, random=random),
+        FacilityAdministration(organisations, clock=clock, random=random),
         Frames(query, adapters.blobs, clock=clock),
-        InstanceUpload(ingest, people),
+        InstanceUpload(ingest, organisations),
         OperatorTokenAdministration(tokens, hashes, clock=clock, random=random),
         OrganisationAdministration(
-            people, records.links, records.retentions, bus, clock=clock, random=random
+            organisations, records.links, records.retentions, bus, clock=clock, random=random
         ),
         adapters.pixels,
         _purge(adapters, environment),
         query,
         Reindexing(records.index_jobs, records.inventory, bus, clock=clock),
         RetentionLocking(records.retentions, clock=clock),
-        TokenAdministration(tokens, people, archives, hashes, clock=clock, random=random),
+        TokenAdministration(tokens, organisations, archives, hashes, clock=clock, random=random),
         *_of_links(adapters, environment, sessions),
     )
 
@@ -80,7 +80,7 @@ def _of_links(
     """Create the use cases of Links, and of what is sent through them."""
     records, bus, clock = adapters.records, adapters.bus, environment.clock
     links, configuration = records.links, records.configuration
-    sites = SiteBook(links, configuration)
+    sites = ConfigurationCache(links, configuration)
     rulebook = Rulebook(records.rules, sites, records.archives, clock=clock)
     queues = _queues(adapters, environment, sites)
     configurations = ConfigurationAdministration(links, configuration, sessions, bus, clock=clock)
@@ -96,7 +96,7 @@ def _of_links(
     )
     administration = LinkAdministration(
         links,
-        records.people,
+        records.organisations,
         configuration,
         sessions,
         bus=bus,
@@ -114,7 +114,7 @@ def _of_links(
     return administration, configurations, unknown, destinations, deliveries, rules
 
 
-def _queues(adapters: Adapters, environment: Environment, sites: SiteBook) -> Queues:
+def _queues(adapters: Adapters, environment: Environment, sites: ConfigurationCache) -> Queues:
     records = adapters.records
     return Queues(
         deliveries=records.deliveries,
@@ -130,7 +130,7 @@ def _deleting(adapters: Adapters, environment: Environment) -> Deleting:
     records, bus = adapters.records, adapters.bus
     return Deleting(
         records.deletions,
-        records.people,
+        records.organisations,
         records.audit,
         clock=environment.clock,
         random=environment.random_bytes,

@@ -20,7 +20,7 @@ from swallowtail.cloud.model.tenancy import Tenant
 
 log = structlog.get_logger()
 
-MAX_TOLD: Final = 10_000
+MAX_REPORTED: Final = 10_000
 """Destinations whose last word is stored; of others an alarm may be notified once more."""
 
 
@@ -31,7 +31,7 @@ class DestinationAlarm:
         self._alarms, self._clock = alarms, clock
         self._well: dict[tuple[Tenant, Target], bool] = {}
 
-    async def tell(self, tenant: Tenant, planned: Plan) -> None:
+    async def report(self, tenant: Tenant, planned: Plan) -> None:
         """Return what became of an attempt."""
         state = planned.state
         well = state.failing_since is None
@@ -51,7 +51,7 @@ class DestinationAlarm:
         except StorageUnavailableError:
             log.warning("destination alarm not stored", destination=state.target.destination)
             return
-        if len(self._well) >= MAX_TOLD:
+        if len(self._well) >= MAX_REPORTED:
             self._well.clear()
         self._well[tenant, state.target] = well
 

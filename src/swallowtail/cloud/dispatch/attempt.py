@@ -116,7 +116,7 @@ class RouteSession(Protocol[D]):
         """Return the number of the session."""
 
     @property
-    def gone(self) -> bool:
+    def session_ended(self) -> bool:
         """Return whether the session has ended."""
 
     def sender(self, kind: str) -> Sender[D]:

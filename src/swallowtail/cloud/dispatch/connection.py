@@ -141,7 +141,7 @@ class DestinationConnection(Generic[D]):
         count = 0
         async with Tasks(f"connection {self._number}") as tasks:
             try:
-                while not self._context.route.gone and (self._line or not self._retired):
+                while not self._context.route.session_ended and (self._line or not self._retired):
                     if not self._line and not await self._begin(tasks, None):
                         break
                     await self._go_on(tasks)
@@ -312,7 +312,7 @@ class DestinationConnection(Generic[D]):
         None: the lease was lost, or the storage was unavailable `tries` times. Without a limit it
         waits for the storage, because a lost outcome means to send again.
         """
-        outcome, syntax = _outcome(attempt, gone=self._context.route.gone)
+        outcome, syntax = _outcome(attempt, session_ended=self._context.route.session_ended)
         facts = self._facts(attempt, outcome, syntax) if _has_begun(attempt, outcome) else None
         for _ in itertools.count() if tries is None else range(tries):
             now = self._context.clock()
@@ -335,7 +335,7 @@ class DestinationConnection(Generic[D]):
             self._state = planned.state
             if kept:
                 ATTEMPTS.labels(planned.settlement.state.value).inc()
-            await self._context.alarm.tell(self._context.route.tenant, planned)
+            await self._context.alarm.report(self._context.route.tenant, planned)
             return planned if kept else None
         return None
 
@@ -344,7 +344,7 @@ class DestinationConnection(Generic[D]):
 
         After a success the same commit claims the next one.
         """
-        outcome, _ = _outcome(head, gone=self._context.route.gone)
+        outcome, _ = _outcome(head, session_ended=self._context.route.session_ended)
         if not isinstance(outcome, Success) or self._ahead is not None or self._retired:
             planned = await self._settle(head)
             return planned is not None and planned.done
@@ -410,12 +410,14 @@ class DestinationConnection(Generic[D]):
     async def _return(self, claim: Claim | StorageUnavailableError) -> None:
         """Return the leases of attempts that did not start."""
         if isinstance(claim, Claim):
-            now, away = (
+            now, offline = (
                 self._context.clock(),
-                RouteLost("cancelled by the Cloud before it began; it is sent again", gone=True),
+                RouteLost(
+                    "cancelled by the Cloud before it began; it is sent again", session_ended=True
+                ),
             )
             plans = [
-                plan(lease, claim.state, self._destination, away, now=now, random=0.0)
+                plan(lease, claim.state, self._destination, offline, now=now, random=0.0)
                 for lease in claim.leases
             ]
             with contextlib.suppress(StorageUnavailableError):
@@ -451,16 +453,18 @@ def _waited_in_vain(attempt: RunningAttempt) -> bool:
     )
 
 
-def _outcome(attempt: RunningAttempt, *, gone: bool) -> tuple[Outcome, str]:
+def _outcome(attempt: RunningAttempt, *, session_ended: bool) -> tuple[Outcome, str]:
     task = attempt.task
     if task.cancelled():
-        return RouteLost("cancelled by the Cloud; it is sent again in its order", gone=gone), ""
+        return RouteLost(
+            "cancelled by the Cloud; it is sent again in its order", session_ended=session_ended
+        ), ""
     if (
         error := task.exception()
     ) is not None:  # a bug, which the task's owner has logged; the delivery must not hang on it
         return RouteLost(
             f"the Cloud failed to send it ({type(error).__name__}); its log has the details",
-            gone=gone,
+            session_ended=session_ended,
         ), ""
     outcome, syntax = task.result()
     match outcome:

@@ -18,7 +18,7 @@ import structlog
 
 from swallowtail.cloud.dispatch.rule_matching import Decision, decide
 from swallowtail.cloud.dispatch.runner import topic
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.dispatch.tags import tags_for
 from swallowtail.cloud.model.delivery import Routed, Routing, Rule
 from swallowtail.cloud.model.environment import Clock
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 class Router:
     """The creation of deliveries from what is indexed; run one per node."""
 
-    def __init__(self, rules: Rules, sites: SiteBook, bus: Bus, *, clock: Clock) -> None:
+    def __init__(self, rules: Rules, sites: ConfigurationCache, bus: Bus, *, clock: Clock) -> None:
         self._rules, self._sites, self._bus, self._clock = rules, sites, bus, clock
         self._later: set[int] = set()
         """Times of further evaluations, in whole seconds.

@@ -26,7 +26,7 @@ class LinkPath(Protocol):
         """Return the session's number among the Link's."""
 
     @property
-    def gone(self) -> bool:
+    def session_ended(self) -> bool:
         """Return whether the session has ended."""
 
     async def deliver(
@@ -72,9 +72,9 @@ class LinkRoute:
         return self._path.epoch
 
     @property
-    def gone(self) -> bool:
+    def session_ended(self) -> bool:
         """Return whether the session has ended."""
-        return self._path.gone
+        return self._path.session_ended
 
     def sender(self, kind: str) -> Sender[Destination]:
         """Return the sender of a payload kind."""

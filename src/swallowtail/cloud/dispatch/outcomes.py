@@ -44,11 +44,11 @@ class Failure:
 class RouteLost:
     """The route ended or did not respond as it should.
 
-    `gone`: there is no session to retry on.
+    `session_ended`: there is no session to retry on.
     """
 
     detail: str
-    gone: bool = True
+    session_ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,10 +237,10 @@ def _suspected(
 def _route_failed(
     lease: Lease, state: DestinationState, outcome: Failure | RouteLost, now: float, random: float
 ) -> Plan:
-    gone = isinstance(outcome, RouteLost) and outcome.gone
+    removed = isinstance(outcome, RouteLost) and outcome.session_ended
     named = min(outcome.after, RETRY.last) if isinstance(outcome, Failure) else 0.0
     retry_at = (
-        now if gone else now + named + LINK_CEILING * random
+        now if removed else now + named + LINK_CEILING * random
     )  # without a session nobody tries before the next one
     if state.breaker is BreakerState.HALF_OPEN:  # the probe did not report: the next one may go
         state = msgspec.structs.replace(state, breaker=BreakerState.OPEN, retry_at=retry_at)

@@ -15,7 +15,7 @@ from swallowtail.cloud.dispatch.payloads.kind import Kinds
 from swallowtail.cloud.dispatch.payloads.table import KINDS
 from swallowtail.cloud.dispatch.rule_matching import lane_of
 from swallowtail.cloud.dispatch.runner import topic
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import (
     INSTANCE,
@@ -63,7 +63,7 @@ class Queues:
         deliveries: Deliveries,
         instances: Instances,
         links: Links,
-        sites: SiteBook,
+        sites: ConfigurationCache,
         bus: Bus,
         clock: Clock,
         kinds: Kinds = KINDS,

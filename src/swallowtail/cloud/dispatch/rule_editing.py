@@ -9,7 +9,7 @@ import msgspec
 
 from swallowtail.calls.document import Problem
 from swallowtail.cloud.dispatch.rule_matching import Decision, decide, tag_of
-from swallowtail.cloud.dispatch.sites import SiteBook, Sites
+from swallowtail.cloud.dispatch.sites import ConfigurationCache, Sites
 from swallowtail.cloud.dispatch.tags import Tags, tags_for
 from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.delivery import Rule
@@ -50,7 +50,9 @@ class Explained:
 class Rulebook:
     """A tenant's rules."""
 
-    def __init__(self, rules: Rules, sites: SiteBook, archives: Archives, *, clock: Clock) -> None:
+    def __init__(
+        self, rules: Rules, sites: ConfigurationCache, archives: Archives, *, clock: Clock
+    ) -> None:
         self._rules, self._sites, self._archives, self._clock = rules, sites, archives, clock
 
     async def rules(self, tenant: Tenant) -> tuple[Rule, ...]:
@@ -67,9 +69,9 @@ class Rulebook:
     async def put(self, tenant: Tenant, rule: Rule, *, event: AuditEvent) -> Rule:
         """Create a rule, or change the one of this id; return it as stored.
 
-        `created` and `changed` are set here: a rule applies to what comes after its
-        creation, however often it is changed. Raises InvalidRuleError, and ConflictError when another rule has
-        its name.
+        `created` and `changed` are set here: a rule applies to what comes after its creation,
+        however often it is changed. Raises InvalidRuleError, and ConflictError when another rule
+        has its name.
         """
         now, known = self._clock(), await self._rules.rules(tenant)
         before = next((one for one in known if one.id == rule.id), None)

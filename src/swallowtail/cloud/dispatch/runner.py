@@ -90,7 +90,7 @@ class _Served(Generic[D]):
         """Look whenever there may be something to do."""
         subscription = self._bus.subscribe(self._topic)
         try:
-            while not self._context.route.gone:
+            while not self._context.route.session_ended:
                 pause = await self._look()
                 try:
                     async with asyncio.timeout(pause):

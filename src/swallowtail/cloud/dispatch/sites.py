@@ -16,7 +16,7 @@ from swallowtail.cloud.model.tenancy import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """The destinations by target, and the devices by (Link, name), of some Links."""
+    """The destinations by address, and the devices by (Link, name), of some Links."""
 
     destinations: Mapping[Target, Destination]
     devices: Mapping[tuple[str, str], Device]
@@ -24,7 +24,7 @@ class Sites:
     """Links whose document this release cannot read."""
 
 
-class SiteBook:
+class ConfigurationCache:
     """A cache of documents, in which each version is parsed once."""
 
     def __init__(self, links: Links, configuration: Configurations) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from prometheus_client import Gauge
 
-from swallowtail.cloud.dispatch.sites import SiteBook, Sites
+from swallowtail.cloud.dispatch.sites import ConfigurationCache, Sites
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
 from swallowtail.cloud.model.delivery import (
     OPEN_STATES,
@@ -49,7 +49,7 @@ AGE: Final = Gauge(
 TOTAL: Final = Gauge(
     "swallowtail_queues_depth", "Deliveries that wait or are under way at all destinations"
 )
-ASIDE: Final = Gauge(
+PARKED_REASON: Final = Gauge(
     "swallowtail_queues_aside", "Deliveries that are parked or dead letters, at all destinations"
 )
 
@@ -60,13 +60,13 @@ class QueueWatch:
     def __init__(
         self,
         *,
-        people: Organisations,
+        organisations: Organisations,
         deliveries: Deliveries,
-        sites: SiteBook,
+        sites: ConfigurationCache,
         alarms: Alarms,
         clock: Clock,
     ) -> None:
-        self._people, self._deliveries, self._sites = people, deliveries, sites
+        self._organisations, self._deliveries, self._sites = organisations, deliveries, sites
         self._alarms, self._clock = alarms, clock
         self._absent: set[tuple[Tenant, Target]] = set()
         """Destinations that are configured no more, whose alarms were looked to."""
@@ -74,7 +74,7 @@ class QueueWatch:
     async def look(self) -> None:
         """Look once."""
         seen: list[DestinationState] = []
-        async for organisation in walk(self._people.organisations):
+        async for organisation in walk(self._organisations.organisations):
             now = self._clock()
             found = await self._deliveries.destinations(organisation.id, None, now=now)
             states = await self._end_what_waits_for_nothing(organisation.id, found, now)
@@ -91,10 +91,10 @@ class QueueWatch:
         Gives the states as they are then.
         """
         sites = await self._sites.sites(tenant, [target.link for target in states])
-        absent = {target for target in states if is_gone(target, sites)}
+        absent = {target for target in states if is_removed(target, sites)}
         self._absent -= {(tenant, target) for target in states if target not in absent}
-        gone = [target for target in absent if _depth(states[target])]
-        for target in gone:
+        removed = [target for target in absent if _depth(states[target])]
+        for target in removed:
             await self._end(tenant, target, now)
         for target in absent:
             if (tenant, target) not in self._absent:  # nobody else will: it is tried no more
@@ -103,8 +103,8 @@ class QueueWatch:
                 )
                 self._absent.add((tenant, target))
         return (
-            {**states, **await self._deliveries.destinations(tenant, gone, now=now)}
-            if gone
+            {**states, **await self._deliveries.destinations(tenant, removed, now=now)}
+            if removed
             else states
         )
 
@@ -132,7 +132,7 @@ class QueueWatch:
         )
 
 
-def is_gone(target: Target, sites: Sites) -> bool:
+def is_removed(target: Target, sites: Sites) -> bool:
     """Return whether a destination is configured no more, as far as the documents can be read."""
     return target not in sites.destinations and target.link not in sites.unreadable
 
@@ -145,7 +145,7 @@ def measure(states: list[DestinationState], now: float) -> None:
     DEPTH.clear()
     AGE.clear()
     TOTAL.set(sum(map(_depth, states)))
-    ASIDE.set(
+    PARKED_REASON.set(
         sum(
             state.counts.get(kind, 0)
             for state in states

@@ -29,14 +29,14 @@ PAUSE_WITHOUT_DESCRIPTORS: Final = 1.0
 OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 BROKEN: Final = (OSError, ssl.SSLError, TimeoutError)
 
-TURNED_AWAY: Final = Counter(
+REFUSED_CONNECTIONS: Final = Counter(
     "swallowtail_connections_turned_away",
     "Connections closed to make space for others",
     ["phase"],
 )
 
 
-class Report(Protocol):
+class ConnectionObserver(Protocol):
     """A report of a connection's protocol for the limits."""
 
     def opened(self, transport: asyncio.Transport) -> None:
@@ -82,7 +82,7 @@ class ConnectionReport:
         self._acceptor.ended(self._connection)
 
 
-MakeProtocol = Callable[[Report], asyncio.Protocol]
+MakeProtocol = Callable[[ConnectionObserver], asyncio.Protocol]
 
 
 class Acceptor:
@@ -145,7 +145,7 @@ class Acceptor:
         connection = accepted(peer[0], found.close)
         self._sockets[connection] = found
         if (dropped := self.limits.offer(connection)) is not None:
-            TURNED_AWAY.labels("waiting").inc()
+            REFUSED_CONNECTIONS.labels("waiting").inc()
             self._sockets.pop(dropped).close()
 
     def _start_due(self) -> None:
@@ -163,7 +163,7 @@ class Acceptor:
         )
         connection.abort = task.cancel
         while (oldest := self.limits.excess(connection.host)) is not None:
-            TURNED_AWAY.labels("unproven").inc()
+            REFUSED_CONNECTIONS.labels("unproven").inc()
             abort = oldest.abort
             self.ended(oldest)
             abort()

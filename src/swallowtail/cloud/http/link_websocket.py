@@ -26,7 +26,7 @@ try:
 except ImportError:  # a platform without a wheel
     from websockets.utils import apply_mask
 
-from swallowtail.cloud.http.acceptor import Report, Unlimited
+from swallowtail.cloud.http.acceptor import ConnectionObserver, Unlimited
 from swallowtail.cloud.links.asgi_transport import SHORT_WAY
 from swallowtail.wire.frames import MAX_FRAME, Frame
 from swallowtail.wire.plain_frames import PlainFrames, plain_head
@@ -93,7 +93,7 @@ LOST: Final = LostTransport()
 class LinkWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket that is bounded in both directions and does not wait for a channel's owner."""
 
-    report: Report = Unlimited()
+    report: ConnectionObserver = Unlimited()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Set the options of the connection."""

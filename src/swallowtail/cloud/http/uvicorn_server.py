@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from swallowtail.cloud.http.acceptor import Acceptor, Report, Unlimited
+from swallowtail.cloud.http.acceptor import Acceptor, ConnectionObserver, Unlimited
 from swallowtail.cloud.http.link_websocket import CLOSE_WAIT, FLOOD_WAIT, LOST, LinkWebSocket
 from swallowtail.wire.frames import MAX_FRAME
 
@@ -33,7 +33,7 @@ BACKLOG: Final = 2048
 class BoundedHttp(HttpToolsProtocol):
     """HTTP/1.1 whose request heads are bounded in time and size; httptools bounds neither."""
 
-    report: Report = Unlimited()
+    report: ConnectionObserver = Unlimited()
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
 
@@ -122,7 +122,7 @@ class Server(uvicorn.Server):
         self.servers = cast("list[asyncio.Server]", acceptors)
         self.started = True
 
-    def _protocol(self, report: Report) -> BoundedHttp:
+    def _protocol(self, report: ConnectionObserver) -> BoundedHttp:
         protocol = BoundedHttp(self.config, self.server_state, {})
         protocol.report = report
         return protocol

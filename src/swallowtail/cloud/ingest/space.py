@@ -47,9 +47,14 @@ class DiskWatch:
     """The disk of one node."""
 
     def __init__(
-        self, usage: Usage, *, people: Organisations, alarms: Alarms, clock: Clock
+        self, usage: Usage, *, organisations: Organisations, alarms: Alarms, clock: Clock
     ) -> None:
-        self._usage, self._people, self._alarms, self._clock = usage, people, alarms, clock
+        self._usage, self._organisations, self._alarms, self._clock = (
+            usage,
+            organisations,
+            alarms,
+            clock,
+        )
         self._low = False
 
     async def look(self) -> None:
@@ -65,7 +70,7 @@ class DiskWatch:
         mark = low_mark(size)
         self._low = free < mark * (ENOUGH if self._low else 1.0)
         wanted = [_alarm(size, free)] if self._low else []
-        async for organisation in walk(self._people.organisations):
+        async for organisation in walk(self._organisations.organisations):
             await self._alarms.keep(organisation.id, Condition.DISK_LOW, wanted, now=self._clock())
 
 

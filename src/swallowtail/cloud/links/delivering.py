@@ -52,7 +52,7 @@ class Outbound:
         return self._live.epoch
 
     @property
-    def gone(self) -> bool:
+    def session_ended(self) -> bool:
         """Return whether the session has ended."""
         return self._live.session.closed.done()
 

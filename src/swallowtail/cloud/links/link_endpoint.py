@@ -220,7 +220,7 @@ class LinkSessions:
             if self._live.get(key) is live:
                 del self._live[key]
             SESSIONS.set(len(self._live))
-            await self._gone(live)
+            await self._ended(live)
 
     async def _keep(self, live: LiveLink) -> None:
         try:
@@ -229,7 +229,7 @@ class LinkSessions:
             log.warning("session start not recorded", link=live.link)
         await self._desired.watch(live)
 
-    async def _gone(self, live: LiveLink) -> None:
+    async def _ended(self, live: LiveLink) -> None:
         close = live.session.closed.result() if live.session.closed.done() else None
         status = close.code if close else None
         if close is not None and not close.by_peer and close.code in AT_FAULT:
@@ -245,7 +245,7 @@ class LinkSessions:
             "session closed", link=live.link, tenant=live.tenant, epoch=live.epoch, status=status
         )
         try:
-            await self._reports.note_away(live, self._clock())
+            await self._reports.note_offline(live, self._clock())
         except StorageUnavailableError:
             log.warning("session end not recorded", link=live.link)
 

@@ -97,12 +97,12 @@ class Reports:
         self, live: LiveLink, endpoints: EndpointStates, problems: tuple[tuple[str, str], ...] = ()
     ) -> None:
         """Keep what a connected Link runs."""
-        presence = live.link_session
+        session_state = live.link_session
         running = operations.Running(
             link=live.link,
             connected=True,
             since=live.since,
-            seen=presence.proven,
+            seen=session_state.proven,
             epoch=live.epoch,
             version=endpoints.version,
             release=live.release,
@@ -127,7 +127,7 @@ class Reports:
         """Keep why the Link has refused its configuration; what it ran before still runs."""
         await self._change(live, problems=problems)
 
-    async def note_away(self, live: LiveLink, now: float) -> None:
+    async def note_offline(self, live: LiveLink, now: float) -> None:
         """Keep that the session has ended."""
         await self._change(live, connected=False, since=now)
 

@@ -84,7 +84,7 @@ class Condition(enum.StrEnum):
 
     A stolen code, or a machine that was replaced without rebind.
     """
-    LINK_AWAY = "link-away"
+    LINK_OFFLINE = "link-away"
     """A Link has no live session."""
     CONFIGURATION_REFUSED = "configuration-refused"
     """A Link refused the desired configuration and runs the old one."""

@@ -43,8 +43,8 @@ REMEDIES: Final = {
         "Copy the file from a backup, or have the sender send the instance again; then check again."
     ),
     Fault.BLOB_DAMAGED: (
-        "Check the disk. Replace the file by the copy in a backup, or move it elsewhere and have the "
-        "sender send the instance again; then check again."
+        "Check the disk. Replace the file by the copy in a backup, or move it elsewhere and have "
+        "the sender send the instance again; then check again."
     ),
     Fault.DOCUMENT_MISSING: "Run `swallowtail cloud reindex`.",
     Fault.CHAIN_BROKEN: "Follow the runbook `audit.md`.",
@@ -73,7 +73,7 @@ class OrganisationReport(msgspec.Struct, kw_only=True):
     audit_records: int = 0
 
 
-class Report(msgspec.Struct, kw_only=True):
+class CheckReport(msgspec.Struct, kw_only=True):
     """The result. `rehashed`: every blob was read whole; else its length alone was compared."""
 
     rehashed: bool
@@ -109,9 +109,9 @@ class Check:
         self._inventory, self._instances = inventory, instances
         self._blobs, self._audit, self._exported = blobs, audit, exported
         self._clock, self._progress = clock, progress
-        self.report = Report(rehashed=rehash)
+        self.report = CheckReport(rehashed=rehash)
 
-    async def run(self) -> Report:
+    async def run(self) -> CheckReport:
         """Check every organisation and the operator's audit chain; return the report."""
         for tenant, name in await self._inventory.tenants():
             one = OrganisationReport(organisation=name)

@@ -12,7 +12,7 @@ from swallowtail.cloud.data_folder.data_folder import (
 )
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.operations.backup import blob_folders
-from swallowtail.cloud.operations.check import Check, Fault, Progress, Report
+from swallowtail.cloud.operations.check import Check, CheckReport, Fault, Progress
 from swallowtail.cloud.records.reading import SqliteReader
 from swallowtail.cloud.records.records import Records
 
@@ -24,7 +24,7 @@ async def check_folder(
     progress: Progress,
     audit_heads: Path | None = None,
     master_key: Path | None = None,
-) -> Report:
+) -> CheckReport:
     """Check a data folder.
 
     Raises DataFolderError, StorageUnavailableError or SealError when its database or its audit keys

@@ -37,7 +37,7 @@ from swallowtail.cloud.model.delivery import (
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records import attempts, lanes, payloads, schema, set_aside
+from swallowtail.cloud.records import attempts, dead_letter_alarms, lanes, payloads, schema
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.payloads import SOURCES, Sources
 from swallowtail.cloud.records.prepared import Prepared
@@ -491,7 +491,7 @@ def removed(
         connection.execute(delete(_delivery).where(_delivery.c.id.in_([row["id"] for row in rows])))
     _refresh_lanes(connection, tenant, rows)
     targets = {Target(link=row["link"], destination=row["destination"]) for row in rows}
-    set_aside.clear_alarms(connection, tenant, targets, now)
+    dead_letter_alarms.clear_alarms(connection, tenant, targets, now)
 
 
 def _of_payloads(kind: str, references: Collection[int]) -> tuple[ColumnElement[bool], ...]:
@@ -525,7 +525,7 @@ def _settle(unit: Unit, sources: Sources, settlement: Settlement, now: float) ->
         done = delivery_of(_row(unit.connection, settlement.tenant, settlement.delivery))
         unit.audit(settlement.tenant, delivered(done, sources[kind].transferred), now)
         if done.state in AWAITING_PERSON:
-            set_aside.raise_alarm(unit.connection, settlement.tenant, done, now)
+            dead_letter_alarms.raise_alarm(unit.connection, settlement.tenant, done, now)
     return True
 
 
@@ -599,8 +599,8 @@ def _refresh_all(
     for delivery in of_target.values():
         changed = delivery_of(_row(connection, tenant, delivery))
         if changed.state in AWAITING_PERSON:
-            set_aside.raise_alarm(connection, tenant, changed, now)
-    set_aside.clear_alarms(connection, tenant, of_target, now)
+            dead_letter_alarms.raise_alarm(connection, tenant, changed, now)
+    dead_letter_alarms.clear_alarms(connection, tenant, of_target, now)
 
 
 def _refresh_lanes(connection: Connection, tenant: Tenant, rows: Iterable[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from swallowtail.cloud.records import scopes
 from swallowtail.cloud.records.chain import head
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.inventory import tenants_of
-from swallowtail.cloud.records.people import require_organisation
+from swallowtail.cloud.records.organisations import require_organisation
 from swallowtail.cloud.records.rows import of, values
 from swallowtail.cloud.records.schema import audit_export
 
@@ -52,12 +52,12 @@ class AuditExportRecords:
 
     async def remove(self, tenant: Tenant, *, now: float, event: AuditEvent) -> bool:
         def remove(unit: Unit) -> bool:
-            gone = unit.connection.execute(
+            removed = unit.connection.execute(
                 delete(audit_export).where(audit_export.c.tenant == tenant)
             ).rowcount
-            if gone:
+            if removed:
                 unit.audit(tenant, event, now)
-            return bool(gone)
+            return bool(removed)
 
         return await self._database.write(remove, tenant=tenant)
 

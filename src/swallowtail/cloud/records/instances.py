@@ -34,7 +34,7 @@ from swallowtail.cloud.records.alarms import raised
 from swallowtail.cloud.records.counting import recount
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.numbering import NextId
-from swallowtail.cloud.records.people import require_active
+from swallowtail.cloud.records.organisations import require_active
 from swallowtail.cloud.records.prepared import Prepared
 from swallowtail.cloud.records.rows import Listing, only, paged, plain, values
 from swallowtail.cloud.records.running_deletions import check_kept

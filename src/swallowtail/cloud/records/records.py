@@ -12,7 +12,7 @@ from swallowtail.cloud.records.indexing import IndexJobRecords
 from swallowtail.cloud.records.instances import InstanceRecords
 from swallowtail.cloud.records.inventory import InventoryRecords
 from swallowtail.cloud.records.links import LinkRecords
-from swallowtail.cloud.records.people import PeopleRecords
+from swallowtail.cloud.records.organisations import OrganisationRecords
 from swallowtail.cloud.records.purging import UnreferencedBlobRecords
 from swallowtail.cloud.records.retention import RetentionRecords
 from swallowtail.cloud.records.rules import RuleRecords
@@ -23,7 +23,7 @@ class Records:
     """The ports, each under its name; the database is whoever opened it's to close."""
 
     def __init__(self, database: Database) -> None:
-        self.people = PeopleRecords(database)
+        self.organisations = OrganisationRecords(database)
         self.tokens = TokenRecords(database)
         self.links = LinkRecords(database)
         self.configuration = ConfigurationRecords(database)

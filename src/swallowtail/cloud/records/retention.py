@@ -14,7 +14,7 @@ from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import DAY, OPERATOR, Organisation, OrganisationState, Tenant
 from swallowtail.cloud.records import purging, schema, scopes
 from swallowtail.cloud.records.database import Database, Unit
-from swallowtail.cloud.records.people import require_organisation
+from swallowtail.cloud.records.organisations import require_organisation
 from swallowtail.cloud.records.rows import Listing, of, paged, values
 
 _organisation: Final = schema.organisation

@@ -218,11 +218,11 @@ class RuleRecords:
                 "ids": [routed.instance for routed in routings],
             }
             there = set(unit.connection.execute(THERE, key).scalars())
-            gone = (
+            removed = (
                 set(key["ids"]) - there
             )  # deleted since they were evaluated; a restored one is evaluated then
             for routed in routings:
-                if routed.instance in gone:
+                if routed.instance in removed:
                     continue
                 if routed.archive:
                     put_by_rule(unit, tenant, routed.instance, routed.archive, now)
@@ -236,7 +236,7 @@ class RuleRecords:
                 unit.connection,
                 SOURCES,
                 tenant,
-                [one for one in deliveries if one.reference not in gone],
+                [one for one in deliveries if one.reference not in removed],
                 now,
             )
 

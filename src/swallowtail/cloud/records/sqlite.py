@@ -27,6 +27,7 @@ from swallowtail.cloud.records.database import (
     FatalFailure,
     FatalStorageError,
     Intent,
+    IntentRefusal,
     Query,
     run_batch,
     storage_error,

@@ -35,7 +35,7 @@ from swallowtail.cloud.model.tenancy import (
 from swallowtail.cloud.records import schema, scopes
 from swallowtail.cloud.records.alarms import cleared, is_raised, raised, raised_unseen
 from swallowtail.cloud.records.database import Database, Unit
-from swallowtail.cloud.records.people import require_organisation
+from swallowtail.cloud.records.organisations import require_organisation
 from swallowtail.cloud.records.rows import Listing, only, paged, plain, values
 from swallowtail.cloud.records.searching import matches
 

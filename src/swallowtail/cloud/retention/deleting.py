@@ -32,7 +32,7 @@ class Deleting:
     def __init__(
         self,
         deletions: Deletions,
-        people: Organisations,
+        organisations: Organisations,
         audit: Audit,
         *,
         clock: Clock,
@@ -40,7 +40,7 @@ class Deleting:
         wake_link: Callable[[str], None],
         wake_index: Callable[[], None],
     ) -> None:
-        self._deletions, self._people, self._audit = deletions, people, audit
+        self._deletions, self._organisations, self._audit = deletions, organisations, audit
         self._clock, self._random = clock, random
         self._wake_link, self._wake_index = wake_link, wake_index
 
@@ -54,7 +54,7 @@ class Deleting:
         principal, tenant, deletion = caller.principal, caller.tenant, new_id(self._random)
         event = _deletion_event(caller, deletion, scope, kind, reason)
         now, facilities = self._clock(), principal.facilities
-        retention = (await self._people.organisation(tenant)).retention_days * DAY
+        retention = (await self._organisations.organisation(tenant)).retention_days * DAY
         new = NewDeletion(
             id=deletion,
             scope=scope,

@@ -73,7 +73,7 @@ def may_connect(listener: DicomListener, directory: Directory, address: str, loa
     own = max(CONNECTIONS_PER_ADDRESS, 2 * listener.max_associations_per_address)
     if load.associations >= slots or load.from_address >= own:
         return False
-    return load.associations < slots - max(1, slots // RESERVED_SHARE) or directory.knows_address(
+    return load.associations < slots - max(1, slots // RESERVED_SHARE) or directory.has_address(
         listener.name, address
     )
 

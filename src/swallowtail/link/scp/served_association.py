@@ -98,9 +98,11 @@ class ServedAssociation:
 
     def reject(self, rejected: Rejected) -> None:
         """Reject the association by the response table, and report it."""
-        told = ASSOCIATION_RESPONSES[rejected.situation]
-        assert isinstance(told, AssociationRejection)
-        self._connection.reject(RejectResult(told.result), RejectSource(told.source), told.reason)
+        reported = ASSOCIATION_RESPONSES[rejected.situation]
+        assert isinstance(reported, AssociationRejection)
+        self._connection.reject(
+            RejectResult(reported.result), RejectSource(reported.source), reported.reason
+        )
         self._outcome, self._reason = "rejected", rejected.reason or rejected.situation
         if rejected.reason:
             self._report_unknown(rejected.reason)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swallowtail.cloud.alarms.absences import AWAY_AFTER, Absences
+from swallowtail.cloud.alarms.absences import OFFLINE_AFTER, Absences
 from swallowtail.cloud.model.link_session import LinkSession
 from swallowtail.cloud.model.operations import Condition, Running
 from tests.unit.cloud.links.test_authentication import EVENT, HERON, NOW, Place
@@ -16,7 +16,7 @@ class Watch:
         self.place, self.sessions, self.now = place, Sessions(), NOW
         records = place.records
         self.absences = Absences(
-            people=records.people,
+            organisations=records.organisations,
             links=records.links,
             configuration=records.configuration,
             alarms=records.alarms,
@@ -51,9 +51,9 @@ async def test_an_absence_is_alarmed_once_and_cleared_when_it_ends(watch: Watch)
     running = Running(link="l", connected=False, since=NOW, seen=NOW, epoch=1)
     watch.sessions.live.clear()
     await watch.place.records.configuration.note_running(HERON, running)
-    assert await watch.after(AWAY_AFTER - 1) == []
-    assert await watch.after(1) == [(Condition.LINK_AWAY, 1)]
-    assert await watch.after(600) == [(Condition.LINK_AWAY, 1)]
+    assert await watch.after(OFFLINE_AFTER - 1) == []
+    assert await watch.after(1) == [(Condition.LINK_OFFLINE, 1)]
+    assert await watch.after(600) == [(Condition.LINK_OFFLINE, 1)]
     watch.connect()
     assert await watch.after(1) == []
 
@@ -64,10 +64,10 @@ async def test_a_session_that_a_dead_cloud_had_is_noted_as_ended(watch: Watch) -
     assert await watch.after(1) == [], "it has had no time to come back"
     running = (await watch.place.records.configuration.running(HERON, ["l"]))["l"]
     assert (running.connected, running.since) == (False, NOW + 1)
-    assert await watch.after(AWAY_AFTER) == [(Condition.LINK_AWAY, 1)]
+    assert await watch.after(OFFLINE_AFTER) == [(Condition.LINK_OFFLINE, 1)]
 
 
 async def test_a_link_that_is_not_expected_is_not_missed(watch: Watch) -> None:
-    assert await watch.after(AWAY_AFTER) == [(Condition.LINK_AWAY, 1)]
+    assert await watch.after(OFFLINE_AFTER) == [(Condition.LINK_OFFLINE, 1)]
     await watch.place.records.links.revoke(HERON, "l", now=NOW, event=EVENT)
     assert await watch.after(1) == []

@@ -27,7 +27,7 @@ class Watched:
     def __init__(self, records: Records, *, own: bool = True) -> None:
         self.records, self.now = records, MADE
         self.watch = CertificateWatch(
-            own=own, people=records.people, alarms=records.alarms, clock=self.clock
+            own=own, organisations=records.organisations, alarms=records.alarms, clock=self.clock
         )
 
     def clock(self) -> float:

@@ -11,7 +11,7 @@ import pytest
 from swallowtail.calls.config import Configuration, Device, dump
 from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.cloud.alarms.unknown import FORGOTTEN, MAX_RAISED, UnknownDevices
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.model.operations import Alarm, Condition, UnknownDevice
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
@@ -35,9 +35,9 @@ class Place:
         self.records = Records(MemoryDatabase(CommittedRows()))
         self.now = NOW
         self.unknown = UnknownDevices(
-            people=self.records.people,
+            organisations=self.records.organisations,
             configuration=self.records.configuration,
-            sites=SiteBook(self.records.links, self.records.configuration),
+            sites=ConfigurationCache(self.records.links, self.records.configuration),
             alarms=self.records.alarms,
             clock=lambda: self.now,
         )

@@ -85,7 +85,7 @@ class Cloud:
         self.exporter = AuditExporter(
             exports=records.audit_exports,
             audit=records.audit,
-            people=records.people,
+            organisations=records.organisations,
             alarms=records.alarms,
             seal=SEAL,
             send=self.repository,

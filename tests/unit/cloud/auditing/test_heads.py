@@ -34,7 +34,7 @@ class Cloud:
         self.guard = ChainGuard(
             HeadFile(self.path, INVENTED_KEYS),
             audit=records.audit,
-            people=records.people,
+            organisations=records.organisations,
             alarms=records.alarms,
             clock=lambda: self.now,
         )

@@ -177,13 +177,13 @@ async def test_a_full_disk_is_said_leaves_nothing_and_recovers(content: bytes) -
 
 
 async def test_a_failed_fsync_is_fatal_and_never_an_acknowledgement() -> None:
-    platter, told = SimulatedDisk(), []
-    blobs = FolderBlobs(platter.mount(), InlineWorkers(), on_fatal=told.append)
+    platter, reported = SimulatedDisk(), []
+    blobs = FolderBlobs(platter.mount(), InlineWorkers(), on_fatal=reported.append)
     await blobs.open()
     platter.failing = True
     with pytest.raises(StorageUnavailableError, match="must stop"):
         await put(blobs, SMALL)
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 async def test_a_damaged_blob_is_neither_overwritten_nor_acknowledged() -> None:

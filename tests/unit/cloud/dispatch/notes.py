@@ -90,7 +90,7 @@ class CloudRoute:
     tenant: Tenant = NORTH
     link: str = ""
     epoch: int = 0
-    gone: bool = False
+    session_ended: bool = False
     sent: list[str] = field(default_factory=list)
 
     def sender(self, kind: str) -> "CloudRoute":

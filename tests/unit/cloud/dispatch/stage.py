@@ -71,7 +71,7 @@ class PlayedLink:
         self.tenant: Tenant = NORTH
         self.link = "ward"
         self.epoch = 7
-        self.gone = False
+        self.session_ended = False
         self.got: list[tuple[DeliverRequest, bytes]] = []
         self.opened: list[DeliverRequest] = []
         self.answer: Callable[[DeliverRequest, bytes], DeliverAnswer] = SUCCESS
@@ -93,7 +93,7 @@ class PlayedLink:
         ):
             if self.hold is not None:
                 await self.hold.wait()
-            if self.gone:
+            if self.session_ended:
                 raise LinkOfflineError
             self._arrived.discard(request.delivery)
             if request.behind and request.behind not in self._arrived:

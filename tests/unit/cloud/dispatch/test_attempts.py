@@ -67,7 +67,7 @@ async def test_a_session_that_is_lost_leaves_all_that_may_have_been_begun(
     await stage.queue("1.1", "1.2")
     served = stage.serve(tasks)
     await stage.until(lambda: len(stage.link.opened) == 2)
-    stage.link.gone = True
+    stage.link.session_ended = True
     served.cancel()
     await stage.settled(WAITING, WAITING)
     (lost,), behind = await histories(stage)

@@ -16,7 +16,7 @@ from swallowtail.cloud.dispatch.delivery_creation import IDLE, POSTPONED, Router
 from swallowtail.cloud.dispatch.rule_editing import Rulebook
 from swallowtail.cloud.dispatch.rule_matching import LOOK_EVERY, LOST_REPORT
 from swallowtail.cloud.dispatch.runner import topic
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.model.delivery import Rule, RuleAction, RuleCondition
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, NORTH, SOUTH, admitted_link, arrival, indexed
@@ -34,7 +34,7 @@ class Desk:
     def __init__(self) -> None:
         self.stage = Stage()
         records = self.stage.records
-        sites = SiteBook(records.links, records.configuration)
+        sites = ConfigurationCache(records.links, records.configuration)
         self.router = Router(records.rules, sites, self.stage.bus, clock=self.clock)
         self.book = Rulebook(records.rules, sites, records.archives, clock=self.clock)
 

@@ -7,7 +7,7 @@ import pytest
 from swallowtail.calls.config import Configuration, dump
 from swallowtail.cloud.dispatch.queues import Queues
 from swallowtail.cloud.dispatch.runner import topic
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.model.delivery import (
     BreakerState,
     DeliverySearch,
@@ -33,7 +33,7 @@ async def stage() -> Stage:
     return made
 
 
-async def heard(woken: Subscription) -> None:
+async def responses(woken: Subscription) -> None:
     async with asyncio.timeout(5):
         await woken.wait()
 
@@ -44,7 +44,7 @@ def queues_of(stage: Stage) -> Queues:
         deliveries=records.deliveries,
         instances=records.instances,
         links=records.links,
-        sites=SiteBook(records.links, records.configuration),
+        sites=ConfigurationCache(records.links, records.configuration),
         bus=stage.bus,
         clock=lambda: stage.now,
     )
@@ -56,13 +56,13 @@ async def test_park_skip_and_resend_by_search_and_by_id_wake_the_links_queues(st
     woken = stage.bus.subscribe(topic("ward"))
     ids = [one.id for one in await stage.deliveries()]
     assert await queues.park(NORTH, ALL, [ids[0]], reason="ask the ward", event=EVENT) == 1
-    await heard(woken)
+    await responses(woken)
     assert await queues.skip(NORTH, OF_PACS, reason="not requested", event=EVENT) == 3
-    await heard(woken)
+    await responses(woken)
     assert await stage.states() == [SKIPPED] * 3
     assert {one.detail for one in await stage.deliveries()} == {"not requested"}
     assert await queues.resend(NORTH, OF_PACS, ids[1:], event=EVENT) == 2
-    await heard(woken)
+    await responses(woken)
     assert await stage.states() == [SKIPPED, WAITING, WAITING]
     assert [
         one.id
@@ -129,7 +129,7 @@ async def test_what_a_person_sends_goes_before_what_waits_and_wakes_the_queue(st
         )
         == 1
     )
-    await heard(woken)
+    await responses(woken)
     (lease,) = (
         await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)
     ).leases
@@ -149,8 +149,12 @@ async def test_destinations_are_those_configured_and_those_once_used(stage: Stag
     await stage.records.configuration.put(
         NORTH, "ward", dump(Configuration()), author="test", now=stage.now, event=EVENT
     )
-    gone = await queues.destination(NORTH, PACS)
-    assert (gone.target, gone.configured, gone.state.counts) == (PACS, None, {"pending": 1})
+    session_ended = await queues.destination(NORTH, PACS)
+    assert (session_ended.target, session_ended.configured, session_ended.state.counts) == (
+        PACS,
+        None,
+        {"pending": 1},
+    )
     with pytest.raises(NotFoundError):
         await queues.destination(SOUTH, PACS)
 
@@ -174,7 +178,7 @@ async def test_a_retry_has_a_destination_that_waits_after_failures_tried_at_once
     await deliveries.settle([waits], failing, now=now)
     woken = stage.bus.subscribe(topic("ward"))
     assert await queues.retry(NORTH, lease.delivery.id, event=EVENT) == 1
-    await heard(woken)
+    await responses(woken)
     assert len((await deliveries.claim(NORTH, PACS, 1, now=now, until=now + 60)).leases) == 1
 
 
@@ -186,7 +190,7 @@ async def test_pause_and_resume_wake_and_close_the_breaker(stage: Stage) -> None
     assert await stage.records.deliveries.due(NORTH, "ward") == ()
     woken = stage.bus.subscribe(topic("ward"))
     resumed = await queues.resume(NORTH, PACS, event=EVENT)
-    await heard(woken)
+    await responses(woken)
     assert (resumed.state.paused, resumed.state.breaker) == (False, BreakerState.CLOSED)
     with pytest.raises(NotFoundError):
         await queues.pause(NORTH, Target(link="ward", destination="nowhere"), event=EVENT)

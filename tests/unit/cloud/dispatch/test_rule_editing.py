@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from swallowtail.cloud.dispatch.rule_editing import InvalidRuleError, Rulebook
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.model.delivery import Rule, RuleAction, RuleCondition, Target
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
@@ -25,7 +25,7 @@ async def stage() -> Stage:
 
 @pytest.fixture
 def book(stage: Stage) -> Rulebook:
-    sites = SiteBook(stage.records.links, stage.records.configuration)
+    sites = ConfigurationCache(stage.records.links, stage.records.configuration)
     return Rulebook(stage.records.rules, sites, stage.records.archives, clock=lambda: stage.now)
 
 

@@ -537,11 +537,11 @@ async def test_a_session_that_ends_gives_its_leases_back_and_the_next_one_sends_
     await stage.queue(*UIDS[:2])
     serving = stage.serve(tasks)
     await stage.until(lambda: len(stage.link.opened) == 2)
-    stage.link.gone = True
+    stage.link.session_ended = True
     serving.cancel()
     await asyncio.wait([serving])
     assert await stage.states() == [WAITING, WAITING]
-    stage.link.gone, stage.link.hold = False, None
+    stage.link.session_ended, stage.link.hold = False, None
     stage.serve(tasks)
     await stage.settled(DONE, DONE)
     assert stage.link.uids == list(UIDS[:2])

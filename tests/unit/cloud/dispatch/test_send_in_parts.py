@@ -7,7 +7,7 @@ import pytest
 
 from swallowtail.cloud.dispatch import queues
 from swallowtail.cloud.dispatch.queues import Queues
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.model.delivery import NewDelivery
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Tenant
@@ -36,8 +36,8 @@ async def test_what_a_failure_leaves_out_is_queued_by_the_next_try(
         return await add(tenant, deliveries, **more)
 
     monkeypatch.setattr(records.deliveries, "add", failing)
-    sites = SiteBook(records.links, records.configuration)
-    people = Queues(
+    sites = ConfigurationCache(records.links, records.configuration)
+    organisations = Queues(
         deliveries=records.deliveries,
         instances=records.instances,
         links=records.links,
@@ -46,7 +46,7 @@ async def test_what_a_failure_leaves_out_is_queued_by_the_next_try(
         clock=lambda: stage.now,
     )
     with pytest.raises(StorageUnavailableError):
-        await people.send(NORTH, "1.2.1", PACS, request="r1", event=EVENT)
-    assert await people.send(NORTH, "1.2.1", PACS, request="r1", event=EVENT) == 3
+        await organisations.send(NORTH, "1.2.1", PACS, request="r1", event=EVENT)
+    assert await organisations.send(NORTH, "1.2.1", PACS, request="r1", event=EVENT) == 3
     assert parts == [2, 0, 2, 2, 1]
     assert [one.payload.identifier for one in await stage.deliveries()] == UIDS

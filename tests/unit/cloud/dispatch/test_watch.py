@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from swallowtail.calls.config import Configuration, dump
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.dispatch.watch import OLD, QueueWatch, label_of
 from swallowtail.cloud.model.delivery import (
     BreakerState,
@@ -32,9 +32,9 @@ async def stage() -> Stage:
 def watch_of(stage: Stage) -> QueueWatch:
     records = stage.records
     return QueueWatch(
-        people=records.people,
+        organisations=records.organisations,
         deliveries=records.deliveries,
-        sites=SiteBook(records.links, records.configuration),
+        sites=ConfigurationCache(records.links, records.configuration),
         alarms=records.alarms,
         clock=lambda: stage.now,
     )

@@ -33,7 +33,7 @@ class Application:
     """Accepts a WebSocket, as `/link` does, and keeps what comes."""
 
     def __init__(self, *, admits):
-        self.admits, self.told = admits, asyncio.Event()
+        self.admits, self.reported = admits, asyncio.Event()
         self.messages, self.most = [], 0
 
     async def __call__(self, scope, receive, send):
@@ -47,7 +47,7 @@ class Application:
             self.most = max(self.most, short.queue.qsize())
             if message["type"] == "websocket.disconnect":
                 self.messages.append((message["code"], message.get("reason", "")))
-                self.told.set()
+                self.reported.set()
                 return
             self.messages.append(message["bytes"])
 
@@ -104,7 +104,7 @@ async def test_before_the_hello_a_few_frames_are_taken_and_then_the_connection_i
         reader, writer = await upgraded(address, tmp_path)
         writer.write(MESSAGE * 1_000)
         async with asyncio.timeout(5):
-            await application.told.wait()
+            await application.reported.wait()
             with contextlib.suppress(ConnectionError):
                 closed = await reader.read()
                 assert closed.startswith(b"\x88")
@@ -131,7 +131,7 @@ async def test_after_the_hello_nothing_is_lost_and_little_waits_for_the_session(
         _, writer = await upgraded(address, tmp_path)
         writer.write(MESSAGE * 50_000 + b"\x88\x82" + MASK + b"\x03\xe8")
         async with asyncio.timeout(20):
-            await application.told.wait()
+            await application.reported.wait()
         assert application.messages == [b"x"] * 50_000 + [(1000, "")]
         assert application.most <= MAX_QUEUED
         writer.transport.abort()

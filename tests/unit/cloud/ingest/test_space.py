@@ -22,7 +22,10 @@ async def test_the_alarm_is_edge_triggered_with_a_margin() -> None:
     await tenants(records)
     free = [GIB]
     watch = DiskWatch(
-        lambda: (10 * GIB, free[0]), people=records.people, alarms=records.alarms, clock=lambda: NOW
+        lambda: (10 * GIB, free[0]),
+        organisations=records.organisations,
+        alarms=records.alarms,
+        clock=lambda: NOW,
     )
 
     async def seen(amount: float) -> list[tuple[Condition, int]]:
@@ -47,6 +50,8 @@ async def test_a_disk_that_cannot_be_looked_at_is_storage_that_is_not_there() ->
         raise OSError("stale file handle")
 
     records = Records(MemoryDatabase(CommittedRows()))
-    watch = DiskWatch(usage, people=records.people, alarms=records.alarms, clock=lambda: NOW)
+    watch = DiskWatch(
+        usage, organisations=records.organisations, alarms=records.alarms, clock=lambda: NOW
+    )
     with pytest.raises(StorageUnavailableError):
         await watch.look()

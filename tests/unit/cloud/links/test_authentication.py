@@ -50,11 +50,11 @@ class Place:
         self.records.links.admit = counted  # type: ignore[method-assign]
 
     async def populate(self) -> None:
-        people = self.records.people
-        await people.add_organisation(
+        organisations = self.records.organisations
+        await organisations.add_organisation(
             Organisation(id=HERON, name="heronsgate", created=NOW), now=NOW, event=EVENT
         )
-        await people.put_facility(
+        await organisations.put_facility(
             HERON, Facility(id="f", name="main", time_zone="UTC"), now=NOW, event=EVENT
         )
         link = Link(id="l", facility="f", name="radiology", created=NOW)
@@ -169,10 +169,14 @@ def test_a_proof_is_an_ed25519_signature_by_the_key_that_is_shown() -> None:
 
 async def test_a_suspended_organisations_links_are_not_let_in(place: Place) -> None:
     await place.judge(place.code)
-    people = place.records.people
-    await people.change_organisation(HERON, state=OrganisationState.SUSPENDED, now=NOW, event=EVENT)
+    organisations = place.records.organisations
+    await organisations.change_organisation(
+        HERON, state=OrganisationState.SUSPENDED, now=NOW, event=EVENT
+    )
     refused = await place.judge(place.code)
     assert isinstance(refused, Refusal)
     assert refused.reason is RefuseReason.CODE
-    await people.change_organisation(HERON, state=OrganisationState.ACTIVE, now=NOW, event=EVENT)
+    await organisations.change_organisation(
+        HERON, state=OrganisationState.ACTIVE, now=NOW, event=EVENT
+    )
     assert isinstance(await place.judge(place.code), Admitted)

@@ -139,13 +139,13 @@ async def test_an_instance_arrives_whole_and_its_answer_comes_back(world: World)
         progress = Progress()
         before = progress.at
         answer = await deliver(outbound, BIG, b"", b"tail", progress=progress)
-        assert (outbound.tenant, outbound.link, outbound.gone) == (HERON, "l", False)
+        assert (outbound.tenant, outbound.link, outbound.session_ended) == (HERON, "l", False)
     whole = BIG + b"tail"
     assert answer == as_delivered(whole, status=0xB000)
     assert got == [(REQUEST, whole, TransferEnd(length=len(whole), crc32=zlib.crc32(whole)))]
     assert progress.sent.is_set()
     assert progress.at >= before
-    assert outbound.gone
+    assert outbound.session_ended
 
 
 @pytest.mark.parametrize("lie", [{"length": 3}, {"crc32": 1}], ids=str)
@@ -173,18 +173,18 @@ async def test_success_before_the_body_was_sent_is_not_believed(world: World) ->
 
 
 async def test_a_failure_is_heard_while_the_body_waits_for_credit(world: World) -> None:
-    gone = asyncio.Event()
+    session_ended = asyncio.Event()
 
     async def serve(channel: Channel) -> None:
         await channel.message(encode(DOWN), fin=True)
         assert await reset_of(channel) is ResetReason.CANCELLED
-        gone.set()
+        session_ended.set()
 
     async with link(world, serve) as (outbound, _):
         progress = Progress()
         assert await deliver(outbound, BIG, progress=progress) == DOWN
         assert not progress.sent.is_set(), "what failed is followed by nothing"
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(session_ended.wait(), 5)
 
 
 async def _reset(channel: Channel) -> None:
@@ -207,7 +207,7 @@ async def test_an_answer_that_is_none_is_the_links_failure(
     async with link(world, serve) as (outbound, _):
         with pytest.raises(LinkOfflineError):
             await deliver(outbound, body)
-        assert not outbound.gone
+        assert not outbound.session_ended
 
 
 async def test_a_session_that_ends_takes_its_deliveries_with_it(world: World) -> None:
@@ -226,28 +226,28 @@ async def test_a_session_that_ends_takes_its_deliveries_with_it(world: World) ->
 
 
 async def test_a_delivery_that_is_cancelled_is_given_up_at_the_link(world: World) -> None:
-    began, gone = asyncio.Event(), asyncio.Event()
+    began, session_ended = asyncio.Event(), asyncio.Event()
 
     async def serve(channel: Channel) -> None:
         began.set()
         assert await reset_of(channel) is ResetReason.CANCELLED
-        gone.set()
+        session_ended.set()
 
     async with link(world, serve) as (outbound, _), Tasks("test") as tasks:
         running = tasks.spawn(deliver(outbound, BIG), name="deliver")
         await asyncio.wait_for(began.wait(), 5)
         running.cancel()
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(session_ended.wait(), 5)
 
 
 async def test_a_blob_that_is_missing_is_told_to_the_caller_and_given_up_at_the_link(
     world: World,
 ) -> None:
-    gone = asyncio.Event()
+    session_ended = asyncio.Event()
 
     async def serve(channel: Channel) -> None:
         assert await reset_of(channel) is ResetReason.CANCELLED
-        gone.set()
+        session_ended.set()
 
     async def missing() -> AsyncIterator[bytes]:
         yield b"half"
@@ -256,7 +256,7 @@ async def test_a_blob_that_is_missing_is_told_to_the_caller_and_given_up_at_the_
     async with link(world, serve) as (outbound, _):
         with pytest.raises(NotFoundError):
             await outbound.deliver(REQUEST, missing(), Progress())
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(session_ended.wait(), 5)
 
 
 def _steps(*names: str, ok: bool = True) -> tuple[CheckStep, ...]:
@@ -307,7 +307,7 @@ async def test_a_question_whose_answer_is_not_awaited_any_more_is_given_up_at_th
     world: World, answer: Callable[[Channel], Awaitable[ResetReason]]
 ) -> None:
     """Else the Link would go on, and what it has sent would hold the session's credit for good."""
-    heard: asyncio.Queue[ResetReason] = asyncio.Queue()
+    responses: asyncio.Queue[ResetReason] = asyncio.Queue()
 
     announced = ("listener:dicom", *CALLS, call_capability("question"))
     async with world.connected(announced) as session, Tasks("link") as tasks:
@@ -315,13 +315,13 @@ async def test_a_question_whose_answer_is_not_awaited_any_more_is_given_up_at_th
         async def run() -> None:
             async for channel in session.opened():
                 if channel.opening.call == "question":
-                    heard.put_nowait(await answer(channel))
+                    responses.put_nowait(await answer(channel))
 
         tasks.spawn(run(), name="run")
         live = world.sessions._live[HERON, "l"]
         with pytest.raises(LinkOfflineError):
             await live.ask("question", b"", refuse, body=BIG, seconds=0.5)
-        assert await asyncio.wait_for(heard.get(), 5) is ResetReason.CANCELLED
+        assert await asyncio.wait_for(responses.get(), 5) is ResetReason.CANCELLED
         assert live.session.machine.budget.held == 0
         assert not live.session.closed.done()
 

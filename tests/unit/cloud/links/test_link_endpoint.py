@@ -163,7 +163,7 @@ class World:
         )
         machine = SessionMachine(hello, now=asyncio.get_running_loop().time())
         async with Session(machine, pipe) as session:
-            await session.welcomed()
+            await session.hello_accepted()
             yield session
         await served
 
@@ -195,9 +195,14 @@ async def test_an_upgrade_without_our_subprotocol_is_denied_with_a_sentence(worl
 
 async def test_presence_lasts_as_long_as_the_session(world: World) -> None:
     async with world.connected():
-        presence = world.sessions.session(HERON, "l")
-        assert presence is not None
-        assert (presence.since, presence.address, presence.release, presence.epoch) == (
+        session_state = world.sessions.session(HERON, "l")
+        assert session_state is not None
+        assert (
+            session_state.since,
+            session_state.address,
+            session_state.release,
+            session_state.epoch,
+        ) == (
             NOW,
             "192.0.2.1",
             "0.1.0",
@@ -215,9 +220,9 @@ async def test_a_newer_session_takes_the_place_and_the_older_leaves_no_trace(wor
         await asyncio.wait([older.closed])
         assert older.farewell is not None
         assert older.farewell.reason == "replaced"
-        presence = world.sessions.session(HERON, "l")
-        assert presence is not None
-        assert presence.epoch == 2
+        session_state = world.sessions.session(HERON, "l")
+        assert session_state is not None
+        assert session_state.epoch == 2
         assert not newer.closed.done()
     assert world.sessions.session(HERON, "l") is None
 
@@ -248,9 +253,9 @@ async def test_a_session_in_its_hello_is_told_to_come_again_too(world: World) ->
     served = world.upgrade(pipe, SUBPROTOCOL)
     await pipe.receive()  # the challenge
     await world.sessions.drain()
-    told = read_control(memoryview((await pipe.receive())[0])[HEADER.size :])
-    assert isinstance(told, Refuse)
-    assert (told.reason, told.retry_after) == ("busy", 1.0)
+    reported = read_control(memoryview((await pipe.receive())[0])[HEADER.size :])
+    assert isinstance(reported, Refuse)
+    assert (reported.reason, reported.retry_after) == ("busy", 1.0)
     with pytest.raises(TransportClosedError, match="4401"):
         await pipe.receive()
     await served

@@ -8,7 +8,7 @@ from swallowtail.cloud.auditing.heads import ExportedHead, HeadFile
 from swallowtail.cloud.data_folder.data_folder import read_audit_keys
 from swallowtail.cloud.model.audit import ChainHead
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.operations.check import REMEDIES, Fault, Report
+from swallowtail.cloud.operations.check import REMEDIES, CheckReport, Fault
 from swallowtail.cloud.operations.commands import check_folder
 from swallowtail.cloud.records.reading import SqliteReader
 from swallowtail.cloud.records.records import Records
@@ -17,11 +17,11 @@ from tests.conformance.invented import NORTH, NOW, SOUTH, digest
 from tests.unit.cloud.operations.folders import blob, make, sql
 
 
-async def check(path: Path, *, rehash: bool = True) -> Report:
+async def check(path: Path, *, rehash: bool = True) -> CheckReport:
     return await check_folder(path, rehash=rehash, progress=lambda _: None)
 
 
-def found(report: Report) -> set[tuple[Fault, str]]:
+def found(report: CheckReport) -> set[tuple[Fault, str]]:
     return {(finding.fault, finding.organisation) for finding in report.findings}
 
 

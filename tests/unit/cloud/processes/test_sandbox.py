@@ -126,9 +126,9 @@ STATUS = {"NoNewPrivs": "1", "Seccomp": "2"}
 def status_of(worker: WorkerProcess) -> dict[str, str]:
     """What the kernel says of it, and the descriptors that it has between jobs."""
     lines = Path(f"/proc/{worker.pid}/status").read_text().splitlines()
-    told = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    reported = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     descriptors = ",".join(sorted(path.name for path in Path(f"/proc/{worker.pid}/fd").iterdir()))
-    return {name: told[name] for name in STATUS} | {"descriptors": descriptors}
+    return {name: reported[name] for name in STATUS} | {"descriptors": descriptors}
 
 
 async def test_the_workers_that_run_are_confined(blobs: FolderBlobs, tmp_path: Path) -> None:
@@ -265,10 +265,10 @@ def test_what_is_missing_is_logged_once_and_measured(monkeypatch: pytest.MonkeyP
     assert missing == {"seccomp": "no filter for riscv64", "landlock": "ENOSYS"}
     with capture_logs() as logs:
         probe.report(missing)
-    told = [(line["event"], line["kind"], line["reason"]) for line in logs]
+    reported = [(line["event"], line["kind"], line["reason"]) for line in logs]
     event = "worker protection missing"
     parts = ("landlock", "landlock-network", "landlock-scopes")
-    assert told == [
+    assert reported == [
         (event, "seccomp", "no filter for riscv64"),
         *((event, part, "ENOSYS") for part in parts),
     ]

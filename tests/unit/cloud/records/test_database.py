@@ -159,14 +159,16 @@ async def test_what_was_written_is_there_after_a_restart(
 
 
 async def test_after_a_fatal_failure_nothing_is_written_any_more(tmp_path: Path) -> None:
-    told: list[StorageUnavailableError] = []
-    database = SqliteDatabase.open(tmp_path / "db", audit_keys=INVENTED_KEYS, on_fatal=told.append)
+    reported: list[StorageUnavailableError] = []
+    database = SqliteDatabase.open(
+        tmp_path / "db", audit_keys=INVENTED_KEYS, on_fatal=reported.append
+    )
     broken = sqlite3.OperationalError("disk I/O error")
     broken.sqlite_errorcode = 10
     for intent in (add(1, broken), add(2)):
         with pytest.raises(FatalStorageError):
             await database.write(intent)
-    assert len(told) == 1
+    assert len(reported) == 1
     assert (
         await database.read(
             lambda connection: connection.execute(select(index_job.c.instance)).all()
@@ -185,10 +187,10 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 async def test_a_cancelled_caller_does_not_disturb_the_others(database: SqliteDatabase) -> None:
     go_on = threading.Event()
     blocked = asyncio.ensure_future(database.write(lambda _: go_on.wait(10)))  # noqa: TID251
-    gone = asyncio.ensure_future(database.write(add(1)))  # noqa: TID251
+    removed = asyncio.ensure_future(database.write(add(1)))  # noqa: TID251
     stays = asyncio.ensure_future(database.write(add(2)))  # noqa: TID251
     await asyncio.sleep(0)
-    gone.cancel()
+    removed.cancel()
     go_on.set()
     assert await asyncio.gather(blocked, stays) == [True, 2]
     await database.close()

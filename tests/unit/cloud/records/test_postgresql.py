@@ -117,8 +117,8 @@ def test_every_table_of_tenants_has_a_policy(
 async def test_text_with_nul_is_stored_and_searched_for(records: Records) -> None:
     """From REST, where JSON can hold one; as SQLite does."""
     strange = Facility(id="x", name="a\0b", time_zone="UTC")
-    await records.people.put_facility(NORTH, strange, now=NOW, event=EVENT)
-    (found,) = (await records.people.facilities(NORTH, name="a\0b")).items
+    await records.organisations.put_facility(NORTH, strange, now=NOW, event=EVENT)
+    (found,) = (await records.organisations.facilities(NORTH, name="a\0b")).items
     assert found.name == "a\ufffdb"
 
 
@@ -204,7 +204,7 @@ async def test_an_intent_that_fails_fails_alone(
     await first
     one, two, three = await asyncio.gather(*batch, return_exceptions=True)
     assert (one, type(two), three) == (None, ConflictError, None)
-    names = {one.id for one in (await records.people.facilities(NORTH)).items}
+    names = {one.id for one in (await records.organisations.facilities(NORTH)).items}
     assert names == {"clinic", "east", "west"}
 
 

@@ -128,7 +128,7 @@ async def test_a_removed_organisation_is_purged_and_swept_to_the_last_blob(cloud
         records.deletions, records.retentions, clock=lambda: time.wall, steady=time.clock()
     )
     assert isinstance(await cloud.store(body(b"kept until then")), Committed)
-    await records.people.change_organisation(
+    await records.organisations.change_organisation(
         NORTH, state=OrganisationState.REMOVED, now=NOW, event=EVENT
     )
     time.passes(30 * DAY - 1)

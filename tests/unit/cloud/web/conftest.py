@@ -265,12 +265,12 @@ class Cloud:
 
     async def populate(self, tenant: Tenant) -> None:
         """Give a tenant one of everything, with the same names in every tenant."""
-        people = self.records.people
-        await people.add_organisation(
+        organisations = self.records.organisations
+        await organisations.add_organisation(
             Organisation(id=tenant, name=f"{tenant}sgate", created=NOW), now=NOW, event=EVENT
         )
         for name in ("main", "annex"):
-            await people.put_facility(
+            await organisations.put_facility(
                 tenant,
                 Facility(id=f"{name}-{tenant}", name=name, time_zone="UTC"),
                 now=NOW,
@@ -299,10 +299,10 @@ class Cloud:
         await self.records.rules.put(tenant, rule, now=NOW, event=EVENT)
         archive = Archive(id=f"archive-{tenant}", name="hearts", created=NOW)
         await self.records.archives.add(tenant, archive, now=NOW, event=EVENT)
-        wish = NewDelivery(
+        desired = NewDelivery(
             target=target, kind="instance", reference=instance, cause=f"rule:{rule.id}/1"
         )
-        await self.records.deliveries.add(tenant, [wish], now=NOW)
+        await self.records.deliveries.add(tenant, [desired], now=NOW)
 
     async def configure(self, tenant: Tenant, link: str, document: Any) -> None:
         """Make a document the desired one of a Link."""
@@ -330,11 +330,13 @@ class Cloud:
         )
         receipt = await self.records.instances.commit(tenant, arrival, now=NOW)
         assert receipt.stored is Stored.NEW
-        told = Study(uid=study, patient_name="Heron^Ada=花", patient_id="P1", modalities=("US",))
+        reported = Study(
+            uid=study, patient_name="Heron^Ada=花", patient_id="P1", modalities=("US",)
+        )
         found = Indexed(
             tenant=tenant,
             instance=receipt.id,
-            study=told,
+            study=reported,
             series=Series(study=study, uid=f"{study}.1", modality="US"),
             frame_count=len(SPANS),
             frames=FrameIndex(spans=SPANS, values={"7FE00010": BulkValue(spans=(500, 2000))}),

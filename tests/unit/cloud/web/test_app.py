@@ -60,7 +60,7 @@ async def test_ready_says_when_the_store_is_down(
     async def down(*_: object, **__: object) -> None:
         raise StorageUnavailableError
 
-    monkeypatch.setattr(cloud.records.people, "organisations", down)
+    monkeypatch.setattr(cloud.records.organisations, "organisations", down)
     assert (await cloud.http.get("/readyz")).status_code == 503
     assert (await cloud.http.get("/healthz")).status_code == 200
 
@@ -96,7 +96,7 @@ async def test_a_fault_of_ours_tells_nothing_of_its_inside(
     async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("Heron^Ada")
 
-    monkeypatch.setattr(cloud.records.people, "facilities", broken)
+    monkeypatch.setattr(cloud.records.organisations, "facilities", broken)
     answer = await cloud.call("GET", "facilities", await cloud.token(Role.AUDITOR))
     assert answer.status_code == 500
     assert answer.json()["code"] == "internal"

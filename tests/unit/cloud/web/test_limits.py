@@ -54,7 +54,7 @@ async def make() -> AsyncIterator[Make]:
         await world.close()
 
 
-def told(answer: httpx2.Response) -> tuple[Any, ...]:
+def reported(answer: httpx2.Response) -> tuple[Any, ...]:
     """Return everything that an answer says; but for the boundary of its parts, which is random."""
     kind = answer.headers.get("content-type", "")
     content = answer.content
@@ -95,7 +95,7 @@ async def walk(
                 pytest.fail(f"{title(request)}: {answer.text[:300]}")
             if failed is not None and answer.status_code < 300:
                 failed.discard(request.route.endpoint.__name__)
-            answers.append((title(request), told(answer)))
+            answers.append((title(request), reported(answer)))
     return answers
 
 
@@ -129,7 +129,7 @@ async def test_whatever_one_facility_does_changes_and_hides_nothing_of_another(
 
 async def seen_by_theirs(world: World) -> dict[str, tuple[Any, ...]]:
     return {
-        title(request): told(await world.ask(request, "theirs"))
+        title(request): reported(await world.ask(request, "theirs"))
         for request in requests(world, by_method(FILTERED)[0])
     }
 

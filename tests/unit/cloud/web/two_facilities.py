@@ -88,7 +88,9 @@ class World:
         await self.cloud.blobs.open()
         for tenant in (HERON, ELSEWHERE):
             organisation = Organisation(id=tenant, name=tenant, created=NOW)
-            await self.cloud.records.people.add_organisation(organisation, now=NOW, event=EVENT)
+            await self.cloud.records.organisations.add_organisation(
+                organisation, now=NOW, event=EVENT
+            )
         sides = [(self.owner, "theirs"), (HERON, "ours")]
         for tenant, name in sides if self.theirs_first else sides[::-1]:
             await self._facility(tenant, name)
@@ -178,7 +180,7 @@ class World:
         records, link = self.cloud.records, f"{name}-link"
         title = "SECRET" if name == "theirs" else ""
         facility = Facility(id=name, name=name, title=title, time_zone="UTC")
-        await records.people.put_facility(tenant, facility, now=NOW, event=EVENT)
+        await records.organisations.put_facility(tenant, facility, now=NOW, event=EVENT)
         made = Link(id=link, facility=name, name=link, created=NOW)
         code = SecurityCode(digest=name.encode().ljust(32), until=NOW + 60)
         await records.links.add(tenant, made, code, now=NOW, event=EVENT)
@@ -245,10 +247,10 @@ class World:
             await keep(
                 f"{DELETABLE}.9.{number}", word * (300 + number), study=DELETABLE, series=series
             )
-        gone = self.deleted[name] = await keep(f"{SOP}.8", word * 400)
+        session_ended = self.deleted[name] = await keep(f"{SOP}.8", word * 400)
         new = NewDeletion(
             id=f"{name}-deletion",
-            scope=Scope(instance=gone),
+            scope=Scope(instance=session_ended),
             reason=word.decode(),
             deleted=NOW,
             deleted_by="x",
@@ -274,10 +276,10 @@ class World:
         ]
         add = self.cloud.records.deliveries.add
         for number, (tenant, target, instance, side) in enumerate(wishes, 1):
-            wish = NewDelivery(
+            desired = NewDelivery(
                 target=target, kind="instance", reference=instance, cause=f"rule:r/{number}"
             )
-            assert await add(tenant, [wish], now=NOW) == 1
+            assert await add(tenant, [desired], now=NOW) == 1
             side.deliveries.append(number)
         await self._attempt(HERON, ours)
         await self._attempt(self.owner, theirs)
@@ -353,7 +355,7 @@ class _Keep:
             "7FE00010": {"vr": "OB"},
         }
         document["7FE00010"] |= {"BulkDataURI": "bulkdata/7FE00010"}
-        told = Study(
+        reported = Study(
             uid=study,
             patient_name=word,
             patient_id=word,
@@ -364,7 +366,7 @@ class _Keep:
         return Indexed(
             tenant=self.tenant,
             instance=instance,
-            study=told,
+            study=reported,
             series=Series(
                 study=study,
                 uid=series,

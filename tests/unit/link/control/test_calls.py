@@ -83,8 +83,8 @@ def test_a_call_that_cannot_be_read_is_reset_as_malformed(call):
 
 def test_a_document_that_cannot_be_run_is_refused_and_the_old_one_goes_on():
     async def scene(stage: Stage) -> None:
-        wish = Configure(version=9, document=b'{"listeners": [], "exec": "rm -rf /"}')
-        answer = read_configure_answer(await ask(stage, CONFIGURE, encode(wish)))
+        desired = Configure(version=9, document=b'{"listeners": [], "exec": "rm -rf /"}')
+        answer = read_configure_answer(await ask(stage, CONFIGURE, encode(desired)))
         assert isinstance(answer, ConfigurationRefused)
         assert "exec" in answer.problems[0].message
         assert stage.agent.state.version == 1
@@ -95,10 +95,10 @@ def test_a_document_that_cannot_be_run_is_refused_and_the_old_one_goes_on():
 
 def test_what_the_policy_forbids_is_refused_with_the_files_name():
     async def scene(stage: Stage) -> None:
-        wish = msgspec.structs.replace(
+        desired = msgspec.structs.replace(
             CONFIGURATION, listeners=(msgspec.structs.replace(LISTENER, port=22),)
         )
-        answer = await stage.cloud.configure(wish)
+        answer = await stage.cloud.configure(desired)
         assert isinstance(answer, ConfigurationRefused)
         assert "policy.toml" in answer.problems[0].message
 

@@ -185,13 +185,13 @@ def test_by_default_thirty_two_associations_may_come_from_one_address():
 
 
 def test_addresses_of_known_devices_are_known_to_their_listener_alone():
-    assert DEVICES.knows_address("echo-room", "10.0.0.10")
-    assert not DEVICES.knows_address("echo-room", "10.9.9.9")
+    assert DEVICES.has_address("echo-room", "10.0.0.10")
+    assert not DEVICES.has_address("echo-room", "10.9.9.9")
     only_or = Directory.of(
         [Device(name="or", ae_title="OR1", addresses=("10.0.0.9",), listeners=("or",))]
     )
-    assert only_or.knows_address("or", "10.0.0.9")
-    assert not only_or.knows_address("echo-room", "10.0.0.9")
+    assert only_or.has_address("or", "10.0.0.9")
+    assert not only_or.has_address("echo-room", "10.0.0.9")
 
 
 def results(listener: DicomListener, classes, syntaxes=BOTH) -> list[int]:

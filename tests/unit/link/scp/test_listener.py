@@ -286,8 +286,8 @@ def test_a_port_probe_leaves_nothing_behind():
 async def test_a_connection_that_was_reset_before_it_was_accepted_is_nobody():
     site = LinkState(session=lambda: None, random=bytes, wall=lambda: 0.0)
     entity = ApplicationEntity(LISTENER, site)
-    gone = SimpleNamespace(peer=("", 0))
-    await entity._serve(gone)
+    session_ended = SimpleNamespace(peer=("", 0))
+    await entity._serve(session_ended)
     assert entity.connections == 0
 
 
@@ -361,12 +361,16 @@ def test_a_closed_listener_lets_its_association_end_and_takes_no_other():
 def test_titles_that_ps3_5_forbids_are_rejected(unknown_devices, called, calling, answer):
     async def scene(stage: Stage) -> None:
         asked = propose(called, calling, [(VERIFICATION, (EXPLICIT_VR_LITTLE_ENDIAN,))])
-        told = await stage.associate(asked)
+        reported = await stage.associate(asked)
         if answer is None:
-            assert isinstance(told, Connection)
+            assert isinstance(reported, Connection)
         else:
-            assert isinstance(told, AssociateRejected), told
-            assert (told.answer.result, told.answer.source, told.answer.reason) == answer
+            assert isinstance(reported, AssociateRejected), reported
+            assert (
+                reported.answer.result,
+                reported.answer.source,
+                reported.answer.reason,
+            ) == answer
 
     play(scene, configuration=listening(unknown_devices=unknown_devices))
 

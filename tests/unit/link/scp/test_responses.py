@@ -81,7 +81,7 @@ async def associated(stage: Stage) -> Connection:
     return connection
 
 
-async def heard(connection: Connection) -> DicomResponse:
+async def responses(connection: Connection) -> DicomResponse:
     """Hear one answer, and whether the association outlives it."""
     event = await connection.next_event()
     if isinstance(event, Aborted):
@@ -96,7 +96,7 @@ async def heard(connection: Connection) -> DicomResponse:
 
 async def aborted(connection: Connection) -> DicomResponse:
     """Hear an A-ABORT; its reason says what was wrong, the table says by whom."""
-    answer = await heard(connection)
+    answer = await responses(connection)
     assert isinstance(answer, AssociationAbort)
     return AssociationAbort(answer.source)
 
@@ -113,18 +113,18 @@ async def stored(stage: Stage, **more: str) -> DicomResponse:
     connection = await associated(stage)
     begin_store(connection, **more)
     connection.send_data(BODY, last=True)
-    return await heard(connection)
+    return await responses(connection)
 
 
 async def echoed(connection: Connection) -> DicomResponse:
     connection.send(ECHO, echo_request(connection.new_message_id(), VERIFICATION))
-    return await heard(connection)
+    return await responses(connection)
 
 
 async def lose_the_cloud(stage: Stage) -> None:
     session = stage.agent.uplink.session
     assert session is not None
-    stage.cloud.away = True
+    stage.cloud.offline = True
     stage.cloud.lose()
     await asyncio.wait([session.closed])
 
@@ -191,7 +191,7 @@ async def _(stage: Stage) -> DicomResponse:
 async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     began = stage.loop.time()
-    answer = await heard(connection)
+    answer = await responses(connection)
     assert 19 < stage.loop.time() - began < 21
     return answer
 
@@ -225,7 +225,7 @@ async def _(stage: Stage) -> DicomResponse:
 async def _(stage: Stage) -> DicomResponse:
     connection = await associated(stage)
     connection.send(ECHO, echo_request(connection.new_message_id(), CT))
-    return await heard(connection)
+    return await responses(connection)
 
 
 @provokes(Situation.STORED, "C-STORE")
@@ -262,7 +262,7 @@ async def _(stage: Stage) -> DicomResponse:
     connection.send_data(BODY, last=False)
     await lose_the_cloud(stage)
     began = stage.loop.time()
-    answer = await heard(connection)
+    answer = await responses(connection)
     assert 9 < stage.loop.time() - began < 11
     return answer
 
@@ -277,7 +277,7 @@ async def _(stage: Stage) -> DicomResponse:
         event = await connection.next_event()
         assert isinstance(event, CommandReceived)
         assert event.command.status == 0xA700
-    return await heard(connection)
+    return await responses(connection)
 
 
 @provokes(Situation.STORAGE_UNAVAILABLE, "C-STORE")
@@ -312,7 +312,7 @@ async def _(stage: Stage) -> DicomResponse:
     await reconfigure(stage, services=("verification",))
     begin_store(connection)
     connection.send_data(BODY, last=True)
-    return await heard(connection)
+    return await responses(connection)
 
 
 @provokes(Situation.SOP_CLASS_NOT_CONFIGURED, "C-STORE")

@@ -35,7 +35,7 @@ class Lane:
     """
 
     stage: Stage
-    dice: random.Random
+    random_source: random.Random
     strict: bool
     """One request outstanding at a time: then nothing may overtake."""
     answers: list[tuple[int, DeliverAnswer | None]] = field(default_factory=list)
@@ -50,22 +50,22 @@ class Lane:
         while self.open:
             async with Tasks("lane") as tasks:
                 jobs = [tasks.spawn(self._try(self.open[0], 0), name="head")]
-                await asyncio.sleep(self.dice.uniform(0, 0.2))
+                await asyncio.sleep(self.random_source.uniform(0, 0.2))
                 for ahead, following in [*itertools.pairwise(self.open)][
-                    : self.dice.choice((1, 1, 3))
+                    : self.random_source.choice((1, 1, 3))
                 ]:
                     behind = (
                         0 if jobs[-1].done() and isinstance(jobs[-1].result(), Delivered) else ahead
                     )
                     jobs.append(tasks.spawn(self._try(following, behind), name="next"))
-                    await asyncio.sleep(self.dice.choice((0, 0, 0.1)))
+                    await asyncio.sleep(self.random_source.choice((0, 0, 0.1)))
                 await asyncio.wait(jobs)
             delivered = [isinstance(job.result(), Delivered) for job in jobs]
             assert not self.strict or delivered == sorted(delivered, reverse=True), (
                 "one has overtaken"
             )
             if not all(delivered):
-                await asyncio.sleep(self.dice.uniform(0, 3))
+                await asyncio.sleep(self.random_source.uniform(0, 3))
             self.open = [
                 number for number, done in zip(self.open, delivered, strict=False) if not done
             ] + self.open[len(jobs) :]
@@ -86,19 +86,19 @@ class Unruly:
     """What a PACS does wrong half of the time."""
 
     stage: Stage
-    dice: random.Random
+    random_source: random.Random
 
     async def behave(self, archive: Archive, connection: Connection) -> None:
         """Abort at once, abort in the middle, read nothing, refuse every presentation context, or
         be a PACS.
         """
-        how = self.dice.randrange(9)
+        how = self.random_source.randrange(9)
         archive.refuses = ContextResult.NO_REASON if how == 3 else None
         if how == 0:
             connection.abort()
         elif how <= 2:
             archive.meet(connection, (await connection.next_event()).request)
-            for _ in range(self.dice.randrange(1, 20) if how == 1 else 0):
+            for _ in range(self.random_source.randrange(1, 20) if how == 1 else 0):
                 await connection.next_event()
             await asyncio.sleep(0 if how == 1 else 8)
         else:
@@ -106,8 +106,8 @@ class Unruly:
 
     async def respond(self, connection: Connection, received: CommandReceived) -> None:
         """Abort, answer too late, lose the connection, fail, or answer."""
-        await asyncio.sleep(self.dice.uniform(0, 0.4))
-        how = self.dice.randrange(8)
+        await asyncio.sleep(self.random_source.uniform(0, 0.4))
+        how = self.random_source.randrange(8)
         if how == 0:
             connection.abort()
         elif how == 1:
@@ -118,21 +118,21 @@ class Unruly:
             ):
                 self.stage.network.break_connection(socket, "rst")
         elif not connection.closed:
-            status = self.dice.choice([0xA700, 0xC000]) if how == 3 else 0
+            status = self.random_source.choice([0xA700, 0xC000]) if how == 3 else 0
             connection.send(received.context.id, response_to(received.command, status))
 
 
 @pytest.mark.parametrize("outstanding", [1, 2])
 @pytest.mark.parametrize("seed", range(amount(5, 400)))
 def test_order_and_bytes_hold_whatever_the_destination_does(seed: int, outstanding: int) -> None:
-    dice = random.Random(seed)
+    random_source = random.Random(seed)
 
     async def scene(stage: Stage) -> None:
-        wrong = Unruly(stage, dice)
+        wrong = Unruly(stage, random_source)
         archive = await Archive(
             stage, behave=wrong.behave, respond=wrong.respond, window=outstanding
         ).open()
-        lane = Lane(stage, dice, strict=outstanding == 1)
+        lane = Lane(stage, random_source, strict=outstanding == 1)
         async with asyncio.timeout(3000):
             await lane.run()
         firsts = list(dict.fromkeys(uid for uid, _ in archive.stored))

@@ -95,7 +95,7 @@ class InstanceSender:
                 if await self._path.echoes(request.destination.name):
                     return PayloadSuspected(outcome, "a C-ECHO"), syntax
             except LinkOfflineError as error:
-                return RouteLost(str(error), gone=self._path.gone), syntax
+                return RouteLost(str(error), session_ended=self._path.session_ended), syntax
         return outcome, syntax
 
     async def _try(
@@ -117,7 +117,9 @@ class InstanceSender:
             progress.restart()
             return await self._transcoded(request, instance, instead, progress)
         except LinkOfflineError as error:
-            return RouteLost(str(error), gone=self._path.gone), delivery.payload.format
+            return RouteLost(
+                str(error), session_ended=self._path.session_ended
+            ), delivery.payload.format
         except NotFoundError:
             return _unreadable(), delivery.payload.format
         except StorageUnavailableError as error:

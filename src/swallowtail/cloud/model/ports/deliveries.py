@@ -45,10 +45,10 @@ class Deliveries(Protocol):
     ) -> int:
         """Queue deliveries at the end of their lanes; return how many were new.
 
-        The same (target, kind, reference, cause) again is no error. NotFoundError: the row of a
-        payload does not exist. While the destination's own lane ('') has something open, deliveries
-        for a patient's lane are added to it, so that they do not overtake earlier ones after the
-        number of connections grew. `event`: of a person's request.
+        The same (destination, kind, reference, cause) again is no error. NotFoundError: the row of
+        a payload does not exist. While the destination's own lane ('') has something open,
+        deliveries for a patient's lane are added to it, so that they do not overtake earlier ones
+        after the number of connections grew. `event`: of a person's request.
         """
 
     async def claim(
@@ -104,9 +104,9 @@ class Deliveries(Protocol):
 
         A resend (WAITING) goes to the end of its lane; only a stopped delivery keeps its place, so
         that what waits behind it does not overtake it. `refusals` and `cuts` begin at 0 again,
-        `tries` go on. A delivery that then waits for a person, or no longer does, raises or clears its alarm.
-        WAITING `in_place`: what is not done keeps its place and its counters and is due at once.
-        DEAD_LETTER: the destination is no longer configured.
+        `tries` go on. A delivery that then waits for a person, or no longer does, raises or clears
+        its alarm. WAITING `in_place`: what is not done keeps its place and its counters and is due
+        at once. DEAD_LETTER: the destination is no longer configured.
 
         Either the named `deliveries` among those that match `search`, or, if none is named, the
         first 10,000 that match. A leased one cannot be changed: ConflictError if it was named.

@@ -173,8 +173,8 @@ async def test_a_rule_that_files_is_tried_and_kept(cloud: Cloud) -> None:
         await cloud.call("POST", "rules/dry-run", admin, {"study": STUDY, "rules": [body]})
     ).json()["items"]
     assert [one["archive"] for one in dry] == [HEARTS]
-    gone = await cloud.call("DELETE", f"archives/{HEARTS}", admin)
-    assert (gone.status_code, "'file'" in gone.json()["detail"]) == (409, True)
+    session_ended = await cloud.call("DELETE", f"archives/{HEARTS}", admin)
+    assert (session_ended.status_code, "'file'" in session_ended.json()["detail"]) == (409, True)
     sends = body | {
         "name": "send",
         "condition": {"archives": [HEARTS]},

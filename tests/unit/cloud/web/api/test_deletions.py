@@ -109,10 +109,14 @@ async def test_the_audit_says_who_deleted_and_restored_what_and_why(cloud: Cloud
     )
     records = (await cloud.call("GET", "audit", await cloud.token(Role.AUDITOR))).json()["items"]
     by_type = {record["type"]: record for record in records}
-    gone = by_type["study.delete"]
-    assert (gone["event"], gone["action"], gone["detail"]) == (EventId.STUDY_DELETED, "D", REASON)
-    assert gone["objects"] == [["deletion", made["id"]], ["study", STUDY]]
-    assert gone["actor"] == made["deleted_by"]
+    removed = by_type["study.delete"]
+    assert (removed["event"], removed["action"], removed["detail"]) == (
+        EventId.STUDY_DELETED,
+        "D",
+        REASON,
+    )
+    assert removed["objects"] == [["deletion", made["id"]], ["study", STUDY]]
+    assert removed["actor"] == made["deleted_by"]
     assert by_type["deletion.restore"]["objects"] == [["deletion", made["id"]]]
 
 

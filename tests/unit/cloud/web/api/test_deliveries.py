@@ -242,8 +242,8 @@ async def test_retry_tries_at_once_in_its_place_even_a_destination_that_waits(cl
 async def test_all_dead_letters_of_a_destination_are_sent_again_at_once(cloud: Cloud) -> None:
     admin = await cloud.token(Role.ADMINISTRATOR)
     await cloud.store(HERON, "radiology-heron", "1.2.3.1.1.2", b"second")
-    wish = NewDelivery(target=PACS, kind="instance", reference=3, cause="person:x/1")
-    await cloud.records.deliveries.add(HERON, [wish], now=NOW)
+    desired = NewDelivery(target=PACS, kind="instance", reference=3, cause="person:x/1")
+    await cloud.records.deliveries.add(HERON, [desired], now=NOW)
     for _ in range(2):
         await settle(cloud, DeliveryState.DEAD_LETTER)
     body = {"action": "resend", "destination": ID, "states": ["dead-letter"]}

@@ -198,8 +198,8 @@ async def test_a_check_names_its_steps_and_needs_the_link_and_its_newest_configu
     cloud: Cloud,
 ) -> None:
     admin = await cloud.token(Role.INTEGRATOR)
-    away = await cloud.call("POST", f"{PACS}/check", admin)
-    assert (away.status_code, away.json()["code"]) == (503, "link-offline")
+    offline = await cloud.call("POST", f"{PACS}/check", admin)
+    assert (offline.status_code, offline.json()["code"]) == (503, "link-offline")
     cloud.sessions.live[HERON, LINK] = LinkSession(
         since=1.0, proven=2.0, address="192.0.2.1", release="0.1.0", epoch=1
     )

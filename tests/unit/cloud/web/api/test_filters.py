@@ -44,7 +44,7 @@ async def test_rules_are_found_by_name_state_and_destination(cloud: Cloud) -> No
 async def test_alarms_are_found_by_condition_severity_subject_and_state(cloud: Cloud) -> None:
     for number, (condition, severity) in enumerate(
         (
-            (Condition.LINK_AWAY, Severity.MAJOR),
+            (Condition.LINK_OFFLINE, Severity.MAJOR),
             (Condition.DISK_LOW, Severity.CRITICAL),
             (Condition.QUEUE_OLD, Severity.WARNING),
         )

@@ -78,8 +78,13 @@ async def test_presence_is_the_sessions_own_where_there_is_one(cloud: Cloud) -> 
         release="0.0.9",
     )
     await cloud.records.configuration.note_running(HERON, kept)
-    presence = (await cloud.call("GET", LINK, auditor)).json()["session"]
-    assert (presence["online"], presence["since"], presence["last_seen"], presence["release"]) == (
+    session_state = (await cloud.call("GET", LINK, auditor)).json()["session"]
+    assert (
+        session_state["online"],
+        session_state["since"],
+        session_state["last_seen"],
+        session_state["release"],
+    ) == (
         False,
         1.0,
         2.0,
@@ -87,8 +92,8 @@ async def test_presence_is_the_sessions_own_where_there_is_one(cloud: Cloud) -> 
     )
     live = LinkSession(since=3.0, proven=4.0, address="192.0.2.2", release="0.1.0", epoch=1)
     cloud.sessions.live[HERON, "radiology-heron"] = live
-    presence = (await cloud.call("GET", LINK, auditor)).json()["session"]
-    assert (presence["online"], presence["since"], presence["address"]) == (
+    session_state = (await cloud.call("GET", LINK, auditor)).json()["session"]
+    assert (session_state["online"], session_state["since"], session_state["address"]) == (
         True,
         3.0,
         "192.0.2.2",

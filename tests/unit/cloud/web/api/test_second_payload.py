@@ -8,7 +8,7 @@ from swallowtail.cloud.dispatch.delivery_administration import DeliveryAdministr
 from swallowtail.cloud.dispatch.payloads.conditions import named_conditions
 from swallowtail.cloud.dispatch.payloads.table import KINDS
 from swallowtail.cloud.dispatch.queues import Queues
-from swallowtail.cloud.dispatch.sites import SiteBook
+from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.model.delivery import (
     DeliveryState,
     FailureSubject,
@@ -36,7 +36,7 @@ async def noted(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         deliveries=deliveries,
         instances=cloud.records.instances,
         links=cloud.records.links,
-        sites=SiteBook(cloud.records.links, cloud.records.configuration),
+        sites=ConfigurationCache(cloud.records.links, cloud.records.configuration),
         bus=cloud.bus,
         clock=lambda: NOW,
         kinds=ALL_KINDS,

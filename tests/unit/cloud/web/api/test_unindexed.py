@@ -144,8 +144,8 @@ async def test_deleting_one_clears_its_alarm_and_restoring_lists_it_again(cloud:
     assert alarm["subject"] == UID
     for remedy in ("/unindexed-instances", "download", "index it again", "delete"):
         assert remedy in alarm["detail"]
-    gone = await cloud.call("DELETE", f"instances/{bad}", admin, reason="sent again")
-    assert gone.status_code == 200, gone.text
+    session_ended = await cloud.call("DELETE", f"instances/{bad}", admin, reason="sent again")
+    assert session_ended.status_code == 200, session_ended.text
     assert await listed(cloud, admin) == []
     alarms = (await cloud.call("GET", "alarms", admin)).json()["items"]
     assert [one for one in alarms if one["condition"] == "instance-quarantined"] == []

@@ -126,9 +126,9 @@ async def test_what_cannot_be_transcoded_comes_as_it_is_stored_among_others(
                 cloud, place, f'multipart/related; type="application/dicom"; transfer-syntax={RLE}'
             )
         )
-        told = {media.rpartition("=")[2]: content for media, content in found}
-        assert told[EXPLICIT].endswith(b"no data set at all")
-        assert np.array_equal(dcmread(BytesIO(told[RLE])).pixel_array, PIXELS)
+        reported = {media.rpartition("=")[2]: content for media, content in found}
+        assert reported[EXPLICIT].endswith(b"no data set at all")
+        assert np.array_equal(dcmread(BytesIO(reported[RLE])).pixel_array, PIXELS)
     alone = f"/dicomweb/studies/{study}/series/{study}.1/instances/1.2.3.77.{int(last)}"
     assert (
         await fetch(cloud, alone, f"application/dicom; transfer-syntax={RLE}")

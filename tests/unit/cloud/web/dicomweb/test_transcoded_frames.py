@@ -38,7 +38,7 @@ MEDIA = {
 
 def decoded(data: pydicom.Dataset, frames: list[bytes], syntax: str) -> Any:
     """What pydicom decodes from encoded frames of an image."""
-    told = pydicom.Dataset()
+    reported = pydicom.Dataset()
     for keyword in (
         "Rows",
         "Columns",
@@ -48,16 +48,16 @@ def decoded(data: pydicom.Dataset, frames: list[bytes], syntax: str) -> Any:
         "HighBit",
         "PixelRepresentation",
     ):
-        setattr(told, keyword, data[keyword].value)
-    told.NumberOfFrames = len(frames)
-    told.PhotometricInterpretation = "MONOCHROME2" if data.SamplesPerPixel == 1 else "RGB"
+        setattr(reported, keyword, data[keyword].value)
+    reported.NumberOfFrames = len(frames)
+    reported.PhotometricInterpretation = "MONOCHROME2" if data.SamplesPerPixel == 1 else "RGB"
     if data.SamplesPerPixel > 1:
-        told.PlanarConfiguration = 1 if syntax == RLE else 0
-    told.file_meta = pydicom.dataset.FileMetaDataset()
-    told.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
-    told.PixelData = encapsulate(frames)
-    told["PixelData"].VR = "OB"
-    return pixel_array(told, raw=True)
+        reported.PlanarConfiguration = 1 if syntax == RLE else 0
+    reported.file_meta = pydicom.dataset.FileMetaDataset()
+    reported.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    reported.PixelData = encapsulate(frames)
+    reported["PixelData"].VR = "OB"
+    return pixel_array(reported, raw=True)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,13 @@ async def test_only_the_frames_that_are_asked_for_are_decoded(cloud: Cloud) -> N
 async def test_what_is_stored_goes_before_what_can_be_made(cloud: Cloud) -> None:
     path, data = await kept(cloud, CINE)
     stored = [*generate_fragments(data.PixelData)][1]
-    wish = f"{OCTETS}; transfer-syntax={EXPLICIT}"
-    for accept in (f"{OCTETS}; transfer-syntax=*", "*/*", "image/*", f"{wish}, image/jpeg;q=0.1"):
+    desired = f"{OCTETS}; transfer-syntax={EXPLICIT}"
+    for accept in (
+        f"{OCTETS}; transfer-syntax=*",
+        "*/*",
+        "image/*",
+        f"{desired}, image/jpeg;q=0.1",
+    ):
         answer = await fetch(cloud, f"{path}/frames/1", accept)
         content = parts(answer)[0][1] if accept == "*/*" else answer.content
         assert content == stored

@@ -151,7 +151,7 @@ class _Way:
             view = view[1 + self._channel.send_nowait(view[1:]) :]
         self._fresh = True
         if self._flush is None:
-            self._flush = self._loop.call_later(FLUSH_AFTER, self._run_dry)
+            self._flush = self._loop.call_later(FLUSH_AFTER, self._run_out)
 
     async def _waiting(self, sending: Awaitable[None]) -> None:
         """Wait for the Cloud to take something; the timeout around this is the design's 15 s."""
@@ -161,13 +161,13 @@ class _Way:
         self._store.credit()
         self._rearm()
 
-    def _run_dry(self) -> None:
+    def _run_out(self) -> None:
         self._flush = None
         if self._store.phase is not Phase.RELAYING:
             return
         if self._fresh:
             self._fresh = False
-            self._flush = self._loop.call_later(FLUSH_AFTER, self._run_dry)
+            self._flush = self._loop.call_later(FLUSH_AFTER, self._run_out)
         else:
             self._channel.flush()
 

@@ -52,7 +52,7 @@ def require_active(connection: Connection, tenant: Tenant) -> None:
         raise NotFoundError("there is no such active organisation")
 
 
-class PeopleRecords:
+class OrganisationRecords:
     """The port `People` over a database."""
 
     def __init__(self, database: Database) -> None:
