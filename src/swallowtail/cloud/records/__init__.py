@@ -6,9 +6,9 @@ schema       the tables                          migrations/  their history (Ale
 database     intents, batches, group commit      prepared     statements of the commit path
 scopes       whose rows a transaction sees       numbering    the next number of an instance
 sqlite       the embedded adapter: one writer thread, readers
-postgresql   the adapter of a server: writers for many tenants; postgresql_server opens and checks it
+postgresql   the adapter of a server: writers for many tenants, from postgresql_server
 memory       the same statements on a database in memory, without threads
-people links configuration instances searching indexing lanes deliveries rules alarms audit
+organisations links configuration instances searching indexing lanes deliveries rules alarms audit
              the ports' statements
 records      all ports over one database
 """

@@ -27,7 +27,6 @@ from swallowtail.cloud.records.database import (
     FatalFailure,
     FatalStorageError,
     Intent,
-    IntentRefusal,
     Query,
     run_batch,
     storage_error,
