@@ -64,3 +64,13 @@ def test_the_version_is_one_and_has_a_line_in_the_releases() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == __version__
     assert f"| {__version__} |" in (ROOT / "docs/releases.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["add-a-listener-protocol", "add-a-rest-resource", "add-a-store"])
+def test_a_how_to_page_exists(page: str) -> None:
+    assert ROOT.joinpath(f"docs/howto/{page}.md").is_file()
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/howto/*.md")), ids=lambda path: path.name)
+def test_a_how_to_page_has_at_most_40_lines(page: Path) -> None:
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= 40
