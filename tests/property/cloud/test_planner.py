@@ -52,7 +52,7 @@ failures = st.builds(
     detail=st.text(max_size=1000),
     status=st.none() | st.sampled_from([0xA700, 0xA900, 0xC000, 0x0110]),
 )
-aways = st.builds(RouteLost, detail=st.just("gone"), removed=st.booleans())
+aways = st.builds(RouteLost, detail=st.just("gone"), session_ended=st.booleans())
 successes = st.builds(
     Delivered,
     length=st.just(1),
