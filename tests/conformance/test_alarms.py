@@ -3,7 +3,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from swallowtail.cloud.model.operations import AlarmSearch, Condition, NewAlarm, Severity
+from swallowtail.cloud.model.conditions import Condition, Severity
+from swallowtail.cloud.model.operations import AlarmSearch, NewAlarm
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.records.records import Records
@@ -49,7 +50,9 @@ async def test_what_is_looked_for_is_kept_raised_and_written_only_when_it_change
     alarms = records.alarms
     other = msgspec.structs.replace(AWAY, subject="annex")
     await alarms.raise_alarm(
-        NORTH, msgspec.structs.replace(AWAY, condition=Condition.STORAGE), now=NOW
+        NORTH,
+        msgspec.structs.replace(AWAY, condition=Condition.STORAGE, severity=Severity.CRITICAL),
+        now=NOW,
     )
     assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY], now=NOW + 1) == 1
     assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY], now=NOW + 2) == 0
@@ -76,15 +79,14 @@ async def test_what_is_kept_raised_and_gets_worse_is_to_be_acknowledged_again(
     records: Records,
 ) -> None:
     alarms = records.alarms
-    worse = msgspec.structs.replace(
-        AWAY, severity=Severity.CRITICAL, detail="silent, and now it matters"
-    )
-    await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY], now=NOW)
+    mild = msgspec.structs.replace(AWAY, condition=Condition.CERTIFICATE_EXPIRING)
+    worse = msgspec.structs.replace(mild, severity=Severity.CRITICAL, detail="ends tomorrow")
+    await alarms.keep(NORTH, Condition.CERTIFICATE_EXPIRING, [mild], now=NOW)
     (first,) = (await alarms.alarms(NORTH)).items
     await alarms.acknowledge(NORTH, first.id, now=NOW + 1, event=EVENT)
-    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [AWAY], now=NOW + 2) == 0
-    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [worse], now=NOW + 3) == 1
-    assert await alarms.keep(NORTH, Condition.LINK_OFFLINE, [worse], now=NOW + 4) == 0
+    assert await alarms.keep(NORTH, Condition.CERTIFICATE_EXPIRING, [mild], now=NOW + 2) == 0
+    assert await alarms.keep(NORTH, Condition.CERTIFICATE_EXPIRING, [worse], now=NOW + 3) == 1
+    assert await alarms.keep(NORTH, Condition.CERTIFICATE_EXPIRING, [worse], now=NOW + 4) == 0
     (found,) = (await alarms.alarms(NORTH)).items
     assert found == msgspec.structs.replace(
         first, severity=Severity.CRITICAL, detail=worse.detail, last=NOW + 3, count=2

@@ -5,6 +5,7 @@ Every cell of the table, and what becomes of its lane.
 
 import pytest
 
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.delivery import (
     INSTANCE,
     DeliverySearch,
@@ -14,7 +15,6 @@ from swallowtail.cloud.model.delivery import (
     Settlement,
     Target,
 )
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, arrival, indexed
 

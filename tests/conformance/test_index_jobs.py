@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, StudySearch
 from swallowtail.cloud.model.indexing import FrameIndex, IndexedDocument, Quarantined
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import (
     EVENT,

@@ -6,6 +6,7 @@ import pytest
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import EventId
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.imaging import (
     IndexState,
     InstanceSearch,
@@ -14,7 +15,6 @@ from swallowtail.cloud.model.imaging import (
     StudySearch,
     Way,
 )
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import FencedError, NotFoundError
 from swallowtail.cloud.records.records import Records
@@ -142,6 +142,16 @@ async def test_other_bytes_are_kept_with_an_alarm_and_the_first_stays_visible(
     assert (
         await ward.instances.commit(NORTH, arrival(content="other pixels"), now=NOW)
     ).stored is Stored.SAME
+
+
+async def test_choosing_a_copy_clears_the_alarm_of_the_conflict(ward: Records) -> None:
+    first = await commit(ward)
+    await ward.instances.commit(NORTH, arrival(content="other pixels"), now=NOW)
+    assert len((await ward.alarms.alarms(NORTH)).items) == 1
+    await ward.instances.choose(NORTH, first, now=NOW, event=EVENT)
+    assert (await ward.alarms.alarms(NORTH)).items == ()
+    await ward.instances.commit(NORTH, arrival(content="third pixels"), now=NOW)
+    assert len((await ward.alarms.alarms(NORTH)).items) == 1, "a new conflict raises it again"
 
 
 async def test_an_old_epoch_is_fenced_and_leaves_nothing(ward: Records) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from swallowtail.cloud.model.operations import Condition
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.port_errors import ConflictError, FencedError, NotFoundError
 from swallowtail.cloud.model.tenancy import (
     AdmissionProblem,
@@ -63,6 +63,18 @@ async def test_another_key_is_refused_and_raises_an_alarm(ward: Records) -> None
     (alarm,) = (await ward.alarms.alarms(NORTH)).items
     assert (alarm.condition, alarm.subject) == (Condition.LINK_KEY, "ward")
     assert (await ward.links.link(NORTH, "ward")).epoch == before.link.epoch
+
+
+@pytest.mark.parametrize("change", ["rotate", "rebind", "revoke", "remove"])
+async def test_new_credentials_clear_the_alarm_of_a_key(ward: Records, change: str) -> None:
+    await admit(ward)
+    await admit(ward, key=OTHER_KEY)
+    await ward.links.change(NORTH, "ward", name="renamed", facility="clinic", now=NOW, event=EVENT)
+    assert len((await ward.alarms.alarms(NORTH)).items) == 1, "a new name is no new credential"
+    new = SecurityCode(digest=digest("new"), until=NOW + 5)
+    arguments = ("ward", new) if change in {"rotate", "rebind"} else ("ward",)
+    await getattr(ward.links, change)(NORTH, *arguments, now=NOW, event=EVENT)
+    assert (await ward.alarms.alarms(NORTH)).items == ()
 
 
 async def test_an_unknown_code_is_nobodys(ward: Records) -> None:

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.operations import Alarm, Condition
+from swallowtail.cloud.model.conditions import Condition
+from swallowtail.cloud.model.operations import Alarm
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import ConflictError, NotFoundError
 from swallowtail.cloud.model.tenancy import (

@@ -20,8 +20,6 @@ from starlette.routing import WebSocketRoute
 
 from swallowtail import __version__
 from swallowtail.cloud.access_control.tokens import OperatorTokenAdministration
-from swallowtail.cloud.alarms.certificate_expiring import CertificateWatch
-from swallowtail.cloud.alarms.periodic import rounds
 from swallowtail.cloud.composition.adapters import open_adapters
 from swallowtail.cloud.composition.assembly import AssembledCloud, assemble
 from swallowtail.cloud.composition.environment import Environment
@@ -90,20 +88,13 @@ async def serve(
             server = server_of(app, context)
             _stop_on_signals(server, cloud.sessions, tasks)
             tasks.spawn(measure_lag(), name="lag")
-            watch = CertificateWatch(
-                own=settings.certificate is None,
-                organisations=cloud.adapters.records.organisations,
-                alarms=cloud.adapters.records.alarms,
-                clock=cloud.environment.clock,
-            )
 
             def serving(path: Path) -> None:
-                watch.serve(path)
+                cloud.certificates.register(path, own=settings.certificate is None)
                 hosts.register(_own_names(settings, path))
 
             serving(certificate)
             tasks.spawn(_renew(context, settings, folder, serving), name="certificate")
-            tasks.spawn(rounds("certificate", watch.look), name="expiry")
             gc.collect()
             gc.freeze()  # what is loaded now stays: a full collection held the loop for 60 ms
             announce(facts)

@@ -66,7 +66,9 @@ def test_the_version_is_one_and_has_a_line_in_the_releases() -> None:
     assert f"| {__version__} |" in (ROOT / "docs/releases.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["add-a-listener-protocol", "add-a-rest-resource", "add-a-store"])
+@pytest.mark.parametrize(
+    "page", ["add-a-listener-protocol", "add-a-rest-resource", "add-a-store", "add-an-alarm"]
+)
 def test_a_how_to_page_exists(page: str) -> None:
     assert ROOT.joinpath(f"docs/howto/{page}.md").is_file()
 

@@ -1,34 +1,24 @@
-"""The alarm CERTIFICATE_EXPIRING.
+"""The periodic check of CERTIFICATE_EXPIRING.
 
-Raised in every organisation while a served certificate, or its authority, ends soon.
+A served certificate, or its authority, ends soon.
 """
 
 import datetime as dt
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
+from collections.abc import Collection
+from typing import ClassVar, Final
 
-import structlog
-from cryptography import x509
-
-from swallowtail.cloud.model.environment import Clock
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
-from swallowtail.cloud.model.paging import walk
-from swallowtail.cloud.model.ports.operations import Alarms
-from swallowtail.cloud.model.ports.tenancy import Organisations
-
-log = structlog.get_logger()
+from swallowtail.cloud.alarms.check import AlarmCheck
+from swallowtail.cloud.model.conditions import Condition, Severity
+from swallowtail.cloud.model.operations import NewAlarm
+from swallowtail.cloud.model.tenancy import Tenant
 
 STEPS: Final = ((3, Severity.CRITICAL), (14, Severity.MAJOR), (30, Severity.WARNING))
-"""Fewer days than this are left: how soon a person should look."""
+"""With fewer days than this left, the severity."""
 _REMEDIES: Final = {
     (
         "server",
         True,
-    ): (
-        "the Cloud makes it again by itself and has not; look at its log and its clock, then"
-        " restart it"
-    ),
+    ): ("the Cloud renews it by itself and has not; check its log and its clock, then restart it"),
     (
         "authority",
         True,
@@ -48,54 +38,19 @@ _REMEDIES: Final = {
 
 
 def severity_of(left: dt.timedelta) -> Severity | None:
-    """Return how bad it is that so much is left; None: not yet."""
+    """Return the severity when this time is left; None when there is no alarm yet."""
     return next((severity for days, severity in STEPS if left < dt.timedelta(days=days)), None)
 
 
-class CertificateWatch:
-    """The certificates that one node serves.
+class CertificateExpiring(AlarmCheck):
+    """The certificates that this node serves; the same alarms in every organisation."""
 
-    Its own, and the authorities that are with it in the same file.
+    condition: ClassVar[Condition] = Condition.CERTIFICATE_EXPIRING
 
-    `own` states that the Cloud made them itself (certificates.py).
-    """
-
-    def __init__(
-        self, *, own: bool, organisations: Organisations, alarms: Alarms, clock: Clock
-    ) -> None:
-        self._own, self._organisations, self._alarms, self._clock = (
-            own,
-            organisations,
-            alarms,
-            clock,
-        )
-        self._ends: dict[str, dt.datetime] = {}
-
-    def serve(self, path: Path) -> None:
-        """Note that handshakes are answered with this file from now on.
-
-        What is renewed but not loaded helps nobody.
-        """
-        try:
-            chain = x509.load_pem_x509_certificates(path.read_bytes())
-        except (OSError, ValueError) as error:
-            self._ends = {}
-            log.warning("certificate end unreadable", error=error)
-            return
-        self._ends = {"server": chain[0].not_valid_after_utc} | _soonest(chain[1:])
-
-    async def look(self) -> None:
-        """Look once."""
-        now = self._clock()
-        wanted = [
-            found
-            for subject, end in self._ends.items()
-            if (found := self._alarm(subject, end, now)) is not None
-        ]
-        async for organisation in walk(self._organisations.organisations):
-            await self._alarms.keep(
-                organisation.id, Condition.CERTIFICATE_EXPIRING, wanted, now=now
-            )
+    async def alarms(self, tenant: Tenant, now: float) -> Collection[NewAlarm]:
+        ends = self.sources.certificates.ends.items()
+        found = (self._alarm(subject, end, now) for subject, end in ends)
+        return [alarm for alarm in found if alarm is not None]
 
     def _alarm(self, subject: str, end: dt.datetime, now: float) -> NewAlarm | None:
         severity = severity_of(end - dt.datetime.fromtimestamp(now, dt.UTC))
@@ -104,7 +59,7 @@ class CertificateWatch:
         what = "certificate" if subject == "server" else "certificate authority"
         detail = (
             f"the Cloud's {what} ends at {end:%Y-%m-%d %H:%M UTC}, no Link connects after it:"
-            f" {_REMEDIES[subject, self._own]}"
+            f" {_REMEDIES[subject, self.sources.certificates.own]}"
         )
         return NewAlarm(
             condition=Condition.CERTIFICATE_EXPIRING,
@@ -112,9 +67,3 @@ class CertificateWatch:
             severity=severity,
             detail=detail,
         )
-
-
-def _soonest(authorities: Sequence[x509.Certificate]) -> dict[str, dt.datetime]:
-    return (
-        {"authority": min(each.not_valid_after_utc for each in authorities)} if authorities else {}
-    )

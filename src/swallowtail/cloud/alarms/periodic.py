@@ -1,7 +1,4 @@
-"""Looking now and again at what nothing reports.
-
-Each periodic check on its own, so that one that fails stops no other.
-"""
+"""Work that a Cloud does at intervals."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,18 +10,18 @@ from swallowtail.cloud.model.port_errors import StorageUnavailableError
 
 log = structlog.get_logger()
 
-LOOK_EVERY: Final = 15.0
+INTERVAL: Final = 15.0
 
 
-async def rounds(
-    kind: str, look: Callable[[], Awaitable[None]], *, every: float = LOOK_EVERY
+async def run_periodically(
+    kind: str, work: Callable[[], Awaitable[None]], *, every: float = INTERVAL
 ) -> None:
-    """Look every so many seconds until cancelled."""
+    """Await `work` every so many seconds until cancelled; a failure is logged and ends nothing."""
     while True:
         try:
-            await look()
+            await work()
         except StorageUnavailableError:
-            log.warning("periodic check deferred", kind=kind)
-        except Exception:  # a fault of ours in one periodic check must not end all that come
-            log.exception("periodic check failed", kind=kind)
+            log.warning("periodic work deferred", kind=kind)
+        except Exception:  # the next time may succeed, and other work has tasks of its own
+            log.exception("periodic work failed", kind=kind)
         await asyncio.sleep(every)

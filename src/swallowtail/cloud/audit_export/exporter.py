@@ -21,9 +21,10 @@ from swallowtail.cloud.audit_export.message import AuditSource
 from swallowtail.cloud.audit_export.syslog import frame
 from swallowtail.cloud.audit_export.transmission import Send, SendError
 from swallowtail.cloud.model.audit import AuditRecord
+from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver, key_purpose
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.operations import NewAlarm
 from swallowtail.cloud.model.port_errors import NotFoundError, StorageUnavailableError
 from swallowtail.cloud.model.ports.operations import Alarms, Audit, AuditExports
 from swallowtail.cloud.model.ports.tenancy import Organisations

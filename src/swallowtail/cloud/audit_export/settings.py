@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from swallowtail.cloud.audit_export.transmission import SendError, context_of
 from swallowtail.cloud.model.audit import EventAction
 from swallowtail.cloud.model.caller import Caller
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.environment import Clock
 from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver, key_purpose
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.operations import Alarms, Audit, AuditExports
 from swallowtail.cloud.model.tenancy import Tenant

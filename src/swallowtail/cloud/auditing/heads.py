@@ -22,11 +22,10 @@ from swallowtail.cloud.model.audit import (
     EventAction,
     EventId,
 )
+from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.environment import Clock
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
-from swallowtail.cloud.model.paging import walk
-from swallowtail.cloud.model.ports.operations import Alarms, Audit
-from swallowtail.cloud.model.ports.tenancy import Organisations
+from swallowtail.cloud.model.operations import NewAlarm
+from swallowtail.cloud.model.ports.operations import Audit
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant, Value
 from swallowtail.cloud.secrets.private_files import write_private
 
@@ -124,17 +123,10 @@ class ChainGuard:
         file: HeadFile,
         *,
         audit: Audit,
-        organisations: Organisations,
-        alarms: Alarms,
         clock: Clock,
     ) -> None:
-        self._file, self._audit, self._organisations, self._alarms, self._clock = (
-            file,
-            audit,
-            organisations,
-            alarms,
-            clock,
-        )
+        self._file, self._audit, self._clock = file, audit, clock
+        self._broken: set[Tenant] = set()
         self._exported: dict[Tenant, ExportedHead] = {}
         self._logged: dict[Tenant, ExportedHead] = {}
         self._altered = False
@@ -175,14 +167,22 @@ class ChainGuard:
         heads = [one for one in (kept, exported.head if exported else None) if one is not None]
         return await self._audit.verify(tenant, heads)
 
+    def alarms(self, tenant: Tenant) -> list[NewAlarm]:
+        """Return the alarms of an organisation, by what `check` has found last."""
+        wanted = [_broken("chain", "the organisation's")] if tenant in self._broken else []
+        wanted += [_broken("operator", "the operator's")] if OPERATOR in self._broken else []
+        if problem := _ALTERED if self._altered else self._unwritten:
+            wanted.append(_alarm("heads", problem))
+        return wanted
+
     async def check(self) -> None:
-        """Compare all chains with their exported heads, set alarms, export valid heads."""
+        """Compare all chains with their exported heads, export the heads of the valid ones."""
         now, known = self._clock(), {one.head: one for one in self._exported.values()}
         lost = known.keys() - await self._audit.holds(known)
         broken = {head.tenant for head in lost}
         for tenant in broken:
             log.warning("audit chain broken", tenant=tenant or "operator")
-        await self._keep_alarms(broken, now)
+        self._broken = broken
         if self._altered:
             return
         present = {
@@ -215,14 +215,6 @@ class ChainGuard:
                 log.info(
                     "audit head exported", tenant=tenant, sequence=one.head.sequence, digest=digest
                 )
-
-    async def _keep_alarms(self, broken: set[Tenant], now: float) -> None:
-        async for organisation in walk(self._organisations.organisations):
-            wanted = [_broken("chain", "the organisation's")] if organisation.id in broken else []
-            wanted += [_broken("operator", "the operator's")] if OPERATOR in broken else []
-            if problem := _ALTERED if self._altered else self._unwritten:
-                wanted.append(_alarm("heads", problem))
-            await self._alarms.keep(organisation.id, Condition.AUDIT_BROKEN, wanted, now=now)
 
 
 def _broken(subject: str, whose: str) -> NewAlarm:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from swallowtail.cloud.alarms.check import DiskUsage
 from swallowtail.cloud.audit_export.transmission import Send, TlsSender
 from swallowtail.cloud.auditing.heads import HeadFile
 from swallowtail.cloud.blobs.disk import OsDisk
@@ -20,7 +21,6 @@ from swallowtail.cloud.composition.environment import Environment
 from swallowtail.cloud.composition.settings import ServeSettings
 from swallowtail.cloud.data_folder.data_folder import DataFolder
 from swallowtail.cloud.index.parser_pool import Parser, WorkerPool
-from swallowtail.cloud.ingest.space import Usage
 from swallowtail.cloud.model.audit import AuditKeys
 from swallowtail.cloud.model.credentials import KeyedHash
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
@@ -52,7 +52,7 @@ class Adapters:
     """Of the audit chains."""
     send: Send
     """To the receivers of audits."""
-    disk_usage: Usage
+    disk_usage: DiskUsage
 
 
 @asynccontextmanager

@@ -4,11 +4,12 @@
 `start`, or part by part by who simulates a process.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from swallowtail.cloud.alarms.absences import Absences
-from swallowtail.cloud.alarms.periodic import rounds
-from swallowtail.cloud.alarms.unknown import UnknownDevices
+from swallowtail.cloud.alarms.check import CheckSources
+from swallowtail.cloud.alarms.loop import AlarmLoop
+from swallowtail.cloud.alarms.periodic import run_periodically
+from swallowtail.cloud.alarms.served_certificates import ServedCertificates
 from swallowtail.cloud.composition.adapters import Adapters
 from swallowtail.cloud.composition.audit import AuditParts
 from swallowtail.cloud.composition.environment import Environment
@@ -16,10 +17,8 @@ from swallowtail.cloud.composition.use_cases import use_cases
 from swallowtail.cloud.dispatch.delivery_creation import Router
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import ConfigurationCache
-from swallowtail.cloud.dispatch.watch import QueueWatch
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
 from swallowtail.cloud.ingest.alarm import StorageAlarm
-from swallowtail.cloud.ingest.space import DiskWatch
 from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.link_administration.admission import LinkAdmission
 from swallowtail.cloud.link_administration.reported_states import ReportedStates
@@ -49,6 +48,7 @@ class AssembledCloud:
     indexer: Indexer
     sessions: LinkSessions
     use_cases: UseCases
+    certificates: ServedCertificates = field(default_factory=ServedCertificates)
 
     async def open(self) -> None:
         """Read what was exported of the audit; before anything is appended to a chain."""
@@ -59,54 +59,31 @@ class AssembledCloud:
         tasks.spawn(self.indexer.run(alone=True), name="index")
         tasks.spawn(self.router.run(), name="routing")
         self.audit.start(tasks)
-        self._start_checks(tasks)
-        tasks.spawn(rounds("purge", self.use_cases.get(Purge).look), name="purge")
-        tasks.spawn(rounds("sweep", self._sweep().look, every=SWEEP_EVERY), name="sweep")
+        tasks.spawn(run_periodically("alarms", self._alarm_loop().examine), name="alarms")
+        tasks.spawn(run_periodically("purge", self.use_cases.get(Purge).look), name="purge")
+        tasks.spawn(run_periodically("sweep", self._sweep().look, every=SWEEP_EVERY), name="sweep")
 
     async def close(self) -> None:
         """Transfer the audit to its end; after the tasks have ended."""
         await self.audit.end()
 
-    def _start_checks(self, tasks: Tasks) -> None:
-        records, clock = self.adapters.records, self.environment.clock
-        organisations, configuration, alarms = (
-            records.organisations,
-            records.configuration,
-            records.alarms,
+    def _alarm_loop(self) -> AlarmLoop:
+        records = self.adapters.records
+        return AlarmLoop(
+            CheckSources(
+                organisations=records.organisations,
+                links=records.links,
+                configuration=records.configuration,
+                configurations=ConfigurationCache(records.links, records.configuration),
+                deliveries=records.deliveries,
+                alarms=records.alarms,
+                sessions=self.sessions,
+                chains=self.audit.chains,
+                certificates=self.certificates,
+                disk_usage=self.adapters.disk_usage,
+                clock=self.environment.clock,
+            )
         )
-        sites = ConfigurationCache(records.links, configuration)
-        absences = Absences(
-            organisations=organisations,
-            links=records.links,
-            configuration=configuration,
-            alarms=alarms,
-            sessions=self.sessions,
-            clock=clock,
-        )
-        queues = QueueWatch(
-            organisations=organisations,
-            deliveries=records.deliveries,
-            sites=sites,
-            alarms=alarms,
-            clock=clock,
-        )
-        unknown = UnknownDevices(
-            organisations=organisations,
-            configuration=configuration,
-            sites=sites,
-            alarms=alarms,
-            clock=clock,
-        )
-        disk = DiskWatch(
-            self.adapters.disk_usage, organisations=organisations, alarms=alarms, clock=clock
-        )
-        for kind, look in (
-            ("absences", absences.look),
-            ("queues", queues.look),
-            ("unknown", unknown.look),
-            ("disk", disk.look),
-        ):
-            tasks.spawn(rounds(kind, look), name=kind)
 
     def _sweep(self) -> BlobSweep:
         records = self.adapters.records

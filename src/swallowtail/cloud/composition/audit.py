@@ -5,7 +5,7 @@ from typing import Self
 
 import structlog
 
-from swallowtail.cloud.alarms.periodic import rounds
+from swallowtail.cloud.alarms.periodic import run_periodically
 from swallowtail.cloud.audit_export.exporter import LOOK_EVERY, AuditExporter
 from swallowtail.cloud.audit_export.settings import ExportSettings
 from swallowtail.cloud.auditing.heads import EXPORT_EVERY, ChainGuard
@@ -31,13 +31,7 @@ class AuditParts:
     def wire(cls, adapters: Adapters, environment: Environment) -> Self:
         """Connect them to the adapters; `chains.open` has to follow."""
         records, clock = adapters.records, environment.clock
-        chains = ChainGuard(
-            adapters.heads,
-            audit=records.audit,
-            organisations=records.organisations,
-            alarms=records.alarms,
-            clock=clock,
-        )
+        chains = ChainGuard(adapters.heads, audit=records.audit, clock=clock)
         exporter = AuditExporter(
             exports=records.audit_exports,
             audit=records.audit,
@@ -56,10 +50,11 @@ class AuditParts:
 
     def start(self, tasks: Tasks) -> None:
         """Start what runs at intervals."""
-        tasks.spawn(rounds("audit", self.chains.check, every=EXPORT_EVERY), name="audit")
-        tasks.spawn(rounds("tally", self.tally.flush, every=FLUSH_EVERY), name="tally")
+        tasks.spawn(run_periodically("audit", self.chains.check, every=EXPORT_EVERY), name="audit")
+        tasks.spawn(run_periodically("tally", self.tally.flush, every=FLUSH_EVERY), name="tally")
         tasks.spawn(
-            rounds("export", lambda: self.exporter.look(tasks), every=LOOK_EVERY), name="export"
+            run_periodically("export", lambda: self.exporter.look(tasks), every=LOOK_EVERY),
+            name="export",
         )
 
     async def end(self) -> None:

@@ -11,9 +11,10 @@ from typing import Final
 import structlog
 
 from swallowtail.cloud.dispatch.planner import Plan
+from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.delivery import BreakerState, Target
 from swallowtail.cloud.model.environment import Clock
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.operations import NewAlarm
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.tenancy import Tenant

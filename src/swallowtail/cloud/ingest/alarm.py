@@ -14,8 +14,9 @@ from typing import Final
 
 import structlog
 
+from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.environment import Clock
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.operations import NewAlarm
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.ports.operations import Alarms
 from swallowtail.cloud.model.tenancy import Tenant

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from swallowtail.calls.config import ConfigurationRefused
+from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.environment import Clock
-from swallowtail.cloud.model.operations import Condition, ConfigurationVersion, NewAlarm, Severity
+from swallowtail.cloud.model.operations import ConfigurationVersion, NewAlarm
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.ports.bus import Bus, Subscription
 from swallowtail.cloud.model.ports.links import Configurations, Links

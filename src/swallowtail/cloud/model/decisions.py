@@ -6,9 +6,10 @@ from typing import Final
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
+from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.delivery import DONE_STATES, Delivery, DeliveryState
 from swallowtail.cloud.model.imaging import Arrival, InstanceIdentity
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.operations import NewAlarm
 from swallowtail.cloud.model.tenancy import (
     OPERATOR,
     AdmissionProblem,

@@ -1,8 +1,8 @@
 """The values of operations: configuration versions, reports of Links, unknown devices, alarms."""
 
-import enum
 from typing import Final
 
+from swallowtail.cloud.model.conditions import CONDITIONS, Condition, Severity
 from swallowtail.cloud.model.tenancy import Value
 
 
@@ -61,65 +61,6 @@ class UnknownDevice(Value, frozen=True, kw_only=True):
     last: float
 
 
-class Severity(enum.StrEnum):
-    """The urgency of an alarm."""
-
-    WARNING = "warning"
-    MAJOR = "major"
-    CRITICAL = "critical"
-
-
-class Condition(enum.StrEnum):
-    """The condition of an alarm; every one is documented and tested."""
-
-    INSTANCE_CONFLICT = "instance-conflict"
-    """A SOP Instance UID came again with other bytes.
-
-    The first stays visible until a person chooses.
-    """
-    INSTANCE_QUARANTINED = "instance-quarantined"
-    """A stored data set is malformed or unlike its command set."""
-    LINK_KEY = "link-key"
-    """A Link's code was presented with another device key.
-
-    A stolen code, or a machine that was replaced without rebind.
-    """
-    LINK_OFFLINE = "link-away"
-    """A Link has no live session."""
-    CONFIGURATION_REFUSED = "configuration-refused"
-    """A Link refused the desired configuration and runs the old one."""
-    STORAGE = "storage"
-    """Disk or database refuse writes."""
-    DESTINATION_FAILING = "destination-failing"
-    """A destination cannot be reached, or has no resources.
-
-    Its deliveries wait and are tried again.
-    """
-    DEAD_LETTER = "dead-letter"
-    """A delivery of a destination is a dead letter.
-
-    Nobody sends it any more before a person acts.
-    """
-    LANE_STOPPED = "lane-stopped"
-    """A lane of a destination has stopped at an instance (`at_cap = stop`), and waits for a person.
-    """
-    QUEUE_OLD = "queue-old"
-    """A delivery waits for more than an hour, for whatever reason."""
-    DISK_LOW = "disk-low"
-    """The disk of the Cloud's data folder is nearly full."""
-    UNKNOWN_DEVICE = "unknown-device"
-    """A system that no device of the configuration matches connects at a Link."""
-    CERTIFICATE_EXPIRING = "certificate-expiring"
-    """The certificate that the Cloud serves, or its authority, ends soon."""
-    AUDIT_BROKEN = "audit-broken"
-    """Records that an exported head of an audit chain covers were removed or replaced."""
-    AUDIT_EXPORT = "audit-export"
-    """The receiver of the audit takes nothing."""
-    OPERATOR_TOKEN = "operator-token"  # noqa: S105 - the name of a condition
-    """An operator, who may see no patient data, has made a token of this organisation, which does.
-    """
-
-
 class Alarm(Value, frozen=True, kw_only=True):
     """One condition of one subject, raised once until it is cleared (edge-triggered).
 
@@ -147,7 +88,12 @@ class NewAlarm(Value, frozen=True, kw_only=True):
     condition: Condition
     subject: str
     severity: Severity
+    """One of those that CONDITIONS allows."""
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        if self.severity not in CONDITIONS[self.condition].severities:
+            raise ValueError(f"{self.condition} has no severity {self.severity}")
 
 
 class AlarmSearch(Value, frozen=True, kw_only=True):

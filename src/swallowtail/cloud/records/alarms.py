@@ -6,7 +6,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
-from swallowtail.cloud.model.operations import RAISED, Alarm, AlarmSearch, Condition, NewAlarm
+from swallowtail.cloud.model.conditions import Condition
+from swallowtail.cloud.model.operations import RAISED, Alarm, AlarmSearch, NewAlarm
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema

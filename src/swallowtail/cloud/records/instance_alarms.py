@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, bindparam, select
 
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.imaging import IndexState
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.alarms import cleared

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, insert, select, union_all, update
 
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.decisions import conflict_alarm, stored_as, transferred
 from swallowtail.cloud.model.imaging import (
     Arrival,
@@ -30,7 +31,7 @@ from swallowtail.cloud.model.paging import FIRST_PAGE, MAX_PAGE, Page, PageReque
 from swallowtail.cloud.model.port_errors import FencedError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.records import schema, searching
-from swallowtail.cloud.records.alarms import raised
+from swallowtail.cloud.records.alarms import cleared, raised
 from swallowtail.cloud.records.counting import recount
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.numbering import NextId
@@ -193,6 +194,7 @@ class InstanceRecords:
             unit.connection.execute(HIDE, {"of": tenant, "uid": uid, "within": facility})
             unit.connection.execute(SHOW, {"chosen": chosen.id})
             recount(unit.connection, tenant, {(facility, study) for study in studies})
+            cleared(unit.connection, tenant, Condition.INSTANCE_CONFLICT, uid, now)
             unit.audit(tenant, event, now)
             return msgspec.structs.replace(chosen, visible=True)
 

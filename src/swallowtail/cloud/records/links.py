@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.decisions import admitted, judge, key_alarm, not_admitted
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import (
@@ -20,7 +21,7 @@ from swallowtail.cloud.model.tenancy import (
     Tenant,
 )
 from swallowtail.cloud.records import schema, scopes
-from swallowtail.cloud.records.alarms import raised
+from swallowtail.cloud.records.alarms import cleared, raised
 from swallowtail.cloud.records.database import Database, Unit
 from swallowtail.cloud.records.organisations import require_organisation
 from swallowtail.cloud.records.rows import Listing, only, paged, values
@@ -104,6 +105,7 @@ class LinkRecords:
                 unit.connection.execute(
                     delete(table).where(table.c.tenant == tenant, table.c.link == link)
                 )
+            cleared(unit.connection, tenant, Condition.LINK_KEY, link, now)
             unit.audit(tenant, event, now)
 
         await self._database.write(remove, tenant=tenant)
@@ -146,6 +148,8 @@ class LinkRecords:
                 .where(schema.link.c.tenant == tenant, schema.link.c.id == link)
                 .values(changes)
             )
+            if "code_state" in changes:
+                cleared(unit.connection, tenant, Condition.LINK_KEY, link, now)
             unit.audit(tenant, event, now)
             return require_link(unit.connection, tenant, link)
 

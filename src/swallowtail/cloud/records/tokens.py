@@ -16,8 +16,8 @@ from sqlalchemy import (
 )
 
 from swallowtail.cloud.model.audit import AuditEvent
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.decisions import refusal_of, token_alarm
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.port_errors import ConflictError
 from swallowtail.cloud.model.tenancy import (

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from swallowtail.cloud.alarms.certificate_expiring import STEPS, CertificateWatch, severity_of
+from swallowtail.cloud.alarms.certificate_expiring import STEPS, CertificateExpiring, severity_of
+from swallowtail.cloud.alarms.served_certificates import ServedCertificates
 from swallowtail.cloud.data_folder.certificates import CA_DAYS, LEAF_DAYS, RENEW_DAYS
-from swallowtail.cloud.model.operations import Alarm, AlarmSearch, Condition, Severity
+from swallowtail.cloud.model.conditions import Condition, Severity
+from swallowtail.cloud.model.operations import Alarm, AlarmSearch
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.certificates import ensure_certificate
 from tests.conformance.invented import NORTH, SOUTH, tenants
+from tests.unit.cloud.alarms.examination import loop_of
 
 MADE = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -26,16 +29,20 @@ class Watched:
 
     def __init__(self, records: Records, *, own: bool = True) -> None:
         self.records, self.now = records, MADE
-        self.watch = CertificateWatch(
-            own=own, organisations=records.organisations, alarms=records.alarms, clock=self.clock
+        self.own, self.certificates = own, ServedCertificates()
+        self.loop = loop_of(
+            CertificateExpiring, records, self.clock, certificates=self.certificates
         )
+
+    def serve(self, path: Path) -> None:
+        self.certificates.register(path, own=self.own)
 
     def clock(self) -> float:
         return self.now.timestamp()
 
     async def seen(self, now: dt.datetime) -> list[tuple[str, Severity, int]]:
         self.now = now
-        await self.watch.look()
+        await self.loop.examine()
         found = [
             [(one.subject, one.severity, one.count) for one in await self.alarms(tenant)]
             for tenant in (NORTH, SOUTH)
@@ -83,7 +90,7 @@ async def test_the_alarm_is_edge_triggered_gets_worse_and_clears_when_a_renewed_
     watched: Watched, tmp_path: Path
 ) -> None:
     leaf, *_ = ensure_certificate(tmp_path, ["localhost"], MADE)
-    watched.watch.serve(leaf)
+    watched.serve(leaf)
     end = MADE + LEAF_DAYS * DAY
     assert await watched.seen(end - 30 * DAY) == []
     assert await watched.seen(end - 29 * DAY) == [("server", Severity.WARNING, 1)]
@@ -98,7 +105,7 @@ async def test_the_alarm_is_edge_triggered_gets_worse_and_clears_when_a_renewed_
     assert await watched.seen(end + DAY) == [
         ("server", Severity.CRITICAL, 3)
     ]  # made, but not served yet
-    watched.watch.serve(leaf)
+    watched.serve(leaf)
     assert await watched.seen(end + DAY) == []
     (alarm,) = await watched.alarms(cleared=True)
     assert alarm.cleared == (end + DAY).timestamp()
@@ -109,10 +116,10 @@ async def test_another_process_goes_on_where_the_last_one_ended(
 ) -> None:
     leaf, *_ = ensure_certificate(tmp_path, ["localhost"], MADE)
     end = MADE + LEAF_DAYS * DAY
-    watched.watch.serve(leaf)
+    watched.serve(leaf)
     await watched.seen(end - 20 * DAY)
     again = Watched(watched.records)
-    again.watch.serve(leaf)
+    again.serve(leaf)
     assert await again.seen(end - 19 * DAY) == [("server", Severity.WARNING, 1)]
     assert await again.seen(end - 2 * DAY) == [("server", Severity.CRITICAL, 2)]
 
@@ -123,7 +130,7 @@ async def test_the_clouds_own_authority_has_an_alarm_of_its_own(
     ensure_certificate(tmp_path, ["localhost"], MADE)
     end = MADE + CA_DAYS * DAY
     leaf, *_ = ensure_certificate(tmp_path, ["localhost"], end - 20 * DAY)
-    watched.watch.serve(leaf)
+    watched.serve(leaf)
     assert await watched.seen(end - 20 * DAY) == [("authority", Severity.WARNING, 1)]
     (alarm,) = await watched.alarms()
     assert "move ca.pem and ca.key elsewhere" in alarm.detail
@@ -134,7 +141,7 @@ async def test_who_owns_the_certificate_is_told_to_renew_the_files(
 ) -> None:
     leaf, *_ = ensure_certificate(tmp_path, ["localhost"], MADE)
     theirs = Watched(watched.records, own=False)
-    theirs.watch.serve(leaf)
+    theirs.serve(leaf)
     await theirs.seen(MADE + 89 * DAY)
     (alarm,) = await theirs.alarms()
     assert "renew the files of --cert and --key" in alarm.detail
@@ -145,6 +152,6 @@ async def test_a_file_whose_end_cannot_be_read_is_said_and_alarms_nobody(
 ) -> None:
     (tmp_path / "odd.pem").write_text("no certificate")
     with capture_logs() as logs:
-        watched.watch.serve(tmp_path / "odd.pem")
+        watched.serve(tmp_path / "odd.pem")
     assert logs[0]["event"] == "certificate end unreadable"
     assert await watched.seen(MADE) == []

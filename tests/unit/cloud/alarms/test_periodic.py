@@ -4,7 +4,7 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from swallowtail.cloud.alarms.periodic import rounds
+from swallowtail.cloud.alarms.periodic import run_periodically
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.runtime.tasks import Tasks
 
@@ -23,7 +23,7 @@ async def test_a_look_that_fails_is_followed_by_others(logged_errors: list[str])
 
     with capture_logs() as logs:
         async with Tasks("test") as tasks:
-            tasks.spawn(rounds("tests", look, every=0.001), name="rounds")
+            tasks.spawn(run_periodically("tests", look, every=0.001), name="rounds")
             async with asyncio.timeout(5):
                 await enough.wait()
     assert [(one["log_level"], one["kind"]) for one in logs] == [

@@ -22,8 +22,8 @@ from swallowtail.cloud.audit_export.exporter import (
     AuditExporter,
 )
 from swallowtail.cloud.audit_export.transmission import SendError
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.exporting import AuditReceiver
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records

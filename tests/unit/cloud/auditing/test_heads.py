@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
+from swallowtail.cloud.alarms.audit_broken import AuditBroken
 from swallowtail.cloud.auditing.heads import LOG_EVERY, ChainGuard, HeadFile, HeadFileError
 from swallowtail.cloud.model.audit import ChainFault, ChainHead
-from swallowtail.cloud.model.operations import Condition
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.records.database import Unit
 from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
@@ -19,6 +20,7 @@ from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.schema import audit, audit_head
 from swallowtail.runtime import log
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, tenants
+from tests.unit.cloud.alarms.examination import loop_of
 
 
 class Cloud:
@@ -34,8 +36,6 @@ class Cloud:
         self.guard = ChainGuard(
             HeadFile(self.path, INVENTED_KEYS),
             audit=records.audit,
-            organisations=records.organisations,
-            alarms=records.alarms,
             clock=lambda: self.now,
         )
         await self.guard.open()
@@ -61,6 +61,7 @@ class Cloud:
         await self.database.write(cut)
 
     async def alarms(self, tenant: Tenant) -> list[str]:
+        await loop_of(AuditBroken, self.records, lambda: self.now, chains=self.guard).examine()
         page = await self.records.alarms.alarms(tenant)
         return [one.subject for one in page.items if one.condition is Condition.AUDIT_BROKEN]
 

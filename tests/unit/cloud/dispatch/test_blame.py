@@ -9,13 +9,14 @@ import pytest
 from swallowtail.calls.config import AtCap
 from swallowtail.calls.deliver import About, DeliveryPhase, NotDelivered
 from swallowtail.cloud.dispatch.planner import OPEN_AFTER
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.delivery import (
     BreakerState,
     DeliverySearch,
     DeliveryState,
     DestinationState,
 )
-from swallowtail.cloud.model.operations import AlarmSearch, Condition
+from swallowtail.cloud.model.operations import AlarmSearch
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, NORTH
 from tests.turns import turns

@@ -21,6 +21,7 @@ from swallowtail.calls.deliver import (
 from swallowtail.cloud.dispatch import connection
 from swallowtail.cloud.dispatch.connection import LEASE
 from swallowtail.cloud.dispatch.planner import CUTS_PER_ATTEMPT, MAX_SUSPECTED, OPEN_AFTER
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.delivery import (
     INSTANCE,
     BreakerState,
@@ -30,7 +31,6 @@ from swallowtail.cloud.model.delivery import (
     NewDelivery,
     Target,
 )
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, EXPLICIT, NORTH
 from tests.turns import turns

@@ -1,6 +1,7 @@
 from swallowtail.calls.store import Committed, NotStored
 from swallowtail.cloud.ingest.alarm import StorageAlarm
-from swallowtail.cloud.model.operations import Alarm, Condition, Severity
+from swallowtail.cloud.model.conditions import Condition, Severity
+from swallowtail.cloud.model.operations import Alarm
 from tests.conformance.invented import NORTH, NOW
 from tests.unit.cloud.ingest.test_store_instance import Cloud, body, cloud
 

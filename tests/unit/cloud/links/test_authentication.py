@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from swallowtail.cloud.link_administration.admission import LinkAdmission
 from swallowtail.cloud.links.authentication import CODE_WAIT, Gate, Refusal, verify
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.credentials import KeyedHash, mint_code
-from swallowtail.cloud.model.operations import Condition
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import (
     Admitted,

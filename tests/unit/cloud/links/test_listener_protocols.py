@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from swallowtail.calls.config import CONFIGURE, Configuration, dump
-from swallowtail.cloud.model.operations import Alarm, Condition
+from swallowtail.cloud.model.conditions import Condition
+from swallowtail.cloud.model.operations import Alarm
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.runtime.tasks import Tasks
 from tests.line_echo import LineEchoListener, registered

@@ -11,14 +11,9 @@ from swallowtail.cloud.model.audit import (
     ChainHead,
     ChainVerdict,
 )
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.exporting import AuditExport, AuditReceiver
-from swallowtail.cloud.model.operations import (
-    RAISED,
-    Alarm,
-    AlarmSearch,
-    Condition,
-    NewAlarm,
-)
+from swallowtail.cloud.model.operations import RAISED, Alarm, AlarmSearch, NewAlarm
 from swallowtail.cloud.model.paging import FIRST_PAGE, Page, PageRequest
 from swallowtail.cloud.model.tenancy import (
     Tenant,

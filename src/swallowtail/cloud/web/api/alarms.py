@@ -6,7 +6,8 @@ from typing import Annotated, Final
 from fastapi import Depends, Query
 
 from swallowtail.cloud.alarms.alarm_administration import AlarmAdministration
-from swallowtail.cloud.model.operations import AlarmSearch, Condition, Severity
+from swallowtail.cloud.model.conditions import Condition, Severity
+from swallowtail.cloud.model.operations import AlarmSearch
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.web.access import InOrganisation
 from swallowtail.cloud.web.api.schemas import AlarmOut, Before, PageOut, RowId, Since, page_out

@@ -20,7 +20,7 @@ from pydantic import (
 
 from swallowtail.calls.config import EndpointKind, configuration_type
 from swallowtail.cloud.model.audit import ChainFault
-from swallowtail.cloud.model.operations import Condition, Severity
+from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.paging import Page
 from swallowtail.cloud.model.tenancy import MAX_RETENTION_DAYS, CodeState, OrganisationState, Role
 from swallowtail.cloud.web.problems import ProblemError

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.conditions import Condition, Severity
+from swallowtail.cloud.model.operations import NewAlarm
 from swallowtail.cloud.model.tenancy import Role
 from tests.syslog_receiver import client_certificate
 from tests.unit.cloud.web.conftest import EGRET, HERON, NOW, Cloud

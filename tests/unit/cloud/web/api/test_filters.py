@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
+from swallowtail.cloud.model.conditions import Condition, Severity
+from swallowtail.cloud.model.operations import NewAlarm
 from swallowtail.cloud.model.tenancy import Role
 from tests.unit.cloud.web.conftest import HERON, NOW, STUDY, Cloud
 
@@ -45,7 +46,7 @@ async def test_alarms_are_found_by_condition_severity_subject_and_state(cloud: C
     for number, (condition, severity) in enumerate(
         (
             (Condition.LINK_OFFLINE, Severity.MAJOR),
-            (Condition.DISK_LOW, Severity.CRITICAL),
+            (Condition.STORAGE, Severity.CRITICAL),
             (Condition.QUEUE_OLD, Severity.WARNING),
         )
     ):
@@ -53,14 +54,14 @@ async def test_alarms_are_found_by_condition_severity_subject_and_state(cloud: C
         await cloud.records.alarms.raise_alarm(HERON, new, now=NOW + number)
     await cloud.records.alarms.clear(HERON, Condition.QUEUE_OLD, "s2", now=NOW + 5)
     admin = await cloud.token(Role.ADMINISTRATOR)
-    (disk,) = await items(cloud, "alarms", admin, condition="disk-low")
+    (disk,) = await items(cloud, "alarms", admin, condition="storage")
     await cloud.call("POST", f"alarms/{disk['id']}/acknowledge", admin)
     for query, subjects in (
         ({}, ["s1", "s0"]),
         ({"cleared": True}, ["s2", "s1", "s0"]),
         ({"state": "cleared"}, ["s2"]),
         ({"state": "raised", "cleared": True}, ["s1", "s0"]),
-        ({"condition": ["disk-low", "link-away"]}, ["s1", "s0"]),
+        ({"condition": ["storage", "link-offline"]}, ["s1", "s0"]),
         ({"condition": "queue-old"}, []),
         ({"severity": "major"}, ["s0"]),
         ({"subject": "s1"}, ["s1"]),

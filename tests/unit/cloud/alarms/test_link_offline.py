@@ -1,10 +1,12 @@
-"""Links that stay away: alarmed once, cleared once, and noted where a Cloud that died could not."""
+"""The check of LINK_OFFLINE: raised once, cleared once; ends of sessions are recorded."""
 
 import pytest
 
-from swallowtail.cloud.alarms.absences import OFFLINE_AFTER, Absences
+from swallowtail.cloud.alarms.link_offline import OFFLINE_AFTER, LinkOffline
+from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.link_session import LinkSession
-from swallowtail.cloud.model.operations import Condition, Running
+from swallowtail.cloud.model.operations import Running
+from tests.unit.cloud.alarms.examination import loop_of
 from tests.unit.cloud.links.test_authentication import EVENT, HERON, NOW, Place
 from tests.unit.cloud.web.conftest import Sessions
 
@@ -14,15 +16,7 @@ class Watch:
 
     def __init__(self, place: Place) -> None:
         self.place, self.sessions, self.now = place, Sessions(), NOW
-        records = place.records
-        self.absences = Absences(
-            organisations=records.organisations,
-            links=records.links,
-            configuration=records.configuration,
-            alarms=records.alarms,
-            sessions=self.sessions,
-            clock=lambda: self.now,
-        )
+        self.loop = loop_of(LinkOffline, place.records, lambda: self.now, sessions=self.sessions)
 
     def connect(self) -> None:
         self.sessions.live[HERON, "l"] = LinkSession(
@@ -30,9 +24,9 @@ class Watch:
         )
 
     async def after(self, seconds: float) -> list[tuple[Condition, int]]:
-        """Let time pass, look, and give the alarms that are raised."""
+        """Advance the clock, examine, and return the alarms that are raised."""
         self.now += seconds
-        await self.absences.look()
+        await self.loop.examine()
         found = await self.place.records.alarms.alarms(HERON)
         return [(alarm.condition, alarm.count) for alarm in found.items]
 

@@ -5,8 +5,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from swallowtail.calls.config import Configuration, dump
-from swallowtail.cloud.dispatch.sites import ConfigurationCache
-from swallowtail.cloud.dispatch.watch import OLD, QueueWatch, label_of
+from swallowtail.cloud.alarms.loop import AlarmLoop
+from swallowtail.cloud.alarms.queue_old import OLD, QueueOld, label_of
+from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.delivery import (
     BreakerState,
     DeliveryState,
@@ -14,8 +15,9 @@ from swallowtail.cloud.model.delivery import (
     Settlement,
     Target,
 )
-from swallowtail.cloud.model.operations import Alarm, Condition, NewAlarm, Severity
+from swallowtail.cloud.model.operations import Alarm, NewAlarm
 from tests.conformance.invented import EVENT, NORTH, SOUTH
+from tests.unit.cloud.alarms.examination import loop_of
 from tests.unit.cloud.dispatch.stage import DESTINATION, PACS, Stage
 from tests.unit.cloud.dispatch.test_queues import ALL, OF_PACS, queues_of
 
@@ -29,15 +31,8 @@ async def stage() -> Stage:
     return made
 
 
-def watch_of(stage: Stage) -> QueueWatch:
-    records = stage.records
-    return QueueWatch(
-        organisations=records.organisations,
-        deliveries=records.deliveries,
-        sites=ConfigurationCache(records.links, records.configuration),
-        alarms=records.alarms,
-        clock=lambda: stage.now,
-    )
+def loop_over(stage: Stage) -> AlarmLoop:
+    return loop_of(QueueOld, stage.records, lambda: stage.now)
 
 
 async def alarms(stage: Stage, condition: Condition = Condition.QUEUE_OLD) -> list[Alarm]:
@@ -49,15 +44,15 @@ async def alarms(stage: Stage, condition: Condition = Condition.QUEUE_OLD) -> li
 
 
 async def test_a_queue_is_old_from_an_hour_on_until_its_oldest_is_gone(stage: Stage) -> None:
-    watch = watch_of(stage)
+    loop = loop_over(stage)
     await stage.queue("1.1")
     stage.now += OLD - 1
     await stage.queue("1.2")
-    await watch.look()
+    await loop.examine()
     assert await alarms(stage) == []
     stage.now += 1
     for _ in range(3):
-        await watch.look()
+        await loop.examine()
     (alarm,) = await alarms(stage)
     assert (alarm.subject, alarm.severity, alarm.count, alarm.since) == (
         "ward/pacs",
@@ -69,12 +64,12 @@ async def test_a_queue_is_old_from_an_hour_on_until_its_oldest_is_gone(stage: St
     (lease,) = (
         await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)
     ).leases
-    await watch.look()
+    await loop.examine()
     assert len(await alarms(stage)) == 1
     named = [lease.delivery.id]
     stage.now += 61
     await queues_of(stage).skip(NORTH, ALL, named, reason="not requested", event=EVENT)
-    await watch_of(stage).look()  # also by a process that did not raise it
+    await loop_over(stage).examine()  # also by a process that did not raise it
     assert await alarms(stage) == []
     assert (await stage.records.alarms.alarms(SOUTH)).items == ()
 
@@ -82,7 +77,7 @@ async def test_a_queue_is_old_from_an_hour_on_until_its_oldest_is_gone(stage: St
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({}, "look whether its Link is connected"),
+        ({}, "check whether its Link is online"),
         ({"paused": True}, "resume it"),
         ({"breaker": BreakerState.OPEN, "detail": "nobody listens there"}, "nobody listens there"),
     ],
@@ -101,7 +96,7 @@ async def test_an_old_queue_says_why(stage: Stage, change: dict[str, object], wo
         state = msgspec.structs.replace(DestinationState(target=PACS), **change)
         await stage.records.deliveries.settle([back], state, now=stage.now)
     stage.now += OLD
-    await watch_of(stage).look()
+    await loop_over(stage).examine()
     (alarm,) = await alarms(stage)
     assert words in alarm.detail
 
@@ -118,13 +113,13 @@ async def test_what_waits_for_a_destination_that_is_gone_ends_visibly_and_can_be
         await stage.records.deliveries.claim(NORTH, PACS, 1, now=stage.now, until=stage.now + 60)
     ).leases
     await put(stage, Configuration())
-    await watch_of(stage).look()
+    await loop_over(stage).examine()
     assert await stage.states() == [
         DeliveryState.SENDING,
         DEAD,
     ]  # what is under way has its own end
     stage.now = lease.until
-    await watch_of(stage).look()
+    await loop_over(stage).examine()
     assert await stage.states() == [DEAD, DEAD]
     assert all("no longer in the configuration" in one.detail for one in await stage.deliveries())
     assert await alarms(stage, Condition.DESTINATION_FAILING) == []
@@ -133,7 +128,7 @@ async def test_what_waits_for_a_destination_that_is_gone_ends_visibly_and_can_be
     ].event.type == "deliveries.destination-gone"
     await put(stage, Configuration(destinations=(DESTINATION,)))
     assert await queues_of(stage).resend(NORTH, OF_PACS, event=EVENT) == 2
-    await watch_of(stage).look()
+    await loop_over(stage).examine()
     assert await stage.states() == [WAITING, WAITING]
 
 
@@ -146,11 +141,11 @@ async def test_the_alarm_of_a_destination_that_is_gone_is_cleared_though_nothing
         condition=Condition.DESTINATION_FAILING, subject=PACS.subject, severity=Severity.MAJOR
     )
     await stage.records.alarms.raise_alarm(NORTH, failing, now=stage.now)
-    watch = watch_of(stage)
-    await watch.look()
+    loop = loop_over(stage)
+    await loop.examine()
     assert len(await alarms(stage, Condition.DESTINATION_FAILING)) == 1
     await put(stage, Configuration())
-    await watch.look()
+    await loop.examine()
     assert await alarms(stage, Condition.DESTINATION_FAILING) == []
 
 
@@ -164,7 +159,7 @@ async def test_a_paused_destination_that_is_gone_and_a_removed_link_end_too(stag
     await stage.queue("1.1")
     await stage.records.deliveries.pause(NORTH, PACS, paused=True, now=stage.now, event=EVENT)
     await stage.records.links.remove(NORTH, "ward", now=stage.now, event=EVENT)
-    await watch_of(stage).look()
+    await loop_over(stage).examine()
     assert await stage.states() == [DEAD]
 
 
@@ -173,14 +168,14 @@ async def test_a_document_that_cannot_be_read_ends_nothing(stage: Stage) -> None
     await stage.records.configuration.put(
         NORTH, "ward", b"{", author="test", now=stage.now, event=EVENT
     )
-    await watch_of(stage).look()
+    await loop_over(stage).examine()
     assert await stage.states() == [WAITING]
 
 
 async def test_the_figures_name_no_destination(stage: Stage) -> None:
     await stage.queue("1.1", "1.2")
     stage.now += 90
-    await watch_of(stage).look()
+    await loop_over(stage).examine()
     label = {"destination": label_of(PACS)}
     assert label["destination"].startswith("ward:")
     assert "pacs" not in label["destination"]

@@ -10,12 +10,13 @@ import pytest
 
 from swallowtail.calls.config import Configuration, Device, dump
 from swallowtail.calls.dicom_listener import DicomListener
-from swallowtail.cloud.alarms.unknown import FORGOTTEN, MAX_RAISED, UnknownDevices
-from swallowtail.cloud.dispatch.sites import ConfigurationCache
-from swallowtail.cloud.model.operations import Alarm, Condition, UnknownDevice
+from swallowtail.cloud.alarms.unknown_device import FORGOTTEN, MAX_RAISED, UnknownDevices
+from swallowtail.cloud.model.conditions import Condition
+from swallowtail.cloud.model.operations import Alarm, UnknownDevice
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, tenants
+from tests.unit.cloud.alarms.examination import loop_of
 
 SEEN = UnknownDevice(
     link="ward",
@@ -34,13 +35,7 @@ class Place:
     def __init__(self) -> None:
         self.records = Records(MemoryDatabase(CommittedRows()))
         self.now = NOW
-        self.unknown = UnknownDevices(
-            organisations=self.records.organisations,
-            configuration=self.records.configuration,
-            sites=ConfigurationCache(self.records.links, self.records.configuration),
-            alarms=self.records.alarms,
-            clock=lambda: self.now,
-        )
+        self.loop = loop_of(UnknownDevices, self.records, lambda: self.now)
 
     async def knocks(self, **changes: Any) -> None:
         await self.records.configuration.note_unknown(
@@ -59,7 +54,7 @@ class Place:
         )
 
     async def alarms(self) -> list[Alarm]:
-        await self.unknown.look()
+        await self.loop.examine()
         assert (await self.records.alarms.alarms(SOUTH)).items == ()
         return [*(await self.records.alarms.alarms(NORTH)).items]
 

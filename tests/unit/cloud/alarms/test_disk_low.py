@@ -1,13 +1,15 @@
-"""A disk that fills up: alarmed once in every organisation, cleared when there is room again."""
+"""The check of DISK_LOW: raised once in every organisation, cleared when space is free again."""
 
 import pytest
 
-from swallowtail.cloud.ingest.space import ENOUGH, GIB, DiskWatch, low_mark
-from swallowtail.cloud.model.operations import AlarmSearch, Condition
+from swallowtail.cloud.alarms.disk_low import ENOUGH, GIB, DiskLow, low_mark
+from swallowtail.cloud.model.conditions import Condition
+from swallowtail.cloud.model.operations import AlarmSearch
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import NORTH, NOW, SOUTH, tenants
+from tests.unit.cloud.alarms.examination import loop_of, sources_of
 
 
 @pytest.mark.parametrize(
@@ -21,16 +23,11 @@ async def test_the_alarm_is_edge_triggered_with_a_margin() -> None:
     records = Records(MemoryDatabase(CommittedRows()))
     await tenants(records)
     free = [GIB]
-    watch = DiskWatch(
-        lambda: (10 * GIB, free[0]),
-        organisations=records.organisations,
-        alarms=records.alarms,
-        clock=lambda: NOW,
-    )
+    loop = loop_of(DiskLow, records, lambda: NOW, disk_usage=lambda: (10 * GIB, free[0]))
 
     async def seen(amount: float) -> list[tuple[Condition, int]]:
         free[0] = int(amount)
-        await watch.look()
+        await loop.examine()
         found = [(await records.alarms.alarms(tenant)).items for tenant in (NORTH, SOUTH)]
         assert len(found[0]) == len(found[1])
         return [(one.condition, one.count) for one in found[0]]
@@ -45,13 +42,11 @@ async def test_the_alarm_is_edge_triggered_with_a_margin() -> None:
     assert "GiB are free" in alarm.detail
 
 
-async def test_a_disk_that_cannot_be_looked_at_is_storage_that_is_not_there() -> None:
+async def test_a_disk_that_cannot_be_examined_defers_the_check() -> None:
     def usage() -> tuple[int, int]:
         raise OSError("stale file handle")
 
     records = Records(MemoryDatabase(CommittedRows()))
-    watch = DiskWatch(
-        usage, organisations=records.organisations, alarms=records.alarms, clock=lambda: NOW
-    )
+    check = DiskLow(sources_of(records, lambda: NOW, disk_usage=usage))
     with pytest.raises(StorageUnavailableError):
-        await watch.look()
+        await check.begin()

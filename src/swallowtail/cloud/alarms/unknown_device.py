@@ -1,23 +1,19 @@
-"""The alarm UNKNOWN_DEVICE.
-
-Raised for each address from which an unknown system connects, cleared when it is known or stays
-offline.
+"""The periodic check of UNKNOWN_DEVICE.
 
 One alarm for an address, not for an AE title: whoever tries titles would fill the list.
 """
 
 import ipaddress
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Collection, Iterable
+from typing import ClassVar, Final
 
 from swallowtail.calls.config import Device
-from swallowtail.cloud.dispatch.sites import ConfigurationCache, Sites
-from swallowtail.cloud.model.environment import Clock
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity, UnknownDevice
-from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest, walk
-from swallowtail.cloud.model.ports.links import Configurations
-from swallowtail.cloud.model.ports.operations import Alarms
-from swallowtail.cloud.model.ports.tenancy import Organisations
+from swallowtail.cloud.alarms.check import AlarmCheck
+from swallowtail.cloud.dispatch.sites import Sites
+from swallowtail.cloud.model.conditions import Condition, Severity
+from swallowtail.cloud.model.operations import NewAlarm, UnknownDevice
+from swallowtail.cloud.model.paging import MAX_PAGE, PageRequest
+from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.dicom.ae_titles import significant
 
 FORGOTTEN: Final = 86_400.0
@@ -26,30 +22,16 @@ MAX_RAISED: Final = 50
 """Of an organisation at once, those that began first; the API lists all."""
 
 
-class UnknownDevices:
-    """Every organisation's."""
+class UnknownDevices(AlarmCheck):
+    """Systems that asked for an association within the last day and match no device."""
 
-    def __init__(
-        self,
-        *,
-        organisations: Organisations,
-        configuration: Configurations,
-        sites: ConfigurationCache,
-        alarms: Alarms,
-        clock: Clock,
-    ) -> None:
-        self._organisations, self._configuration, self._sites = organisations, configuration, sites
-        self._alarms, self._clock = alarms, clock
+    condition: ClassVar[Condition] = Condition.UNKNOWN_DEVICE
 
-    async def look(self) -> None:
-        """Look once."""
-        async for organisation in walk(self._organisations.organisations):
-            now = self._clock()
-            page = await self._configuration.unknown_devices(organisation.id, PageRequest(MAX_PAGE))
-            late = [seen for seen in page.items if now - seen.last < FORGOTTEN]
-            sites = await self._sites.sites(organisation.id, {seen.link for seen in late})
-            wanted = alarms_of(seen for seen in late if not is_known(seen, sites))
-            await self._alarms.keep(organisation.id, Condition.UNKNOWN_DEVICE, wanted, now=now)
+    async def alarms(self, tenant: Tenant, now: float) -> Collection[NewAlarm]:
+        page = await self.sources.configuration.unknown_devices(tenant, PageRequest(MAX_PAGE))
+        late = [seen for seen in page.items if now - seen.last < FORGOTTEN]
+        known = await self.sources.configurations.sites(tenant, {seen.link for seen in late})
+        return alarms_of(seen for seen in late if not is_known(seen, known))
 
 
 def is_known(seen: UnknownDevice, sites: Sites) -> bool:

@@ -1,18 +1,20 @@
-"""Looks at every queue now and again.
+"""The periodic check of QUEUE_OLD: deliveries that wait too long.
 
-Alarms what waits too long, ends what waits for nothing, measures the rest.
+It also makes dead letters of deliveries to removed destinations, and measures the queues.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import ClassVar, Final
 
 import structlog
 from prometheus_client import Gauge
 
-from swallowtail.cloud.dispatch.sites import ConfigurationCache, Sites
+from swallowtail.cloud.alarms.check import AlarmCheck, CheckSources
+from swallowtail.cloud.dispatch.sites import Sites
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId, EventOutcome
+from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.delivery import (
     OPEN_STATES,
     BreakerState,
@@ -21,12 +23,7 @@ from swallowtail.cloud.model.delivery import (
     DestinationState,
     Target,
 )
-from swallowtail.cloud.model.environment import Clock
-from swallowtail.cloud.model.operations import Condition, NewAlarm, Severity
-from swallowtail.cloud.model.paging import walk
-from swallowtail.cloud.model.ports.deliveries import Deliveries
-from swallowtail.cloud.model.ports.operations import Alarms
-from swallowtail.cloud.model.ports.tenancy import Organisations
+from swallowtail.cloud.model.operations import NewAlarm
 from swallowtail.cloud.model.tenancy import Tenant
 
 log = structlog.get_logger()
@@ -54,56 +51,50 @@ PARKED_REASON: Final = Gauge(
 )
 
 
-class QueueWatch:
-    """Every queue of every organisation."""
+class QueueOld(AlarmCheck):
+    """Every queue of every organisation; also ends and measures them."""
 
-    def __init__(
-        self,
-        *,
-        organisations: Organisations,
-        deliveries: Deliveries,
-        sites: ConfigurationCache,
-        alarms: Alarms,
-        clock: Clock,
-    ) -> None:
-        self._organisations, self._deliveries, self._sites = organisations, deliveries, sites
-        self._alarms, self._clock = alarms, clock
-        self._absent: set[tuple[Tenant, Target]] = set()
-        """Destinations that are configured no more, whose alarms were looked to."""
+    condition: ClassVar[Condition] = Condition.QUEUE_OLD
 
-    async def look(self) -> None:
-        """Look once."""
-        seen: list[DestinationState] = []
-        async for organisation in walk(self._organisations.organisations):
-            now = self._clock()
-            found = await self._deliveries.destinations(organisation.id, None, now=now)
-            states = await self._end_what_waits_for_nothing(organisation.id, found, now)
-            old = [_old(state) for state in states.values() if _age(state, now) >= OLD]
-            await self._alarms.keep(organisation.id, Condition.QUEUE_OLD, old, now=now)
-            seen += states.values()
-        measure(seen, self._clock())
+    def __init__(self, sources: CheckSources) -> None:
+        super().__init__(sources)
+        self._removed: set[tuple[Tenant, Target]] = set()
+        """Destinations that are no longer configured, whose alarm was cleared."""
+        self._states: list[DestinationState] = []
 
-    async def _end_what_waits_for_nothing(
+    async def begin(self) -> None:
+        self._states = []
+
+    async def alarms(self, tenant: Tenant, now: float) -> Collection[NewAlarm]:
+        found = await self.sources.deliveries.destinations(tenant, None, now=now)
+        states = await self._end_removed(tenant, found, now)
+        self._states += states.values()
+        return [_old(state) for state in states.values() if _age(state, now) >= OLD]
+
+    async def end(self) -> None:
+        measure(self._states, self.sources.clock())
+
+    async def _end_removed(
         self, tenant: Tenant, states: Mapping[Target, DestinationState], now: float
     ) -> Mapping[Target, DestinationState]:
-        """Make dead letters of what waits for destinations that are configured no more.
+        """Make dead letters of deliveries to destinations that are no longer configured.
 
-        Gives the states as they are then.
+        Return the states afterwards.
         """
-        sites = await self._sites.sites(tenant, [target.link for target in states])
+        sites = await self.sources.configurations.sites(tenant, [target.link for target in states])
         absent = {target for target in states if is_removed(target, sites)}
-        self._absent -= {(tenant, target) for target in states if target not in absent}
+        self._removed -= {(tenant, target) for target in states if target not in absent}
         removed = [target for target in absent if _depth(states[target])]
         for target in removed:
             await self._end(tenant, target, now)
         for target in absent:
-            if (tenant, target) not in self._absent:  # nobody else will: it is tried no more
-                await self._alarms.clear(
+            if (tenant, target) not in self._removed:  # no attempt will clear it
+                await self.sources.alarms.clear(
                     tenant, Condition.DESTINATION_FAILING, target.subject, now=now
                 )
-                self._absent.add((tenant, target))
+                self._removed.add((tenant, target))
         return (
-            {**states, **await self._deliveries.destinations(tenant, removed, now=now)}
+            {**states, **await self.sources.deliveries.destinations(tenant, removed, now=now)}
             if removed
             else states
         )
@@ -122,7 +113,7 @@ class QueueWatch:
             objects=(("link", target.link), ("destination", target.destination)),
         )
         search = DeliverySearch(link=target.link, destination=target.destination)
-        count = await self._deliveries.act(
+        count = await self.sources.deliveries.act(
             tenant, search, (), DeliveryState.DEAD_LETTER, reason=reason, now=now, event=event
         )
         log.warning(
@@ -140,7 +131,7 @@ def is_removed(target: Target, sites: Sites) -> bool:
 def measure(states: list[DestinationState], now: float) -> None:
     """Set the gauges.
 
-    `/metrics` needs no token, so a destination is there by its Link's id and a digest of its name.
+    `/metrics` needs no token, so a destination is named by its Link's id and a digest of its name.
     """
     DEPTH.clear()
     AGE.clear()
@@ -192,4 +183,4 @@ def _why(state: DestinationState) -> str:
         return "a lane has stopped at an instance that was refused; retry, park or skip that one"
     if state.breaker is not BreakerState.CLOSED:
         return state.detail
-    return "look whether its Link is connected, and at what its queue states"
+    return "check whether its Link is online, and the state of its queue"
