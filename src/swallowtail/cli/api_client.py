@@ -1,4 +1,4 @@
-"""A client of the Cloud's REST API, for commands that people run.
+"""A client of the Cloud's REST API, for commands.
 
 One request at a time, standard library alone.
 """
@@ -94,15 +94,15 @@ def _context(ca: Path | None) -> ssl.SSLContext:
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"the Cloud's certificate is not trusted ({error.verify_message}); give its CA with"
-            " --ca, it is DATA/ca.pem beside a Cloud that made its own"
+            f"the Cloud's certificate is not trusted ({error.verify_message}); name its CA"
+            " with --ca (DATA/ca.pem of a Cloud that created its own)"
         )
     if isinstance(error, TimeoutError):
         return (
-            f"no answer within {DEADLINE:.0f} s; look whether the Cloud runs and the network lets"
-            " you through"
+            f"no response within {DEADLINE:.0f} s; check that the Cloud runs and that the network"
+            " permits the connection"
         )
-    return f"{error or type(error).__name__}; look whether the Cloud runs there"
+    return f"{error or type(error).__name__}; check that the Cloud runs at this address"
 
 
 def _problem(what: str, status: int, answer: bytes) -> RestError:

@@ -1,6 +1,6 @@
-"""`swallowtail cloud apply`: makes a Cloud look like a document, through its REST API.
+"""`swallowtail cloud apply`: applies a document to a Cloud through its REST API.
 
-Twice is the same as once.
+Applying it again changes nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ class Application:
 
     def plan(self) -> list[Step]:
         """Read the present state and return the steps to take."""
-        self._present = self._look()
+        self._present = self._read_present()
         self._outcome.steps = plan(self._hospital, self._present)
         return self._outcome.steps
 
@@ -50,7 +50,7 @@ class Application:
 
         Raises RestError at the first step that fails; the steps before it stay done.
         """
-        acts: dict[tuple[str, str], Callable[[str], None]] = {
+        actions: dict[tuple[str, str], Callable[[str], None]] = {
             ("create", "organisation"): self._create_organisation,
             ("change", "organisation"): self._change_organisation,
             ("change", "retention"): self._set_retention,
@@ -69,10 +69,10 @@ class Application:
         }
         for step in self._outcome.steps:
             if step.verb != "keep":
-                acts[step.verb, step.kind](step.name)
+                actions[step.verb, step.kind](step.name)
         return self._outcome
 
-    def _look(self) -> Present:
+    def _read_present(self) -> Present:
         organisation = self._find_organisation()
         if organisation is None:
             return Present()

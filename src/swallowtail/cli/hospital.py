@@ -11,7 +11,7 @@ Pure; `cli.apply` sends the requests.
     [[rule]]            see cli.routing
     [[token]]           name, role, facilities, expires
 
-What the document does not name is left alone. A list of a Link is one thing: a document that
+What the document does not name is not changed. A list of a Link is one thing: a document that
 declares one entry of it (or writes `destination = []`) owns the whole list, so that entries
 that it omits are removed; one that declares none leaves the list alone.
 """
@@ -210,7 +210,7 @@ def _problems(hospital: Hospital) -> Iterator[tuple[str, str]]:
 
 
 def _link_problems(link: LinkEntry) -> Iterator[Problem]:
-    """Find what is wrong in the lists of a Link.
+    """Return the problems in the lists of a Link.
 
     References to a list that is not declared are checked by the Cloud.
     """
@@ -290,7 +290,7 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do: `create`, `change`, `remove` or `keep`, and of what.
+    """One step of a plan: `create`, `change`, `remove` or `keep`, and of what.
 
     An `organisation`, a `link`, its `configuration` …
     """
@@ -307,9 +307,9 @@ class Step:
 
 
 def plan(hospital: Hospital, present: Present) -> list[Step]:
-    """Compare the document with what is there.
+    """Return the steps that lead from the present state to the document.
 
-    Gives every step in order, also those that keep what is there.
+    They are in order, and include those that keep what exists.
     """
     steps = [_entry_step("organisation", hospital.organisation, present.organisation, ("title",))]
     if hospital.organisation.retention_days is not None:

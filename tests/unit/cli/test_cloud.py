@@ -122,7 +122,7 @@ def test_every_setting_of_apply_is_also_a_variable(tmp_path: Path) -> None:
     del variables["SWALLOWTAIL_CA"]
     result = CliRunner().invoke(main, ["cloud", "apply", "examples/hospital.toml"], env=variables)
     assert "https://127.0.0.1:1: " in result.output
-    assert "look whether the Cloud runs there" in result.output
+    assert "check that the Cloud runs at this address" in result.output
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Organisations and facilities: the statements of the port `People`."""
+"""Organisations and facilities: the statements of the port `Organisations`."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def require_active(connection: Connection, tenant: Tenant) -> None:
 
 
 class OrganisationRecords:
-    """The port `People` over a database."""
+    """The port `Organisations` over a database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -60,8 +60,8 @@ class QueueOut(Out):
 class DestinationOut(Out):
     """A destination.
 
-    Its settings in version `version` of the Link's configuration, the Link's word on it, and its
-    queue.
+    Its settings in version `version` of the Link's configuration, the state that the Link reported,
+    and its queue.
     """
 
     id: str
@@ -69,8 +69,8 @@ class DestinationOut(Out):
     name: str
     version: int
     settings: SettingsOut
-    running: EndpointOut | None
-    """The state that the Link reported, of one that was used lately."""
+    reported: EndpointOut | None
+    """The state that the Link reported, of a destination that was used recently."""
     queue: QueueOut
 
 
@@ -217,7 +217,7 @@ def _out(listed: ListedDestination) -> DestinationOut:
         name=row.destination.name,
         version=row.version.version,
         settings=msgspec.to_builtins(row.destination),
-        running=EndpointOut.model_validate(reported) if reported is not None else None,
+        reported=EndpointOut.model_validate(reported) if reported is not None else None,
         queue=QueueOut.model_validate(queue),
     )
 

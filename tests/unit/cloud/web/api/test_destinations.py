@@ -31,7 +31,7 @@ async def test_a_destination_is_made_shown_changed_and_removed(cloud: Cloud) -> 
     shown = made.json()
     assert (shown["id"], shown["version"], shown["name"]) == (f"{LINK}:archive", 2, "archive")
     assert shown["settings"]["timeouts"]["response"] == 120.0, "defaults are written out"
-    assert (shown["queue"]["breaker"], shown["queue"]["paused"], shown["running"]) == (
+    assert (shown["queue"]["breaker"], shown["queue"]["paused"], shown["reported"]) == (
         "closed",
         False,
         None,
@@ -165,7 +165,7 @@ async def test_the_list_pages_over_links_and_keeps_to_the_callers_facilities(clo
     assert (await cloud.call("GET", "destinations", limited, link=LINK)).status_code == 404
 
 
-async def test_the_running_state_is_the_links_own_word_and_no_listeners(cloud: Cloud) -> None:
+async def test_the_reported_state_is_of_the_destination_and_not_of_a_listener(cloud: Cloud) -> None:
     endpoints = [
         EndpointState(name="pacs", state="listening"),
         EndpointState(
@@ -176,7 +176,11 @@ async def test_the_running_state_is_the_links_own_word_and_no_listeners(cloud: C
     running = Running(link=LINK, connected=True, since=1.0, seen=2.0, version=1, report=report)
     await cloud.records.configuration.note_running(HERON, running)
     shown = (await cloud.call("GET", PACS, await cloud.token(Role.AUDITOR))).json()
-    assert (shown["running"]["state"], shown["running"]["detail"], shown["running"]["since"]) == (
+    assert (
+        shown["reported"]["state"],
+        shown["reported"]["detail"],
+        shown["reported"]["since"],
+    ) == (
         "failed",
         "refused",
         5.0,
