@@ -8,15 +8,15 @@ import pytest
 
 from swallowtail.cloud.blobs.disk import Disk, OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
-from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers, ThreadWorkers
 from swallowtail.cloud.model.indexing import Quarantined
-from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.postgresql_server import open_database
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from tests.conformance.deletions import commit
 from tests.conformance.invented import NORTH, NOW, admitted_link, indexed, tenants
+from tests.doubles.memory_database import INVENTED_KEYS, CommittedRows, MemoryDatabase
+from tests.doubles.simulated_disk import SimulatedDisk
 from tests.postgresql import PostgresqlServer
 
 

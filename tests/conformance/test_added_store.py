@@ -12,12 +12,12 @@ from sqlalchemy import Connection, func, select
 from swallowtail.cloud.model.port_errors import ConflictError
 from swallowtail.cloud.records import retention, schema
 from swallowtail.cloud.records.database import Database
-from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.postgresql import engine_of
 from swallowtail.cloud.records.postgresql_server import open_database
 from swallowtail.cloud.records.records import Records
 from tests.bookmark_store import Bookmark, BookmarkRecords, bookmark, upgrade
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, tenants
+from tests.doubles.memory_database import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from tests.postgresql import OWNER, ROLE, PostgresqlServer
 
 PAGE = Path("docs/howto/add-a-store.md")

@@ -16,10 +16,10 @@ from swallowtail.cloud.model.audit import (
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.records.database import Database, Unit
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.schema import audit, audit_head, audit_object
 from tests.conformance.invented import NORTH, NOW, SOUTH, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 
 OLD, NEW = bytes(32), bytes([1]) * 32
 

@@ -34,12 +34,12 @@ from swallowtail.cloud.model.tenancy import (
     SecurityCode,
     Tenant,
 )
-from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.purge import Purge
 from swallowtail.cloud.retention.sweep import BlobSweep
+from tests.doubles.memory_database import INVENTED_KEYS
 from tests.store_tally import StoreTally
 
 TENANT: Final = Tenant("heron")

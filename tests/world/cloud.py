@@ -19,7 +19,6 @@ from swallowtail.calls.config import Configuration, Destination, Device, dump
 from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.cloud.blobs.disk import Disk, FileFacts, OpenFile
 from swallowtail.cloud.blobs.folder import FolderBlobs
-from swallowtail.cloud.blobs.simulated import SimulatedDisk, _File, _Folder
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.model.audit import AuditEvent, EventAction, EventId
@@ -27,9 +26,10 @@ from swallowtail.cloud.model.credentials import KeyedHash, mint_code
 from swallowtail.cloud.model.delivery import Rule, RuleAction, Target
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Facility, Link, Organisation, SecurityCode, Tenant
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.wire.transport import SUBPROTOCOL, TransportClosedError
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
+from tests.doubles.simulated_disk import SimulatedDisk, _File, _Folder
 from tests.world.composition import compose
 from tests.world.loop import Killed, WorldLoop
 from tests.world.machines import CLOUD_PORT, EPOCH, Machine

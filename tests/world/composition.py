@@ -9,7 +9,6 @@ from swallowtail.cloud.dispatch.delivery_creation import Router
 from swallowtail.cloud.dispatch.runner import Dispatch
 from swallowtail.cloud.dispatch.sites import ConfigurationCache
 from swallowtail.cloud.index.indexer import TOPIC, Indexer
-from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.link_administration.admission import LinkAdmission
 from swallowtail.cloud.link_administration.reported_states import ReportedStates
@@ -21,6 +20,7 @@ from swallowtail.cloud.links.link_endpoint import LinkSessions
 from swallowtail.cloud.links.report_call import Reports
 from swallowtail.cloud.links.store_call import Stores
 from swallowtail.cloud.records.records import Records
+from tests.doubles.inline_parser import InlineParser
 from tests.store_tally import StoreTally
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from swallowtail.calls.store import (
 )
 from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.blobs.folder import FolderBlobs
-from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.ingest.store_instance import Ingest, InstanceKey, Upload
 from swallowtail.cloud.model.caller import Caller
@@ -22,13 +21,14 @@ from swallowtail.cloud.model.deletion import Scope, Selection
 from swallowtail.cloud.model.identifiers import new_id
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.model.tenancy import DAY, Principal, Role
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.retention.clock import SteadyClock
 from swallowtail.cloud.retention.deleting import Deleting
 from swallowtail.cloud.retention.purge import Purge, subject_of
 from swallowtail.cloud.retention.sweep import BlobSweep
 from tests.conformance.invented import EXPLICIT, NORTH, NOW, US, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
+from tests.doubles.simulated_disk import SimulatedDisk
 from tests.store_tally import StoreTally
 from tests.world.loop import Process, WorldLoop
 

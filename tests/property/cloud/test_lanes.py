@@ -23,9 +23,9 @@ from swallowtail.cloud.model.delivery import (
     Target,
 )
 from swallowtail.cloud.model.port_errors import ConflictError
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, admitted_link, arrival, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 
 T = TypeVar("T")
 PACS = Target(link="ward", destination="pacs")

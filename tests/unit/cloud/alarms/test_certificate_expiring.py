@@ -14,10 +14,10 @@ from swallowtail.cloud.alarms.served_certificates import ServedCertificates
 from swallowtail.cloud.data_folder.certificates import CA_DAYS, LEAF_DAYS, RENEW_DAYS
 from swallowtail.cloud.model.conditions import Condition, Severity
 from swallowtail.cloud.model.operations import Alarm, AlarmSearch
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.certificates import ensure_certificate
 from tests.conformance.invented import NORTH, SOUTH, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 from tests.unit.cloud.alarms.examination import loop_of
 
 MADE = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)

@@ -6,9 +6,9 @@ from swallowtail.cloud.alarms.disk_low import ENOUGH, GIB, DiskLow, low_mark
 from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.operations import AlarmSearch
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import NORTH, NOW, SOUTH, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 from tests.unit.cloud.alarms.examination import loop_of, sources_of
 
 

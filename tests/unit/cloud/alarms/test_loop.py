@@ -16,9 +16,9 @@ from swallowtail.cloud.model.conditions import CONDITIONS, Condition, Severity
 from swallowtail.cloud.model.operations import NewAlarm
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Tenant
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import NORTH, NOW, SOUTH, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 from tests.unit.cloud.alarms.examination import loop_of, sources_of
 from tools import generate_alarms
 

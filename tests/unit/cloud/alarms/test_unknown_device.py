@@ -13,9 +13,9 @@ from swallowtail.calls.dicom_listener import DicomListener
 from swallowtail.cloud.alarms.unknown_device import FORGOTTEN, MAX_RAISED, UnknownDevices
 from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.operations import Alarm, UnknownDevice
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, admitted_link, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 from tests.unit.cloud.alarms.examination import loop_of
 
 SEEN = UnknownDevice(

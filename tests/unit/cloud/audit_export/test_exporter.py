@@ -25,12 +25,12 @@ from swallowtail.cloud.audit_export.transmission import SendError
 from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.exporting import AuditReceiver
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.runtime.tasks import Tasks
 from tests.audit_messages import detail, message_of, unframed
 from tests.certificates import SEAL
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 
 RECEIVER = AuditReceiver(host="arr.example", port=6514)
 Failure = Callable[[], None]

@@ -15,11 +15,11 @@ from swallowtail.cloud.model.audit import ChainFault, ChainHead
 from swallowtail.cloud.model.conditions import Condition
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
 from swallowtail.cloud.records.database import Unit
-from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.schema import audit, audit_head
 from swallowtail.runtime import log
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH, tenants
+from tests.doubles.memory_database import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from tests.unit.cloud.alarms.examination import loop_of
 
 

@@ -14,11 +14,11 @@ from swallowtail.cloud.auditing.keyring import AuditKeyring
 from swallowtail.cloud.model.audit import GENESIS, UNKEYED, AuditKeys, ChainFault, event_bytes
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.records.database import Unit
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.schema import audit, audit_head
 from swallowtail.cloud.secrets.sealing import Seal, SealError
 from tests.conformance.invented import EVENT, NORTH, NOW, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 
 SEAL = Seal(b"m" * 32)
 

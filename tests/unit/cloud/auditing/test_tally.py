@@ -10,9 +10,9 @@ from swallowtail.cloud.model.audit import AuditEvent
 from swallowtail.cloud.model.paging import PageRequest
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import OPERATOR, Tenant
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import EVENT, NORTH, NOW, SOUTH
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 
 
 class Counted:

@@ -10,10 +10,10 @@ import pytest
 
 from swallowtail.cloud.blobs.disk import OpenFile, OsDisk
 from swallowtail.cloud.blobs.folder import FolderBlobs
-from swallowtail.cloud.blobs.simulated import MountedDisk, SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers, ThreadWorkers
 from swallowtail.cloud.model.port_errors import StorageUnavailableError
 from swallowtail.cloud.model.tenancy import Tenant
+from tests.doubles.simulated_disk import MountedDisk, SimulatedDisk
 
 NORTH = Tenant("north")
 SMALL = b"a data set"

@@ -17,7 +17,6 @@ from swallowtail.calls.deliver import (
     NotDelivered,
 )
 from swallowtail.cloud.blobs.folder import FolderBlobs
-from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.dispatch.attempt import Progress
@@ -33,10 +32,11 @@ from swallowtail.cloud.model.delivery import (
 from swallowtail.cloud.model.link_session import LinkOfflineError
 from swallowtail.cloud.model.tenancy import Tenant
 from swallowtail.cloud.model.transcoding import Transcoder
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, NORTH, NOW, admitted_link, arrival, indexed, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
+from tests.doubles.simulated_disk import SimulatedDisk
 
 PACS = Target(link="ward", destination="pacs")
 DESTINATION = Destination(name="pacs", host="192.0.2.7", port=104, ae_title="PACS", attempts=2)

@@ -15,10 +15,10 @@ from swallowtail.cloud.model.delivery import (
 )
 from swallowtail.cloud.model.port_errors import NotFoundError
 from swallowtail.cloud.records.deliveries import DeliveryRecords
-from swallowtail.cloud.records.memory import MemoryDatabase
 from swallowtail.cloud.records.payloads import SOURCES
 from swallowtail.runtime.tasks import Tasks
 from tests.conformance.invented import EVENT, NORTH, NOW
+from tests.doubles.memory_database import MemoryDatabase
 from tests.unit.cloud.dispatch.notes import BOARD, NOTE, NOTES, CloudRoute, add_notes, note
 from tests.unit.cloud.dispatch.stage import Stage
 

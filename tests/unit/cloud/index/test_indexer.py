@@ -16,12 +16,12 @@ from swallowtail.calls.store import (
 from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.index.indexer import LEASE, TOPIC, Indexer
-from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.model.imaging import IndexState, InstanceSearch, StudySearch
 from swallowtail.cloud.model.indexing import Indexed, IndexJob, IndexOutcome
 from tests.conformance.invented import EVENT, NORTH, NOW
+from tests.doubles.inline_parser import InlineParser
 from tests.store_tally import StoreTally
 from tests.unit.cloud.index.data_sets import stored
 from tests.unit.cloud.ingest.test_store_instance import REQUEST, Cloud, cloud

@@ -19,15 +19,15 @@ from swallowtail.calls.store import (
 )
 from swallowtail.calls.transfer import TransferEnd
 from swallowtail.cloud.blobs.folder import FolderBlobs
-from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.ingest.alarm import StorageAlarm
 from swallowtail.cloud.ingest.store_instance import Ingest, InstanceKey, Upload
 from swallowtail.cloud.model.imaging import Arrival, InstanceSearch, Receipt
 from swallowtail.cloud.model.port_errors import DeletionRunningError
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from tests.conformance.invented import NORTH, NOW, US, admitted_link, digest, tenants
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
+from tests.doubles.simulated_disk import SimulatedDisk
 from tests.store_tally import StoreTally
 
 DATA_SET = b"the bytes of a data set" * 1000

@@ -21,10 +21,10 @@ from swallowtail.cloud.model.tenancy import (
     SecurityCode,
     Tenant,
 )
-from swallowtail.cloud.records.memory import CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.wire.control import Hello, RefuseReason
 from swallowtail.wire.handshake import HelloReceived
+from tests.doubles.memory_database import CommittedRows, MemoryDatabase
 
 NOW = 1_795_500_000.0
 HERON = Tenant("heron")

@@ -15,7 +15,6 @@ from swallowtail.calls.report import REPORT, AssociationEnded, ObservationReport
 from swallowtail.calls.store import STORE
 from swallowtail.cloud.auditing.tally import AuditTally
 from swallowtail.cloud.blobs.folder import FolderBlobs
-from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.bus.in_process import InProcessBus
 from swallowtail.cloud.dispatch.runner import Dispatch
@@ -38,6 +37,7 @@ from swallowtail.wire.net import Session
 from swallowtail.wire.reasons import CloseCode, ResetReason
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import SUBPROTOCOL, TransportClosedError
+from tests.doubles.simulated_disk import SimulatedDisk
 from tests.link_calls import CALLS
 from tests.unit.cloud.links.test_authentication import EVENT, HERON, NOW, Place
 from tests.world.loop import WorldLoop

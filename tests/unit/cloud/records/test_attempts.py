@@ -15,10 +15,10 @@ from swallowtail.cloud.model.delivery import (
 )
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.database import Database
-from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
 from tests.conformance.invented import EXPLICIT, NORTH, NOW, admitted_link, arrival, tenants
+from tests.doubles.memory_database import INVENTED_KEYS, CommittedRows, MemoryDatabase
 
 PACS = Target(link="ward", destination="pacs")
 

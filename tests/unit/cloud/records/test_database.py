@@ -16,9 +16,9 @@ from swallowtail.cloud.model.port_errors import (
     StorageUnavailableError,
 )
 from swallowtail.cloud.records.database import Failed, FatalStorageError, Unit, run_batch
-from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.schema import index_job, metadata
 from swallowtail.cloud.records.sqlite import SqliteDatabase
+from tests.doubles.memory_database import INVENTED_KEYS
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from swallowtail.cloud.model.port_errors import ConflictError, StorageUnavailabl
 from swallowtail.cloud.model.tenancy import Facility, Tenant
 from swallowtail.cloud.records import schema
 from swallowtail.cloud.records.database import Unit
-from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.postgresql import READERS, PostgresqlDatabase, engine_of
 from swallowtail.cloud.records.postgresql_server import (
     DatabaseServer,
@@ -34,6 +33,7 @@ from tests.conformance.invented import (
     indexed,
     tenants,
 )
+from tests.doubles.memory_database import INVENTED_KEYS
 from tests.postgresql import OWNER, ROLE, PostgresqlServer
 
 QUEUES = {"organisation", "index_job", "routing", "high_water"}

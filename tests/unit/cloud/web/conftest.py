@@ -19,13 +19,11 @@ from swallowtail.calls.diagnostics import Checked, CheckStep, LinkStatus, Policy
 from swallowtail.calls.store import Stored
 from swallowtail.cloud.auditing.heads import HeadFile
 from swallowtail.cloud.blobs.folder import FolderBlobs
-from swallowtail.cloud.blobs.simulated import SimulatedDisk
 from swallowtail.cloud.blobs.workers import InlineWorkers
 from swallowtail.cloud.composition.adapters import Adapters
 from swallowtail.cloud.composition.audit import AuditParts
 from swallowtail.cloud.composition.environment import Environment
 from swallowtail.cloud.composition.use_cases import use_cases
-from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.ingest.store_instance import Ingest
 from swallowtail.cloud.model.archives import Archive
 from swallowtail.cloud.model.audit import AuditEvent, AuditSearch, EventAction, EventId
@@ -46,7 +44,6 @@ from swallowtail.cloud.model.tenancy import (
     Tenant,
 )
 from swallowtail.cloud.pixels.service import Pixels
-from swallowtail.cloud.records.memory import INVENTED_KEYS, CommittedRows, MemoryDatabase
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.secrets.sealing import Seal
 from swallowtail.cloud.web import routes
@@ -56,6 +53,9 @@ from swallowtail.cloud.web.openapi_document import describe
 from swallowtail.cloud.web.rate_limits import Rates, RequestLimits
 from swallowtail.cloud.web.use_cases import UseCases
 from swallowtail.sansio.token_bucket import Rate
+from tests.doubles.inline_parser import InlineParser
+from tests.doubles.memory_database import INVENTED_KEYS, CommittedRows, MemoryDatabase
+from tests.doubles.simulated_disk import SimulatedDisk
 from tests.store_tally import StoreTally
 
 NOW = 1_795_500_000.0

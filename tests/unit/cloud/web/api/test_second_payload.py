@@ -18,9 +18,9 @@ from swallowtail.cloud.model.delivery import (
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.model.use_case_errors import InvalidValueError
 from swallowtail.cloud.records.deliveries import DeliveryRecords
-from swallowtail.cloud.records.memory import MemoryDatabase
 from swallowtail.cloud.records.payloads import SOURCES
 from swallowtail.cloud.web.api.payload_filters import body_schema, query_filters
+from tests.doubles.memory_database import MemoryDatabase
 from tests.unit.cloud.dispatch.notes import BOARD, NOTE, NOTE_KIND, NOTES, add_notes
 from tests.unit.cloud.web.conftest import HERON, NOW, Cloud
 

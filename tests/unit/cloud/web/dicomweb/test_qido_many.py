@@ -18,9 +18,9 @@ from swallowtail.cloud.index.parse import parse
 from swallowtail.cloud.model.indexing import Indexed
 from swallowtail.cloud.model.tenancy import Role
 from swallowtail.cloud.query.search import Query
-from swallowtail.cloud.records.memory import INVENTED_KEYS
 from swallowtail.cloud.records.records import Records
 from swallowtail.cloud.records.sqlite import SqliteDatabase
+from tests.doubles.memory_database import INVENTED_KEYS
 from tests.modes import SOAK, amount
 from tests.unit.cloud.index.data_sets import stored
 from tests.unit.cloud.web.conftest import HERON, NOW, SYNTAX, Cloud

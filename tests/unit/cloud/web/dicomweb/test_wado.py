@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_fragments
 
-from swallowtail.cloud.index.inline import InlineParser
 from swallowtail.cloud.model.audit import EventId
 from swallowtail.cloud.model.tenancy import Role, Tenant
 from swallowtail.cloud.web import ranges
 from swallowtail.cloud.web.dicomweb import dicom_json
 from swallowtail.cloud.web.dicomweb.media import frame_offers
+from tests.doubles.inline_parser import InlineParser
 from tests.unit.cloud.web.conftest import (
     DATA,
     DOCUMENT,

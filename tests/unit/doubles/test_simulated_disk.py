@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from swallowtail.cloud.blobs.simulated import SimulatedDisk
+from tests.doubles.simulated_disk import SimulatedDisk
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from swallowtail.cloud.records.memory import CommittedRows
+from tests.doubles.memory_database import CommittedRows
 
 
 def test_rows_that_another_thread_collects_are_closed(caplog: pytest.LogCaptureFixture) -> None:
