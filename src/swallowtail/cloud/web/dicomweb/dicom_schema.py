@@ -73,8 +73,11 @@ _KINDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         ("a whole number", {"type": "string", "pattern": qido.NUMBER}),
     ),
     **dict.fromkeys(
-        ("Modality", "ModalitiesInStudy"),
-        ("a code, or several with commas between them", _TEXT),
+        qido.CODE_LISTS,
+        (
+            "a code, or several with commas between them",
+            {"type": "string", "maxLength": qido.MAX_VALUE},
+        ),
     ),
     "SOPClassUID": ("a UID", _TEXT),
 }

@@ -151,7 +151,7 @@ def _asks(keys: Keys, level: Mapping[str, str]) -> bool:
 
 def _keep(keys: dict[str, str], keyword: str, name: str, value: str) -> None:
     if keyword in keys:
-        raise _bad(name, "stands there twice")
+        raise _bad(name, "is given twice")
     most = MAX_VALUE if keyword in UID_LISTS | CODE_LISTS else MAX_TEXT
     if len(value) > most:
         raise _bad(name, f"is longer than {most} characters")
