@@ -121,7 +121,7 @@ def test_storescp_with_one_syntax_alone_refuses_the_others_and_we_say_which(tmp_
                 await deliver(stage, 3, sop_class="1.2.3.4"),
                 About.INSTANCE,
                 DeliveryPhase.CONTEXT,
-                "does not take 1.2.3.4",
+                "does not accept 1.2.3.4",
             )
             assert len([*received.iterdir()]) == 1
 

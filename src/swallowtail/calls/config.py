@@ -64,7 +64,7 @@ class Transcoding(enum.StrEnum):
 
     NEVER = "never"
     LOSSLESS = "lossless"
-    """To a syntax that keeps every pixel."""
+    """To a transfer syntax that preserves every pixel."""
 
 
 class AtCap(enum.StrEnum):
@@ -84,7 +84,7 @@ class DestinationTimeouts(Document, frozen=True, kw_only=True):
     response: Seconds = 120.0
     """From the last byte of an instance to its response.
 
-    Also how long the destination may take no byte.
+    Also how long the destination may accept no byte.
     """
     idle: Seconds = 10.0
     """How long an association without work is kept before it is released."""

@@ -38,7 +38,7 @@ def overlap(sockets) -> bool:
 
 
 @given(sets, sets)
-def test_the_plan_leads_to_the_wish(before, after):
+def test_the_plan_leads_to_the_desired_configuration(before, after):
     start = plan({}, Configuration(listeners=before), lambda *_: None, {"dicom"})
     if isinstance(start, RefusedPlan):
         assert overlap([socket_of(one) for one in before])

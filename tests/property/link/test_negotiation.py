@@ -76,7 +76,7 @@ def test_each_context_gets_the_syntax_that_the_rules_name_or_result_4(listener, 
 
 
 @given(listeners, wishes)
-def test_a_syntax_that_nobody_knows_is_never_agreed_on(listener, wishes):
+def test_an_unknown_syntax_is_never_accepted(listener, wishes):
     request = propose("SWALLOW", "CT1", wishes)
     agreed = agree(request, negotiate(listener, request, PROVIDERS), requestor=False)
     configured = {*listener.transfer_syntaxes, *listener.additional_transfer_syntaxes}

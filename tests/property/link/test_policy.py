@@ -130,7 +130,7 @@ def test_nothing_outside_the_list_is_allowed(listed, address, port):
 
 
 @given(st.lists(st.tuples(targets, st.floats(0, 300)), max_size=60), st.integers(1, 5))
-def test_never_more_new_targets_in_a_minute_than_the_policy_says(wishes, limit):
+def test_never_more_new_targets_in_a_minute_than_the_policy_allows(wishes, limit):
     policy = Policy("p", (Allowance(ipaddress.ip_network("0.0.0.0/0")),), None, limit)
     recent: dict = {}
     for (address, port), now in sorted(wishes, key=lambda desired: desired[1]):

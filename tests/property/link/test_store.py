@@ -108,7 +108,7 @@ class Played:
 
 
 @given(happenings)
-def test_success_is_said_for_an_honest_commit_of_everything_alone(steps):
+def test_success_is_sent_only_for_a_valid_commit_of_the_complete_data_set(steps):
     played = Played()
     for step in steps:
         before = played.store.verdict
@@ -121,7 +121,7 @@ def test_success_is_said_for_an_honest_commit_of_everything_alone(steps):
 
 
 @given(happenings)
-def test_the_sender_hears_its_verdict_in_time_after_its_last_byte(steps):
+def test_the_sender_gets_its_response_in_time_after_its_last_byte(steps):
     played = Played()
     for step in steps:
         played.play(*step)

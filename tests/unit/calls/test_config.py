@@ -45,13 +45,13 @@ def refused(document: object) -> InvalidConfigurationError:
         {"address": "10.0.0.1\n"},
     ],
 )
-def test_a_line_feed_at_the_end_is_not_overlooked(change: dict[str, object]) -> None:
+def test_a_line_feed_at_the_end_is_refused(change: dict[str, object]) -> None:
     parse(msgspec.json.encode({"listeners": [LISTENER]}))
     assert next(iter(change)) in refused({"listeners": [LISTENER | change]}).problems[0].field
 
 
 @pytest.mark.parametrize("title", [" ", "A\\B", "A\tB", "\x1b", "A\0", "Küche"])
-def test_an_ae_title_that_is_none_is_refused_in_words(title: str) -> None:
+def test_an_invalid_ae_title_is_refused_with_the_rule(title: str) -> None:
     for document in (
         {"listeners": [LISTENER | {"ae_title": title}]},
         {"devices": [DEVICE | {"ae_title": title}]},
@@ -63,7 +63,7 @@ def test_an_ae_title_that_is_none_is_refused_in_words(title: str) -> None:
 
 
 @pytest.mark.parametrize("uid", ["1..2", "1.2.", ".1", "1.x"])
-def test_a_uid_that_is_none_is_refused_in_words(uid: str) -> None:
+def test_an_invalid_uid_is_refused_with_the_rule(uid: str) -> None:
     (problem,) = refused({"listeners": [LISTENER | {"transfer_syntaxes": [uid]}]}).problems
     assert "not a UID" in problem.message
 

@@ -35,7 +35,7 @@ def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_kernel_is_told(tmp_path: Path) -> None:
+def test_the_kernel_is_configured(tmp_path: Path) -> None:
     before = python(FACTS, tmp_path).stdout
     assert before.endswith(" 1\n")  # as every process begins
     assert python(DISABLE + FACTS, tmp_path).stdout == "(0, 0) 0\n"

@@ -154,7 +154,7 @@ def test_a_port_that_is_taken_is_reported_and_tried_again():
     WorldLoop().run(scene())
 
 
-async def test_a_port_that_never_opened_can_be_taken_away(world):
+async def test_a_port_that_never_opened_can_be_removed(world):
     world.network.refuse = [errno.EACCES] * 99
     await world.apply(FIRST)
     assert "below 1024" in world.endpoints.states[0].detail
@@ -171,7 +171,7 @@ async def test_a_refused_configuration_changes_nothing():
     assert world.endpoints.states == ()
 
 
-async def test_two_configurations_at_once_end_as_the_second_says(world):
+async def test_of_two_concurrent_configurations_the_second_runs(world):
     await asyncio.gather(world.apply(FIRST), world.apply(SECOND))
     await turns()
     assert world.network.open == [("0.0.0.0", 11113)]

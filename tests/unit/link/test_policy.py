@@ -187,7 +187,7 @@ def test_a_missing_file_is_an_error_and_no_file_is_the_default(tmp_path: Path):
     assert load(tmp_path / "policy.toml").source == str(tmp_path / "policy.toml")
 
 
-def test_the_summary_says_what_is_allowed():
+def test_the_summary_lists_what_is_allowed():
     assert summary(DEFAULT)[0].startswith("default policy")
     assert "may connect to 10.1.0.0/16 port 104, 11112-11120" in summary(parse(FULL, "p"))
     assert "may listen on 10.1.2.3/32 port 104" in summary(parse(FULL, "p"))

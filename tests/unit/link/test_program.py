@@ -89,7 +89,7 @@ def test_each_wrong_setting_is_refused_before_anything_starts(
         Settings.of(environment(flags)).check()
 
 
-def test_the_process_says_what_is_wrong_and_exits_with_2(tmp_path: Path):
+def test_the_process_reports_the_error_and_exits_with_2(tmp_path: Path):
     process = link(
         "--cloud",
         "https://127.0.0.1:1",

@@ -48,7 +48,7 @@ def test_nothing_seen_nothing_sent():
     assert reports.take(5.0) is None
 
 
-def test_the_first_sight_of_a_device_is_told_at_once_and_repeats_together():
+def test_the_first_observation_of_a_device_is_reported_at_once_and_repeats_together():
     reports = ObservationBuffer()
     reports.unknown(unknown(at=1.0))
     assert reports.take(10.0) == ObservationReport(observations=(unknown(at=1.0),))
@@ -92,7 +92,7 @@ def test_ended_associations_keep_the_newest_and_count_the_rest():
     assert first.observations[0] == ended(3)
 
 
-def test_a_batch_that_did_not_arrive_is_told_again_in_order_with_its_counts():
+def test_a_batch_that_did_not_arrive_is_reported_again_in_order_with_its_counts():
     reports = ObservationBuffer()
     reports.endpoints(EndpointStates(version=1, endpoints=()))
     reports.ended(ended(1))

@@ -34,7 +34,7 @@ async def back(stage: Stage, sessions: int) -> float:
     return stage.loop.time()
 
 
-def test_a_lost_session_comes_back_within_two_seconds_and_is_told_how_the_endpoints_are():
+def test_a_lost_session_is_reopened_within_two_seconds_and_endpoint_states_are_reported():
     async def scene(stage: Stage) -> None:
         lost = stage.loop.time()
         stage.cloud.lose()
@@ -66,7 +66,7 @@ def test_a_silent_uplink_is_found_dead_after_45_seconds_and_until_then_nothing_i
     play(scene)
 
 
-def test_listeners_stay_open_while_the_cloud_is_away_and_say_so():
+def test_listeners_stay_open_while_the_cloud_is_offline_and_reject_associations():
     async def scene(stage: Stage) -> None:
         stage.cloud.offline = True
         stage.cloud.lose()
@@ -104,7 +104,7 @@ def test_after_goodbye_no_new_work_is_begun():
         (RefuseReason.CAPABILITY, 60),
     ],
 )
-def test_a_refused_link_waits_as_the_wire_says(reason, floor):
+def test_a_refused_link_waits_as_the_wire_specifies(reason, floor):
     async def scene(stage: Stage) -> None:
         met: list[float] = []
 
@@ -127,7 +127,7 @@ def test_a_refused_link_waits_as_the_wire_says(reason, floor):
     play(scene, configuration=None, start=False)
 
 
-def test_a_cloud_that_never_says_anything_is_left_after_the_hello_deadline():
+def test_the_connection_to_a_silent_cloud_is_closed_at_the_hello_deadline():
     async def scene(stage: Stage) -> None:
         met: list[float] = []
 

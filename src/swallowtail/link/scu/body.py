@@ -1,6 +1,6 @@
 """The body of one delivery, from its channel into the association.
 
-It is checked before the destination can keep it.
+It is checked before the destination can store it.
 
 Nothing is gathered: a frame of the wire becomes a P-DATA-TF. The latest frame is held back until
 the next has come: the last one leaves only when length and CRC-32 of all agree with what the Cloud

@@ -21,7 +21,7 @@ from swallowtail.link.scu.requestor import Ended, OutboundAssociation
 from swallowtail.runtime.tasks import Tasks
 
 STEP_LIMIT: Final = 9.0
-"""Seconds that a step may take at most: a person waits, and the call has 60 s in all."""
+"""Seconds that a step may take at most: the call has 60 s in all."""
 MAX_ADDRESSES: Final = 2
 PAIR: Final = (uids.VERIFICATION, uids.IMPLICIT_VR_LITTLE_ENDIAN)
 _BUSY: Final = (
@@ -83,7 +83,7 @@ class DestinationCheck:
         destination = self._destination
 
         def connected(at: float) -> None:
-            self._step("connect", f"{address} port {destination.port} takes connections", now=at)
+            self._step("connect", f"{address} port {destination.port} accepts connections", now=at)
 
         connection = await self._reach.associate(
             destination, address, (PAIR,), on_connected=connected

@@ -134,7 +134,7 @@ class Reach:
             return await self._resolve(host)
         except OSError as error:
             return error
-        except UnicodeError:  # a label that IDNA cannot take
+        except UnicodeError:  # a label that IDNA cannot encode
             return OSError(errno.EINVAL, "no legal host name")
         finally:
             del self._lookups[host]
@@ -216,7 +216,7 @@ class Reach:
     async def open(self, destination: Destination, contexts: Iterable[Pair]) -> Connection:
         """Resolve, apply the policy, connect, associate.
 
-        Of several addresses the first that takes the connection.
+        Of several addresses the first that accepts the connection.
         """
         contexts = tuple(contexts)
         addresses = self.judge(destination, await self.resolve(destination))
@@ -231,7 +231,7 @@ class Reach:
     def _enter(self, address: str, port: int) -> None:
         if (
             len(self._recent) >= MAX_RECENT
-        ):  # forgetting one makes it new again, which is the careful side
+        ):  # a removed entry counts as new again, which is the safe side
             del self._recent[next(iter(self._recent))]
         self._recent.setdefault(
             (ipaddress.ip_address(address), port), asyncio.get_running_loop().time()

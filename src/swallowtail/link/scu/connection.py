@@ -42,13 +42,13 @@ from swallowtail.wire.net import Channel
 log = structlog.get_logger()
 
 MAX_QUEUED: Final = 8
-"""Deliveries of one connection that Link takes at once, the running ones included."""
+"""Deliveries of one connection that Link accepts at once, the running ones included."""
 MAX_SENT: Final = 64
 """Deliveries of one connection that are kept as sent, for those that are requested behind them.
 """
 
 
-def passed_over(detail: str) -> NotDelivered:
+def not_started(detail: str) -> NotDelivered:
     """Return the response to a delivery that was not started."""
     return NotDelivered(about=About.LINK, phase=DeliveryPhase.QUEUE, detail=detail)
 
@@ -95,7 +95,7 @@ class Line:
         )
 
     def update(self, destination: Destination) -> None:
-        """Take these settings.
+        """Apply these settings.
 
         The running instance ends under the old ones, then the association is replaced.
         """
@@ -138,7 +138,7 @@ class Line:
         Raises ChannelResetError when the Cloud cancels it.
         """
         if self._queued >= MAX_QUEUED:
-            return passed_over(
+            return not_started(
                 f"{MAX_QUEUED} deliveries wait for this connection of {self.destination.name}"
                 " already"
             )
@@ -184,11 +184,11 @@ class Line:
         """
         name = self.destination.name
         if self.stopping:
-            return passed_over("Link stops; it is tried again")
+            return not_started("Link stops; it is tried again")
         if self.removed:
-            return passed_over(f"{name} is no longer in the configuration of this Link")
+            return not_started(f"{name} is no longer in the configuration of this Link")
         if request.behind and request.behind not in self._sent:
-            return passed_over(
+            return not_started(
                 f"the delivery before it to {name} did not arrive; it is tried again in its order"
             )
         return None
@@ -281,8 +281,8 @@ class Line:
         result = association.request(context, command, lambda found: self._settled(request, found))
         try:
             end = await pass_on(body, piece, association, request, result)
-        # damaged, given up by the Cloud, or its session is lost: the destination must not keep half
-        # of it
+        # damaged, cancelled by the Cloud, or its session is lost: the destination must not store
+        # half of it
         except BaseException:
             text = "Link gave up another instance on this association; it is tried again"
             association.abort(Ended(About.LINK, text, "the transfer of an instance was given up"))
@@ -311,7 +311,7 @@ class Line:
             self._sent.pop(request.delivery, None)
 
     def _note_sent(self, request: DeliverRequest) -> None:
-        """Note that those behind it may follow until it fails.
+        """Allow the deliveries behind it to start until it fails.
 
         Whoever sends holds the turn, so none begins before all has left.
         """
@@ -339,7 +339,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """An instance that has left, or could not; `end` None: not all of it."""
+    """An instance that was sent or failed; `end` None: it was not sent completely."""
 
     result: asyncio.Future[Command | Ended]
     end: TransferEnd | None

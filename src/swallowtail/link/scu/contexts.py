@@ -28,7 +28,7 @@ FALLBACKS: Final = (
 PERMANENT: Final = frozenset(
     {ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED}
 )
-"""Refusals that the same proposal meets again (PS3.8 9.3.3.2).
+"""Refusals that the same proposal would get again (PS3.8 9.3.3.2).
 
 Results 3 and 4 name what the acceptor does not support, which only its configuration changes.
 Result 1 (user rejection) and 2 (no reason) name no cause; acceptors also give them for a moment,
@@ -40,14 +40,14 @@ def refused_context(
     destination: Destination, request: DeliverRequest, result: int | None, accepted: tuple[str, ...]
 ) -> str:
     """Describe a refused presentation context, and what to do about it under these settings."""
-    what = f"{destination.name} does not take {uids.name_of(request.sop_class)}"
+    what = f"{destination.name} does not accept {uids.name_of(request.sop_class)}"
     syntax = uids.name_of(request.transfer_syntax)
     remedy = "enable the syntax there, or send it elsewhere"
     if destination.transcoding is Transcoding.NEVER:
         remedy = "allow transcoding, or enable the syntax there"
     if accepted:
-        takes = ", ".join(uids.name_of(each) for each in accepted)
-        return f"{what} in {syntax} but in {takes}; {remedy}"
+        syntaxes = ", ".join(uids.name_of(each) for each in accepted)
+        return f"{what} in {syntax} but in {syntaxes}; {remedy}"
     if result == ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED:
         return f"{what} in {syntax}; {remedy}"
     if result == ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED:

@@ -25,7 +25,7 @@ from swallowtail.calls.net import discard_body
 from swallowtail.dicom import uids
 from swallowtail.link.scu.check import DestinationCheck
 from swallowtail.link.scu.connecting import Reach
-from swallowtail.link.scu.connection import Line, passed_over
+from swallowtail.link.scu.connection import Line, not_started
 from swallowtail.link.state import LinkState
 from swallowtail.runtime.tasks import Tasks
 from swallowtail.wire.net import Channel
@@ -33,9 +33,9 @@ from swallowtail.wire.reasons import ResetReason
 
 log = structlog.get_logger()
 
-LATELY: Final = 3600.0
+RECENT: Final = 3600.0
 """Seconds for which the last answer of a destination is reported; afterwards it is `unused`."""
-LAST_WORDS: Final = 10.0
+ANSWERED_BODY_LIMIT: Final = 10.0
 """Seconds that the Cloud gets to stop a body whose answer it has."""
 
 
@@ -77,7 +77,7 @@ class Destinations:
 
     def _state_of(self, name: str) -> EndpointState:
         use = self._uses.get(name)
-        if use is None or use.at < self._loop.time() - LATELY:
+        if use is None or use.at < self._loop.time() - RECENT:
             use = _UNUSED
         return EndpointState(
             name=name,
@@ -128,21 +128,21 @@ class Destinations:
         _check(request)
         answer = await self._deliver(request, channel)
         await channel.message(encode(answer), fin=True)
-        await discard_body(channel, seconds=LAST_WORDS)
+        await discard_body(channel, seconds=ANSWERED_BODY_LIMIT)
 
     async def _deliver(self, request: DeliverRequest, channel: Channel) -> DeliverAnswer:
         name, number = request.destination, request.connection
         if self._stopping:
-            return passed_over("Link stops; it is tried again")
+            return not_started("Link stops; it is tried again")
         if request.configuration > self._state.version:
             text = (
-                f"Link runs version {self._state.version} of its configuration and was asked for"
+                f"Link runs version {self._state.version} of its configuration and was asked to run"
                 f" {request.configuration}"
             )
-            return passed_over(f"{text}; it is tried again")
+            return not_started(f"{text}; it is tried again")
         destination = self._destinations.get(name)
         if destination is None or not 0 <= number < destination.connections:
-            return passed_over(
+            return not_started(
                 f"there is no destination {name!r} with connection {number} in the configuration of"
                 " this Link"
             )

@@ -60,7 +60,7 @@ STATUSES: Final = (
         0xA7FF,
         About.DESTINATION,
         "it is out of resources",
-        f"look at its storage; {_RETRIED}",
+        f"check its storage; {_RETRIED}",
     ),
     Row(
         0xA900,
@@ -132,7 +132,7 @@ def answered(name: str, status: int, row: Row, comment: str) -> NotDelivered:
 
 _REJECTIONS: Final[Mapping[tuple[int, int], tuple[str, str]]] = {
     (1, 1): (
-        "it gives no reason",
+        "it states no reason",
         "see its log; often our AE title {calling} or our address is not entered there",
     ),
     (1, 2): (
@@ -147,7 +147,7 @@ _REJECTIONS: Final[Mapping[tuple[int, int], tuple[str, str]]] = {
         "called AE title not recognised",
         "check the AE title configured for it, now {called}",
     ),
-    (2, 1): ("it gives no reason", "see its log"),
+    (2, 1): ("it states no reason", "see its log"),
     (2, 2): (
         "it does not support this protocol version",
         "check that host and port are those of a DICOM system",
@@ -251,7 +251,7 @@ class Peer:
         )
 
     def stalled(self, seconds: float) -> str:
-        """Return the message that it stopped to read."""
+        """Return the message that it stopped reading."""
         return (
             f"{self.name} took no byte of an instance for {seconds:g} s; check whether it hangs; it"
             " is tried again"
@@ -260,6 +260,6 @@ class Peer:
     def silent(self, seconds: float) -> str:
         """Return the message that no response came."""
         return (
-            f"{self.name} took an instance and did not answer within {seconds:g} s; look whether it"
-            " hangs; it is tried again"
+            f"{self.name} took an instance and did not answer within {seconds:g} s; check whether"
+            " it hangs; it is tried again"
         )

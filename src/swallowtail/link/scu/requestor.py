@@ -80,7 +80,7 @@ class OutboundAssociation:
         self._peer = peer_of(destination)
         self._open: dict[int, Pending] = {}
         self._overdue: dict[int, asyncio.TimerHandle] = {}
-        self._full_since: float | None = None  # a write waits for the destination to take something
+        self._full_since: float | None = None  # a write waits for the destination to accept bytes
         self._incomplete: int | None = (
             None  # the message whose data set has not been sent to its end
         )
@@ -146,11 +146,11 @@ class OutboundAssociation:
         return result
 
     async def send_data(self, data: Bytes, *, last: bool) -> bool:
-        """Send bytes of a data set and wait until the destination takes more.
+        """Send bytes of a data set and wait until the destination accepts more.
 
         False when the association has ended.
 
-        A destination that takes no byte within its time is cut by the transport's own watch.
+        A destination that accepts no byte within its time is cut by the transport's own watch.
         """
         self._full_since = self._loop.time()
         try:
@@ -166,7 +166,7 @@ class OutboundAssociation:
     def _lost(self) -> Ended:
         """Return why the connection was lost.
 
-        A destination that takes nothing is cut by the transport's watch.
+        A destination that accepts nothing is cut by the transport's watch.
         """
         seconds = self._destination.timeouts.response
         stalled = self._full_since is not None and self._loop.time() - self._full_since >= seconds
@@ -279,7 +279,7 @@ class OutboundAssociation:
         return self._lost()
 
     def _take(self, received: CommandReceived) -> bool:
-        """Take one command set; False when it ended the association."""
+        """Handle one command set; False when it ended the association."""
         if (wrong := self._wrong(received)) is not None:
             self.abort(Ended(About.DESTINATION, self._peer.violated(wrong), wrong))
             return False

@@ -38,7 +38,7 @@ async def ask(stage: Stage, call: str, body: bytes) -> bytes:
     return event.body
 
 
-def test_a_ping_comes_back():
+def test_a_ping_is_answered_with_its_payload():
     async def scene(stage: Stage) -> None:
         payload = bytes(range(256)) * 4
         assert read_pong(await ask(stage, PING, encode(Ping(payload=payload)))).payload == payload
@@ -46,7 +46,7 @@ def test_a_ping_comes_back():
     play(scene)
 
 
-def test_the_status_says_what_runs_and_under_which_policy():
+def test_the_status_reports_what_runs_and_under_which_policy():
     async def scene(stage: Stage) -> None:
         await asyncio.sleep(5)
         status = read_link_status(await ask(stage, STATUS, encode(StatusQuery())))
@@ -61,7 +61,7 @@ def test_the_status_says_what_runs_and_under_which_policy():
     play(scene)
 
 
-def test_an_unknown_call_is_reset_and_the_session_lives():
+def test_an_unknown_call_is_reset_and_the_session_continues():
     async def scene(stage: Stage) -> None:
         with pytest.raises(ChannelResetError) as failed:
             await ask(stage, "open-tcp", b"")
@@ -81,7 +81,7 @@ def test_a_call_that_cannot_be_read_is_reset_as_malformed(call):
     play(scene)
 
 
-def test_a_document_that_cannot_be_run_is_refused_and_the_old_one_goes_on():
+def test_a_document_that_cannot_be_run_is_refused_and_the_old_one_continues():
     async def scene(stage: Stage) -> None:
         desired = Configure(version=9, document=b'{"listeners": [], "exec": "rm -rf /"}')
         answer = read_configure_answer(await ask(stage, CONFIGURE, encode(desired)))
@@ -132,7 +132,7 @@ def test_a_document_too_long_for_the_opening_follows_it():
     play(scene)
 
 
-def test_a_wish_whose_document_is_overtaken_by_a_newer_one_is_dropped():
+def test_a_configuration_is_cancelled_when_a_newer_one_arrives_before_its_document():
     async def scene(stage: Stage) -> None:
         slow = await stage.cloud.sessions[-1].open(
             CONFIGURE, encode(Configure(version=5, document=b"")), ChannelPriority.INTERACTIVE

@@ -34,13 +34,13 @@ async def check(stage: Stage, destination: str = "pacs1") -> tuple[CheckStep, ..
     return read_checked(event.body).steps
 
 
-def test_all_is_well_and_each_step_has_its_time():
+def test_every_step_succeeds_and_has_its_time():
     async def scene(stage: Stage) -> None:
         archive = await Archive(stage, pause=3).open()
         steps = await check(stage)
         assert [step.name for step in steps] == STEPS
         assert all(step.ok for step in steps)
-        assert steps[2].detail == f"{PACS} port 104 takes connections"
+        assert steps[2].detail == f"{PACS} port 104 accepts connections"
         assert 0 < steps[2].seconds < 0.1
         assert archive.ends == ["released"]
         assert archive.stored == []
@@ -88,7 +88,7 @@ async def _silent(stage: Stage) -> None:
         (_silent, "echo", "did not answer within 9 s", 9),
     ],
 )
-def test_the_step_that_fails_is_the_last_and_says_what_to_do(arrange, step, words, seconds):
+def test_the_step_that_fails_is_the_last_and_has_the_remedy(arrange, step, words, seconds):
     async def scene(stage: Stage) -> None:
         await arrange(stage)
         steps = await check(stage)
@@ -152,7 +152,7 @@ def test_links_own_idle_association_is_not_what_a_check_waits_for():
     play(scene, configuration=to())
 
 
-def test_a_check_during_a_delivery_says_what_it_may_wait_for():
+def test_a_check_during_a_delivery_reports_what_it_may_wait_for():
     async def scene(stage: Stage) -> None:
         await Archive(stage, behave=_one_at_a_time(), pause=25.0).open()
         delivering = stage.tasks.spawn(deliver(stage, 1), name="delivery")
@@ -213,7 +213,7 @@ async def _never_associated(stage: Stage) -> None:
     ("arrange", "step"),
     [(_swallowed, "connect"), (_never_associated, "associate"), (_silent, "echo")],
 )
-def test_no_step_takes_longer_than_a_person_waits(arrange, step, configured, limit):
+def test_no_step_exceeds_the_limit(arrange, step, configured, limit):
     async def scene(stage: Stage) -> None:
         await arrange(stage)
         steps = await check(stage)

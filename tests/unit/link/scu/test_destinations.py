@@ -137,7 +137,7 @@ def test_a_warning_is_a_delivery(status):
         (0x1234, About.INSTANCE),
     ],
 )
-def test_a_failure_says_what_it_is_about(status, about):
+def test_a_failure_states_its_subject(status, about):
     async def scene(stage: Stage) -> None:
         archive = await Archive(stage, status=lambda _: status).open()
         answer = failed(
@@ -215,7 +215,7 @@ def test_nothing_begins_behind_one_that_the_cloud_gave_up():
     play(scene, configuration=to())
 
 
-def test_a_connection_takes_a_few_deliveries_at_once_and_no_more():
+def test_a_connection_queues_a_limited_number_of_deliveries():
     async def scene(stage: Stage) -> None:
         await Archive(stage, pause=1).open()
         jobs = [stage.tasks.spawn(deliver(stage, number), name="job") for number in range(1, 11)]
@@ -304,7 +304,7 @@ def test_a_name_is_judged_by_what_it_resolves_to_and_connected_there():
     play(scene, configuration=to(named, evil, unknown))
 
 
-def test_of_several_addresses_the_next_is_tried_when_one_takes_no_connection():
+def test_of_several_addresses_the_next_is_tried_when_one_accepts_no_connection():
     async def scene(stage: Stage) -> None:
         stage.names["pacs.hospital"] = ("10.0.0.21", PACS)
         stage.network.host("10.0.0.21", "10.0.0.21")
@@ -400,7 +400,7 @@ def test_a_changed_destination_ends_its_instance_and_is_then_asked_anew():
     play(scene, configuration=to())
 
 
-def test_a_removed_destination_ends_its_instance_and_takes_no_other():
+def test_a_removed_destination_completes_its_instance_and_accepts_no_other():
     async def scene(stage: Stage) -> None:
         archive = await Archive(stage, pause=3).open()
         running = stage.tasks.spawn(deliver(stage, 1), name="running")

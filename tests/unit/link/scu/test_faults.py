@@ -30,7 +30,7 @@ from tests.unit.link.archive import (
 from tests.unit.link.stage import LINK, Stage, play
 
 REJECTIONS = [
-    (1, 1, 1, "gives no reason"),
+    (1, 1, 1, "states no reason"),
     (1, 1, 3, "calling AE title not recognised; enter SWALLOWTAIL there"),
     (1, 1, 7, "called AE title not recognised; check the AE title configured for it, now PACS"),
     (2, 3, 1, "for now: temporary congestion"),

@@ -41,7 +41,7 @@ def test_a_refused_syntax_is_named_where_no_other_was_proposed():
     async def scene(stage: Stage) -> None:
         policy = AcceptorPolicy(any_storage=True, transfer_syntaxes=frozenset({EXPLICIT, IMPLICIT}))
         await Archive(stage, policy=policy).open()
-        words = "does not take CT Image Storage in JPEG Lossless"
+        words = "does not accept CT Image Storage in JPEG Lossless"
         refused = failed(
             await deliver(stage, 1, transfer_syntax=JPEG),
             About.INSTANCE,
@@ -62,7 +62,7 @@ def test_a_refused_sop_class_is_the_instances_failure():
             await deliver(stage, 1),
             About.INSTANCE,
             DeliveryPhase.CONTEXT,
-            "does not take CT Image Storage; enable",
+            "does not accept CT Image Storage; enable",
         )
         assert refused.accepted == ()
 
