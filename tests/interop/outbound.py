@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from swallowtail.calls.config import Destination
+from swallowtail.calls.config import Configuration, Destination
 from swallowtail.calls.deliver import DELIVER
 from swallowtail.calls.diagnostics import CHECK
 from swallowtail.link.policy import parse
@@ -43,7 +43,7 @@ async def outbound(*destinations: Destination) -> AsyncIterator[Outbound]:
         site = LinkState(session=lambda: link, random=bytes, wall=lambda: 0.0, version=1)
         reach = Reach(AsyncioNetwork(), resolve, POLICY, lambda: (), tasks)
         served = Destinations(reach, site, tasks, lambda: None)
-        served.apply(destinations)
+        served.apply(Configuration(destinations=destinations))
         tasks.spawn(_serve(link, served, tasks), name="serve")
         try:
             yield Outbound(SimpleNamespace(sessions=[cloud]), tasks, served)
