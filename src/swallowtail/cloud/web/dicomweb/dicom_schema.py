@@ -76,7 +76,7 @@ _KINDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         qido.CODE_LISTS,
         (
             "a code, or several with commas between them",
-            {"type": "string", "maxLength": qido.MAX_VALUE},
+            {"type": "string", "maxLength": qido.MAX_CODES},
         ),
     ),
     "SOPClassUID": ("a UID", _TEXT),

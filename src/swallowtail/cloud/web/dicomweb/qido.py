@@ -20,6 +20,8 @@ DATES: Final = r"^(\*?|[0-9]{8}(-([0-9]{8})?)?|-[0-9]{8})$"
 """A date, or a range of dates (PS3.4 C.2.2.2.5)."""
 NUMBER: Final = r"^(\*?|-?[0-9]{1,12})$"
 MAX_VALUE: Final = 64 * MAX_UIDS + MAX_UIDS
+MAX_CODES: Final = 17 * MAX_MODALITIES
+"""Characters of a list of modalities: a code string has 16 (PS3.5 6.2), and a comma."""
 MAX_TEXT: Final = 256
 """Characters of any other key: a person name of three groups has 194 (PS3.5 6.2)."""
 UID_LISTS: Final = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
@@ -152,7 +154,8 @@ def _asks(keys: Keys, level: Mapping[str, str]) -> bool:
 def _keep(keys: dict[str, str], keyword: str, name: str, value: str) -> None:
     if keyword in keys:
         raise _bad(name, "is given twice")
-    most = MAX_VALUE if keyword in UID_LISTS | CODE_LISTS else MAX_TEXT
+    most = MAX_VALUE if keyword in UID_LISTS else MAX_TEXT
+    most = MAX_CODES if keyword in CODE_LISTS else most
     if len(value) > most:
         raise _bad(name, f"is longer than {most} characters")
     keys[keyword] = value
