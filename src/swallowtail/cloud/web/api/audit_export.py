@@ -32,7 +32,7 @@ class AuditExportPut(Body):
             description="Name or address.",
         ),
     ]
-    port: Annotated[int, Field(ge=1, le=65535)] = SYSLOG_TLS
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)] = SYSLOG_TLS
     authorities: Annotated[
         Pem, Field(description="Certificates to trust, PEM; empty: those of the Cloud's system.")
     ] = ""

@@ -78,7 +78,8 @@ class Restore(Body):
 
     series: Annotated[tuple[UidText, ...], Field(max_length=MAX_SELECTED)] = ()
     instances: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...], Field(max_length=MAX_SELECTED)
+        tuple[Annotated[int, Field(strict=True, ge=1, le=MAX_NUMBER)], ...],
+        Field(max_length=MAX_SELECTED),
     ] = ()
 
 

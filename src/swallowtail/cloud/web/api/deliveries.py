@@ -142,7 +142,8 @@ class BulkAction(Body):
     """Fields of the payload and the values they must have."""
     states: tuple[DeliveryState, ...] = ()
     deliveries: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...], Field(max_length=MAX_NAMED)
+        tuple[Annotated[int, Field(strict=True, ge=1, le=MAX_NUMBER)], ...],
+        Field(max_length=MAX_NAMED),
     ] = ()
     reason: Reason = ""
 
@@ -165,7 +166,7 @@ class Send(Body):
 
     destinations: Annotated[list[DestinationKey], Field(min_length=1, max_length=16)]
     sop_instances: Annotated[tuple[UidText, ...], Field(max_length=MAX_NAMED)] = ()
-    priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
+    priority: Annotated[int, Field(strict=True, ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
     request: Name | None = None
 
 

@@ -36,7 +36,7 @@ Administration = Annotated[DestinationAdministration, provided(DestinationAdmini
 Settings = Annotated[dict[str, Any], WithJsonSchema(inline_schema(Destination))]
 SomeSettings = Annotated[dict[str, Any], WithJsonSchema(merge_schema(Destination))]
 SettingsOut = Annotated[dict[str, Any], WithJsonSchema(inline_schema(Destination, closed=False))]
-Expected = Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None
+Expected = Annotated[int, Field(strict=True, ge=0, le=MAX_NUMBER)] | None
 
 
 class QueueOut(Out):

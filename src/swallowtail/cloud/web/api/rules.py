@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import Depends, Query, Response
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
 from swallowtail.cloud.dispatch.destination_administration import id_of, target_of
 from swallowtail.cloud.dispatch.rule_administration import RuleAdministration, RuleSearch
@@ -36,8 +36,8 @@ Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 RuleName = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_TEXT, strip_whitespace=True)
 ]
-Number = Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
-Quiet = Annotated[float, Field(ge=0, le=MAX_QUIET, allow_inf_nan=False)]
+Number = Annotated[int, Field(strict=True, ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Quiet = Annotated[float, Field(strict=True, ge=0, le=MAX_QUIET, allow_inf_nan=False)]
 
 
 class TagPattern(Body):
@@ -90,13 +90,13 @@ class RuleNew(Body):
 
     name: RuleName
     position: Number | None = None
-    enabled: bool = True
+    enabled: StrictBool = True
     condition: RuleConditionBody = RuleConditionBody()
     action: RuleActionBody
-    when_complete: bool = False
+    when_complete: StrictBool = False
     quiet: Quiet = 30.0
-    acquisitions_only: bool = True
-    final: bool = False
+    acquisitions_only: StrictBool = True
+    final: StrictBool = False
 
 
 class RuleChange(Body):
@@ -104,13 +104,13 @@ class RuleChange(Body):
 
     name: RuleName | None = None
     position: Number | None = None
-    enabled: bool | None = None
+    enabled: StrictBool | None = None
     condition: RuleConditionBody | None = None
     action: RuleActionBody | None = None
-    when_complete: bool | None = None
+    when_complete: StrictBool | None = None
     quiet: Quiet | None = None
-    acquisitions_only: bool | None = None
-    final: bool | None = None
+    acquisitions_only: StrictBool | None = None
+    final: StrictBool | None = None
 
 
 class TagPatternOut(Out):

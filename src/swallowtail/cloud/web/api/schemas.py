@@ -122,7 +122,7 @@ class OrganisationOut(Out):
 class RetentionChange(Body):
     """The number of days for which deleted instances can be restored."""
 
-    days: Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS)]
+    days: Annotated[int, Field(strict=True, ge=1, le=MAX_RETENTION_DAYS)]
 
 
 class OrganisationNew(Body):
@@ -286,14 +286,14 @@ class ConfigurationNew(Body):
     """
 
     document: Annotated[dict[str, Any], WithJsonSchema(inline_schema(configuration_type()))]
-    expected: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None
+    expected: Annotated[int, Field(strict=True, ge=0, le=MAX_NUMBER)] | None = None
     comment: Comment = ""
 
 
 class Rollback(Body):
     """A rollback to an older version."""
 
-    version: Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+    version: Annotated[int, Field(strict=True, ge=1, le=MAX_NUMBER)]
     comment: Comment = ""
 
 

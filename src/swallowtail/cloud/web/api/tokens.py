@@ -70,7 +70,7 @@ class TokenNew(Body):
     role: Role
     facilities: Facilities | None = Field(None, description=LIMITED)
     archives: Archives | None = Field(None, description=FILED)
-    expires: Moment | None = Field(None, description=EXPIRES)
+    expires: Moment | None = Field(None, strict=True, description=EXPIRES)
 
 
 class TokenUpdate(Body):
@@ -80,20 +80,20 @@ class TokenUpdate(Body):
     role: Role | None = Field(None, description="null: unchanged.")
     facilities: Facilities | None = Field(None, description=LIMITED)
     archives: Archives | None = Field(None, description=FILED)
-    expires: Moment | None = Field(None, description=EXPIRES)
+    expires: Moment | None = Field(None, strict=True, description=EXPIRES)
 
 
 class OperatorTokenUpdate(Body):
     """A change of an operator's token; keys that are left out stay as they are."""
 
     name: Title | None = Field(None, description="null: unchanged.")
-    expires: Moment | None = Field(None, description=EXPIRES)
+    expires: Moment | None = Field(None, strict=True, description=EXPIRES)
 
 
 class TokenRotation(Body):
     """A rotation of a token."""
 
-    grace: Annotated[float, Field(ge=0, le=MAX_GRACE, allow_inf_nan=False)] = Field(
+    grace: Annotated[float, Field(strict=True, ge=0, le=MAX_GRACE, allow_inf_nan=False)] = Field(
         0.0,
         description="Seconds that the old secret stays valid, at most a day; 0: it ends at once.",
     )

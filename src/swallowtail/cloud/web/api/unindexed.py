@@ -22,7 +22,7 @@ from swallowtail.cloud.web.route import BY_FACILITY, Route
 
 MAX_NAMED = 1000
 Ids = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=MAX_NUMBER)], ...],
+    tuple[Annotated[int, Field(strict=True, ge=1, le=MAX_NUMBER)], ...],
     Field(min_length=1, max_length=MAX_NAMED),
 ]
 
