@@ -67,7 +67,14 @@ def test_the_version_is_one_and_has_a_line_in_the_releases() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["add-a-listener-protocol", "add-a-rest-resource", "add-a-store", "add-an-alarm"]
+    "page",
+    [
+        "add-a-listener-protocol",
+        "add-a-rest-resource",
+        "add-a-store",
+        "add-an-alarm",
+        "add-a-dimse-service",
+    ],
 )
 def test_a_how_to_page_exists(page: str) -> None:
     assert ROOT.joinpath(f"docs/howto/{page}.md").is_file()

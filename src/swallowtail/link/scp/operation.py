@@ -104,8 +104,8 @@ class Operation:
     async def read_data_set(self, limit: int) -> bytes | Situation:
         """Return the request's data set.
 
-        TOO_LARGE above `limit` bytes, BAD_PEER when the association ended before its end; both are
-        for `answer`.
+        TOO_LARGE above `limit` bytes, INVALID_PDU when the association ended before its end; both
+        are for `answer`.
         """
         gathered = bytearray()
         while self.unread:
@@ -150,9 +150,11 @@ class Operation:
         A pending `status` (PS3.7 C.1) lets more responses follow, any other is final. What is left
         of the request's data set is discarded first.
         """
+        pending = category_of(status) is Category.PENDING
+        if pending:  # other tasks run between many responses, and when nobody takes them any more
+            await asyncio.sleep(0)
         if self.unread and not await self.discard():
             return False
-        pending = category_of(status) is Category.PENDING
         if (pending or data_set is not None) and not await self._writable():
             return False
         return self._send(status, pending, data_set, comment, elements)
@@ -163,9 +165,8 @@ class Operation:
             return
         assert self._service is not None
         match self._service.responses[situation]:
-            case StatusResponse(
-                code, then_abort=True
-            ):  # at once, although the message is not complete
+            case StatusResponse(code, then_abort=True):
+                # at once, although the message is not complete
                 self._send(code, False, None, situation, None)
                 self.abort(situation)
             case StatusResponse(code):

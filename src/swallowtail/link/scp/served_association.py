@@ -192,8 +192,9 @@ class ServedAssociation:
         """Note which side ended the association, and why."""
         match self._connection.ending:
             case None:  # Link itself
-                self._outcome = "aborted"
-                self._reason = self._abort_reason or self._port.why_closed
+                running = self._operation  # its provider may have aborted and not have returned yet
+                aborted = self._abort_reason if running is None else running.abort_reason
+                self._outcome, self._reason = "aborted", aborted or self._port.why_closed
                 return
             case Aborted():
                 self._outcome, reason = "aborted", "by the modality"
