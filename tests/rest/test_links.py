@@ -103,8 +103,8 @@ async def test_what_ends_a_code_ends_its_session_at_once(
         async with asyncio.timeout(KILLED_WITHIN):
             await asyncio.wait([session.closed])
         assert time.monotonic() - began < KILLED_WITHIN
-        assert session.farewell is not None
-        assert session.farewell.reason == reason
+        assert session.peer_goodbye is not None
+        assert session.peer_goodbye.reason == reason
     machine.address = "127.0.0.6"
     assert (await refusal(machine))[0] == "code"
     if act == "rotate":
@@ -124,8 +124,8 @@ async def test_the_same_machine_again_replaces_its_older_session(place: Place) -
         async with machine.connected() as newer:
             async with asyncio.timeout(KILLED_WITHIN):
                 await asyncio.wait([older.closed])
-            assert older.farewell is not None
-            assert older.farewell.reason == "replaced"
+            assert older.peer_goodbye is not None
+            assert older.peer_goodbye.reason == "replaced"
             assert isinstance(await machine.store(newer, "1.2.3", b"abc"), Committed)
         await eventually(
             lambda: admin("GET", f"links/{link['id']}"),

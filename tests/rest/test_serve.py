@@ -405,8 +405,8 @@ async def test_a_restart_keeps_everything_and_prints_no_secret_again(tmp_path: P
         stopped = asyncio.create_task(asyncio.to_thread(first.stop))  # noqa: TID251
         async with asyncio.timeout(15):
             await asyncio.wait([session.closed])
-        assert session.farewell is not None
-        assert session.farewell.reason == "draining"
+        assert session.peer_goodbye is not None
+        assert session.peer_goodbye.reason == "draining"
         assert await stopped == 0
     token = admin.http.headers["Authorization"].removeprefix("Bearer ")
     again = CloudProcess(tmp_path / "data")

@@ -107,7 +107,7 @@ H = HelloInput
 
 def test_a_link_is_welcomed_only_after_a_challenge_and_can_be_refused_before():
     first = HelloState.EXPECT_CHALLENGE
-    assert hello_paths(LINK_HELLO_TABLE, first, HelloState.HELLO_ACCEPTED) == [
+    assert hello_paths(LINK_HELLO_TABLE, first, HelloState.ACCEPTED) == [
         (H.RECEIVE_CHALLENGE, H.RECEIVE_WELCOME)
     ]
     assert sorted(map(len, hello_paths(LINK_HELLO_TABLE, first, HelloState.REFUSED))) == [1, 2]
@@ -116,7 +116,7 @@ def test_a_link_is_welcomed_only_after_a_challenge_and_can_be_refused_before():
 
 def test_a_cloud_welcomes_only_after_a_hello():
     first = HelloState.EXPECT_HELLO
-    assert hello_paths(CLOUD_HELLO_TABLE, first, HelloState.HELLO_ACCEPTED) == [
+    assert hello_paths(CLOUD_HELLO_TABLE, first, HelloState.ACCEPTED) == [
         (H.RECEIVE_HELLO, H.SEND_WELCOME)
     ]
     assert sorted(map(len, hello_paths(CLOUD_HELLO_TABLE, first, HelloState.REFUSED))) == [1, 2]
@@ -125,7 +125,7 @@ def test_a_cloud_welcomes_only_after_a_hello():
 
 @pytest.mark.parametrize("table", [LINK_HELLO_TABLE, CLOUD_HELLO_TABLE], ids=["link", "cloud"])
 def test_nothing_leaves_the_end_of_a_hello(table):
-    ends = {HelloState.HELLO_ACCEPTED, HelloState.REFUSED, HelloState.FAILED}
+    ends = {HelloState.ACCEPTED, HelloState.REFUSED, HelloState.FAILED}
     assert not [row for row in table if row[0] in ends]
     assert {after for after in table.values() if after not in {state for state, _ in table}} == ends
 

@@ -124,7 +124,7 @@ def test_a_close_code_reaches_the_other_side():
         async with await pair.connect() as session:
             await session.hello_accepted()
             pair.cloud.goodbye(GoodbyeReason.DRAINING)
-            return (await session.closed).code, session.farewell.reason
+            return (await session.closed).code, session.peer_goodbye.reason
 
     assert pair.run(story) == (CloseCode.DONE, GoodbyeReason.DRAINING)
 

@@ -19,7 +19,7 @@ class MalformedCallError(Exception):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of everything that is stated in a call."""
+    """Base of the messages of calls."""
 
 
 def encode(message: msgspec.Struct) -> bytes:

@@ -30,7 +30,7 @@ NO_LONGER_AWAITED: Final = "the caller no longer waits for the response"
 
 
 class CallFailedError(Exception):
-    """A call without a valid response; the text states which call and why."""
+    """A call without a valid response; the text names the call and the cause."""
 
     def __init__(self, call: str, error: Exception) -> None:
         super().__init__(f"call {call!r} failed: {str(error) or 'no response in time'}")
@@ -50,7 +50,7 @@ FAILURES: Final = (
     MalformedCallError,
     CallNotServedError,
 )
-"""How a call ends without its response: the peer, the session or the message is to blame."""
+"""The errors with which a call ends without a response: of the peer, the session or a message."""
 
 
 def call_capability(call: str) -> str:
@@ -166,7 +166,7 @@ async def receive_body(
 ) -> AsyncGenerator[memoryview | TransferEnd, None]:
     """Yield the pieces of a body as they arrive, then its end if it has one (wire §8).
 
-    The consumer owns a piece when it asks for the next one: that grants the sender credit. Raises
+    A piece counts as consumed when the next one is requested, which grants credit. Raises
     TimeoutError after `silence` seconds without a frame, ChannelResetError, TransferDamagedError.
     """
     while True:
@@ -232,7 +232,7 @@ async def serve_calls(
 async def _serve(
     call: ServedCall, channel: Channel, resets: Mapping[type[Exception], ResetReason]
 ) -> None:
-    """Serve one channel; whatever happens, the peer is notified."""
+    """Serve one channel; it is ended or reset in any case."""
     try:
         async with asyncio.timeout(call.seconds):
             await call.serve(channel)
@@ -240,7 +240,7 @@ async def _serve(
         log.debug("call aborted", kind=channel.opening.call)
     except LocalProtocolError:
         if not channel.machine.over:
-            channel.reset(ResetReason.INTERNAL, "a bug; the log there states more")
+            channel.reset(ResetReason.INTERNAL, "internal error; see the log there")
             raise
         log.debug("call aborted", kind=channel.opening.call)
     except MalformedCallError as error:
@@ -250,7 +250,7 @@ async def _serve(
         channel.reset(ResetReason.DEADLINE, f"nothing happened {limit}")
     except BaseException as error:
         reason = next((resets[kind] for kind in type(error).__mro__ if kind in resets), None)
-        if reason is None:  # a bug, or the session's end: in either case the peer need not wait
-            channel.reset(ResetReason.INTERNAL, "a bug; the log there states more")
+        if reason is None:  # a bug, or the end of the session
+            channel.reset(ResetReason.INTERNAL, "internal error; see the log there")
             raise
         channel.reset(reason, str(error))

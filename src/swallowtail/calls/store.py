@@ -16,8 +16,6 @@ STORE: Final = "store"
 class StoreRequest(Call, frozen=True, kw_only=True):
     """The command set, presentation context and association of an instance, before its bytes.
 
-    The command set, the presentation context, the association.
-
     The data set follows as DATA exactly as the modality sent it: without preamble or group 0002,
     never decoded on Link.
     """
@@ -42,18 +40,18 @@ class Stored(enum.StrEnum):
 
     NEW = "new"
     SAME = "same"
-    """This very instance was there already."""
+    """The same instance was stored already."""
     OTHER_SYNTAX = "other-syntax"
-    """The SOP Instance UID was there in another transfer syntax.
+    """The SOP Instance UID was stored in another transfer syntax.
 
-    Kept, noted, the older stays visible.
+    Kept and noted; the older one stays visible.
     """
     CONFLICT = "conflict"
-    """The SOP Instance UID was there with other bytes; kept, alarm, the older stays visible."""
+    """The SOP Instance UID was stored with other bytes; kept, alarm, the older stays visible."""
 
 
 class Committed(Confirmation, tag="committed", frozen=True, kw_only=True):
-    """The blob is fsynced and its row is committed. Nothing else may be answered with 0000."""
+    """The blob is fsynced and its row is committed. Status 0000 requires this response."""
 
     stored: Stored
 
@@ -64,7 +62,7 @@ class NotStoredReason(enum.StrEnum):
     STORAGE_UNAVAILABLE = "storage-unavailable"
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"
-    """The command set is not usable: an illegal UID, state."""
+    """The command set is not usable, for example for an illegal UID."""
     SOP_CLASS = "sop-class"
     FENCED = "fenced"
     """A newer session of this Link has taken over."""

@@ -2,7 +2,7 @@
 
 Two machines without I/O. The sender's counts what it sends and accepts a positive response only
 with its own numbers, after everything was sent. The receiver's compares what arrived with what was
-announced and with the sender's numbers, before anybody applies to the body.
+announced and with the sender's numbers, before the body is used.
 """
 
 import zlib
@@ -30,7 +30,7 @@ read_transfer_end: Reader[TransferEnd] = Reader(TransferEnd)
 
 
 class TransferDamagedError(Exception):
-    """The body did not arrive as it was sent; the text states what differs."""
+    """The body did not arrive as it was sent; the text names the difference."""
 
 
 class OutgoingTransfer:
@@ -54,7 +54,7 @@ class OutgoingTransfer:
         return TransferEnd(length=self.length, crc32=self.crc32)
 
     def is_confirmed_by(self, response: Confirmation) -> bool:
-        """Return whether `response` is to this very body, and all of it was sent."""
+        """Return whether `response` confirms this body, all of which was sent."""
         return self.ended and (response.length, response.crc32) == (self.length, self.crc32)
 
 

@@ -104,7 +104,9 @@ class Uplink:
         session = self._current
         return (
             session
-            if session is not None and session.machine.closing is None and session.farewell is None
+            if session is not None
+            and session.machine.closing is None
+            and session.peer_goodbye is None
             else None
         )
 
@@ -191,7 +193,9 @@ class Uplink:
             await asyncio.wait([session.closed])
         close = session.closed.result()
         log.info("session closed", status=close.code, reason=close.text)
-        return _ending(close), session.farewell.retry_after if session.farewell is not None else 0.0
+        return _ending(
+            close
+        ), session.peer_goodbye.retry_after if session.peer_goodbye is not None else 0.0
 
     # Reports
 

@@ -1,4 +1,4 @@
-"""The asyncio that we allow ourselves.
+"""The layer over asyncio.
 
-Named tasks, a network that can be simulated, one pump for every machine, PHI-free logs.
+Named tasks, a network that can be simulated, one pump for every machine, logs without patient data.
 """

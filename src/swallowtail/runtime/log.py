@@ -1,15 +1,15 @@
-"""Logs without patients: JSON lines that hold listed fields alone, and texts that cannot be data.
+"""Logs without patient data: JSON lines of listed fields and constant texts only.
 
-Redacting what looks like a patient would be a race against formats. Here everything is left out but
-- fields named in `ALLOWED`, whose values are numbers, enumeration members and short texts of no
-  patient-like shape,
-- event texts that are as literals in the calling source; an f-string or a library's ready-made
-  sentence is withheld,
+Redaction by patterns misses formats. Here everything is left out but
+- fields named in `ALLOWED`, whose values are numbers, enumeration members, and short texts not
+  shaped like patient data,
+- event texts that are literals in the calling source; an f-string, or the formatted text of a
+  library, is withheld,
 - of exceptions the types and the places, never the message: `int("Heron^Ada")` would quote the
   patient.
 
-What was left out is counted (`dropped_fields`), so that it is noticed. Records of the stdlib's
-`logging` take the same way.
+What was left out is counted (`dropped_fields`). Records of the standard library's `logging` pass
+the same processors.
 """
 
 import enum
@@ -46,7 +46,7 @@ _FAILURE = frozenset(
         "lost_lines",
     }
 )
-# Names that an administrator gave to our own parts, and numbers that we made up.
+# Names that an administrator configured, and numbers that we assign.
 _CONFIGURED = frozenset(
     {"component", "destination", "endpoint", "link", "listener", "node", "tenant"}
 )
@@ -67,7 +67,7 @@ _PART = (
     )
     | _CONFIGURED
 )
-# Which machine: nobody is cared for by a host, a port or an AE title.
+# The peer machine; host, port and AE title identify no patient.
 _PEER = frozenset({"peer", "host", "port", "calling_ae", "called_ae"})
 _AMOUNT = frozenset({"bytes", "count", "seconds", "attempt", "limit", "sequence"})
 _PROOF = frozenset({"digest"})  # of an audit record: an HMAC
@@ -77,7 +77,7 @@ _HTTP = frozenset(
 ALLOWED: Final = _EVENT | _FAILURE | _PART | _PEER | _AMOUNT | _PROOF | _HTTP
 
 LEVELS: Final = ("debug", "info", "warning", "error")
-_CHATTY = ("alembic", "uvicorn")  # whose info states nothing that our own lines do not
+_VERBOSE = ("alembic", "uvicorn")  # whose info lines repeat our own
 
 _LONGEST_TEXT = 120
 _PATIENT_LIKE = re.compile(
@@ -96,7 +96,7 @@ def configure(
 
     As JSON lines or, by default on a terminal, key=value.
 
-    `level` is one of LEVELS; what may are in a line is the same at each. Libraries log at info
+    `level` is one of LEVELS; what a line may contain is the same at each. Libraries log at info
     and above, whatever it is: at debug, servers format whole requests and frames before a handler
     can leave anything out.
 
@@ -134,7 +134,7 @@ def configure(
         known.propagate = True
         if known.level:
             known.setLevel(max(known.level, of_libraries))
-    for name in _CHATTY:
+    for name in _VERBOSE:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     foreign = _Foreign(chain, lines)
     foreign.setLevel(of_libraries)  # also for loggers that get a level of their own later
@@ -144,9 +144,9 @@ def configure(
 
 
 def take_crashes() -> None:
-    """Log what would end the program, a thread or a finalizer.
+    """Log uncaught exceptions of the program, of threads and of finalizers.
 
-    Where the interpreter would print the exception with its message.
+    The interpreter would print them with their messages.
     """
     log = structlog.get_logger()
 
@@ -170,10 +170,7 @@ def take_crashes() -> None:
 
 
 def permit(_: object, __: str, event: Event) -> Event:
-    """Return the processor that decides.
-
-    What may be rendered comes out, everything else is counted.
-    """
+    """Return the event with what may be rendered; everything else is counted."""
     exc_info = event.pop("exc_info", None)
     kept: Event = {}
     for name, value in event.items():
@@ -207,9 +204,9 @@ class _NotPermittedError(Exception):
 
 
 def _value(value: object) -> str | int | float | None:
-    """Return the value, when it is harmless by its type or shape.
+    """Return the value if its type or shape excludes patient data.
 
-    Nothing else is ever turned into text: a repr may quote anything.
+    Nothing else is converted to text: a repr may quote anything.
     """
     if isinstance(value, enum.Enum):
         return value.name
@@ -237,10 +234,7 @@ def _caller() -> FrameType | None:
 
 
 def _literal(text: object, caller: FrameType | None) -> str:
-    """Return the event's text when the calling function holds it as a constant.
-
-    Then no run of the program put data into it.
-    """
+    """Return the event's text if it is a constant of the calling function: it contains no data."""
     if (
         caller is not None
         and type(text) is str
@@ -259,10 +253,7 @@ def _exception(exc_info: object) -> BaseException | None:
 
 
 def _kind(error: BaseException) -> str:
-    """Return the type's name.
-
-    Of the system's errors also which one, as ENOSPC states what to do next.
-    """
+    """Return the type's name, with the error code (ENOSPC) for errors of the operating system."""
     name = type(error).__name__
     number = getattr(error, "errno", None)
     return (
@@ -273,9 +264,9 @@ def _kind(error: BaseException) -> str:
 
 
 def _trace(error: BaseException, depth: int = 0) -> Iterator[str]:
-    """Return the places of an exception and of those it came from, oldest first.
+    """Return the places of an exception and of its causes, oldest first.
 
-    As the interpreter prints them; no message, no local.
+    In the interpreter's order; without messages and local variables.
     """
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None and depth < 5:
@@ -295,7 +286,7 @@ def _trace(error: BaseException, depth: int = 0) -> Iterator[str]:
 
 
 def _place(code: CodeType) -> str:
-    """Return the file, from its package on: where a program is installed is nobody's business."""
+    """Return the file, from its package on, without the path of the installation."""
     name = code.co_filename.replace("\\", "/")
     short = _PACKAGE_ROOT.sub("", name)
     return short if short != name else name.rpartition("/")[2]
@@ -304,8 +295,8 @@ def _place(code: CodeType) -> str:
 class _Lines:
     """The writer of rendered lines.
 
-    A full disk or a closed pipe costs lines, never the work that logged; the next line states how
-    many.
+    A full disk or a closed pipe loses lines and does not fail the caller; the next line contains
+    their number.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -333,7 +324,7 @@ class _Lines:
 class _Foreign(logging.Handler):
     """The handler that passes records of `logging` through the same processors.
 
-    Their arguments and extras are data and are never looked at.
+    Their arguments and extras are data and are never read.
     """
 
     def __init__(self, chain: list[Processor], lines: _Lines) -> None:

@@ -1,8 +1,8 @@
-"""The network as an argument: what shells may ask of it.
+"""The network as an argument of the shells.
 
-`AsyncioNetwork` is the real one; `tests/world` brings a simulated one.
+`AsyncioNetwork` is the real one; `tests/world` has a simulated one.
 
-Both hand out asyncio transports to asyncio protocols, so that a shell is the same code over TCP and
+Both provide asyncio transports to asyncio protocols, so that a shell is the same code over TCP and
 in the simulated environment. The clock is the running loop's own `loop.time()`; the environment
 runs on a loop whose time is virtual.
 """
@@ -19,7 +19,7 @@ ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 Resolve = Callable[[str], Awaitable[tuple[str, ...]]]
 """From a host name to its addresses, the best first; raises OSError.
 
-An address is its own answer.
+An address resolves to itself.
 """
 
 
@@ -31,7 +31,7 @@ class Listener(Protocol):
         """Return its address, with the real port when 0 was requested."""
 
     async def close(self) -> None:
-        """Stop accepting; connections that were accepted live on."""
+        """Stop accepting; accepted connections stay open."""
 
 
 class Network(Protocol):
@@ -78,9 +78,9 @@ class AsyncioNetwork:
 
 
 async def resolve(host: str) -> tuple[str, ...]:
-    """Ask the machine's resolver (a thread of the loop's executor, as long as it takes.
+    """Resolve a host name by the machine's resolver, in a thread of the loop's executor.
 
-    Deadlines are the caller's).
+    Deadlines are the caller's.
     """
     try:
         return (str(ipaddress.ip_address(host)),)

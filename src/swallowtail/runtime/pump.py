@@ -1,10 +1,10 @@
 """Drives any machine over a transport: bytes in, events out on demand, bytes out, one timer.
 
-Reading follows the consumer: bytes that arrive while nobody waits for an event stop the socket
-until somebody does, so that at most one read is buffered ahead. A peer that does not read what it
-is sent is not read either, so that answers do not pile up. The timer is re-armed only when it fires
-or when an earlier deadline appears: a busy or idle connection costs no timer work per read. All
-time is `loop.time()`; the transport may be a simulated one without a socket.
+Reading follows the consumer: bytes that arrive while it does not wait for an event pause the socket
+until it does, so that at most one read is buffered ahead. From a peer that does not read what it is
+sent nothing is read either, so that responses do not accumulate. The timer is re-armed only when it
+fires or when an earlier deadline appears: a busy or idle connection costs no timer work per read.
+All time is `loop.time()`; the transport may be a simulated one without a socket.
 """
 
 import asyncio
@@ -16,15 +16,11 @@ from swallowtail.sansio.machine import NEED_DATA, BulkMachine, Signal
 EventT = TypeVar("EventT")
 EventT_co = TypeVar("EventT_co", covariant=True)
 
-FLUSH_TIME: Final = (
-    1.0  # for what is still unwritten when a machine has finished; then the transport is cut
-)
+FLUSH_TIME: Final = 1.0  # for unwritten bytes when a machine has finished; then abort
 DISCARD_LIMIT: Final = 262_144  # read and ignored from a peer that was asked to disconnect
-STALL: Final = (
-    60.0  # seconds in which a peer takes nothing of what waits for it; then the transport is cut
-)
-UNREAD_LIMIT: Final = 262_144  # bytes that a peer leaves unread before it is not read either
-TURN: Final = 256  # events that one consumer takes before the others get their turn
+STALL: Final = 60.0  # seconds in which a peer reads nothing of what waits for it; then abort
+UNREAD_LIMIT: Final = 262_144  # unread bytes at the peer from which on nothing is read from it
+TURN: Final = 256  # events that one consumer takes before other tasks run
 
 
 class PumpedMachine(BulkMachine[EventT_co], Protocol[EventT_co]):
@@ -39,7 +35,7 @@ class PumpedMachine(BulkMachine[EventT_co], Protocol[EventT_co]):
 
     @property
     def finished(self) -> bool:
-        """The transport is to be closed as soon as everything is written."""
+        """Return whether the transport is to be closed as soon as everything is written."""
 
     def reading_paused(self, now: float) -> None:
         """Handle that the transport is not read until `reading_resumed`."""
@@ -51,7 +47,7 @@ class PumpedMachine(BulkMachine[EventT_co], Protocol[EventT_co]):
 class Pump(asyncio.BufferedProtocol, Generic[EventT]):
     """One machine on one transport.
 
-    One consumer awaits `next_event`; after reporting the machine something, call `flush`.
+    One consumer awaits `next_event`; after any other call of the machine, call `flush`.
     """
 
     def __init__(
@@ -75,7 +71,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         self._stall = stall
         self._stalled: asyncio.TimerHandle | None = None
         self.stalled = False
-        """Whether the transport was cut because the peer took nothing of what was sent."""
+        """Whether the transport was aborted because the peer read nothing of what was sent."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self.read_at = self._loop.time()
@@ -142,7 +138,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
             raise ConnectionResetError("the connection is closed")
 
     def abort(self) -> None:
-        """Cut the transport."""
+        """Abort the transport."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -186,7 +182,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
         if self._machine.closed:
             self.flush()
         self._wake()
-        # Open until the machine has finished: it may owe an answer. TLS cannot be half open.
+        # Open until the machine has finished: a response may be due. TLS cannot be half open.
         return not self._machine.finished and self.transport_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -218,9 +214,9 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
     def _watch_stall(self) -> None:
         if self._transport is not None:
             waiting = self._transport.get_write_buffer_size()
-            self._stalled = self._loop.call_later(self._stall, self._judge_stall, waiting)
+            self._stalled = self._loop.call_later(self._stall, self._check_stall, waiting)
 
-    def _judge_stall(self, waited: int) -> None:
+    def _check_stall(self, waited: int) -> None:
         if self._transport is not None and self._transport.get_write_buffer_size() >= waited:
             self.stalled = True
             self._transport.abort()
@@ -249,7 +245,7 @@ class Pump(asyncio.BufferedProtocol, Generic[EventT]):
     def _arm(self) -> None:
         due = None if self._closing else self._machine.next_timeout()
         if due is None or (self._timer is not None and self._timer.when() <= due):
-            return  # a timer that fires early looks again
+            return  # a timer that fires early is set again
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(due, self._timer_fired)

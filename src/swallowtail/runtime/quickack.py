@@ -41,12 +41,10 @@ if sys.platform == "win32":
 
 
 def quick_ack(transport: asyncio.BaseTransport) -> Callable[[], None] | None:
-    """Turn delayed ACKs off; call what is returned after every read.
+    """Disable delayed ACKs; call what is returned, if anything, after every read.
 
-    None where nothing has to be called.
-
-    On Linux the kernel goes back to delaying by itself, so the option is set again and again; on
-    Windows once is enough.
+    Linux resumes delaying by itself, so the option is set after every read; on Windows once is
+    enough.
     """
     sock = transport.get_extra_info("socket")
     if sock is None:  # a simulated transport

@@ -1,4 +1,4 @@
-"""The one way to start a task: with a name and an owner who sees it fail.
+"""The one way to start a task: with a name and an owner that reports its failure.
 
 Bare `asyncio.create_task` is banned by ruff.
 """
@@ -14,13 +14,12 @@ log = structlog.get_logger()
 
 
 class Tasks:
-    """Owns background tasks.
+    """The owner of background tasks.
 
-    An unexpected failure is logged and reported once, leaving the scope cancels and awaits them
-    all.
+    An unexpected failure is logged and reported once; leaving the scope cancels and awaits all.
 
     `asyncio.TaskGroup` fits work that ends together and is used there; this owner is for servers,
-    whose tasks come and go and where one peer's failure must not cancel the others.
+    whose tasks start and end independently and where one peer's failure must not cancel the others.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The words and shapes that every protocol machine shares.
+"""The common parts of protocol machines: interface, errors, backoff and token bucket.
 
 Standard library only; no I/O, no clock, no random source.
 """

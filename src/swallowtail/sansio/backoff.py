@@ -15,7 +15,7 @@ class Backoff:
     last: float
 
     def ceiling(self, failures: int) -> float:
-        """Return the longest delay after `failures` failures in a row beside the latest one."""
+        """Return the longest delay when `failures` others preceded the latest failure."""
         return min(self.first * 2.0 ** min(max(failures, 0), MAX_DOUBLINGS), self.last)
 
     def delay(self, failures: int, random: float) -> float:

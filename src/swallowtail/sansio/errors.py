@@ -3,8 +3,8 @@
 We misused the machine (Local), or the peer broke the protocol (Remote).
 
 Any other exception that leaves a machine is a bug. A machine raises Remote errors only from its
-receiving side; after one it is closed, and whatever it still requires to report the peer (an
-A-ABORT, a reset) is in `data_to_send()`.
+receiving side; after one it is closed, and what it still has to send to the peer
+(an A-ABORT, a reset) is in `data_to_send()`.
 
     ProtocolError
     ├── LocalProtocolError       the call is not allowed in this state; nothing was sent

@@ -1,9 +1,8 @@
-"""The surface that every protocol machine has, so that one pump drives them all.
+"""The interface of every protocol machine, so that one pump drives them all.
 
-The shell hands in bytes and the time, pulls events one at a time, and writes what the machine
-requires written. Pull, not push: a consumer that does not ask for the next event makes the machine
-answer `PAUSED`, and the shell then stops reading the socket, so memory stays bounded without a
-queue.
+The shell passes in bytes and the time, pulls events one at a time, and writes what the machine has
+to send. Pull, not push: for a consumer that does not request the next event the machine returns
+`PAUSED`, and the shell stops reading the socket, so memory stays bounded without a queue.
 
     shell                                   machine
     receive_data(chunk, now)        ─────▶  buffers at most what its spec allows
@@ -49,11 +48,11 @@ class Machine(Protocol[EventT_co]):
     def next_event(self) -> EventT_co | Signal:
         """Return the next event.
 
-        Raises RemoteProtocolError once if the peer broke the protocol, then answers CLOSED.
+        Raises RemoteProtocolError once if the peer broke the protocol, then returns CLOSED.
         """
 
     def data_to_send(self) -> bytes:
-        """Pass the bytes for the peer, in order; empty when there are none."""
+        """Return the bytes for the peer, in order; empty when there are none."""
 
     def next_timeout(self) -> float | None:
         """Return when `handle_timeout` is due next."""
@@ -63,9 +62,7 @@ class Machine(Protocol[EventT_co]):
 
 
 class BulkMachine(Machine[EventT_co], Protocol[EventT_co]):
-    """A machine that owns its receive buffer, so that bulk bytes are copied once.
-
-    From the socket into it.
+    """A machine that owns its receive buffer: bulk bytes are copied once, from the socket into it.
 
     A bulk event carries a memoryview into this buffer, valid until the next call of `next_event`.
     """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many a second, and so many at once."""
+    """A rate: `per_second` on average, `burst` at once."""
 
     per_second: float
     burst: float
@@ -27,7 +27,7 @@ class TokenBucket:
         self._since = now
 
     def wait(self, now: float) -> float:
-        """Return in how many seconds one may be taken; 0: at once."""
+        """Return the seconds until one may be taken; 0: at once."""
         self._fill(now)
         return 0.0 if self._level >= 1.0 else (1.0 - self._level) / self._rate.per_second
 
@@ -38,7 +38,7 @@ class TokenBucket:
         return wait
 
     def is_full(self, now: float) -> bool:
-        """Return whether the bucket is as a new one."""
+        """Return whether the bucket is full."""
         self._fill(now)
         return self._level >= self._rate.burst
 

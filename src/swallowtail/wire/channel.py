@@ -1,8 +1,8 @@
 """One channel: its states as a table, what it sends, and what waits to be read.
 
-All changes of state go through `CHANNEL_TABLE`, which does not have which side opened the channel.
+All changes of state go through `CHANNEL_TABLE`, which is the same for opener and acceptor.
 Received DATA waits here, bounded by the credit that was granted, until the owner pulls it with
-`next_event`; nobody else waits for that.
+`next_event`; no other channel waits for that.
 """
 
 import enum
@@ -32,7 +32,7 @@ from swallowtail.wire.reasons import ResetReason, WireError
 from swallowtail.wire.strays import CROSSING_FRAMES
 from swallowtail.wire.window import ReceiveWindow, SendWindow
 
-# smaller pieces that wait are put together, or their bookkeeping would outweigh their bytes
+# shorter pieces are merged: an object for each would take more memory than its bytes
 MERGE_BELOW: Final = 4096
 MAX_WAITING_MESSAGES: Final = 1024
 
@@ -40,9 +40,8 @@ MAX_WAITING_MESSAGES: Final = 1024
 class ChannelState(enum.Enum):
     """The open directions of a channel."""
 
-    __hash__ = (
-        object.__hash__
-    )  # members are singletons; Enum's own hash is a Python call for every frame
+    # members are singletons; Enum's own hash is a Python call for every frame
+    __hash__ = object.__hash__
 
     IDLE = "idle"
     OPEN = "open"
@@ -81,7 +80,7 @@ _S, _I, _DO, _DROP = ChannelState, ChannelInput, ChannelAction.DO, ChannelAction
 CHANNEL_TABLE: Final[
     Mapping[tuple[ChannelState, ChannelInput], tuple[ChannelAction, ChannelState]]
 ] = {
-    # nothing has been stated
+    # no frame was sent or received
     (_S.IDLE, _I.SEND_OPEN): (_DO, _S.OPEN),
     (_S.IDLE, _I.RECEIVE_OPEN): (_DO, _S.OPEN),
     # both directions are open
@@ -93,28 +92,28 @@ CHANNEL_TABLE: Final[
     (_S.OPEN, _I.RECEIVE_CREDIT): (_DO, _S.OPEN),
     (_S.OPEN, _I.RECEIVE_RESET): (_DO, _S.RESET),
     (_S.OPEN, _I.LOSE_SESSION): (_DO, _S.RESET),
-    # we stated FIN
+    # FIN was sent
     (_S.HALF_CLOSED_LOCAL, _I.SEND_RESET): (_DO, _S.RESET),
     (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_DATA): (_DO, _S.HALF_CLOSED_LOCAL),
     (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_FIN): (_DO, _S.CLOSED),
     (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_CREDIT): (_DO, _S.HALF_CLOSED_LOCAL),
     (_S.HALF_CLOSED_LOCAL, _I.RECEIVE_RESET): (_DO, _S.RESET),
     (_S.HALF_CLOSED_LOCAL, _I.LOSE_SESSION): (_DO, _S.RESET),
-    # the peer stated FIN
+    # FIN was received
     (_S.HALF_CLOSED_REMOTE, _I.SEND_DATA): (_DO, _S.HALF_CLOSED_REMOTE),
     (_S.HALF_CLOSED_REMOTE, _I.SEND_FIN): (_DO, _S.CLOSED),
     (_S.HALF_CLOSED_REMOTE, _I.SEND_RESET): (_DO, _S.RESET),
     (_S.HALF_CLOSED_REMOTE, _I.RECEIVE_CREDIT): (_DO, _S.HALF_CLOSED_REMOTE),
     (_S.HALF_CLOSED_REMOTE, _I.RECEIVE_RESET): (_DO, _S.RESET),
     (_S.HALF_CLOSED_REMOTE, _I.LOSE_SESSION): (_DO, _S.RESET),
-    # both stated FIN; what crossed it on the way is dropped
+    # FIN was sent and received; frames that crossed it are dropped
     (_S.CLOSED, _I.SEND_RESET): (_DROP, _S.CLOSED),
     (_S.CLOSED, _I.RECEIVE_DATA): (_DROP, _S.CLOSED),
     (_S.CLOSED, _I.RECEIVE_FIN): (_DROP, _S.CLOSED),
     (_S.CLOSED, _I.RECEIVE_CREDIT): (_DROP, _S.CLOSED),
     (_S.CLOSED, _I.RECEIVE_RESET): (_DROP, _S.CLOSED),
     (_S.CLOSED, _I.LOSE_SESSION): (_DROP, _S.CLOSED),
-    # one side reset it; what crossed that on the way is dropped
+    # RESET was sent or received; frames that crossed it are dropped
     (_S.RESET, _I.SEND_RESET): (_DROP, _S.RESET),
     (_S.RESET, _I.RECEIVE_DATA): (_DROP, _S.RESET),
     (_S.RESET, _I.RECEIVE_FIN): (_DROP, _S.RESET),
@@ -127,7 +126,7 @@ CHANNEL_TABLE: Final[
 class Data(NamedTuple):
     """Bytes of the body, in order; the view is into the received frame.
 
-    Call `consumed` when they have a new owner.
+    Call `consumed` when they have been copied or written.
     """
 
     view: memoryview
@@ -167,7 +166,7 @@ class Owner(Protocol):
 class ChannelMachine:
     """One channel of a session.
 
-    The session makes it; the owner sends, pulls `next_event`, and reports what it `consumed`.
+    The session creates it; the owner sends, pulls `next_event`, and reports what it `consumed`.
 
     Sending raises LocalProtocolError where the state does not allow it: after FIN, or when the
     channel has failed.
@@ -185,30 +184,30 @@ class ChannelMachine:
         self.sending = send
         self.receiving = receive
         self.failure: WasReset | None = None
-        self.reset_waiting = False  # our RESET has not left yet
-        self.fin_left = False  # our FIN has left
-        self.announced = True  # the session's mark: its owner has notified of it
-        self.readable_reported = self.writable_reported = (
-            False  # the session's marks: that event waits already
-        )
+        self.reset_waiting = False  # our RESET is not sent yet
+        self.fin_sent = False
+        self.announced = True  # set by the session: no Opened of it waits to be pulled
+        # set by the session: that event waits to be pulled
+        self.readable_reported = self.writable_reported = False
         self._owner = owner
         self._credit_due = False
         self._frame: bytearray | None = None
         self._space = memoryview(b"")
         self._fill = 0
-        self._inbox: deque[ChannelEvent | bytearray] = (
-            deque()
-        )  # bounded by credit and MAX_WAITING_MESSAGES
+        # bounded by credit and MAX_WAITING_MESSAGES
+        self._inbox: deque[ChannelEvent | bytearray] = deque()
         self._messages_waiting = 0
-        self._pulled = 0  # data bytes issued and not consumed
-        self._ignored = False  # what was pulled or waited has been given up
-        self._deferred = (
-            0  # message bytes pulled behind such data: `received` never skips what has no owner yet
-        )
-        self._peer_reset = self._peer_finished = self._under_way_taken = False
+        self._pulled = 0  # bytes of data pulled and not consumed
+        self._ignored = False  # unread and unconsumed data was discarded
+        # message bytes pulled after such data: `received` never passes data that is not consumed
+        self._deferred = 0
+        self._peer_reset = self._peer_finished = self._in_flight_taken = False
 
     def step(self, what: ChannelInput) -> ChannelAction:
-        """Take an input by the table; what it does not list is a violation by whoever did it."""
+        """Apply an input by the table.
+
+        One that is not listed raises LocalProtocolError if it is ours, WireError if the peer's.
+        """
         row = CHANNEL_TABLE.get((self.state, what))
         if row is None:
             text = f"{what.value} on channel {self.number}, which is {self.state.value}"
@@ -235,24 +234,24 @@ class ChannelMachine:
         """Return whether it is over and its last frame was sent."""
         return self.over and not self.outbox and not self.reset_waiting
 
-    def take_under_way(self) -> int:
-        """Return once, when it is over, the units that may still arrive on this channel (wire §2).
+    def take_in_flight(self) -> int:
+        """Return, once, the units that may still arrive after the channel's end (wire §2).
 
-        It sends no byte beyond `limit`, at most one CREDIT for each byte of ours that it had not
-        reported us it consumed, and nothing after its RESET.
+        The peer sends no byte beyond `limit`, at most one CREDIT for each byte that it has not
+        reported as consumed, and nothing after its RESET.
         """
-        if self._under_way_taken or self._peer_reset:
+        if self._in_flight_taken or self._peer_reset:
             return 0
-        self._under_way_taken = True
+        self._in_flight_taken = True
         granted = 0 if self._peer_finished else self.receiving.limit - self.receiving.arrived
         return granted + self.sending.sent - self.sending.received + CROSSING_FRAMES
 
     # Sending
 
     def write(self, view: memoryview) -> int:
-        """Copy as much of a body as credit allows into frames; answers how many bytes that was.
+        """Copy as much of a body as credit allows into frames; return the number of bytes.
 
-        A frame leaves when it is full, or at `flush`. After a short answer wait for Writable.
+        A frame is sent when it is full, or at `flush`. After a partial copy wait for Writable.
         """
         self.step(ChannelInput.SEND_DATA)
         size = min(len(view), self.sending.credit)
@@ -273,12 +272,12 @@ class ChannelMachine:
                 self.flush()
         self.sending.send(size)
         if size < len(view):
-            self.flush()  # the peer grants nothing for bytes that it does not see
+            self.flush()  # the peer grants nothing for bytes that it has not received
             self.sending.block()
         return size
 
     def flush(self, *, fin: bool = False) -> None:
-        """Send the frame that is not full yet: the source ran dry."""
+        """Send the frame that is not full yet: the source has no more bytes now."""
         if self._frame is None:
             return
         full = self._frame
@@ -290,7 +289,7 @@ class ChannelMachine:
         self._queue(full)
 
     def message(self, body: bytes, *, fin: bool = False) -> bool:
-        """Send a message of the call; False when credit does not cover it yet.
+        """Send a message of the call; return False when credit does not cover it yet.
 
         Then wait for Writable and call again.
         """
@@ -310,7 +309,7 @@ class ChannelMachine:
         return True
 
     def finish(self) -> None:
-        """Send nothing more: FIN goes with the last frame."""
+        """Close the sending direction: FIN is set in the last frame."""
         self.step(ChannelInput.SEND_FIN)
         if self._frame is not None:
             self.flush(fin=True)
@@ -318,12 +317,12 @@ class ChannelMachine:
             self._queue(frame(FrameType.DATA, self.number, fin=True))
 
     def reset(self, reason: ResetReason, text: str = "") -> None:
-        """Return the channel up: what waits in it is dropped.
+        """Reset the channel; frames and events that wait in it are dropped.
 
-        Of a channel that has ended only what was not read is dropped.
+        After the channel has ended, only its unread events are dropped.
         """
         if self.step(ChannelInput.SEND_RESET) is ChannelAction.DO:
-            self._give_up()
+            self._discard()
             self.failure = WasReset(reason, text)
             self.reset_waiting = True
             self._owner.send_control(reset_frame(self.number, reason, text), self)
@@ -391,10 +390,7 @@ class ChannelMachine:
             self._owner.send_credit(self)
 
     def accept(self, now: float) -> None:
-        """Return the peer has opened the channel.
-
-        Grant it something at once if it could not grant itself enough (wire §5).
-        """
+        """Grant the opener credit at once if it could not grant itself enough (wire §5)."""
         if (
             not self._ended()
             and self.receiving.limit < MAX_PAYLOAD
@@ -403,7 +399,7 @@ class ChannelMachine:
             self._grant()
 
     def receive_data(self, received: Frame, flags: int) -> int:
-        """Take a DATA frame; answers how many payload bytes it brought."""
+        """Take a DATA frame; return the size of its payload in bytes."""
         if self.step(ChannelInput.RECEIVE_DATA) is ChannelAction.DROP:
             return 0
         size = len(received) - HEADER.size
@@ -468,23 +464,23 @@ class ChannelMachine:
         reason, text = read_reset(payload)
         self._peer_reset = True
         self._fail(ChannelInput.RECEIVE_RESET, reason, text)
-        # on a channel that both had finished, our last frames may not have left
+        # both may have sent FIN while our last frames still wait
         self.outbox.clear()
 
-    def lose(self, text: str) -> None:
+    def lose_session(self, text: str) -> None:
         """Fail the channel because its session has ended."""
         self._fail(ChannelInput.LOSE_SESSION, ResetReason.SESSION_LOST, text)
 
     def _fail(self, what: ChannelInput, reason: ResetReason, text: str) -> None:
         if self.step(what) is ChannelAction.DROP:
             return
-        self._give_up()
+        self._discard()
         self.failure = WasReset(reason, text)
         self._inbox.append(self.failure)
         self._owner.readable(self)
         self._owner.writable(self)
 
-    def _give_up(self) -> None:
+    def _discard(self) -> None:
         self._frame = None
         self._space.release()
         self.outbox.clear()

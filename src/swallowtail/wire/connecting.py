@@ -1,6 +1,6 @@
-"""From the Cloud's address to a WebSocket.
+"""Connecting to the Cloud: proxy, TLS and upgrade to a WebSocket.
 
-Proxy, TLS and upgrade, and for each failure the words that a person can apply to.
+Each failure is reported with its phase, its cause and the action.
 """
 
 import errno
@@ -26,16 +26,14 @@ from swallowtail.wire.transport import SUBPROTOCOL, UNSENT_LIMIT
 from swallowtail.wire.websocket import CLOSE_SECONDS, LinkConnection, WebSocketTransport
 
 OPEN_SECONDS: Final = 15.0
-NEXT_ADDRESS_AFTER: Final = (
-    0.25  # RFC 8305: an IPv6 way that leads nowhere must not keep us from the IPv4 one
-)
+NEXT_ADDRESS_AFTER: Final = 0.25  # RFC 8305: IPv4 is tried while IPv6 does not respond
 
 BAD_GATEWAY: Final = frozenset(
     {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 )
-"""How a proxy answers CONNECT when the Cloud does not run."""
+"""The response of a proxy to CONNECT when the Cloud does not run."""
 REFUSED: Final = frozenset({errno.ECONNREFUSED, 10061, 1225})
-"""The same of the operating system.
+"""Error numbers of a refused connection.
 
 The latter two are Windows' (WSAECONNREFUSED, ERROR_CONNECTION_REFUSED).
 """
@@ -44,7 +42,7 @@ The latter two are Windows' (WSAECONNREFUSED, ERROR_CONNECTION_REFUSED).
 class ConnectError(Exception):
     """No WebSocket to the Cloud; `phase` is address, proxy, network, tls, upgrade or time.
 
-    `absent`: nothing listens there, or a proxy reports it; a further try costs the Cloud nothing.
+    `absent`: nothing listens there, or a proxy reports it; an attempt costs the Cloud nothing.
     """
 
     def __init__(self, phase: str, text: str, *, absent: bool = False) -> None:
@@ -93,8 +91,7 @@ async def connect(
         await connection.close(CloseCode.VIOLATION, "no common subprotocol")
         raise ConnectError(
             "upgrade",
-            f"{url} is a WebSocket but uses no {SUBPROTOCOL}; check the Cloud's address and"
-            " release",
+            f"{url} is a WebSocket without {SUBPROTOCOL}; check the Cloud's address and release",
         )
     assert isinstance(connection, LinkConnection)
     return WebSocketTransport(connection)
@@ -114,19 +111,19 @@ def _connect_error(url: str, error: Exception) -> ConnectError:
             status = error.response.status_code
             return ConnectError(
                 "upgrade",
-                f"{url} answered HTTP {status}, no WebSocket; check the address, and any proxy"
-                " between",
+                f"{url} responded with HTTP status {status} instead of a WebSocket; check the"
+                " address, and any proxy between",
             )
         case InvalidHandshake():
             return ConnectError(
                 "upgrade",
-                f"{url} answered no proper WebSocket upgrade ({error}); something between may"
-                " strip it",
+                f"{url} did not upgrade to a WebSocket ({error}); check whether a proxy between"
+                " removes the upgrade",
             )
         case TimeoutError():
             return ConnectError(
                 "time",
-                f"{url} did not answer in time; check the network, the firewall and the proxy",
+                f"{url} did not respond in time; check the network, the firewall and the proxy",
             )
         case tls.SSLError():
             return ConnectError(
@@ -141,6 +138,6 @@ def _is_absent(error: Exception) -> bool:
     """Return whether a connection was refused at every address."""
     if isinstance(error, InvalidProxyStatus):
         return error.response.status_code in BAD_GATEWAY
-    # of several addresses that fail differently asyncio keeps the texts alone
+    # for several addresses with different errors asyncio keeps only the texts
     numbers = re.findall(r"\[(?:Errno|WinError) (\d+)\]", str(error))
     return bool(numbers) and all(int(number) in REFUSED for number in numbers)

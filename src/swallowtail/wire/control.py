@@ -59,7 +59,7 @@ class Challenge(Control, tag="challenge", frozen=True, kw_only=True):
 
 
 class Hello(Control, tag="hello", frozen=True, kw_only=True):
-    """Link → Cloud: who I am, and the proof."""
+    """Link → Cloud: its identity, and the proof of its key."""
 
     version: int
     release: Text
@@ -75,7 +75,7 @@ class Hello(Control, tag="hello", frozen=True, kw_only=True):
 
 
 class Welcome(Control, tag="welcome", frozen=True, kw_only=True):
-    """Cloud → Link: the session stands."""
+    """Cloud → Link: the session is open."""
 
     version: int
     session: Bytes16
@@ -89,7 +89,7 @@ class Welcome(Control, tag="welcome", frozen=True, kw_only=True):
 
 
 class Refuse(Control, tag="refuse", frozen=True, kw_only=True):
-    """Cloud → Link: no session.
+    """Cloud → Link: the hello is refused.
 
     `reason` is one of RefuseReason, or one that a newer Cloud has.
     """
@@ -100,13 +100,13 @@ class Refuse(Control, tag="refuse", frozen=True, kw_only=True):
 
 
 class Echo(Control, tag="echo", frozen=True, kw_only=True):
-    """Are you there."""
+    """A request for `echoed`, sent after silence or to measure the round trip."""
 
     id: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Echoed(Control, tag="echoed", frozen=True, kw_only=True):
-    """I am."""
+    """The answer to `echo`, with its `id`."""
 
     id: Annotated[int, msgspec.Meta(ge=0)]
 

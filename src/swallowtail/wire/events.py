@@ -9,7 +9,7 @@ from swallowtail.wire.handshake import HelloEvent
 
 
 class SessionClose(NamedTuple):
-    """The end of a session; `by_peer` is the side that closed."""
+    """The end of a session; `by_peer`: whether the peer closed it."""
 
     code: int
     text: str
@@ -17,7 +17,7 @@ class SessionClose(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The peer opened a channel; `channel.opening` states what for."""
+    """The peer opened a channel; `channel.opening` contains the call."""
 
     channel: ChannelMachine
 
@@ -29,7 +29,7 @@ class Readable(NamedTuple):
 
 
 class Writable(NamedTuple):
-    """The channel, which was short of credit, has some; or it has failed."""
+    """A channel that lacked credit has some, or it has failed."""
 
     channel: ChannelMachine
 
@@ -40,13 +40,13 @@ class ChannelsAvailable:
 
 
 class GoodbyeReceived(NamedTuple):
-    """The peer ends the session; nothing can be opened any more."""
+    """The peer ends the session; no channel can be opened any more."""
 
     goodbye: Goodbye
 
 
 class RoundTrip(NamedTuple):
-    """An echo came back."""
+    """An echo was answered."""
 
     id: int
     seconds: float

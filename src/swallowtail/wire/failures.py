@@ -1,7 +1,4 @@
-"""The exceptions of the shell for failed channels and sessions.
-
-Values of the machines, as exceptions for those who await.
-"""
+"""The exceptions that the shell raises for failed channels and sessions."""
 
 from swallowtail.wire.channel import WasReset
 from swallowtail.wire.control import Refuse
@@ -20,7 +17,7 @@ class ChannelResetError(Exception):
 
 
 class SessionClosedError(Exception):
-    """The session has ended; `close` states how."""
+    """The session has ended; `close` contains code and text."""
 
     def __init__(self, close: SessionClose) -> None:
         super().__init__(f"the session was closed with {close.code}: {close.text}")
@@ -28,7 +25,7 @@ class SessionClosedError(Exception):
 
 
 class RefusedError(Exception):
-    """The Cloud refused the hello; `refuse` states why and when to come again."""
+    """The Cloud refused the hello; `refuse` contains the reason and when to retry."""
 
     def __init__(self, refuse: Refuse) -> None:
         super().__init__(f"the Cloud refused this Link ({refuse.reason}): {refuse.detail}")

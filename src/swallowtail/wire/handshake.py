@@ -2,8 +2,8 @@
 
 Whether a Link is accepted is the Cloud's decision, not the machine's.
 
-Signatures are made and checked by callables that the owner passes in, a nonce is an argument:
-nothing here has a secret key.
+Signatures are made and checked by callables that the owner passes in, and the nonce is
+an argument: nothing here has a secret key.
 """
 
 import enum
@@ -46,7 +46,7 @@ class HelloState(enum.Enum):
     EXPECT_WELCOME = "expect welcome"
     EXPECT_HELLO = "expect hello"
     DECIDING = "deciding"
-    HELLO_ACCEPTED = "welcomed"
+    ACCEPTED = "accepted"
     REFUSED = "refused"
     FAILED = "failed"
 
@@ -69,7 +69,7 @@ LINK_HELLO_TABLE: Final[Mapping[tuple[HelloState, HelloInput], HelloState]] = {
     (_S.EXPECT_CHALLENGE, _I.RECEIVE_CHALLENGE): _S.EXPECT_WELCOME,
     (_S.EXPECT_CHALLENGE, _I.RECEIVE_REFUSE): _S.REFUSED,
     (_S.EXPECT_CHALLENGE, _I.TIME_OUT): _S.FAILED,
-    (_S.EXPECT_WELCOME, _I.RECEIVE_WELCOME): _S.HELLO_ACCEPTED,
+    (_S.EXPECT_WELCOME, _I.RECEIVE_WELCOME): _S.ACCEPTED,
     (_S.EXPECT_WELCOME, _I.RECEIVE_REFUSE): _S.REFUSED,
     (_S.EXPECT_WELCOME, _I.TIME_OUT): _S.FAILED,
 }
@@ -78,7 +78,7 @@ CLOUD_HELLO_TABLE: Final[Mapping[tuple[HelloState, HelloInput], HelloState]] = {
     (_S.EXPECT_HELLO, _I.RECEIVE_HELLO): _S.DECIDING,
     (_S.EXPECT_HELLO, _I.SEND_REFUSE): _S.REFUSED,
     (_S.EXPECT_HELLO, _I.TIME_OUT): _S.FAILED,
-    (_S.DECIDING, _I.SEND_WELCOME): _S.HELLO_ACCEPTED,
+    (_S.DECIDING, _I.SEND_WELCOME): _S.ACCEPTED,
     (_S.DECIDING, _I.SEND_REFUSE): _S.REFUSED,
     (_S.DECIDING, _I.TIME_OUT): _S.FAILED,
 }
@@ -92,7 +92,7 @@ _RECEIVED: Final[Mapping[type[Control], HelloInput]] = {
 
 
 class HelloReceived(NamedTuple):
-    """To the Cloud: a Link has stated who it is.
+    """A Link has identified itself to the Cloud.
 
     Answer with `welcome` or `refuse`; `welcome` demands that it is `proved`.
     """
@@ -102,7 +102,7 @@ class HelloReceived(NamedTuple):
 
 
 class HelloAccepted(NamedTuple):
-    """The session is open; the rest is what the peer announced of itself."""
+    """The session is open; the other fields are what the peer announced."""
 
     welcome: Welcome
     peer_channels: int
@@ -111,7 +111,7 @@ class HelloAccepted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """No session; the connection ends after this."""
+    """The hello was refused; the connection ends after this."""
 
     refuse: Refuse
 
@@ -136,24 +136,24 @@ class _Hello:
         self._step_by = self._whole_by = 0.0
 
     def start(self, now: float) -> None:
-        """Start to count the time."""
+        """Start the deadlines."""
         self._step_by, self._whole_by = now + STEP_SECONDS, now + HELLO_SECONDS
 
     def deadline(self) -> float | None:
         """Return when `time_out` is due; None once the hello has ended."""
-        ended = self.state in (HelloState.HELLO_ACCEPTED, HelloState.REFUSED, HelloState.FAILED)
+        ended = self.state in (HelloState.ACCEPTED, HelloState.REFUSED, HelloState.FAILED)
         return None if ended else min(self._step_by, self._whole_by)
 
     def time_out(self) -> None:
-        """Return the deadline has passed."""
+        """Fail the hello: its deadline has passed."""
         waited = self.state.value
         self._step(HelloInput.TIME_OUT)
         raise WireError(
-            f"the hello took too long; it stood at: {waited} (wire §3)", CloseCode.DEADLINE
+            f"the hello exceeded its deadline; state: {waited} (wire §3)", CloseCode.DEADLINE
         )
 
     def receive(self, message: Control, now: float) -> HelloEvent | None:
-        """Take a CONTROL message; any that is not due is a violation."""
+        """Take a CONTROL message; one that is not allowed in this state is a violation."""
         what = _RECEIVED.get(type(message))
         if what is None:
             raise WireError(f"{type(message).__name__.lower()} before welcome (wire §3)")
@@ -167,7 +167,7 @@ class _Hello:
     def _step(self, what: HelloInput) -> None:
         state = self.table.get((self.state, what))
         if state is None:
-            text = f"{what.value}, but the hello is at: {self.state.value}"
+            text = f"{what.value} in state: {self.state.value}"
             raise (
                 LocalProtocolError(text)
                 if what.name.startswith("SEND")
@@ -177,7 +177,7 @@ class _Hello:
 
 
 class LinkHello(_Hello):
-    """The Link's side: answers the challenge by itself, then reports Welcomed or Refused."""
+    """The Link's side: answers the challenge by itself, then reports HelloAccepted or Refused."""
 
     table = LINK_HELLO_TABLE
     opens_first = 1
@@ -283,7 +283,7 @@ class CloudHello(_Hello):
     ) -> HelloAccepted:
         """Accept the Link; `session` is 16 random bytes, `time` is UTC seconds."""
         if self._hello is None or not self._proved:
-            raise LocalProtocolError("welcome to a Link that has proved nothing")
+            raise LocalProtocolError("welcome to a Link without a valid proof")
         self._step(HelloInput.SEND_WELCOME)
         answer = Welcome(
             version=self._hello.version,

@@ -2,8 +2,8 @@
 
 It drives one machine over one transport, with a reader, a writer and a timer.
 
-The reader never waits for a channel's owner (wire §1); the writer has one frame at a time in its
-hand (wire §6).
+The reader never waits for a channel's owner (wire §1); the writer takes one frame at a time
+(wire §6).
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from swallowtail.wire.reasons import CloseCode, ResetReason, WireError
 from swallowtail.wire.session import SessionMachine
 from swallowtail.wire.transport import JOIN_LIMIT, FrameTransport, TransportClosedError
 
-LAST_WORDS_SECONDS: Final = 2.0
+LAST_FRAMES_SECONDS: Final = 2.0
 
 
 class Channel:
@@ -59,7 +59,7 @@ class Channel:
     def send_nowait(self, view: memoryview) -> int:
         """Copy what credit allows into frames, without a task switch.
 
-        Answers how many bytes that was.
+        Returns the number of bytes.
         """
         self._check()
         size = self.machine.write(view)
@@ -69,7 +69,7 @@ class Channel:
     async def send(self, view: memoryview) -> None:
         """Copy all of `view` into frames, waiting for credit.
 
-        The view is free again afterwards; full frames are on their way.
+        The view may be reused afterwards; full frames are queued.
         """
         done = self.send_nowait(view)
         while done < len(view):
@@ -77,12 +77,12 @@ class Channel:
             done += self.send_nowait(view[done:])
 
     def flush(self) -> None:
-        """Send the frame that is not full yet: the source ran dry."""
+        """Send the frame that is not full yet: the source has no more bytes now."""
         self.machine.flush()
         self._session.kick()
 
     async def message(self, body: bytes, *, fin: bool = False) -> None:
-        """Send a message of the call, waiting for credit; `fin`: and nothing more."""
+        """Send a message of the call, waiting for credit; `fin` closes the sending direction."""
         self._check()
         while not self.machine.message(body, fin=fin):
             self._session.kick()
@@ -92,16 +92,16 @@ class Channel:
         self._session.discard_if_over(self)
 
     def finish(self) -> None:
-        """Send nothing more."""
+        """Close the sending direction."""
         self._check()
         self.machine.finish()
         self._session.kick()
         self._session.discard_if_over(self)
 
     async def receive(self) -> Data | Message | End:
-        """Wait for what comes next.
+        """Wait for the next event.
 
-        After Data call `consumed`; End comes for ever once the peer has finished.
+        Call `consumed` after Data. Once the peer has finished, every call returns End.
         """
         while True:
             event = self.machine.next_event(self._session.time())
@@ -125,7 +125,7 @@ class Channel:
         self._session.kick()
 
     def reset(self, reason: ResetReason, text: str = "") -> None:
-        """Return the channel up; harmless when it has ended."""
+        """Reset the channel; without effect when it has ended."""
         self.machine.reset(reason, text)
         self._session.kick()
         self.wake()
@@ -155,15 +155,15 @@ class Session:
     """A shell that runs one SessionMachine over one transport.
 
     Link: `await hello_accepted()`. Cloud: `await hello()`, then `welcome` or `refuse`. Then `open`,
-    and `opened()` for the peer's channels. `closed` resolves, with the Close, when the session has
-    ended for whatever reason.
+    and `opened()` for the peer's channels. `closed` resolves, with the SessionClose, when the
+    session has ended for whatever reason.
     """
 
     def __init__(
         self, machine: SessionMachine, transport: FrameTransport, *, name: str = "session"
     ) -> None:
         self.machine = machine
-        self.farewell: Goodbye | None = None
+        self.peer_goodbye: Goodbye | None = None
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[SessionClose] = self._loop.create_future()
@@ -173,12 +173,10 @@ class Session:
         self._tasks = Tasks(name, on_failure=self._failed)
         self._channels: dict[int, Channel] = {}
         self._closing = False
-        self._opened: deque[Channel] = (
-            deque()
-        )  # bounded by the number of channels that the peer may open
-        self._change = (
-            asyncio.Event()
-        )  # set, then replaced, whenever `opened` or `open` should look again
+        # bounded by the number of channels that the peer may open
+        self._opened: deque[Channel] = deque()
+        # set, then replaced, whenever `opened` or `open` have to check again
+        self._change = asyncio.Event()
         self._work = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._echoes: dict[int, asyncio.Future[float]] = {}
@@ -275,7 +273,7 @@ class Session:
             raise SessionClosedError(self.machine.closing)
 
     def goodbye(self, reason: GoodbyeReason, *, detail: str = "", retry_after: float = 0.0) -> None:
-        """End the session in valid order, then wait for `closed`."""
+        """Send goodbye and end the session; then wait for `closed`."""
         self.machine.goodbye(reason, self.time(), detail=detail, retry_after=retry_after)
         self._arm()
         self._pump()
@@ -303,7 +301,7 @@ class Session:
         return channel
 
     async def opened(self) -> AsyncIterator[Channel]:
-        """Return the channels that the peer opens, until the session ends. One reader at a time."""
+        """Yield the channels that the peer opens, until the session ends. One reader at a time."""
         while True:
             while self._opened:
                 yield self._opened.popleft()
@@ -325,7 +323,7 @@ class Session:
             raise SessionClosedError(self.closed.result())
         return answer.result()
 
-    # What channels need
+    # Called by channels
 
     def kick(self) -> None:
         """Wake the writer if there is something to send."""
@@ -337,11 +335,13 @@ class Session:
         if channel.machine.over:
             self._channels.pop(channel.machine.number, None)
 
-    # The three that drive the machine
+    # Reader, writer and timer
 
     async def _read(self) -> None:
         try:
-            while True:  # also while closing: the peer's last words must not fill the buffers below
+            while (
+                True
+            ):  # also while closing: the peer's last frames must not fill the buffers below
                 for message in await self._transport.receive():
                     self.machine.receive_data(message, self.time())
                 self._pump()
@@ -352,13 +352,13 @@ class Session:
     async def _write(self) -> None:
         while True:
             frames = self._frames()
-            if self.machine.telling:
+            if self.machine.has_events:
                 self._pump()
             if frames:
                 try:
                     await self._transport.send(frames)
                 except TransportClosedError:
-                    return  # the reader receives it too, with the peer's reason
+                    return  # the reader gets it too, with the peer's reason
             elif self.machine.closing is not None:
                 return
             else:
@@ -378,13 +378,13 @@ class Session:
         return frames
 
     async def _close(self, close: SessionClose) -> None:
-        """Send the last frames, if the transport still moves, then close it.
+        """Send the last frames, if the transport accepts them, then close it.
 
-        Whatever happens, `closed` resolves.
+        `closed` resolves in any case.
         """
         try:
             if close.code != CloseCode.DEADLINE:
-                await asyncio.wait([self._writer], timeout=LAST_WORDS_SECONDS)
+                await asyncio.wait([self._writer], timeout=LAST_FRAMES_SECONDS)
         finally:
             self._writer.cancel()
             try:
@@ -399,9 +399,9 @@ class Session:
             if due is not None and self._timer.when() <= due:
                 return
             self._timer.cancel()
-        self._timer = None if due is None else self._loop.call_at(due, self._ring)
+        self._timer = None if due is None else self._loop.call_at(due, self._timer_fired)
 
-    def _ring(self) -> None:
+    def _timer_fired(self) -> None:
         self._timer = None
         self.machine.handle_timeout(self.time())
         self._arm()
@@ -442,7 +442,7 @@ class Session:
             case ChannelsAvailable():
                 self._changed()
             case GoodbyeReceived(goodbye):
-                self.farewell = goodbye
+                self.peer_goodbye = goodbye
             case RoundTrip(number, seconds):
                 if (answer := self._echoes.get(number)) is not None and not answer.done():
                     answer.set_result(seconds)

@@ -40,10 +40,7 @@ class ResetReason(enum.IntEnum):
 
 
 class WireError(RemoteProtocolError):
-    """The peer broke the wire's rules, or its deadlines.
-
-    `code` is the WebSocket close code to report it with.
-    """
+    """A violation or an exceeded deadline of the peer; `code` is the WebSocket close code."""
 
     def __init__(self, text: str, code: CloseCode = CloseCode.VIOLATION) -> None:
         super().__init__(text)

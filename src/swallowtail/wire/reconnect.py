@@ -13,7 +13,7 @@ RETRY: Final = Backoff(first=1.0, last=30.0)
 ABSENT_CEILING: Final = 2.0
 """While nothing listens at the Cloud's address: a refused connection costs the Cloud nothing."""
 ABSENT_SECONDS: Final = 60.0
-"""How long after the last session this applies; a restart takes seconds."""
+"""Seconds after the last session in which this applies; a restart takes seconds."""
 ESTABLISHED_SECONDS: Final = 2.0
 """A session of this length ends a series of failures; shorter ones may be a loop of failures."""
 FLOOR_JITTER: Final = 0.25

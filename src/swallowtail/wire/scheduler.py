@@ -2,8 +2,8 @@
 
 Control before interactive before bulk, and channels of one priority take turns.
 
-One frame at a time leaves here, and little unsent data waits below, so what is urgent overtakes
-everything that has not left yet.
+Frames are taken one at a time, and little unsent data waits below, so urgent frames overtake all
+that were not sent yet.
 """
 
 from collections import deque
@@ -22,14 +22,14 @@ class FrameSource(Protocol):
     def take_credit(self) -> Frame | None:
         """Return the CREDIT that is due, with the newest numbers.
 
-        None when there is none any more.
+        None when it is not due any more.
         """
 
 
 class Scheduler:
-    """Orders frames.
+    """The order in which frames are sent.
 
-    Bounded by what it is given: credit bounds the outboxes, the machine bounds the control frames.
+    Bounded by its input: credit bounds the outboxes, the machine bounds the control frames.
     """
 
     def __init__(self) -> None:
@@ -50,11 +50,11 @@ class Scheduler:
         self._control.append((None, sender))
 
     def withdraw(self, sender: FrameSource) -> None:
-        """Take back the control frames of a channel that have not left."""
+        """Withdraw the control frames of a channel that were not sent."""
         self._control = deque(item for item in self._control if item[1] is not sender)
 
     def ready(self, sender: FrameSource) -> None:
-        """Return a channel whose outbox is not empty its turns."""
+        """Schedule a channel whose outbox is not empty."""
         if not sender.queued:
             sender.queued = True
             self._turns[sender.priority].append(sender)
@@ -77,7 +77,7 @@ class Scheduler:
         return len(self._urgent)
 
     def take(self) -> tuple[Frame | None, FrameSource | None]:
-        """Return the next frame and the channel whose it is; (None, None) when nothing waits."""
+        """Return the next frame and its channel, if any; (None, None) when nothing waits."""
         if self._urgent:
             return self._urgent.popleft(), None
         while self._control:

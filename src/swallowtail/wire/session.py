@@ -2,13 +2,13 @@
 
 The same for Link and Cloud but for the hello.
 
-    receive_data(message, now)    one whole WebSocket message, which from then on is the machine's
+    receive_data(message, now)    one whole WebSocket message, which the machine then owns
     next_event()                  session events; a channel's own wait in the channel
     data_to_send()                ONE frame, the most urgent; call it when little is left to send
     next_timeout(), handle_timeout(now)
     closing                       set when the session has ended: send the rest, then close with it
 
-No channel holds up another: Readable and Writable are notified once per channel until they are
+No channel delays another: Readable and Writable are reported once per channel until they are
 pulled, and a channel that is reset before its Opened is pulled is not reported at all, so the
 number of events that wait is bounded by the number of channels.
 """
@@ -89,19 +89,18 @@ class SessionMachine:
         self._hello = hello
         self._scheduler = Scheduler()
         self._strays = Strays(now)
-        self._events: deque[SessionEvent] = deque()  # bounded: see the head of this file
+        self._events: deque[SessionEvent] = deque()  # bounded: see the module's docstring
         self._error: WireError | None = None
         self._channels: dict[int, ChannelMachine] = {}
         self._next = hello.opens_first
         self._peer_next = 3 - hello.opens_first
         self._own_open = self._peer_open = self._peer_limit = 0
         self._capacity_wanted = False
-        self._opening: dict[
-            int, int
-        ] = {}  # credit that openers granted themselves and that no CREDIT has raised yet
+        # credit that openers granted themselves and that no CREDIT has raised yet
+        self._opening: dict[int, int] = {}
         self._peer_allowance = 0
         self._announced = self._tolerated = allowance(START_BUDGET)
-        self._leaving = self._farewell = False
+        self._ending = self._goodbye_received = False
         self._drain: tuple[float, SessionClose] | None = None
         self._received_at = now
         self._echo_after, self._dead_after = MAX_ECHO_AFTER, MAX_DEAD_AFTER
@@ -111,7 +110,7 @@ class SessionMachine:
         hello.start(now)
         self._send_hello()
 
-    # What the shell drives
+    # Called by the shell
 
     def receive_data(self, message: Frame, now: float) -> None:
         """Take one WebSocket message.
@@ -136,7 +135,7 @@ class SessionMachine:
     def next_event(self) -> SessionEvent | Signal:
         """Pull the next event.
 
-        Raises WireError once when the peer broke the rules, then answers CLOSED.
+        Raises WireError once after a violation by the peer, then returns CLOSED.
         """
         if self._events:
             event = self._events.popleft()
@@ -155,7 +154,7 @@ class SessionMachine:
         return NEED_DATA if self.closing is None else CLOSED
 
     def data_to_send(self) -> Frame:
-        """Pass one frame, the most urgent; empty when there is none."""
+        """Return one frame, the most urgent; empty when there is none."""
         frame, sender = self._scheduler.take()
         if frame is None:
             return b""
@@ -164,15 +163,15 @@ class SessionMachine:
             if frame[0] == FrameType.RESET:
                 sender.reset_waiting = False
             elif frame[1] & FIN:
-                sender.fin_left = True
+                sender.fin_sent = True
             self._retire_if_finished(sender)
         return frame
 
     @property
-    def telling(self) -> bool:
+    def has_events(self) -> bool:
         """Return whether `next_event` has an event.
 
-        Sending a channel's last frame can have made it so.
+        Sending a channel's last frame can add one.
         """
         return bool(self._events) or self.closing is not None
 
@@ -184,7 +183,7 @@ class SessionMachine:
     def next_timeout(self) -> float | None:
         """Return when `handle_timeout` is due.
 
-        Frames that arrive move it later: no need to ask after each one.
+        Received frames postpone it: there is no need to query it after each one.
         """
         if self.closing is not None:
             return None
@@ -220,7 +219,7 @@ class SessionMachine:
         if self._drain is not None and now >= self._drain[0]:
             self._end(self._drain[1])
 
-    # What the owner asks for
+    # Called by the owner
 
     @property
     def can_open(self) -> bool:
@@ -239,9 +238,9 @@ class SessionMachine:
     ) -> ChannelMachine:
         """Open a channel with the call's first message.
 
-        Raises LocalProtocolError outside welcome to goodbye, or without capacity.
+        Raises LocalProtocolError before welcome, after goodbye, and beyond the peer's limit.
         """
-        if not self.ready or self._leaving or self.closing is not None:
+        if not self.ready or self._ending or self.closing is not None:
             raise LocalProtocolError("a channel can be opened only between welcome and goodbye")
         if not self.can_open:
             raise LocalProtocolError(f"the peer allows {self._peer_limit} channels at a time")
@@ -282,7 +281,7 @@ class SessionMachine:
         """
         if self.closing is not None or self._drain is not None:
             return
-        self._leaving = True
+        self._ending = True
         self._scheduler.control(
             control_frame(Goodbye(reason=reason, detail=detail, retry_after=retry_after))
         )
@@ -310,7 +309,7 @@ class SessionMachine:
     ) -> None:
         """Accept the Link after HelloReceived; `session` is 16 random bytes, `time` UTC seconds."""
         hello = self._cloud_hello()
-        self._stand(
+        self._establish(
             hello.welcome(
                 session=session,
                 epoch=epoch,
@@ -330,10 +329,12 @@ class SessionMachine:
 
     def _cloud_hello(self) -> CloudHello:
         if not isinstance(self._hello, CloudHello) or self.closing is not None:
-            raise LocalProtocolError("only the Cloud decides about a Link, and only while it waits")
+            raise LocalProtocolError(
+                "only the Cloud accepts or refuses a Link, and only during its hello"
+            )
         return self._hello
 
-    # What arrives
+    # Received frames
 
     def _receive(self, message: Frame, now: float) -> None:
         if len(message) > MAX_FRAME:
@@ -372,10 +373,9 @@ class SessionMachine:
     def _receive_on(
         self, channel: ChannelMachine, kind: int, flags: int, message: Frame, now: float
     ) -> None:
-        if (
-            channel.over and kind != FrameType.RESET
-        ):  # a RESET ends the channel permanently: there is one of each side at most
-            self._strays.channel_ended(channel.take_under_way())
+        # each side sends one RESET at most: it is no stray frame
+        if channel.over and kind != FrameType.RESET:
+            self._strays.channel_ended(channel.take_in_flight())
             self._receive_stray(kind, message, now)
         if kind == FrameType.DATA:
             size = channel.receive_data(message, flags)
@@ -391,12 +391,12 @@ class SessionMachine:
         else:
             channel.receive_reset(memoryview(message)[HEADER.size :])
             if not channel.announced and channel.over:
-                self._events.remove(Opened(channel))  # it came and went before anyone looked
+                self._events.remove(Opened(channel))  # reset before it was pulled
                 channel.announced = True
         if channel.reset_waiting and (
-            kind == FrameType.RESET or (channel.fin_left and flags & FIN)
+            kind == FrameType.RESET or (channel.fin_sent and flags & FIN)
         ):
-            # for the peer it has ended: it may take the place already, and needs no word of ours
+            # the channel has ended for the peer, which needs no RESET and may open another already
             channel.reset_waiting = False
             self._scheduler.withdraw(channel)
         self._retire_if_finished(channel)
@@ -432,7 +432,7 @@ class SessionMachine:
         self._accept(channel, now)
 
     def _accept(self, channel: ChannelMachine, now: float) -> None:
-        if self._leaving:
+        if self._ending:
             channel.reset(ResetReason.UNAVAILABLE, "the session is ending")
         else:
             channel.accept(now)
@@ -451,42 +451,40 @@ class SessionMachine:
         match message:
             case Echo():
                 if self._scheduler.urgent_waiting >= MAX_UNANSWERED_ECHOES + len(self._echoes):
-                    raise WireError(
-                        "too many echoes wait for their answer (wire §4)", CloseCode.LIMIT
-                    )
+                    raise WireError("too many echoes are unanswered (wire §4)", CloseCode.LIMIT)
                 self._scheduler.urgent(control_frame(Echoed(id=message.id)))
             case Echoed():
                 sent = self._echoes.pop(message.id, None)
                 if sent is None:
-                    raise WireError("an echo was answered that was not sent (wire §4)")
+                    raise WireError("`echoed` without its `echo` (wire §4)")
                 self._events.append(RoundTrip(message.id, now - sent))
             case Budget():
                 self._peer_allowance = allowance(message.bytes)
             case Goodbye():
-                self._leaving = True
-                if not self._farewell:
-                    self._farewell = True
+                self._ending = True
+                if not self._goodbye_received:
+                    self._goodbye_received = True
                     self._events.append(GoodbyeReceived(message))
             case _:
-                self._hello.receive(message, now)  # its table lists nothing any more: a violation
+                self._hello.receive(message, now)  # a violation: its table has no row for it
 
     def _hello_event(self, event: HelloEvent | None) -> None:
         if event is None:
             return
         self._events.append(event)
         if isinstance(event, HelloAccepted):
-            self._stand(event)
+            self._establish(event)
         elif isinstance(event, Refused):
             self._refused(event, by_peer=isinstance(self._hello, LinkHello))
 
-    def _stand(self, hello_accepted: HelloAccepted) -> None:
+    def _establish(self, accepted: HelloAccepted) -> None:
         self.ready = True
-        self._peer_limit = hello_accepted.peer_channels
-        self.peer_capabilities = frozenset(hello_accepted.peer_capabilities)
-        self._peer_allowance = allowance(hello_accepted.peer_budget)
+        self._peer_limit = accepted.peer_channels
+        self.peer_capabilities = frozenset(accepted.peer_capabilities)
+        self._peer_allowance = allowance(accepted.peer_budget)
         self._echo_after, self._dead_after = (
-            hello_accepted.welcome.echo_after,
-            hello_accepted.welcome.dead_after,
+            accepted.welcome.echo_after,
+            accepted.welcome.dead_after,
         )
 
     def _refused(self, refused: Refused, *, by_peer: bool) -> None:
@@ -506,12 +504,11 @@ class SessionMachine:
         share = allowance(self.budget.total)
         if share != self._announced:
             self._announced = share
-            self._tolerated = max(
-                self._tolerated, share
-            )  # what was announced may be on its way (wire §5)
+            # the peer may use what was announced before (wire §5)
+            self._tolerated = max(self._tolerated, share)
             self._scheduler.control(control_frame(Budget(bytes=self.budget.total)))
 
-    # Channels come and go
+    # Opening and ending of channels
 
     def _add(
         self, number: int, opening: Opening, send: SendWindow, limit: int, now: float
@@ -525,14 +522,14 @@ class SessionMachine:
         return channel
 
     def _retire_if_finished(self, channel: ChannelMachine) -> None:
-        """Discard a channel once it has ended and its last frame has left.
+        """Discard a channel once it has ended and its last frame was sent.
 
-        Only then may its place be taken again.
+        Only then may another channel be opened in its place.
         """
         if not channel.finished or self._channels.pop(channel.number, None) is None:
             return
         self._opening.pop(channel.number, None)
-        self._strays.channel_ended(channel.take_under_way())
+        self._strays.channel_ended(channel.take_in_flight())
         channel.sending.end()
         self._wake_short()
         if channel.number % 2 == self._next % 2:
@@ -547,19 +544,19 @@ class SessionMachine:
 
     def _fail(self, error: WireError) -> None:
         self._error = error
-        self._scheduler.clear()  # wire §9: answers nothing more
+        self._scheduler.clear()  # wire §9: nothing more is sent
         self._end(SessionClose(error.code, str(error)))
 
     def _end(self, close: SessionClose) -> None:
         self.closing = close
         for channel in list(self._channels.values()):
-            channel.lose(close.text)
+            channel.lose_session(close.text)
         self._channels.clear()
         self.budget.close()
         if self._capacity_wanted:
             self._events.append(ChannelsAvailable())
 
-    # What channels ask for (channel.Owner)
+    # Called by channels (channel.Owner)
 
     def send_control(self, frame: Frame, channel: ChannelMachine) -> None:
         self._scheduler.control(frame, channel)
@@ -581,8 +578,8 @@ class SessionMachine:
         self._report_writable(channel)
 
     def _wake_short(self) -> None:
-        """Report those that wait for this side's own budget that it has capacity again."""
-        if self._send_budget.waiting:  # even without capacity a channel below its floor may go on
+        """Report Writable on channels that wait for this side's own budget."""
+        if self._send_budget.waiting:  # a channel below its floor may send in any case
             for channel in self._channels.values():
                 if channel.sending.wake():
                     self._report_writable(channel)

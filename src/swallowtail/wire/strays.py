@@ -1,10 +1,8 @@
-"""Frames that belong to nothing (wire §2).
+"""Stray frames (wire §2): on channels that have ended here, or of unknown types.
 
-On channels that have ended here, or of kinds that this release does not have.
-
-An honest peer sends them too: what it was granted may be on its way when we reset a channel, and
-what a later release states may be unknown here. Those are accepted; beyond them a peer that only
-costs us time is closed.
+A conforming peer sends them too: bytes that it was granted may be in flight when we reset a
+channel, and a later release may have more types. Those are accepted; the session of a peer that
+sends more is closed.
 """
 
 from typing import Final
@@ -20,7 +18,7 @@ An empty FIN, RESET, and the CREDIT that answers OPEN.
 MAX_CROSSING: Final = 64 * 1024 * 1024
 """More than a session can ever have granted at once (wire §5)."""
 UNCOVERED: Final = Rate(per_second=16.0, burst=256.0)
-"""Frames that no channel explains (wire §2)."""
+"""Rate of the frames that `crossing` does not cover (wire §2)."""
 
 
 class Strays:
@@ -28,22 +26,22 @@ class Strays:
 
     Units are payload bytes; a frame without payload, and CREDIT, counts as one.
 
-    Rejected: a plain rate of frames, which an honest peer exceeds whenever a channel that fills its
-    window is reset.
+    Rejected: a plain rate of frames, which a conforming peer exceeds whenever a channel that fills
+    its window is reset.
     """
 
     def __init__(self, now: float) -> None:
         self.crossing = 0
         self._uncovered = TokenBucket(UNCOVERED, now)
 
-    def channel_ended(self, under_way: int) -> None:
-        """Record how much an honest peer may still have on its way on a channel that has ended."""
-        self.crossing = min(self.crossing + under_way, MAX_CROSSING)
+    def channel_ended(self, in_flight: int) -> None:
+        """Add what a conforming peer may have in flight on a channel that has ended."""
+        self.crossing = min(self.crossing + in_flight, MAX_CROSSING)
 
     def on_ended(self, size: int, now: float) -> None:
         """Count a frame of `size` units on a channel that has ended.
 
-        Raises WireError when it is one too many.
+        Raises WireError beyond the limit.
         """
         if size <= self.crossing:
             self.crossing -= size
@@ -51,7 +49,7 @@ class Strays:
             self.unknown(now)
 
     def unknown(self, now: float) -> None:
-        """Count a frame without a channel; raises WireError when it is one too many."""
+        """Count a frame of unknown type; raises WireError beyond the limit."""
         if self._uncovered.take(now):
             raise WireError(
                 "too many frames that belong to no channel or call (wire §2)", CloseCode.LIMIT

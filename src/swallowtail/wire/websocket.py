@@ -1,6 +1,6 @@
-"""A WebSocket as the wire's transport.
+"""A WebSocket as the transport of a session.
 
-Plain frames take a short way around the library, everything else goes through it.
+Plain frames bypass the library; everything else goes through it.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ CLOSE_SECONDS: Final = 5.0
 MAX_CLOSE_TEXT: Final = 123  # RFC 6455 5.5
 HEAD_END: Final = b"\r\n\r\n"
 KEYS: Final = 256
-A_TEXT: Final = "the peer sent a text message (wire §1)"
+TEXT_MESSAGE: Final = "the peer sent a text message (wire §1)"
 
 
 def tune_socket(sock: socket.socket) -> None:
-    """Keep little unsent data in the kernel, so that control frames overtake bulk (wire §6).
+    """Limit unsent data in the kernel, so that control frames overtake bulk (wire §6).
 
-    Switch Nagle off.
+    Nagle's algorithm is disabled.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if sys.platform == "linux":
@@ -53,12 +53,10 @@ def tune_socket(sock: socket.socket) -> None:
 
 
 class LinkConnection(ClientConnection):
-    """The library's connection, around which plain frames take a short way.
+    """The library's connection, which plain frames bypass.
 
-    The rest, the handshakes above all, goes through it.
-
-    It does not pause the socket (wire §1), and it cuts a peer that pings and does not read the
-    pongs.
+    Handshakes and control frames go through it. It does not pause the socket (wire §1), and it
+    aborts the connection of a peer that pings and does not read the pongs.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,9 +64,7 @@ class LinkConnection(ClientConnection):
         self._head = b""
         self._plain = PlainFrames(MAX_FRAME)
         self._keys: Iterator[tuple[bytes]] = iter(())
-        self._received: list[
-            bytes
-        ] = []  # bounded by credit, like everything that the session takes
+        self._received: list[bytes] = []  # bounded by credit
         self._pieces = bytearray()  # bounded by MAX_FRAME
         self._text = False
         self._writes = 0
@@ -88,13 +84,13 @@ class LinkConnection(ClientConnection):
             self.transport.abort()
 
     def _take_head(self, data: bytes) -> bytes:
-        """Read the head of the response to the upgrade by the library; return what follows it."""
+        """Pass the head of the upgrade's response to the library; return what follows it."""
         end = (self._head + data).find(HEAD_END)
         cut = len(data) if end < 0 else end + len(HEAD_END) - len(self._head)
         self._head = (self._head + data)[1 - len(HEAD_END) :]
         super().data_received(data[:cut])
         if self.protocol.state is State.CONNECTING and cut < len(data):
-            super().data_received(data[cut:])  # it was no upgrade; this is the body that states why
+            super().data_received(data[cut:])  # no upgrade: the body of the error
         return data[cut:]
 
     def process_event(self, event: Event) -> None:
@@ -122,13 +118,13 @@ class LinkConnection(ClientConnection):
     async def take(self) -> list[bytes]:
         """Wait for messages.
 
-        Raises TransportClosedError when none will come, and when one was text.
+        Raises TransportClosedError when the connection is closed, and for a text message.
         """
         while not self._received and self.protocol.state is not State.CLOSED:
             self._waiter = self.loop.create_future()
             await self._waiter
         if self._text:
-            raise TransportClosedError(CloseCode.VIOLATION, A_TEXT)
+            raise TransportClosedError(CloseCode.VIOLATION, TEXT_MESSAGE)
         if not self._received:
             raise _closed(self.protocol.close_exc)
         messages, self._received = self._received, []
@@ -156,7 +152,7 @@ class LinkConnection(ClientConnection):
             raise TransportClosedError(1006, "the connection was lost") from error
 
     def _key(self) -> bytes:
-        """Return a mask that nobody foresees (RFC 6455 10.3), without a system call for each."""
+        """Return an unpredictable masking key (RFC 6455 10.3), without a system call for each."""
         for (key,) in self._keys:
             return key
         self._keys = struct.iter_unpack("4s", secrets.token_bytes(4 * KEYS))
@@ -177,7 +173,7 @@ class WebSocketTransport:
         try:
             return await self._connection.take()
         except TransportClosedError as error:
-            if error.text == A_TEXT:
+            if error.text == TEXT_MESSAGE:
                 await self.close(CloseCode.VIOLATION, error.text)
             raise
 
@@ -185,9 +181,8 @@ class WebSocketTransport:
         if code in (1005, 1006, 1015):  # RFC 6455 7.4.1: never sent
             code = CloseCode.DONE
         try:
-            async with asyncio.timeout(
-                CLOSE_SECONDS
-            ):  # the library's own deadline does not cover a full send buffer
+            # the library's own deadline does not cover a full send buffer
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await self._connection.close(
                     code, text.encode()[:MAX_CLOSE_TEXT].decode("utf-8", "ignore")
                 )

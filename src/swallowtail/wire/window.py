@@ -1,9 +1,9 @@
-"""Credit (wire §5): how far a sender may go, and what a receiver grants out of which budget.
+"""Credit (wire §5): what a sender may send, and what a receiver grants out of which budget.
 
 ADR 0027 lists the accounts and the reasons.
 
 Every number is an offset from 0 in one direction of one channel. `held` is what a receiver has
-promised capacity for and what its owner has not consumed yet; it is what budgets are about.
+granted and its owner has not consumed yet; budgets bound it.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ from swallowtail.wire.reasons import CloseCode, WireError
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
-FLOOR: Final = 64 * KIB  # a channel is never granted less, whatever the budgets state
+FLOOR: Final = 64 * KIB  # a channel is never granted less, whatever the budgets are
 MAX_CHANNEL_WINDOW: Final = 4 * MIB
 MAX_ALLOWANCE: Final = 2 * MIB
 MIN_BUDGET: Final = 256 * KIB
@@ -41,8 +41,8 @@ def opening_credit(left: int) -> int:
 class SendBudget:
     """The bytes that a session has sent and its peer has not consumed.
 
-    Bounded by the sender too, since a peer that grants more than a budget must not make it keep
-    more (wire §5).
+    The sender bounds them too: a peer that grants more than a budget must not make it keep more
+    (wire §5).
     """
 
     def __init__(self, total: int = MAX_BUDGET) -> None:
@@ -120,7 +120,7 @@ class SendWindow:
 class NodeBudget:
     """The bytes that all sessions of a process together may hold.
 
-    It makes them grant less; it never takes back (wire §5).
+    It reduces grants and revokes none (wire §5).
     """
 
     def __init__(self, total: int) -> None:
@@ -138,7 +138,7 @@ class SessionBudget:
     def __init__(self, node: NodeBudget | None = None) -> None:
         self.total = START_BUDGET
         self.share = 0
-        # on channels that were granted something; opening credit and initial limits are apart
+        # on channels that a CREDIT has raised, without opening credit and initial limits
         self.held = 0
         self.receiving = 0  # channels on which DATA arrives
         self._node = node
@@ -150,10 +150,7 @@ class SessionBudget:
         self._divide()
 
     def _divide(self) -> None:
-        """Return what one channel may hold.
-
-        Its part of what is not park for opening credit.
-        """
+        """Compute what one channel may hold: its part of what is not reserved for openers."""
         self._granted = self.total - allowance(self.total)
         self.share = max(FLOOR, min(self._granted // max(1, self.receiving), MAX_CHANNEL_WINDOW))
 
@@ -170,7 +167,7 @@ class SessionBudget:
         return max(FLOOR, min(self.share, max(0, capacity) + held))
 
     def hold(self, change: int) -> None:
-        """Count for bytes granted (positive), or consumed and given up (negative)."""
+        """Count bytes granted (positive), or consumed or discarded (negative)."""
         if self._closed:
             return
         self.held += change
@@ -178,19 +175,18 @@ class SessionBudget:
             self._node.held += change
 
     def close(self) -> None:
-        """Return the session has ended.
+        """Release what is held: the session has ended.
 
-        It holds nothing any more, though owners may still read what came on channels that ended
-        well.
+        Owners may still read what arrived on channels that ended normally.
         """
         self.hold(-self.held)
         self._closed = True
 
     def arrived(self, size: int, now: float) -> bool:
-        """Measure the rate, at most once a second; True when the budget changed.
+        """Measure the rate, at most once a second; return whether the budget changed.
 
-        A gap of three seconds is a pause of the sender, not a slow line: measuring starts again
-        after it.
+        A gap of three seconds is a pause of the sender, not a slow connection: measuring starts
+        again after it.
         """
         if self._since is None or now - self._last > MEASURE_GAP:
             self._since, self._arrived, self._last = now, 0, now
@@ -200,9 +196,8 @@ class SessionBudget:
         elapsed = now - self._since
         if elapsed < 1.0:
             return False
-        self._rate = max(
-            self._arrived / elapsed, self._rate / 2
-        )  # one slow second halves it at most
+        # one slow second halves it at most
+        self._rate = max(self._arrived / elapsed, self._rate / 2)
         self._since, self._arrived = now, 0
         before = self.total
         self.total = int(min(max(self._rate * BUDGET_SECONDS, MIN_BUDGET), MAX_BUDGET))
@@ -242,7 +237,7 @@ class ReceiveWindow:
             self._budget.receive_on(1)
 
     def consume(self, size: int, now: float) -> bool:
-        """Handle that `size` more bytes have an owner; True when CREDIT is due (wire §5)."""
+        """Count `size` more bytes as consumed; return whether CREDIT is due (wire §5)."""
         self.consumed += size
         if self.raised:
             self._budget.hold(-size)
@@ -251,10 +246,9 @@ class ReceiveWindow:
         target = self._budget.target(self.held if self.raised else 0)
         rise = self.consumed + target - self.limit
         quarter = rise >= self._budget.share // 4
-        cramped = (
-            rise > 0 and self.limit - self.arrived < MAX_PAYLOAD
-        )  # the peer may not be able to send a whole message
-        if not (quarter or cramped or now - self._credited_at >= CREDIT_INTERVAL):
+        # the peer may lack credit for a whole message
+        short = rise > 0 and self.limit - self.arrived < MAX_PAYLOAD
+        if not (quarter or short or now - self._credited_at >= CREDIT_INTERVAL):
             return False
         self._credited_at = now
         if rise > 0:
@@ -267,7 +261,7 @@ class ReceiveWindow:
         self._budget.hold(self.held - before)
 
     def end(self) -> None:
-        """Return the credit that was granted and not used: nothing more arrives."""
+        """Release the credit that was granted and not used: nothing more arrives."""
         if self._ended:
             return
         if self.raised:
@@ -277,7 +271,7 @@ class ReceiveWindow:
             self._budget.receive_on(-1)
 
     def drop(self) -> None:
-        """Return what arrived and was not consumed is discarded."""
+        """Discard what arrived and was not consumed."""
         self.end()
         if self.raised:
             self._budget.hold(self.consumed - self.arrived)

@@ -57,7 +57,7 @@ def test_the_cloud_tells_whether_the_proof_holds():
         event = cloud.receive(hello(**changes), 0.0)
         assert isinstance(event, HelloReceived)
         assert not event.proved
-        with pytest.raises(LocalProtocolError, match="proved nothing"):
+        with pytest.raises(LocalProtocolError, match="without a valid proof"):
             accept(cloud)
         assert cloud.refuse(RefuseReason.KEY, "", retry_after=30.0).refuse.reason == "key"
 
@@ -122,7 +122,7 @@ def test_each_side_learns_what_the_other_can():
     link = link_hello()
     link.receive(CHALLENGE, 0.0)
     assert link.receive(WELCOME, 0.0) == HelloAccepted(WELCOME, 6, 5, ("two",))
-    assert link.state is cloud.state is HelloState.HELLO_ACCEPTED
+    assert link.state is cloud.state is HelloState.ACCEPTED
     assert link.deadline() is cloud.deadline() is None
 
 

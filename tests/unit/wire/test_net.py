@@ -316,7 +316,7 @@ async def test_goodbye_lets_what_runs_end():
         await theirs.message(b"answer", fin=True)
         assert await ours.receive() == Message(b"answer")
         assert (await link.closed)[:2] == (CloseCode.DONE, "draining")
-        assert (link.farewell.reason, link.farewell.retry_after) == ("draining", 3.0)
+        assert (link.peer_goodbye.reason, link.peer_goodbye.retry_after) == ("draining", 3.0)
 
 
 async def test_a_peer_that_breaks_the_rules_is_closed_with_the_code_and_the_text():

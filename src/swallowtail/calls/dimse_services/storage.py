@@ -34,9 +34,9 @@ STORAGE: Final = DimseService(
 )
 
 FAILED_STORES_UNTIL_ABORT: Final = 3
-"""After this many A700 on one association Link aborts it.
+"""Number of A700 on one association after which Link aborts it.
 
-A modality that ignores statuses must not accept that all went well.
+A modality that ignores statuses then reports a failure too.
 """
 
 STORED: Final[dict[Stored, Situation]] = {

@@ -218,8 +218,8 @@ async def test_presence_lasts_as_long_as_the_session(world: World) -> None:
 async def test_a_newer_session_takes_the_place_and_the_older_leaves_no_trace(world: World) -> None:
     async with world.connected() as older, world.connected() as newer:
         await asyncio.wait([older.closed])
-        assert older.farewell is not None
-        assert older.farewell.reason == "replaced"
+        assert older.peer_goodbye is not None
+        assert older.peer_goodbye.reason == "replaced"
         session_state = world.sessions.session(HERON, "l")
         assert session_state is not None
         assert session_state.epoch == 2
@@ -233,15 +233,15 @@ async def test_a_revoked_link_is_sent_away_when_the_bus_wakes_its_session(world:
         world.bus.publish("link/l")
         async with asyncio.timeout(5):
             await asyncio.wait([session.closed])
-        assert session.farewell is not None
-        assert session.farewell.reason == "revoked"
+        assert session.peer_goodbye is not None
+        assert session.peer_goodbye.reason == "revoked"
 
 
 async def test_draining_ends_every_session_and_lets_none_begin(world: World) -> None:
     async with world.connected() as session:
         await world.sessions.drain()
-        assert session.farewell is not None
-        assert (session.farewell.reason, session.farewell.retry_after) == ("draining", 1.0)
+        assert session.peer_goodbye is not None
+        assert (session.peer_goodbye.reason, session.peer_goodbye.retry_after) == ("draining", 1.0)
     with pytest.raises(RefusedError) as refused:
         async with world.connected():
             pass

@@ -443,7 +443,7 @@ def test_stop_lets_the_running_store_end_and_aborts_the_idle_association():
         await stage.running
         assert stage.loop.time() - began < 2
         await asyncio.sleep(1)
-        assert stage.cloud.sessions[0].farewell.reason == "draining"
+        assert stage.cloud.sessions[0].peer_goodbye.reason == "draining"
 
     play(scene)
 
