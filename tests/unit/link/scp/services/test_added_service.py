@@ -25,7 +25,7 @@ def test_every_declaration_has_its_provider() -> None:
     assert [provider.declaration for provider in PROVIDERS] == list(SERVICES)
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", tuple(PROVIDERS))
 def test_no_other_file_of_the_product_names_a_provider(provider: type) -> None:
     """A provider is known by its class's name; who else used it would have to be edited."""
     naming = {
