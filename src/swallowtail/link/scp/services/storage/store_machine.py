@@ -112,11 +112,13 @@ class StoreRelay:
     def answered(self, answer: StoreAnswer, now: float) -> None:
         """Record what the Cloud states.
 
-        A commit is accepted only with this store's own numbers (wire §8).
+        A commit is accepted only with this store's own numbers (wire §8). It may arrive before
+        `sent`: the last message has left, and the task that sent it has not run since.
         """
+        relayed = self.phase in (Phase.RELAYING, Phase.AWAITING)
         if not isinstance(answer, Committed):
             self._failed(NOT_STORED[answer.reason], now)
-        elif self.phase is Phase.AWAITING and self.transfer.is_confirmed_by(answer):
+        elif relayed and self.transfer.is_confirmed_by(answer):
             self._over(STORED[answer.stored])
         else:
             self._failed(Situation.CLOUD_LOST, now)

@@ -58,6 +58,17 @@ def test_a_commit_with_other_numbers_is_not(length, crc32):
     assert store.verdict is Situation.CLOUD_LOST
 
 
+def test_a_commit_may_arrive_before_the_task_that_sent_the_end_runs_again():
+    store = relay()
+    assert store.fragment(BODY)
+    store.whole(100.0)
+    store.transfer.end()  # written; `sent` follows when the task runs
+    store.answered(COMMITTED, 100.1)
+    assert store.verdict is STORED[Stored.NEW]
+    store.sent()
+    assert store.phase is Phase.OVER
+
+
 def test_a_commit_before_everything_was_sent_is_not():
     store = relay()
     store.fragment(BODY)
