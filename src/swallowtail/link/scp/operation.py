@@ -83,8 +83,9 @@ class Operation:
     async def next_fragment(self) -> DataSetFragment | None:
         """Return the next bytes of the data set, None when the association ended before its end.
 
-        The view is valid until the next call. While nobody calls, the socket is not read. A call
-        may be cancelled and repeated: nothing is lost.
+        The view is valid until the next call, and the one of the last fragment for as long as it is
+        kept. While nobody calls, the socket is not read. A call may be cancelled and repeated:
+        nothing is lost.
         """
         if self.ended:
             return None
@@ -96,7 +97,8 @@ class Operation:
         if not isinstance(event, DataSetFragment):
             self._interrupt(event)
             return None
-        if event.last:
+        if event.last:  # a copy: the acceptor reads on, while the provider may wait for credit
+            event = DataSetFragment(memoryview(bytes(event.data)), last=True)
             self.unread = False
             self.received.set()
         return event

@@ -28,6 +28,7 @@ from swallowtail.dicom.net import Connection, associate
 from swallowtail.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from swallowtail.link.scp import operation as operation_module
 from swallowtail.link.scp.listener import ApplicationEntity
+from swallowtail.link.scp.operation import Operation
 from swallowtail.link.scp.served_association import BEFORE_RESPONSE, INTERNAL, MID_MESSAGE
 from swallowtail.link.scp.services.storage.storage import StorageProvider
 from swallowtail.link.scp.services.table import Providers
@@ -61,8 +62,10 @@ Matches = Callable[[bytes], AsyncGenerator[bytes, None]]
 class QueryScene:
     """A listener with the tests' service beside the product's, on the stage's Link."""
 
-    def __init__(self, stage: Stage, matches: Matches | None) -> None:
-        class Provider(QueryProvider):
+    def __init__(
+        self, stage: Stage, matches: Matches | None, provider: type[QueryProvider]
+    ) -> None:
+        class Provider(provider):
             pass
 
         if matches is not None:
@@ -88,9 +91,14 @@ class QueryScene:
             await self.entity._empty.wait()
 
 
-def on_query_scene(scene: Callable[[QueryScene], object], matches: Matches | None = None) -> None:
+def on_query_scene(
+    scene: Callable[[QueryScene], object],
+    matches: Matches | None = None,
+    *,
+    provider: type[QueryProvider] = QueryProvider,
+) -> None:
     async def main(stage: Stage) -> None:
-        queries = QueryScene(stage, matches)
+        queries = QueryScene(stage, matches, provider)
         await queries.open()
         await scene(queries)
         await queries.entity.drain(0.0, stopping=True)
@@ -362,6 +370,30 @@ def test_a_request_that_arrives_before_the_final_response_waits_unread():
             await asyncio.sleep(1)
 
     on_query_scene(scene, thirty)
+
+
+def test_the_last_fragment_stays_as_it_is_while_the_association_is_read_on():
+    held: list[tuple[bytes, bytes]] = []
+
+    class Holding(QueryProvider):
+        async def serve(self, operation: Operation) -> None:
+            fragment = await operation.next_fragment()
+            assert fragment is not None
+            before = bytes(fragment.data)
+            await asyncio.sleep(5)  # as a store that waits for credit; C-CANCEL arrives meanwhile
+            held.append((before, bytes(fragment.data)))
+            await operation.respond(CANCELLED)
+
+    async def scene(queries: QueryScene) -> None:
+        connection = await queries.associate()
+        number = find(connection, b"?" * 200)
+        await asyncio.sleep(1)
+        for _ in range(20):
+            cancel(connection, number + 1)
+        assert await statuses(connection) == [CANCELLED]
+
+    on_query_scene(scene, provider=Holding)
+    assert held == [(b"?" * 200, b"?" * 200)]
 
 
 def test_a_service_that_responds_late_is_not_an_idle_association():
