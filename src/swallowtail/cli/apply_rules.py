@@ -82,7 +82,7 @@ class RuleEntry(Document, frozen=True, kw_only=True):
 
 
 def changed(rule: RuleEntry, there: Mapping[str, Any], links: Links) -> dict[str, Any]:
-    """Return what has to be changed of a rule that is there."""
+    """Return the changes of an existing rule."""
     return {key: value for key, value in rule.body(links).items() if there[key] != value}
 
 

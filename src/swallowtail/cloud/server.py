@@ -238,7 +238,7 @@ def _stop_on_signals(server: Server, sessions: LinkSessions, tasks: Tasks) -> No
 
 
 def _fatal(error: StorageUnavailableError) -> None:
-    """Return the disk has failed under something that was promised to be durable.
+    """Handle a disk that failed under a write that was to be durable.
 
     What the kernel still holds cannot be trusted.
     """

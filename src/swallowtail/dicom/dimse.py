@@ -186,7 +186,7 @@ class Dimse:
     def _send_pieces(
         self, context_id: int, data: Bytes, *, command: bool, last: bool, now: float
     ) -> None:
-        """Return one PDV per P-DATA-TF: more than two in one are legal, and crash known peers."""
+        """Send one PDV per P-DATA-TF: more than two in one are legal, and crash known peers."""
         view = memoryview(data)
         size = (
             min(self._agreed().max_send or DEFAULT_MAX_PDU, DEFAULT_MAX_PDU) - PDV_OVERHEAD

@@ -77,7 +77,7 @@ class Pace:
             self._since = now
 
     def spoke(self, now: float) -> None:
-        """Note that we sent something."""
+        """Record that this side sent something."""
         if self._phase is not PacePhase.RECEIVING:
             self._since = now
 

@@ -235,7 +235,7 @@ class PduReader:
         return Fragment(context_id, command, last, view)
 
     def _exhausted(self) -> None:
-        """Return the buffer back: there is nothing more to read from it."""
+        """Release the buffer: there is nothing more to read from it."""
         if self._buffer is not None:
             self._pending = bytes(memoryview(self._buffer)[self._start : self._end])
             self._pool.give(self._buffer)

@@ -62,7 +62,7 @@ class ListenerServer(Protocol):
         """Apply new settings, a struct of the protocol of this server."""
 
     async def drain(self, limit: float, *, stopping: bool) -> None:
-        """Return when all connections have ended.
+        """Wait until all connections have ended.
 
         After `limit` seconds they are aborted, when `stopping` after their message.
         """

@@ -116,7 +116,7 @@ class Program:
         return self.output.read_text(errors="replace")
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float, what: str) -> None:
-        """Return when `ready()` holds.
+        """Wait until `ready()` holds.
 
         Raises ProgramFailedError when the program ends before or time is over.
         """
@@ -129,7 +129,7 @@ class Program:
                 raise self.failure(f"ended with {self.exit_code} before: {what}")
 
     def wait_for_port(self, port: int, *, seconds: float = 20.0) -> None:
-        """Return when somebody accepts connections on `port` of 127.0.0.1."""
+        """Wait until a program accepts connections on `port` of 127.0.0.1."""
         self.wait_until(lambda: accepts(port), seconds=seconds, what=f"listening on port {port}")
 
     def wait(self, *, seconds: float) -> int:

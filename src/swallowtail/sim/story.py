@@ -55,7 +55,7 @@ class Audience(Protocol):
     """The observer of the story."""
 
     def begin(self, title: str) -> None:
-        """Return a step begins."""
+        """Handle the begin of a step."""
 
     def end(self, result: Result) -> None:
         """Handle the end of the story."""

@@ -57,7 +57,7 @@ class ExportedHead(Value, frozen=True, kw_only=True):
 class HeadFile:
     """Exported heads as JSON, authenticated with the audit key.
 
-    So that an altered file is notified from an altered chain.
+    An altered file is thereby distinguished from an altered chain.
     """
 
     def __init__(self, path: Path, keys: AuditKeys) -> None:

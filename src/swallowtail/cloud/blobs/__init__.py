@@ -1,6 +1,6 @@
 """Data sets as received, in a folder.
 
-Addressed by SHA-256 within a tenant, written once, durable before anybody is notified.
+Addressed by SHA-256 within a tenant, written once, durable before a store is acknowledged.
 
 disk        what the blob store asks of a disk, and the machine's own
 simulated   a disk that discards what was not fsynced, file and folder entry apart

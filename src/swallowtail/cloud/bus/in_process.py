@@ -36,7 +36,7 @@ class InProcessSubscription:
         self.news = asyncio.Event()
 
     async def wait(self) -> None:
-        """Return when something was published since the last return."""
+        """Wait until something was published since the last return."""
         await self.news.wait()
         self.news.clear()
 

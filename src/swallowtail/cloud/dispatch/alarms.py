@@ -22,7 +22,7 @@ from swallowtail.cloud.model.tenancy import Tenant
 log = structlog.get_logger()
 
 MAX_REPORTED: Final = 10_000
-"""Destinations whose last word is stored; of others an alarm may be notified once more."""
+"""Destinations whose last result is kept; the alarm of others may be written once more."""
 
 
 class DestinationAlarm:
@@ -33,7 +33,7 @@ class DestinationAlarm:
         self._well: dict[tuple[Tenant, Target], bool] = {}
 
     async def report(self, tenant: Tenant, planned: Plan) -> None:
-        """Return what became of an attempt."""
+        """Raise or clear the alarm after an attempt."""
         state = planned.state
         well = state.failing_since is None
         if not well and state.breaker is BreakerState.CLOSED:

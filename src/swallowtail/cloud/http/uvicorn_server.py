@@ -53,13 +53,13 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
 
     def on_message_begin(self) -> None:
-        """Return another head begins, perhaps in the middle of what was read."""
+        """Handle the begin of another head, perhaps in the middle of what was read."""
         if self._head_timer is None:
             self._wait_for_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Return the head is there."""
+        """Handle the end of a request's head."""
         self._end_of_head()
         if not self.parser.should_upgrade():
             self.report.prove()

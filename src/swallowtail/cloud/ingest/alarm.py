@@ -1,6 +1,6 @@
 """The alarm STORAGE.
 
-Raised when a tenant's store fails for require of disk or database, cleared by the next one that
+Raised when a tenant's store fails because of disk or database, cleared by the next one that
 succeeds.
 
 The database that should keep the alarm may be what is down. Then the next store that fails tries
@@ -42,9 +42,9 @@ class StorageAlarm:
         ] = {}  # a tenant that is not in it may have an alarm from before this process
 
     async def failed(self, tenant: Tenant, detail: str) -> None:
-        """Return a store failed.
+        """Raise the alarm after a store that failed.
 
-        `detail` states what the disk or the database stated, and what to do.
+        `detail` names the error of disk or database, and what to do.
         """
         if self._well.get(tenant, True):
             alarm = NewAlarm(
@@ -57,7 +57,7 @@ class StorageAlarm:
                 self._well[tenant] = False
 
     async def succeeded(self, tenant: Tenant) -> None:
-        """Return a store succeeded."""
+        """Clear the alarm after a store that succeeded."""
         if not self._well.get(tenant, False):
             cleared = self._alarms.clear(tenant, Condition.STORAGE, _SUBJECT, now=self._clock())
             if await self._kept(cleared):

@@ -23,7 +23,7 @@ class LinkChanges:
         self._subscription = subscription
 
     async def wait(self, seconds: float) -> None:
-        """Return when the Link has changed, or after so many seconds."""
+        """Wait until the Link has changed, or for so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await self._subscription.wait()

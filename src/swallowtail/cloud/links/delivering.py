@@ -106,7 +106,7 @@ async def _exchange(
 
 
 async def check(live: LiveLink, destination: str) -> Checked:
-    """Check a destination step by step through the Link; raises LinkAwayError."""
+    """Check a destination step by step through the Link; raises LinkOfflineError."""
     return await live.ask(
         CHECK, CheckRequest(destination=destination), read_checked, seconds=CHECK_SECONDS
     )

@@ -66,7 +66,7 @@ class LiveLink:
 
     @property
     def link_session(self) -> LinkSession:
-        """Return how the session is."""
+        """Return the state of the session."""
         proven = self.since + max(0.0, self.frames.proven - self.began)
         return LinkSession(
             since=self.since,

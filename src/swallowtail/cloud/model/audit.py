@@ -251,7 +251,7 @@ class ChainWalk:
         return ChainVerdict(records=head.sequence)
 
     def _may_have(self, key: int, event: bytes) -> bool:
-        """Return a newer key begins with the record that reports it, which needs that key.
+        """Check that a newer key begins with the record that reports it, which needs that key.
 
         Nothing forged can come before it.
         """

@@ -19,7 +19,7 @@ class Caller:
 
     @property
     def limits(self) -> AccessLimits:
-        """Return what a study has to lie in for this caller to see it."""
+        """Return the facilities and archives to which this caller is limited."""
         return AccessLimits(facilities=self.principal.facilities, archives=self.principal.archives)
 
     def event(

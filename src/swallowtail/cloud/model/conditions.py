@@ -59,7 +59,7 @@ CONDITIONS: Final[Mapping[Condition, Definition]] = {
         raised="a bound Link has had no session for 90 s",
         cleared="it has one again, its code is revoked, or it is removed",
         action=(
-            "look at its host, its network and its log (`runbooks/link.md`); modalities receive"
+            "check its host, its network and its log (`runbooks/link.md`); modalities receive"
             " that Link cannot store, and keep what they have"
         ),
     ),

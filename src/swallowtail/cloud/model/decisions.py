@@ -175,7 +175,7 @@ def not_admitted(link: Link, problem: AdmissionProblem, *, address: str) -> Audi
 
 
 def key_alarm(link: Link, address: str) -> NewAlarm:
-    """Return the alarm that a bound code was presented with another key."""
+    """Return the alarm of a bound code that was presented with another key."""
     return NewAlarm(
         condition=Condition.LINK_KEY,
         subject=link.id,

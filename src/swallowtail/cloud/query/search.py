@@ -56,7 +56,7 @@ class Fetched(NamedTuple):
 
     @property
     def validator(self) -> str:
-        """Return what is the same exactly as long as the bytes are."""
+        """Return the validator, which changes with the bytes and with nothing else."""
         digest = self.instance.identity.sha256.hex()
         return f"{digest}.{zlib.crc32(self.head):08x}" if self.head else digest
 

@@ -262,7 +262,7 @@ def _routing_of(
 
 
 def _study_facts(connection: Connection, instance: Instance, key: dict[str, Any]) -> dict[str, Any]:
-    """Return what the rules need to have of the facility's part of the study.
+    """Return what the rules examine of the facility's part of the study.
 
     Asked once for each and batch.
     """

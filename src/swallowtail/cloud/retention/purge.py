@@ -99,7 +99,7 @@ class Purge:
 
 
 def subject_of(scope: Scope) -> str:
-    """Return the narrowest term of a scope: what a purge has to be confirmed with."""
+    """Return the narrowest term of a scope, with which a purge is confirmed."""
     return scope.sop_instance or scope.series or scope.study or str(scope.instance)
 
 

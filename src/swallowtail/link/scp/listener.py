@@ -77,7 +77,7 @@ class ApplicationEntity:
         self._port.limits = _limits(listener)
 
     async def drain(self, limit: float, *, stopping: bool) -> None:
-        """Return when all associations have ended.
+        """Wait until all associations have ended.
 
         After `limit` seconds they are aborted, when `stopping` after their message.
         """

@@ -7,7 +7,7 @@ class Subscription(Protocol):
     """Wake-ups of one topic. Those that came since the last `wait` are one."""
 
     async def wait(self) -> None:
-        """Return at once if something was published since the last return, else when it is."""
+        """Wait until something was published since the last return; at once if it was already."""
 
     def close(self) -> None:
         """Stop receiving."""

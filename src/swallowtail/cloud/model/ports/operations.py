@@ -29,7 +29,7 @@ class Alarms(Protocol):
     async def clear(
         self, tenant: Tenant, condition: Condition, subject: str, *, now: float
     ) -> bool:
-        """Return the condition is over; False when it was not raised."""
+        """Clear the alarm of a condition that has ended; return whether it was raised."""
 
     async def keep(
         self, tenant: Tenant, condition: Condition, wanted: Collection[NewAlarm], *, now: float
@@ -46,7 +46,7 @@ class Alarms(Protocol):
     async def acknowledge(
         self, tenant: Tenant, alarm: int, *, now: float, event: AuditEvent
     ) -> Alarm:
-        """Return a person has seen it: `event.actor` is kept.
+        """Record that a person has seen it: `event.actor` is kept.
 
         Acknowledging twice keeps the first.
         """
