@@ -277,11 +277,23 @@ def play(
             await scene(stage)
         finally:
             await stage.tasks.close()
+            await _cancel_the_rest()
         return stage
 
     stage = loop.run(main())
     assert loop.problems == []
     return stage
+
+
+async def _cancel_the_rest() -> None:
+    """Cancel what the scene left, as `asyncio.run` does.
+
+    Otherwise a later test collects a coroutine that cannot await its own end.
+    """
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
 
 
 async def ended(connection: Connection) -> str:
