@@ -35,7 +35,8 @@ PEER: Final = "sqlite"
 def measure(folder: Path, report: Callable[[str], None]) -> Iterator[Row]:
     """Measure the stores of eight associations, then bare commits."""
     folder.mkdir(parents=True)
-    folder.chmod(0o711)  # PostgreSQL runs as a user of its own
+    for one in (folder.parent, folder):  # PostgreSQL runs as a user of its own
+        one.chmod(0o711)
     with running_server(folder) as server:
         for number in (1, 4):
             report(f"commits of {number} tenants, {AT_ONCE} at a time each")

@@ -105,7 +105,7 @@ class Zygote:
 def _strace() -> str:
     path = shutil.which("strace")
     if path is None:
-        pytest.skip("strace is not installed: apt-get install strace")
+        pytest.fail("strace is not installed: apt-get install strace")
     return path
 
 

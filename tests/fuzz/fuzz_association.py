@@ -104,7 +104,7 @@ class _Peer:
                 break
             self.machine.handle_timeout(due)
             self._pull()
-        assert self.machine.finished or self.machine.owed or not self.machine.associated
+        assert self.machine.finished or self.machine._owed or not self.machine.associated
 
     def _pull(self) -> None:
         try:

@@ -63,7 +63,6 @@ class NotStoredReason(enum.StrEnum):
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"
     """The command set is not usable, for example for an illegal UID."""
-    SOP_CLASS = "sop-class"
     FENCED = "fenced"
     """A newer session of this Link has taken over."""
     TRANSFER_DAMAGED = "transfer-damaged"

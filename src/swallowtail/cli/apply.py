@@ -46,7 +46,7 @@ class Application:
         return self._outcome.steps
 
     def run(self) -> Outcome:
-        """Take the steps of `plan`.
+        """Execute the steps of `plan`.
 
         Raises RestError at the first step that fails; the steps before it stay done.
         """

@@ -44,7 +44,7 @@ class BufferPool:
         return buffer
 
     def give(self, buffer: bytearray) -> None:
-        """Take a buffer back; nobody may use it afterwards.
+        """Release a buffer to the pool; nobody may use it afterwards.
 
         One that is not from here is left alone.
         """

@@ -14,7 +14,6 @@ follow what is checked here.
     ReleaseRequested                    send what is owed, then release
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,11 +105,6 @@ class Dimse:
     def finished(self) -> bool:
         """The shell should close the transport as soon as everything is written."""
         return self._association.finished
-
-    @property
-    def owed(self) -> Mapping[int, int]:
-        """The peer's requests without a final response: message id to context id."""
-        return self._owed
 
     # What the user asks for
 

@@ -40,7 +40,7 @@ class Machine(Protocol[EventT_co]):
     """A protocol as a state machine without I/O."""
 
     def receive_data(self, data: Bytes, now: float) -> None:
-        """Take bytes from the peer; the machine copies what it must keep."""
+        """Process bytes from the peer; the machine copies what it must keep."""
 
     def receive_eof(self, now: float) -> None:
         """Handle that the peer sends nothing more."""

@@ -399,7 +399,7 @@ class ChannelMachine:
             self._grant()
 
     def receive_data(self, received: Frame, flags: int) -> int:
-        """Take a DATA frame; return the size of its payload in bytes."""
+        """Process a DATA frame; return the size of its payload in bytes."""
         if self.step(ChannelInput.RECEIVE_DATA) is ChannelAction.DROP:
             return 0
         size = len(received) - HEADER.size
@@ -423,7 +423,7 @@ class ChannelMachine:
             self._inbox.append(bytearray(memoryview(received)[HEADER.size :]))
 
     def receive_message(self, received: Frame, flags: int) -> None:
-        """Take a MESSAGE frame."""
+        """Process a MESSAGE frame."""
         if self.step(ChannelInput.RECEIVE_DATA) is ChannelAction.DROP:
             return
         if len(received) == HEADER.size:
@@ -445,14 +445,14 @@ class ChannelMachine:
         self._owner.readable(self)
 
     def receive_fin(self) -> None:
-        """Take the peer's FIN."""
+        """Process the peer's FIN."""
         self.step(ChannelInput.RECEIVE_FIN)
         self._peer_finished = True
         self.receiving.end()
         self._inbox.append(End())
 
     def receive_credit(self, payload: memoryview) -> None:
-        """Take a CREDIT frame."""
+        """Process a CREDIT frame."""
         credit = read_credit(payload)
         if self.step(ChannelInput.RECEIVE_CREDIT) is ChannelAction.DROP:
             return
@@ -460,7 +460,7 @@ class ChannelMachine:
             self._owner.writable(self)
 
     def receive_reset(self, payload: memoryview) -> None:
-        """Take a RESET frame."""
+        """Process a RESET frame."""
         reason, text = read_reset(payload)
         self._peer_reset = True
         self._fail(ChannelInput.RECEIVE_RESET, reason, text)

@@ -153,7 +153,7 @@ class _Hello:
         )
 
     def receive(self, message: Control, now: float) -> HelloEvent | None:
-        """Take a CONTROL message; one that is not allowed in this state is a violation."""
+        """Process a CONTROL message; one that is not allowed in this state is a violation."""
         what = _RECEIVED.get(type(message))
         if what is None:
             raise WireError(f"{type(message).__name__.lower()} before welcome (wire §3)")

@@ -366,7 +366,7 @@ class Session:
                 await self._work.wait()
 
     def _frames(self) -> list[Frame]:
-        """Take the most urgent frame, and those after it while all are short.
+        """Return the most urgent frame, and those after it while all are short.
 
         Each write costs a TLS record and a system call.
         """

@@ -113,7 +113,7 @@ class SessionMachine:
     # Called by the shell
 
     def receive_data(self, message: Frame, now: float) -> None:
-        """Take one WebSocket message.
+        """Process one WebSocket message.
 
         It must not be changed afterwards: events are views into it.
         """

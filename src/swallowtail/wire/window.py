@@ -96,7 +96,7 @@ class SendWindow:
         self._waits = waits
 
     def credited(self, credit: Credit) -> bool:
-        """Take the peer's CREDIT; return whether `limit` rose.
+        """Apply the peer's CREDIT; return whether `limit` rose.
 
         Lower numbers are ignored; impossible ones are a violation (wire §5).
         """
@@ -223,7 +223,7 @@ class ReceiveWindow:
         return (self.arrived if self._ended else self.limit) - self.consumed
 
     def arrive(self, size: int) -> None:
-        """Take `size` payload bytes."""
+        """Reserve `size` payload bytes."""
         self.arrived += size
         if self.arrived > self.limit:
             raise WireError(

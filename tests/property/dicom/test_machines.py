@@ -275,7 +275,7 @@ def _operate(pair: Pair, here: End, there: End, operation: str) -> None:
                 pair.now,
             )
         case "answer":
-            for message_id in here.machine.owed:
+            for message_id in here.machine._owed:
                 asked = commands.echo_request(message_id, uids.VERIFICATION)
                 here.machine.send(ECHO_CONTEXT, commands.response_to(asked, 0), pair.now)
                 break

@@ -96,7 +96,7 @@ def test_an_answer_goes_where_its_request_came_from() -> None:
     pair = _pair()
     machine = pair.acceptor.machine
     _receive(pair, _pdu(commands.encode(ECHO), ECHO_CONTEXT, 3))
-    assert machine.owed == {2: ECHO_CONTEXT}
+    assert machine._owed == {2: ECHO_CONTEXT}
     with pytest.raises(LocalProtocolError, match="no request with message id 3"):
         machine.send(
             ECHO_CONTEXT, commands.response_to(commands.echo_request(3, uids.VERIFICATION), 0), 0.0
@@ -107,7 +107,7 @@ def test_an_answer_goes_where_its_request_came_from() -> None:
         machine.send(CT_CONTEXT, commands.response_to(ECHO, 0), 0.0)
     machine.send(ECHO_CONTEXT, commands.response_to(ECHO, 0xFF00), 0.0)
     machine.send(ECHO_CONTEXT, commands.response_to(ECHO, 0), 0.0)
-    assert machine.owed == {}
+    assert machine._owed == {}
     with pytest.raises(LocalProtocolError):
         machine.send(ECHO_CONTEXT, commands.response_to(ECHO, 0), 0.0)
 
@@ -196,7 +196,7 @@ def test_cancel_and_stray_responses_are_ordinary_events() -> None:
     pair.acceptor.machine.receive_data(_pdu(commands.encode(stray), ECHO_CONTEXT, 3), 0.0)
     pair.acceptor.pull()
     assert [event.command for event in pair.acceptor.events] == [cancel, stray]
-    assert pair.acceptor.machine.owed == {}, "neither wants an answer"
+    assert pair.acceptor.machine._owed == {}, "neither wants an answer"
 
 
 def test_a_peer_that_takes_almost_nothing_is_refused() -> None:

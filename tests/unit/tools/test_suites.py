@@ -126,12 +126,12 @@ def test_no_test_at_all_is_a_failure(
     assert capsys.readouterr().out.endswith("0 passed, 0 failed, 0 skipped\n")
 
 
-@pytest.mark.parametrize(("status", "held"), [(0, 0), (5, 0), (1, 1), (2, 1), (None, 1)])
+@pytest.mark.parametrize(("status", "held"), [(0, 0), (5, 1), (1, 1), (2, 1), (None, 1)])
 def test_every_suite_must_hold(
     status: int | None, held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, other = Suite("fast", 1, 0, ()), Suite("world", 1, 0, ())
-    outcomes = iter([Outcome(good, 0, 0.1, passed=1), Outcome(other, status, 0.1)])
+    outcomes = iter([Outcome(good, 0, 0.1, passed=1), Outcome(other, status, 0.1, passed=1)])
     monkeypatch.setattr(suites, "planned", lambda _: [good, other])
     monkeypatch.setattr(suites, "run", lambda *_: next(outcomes))
     assert suites.main(["fast=1", "--reports", str(tmp_path)]) == held

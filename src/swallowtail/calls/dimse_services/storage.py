@@ -50,7 +50,6 @@ NOT_STORED: Final[dict[NotStoredReason, Situation]] = {
     NotStoredReason.STORAGE_UNAVAILABLE: Situation.STORAGE_UNAVAILABLE,
     NotStoredReason.TOO_LARGE: Situation.TOO_LARGE,
     NotStoredReason.MALFORMED: Situation.MALFORMED,
-    NotStoredReason.SOP_CLASS: Situation.SOP_CLASS_NOT_CONFIGURED,
     NotStoredReason.FENCED: Situation.CLOUD_LOST,
     NotStoredReason.TRANSFER_DAMAGED: Situation.CLOUD_LOST,
 }

@@ -69,7 +69,7 @@ class BlobFolder:
     def prepare(self) -> int:
         """Make the two folders and remove what a process that ended left in `incoming`.
 
-        Gives how many files that was.
+        Return how many files that was.
         """
         with self._translated():
             for folder in (_BLOBS, _INCOMING):
@@ -106,9 +106,9 @@ class BlobFolder:
             self._sync_folder(folder)
 
     def settled(self, target: str, length: int) -> bool:
-        """Return whether this Is blob here already. Then its name is made durable once more.
+        """Return whether this blob is stored already. If it is, make its name durable again.
 
-        Who brought it may have ended before doing so.
+        The process that stored it may have ended before doing so.
         """
         with self._translated():
             facts = self._disk.facts(target)
@@ -226,7 +226,7 @@ class FolderBlobs:
     async def open(self) -> int:
         """Prepare the folder before anything else is called.
 
-        Gives how many unfinished files of a ended process were removed.
+        Return how many unfinished files of an ended process were removed.
         """
         return await self._run(self._folder.prepare)
 
@@ -410,7 +410,7 @@ class FolderIncoming:
         self._ended = False
 
     async def write(self, view: memoryview) -> None:
-        """Take bytes (`Incoming`).
+        """Write bytes (`Incoming`).
 
         At most one batch is with a worker while the next is gathered.
         """

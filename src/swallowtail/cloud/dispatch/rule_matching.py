@@ -127,7 +127,7 @@ class _Targets:
         self.remarks: list[tuple[Target, str]] = []
 
     def add(self, rule: Rule) -> None:
-        """Take the destinations of a rule that acts.
+        """Add the destinations of a rule that acts.
 
         One that is not configured gets its delivery too, which ends as a dead letter: a destination
         that was removed by mistake is repaired by sending those again, and nothing is missing

@@ -172,7 +172,7 @@ class LinkWebSocket(WebSocketsSansIOProtocol):
         return self._bytes <= HELLO_BYTES
 
     def _cut_frames(self) -> None:
-        """Take frames until this turn's share is used up; the rest waits for the next turn."""
+        """Process frames until this turn's share is used up; the rest waits for the next turn."""
         while not self.transport.is_closing():
             if self._frames_in_turn >= FRAMES_PER_TURN or self.queue.qsize() >= MAX_QUEUED:
                 self._pause()

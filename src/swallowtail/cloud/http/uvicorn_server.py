@@ -44,7 +44,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; a head that is too long ends the connection."""
+        """Process bytes; a head that is too long ends the connection."""
         if self._head_timer is not None:
             if self._head_bytes > MAX_HEAD:  # before this read, which may hold a body too
                 self._give_up()

@@ -51,7 +51,7 @@ class Reports:
         self._states, self._ended, self._tally = states, ended, tally
 
     async def serve(self, live: LiveLink, channel: Channel) -> None:
-        """Keep a batch, then report it."""
+        """Store a batch, then confirm it."""
         report = read_report(channel.opening.body)
         DROPPED.inc(report.dropped)
         devices = [
@@ -96,7 +96,7 @@ class Reports:
     async def note_running(
         self, live: LiveLink, endpoints: EndpointStates, problems: tuple[tuple[str, str], ...] = ()
     ) -> None:
-        """Keep what a connected Link runs."""
+        """Store what a connected Link runs."""
         session_state = live.link_session
         running = operations.Running(
             link=live.link,
@@ -113,7 +113,7 @@ class Reports:
         await self._states.record(live.tenant, running)
 
     async def note_connected(self, live: LiveLink) -> None:
-        """Keep that a session has begun; what runs is known with the first report."""
+        """Record that a session has begun; what runs is known with the first report."""
         await self._change(
             live,
             connected=True,
@@ -124,11 +124,11 @@ class Reports:
         )
 
     async def note_problems(self, live: LiveLink, problems: tuple[tuple[str, str], ...]) -> None:
-        """Keep why the Link has refused its configuration; what it ran before still runs."""
+        """Record why the Link has refused its configuration; what it ran before still runs."""
         await self._change(live, problems=problems)
 
     async def note_offline(self, live: LiveLink, now: float) -> None:
-        """Keep that the session has ended."""
+        """Record that the session has ended."""
         await self._change(live, connected=False, since=now)
 
     async def _change(self, live: LiveLink, **values: Any) -> None:

@@ -107,7 +107,7 @@ async def back_up(
     with_master_key: bool = True,
     progress: Progress = lambda _: None,
 ) -> tuple[str, Manifest]:
-    """Take a snapshot of `data` into `target`; return its name and manifest.
+    """Create a snapshot of `data` into `target`; return its name and manifest.
 
     Raises BackupError, DataFolderError and StorageUnavailableError. Blobs that could not be copied
     are listed in the manifest, and the rest is copied all the same.

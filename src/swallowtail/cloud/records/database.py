@@ -5,7 +5,7 @@ without a timer.
 
 Every intent runs in a savepoint of its own: one that fails fails alone. A failure of the storage
 itself (disk full, I/O error, a commit that does not succeed) fails the whole batch, since none of
-it is durable. After an I/O error nobody determines what the disk holds (PostgreSQL panics there,
+it is durable. After an I/O error the content of the disk is unknown (PostgreSQL panics there,
 and so do we): `on_fatal` is notified, and the process must stop.
 
 The audit chain is extended once per batch, by the events of the intents that held, within the same

@@ -416,7 +416,7 @@ def _places(rows: Sequence[Row[Any]]) -> set[Place]:
 def _take_attributes_anew(
     connection: Connection, tenant: Tenant, places: Collection[Place], removed: Collection[int]
 ) -> None:
-    """Take the attributes of studies and series again."""
+    """Copy the attributes of studies and series again."""
     for table, columns in (
         (schema.study, ("facility", "uid")),
         (schema.series, ("facility", "study", "uid")),

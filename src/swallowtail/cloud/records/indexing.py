@@ -150,7 +150,7 @@ class IndexJobRecords:
 
 
 def _queue(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> int:
-    """Create jobs for instances , in two statements however many they are.
+    """Create jobs for instances, in two statements however many they are.
 
     The writer holds every store back meanwhile.
     """
@@ -166,7 +166,7 @@ def _job_of(row: dict[str, Any], until: float) -> IndexJob:
 
 
 def _discard_sources(connection: Connection, tenant: Tenant, study: str | None) -> None:
-    """Take the attributes of studies and series from the next instance that is settled."""
+    """Copy the attributes of studies and series from the next instance that is settled."""
     for table, column in (
         (schema.study, schema.study.c.uid),
         (schema.series, schema.series.c.study),

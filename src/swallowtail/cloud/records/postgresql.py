@@ -113,7 +113,7 @@ class _Connections:
         return present
 
     def drop(self) -> None:
-        """Close this thread's connection, of which nobody determines what it is worth."""
+        """Close this thread's connection, whose state is unknown."""
         present: Connection | None = getattr(self._local, "connection", None)
         self._local.connection = None
         if present is not None:

@@ -20,7 +20,7 @@ from swallowtail.cloud.records.tokens import TokenRecords
 
 
 class Records:
-    """The ports, each under its name; the database is whoever opened it's to close."""
+    """The ports, each under its name; whoever opened the database closes it."""
 
     def __init__(self, database: Database) -> None:
         self.organisations = OrganisationRecords(database)

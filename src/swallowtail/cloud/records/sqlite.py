@@ -206,7 +206,7 @@ class SqliteDatabase:
 def resolve(results: list[Resolve]) -> None:
     """Pass each caller its result, in the callers' loop.
 
-    One that was cancelled is not interested.
+    One that was cancelled is skipped.
     """
     for done, result in results:
         if done.done():

@@ -47,7 +47,7 @@ class ArchiveAdministration:
         await self._archives.remove(caller.tenant, archive, now=self._clock(), event=event)
 
     async def add_study(self, caller: Caller, archive: str, study: str) -> None:
-        """Put into an archive what the caller may see of a study."""
+        """Add to an archive what the caller may see of a study."""
         caller.check_archive(archive)
         event = _event(caller, EventAction.UPDATE, "archive.put", archive, ("study", study))
         await self._archives.put(
@@ -55,7 +55,7 @@ class ArchiveAdministration:
         )
 
     async def remove_study(self, caller: Caller, archive: str, study: str) -> None:
-        """Take out of an archive what the caller may see of a study."""
+        """Remove from an archive what the caller may see of a study."""
         caller.check_archive(archive)
         event = _event(caller, EventAction.UPDATE, "archive.take-out", archive, ("study", study))
         await self._archives.take_out(

@@ -45,7 +45,7 @@ def build(
     limits: RequestLimits | None = None,
     proxies: Sequence[Network] = (),
 ) -> FastAPI:
-    """Put the application together; without `use_cases` it can only describe itself.
+    """Build the application; without `use_cases` it can only describe itself.
 
     Without `hosts` it answers only requests to loopback and to the address where they arrive.
     """

@@ -55,7 +55,7 @@ class Archives(Protocol):
         now: float,
         event: AuditEvent,
     ) -> None:
-        """Put into an archive what is within `limits` of a study; NotFoundError.
+        """Add to an archive what is within `limits` of a study; NotFoundError.
 
         There is no such study or archive.
         """
@@ -70,7 +70,7 @@ class Archives(Protocol):
         now: float,
         event: AuditEvent,
     ) -> None:
-        """Take out of this archive what is within `limits` of a study; NotFoundError.
+        """Remove from this archive what is within `limits` of a study; NotFoundError.
 
         It is not in there.
         """

@@ -35,7 +35,7 @@ class Incoming(Protocol):
     """
 
     async def write(self, view: memoryview) -> None:
-        """Take bytes.
+        """Write bytes.
 
         The memory under the view must stay unchanged until `finish` or `discard`; returning means:
         send on.

@@ -100,7 +100,7 @@ class IndexJobs(Protocol):
     """The index workers' side of the instances; for the machinery, so it spans tenants."""
 
     async def claim(self, limit: int, *, now: float, until: float) -> tuple[IndexJob, ...]:
-        """Take at most `limit` waiting jobs, the oldest first.
+        """Claim at most `limit` waiting jobs, the oldest first.
 
         They are nobody else's before `until`.
         """

@@ -88,12 +88,12 @@ def test_every_reason_not_to_store_becomes_its_situation(reason):
 def test_an_early_refusal_is_told_when_the_message_is_whole():
     store = relay()
     store.fragment(BODY)
-    store.answered(NotStored(reason=NotStoredReason.SOP_CLASS), 100.0)
+    store.answered(NotStored(reason=NotStoredReason.TOO_LARGE), 100.0)
     assert store.phase is Phase.DISCARDING
     assert not store.fragment(BODY)
     assert store.verdict is None
     store.whole(105.0)
-    assert store.verdict is Situation.SOP_CLASS_NOT_CONFIGURED
+    assert store.verdict is Situation.TOO_LARGE
 
 
 def test_without_an_answer_the_sender_hears_of_it_within_25_seconds_of_its_last_byte():
